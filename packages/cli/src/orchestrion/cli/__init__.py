@@ -1,0 +1,1 @@
+"""Orchestrion: the command, and everything that it needs."""

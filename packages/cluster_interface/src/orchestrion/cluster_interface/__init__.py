@@ -1,0 +1,1 @@
+"""The ClusterManager interface of Orchestrion, and the kit that proves an implementation right."""

@@ -1,0 +1,1 @@
+"""The Control interface of Orchestrion, in process and over HTTP."""

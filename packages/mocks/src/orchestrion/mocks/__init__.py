@@ -1,0 +1,1 @@
+"""Verified fakes of Orchestrion's four interfaces, with fault injection."""

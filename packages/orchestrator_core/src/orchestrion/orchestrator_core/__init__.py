@@ -1,0 +1,1 @@
+"""Orchestrion's cluster loop and node loop over injected implementations."""

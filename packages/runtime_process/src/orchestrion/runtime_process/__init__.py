@@ -1,0 +1,1 @@
+"""Runs containers as isolated operating system processes, each under a shim of its own."""

@@ -1,0 +1,1 @@
+"""The StateStore interface of Orchestrion, and the kit that proves an implementation right."""

@@ -1,0 +1,1 @@
+"""A durable state store in one SQLite file."""
