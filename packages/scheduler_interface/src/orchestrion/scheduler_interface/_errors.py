@@ -1,0 +1,11 @@
+"""The errors of a scheduler, by what the caller can do."""
+
+from __future__ import annotations
+
+from orchestrion.shared_types import SchedulingFailure
+
+
+class InvalidSchedulingRequest(SchedulingFailure, ValueError):
+    """The request is outside what the interface allows. Do not repeat."""
+
+    code = "scheduling-invalid-request"

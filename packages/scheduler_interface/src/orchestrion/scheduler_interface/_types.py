@@ -1,0 +1,242 @@
+"""What a scheduler is asked, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+from attrs import field, frozen
+from immutabledict import immutabledict
+from orchestrion.shared_types import ContainerConfig, InstanceKey, Node, NodeId, Protocol, Resources, WorkloadDefinition
+
+HostPort = tuple[Protocol, int]
+
+
+class SchedulerCapability(StrEnum):
+    """An ability that not every scheduler has."""
+
+    AFFINITY = "affinity"
+    """Required node affinities (`Placement.node_affinities` without a weight) and instance affinities are kept."""
+    SPREAD = "spread"
+    """Required spreads are kept."""
+    DEVICES = "devices"
+    """GPUs are granted."""
+
+
+@frozen(kw_only=True)
+class PlacedInstance:
+    """An instance that holds a place on a node: bound, and not yet known to have ended.
+
+    Attributes:
+        key: Which incarnation.
+        namespace: Its workload's namespace.
+        workload: Its workload's name.
+        labels: Its workload's labels.
+        priority: Its workload's priority.
+        demand: What is reserved for it.
+        host_ports: The static host ports that it holds.
+        device_thousandths: The share that it holds of each of its devices, by device id; 1000 is the whole.
+    """
+
+    key: InstanceKey
+    namespace: str
+    workload: str
+    labels: Mapping[str, str] = field(factory=immutabledict, converter=immutabledict)
+    priority: int = 0
+    demand: Resources = Resources()
+    host_ports: frozenset[HostPort] = frozenset()
+    device_thousandths: Mapping[str, int] = field(factory=immutabledict, converter=immutabledict)
+
+
+@frozen(kw_only=True)
+class NodeView:
+    """A node and what is placed on it.
+
+    Attributes:
+        node: The node.
+        reserved: The sum of the demands of `instances`; may exceed `node.allocatable` where a node has shrunk.
+        host_ports: The union of their host ports.
+        device_thousandths: The sum of their shares, by device id.
+        instances: What is placed there, by key.
+    """
+
+    node: Node
+    reserved: Resources = Resources()
+    host_ports: frozenset[HostPort] = frozenset()
+    device_thousandths: Mapping[str, int] = field(factory=immutabledict, converter=immutabledict)
+    instances: Mapping[InstanceKey, PlacedInstance] = field(factory=immutabledict)
+
+    @property
+    def free(self) -> Resources:
+        """What of `allocatable` is not reserved; never below 0."""
+        return self.node.allocatable - self.reserved
+
+
+@frozen(kw_only=True)
+class SchedulingRequest:
+    """Slots of one workload that want a place. All slots are alike.
+
+    Attributes:
+        workload: The workload whose template the slots are to run.
+        slots: Which slots, each once; not empty.
+        only_node: Consider just this node (a daemon's slot); None considers all.
+        explain: True asks for an explanation also of each assignment.
+    """
+
+    workload: WorkloadDefinition
+    slots: tuple[InstanceKey, ...]
+    only_node: NodeId | None = None
+    explain: bool = False
+
+
+class Predicate(StrEnum):
+    """Why a node can't take an instance. The set may grow."""
+
+    NODE_STATUS = "node-status"
+    CORDONED = "cordoned"
+    NODE_CONDITION = "node-condition"
+    OTHER_NODE = "other-node"
+    DRIVER = "driver"
+    SELECTOR = "selector"
+    EXPRESSION = "expression"
+    TAINT = "taint"
+    HOST_PORT = "host-port"
+    RESOURCE = "resource"
+    DEVICE = "device"
+    NODE_AFFINITY = "node-affinity"
+    INSTANCE_AFFINITY = "instance-affinity"
+    SPREAD = "spread"
+    UNSUPPORTED = "unsupported"
+    """The scheduler has no ability for what the placement requires."""
+
+
+@frozen(kw_only=True)
+class RefusalGroup:
+    """Nodes that fail for the same reason.
+
+    Attributes:
+        predicate: What they fail.
+        detail: What exactly, in a few words for people: a label, a taint, a port; empty where `predicate` says all.
+        node_count: How many, >= 1.
+        samples: Some of them, ascending by id, at most 5.
+        dimension: The resource that is short, as `Resources.dimensions` names it; empty for other predicates.
+        needed: How much of it is asked for; 0 for other predicates.
+        best_free: The most that any of them has free; 0 for other predicates.
+    """
+
+    predicate: Predicate
+    detail: str = ""
+    node_count: int
+    samples: tuple[NodeId, ...]
+    dimension: str = ""
+    needed: int = 0
+    best_free: int = 0
+
+
+class ChangeKind(StrEnum):
+    """What kind of change would place an instance."""
+
+    LOWER_REQUEST = "lower-request"
+    DROP_SELECTOR = "drop-selector"
+    DROP_EXPRESSION = "drop-expression"
+    TOLERATE_TAINT = "tolerate-taint"
+    UNCORDON = "uncordon"
+    FREE_PORT = "free-port"
+    ADD_NODE = "add-node"
+    ENABLE_DRIVER = "enable-driver"
+
+
+@frozen(kw_only=True)
+class PlacementChange:
+    """One step of a change that would place an instance.
+
+    Attributes:
+        kind: What to do.
+        node_id: The node that the instance could then be placed on; None for ADD_NODE.
+        subject: What it is about: a resource, a label's key, a taint's key, a port or a driver.
+        amount: For LOWER_REQUEST: what the workload may ask for in all; for ADD_NODE: how much the node needs. Else 0.
+    """
+
+    kind: ChangeKind
+    node_id: NodeId | None = None
+    subject: str = ""
+    amount: int = 0
+
+
+@frozen(kw_only=True)
+class Explanation:
+    """Why a slot got its node, or none. Data; `describe` in this package words it.
+
+    Attributes:
+        groups: One for each reason that some node fails for. A node that fails for several reasons is in several groups.
+            Most nodes first, then by predicate and detail.
+        nodes_considered: How many nodes the view has.
+        closest: The nodes that fail for the fewest reasons, by that number and then by id, at most 3; empty for an assignment.
+        smallest_change: The fewest steps that place the slot on one node, if every one of them is done; empty for an
+            assignment, and where no change of this kind helps.
+        scores: For an assignment: by node id, what the chosen node and the runner-up scored; higher is better.
+    """
+
+    groups: tuple[RefusalGroup, ...] = ()
+    nodes_considered: int = 0
+    closest: tuple[NodeId, ...] = ()
+    smallest_change: tuple[PlacementChange, ...] = ()
+    scores: Mapping[NodeId, float] = field(factory=immutabledict, converter=immutabledict)
+
+
+@frozen(kw_only=True)
+class AssignNode:
+    """The slot gets a node.
+
+    Attributes:
+        slot: Which slot.
+        node_id: The node.
+        devices: Ids of granted devices by container name.
+        device_thousandths: The share of each granted device, by device id.
+        explanation: Given when it was asked for.
+    """
+
+    slot: InstanceKey
+    node_id: NodeId
+    devices: Mapping[str, tuple[str, ...]] = field(factory=immutabledict, converter=immutabledict)
+    device_thousandths: Mapping[str, int] = field(factory=immutabledict, converter=immutabledict)
+    explanation: Explanation | None = None
+
+
+@frozen(kw_only=True)
+class NoPlacement:
+    """No node can take the slot now.
+
+    Attributes:
+        slot: Which slot.
+        explanation: Why not.
+    """
+
+    slot: InstanceKey
+    explanation: Explanation
+
+
+ScheduleDecision = AssignNode | NoPlacement
+
+
+def demand_of(workload: WorkloadDefinition) -> Resources:
+    """Return what one instance reserves: the sum of its containers' requests."""
+    total = Resources()
+    for container in workload.containers:
+        total = total + container.resources
+    return total
+
+
+def host_ports_of(containers: Iterable[ContainerConfig]) -> frozenset[HostPort]:
+    """Return the static host ports that an instance needs."""
+    return frozenset(
+        (port.protocol, port.host_port)
+        for container in containers
+        for port in container.ports
+        if port.host_port is not None
+    )
+
+
+def drivers_of(workload: WorkloadDefinition) -> frozenset[str]:
+    """Return the drivers that a node must be able to run."""
+    return frozenset(container.effective_driver for container in workload.containers)
