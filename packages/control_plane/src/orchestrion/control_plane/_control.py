@@ -1,0 +1,113 @@
+"""The one way in: what can be asked of an orchestrator, in process or over a wire."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+
+from orchestrion.orchestrator_core import ApplyResult, LogQuery, LogRecord, Plan, SlotPlacement, Update, WorkloadView
+from orchestrion.runtime_interface import ExecSession
+from orchestrion.shared_types import DEFAULT_NAMESPACE, Event, Node, WorkloadDefinition, WorkloadInstance
+
+
+class Control(Protocol):
+    """What users do with an orchestrator. `Orchestrator` of orchestrion.orchestrator_core is one, in process.
+
+    **Errors.** WorkloadNotFound, InstanceNotFound and NodeNotFound where a name is unknown, ConfigInvalid and
+    Unschedulable where a request can't be accepted (nothing was changed then), Unavailable where it can't be answered now.
+
+    **Durability.** A change is answered after it is on disk.
+
+    **Cancellation.** Changes are *indeterminate* and may be repeated; queries and streams have no effect.
+    """
+
+    async def apply(self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False) -> ApplyResult:
+        """Want these workloads, all of them or none. What a definition leaves out is its default, not what was there.
+
+        A workload that was stopped runs again. What `scale` has set stays, as long as the file's number does not change.
+        Names are in the definitions; workloads that are not named stay as they are.
+
+        Args:
+            workloads: Each (namespace, name) once.
+            dry_run: True checks and compares, and changes nothing.
+        """
+        ...
+
+    async def plan(self, workloads: Sequence[WorkloadDefinition], /) -> Plan:
+        """Say what `apply` would change, and where new slots would go."""
+        ...
+
+    async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
+        """Return all workloads, of one namespace or of all, by namespace and name."""
+        ...
+
+    async def get_workload(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """Return one workload."""
+        ...
+
+    async def list_instances(
+        self, *, namespace: str | None = None, workload: str | None = None
+    ) -> list[WorkloadInstance]:
+        """Return instances, ended ones too as long as they are remembered, by namespace, workload, index and epoch."""
+        ...
+
+    async def list_nodes(self) -> list[Node]:
+        """Return all nodes, by id."""
+        ...
+
+    def watch(self, *, namespace: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[Update]]:
+        """Follow everything: first all that there is, then SYNCED, then each change. A slow reader gets merged updates."""
+        ...
+
+    def logs(self, query: LogQuery, /) -> AbstractAsyncContextManager[AsyncIterator[LogRecord]]:
+        """Read output. Within a stream of an attempt, records come in order; without `follow` the iteration ends."""
+        ...
+
+    def exec(
+        self,
+        instance: str,
+        command: Sequence[str],
+        /,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        container: str | None = None,
+    ) -> AbstractAsyncContextManager[ExecSession]:
+        """Run a command in a running container of an instance; `container` None is the first.
+
+        Args:
+            instance: `workload.index.epoch`, or `workload.index` for the latest epoch.
+        """
+        ...
+
+    async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """Set a service's number of instances, and remember it; None goes back to the file's number."""
+        ...
+
+    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """Stop all instances, and keep the workload; `apply` starts it again. A batch workload that is stopped does not
+        count as failed.
+        """
+        ...
+
+    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
+        """Stop all instances, and then forget the workload. It returns when that was recorded; follow it with `watch`."""
+        ...
+
+    async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
+        """Say for each slot why it is where it is, or why it is nowhere."""
+        ...
+
+    async def events(
+        self,
+        *,
+        namespace: str | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        limit: int = 1000,
+    ) -> list[Event]:
+        """Return the latest events, oldest first. `subject` is "workload/web" or "instance/web.0.1"; a workload's also
+        gives those of its instances.
+        """
+        ...
