@@ -19,7 +19,7 @@ class Snapshot:
     """All nodes at one moment; the first event of a stream, and the one after each `Resync`.
 
     Attributes:
-        nodes: Every node, ascending by id, each once.
+        nodes: Every node, ascending by id, each once [SNAPSHOT-1].
         revision: Orders snapshots and changes of one manager: higher is later.
     """
 
