@@ -75,6 +75,7 @@ class ContainerStatus:
         address: Where its ports can be reached; empty where unknown.
         health: What its health check says.
         next_attempt_at: When the next restart is due (UTC); None where none is.
+        restarts_in_row: Restarts since it last ran for long enough to count as a success; the next wait grows with it.
     """
 
     name: str
@@ -90,6 +91,7 @@ class ContainerStatus:
     address: str = ""
     health: ContainerHealth = ContainerHealth.UNCHECKED
     next_attempt_at: datetime | None = None
+    restarts_in_row: int = field(default=0, validator=validators.ge(0))
 
     def __attrs_post_init__(self) -> None:
         if (self.exit is not None) != (self.state is ContainerState.EXITED):
@@ -135,6 +137,9 @@ class Binding:
         device_thousandths: The share of each granted device, by device id; absent is the whole device.
         cpu_set: Cores granted by container name.
         bound_at: When the slot was bound (UTC).
+        stop_at: When it was told to stop (UTC); None while it is to run.
+        lost_at: When its node was given up and the epoch fenced (UTC), or None. The instance is then Lost, whatever its
+            status says.
     """
 
     node_id: NodeId
@@ -145,6 +150,8 @@ class Binding:
     device_thousandths: Mapping[str, int] = field(factory=immutabledict, converter=immutabledict)
     cpu_set: Mapping[str, tuple[int, ...]] = field(factory=immutabledict, converter=immutabledict)
     bound_at: datetime | None = None
+    stop_at: datetime | None = None
+    lost_at: datetime | None = None
 
 
 @frozen(kw_only=True)
