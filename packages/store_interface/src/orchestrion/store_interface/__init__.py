@@ -12,12 +12,14 @@ from ._errors import (
     StoreUnavailable,
 )
 from ._interface import StateStore
+from ._limits import check_key, check_page, check_prefix, check_transaction, check_ttl, check_value
 from ._types import (
     ABSENT,
     MAX_KEY_BYTES,
     MAX_LEASE_SECONDS,
     MAX_OPERATIONS,
     MAX_VALUE_BYTES,
+    MIN_HISTORY,
     MIN_LEASE_SECONDS,
     Change,
     ChangeKind,
@@ -39,6 +41,7 @@ __all__ = [
     "MAX_LEASE_SECONDS",
     "MAX_OPERATIONS",
     "MAX_VALUE_BYTES",
+    "MIN_HISTORY",
     "MIN_LEASE_SECONDS",
     "Change",
     "ChangeKind",
@@ -62,4 +65,10 @@ __all__ = [
     "StoreFull",
     "StoreUnavailable",
     "WatchBatch",
+    "check_key",
+    "check_page",
+    "check_prefix",
+    "check_transaction",
+    "check_ttl",
+    "check_value",
 ]

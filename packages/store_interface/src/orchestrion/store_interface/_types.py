@@ -25,6 +25,9 @@ MAX_VALUE_BYTES: Final = 1_048_576
 MAX_OPERATIONS: Final = 128
 """The most compares, and the most operations, of one transaction (etcd's default limit)."""
 
+MIN_HISTORY: Final = 1_000
+"""The least number of latest revisions that a store keeps for reads and watches, unless it was told to compact."""
+
 MIN_LEASE_SECONDS: Final = 1.0
 MAX_LEASE_SECONDS: Final = 86_400.0
 
