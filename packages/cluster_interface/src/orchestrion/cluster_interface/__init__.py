@@ -2,6 +2,7 @@
 
 from ._errors import ClusterClosed, ClusterUnavailable, NotInitialized
 from ._interface import ClusterManager, SupportsCordon
+from ._orders import drain_order
 from ._types import ClusterCapability, ClusterEvent, NodeAdded, NodeRemoved, NodeUpdated, Resync, Snapshot
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "Resync",
     "Snapshot",
     "SupportsCordon",
+    "drain_order",
 ]

@@ -28,7 +28,7 @@ class ClusterManager(Protocol):
 
     **Errors.** Every method but `initialize` and `aclose` raises `NotInitialized` before `initialize` has succeeded
     [ERR-1], and every method but `aclose` raises `ClusterClosed` after `aclose` [ERR-2]; a stream raises them on
-    entering. Each method can raise `ClusterUnavailable`.
+    entering. Each method can raise `ClusterUnavailable`; a stream that raises it has ended, and another may be opened.
     """
 
     @property
@@ -42,8 +42,8 @@ class ClusterManager(Protocol):
     async def initialize(self) -> None:
         """Connect and learn the nodes.
 
-        **Effect.** On return `list_nodes` gives all nodes that exist [INIT-1]. **Idempotency.** A repeat changes nothing
-        [INIT-2].
+        **Effect.** On return `list_nodes` gives all nodes that exist [INIT-1]. **Idempotency.** A repeat changes
+        nothing [INIT-2].
         """
         ...
 
@@ -61,18 +61,18 @@ class ClusterManager(Protocol):
     def subscribe_to_events(self) -> AbstractAsyncContextManager[AsyncIterator[ClusterEvent]]:
         """Follow the nodes.
 
-        The first event is a `Snapshot` of all nodes [EVENTS-1]. Each later one is a change, with a higher revision than
-        the one before [EVENTS-2]. Applied to the snapshot, they give every node states that it really had, in their order
-        [EVENTS-3], and in the end the state that the cluster has [EVENTS-4].
+        The first event is a `Snapshot` of all nodes [EVENTS-1]. Each later one is a change, with a higher revision
+        than the one before [EVENTS-2]. Applied to the snapshot, they give every node states that it really had, in
+        their order [EVENTS-3], and in the end the state that the cluster has [EVENTS-4].
 
-        Changes of one node that the reader has not yet taken may be merged into one; for the reader it is then as if what
-        lies between had not been, and the kinds fit that: a node that it does not have is added, one that it has is
-        updated, with a difference, or removed [EVENTS-5].
+        Changes of one node that the reader has not yet taken may be merged into one; for the reader it is then as if
+        what lies between had not been, and the kinds fit that: a node that it does not have is added, one that it has
+        is updated, with a difference, or removed [EVENTS-5].
 
         A reader that falls behind gets `Resync`, and then a new `Snapshot` of no lower revision, on the same stream
-        [EVENTS-6]; it delays nobody [EVENTS-7]. Any number of streams may be open, each gives everything, and leaving one
-        leaves the others as they are [EVENTS-8]. When the manager is closed, the iteration ends with `ClusterClosed`, and
-        a reader that waits is woken by it [EVENTS-9].
+        [EVENTS-6]; it delays nobody [EVENTS-7]. Any number of streams may be open, each gives everything, and leaving
+        one leaves the others as they are [EVENTS-8]. When the manager is closed, the iteration ends with
+        `ClusterClosed`, and a reader that waits is woken by it [EVENTS-9].
         """
         ...
 
@@ -89,8 +89,8 @@ class ClusterManager(Protocol):
 class SupportsCordon(Protocol):
     """`ClusterCapability.CORDON`: work can be kept off a node, and moved away from it.
 
-    Orders survive restarts of the manager [CORDON-4]. An order shows on return; it is a change of the node like any other
-    for streams, and changes nothing else of it [CORDON-5].
+    Orders survive restarts of the manager [CORDON-4]. An order shows on return; it is a change of the node like any
+    other for streams, and changes nothing else of it [CORDON-5].
 
     **Cancellation.** Orders are *indeterminate*: the whole order has effect or nothing of it, and repeating it is safe
     [CORDON-6].
@@ -118,8 +118,8 @@ class SupportsCordon(Protocol):
 
         Raises:
             NodeNotFound: No such node [DRAIN-3].
-            ConfigInvalid: The reason is blank or has several lines, or the deadline has no time zone; nothing has changed
-                [DRAIN-4].
+            ConfigInvalid: The reason is blank or has several lines, or the deadline has no time zone; nothing has
+                changed [DRAIN-4].
         """
         ...
 

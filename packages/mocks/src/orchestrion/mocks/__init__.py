@@ -1,1 +1,30 @@
 """Verified fakes of Orchestrion's four interfaces, with fault injection."""
+
+from ._cluster import MockClusterManager
+from ._cluster_world import ClusterWorld, mock_nodes
+from ._faults import (
+    Fault,
+    FaultInjector,
+    FaultKind,
+    FaultSource,
+    NoFaults,
+    ScriptedFaults,
+    SeededFaults,
+    SimulatedCrash,
+    script,
+)
+
+__all__ = [
+    "ClusterWorld",
+    "Fault",
+    "FaultInjector",
+    "FaultKind",
+    "FaultSource",
+    "MockClusterManager",
+    "NoFaults",
+    "ScriptedFaults",
+    "SeededFaults",
+    "SimulatedCrash",
+    "mock_nodes",
+    "script",
+]
