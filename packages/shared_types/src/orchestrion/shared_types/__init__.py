@@ -36,6 +36,18 @@ from ._errors import (
     WorkloadNotFound,
 )
 from ._event import Event, EventSeverity
+from ._expand import (
+    GIVEN_VARIABLES,
+    ReferenceInvalid,
+    endpoints_variable,
+    expand,
+    expand_container,
+    expand_environment,
+    is_variable_name,
+    port_variable,
+    references,
+    volume_variable,
+)
 from ._ids import (
     DEFAULT_NAMESPACE,
     MAX_NAME_LENGTH,
@@ -61,6 +73,15 @@ from ._instance import (
 )
 from ._metadata import Finalizer, Metadata, ObjectKind, OwnerReference
 from ._node import Device, Drain, Node, NodeCondition, NodeStatus, Taint, TaintEffect, Topology
+from ._quantities import (
+    Quantity,
+    format_bytes,
+    format_cpu,
+    format_duration,
+    parse_bytes,
+    parse_cpu,
+    parse_duration,
+)
 from ._resources import MAX_AMOUNT, WHOLE_DEVICE, GpuRequest, Resources
 from ._workload import (
     MAX_SLOTS,
@@ -85,6 +106,7 @@ from ._workload import (
 
 __all__ = [
     "DEFAULT_NAMESPACE",
+    "GIVEN_VARIABLES",
     "MAX_AMOUNT",
     "MAX_NAME_LENGTH",
     "MAX_SLOTS",
@@ -141,6 +163,8 @@ __all__ = [
     "Probe",
     "Problem",
     "Protocol",
+    "Quantity",
+    "ReferenceInvalid",
     "Resources",
     "RestartCondition",
     "RestartPolicy",
@@ -167,13 +191,27 @@ __all__ = [
     "WorkloadInstance",
     "WorkloadKind",
     "WorkloadNotFound",
+    "endpoints_variable",
+    "expand",
+    "expand_container",
+    "expand_environment",
+    "format_bytes",
+    "format_cpu",
+    "format_duration",
     "from_json",
     "is_name",
+    "is_variable_name",
     "kind_of",
     "make_converter",
     "new_uid",
+    "parse_bytes",
+    "parse_cpu",
+    "parse_duration",
+    "port_variable",
     "problems_of",
+    "references",
     "structure",
     "to_json",
     "unstructure",
+    "volume_variable",
 ]

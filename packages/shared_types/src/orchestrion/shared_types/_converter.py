@@ -5,9 +5,11 @@ from __future__ import annotations
 import collections.abc
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from enum import EnumType
 from typing import Any, TypeVar, get_origin
 
+import attrs
 from cattrs import (
     AttributeValidationNote,
     BaseValidationError,
@@ -17,10 +19,10 @@ from cattrs import (
 )
 from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.preconf.json import make_converter as make_json_converter
-from cattrs.strategies import configure_tagged_union
 
-from ._container import Probe
+from ._container import ExecProbe, HttpProbe, Probe, TcpProbe
 from ._errors import ConfigInvalid, Problem
+from ._suggest import nearest, unknown
 
 T = TypeVar("T")
 
@@ -35,51 +37,105 @@ _KINDS: Mapping[type, str] = {
     tuple: "a list",
     dict: "a mapping",
 }
+_PROBES: Mapping[str, type] = {"http": HttpProbe, "tcp": TcpProbe, "exec": ExecProbe}
+_PROBE_NAMES = {kind: name for name, kind in _PROBES.items()}
+_TAG = "type"
 
 
 def make_converter() -> Converter:
     """Return a converter for every type of this package and for attrs classes made of them.
 
-    It refuses unknown keys, refuses a text where a number is wanted and a text where a list is wanted, leaves out
-    fields that have their default, and tags the union `Probe` with `type`.
+    It refuses unknown keys, refuses a text where a number is wanted and a text where a list is wanted, refuses times
+    without a time zone, leaves out fields that have their default, and tags the union `Probe` with `type`.
     """
     converter = make_json_converter(forbid_extra_keys=True, omit_if_default=True)
-    # By a predicate, because a hook for a class also holds for what inherits from it, and enums inherit from str.
-    converter.register_structure_hook_func(lambda kind: kind in (str, int, float, bool), _scalar)
-    converter.register_structure_hook_func(lambda kind: isinstance(kind, EnumType), _member)
+    # By class, because those hooks go before the ones that are chosen by a predicate; they also hold for what inherits
+    # from the class, so enums, which inherit from str, arrive there too.
+    for scalar in (str, int, float, bool):
+        converter.register_structure_hook(scalar, _scalar)
+    converter.register_structure_hook(datetime, _time)
+    converter.register_unstructure_hook(datetime, _time_text)
+    converter.register_unstructure_hook_func(lambda kind: isinstance(kind, EnumType), lambda member: member.value)
     _guard(converter, lambda kind: get_origin(kind) in _LISTS, (list, tuple), "a list")
     _guard(converter, lambda kind: get_origin(kind) in (dict, collections.abc.Mapping), (Mapping,), "a mapping")
-    configure_tagged_union(
-        Probe, converter, tag_name="type", tag_generator=lambda cls: cls.__name__.removesuffix("Probe").lower()
-    )
+    _guard(converter, lambda kind: isinstance(kind, type) and attrs.has(kind), (Mapping,), "a mapping")
+    _tag_probes(converter)
     return converter
 
 
-def _probe_tag(kind: type) -> str:
-    return kind.__name__.removesuffix("Probe").lower()
+def _tag_probes(converter: Converter) -> None:
+    def structure(value: Any, _kind: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(_other("a mapping", value))
+        rest = dict(value)
+        tag = rest.pop(_TAG, None)
+        if tag is None:
+            msg = f"{_TAG!r} is missing; one of {', '.join(_PROBES)} is wanted"
+            raise ValueError(msg)
+        if not isinstance(tag, str) or tag not in _PROBES:
+            raise ValueError(_not_among(_PROBES, tag))
+        return converter.structure(rest, _PROBES[tag])
+
+    def unstructure(value: Any) -> Any:
+        return {_TAG: _PROBE_NAMES[type(value)], **converter.unstructure(value, type(value))}
+
+    converter.register_structure_hook_func(lambda kind: kind == Probe, structure)
+    converter.register_unstructure_hook_func(lambda kind: kind == Probe, unstructure)
 
 
 def _scalar(value: Any, kind: type) -> Any:
-    if kind is float and type(value) is int:
+    if type(value) is kind:
+        return value
+    if isinstance(kind, EnumType):
+        return _member(value, kind)
+    if kind is float and type(value) is int and value.bit_length() <= 64:
         return float(value)
-    if type(value) is not kind:
-        msg = f"{_KINDS[kind]} is wanted, not {kind_of(value)} ({value!r:.80})"
-        raise TypeError(msg)
-    return value
+    raise TypeError(_other(_KINDS[kind], value))
 
 
 def _member(value: Any, kind: EnumType) -> Any:
     try:
         return kind(value)
     except ValueError:
-        wanted = ", ".join(str(member.value) for member in kind)  # type: ignore[var-annotated] # members of any enum
-        msg = f"one of {wanted} is wanted, not {value!r:.80}"
+        choices = [str(member.value) for member in kind]  # type: ignore[var-annotated] # members of any enum
+        raise ValueError(_not_among(choices, value)) from None
+
+
+def _time(value: Any, _kind: Any) -> datetime:
+    if not isinstance(value, str):
+        raise TypeError(_other("a time such as 2030-01-31T12:00:00+00:00", value))
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        msg = f"a time such as 2030-01-31T12:00:00+00:00 is wanted, not {value!r:.80}"
         raise ValueError(msg) from None
+    if time.utcoffset() is None:
+        msg = f"a time with its time zone is wanted; {value!r:.80} has none (append Z for UTC)"
+        raise ValueError(msg)
+    return time
+
+
+def _time_text(value: datetime) -> str:
+    if value.utcoffset() is None:
+        msg = f"{value!r} has no time zone; every time that is kept needs one"
+        raise ValueError(msg)
+    return value.isoformat()
 
 
 def kind_of(value: object) -> str:
     """Return what `value` is, in words for an error message."""
     return _KINDS.get(type(value), "a mapping" if isinstance(value, Mapping) else type(value).__name__)
+
+
+def _other(wanted: str, value: object) -> str:
+    return f"{wanted} is wanted, not {kind_of(value)} ({value!r:.80})"
+
+
+def _not_among(choices: collections.abc.Iterable[str], value: object) -> str:
+    choices = list(choices)
+    guess = nearest(value, choices) if isinstance(value, str) else None
+    hint = f"; did you mean {guess!r}?" if guess else ""
+    return f"one of {', '.join(choices)} is wanted, not {value!r:.80}{hint}"
 
 
 def _guard(converter: Converter, applies: Callable[[Any], bool], accepted: tuple[type, ...], wanted: str) -> None:
@@ -95,8 +151,7 @@ def _guard(converter: Converter, applies: Callable[[Any], bool], accepted: tuple
 
         def hook(value: Any, kind: Any) -> Any:
             if not isinstance(value, accepted):
-                msg = f"{wanted} is wanted, not {kind_of(value)} ({value!r:.80})"
-                raise TypeError(msg)
+                raise TypeError(_other(wanted, value))
             return structure(value, kind)
 
         return hook
@@ -105,6 +160,16 @@ def _guard(converter: Converter, applies: Callable[[Any], bool], accepted: tuple
 
 
 _converter = make_converter()
+
+_REFUSALS = (
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    StructureHandlerNotFoundError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+)
 
 
 def unstructure(value: object) -> Any:
@@ -120,26 +185,37 @@ def structure(data: Any, kind: type[T]) -> T:
     """
     try:
         return _converter.structure(data, kind)
-    except (BaseValidationError, ValueError, TypeError, KeyError, AttributeError, ForbiddenExtraKeysError) as err:
+    except _REFUSALS as err:
         raise ConfigInvalid(tuple(problems_of(err))) from err
 
 
 def to_json(value: object) -> bytes:
     """Return `value` as one line of compact JSON."""
-    return json.dumps(_converter.unstructure(value), separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(
+        _converter.unstructure(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def from_json(data: bytes, kind: type[T]) -> T:
-    """Return the value of type `kind` that the JSON text `data` stands for.
+    """Return the value of type `kind` that the JSON text `data`, in UTF-8, stands for.
 
     Raises:
         ConfigInvalid: It is not JSON, or stands for no such value.
     """
     try:
-        plain = json.loads(data)
+        text = data.decode()
+        plain = json.loads(text, parse_constant=_no_constant)
+        if "\\u" in text:
+            # An escape can make half of a surrogate pair, a text that could never be written again.
+            json.dumps(plain, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as err:
         raise ConfigInvalid((Problem(f"this is not JSON: {err}"),)) from err
     return structure(plain, kind)
+
+
+def _no_constant(name: str) -> None:
+    msg = f"{name} is not a number that JSON has"
+    raise ValueError(msg)
 
 
 def problems_of(error: BaseException, path: str = "") -> Iterator[Problem]:
@@ -148,10 +224,14 @@ def problems_of(error: BaseException, path: str = "") -> Iterator[Problem]:
         for inner in error.exceptions:
             yield from problems_of(inner, _extended(path, inner))
         return
-    yield Problem(_in_words(error), path=path)
+    for message in _in_words(error):
+        yield Problem(message, path=path)
 
 
 def _extended(path: str, error: BaseException) -> str:
+    if isinstance(error, KeyError):
+        # Its place is the mapping that lacks the key; the message has the key.
+        return path
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
             return f"{path}.{note.name}" if path else note.name
@@ -160,13 +240,15 @@ def _extended(path: str, error: BaseException) -> str:
     return path
 
 
-def _in_words(error: BaseException) -> str:
+def _in_words(error: BaseException) -> Iterator[str]:
     match error:
         case ForbiddenExtraKeysError():
-            return f"unknown: {', '.join(repr(name) for name in sorted(error.extra_fields, key=str))}"
+            accepted = [field.name for field in attrs.fields(error.cl)] if attrs.has(error.cl) else []
+            for name in sorted(error.extra_fields, key=str):
+                yield unknown("key", str(name), accepted)
         case StructureHandlerNotFoundError():
-            return "no value of any accepted form"
+            yield "no value of any accepted form"
         case KeyError():
-            return f"{error.args[0]!r} is missing" if error.args else "a key is missing"
+            yield f"{error.args[0]!r} is missing" if error.args else "a key is missing"
         case _:
-            return str(error.args[0]) if error.args else type(error).__name__
+            yield str(error.args[0]) if error.args else type(error).__name__
