@@ -13,6 +13,8 @@ from ._faults import (
     SimulatedCrash,
     script,
 )
+from ._store import MemoryStore
+from ._store_state import MemoryState
 
 __all__ = [
     "ClusterWorld",
@@ -20,6 +22,8 @@ __all__ = [
     "FaultInjector",
     "FaultKind",
     "FaultSource",
+    "MemoryState",
+    "MemoryStore",
     "MockClusterManager",
     "NoFaults",
     "ScriptedFaults",
