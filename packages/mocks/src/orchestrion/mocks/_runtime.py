@@ -1,0 +1,319 @@
+"""A runtime whose containers are made of nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final, TypeVar
+
+import trio
+from attrs import define, evolve, field
+from orchestrion.runtime_interface import (
+    ContainerHint,
+    ContainerNotFound,
+    ContainerStats,
+    ContainerSummary,
+    CreateOptions,
+    ExecSession,
+    LogChunk,
+    LogStream,
+    NodeNotFound,
+    RuntimeCapability,
+    RuntimeClosed,
+    RuntimeFailure,
+    RuntimeUnavailable,
+)
+from orchestrion.shared_types import (
+    ContainerConfig,
+    ContainerId,
+    ContainerState,
+    ContainerStatus,
+    NodeId,
+)
+
+from ._faults import FaultInjector, FaultSource, NoFaults
+from ._runtime_behaviour import behaviour_of
+from ._runtime_exec import MockExecSession
+from ._runtime_records import MockContainer, MockNode
+from ._runtime_world import ContainerWorld
+
+R = TypeVar("R")
+
+HINTS_KEPT: Final = 256
+"""Hints kept for a reader that is slow; one more, and it gets a single hint about nothing in particular."""
+
+FOLLOW_BYTES: Final = 65536
+"""The most bytes of a chunk that `follow_logs` gives."""
+
+
+def _new_unless_given(world: ContainerWorld | None) -> ContainerWorld:
+    return ContainerWorld() if world is None else world
+
+
+@define(eq=False)
+class MockRuntime:
+    """A verified fake of `ContainerRuntime`, with logs, exec, stats and events. All waiting is in trio's time.
+
+    What containers do is said by their command (see `behaviour_of`) or by the world's script. A test acts on them and
+    sees the truth through `world`.
+
+    Faults: LIE lets `get_container_status` and `list_containers` answer what was true earlier: an ended container still
+    runs, a running one is Unknown, and the list lacks the newest container. Events are hints.
+
+    Attributes:
+        world: What it acts on; by default a new one. It outlives the runtime: give it to another to go on.
+    """
+
+    world: ContainerWorld = field(default=None, converter=_new_unless_given)
+    _faults: FaultSource = field(factory=NoFaults, kw_only=True)
+    _injector: FaultInjector = field(init=False)
+    _nodes: dict[NodeId, MockNode] = field(factory=dict, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._injector = FaultInjector(self._faults, RuntimeUnavailable)
+
+    @property
+    def capabilities(self) -> frozenset[RuntimeCapability]:
+        """All of them."""
+        return frozenset(RuntimeCapability)
+
+    async def init_node(self, node_id: NodeId, /) -> None:
+        """As `ContainerRuntime.init_node`."""
+        await self._call("init_node", partial(self._init_node, node_id))
+
+    async def create_container(self, config: ContainerConfig, options: CreateOptions, /) -> ContainerId:
+        """As `ContainerRuntime.create_container`."""
+        return await self._call("create_container", partial(self._create, config, options))
+
+    async def stop_container(self, container_id: ContainerId, /, *, grace_seconds: float) -> None:
+        """As `ContainerRuntime.stop_container`."""
+        await self._call("stop_container", partial(self._stop, container_id, grace_seconds))
+
+    async def remove_container(self, container_id: ContainerId, /) -> None:
+        """As `ContainerRuntime.remove_container`."""
+        await self._call("remove_container", partial(self._remove, container_id))
+
+    async def get_container_status(self, container_id: ContainerId, /) -> ContainerStatus:
+        """As `ContainerRuntime.get_container_status`."""
+        return await self._call(
+            "get_container_status", partial(self._status, container_id), partial(self._old_status, container_id)
+        )
+
+    async def list_containers(self, node_id: NodeId, /) -> list[ContainerSummary]:
+        """As `ContainerRuntime.list_containers`."""
+        return await self._call("list_containers", partial(self._list, node_id), partial(self._old_list, node_id))
+
+    async def aclose(self) -> None:
+        """As `ContainerRuntime.aclose`; no fault touches it."""
+        self._closed = True
+        for node in self._nodes.values():
+            node.wake_all()
+        await trio.lowlevel.checkpoint()
+
+    async def read_logs(
+        self, container_id: ContainerId, stream: LogStream, /, *, offset: int = 0, max_bytes: int = FOLLOW_BYTES
+    ) -> LogChunk:
+        """As `SupportsLogs.read_logs`."""
+        return await self._call("read_logs", partial(self._read, container_id, stream, offset, max_bytes))
+
+    @asynccontextmanager
+    async def follow_logs(
+        self, container_id: ContainerId, stream: LogStream, /, *, offset: int = 0
+    ) -> AsyncIterator[AsyncIterator[LogChunk]]:
+        """As `SupportsLogs.follow_logs`."""
+        container = await self._call("follow_logs", partial(self._find, container_id))
+        end = container.log(stream, self.world.log_budget_bytes).end
+        yield self._follow(container, stream, max(0, end + offset) if offset < 0 else offset)
+
+    @asynccontextmanager
+    async def exec_in_container(
+        self, container_id: ContainerId, command: Sequence[str], /
+    ) -> AsyncIterator[ExecSession]:
+        """As `SupportsExec.exec_in_container`; the command is one that `behaviour_of` or the world's script knows."""
+        session = await self._call("exec_in_container", partial(self._exec, container_id, tuple(command)))
+        self.world.sessions.append(session)
+        try:
+            yield session
+        finally:
+            session.kill()
+            self.world.sessions.remove(session)
+
+    async def get_container_stats(self, container_id: ContainerId, /) -> ContainerStats:
+        """As `SupportsStats.get_container_stats`: one core, or what the config asks for, is busy all the time."""
+        return await self._call("get_container_stats", partial(self._stats, container_id))
+
+    @asynccontextmanager
+    async def watch_containers(self, node_id: NodeId, /) -> AsyncIterator[AsyncIterator[ContainerHint]]:
+        """As `SupportsEvents.watch_containers`."""
+        node = await self._call("watch_containers", partial(self._known, node_id))
+        watch = _Watch(self, node)
+        node.listeners.append(watch.hint)
+        try:
+            yield watch
+        finally:
+            node.listeners.remove(watch.hint)
+
+    # The effects, each behind the faults of its call
+
+    async def _call(
+        self, method: str, effect: Callable[[], Awaitable[R]], lie: Callable[[], Awaitable[R]] | None = None
+    ) -> R:
+        self.check_open()
+        return await self._injector.call(method, effect, lie=lie)
+
+    def check_open(self) -> None:
+        """Raise `RuntimeClosed`, or `SimulatedCrash`, where it is due."""
+        self._injector.raise_if_crashed()
+        if self._closed:
+            msg = "this runtime was closed"
+            raise RuntimeClosed(msg)
+
+    def copies_of_event(self) -> int:
+        """Return how often the next hint is to be given."""
+        return self._injector.copies_of_event()
+
+    async def _known(self, node_id: NodeId) -> MockNode:
+        node = self._nodes.get(node_id)
+        if node is None:
+            msg = f"node {node_id!r} is not initialised"
+            raise NodeNotFound(msg, remedy="Call init_node first.")
+        self._check_reachable(node)
+        return node
+
+    def _check_reachable(self, node: MockNode) -> None:
+        self.check_open()
+        if not node.reachable:
+            msg = f"node {node.node_id!r} does not answer"
+            raise RuntimeUnavailable(msg)
+
+    async def _find(self, container_id: ContainerId) -> MockContainer:
+        container = self.world.container(container_id)
+        await self._known(container.options.node_id)
+        return container
+
+    async def _init_node(self, node_id: NodeId) -> None:
+        node = self.world.node(node_id)
+        self._check_reachable(node)
+        self._nodes[node_id] = node
+
+    async def _create(self, config: ContainerConfig, options: CreateOptions) -> ContainerId:
+        node = await self._known(options.node_id)
+        container = self.world.create(config, options)
+        while container.state is ContainerState.STARTING and not container.behaviour.queued_seconds:
+            await self.world.wait(container.changed, node)
+            self._check_reachable(node)
+        return container.container_id
+
+    async def _stop(self, container_id: ContainerId, grace_seconds: float) -> None:
+        container = await self._find(container_id)
+        self.world.terminate(container, grace_seconds)
+        node = self._nodes[container.options.node_id]
+        while not container.ended:
+            await self.world.wait(container.changed, node)
+            self._check_reachable(node)
+
+    async def _remove(self, container_id: ContainerId) -> None:
+        try:
+            container = await self._find(container_id)
+        except ContainerNotFound:
+            return
+        self.world.remove(container)
+
+    async def _status(self, container_id: ContainerId) -> ContainerStatus:
+        return (await self._find(container_id)).summary().status
+
+    async def _old_status(self, container_id: ContainerId) -> ContainerStatus:
+        return _as_earlier(await self._status(container_id))
+
+    async def _list(self, node_id: NodeId) -> list[ContainerSummary]:
+        node = await self._known(node_id)
+        self.world.advance(node)
+        return [container.summary() for container in node.containers.values()]
+
+    async def _old_list(self, node_id: NodeId) -> list[ContainerSummary]:
+        summaries = (await self._list(node_id))[:-1]
+        return [evolve(summary, status=_as_earlier(summary.status)) for summary in summaries]
+
+    async def _read(self, container_id: ContainerId, stream: LogStream, offset: int, max_bytes: int) -> LogChunk:
+        container = await self._find(container_id)
+        log = container.log(stream, self.world.log_budget_bytes)
+        return log.read(stream, offset, max_bytes, ended=container.ended)
+
+    async def _follow(self, container: MockContainer, stream: LogStream, offset: int) -> AsyncIterator[LogChunk]:
+        node = self._nodes[container.options.node_id]
+        log = container.log(stream, self.world.log_budget_bytes)
+        while True:
+            await trio.lowlevel.checkpoint()
+            self._check_reachable(node)
+            self.world.advance(node)
+            if container.removed:
+                return
+            chunk = log.read(stream, offset, FOLLOW_BYTES, ended=container.ended)
+            if chunk.data or chunk.gap_bytes or chunk.final:
+                offset = chunk.offset + len(chunk.data)
+                yield chunk
+                if chunk.final:
+                    return
+            else:
+                await self.world.wait(container.changed, node)
+
+    async def _exec(self, container_id: ContainerId, command: tuple[str, ...]) -> MockExecSession:
+        container = await self._find(container_id)
+        if container.state is not ContainerState.RUNNING:
+            msg = f"container {container_id!r} is {container.state}, so that nothing can be run in it"
+            raise RuntimeFailure(msg)
+        script = self.world.exec_script
+        behaviour = (script(container, command) if script is not None else None) or behaviour_of(command)
+        if behaviour.failure is not None:
+            raise behaviour.failure()
+        node = self._nodes[container.options.node_id]
+        return MockExecSession(self.world, container, behaviour, partial(self._check_reachable, node))
+
+    async def _stats(self, container_id: ContainerId) -> ContainerStats:
+        container = await self._find(container_id)
+        busy = self.world.clock() - container.started if container.live else container.cpu_seconds
+        sessions = sum(session.container is container and not session.ended for session in self.world.sessions)
+        resources = container.config.resources
+        return ContainerStats(
+            sampled_at=self.world.now(),
+            cpu_nanoseconds=int(busy * (resources.cpu_millicores or 1000) * 1_000_000),
+            memory_bytes=(resources.memory_bytes or 1 << 20) if container.live else 0,
+            processes=container.behaviour.processes + sessions if container.live else 0,
+        )
+
+
+def _as_earlier(status: ContainerStatus) -> ContainerStatus:
+    if status.state is ContainerState.EXITED:
+        return evolve(status, state=ContainerState.RUNNING, exit=None, finished_at=None)
+    return evolve(status, state=ContainerState.UNKNOWN)
+
+
+@define(eq=False)
+class _Watch:
+    """One reader's hints."""
+
+    runtime: MockRuntime
+    node: MockNode
+    hints: deque[ContainerId | None] = field(factory=deque)
+
+    def hint(self, container_id: ContainerId | None) -> None:
+        for _ in range(self.runtime.copies_of_event()):
+            if len(self.hints) >= HINTS_KEPT:
+                self.hints.clear()
+                container_id = None
+            self.hints.append(container_id)
+
+    def __aiter__(self) -> _Watch:
+        return self
+
+    async def __anext__(self) -> ContainerHint:
+        await trio.lowlevel.checkpoint()
+        while True:
+            self.runtime.check_open()
+            self.runtime.world.advance(self.node)
+            if self.hints:
+                return ContainerHint(container_id=self.hints.popleft())
+            await self.runtime.world.wait(self.node.changed, self.node)

@@ -1,0 +1,146 @@
+"""Commands in mock containers."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import trio
+from attrs import define, field
+from orchestrion.runtime_interface import ExecOutput, LogStream
+from orchestrion.shared_types import ExitStatus
+
+from ._runtime_behaviour import SIGKILL, MockBehaviour, Output
+from ._runtime_engine import MockEngine
+from ._runtime_records import MockContainer, MockNode, Pulse
+
+UNREAD_BYTES: Final = 1 << 20
+"""Output that nobody has read is kept up to this."""
+
+
+@define(eq=False)
+class MockExecSession:
+    """A command that runs in a mock container. Like all of the world it lives by being looked at.
+
+    Attributes:
+        engine: The world that it is in.
+        container: Where it runs.
+        behaviour: What it does.
+        check: Raises what keeps the program from being answered.
+        stdin_closed: Whether its standard input has ended.
+        exit: How it ended, or None.
+    """
+
+    engine: MockEngine
+    container: MockContainer
+    behaviour: MockBehaviour
+    check: Callable[[], None]
+    stdin_closed: bool = False
+    exit: ExitStatus | None = None
+    _to_come: deque[tuple[float, Output]] = field(factory=deque)
+    _ends_at: float = math.inf
+    _unread: deque[ExecOutput] = field(factory=deque)
+    _unread_bytes: int = 0
+    _changed: Pulse = field(factory=Pulse)
+
+    def __attrs_post_init__(self) -> None:
+        started = self.engine.clock()
+        for output in self.behaviour.all_output(self.container.config.env_vars):
+            self._to_come.append((started + output.after_seconds, output))
+        if self.behaviour.exit is not None:
+            self._ends_at = started + self.behaviour.after_seconds
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by now."""
+        self._advance()
+        return self.exit is not None
+
+    async def send_stdin(self, data: bytes, /) -> None:
+        """Write to its standard input."""
+        await trio.lowlevel.checkpoint()
+        self.check()
+        if self.behaviour.copies_stdin and not self.ended and not self.stdin_closed:
+            self._write(LogStream.STDOUT, data)
+
+    async def close_stdin(self) -> None:
+        """End its standard input."""
+        await trio.lowlevel.checkpoint()
+        self.check()
+        self.stdin_closed = True
+        self._changed.fire()
+
+    async def output(self) -> AsyncIterator[ExecOutput]:
+        """Iterate over what it writes."""
+        while True:
+            await trio.lowlevel.checkpoint()
+            self.check()
+            ended = self.ended
+            if self._unread:
+                item = self._unread.popleft()
+                self._unread_bytes -= len(item.data)
+                yield item
+            elif ended:
+                return
+            else:
+                await self._wait()
+
+    async def wait(self) -> ExitStatus:
+        """Wait until it has ended."""
+        await trio.lowlevel.checkpoint()
+        while not self.ended:
+            self.check()
+            await self._wait()
+        self.check()
+        assert self.exit is not None  # noqa: S101 - what `ended` says
+        return self.exit
+
+    def kill(self) -> None:
+        """End it now, unless it has ended."""
+        if not self.ended:
+            self._end(ExitStatus(signal=SIGKILL))
+
+    def _end(self, status: ExitStatus) -> None:
+        self.exit = status
+        self._changed.fire()
+
+    def _advance(self) -> None:
+        if self.exit is not None:
+            return
+        self.engine.advance(self._node)
+        now = self.engine.clock()
+        while self._to_come and self._to_come[0][0] <= now:
+            _, output = self._to_come.popleft()
+            self._write(output.stream, output.data)
+        if self.container.ended:
+            self._end(ExitStatus(signal=SIGKILL))
+        elif self.behaviour.copies_stdin:
+            if self.stdin_closed:
+                self._end(ExitStatus(code=0))
+        elif now >= self._ends_at:
+            self._end(self.behaviour.exit or ExitStatus(code=0))
+
+    def _write(self, stream: LogStream, data: bytes) -> None:
+        kept = data[: UNREAD_BYTES - self._unread_bytes]
+        if kept:
+            self._unread.append(ExecOutput(stream=stream, data=kept))
+            self._unread_bytes += len(kept)
+            self._changed.fire()
+
+    @property
+    def _node(self) -> MockNode:
+        return self.engine.nodes[self.container.options.node_id]
+
+    async def _wait(self) -> None:
+        next_time = min(self._ends_at, self._to_come[0][0] if self._to_come else math.inf)
+        with trio.move_on_after(max(0.0, next_time - self.engine.clock())):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._wait_for_own_change, nursery.cancel_scope)
+                await self.engine.wait(self.container.changed, self._node)
+                nursery.cancel_scope.cancel()
+
+    async def _wait_for_own_change(self, scope: trio.CancelScope) -> None:
+        await self._changed.wait()
+        scope.cancel()
