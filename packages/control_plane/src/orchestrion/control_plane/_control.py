@@ -16,7 +16,8 @@ class Control(Protocol):
     """What users do with an orchestrator. `Orchestrator` of orchestrion.orchestrator_core is one, in process.
 
     **Errors.** WorkloadNotFound, InstanceNotFound and NodeNotFound where a name is unknown, ConfigInvalid and
-    Unschedulable where a request can't be accepted (nothing was changed then), Unavailable where it can't be answered now.
+    Unschedulable where a request can't be accepted (nothing was changed then), Unavailable where it can't be answered
+    now.
 
     **Durability.** A change is answered after it is on disk.
 
@@ -26,8 +27,8 @@ class Control(Protocol):
     async def apply(self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False) -> ApplyResult:
         """Want these workloads, all of them or none. What a definition leaves out is its default, not what was there.
 
-        A workload that was stopped runs again. What `scale` has set stays, as long as the file's number does not change.
-        Names are in the definitions; workloads that are not named stay as they are.
+        A workload that was stopped runs again. What `scale` has set stays, as long as the file's number does not
+        change. Names are in the definitions; workloads that are not named stay as they are.
 
         Args:
             workloads: Each (namespace, name) once.
@@ -58,7 +59,10 @@ class Control(Protocol):
         ...
 
     def watch(self, *, namespace: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[Update]]:
-        """Follow everything: first all that there is, then SYNCED, then each change. A slow reader gets merged updates."""
+        """Follow everything: first all that there is, then SYNCED, then each change.
+
+        A slow reader gets merged updates.
+        """
         ...
 
     def logs(self, query: LogQuery, /) -> AbstractAsyncContextManager[AsyncIterator[LogRecord]]:
@@ -74,10 +78,13 @@ class Control(Protocol):
         namespace: str = DEFAULT_NAMESPACE,
         container: str | None = None,
     ) -> AbstractAsyncContextManager[ExecSession]:
-        """Run a command in a running container of an instance; `container` None is the first.
+        """Run a command in a running container of an instance.
 
         Args:
             instance: `workload.index.epoch`, or `workload.index` for the latest epoch.
+            command: Program and arguments; not empty.
+            namespace: The workload's namespace.
+            container: The container's name; None is the first.
         """
         ...
 
@@ -86,13 +93,17 @@ class Control(Protocol):
         ...
 
     async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
-        """Stop all instances, and keep the workload; `apply` starts it again. A batch workload that is stopped does not
-        count as failed.
+        """Stop all instances, and keep the workload; `apply` starts it again.
+
+        A batch workload that is stopped does not count as failed.
         """
         ...
 
     async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
-        """Stop all instances, and then forget the workload. It returns when that was recorded; follow it with `watch`."""
+        """Stop all instances, and then forget the workload.
+
+        It returns when that was recorded; follow it with `watch`.
+        """
         ...
 
     async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
@@ -107,7 +118,12 @@ class Control(Protocol):
         since: datetime | None = None,
         limit: int = 1000,
     ) -> list[Event]:
-        """Return the latest events, oldest first. `subject` is "workload/web" or "instance/web.0.1"; a workload's also
-        gives those of its instances.
+        """Return the latest events, oldest first.
+
+        Args:
+            namespace: Only of this namespace; None is all.
+            subject: "workload/web" or "instance/web.0.1"; a workload's also gives those of its instances. None is all.
+            since: Only those at or after this time (UTC).
+            limit: The most events to return, >= 1.
         """
         ...

@@ -1,0 +1,235 @@
+"""The HTTP API: every question of a Control as a path."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Generator
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import trio
+from litestar import Litestar, Request, Response, WebSocket, delete, get, post, websocket
+from litestar.dto import AbstractDTO, DTOFieldDefinition
+from litestar.exceptions import HTTPException
+from litestar.params import FromQuery, JSONBody
+from litestar.types import ASGIApp
+from litestar.types.empty import EmptyType
+from litestar.typing import FieldDefinition
+from orchestrion.orchestrator_core import ApplyResult, LogQuery, Plan, SlotPlacement, WorkloadView
+from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
+    ConfigInvalid,
+    Event,
+    Node,
+    NotFound,
+    OrchestrationError,
+    Problem,
+    WorkloadInstance,
+    from_json,
+    structure,
+    unstructure,
+)
+
+from ._control import Control
+from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
+from ._streams import LineStream, serve_exec
+from ._wire import MAX_BODY_BYTES, ScaleRequest, WorkloadsRequest
+
+T = TypeVar("T")
+
+_log = logging.getLogger("orchestrion.control_plane")
+
+
+class ConverterDTO(AbstractDTO[T], Generic[T]):
+    """Lets Litestar read and write our values by our own converter: they are on the wire what they are in the store.
+
+    It overrides hooks that Litestar 2 describes only for its own data transfer objects.
+    """
+
+    def decode_bytes(self, value: bytes) -> Any:
+        """Return the body's value."""
+        return from_json(value, self._kind())
+
+    def decode_builtins(self, value: Any) -> Any:
+        """Return the value that plain data stands for."""
+        return structure(value, self._kind())
+
+    def data_to_encodable_type(self, data: Any) -> Any:
+        """Return a handler's result as plain data."""
+        return unstructure(data)
+
+    def _kind(self) -> Any:
+        field = self.asgi_connection.route_handler.parsed_data_field
+        if field is None:
+            msg = "a handler with a body needs a parameter `data`"
+            raise TypeError(msg)
+        return field.annotation
+
+    @classmethod
+    def create_for_field_definition(
+        cls, field_definition: FieldDefinition, handler_id: str, backend_cls: Any = None
+    ) -> None:
+        """Make nothing: the converter needs no code of its own for a handler."""
+
+    @classmethod
+    def generate_field_definitions(cls, model_type: type[Any]) -> Generator[DTOFieldDefinition, None, None]:
+        """Name no fields: the converter knows them."""
+        yield from ()
+
+    @classmethod
+    def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
+        """Leave nested values to the converter."""
+        return False
+
+    @classmethod
+    def is_supported_model_type_field(cls, field_definition: FieldDefinition) -> bool:
+        """Take any type."""
+        return True
+
+    @classmethod
+    def resolve_model_type(cls, field_definition: FieldDefinition) -> FieldDefinition:
+        """Take the type as it is."""
+        return field_definition
+
+
+def make_app(control: Control, ending: trio.Event, /) -> Litestar:
+    """Return the API as an ASGI application.
+
+    Args:
+        control: Who answers.
+        ending: Set when streams are to come to their end.
+    """
+
+    @get("/v1/ping")
+    async def ping() -> dict[str, bool]:
+        return {"ok": True}
+
+    @post("/v1/apply", status_code=200)
+    async def apply(data: JSONBody[WorkloadsRequest], dry_run: FromQuery[bool] = False) -> ApplyResult:
+        return await control.apply(data.workloads, dry_run=dry_run)
+
+    @post("/v1/plan", status_code=200)
+    async def plan(data: JSONBody[WorkloadsRequest]) -> Plan:
+        return await control.plan(data.workloads)
+
+    @get("/v1/workloads")
+    async def list_workloads(namespace: FromQuery[str | None] = None) -> list[WorkloadView]:
+        return await control.list_workloads(namespace=namespace)
+
+    @get("/v1/workload")
+    async def get_workload(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
+        return await control.get_workload(name, namespace=namespace)
+
+    @delete("/v1/workload", status_code=200)
+    async def remove(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> dict[str, bool]:
+        await control.remove(name, namespace=namespace)
+        return {"ok": True}
+
+    @post("/v1/workload/scale", status_code=200)
+    async def scale(
+        data: JSONBody[ScaleRequest], name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE
+    ) -> WorkloadView:
+        return await control.scale(name, data.replicas, namespace=namespace)
+
+    @post("/v1/workload/stop", status_code=200)
+    async def stop(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
+        return await control.stop(name, namespace=namespace)
+
+    @get("/v1/workload/explain")
+    async def explain(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
+        return await control.explain(name, namespace=namespace)
+
+    @get("/v1/instances")
+    async def list_instances(
+        namespace: FromQuery[str | None] = None, workload: FromQuery[str | None] = None
+    ) -> list[WorkloadInstance]:
+        return await control.list_instances(namespace=namespace, workload=workload)
+
+    @get("/v1/nodes")
+    async def list_nodes() -> list[Node]:
+        return await control.list_nodes()
+
+    @get("/v1/events")
+    async def events(
+        namespace: FromQuery[str | None] = None,
+        subject: FromQuery[str | None] = None,
+        since: FromQuery[datetime | None] = None,
+        limit: FromQuery[int] = 1000,
+    ) -> list[Event]:
+        return await control.events(namespace=namespace, subject=subject, since=since, limit=limit)
+
+    @get("/v1/watch")
+    async def watch(namespace: FromQuery[str | None] = None) -> ASGIApp:
+        return LineStream(lambda: control.watch(namespace=namespace), ending)
+
+    @post("/v1/logs", status_code=200)
+    async def logs(data: JSONBody[LogQuery]) -> ASGIApp:
+        return LineStream(lambda: control.logs(data), ending)
+
+    @websocket("/v1/exec")
+    async def exec_(socket: WebSocket[Any, Any, Any]) -> None:
+        await serve_exec(control, socket.receive, socket.send)
+
+    return Litestar(
+        [
+            ping,
+            apply,
+            plan,
+            list_workloads,
+            get_workload,
+            remove,
+            scale,
+            stop,
+            explain,
+            list_instances,
+            list_nodes,
+            events,
+            watch,
+            logs,
+            exec_,
+        ],
+        dto=ConverterDTO,
+        return_dto=ConverterDTO,
+        exception_handlers={
+            OrchestrationError: _answer_error,
+            HTTPException: _answer_refusal,
+            Exception: _answer_fault,
+        },
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=MAX_BODY_BYTES,
+        signature_types=[EmptyType],
+    )
+
+
+def _answer_error(_request: Request[Any, Any, Any], error: OrchestrationError) -> Response[bytes]:
+    return _problem_response(error, status_of(error))
+
+
+def _answer_refusal(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Answer what the framework refused before any handler saw it."""
+    if error.status_code in (404, 405):
+        answer: OrchestrationError = NotFound(
+            f"this server has no such path or method: {error.detail}",
+            remedy="Client and server may be of different versions: use the same one.",
+        )
+    else:
+        extra = error.extra if isinstance(error.extra, list) else []
+        texts = [(str(item.get("key", "")), str(item.get("message", ""))) for item in extra if isinstance(item, dict)]
+        answer = ConfigInvalid(
+            tuple(Problem(text, path=key) for key, text in texts) or (Problem(error.detail),),
+        )
+    return _problem_response(answer, error.status_code)
+
+
+def _answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    answer = expected(error, f"answering {request.method} {request.url.path}")
+    if answer.code == "internal":
+        _log.error("%s", answer.message, exc_info=error)
+    return _problem_response(answer, status_of(answer))
+
+
+def _problem_response(error: OrchestrationError, status: int) -> Response[bytes]:
+    document = problem_of(error) | {"status": status}
+    return Response(json.dumps(document).encode(), status_code=status, media_type=PROBLEM_MEDIA_TYPE)

@@ -1,0 +1,228 @@
+"""The client's end of exec: a WebSocket (RFC 6455) over a unix socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+from orchestrion.runtime_interface import ExecOutput, LogStream
+from orchestrion.shared_types import ExitStatus, NetworkFailure, OrchestrationError, structure, to_json
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Ping,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+from wsproto.utilities import ProtocolError
+
+from ._problems import error_of, sole_error
+from ._socket import address_of, unreachable
+from ._wire import OUTPUT_MARKS, ExecRequest
+
+_STREAMS: Mapping[int, LogStream] = {mark[0]: stream for stream, mark in OUTPUT_MARKS.items()}
+
+_MAX_UNREAD_BYTES = 1_048_576
+"""What is kept of output that nobody reads, as `ExecSession.wait` says."""
+
+_MAX_RECEIVE_BYTES = 65536
+
+
+class _Messages:
+    """Whole messages over a byte stream."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._protocol = WSConnection(ConnectionType.CLIENT)
+        self._lock = trio.Lock()
+
+    async def send(self, event: Any) -> None:
+        async with self._lock:
+            await self._stream.send_all(self._protocol.send(event))
+
+    async def events(self) -> AsyncIterator[Any]:
+        """Iterate over what the server sends, messages as wholes, until it closes."""
+        text, data = "", b""
+        while True:
+            received = await self._stream.receive_some(_MAX_RECEIVE_BYTES)
+            self._protocol.receive_data(received or None)
+            for event in self._protocol.events():
+                match event:
+                    case Ping():
+                        await self.send(event.response())
+                    case TextMessage():
+                        text += event.data
+                        if event.message_finished:
+                            yield TextMessage(text)
+                            text = ""
+                    case BytesMessage():
+                        data += event.data
+                        if event.message_finished:
+                            yield BytesMessage(data)
+                            data = b""
+                    case _:
+                        yield event
+            if not received:
+                return
+
+
+class RemoteExecSession:
+    """An `ExecSession` whose command runs behind a Control on the other side of a socket."""
+
+    def __init__(self, messages: _Messages) -> None:
+        self._messages = messages
+        self._unread = deque[ExecOutput]()
+        self._unread_bytes = 0
+        self._readers = 0
+        self._changed = trio.Event()
+        self._exit: ExitStatus | None = None
+        self._error: OrchestrationError | None = None
+        self._input_closed = False
+
+    async def send_stdin(self, data: bytes, /) -> None:
+        """Write to the command's standard input; what it no longer reads is dropped."""
+        if self._over or self._input_closed or not data:
+            await trio.lowlevel.checkpoint()
+            return
+        await self._send(BytesMessage(data))
+
+    async def close_stdin(self) -> None:
+        """End the command's standard input. Closing twice succeeds."""
+        if self._over or self._input_closed:
+            await trio.lowlevel.checkpoint()
+            return
+        self._input_closed = True
+        await self._send(TextMessage("stdin"))
+
+    async def output(self) -> AsyncIterator[ExecOutput]:
+        """Iterate over what it writes, to the end. One reader at a time."""
+        self._readers += 1
+        try:
+            while True:
+                while self._unread:
+                    item = self._unread.popleft()
+                    self._unread_bytes -= len(item.data)
+                    self._tell()
+                    yield item
+                if self._over:
+                    break
+                await self._changed.wait()
+        finally:
+            self._readers -= 1
+            self._tell()
+        if self._error is not None:
+            raise self._error
+
+    async def wait(self) -> ExitStatus:
+        """Wait until the command has ended."""
+        while self._exit is None:
+            if self._error is not None:
+                raise self._error
+            await self._changed.wait()
+        return self._exit
+
+    @property
+    def _over(self) -> bool:
+        return self._exit is not None or self._error is not None
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def _send(self, event: BytesMessage | TextMessage) -> None:
+        # A connection that is gone is no failure here: how the command ended, the receiving side says.
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._messages.send(event)
+
+    async def receive(self, events: AsyncIterator[Any]) -> None:
+        """Take in what the server sends, to the end."""
+        try:
+            async for event in events:
+                match event:
+                    case BytesMessage():
+                        await self._keep(ExecOutput(stream=_STREAMS[event.data[0]], data=bytes(event.data[1:])))
+                    case TextMessage():
+                        self._conclude(json.loads(event.data))
+                    case CloseConnection():
+                        break
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError, ValueError, KeyError, IndexError):
+            pass
+        if not self._over:
+            self._error = _cut_off()
+        self._tell()
+
+    async def _keep(self, item: ExecOutput) -> None:
+        while self._unread_bytes > _MAX_UNREAD_BYTES and self._readers:
+            await self._changed.wait()
+        if self._unread_bytes <= _MAX_UNREAD_BYTES and item.data:
+            self._unread.append(item)
+            self._unread_bytes += len(item.data)
+            self._tell()
+
+    def _conclude(self, message: Mapping[str, Any]) -> None:
+        if "exit" in message:
+            self._exit = structure(message["exit"], ExitStatus)
+        elif "error" in message:
+            self._error = error_of(message["error"])
+
+
+@asynccontextmanager
+async def open_exec(socket_path: Path, request: ExecRequest, /) -> AsyncIterator[RemoteExecSession]:
+    """Run a command behind the Control at `socket_path`. Leaving the context kills it."""
+    try:
+        with address_of(socket_path) as address:
+            stream = await trio.open_unix_socket(address)
+    except OSError as err:
+        raise unreachable(socket_path) from err
+    async with stream:
+        messages = _Messages(stream)
+        events = messages.events()
+        try:
+            await _begin(messages, events, request)
+        except (trio.BrokenResourceError, ProtocolError, StopAsyncIteration) as err:
+            raise _cut_off() from err
+        session = RemoteExecSession(messages)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(session.receive, events)
+                yield session
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise sole_error(group) from None
+
+
+async def _begin(messages: _Messages, events: AsyncIterator[Any], request: ExecRequest) -> None:
+    await messages.send(Request(host="orchestrion", target="/v1/exec"))
+    match await anext(events):
+        case AcceptConnection():
+            pass
+        case RejectConnection() | RejectData() as refused:
+            msg = f"the orchestrator refused to run a command: {refused}"
+            raise NetworkFailure(msg, remedy="Client and server may be of different versions: use the same one.")
+        case _:
+            raise _cut_off()
+    await messages.send(TextMessage(to_json(request).decode()))
+    match await anext(events):
+        case TextMessage(data=text):
+            answer = json.loads(text)
+            if "error" in answer:
+                raise error_of(answer["error"])
+        case _:
+            raise _cut_off()
+
+
+def _cut_off() -> NetworkFailure:
+    return NetworkFailure(
+        "the connection to the orchestrator was cut off while a command ran",
+        remedy="Look whether the orchestrator still runs; the command was killed.",
+    )

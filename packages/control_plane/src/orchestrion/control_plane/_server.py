@@ -1,0 +1,109 @@
+"""Serving a Control on a unix socket."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import math
+from functools import partial
+from pathlib import Path
+from socket import socket
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ._control import Control
+from ._socket import listening_socket
+
+if TYPE_CHECKING:
+    from ._connection import Sends
+
+GRACE_SECONDS = 2.0
+"""How long connections get to finish when the server ends in good order."""
+
+_log = logging.getLogger("orchestrion.control_plane")
+
+
+async def serve_control(
+    control: Control,
+    socket_path: Path,
+    /,
+    *,
+    begin: trio.Event | None = None,
+    ending: trio.Event | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve `control` as HTTP on a unix socket of mode 0600, until cancelled or told to end.
+
+    It is started when the socket listens. Clients that come before the server is up wait; nothing is lost.
+
+    **Cancellation.** *Closing*: connections are dropped, the socket is taken away.
+
+    Args:
+        control: Who answers.
+        socket_path: Where the socket goes; its folder exists. A path that is too long for an address is no obstacle.
+        begin: Bringing up the server takes half a second of processor time, which waits for this event, and is not
+            spent if it never comes. None is at once.
+        ending: After this event streams end with what they have, connections get `GRACE_SECONDS`, and it returns.
+        task_status: Tells that the socket listens.
+
+    Raises:
+        Conflict: Somebody else listens there.
+        NetworkFailure: The socket can't be made there.
+    """
+    ending = trio.Event() if ending is None else ending
+    with listening_socket(socket_path) as listener:
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_serve_after, begin, control, listener, ending)
+            await ending.wait()
+            nursery.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
+
+
+async def _serve_after(begin: trio.Event | None, control: Control, listener: socket, ending: trio.Event) -> None:
+    if begin is not None:
+        await begin.wait()
+    # The event loop goes on in between; the modules are not needed by anybody who only waits for a workload.
+    await trio.to_thread.run_sync(importlib.import_module, f"{__package__}._app", abandon_on_cancel=True)
+    await _serve(control, listener, ending)
+
+
+async def _serve(control: Control, listener: socket, ending: trio.Event) -> None:
+    from hypercorn.config import Config
+    from hypercorn.trio.worker_context import WorkerContext
+    from hypercorn.typing import ConnectionState
+    from hypercorn.utils import wrap_app
+
+    from ._app import make_app
+    from ._connection import Connection, Sends
+
+    config = Config()
+    config.errorlog = _log
+    config.accesslog = None
+    # On a unix socket of one user an idle connection costs nothing, and a limit would only surprise a client.
+    config.keep_alive_timeout = math.inf
+    config.keep_alive_max_requests = 2**31
+    context = WorkerContext(None)
+    app: Any = make_app(control, ending)
+    sends = Sends()
+    connect = partial(
+        Connection, sends, wrap_app(app, config.wsgi_max_body_size, "asgi"), config, context, ConnectionState({})
+    )
+    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_abort_when_cancelled, sends)
+        async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as accepting:
+                accepting.start_soon(partial(trio.serve_listeners, connect, listeners, handler_nursery=connections))
+                await ending.wait()
+                accepting.cancel_scope.cancel()
+            # It tells idle connections to close, and others to close after their answer.
+            await context.terminated.set()
+        nursery.cancel_scope.cancel()
+
+
+async def _abort_when_cancelled(sends: Sends) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        sends.abort()
