@@ -1,7 +1,10 @@
 """The Scheduler interface, the view that it decides on, and a readable reference scheduler."""
 
-from ._errors import InvalidSchedulingRequest
+from ._describe import describe, describe_change
+from ._errors import InvalidSchedulingRequest, SchedulerUnavailable
 from ._interface import ClusterView, Scheduler
+from ._labels import expression_matches, is_tolerated, selector_matches, topology_domain
+from ._simple import SimpleScheduler
 from ._types import (
     AssignNode,
     ChangeKind,
@@ -20,6 +23,8 @@ from ._types import (
     drivers_of,
     host_ports_of,
 )
+from ._view import StaticClusterView, node_view, placed_instance, with_decisions, with_instances
+from ._why import explain
 
 __all__ = [
     "AssignNode",
@@ -37,8 +42,22 @@ __all__ = [
     "ScheduleDecision",
     "Scheduler",
     "SchedulerCapability",
+    "SchedulerUnavailable",
     "SchedulingRequest",
+    "SimpleScheduler",
+    "StaticClusterView",
     "demand_of",
+    "describe",
+    "describe_change",
     "drivers_of",
+    "explain",
+    "expression_matches",
     "host_ports_of",
+    "is_tolerated",
+    "node_view",
+    "placed_instance",
+    "selector_matches",
+    "topology_domain",
+    "with_decisions",
+    "with_instances",
 ]

@@ -15,7 +15,10 @@ class ClusterView(Protocol):
 
     @property
     def revision(self) -> int:
-        """Higher is later; views of one cluster with the same revision are equal."""
+        """Higher is later; views of one cluster with the same revision are equal.
+
+        Other clusters count for themselves.
+        """
         ...
 
     def __len__(self) -> int:
@@ -33,7 +36,7 @@ class ClusterView(Protocol):
     def changes_since(self, revision: int, /) -> frozenset[NodeId] | None:
         """Return the ids of all nodes that were added, changed or removed after `revision` and up to this view's.
 
-        None where that is no longer known, or `revision` is of another cluster or above this view's: look at everything.
+        None where that is no longer known, or `revision` is above this view's: look at everything.
         More ids than have changed may be returned, never fewer.
         """
         ...
@@ -42,36 +45,59 @@ class ClusterView(Protocol):
 class Scheduler(Protocol):
     """Decides where slots go. It only decides: it places nothing, and remembers nothing that changes a decision.
 
-    **Determinism.** The decisions are a function of the request, the view, and what the scheduler was made with; not of time,
-    chance, the order of calls or how a mapping is ordered.
+    A scheduler serves one cluster: it may keep an index of the latest view that it saw. Views may be shown in any
+    order.
 
-    **Cancellation.** *Atomic*: there is no effect. `schedule` is a checkpoint.
+    **Determinism.** The decisions are a function of the request, the view, and what the scheduler was made with: of its
+    content, not of the object [SAME-1]; not of time, chance, the order of calls [SAME-2], how a mapping is ordered
+    [SAME-3], or which views it saw before [SAME-4].
 
-    **Concurrency.** Any number of tasks may call `schedule` at once.
+    **Cancellation.** *Atomic*: there is no effect [CANCEL-1]. `schedule` is a checkpoint [CANCEL-2].
+
+    **Concurrency.** Any number of tasks may call `schedule` at once [TASKS-1].
     """
 
     @property
     def capabilities(self) -> frozenset[SchedulerCapability]:
-        """The optional abilities that this scheduler has; constant."""
+        """The optional abilities that this scheduler has; constant [ABLE-1]."""
         ...
 
     async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
         """Decide for each slot of the request.
 
         The decisions see each other: taken together with what the view holds, they never ask more of a node than is
-        allocatable there, nor a host port twice, nor more than 1000 thousandths of a device. A slot is refused only if,
-        after the slots before it, no node passes all predicates. A slot that the view already holds on a node stays
-        there: its decision is `AssignNode` to that node with what it holds, and takes nothing anew.
+        allocatable there [SAFE-1], nor a host port twice [SAFE-2], nor more than 1000 thousandths of a device [SAFE-3].
+        A slot is given no node that fails a predicate [SAFE-4], and is refused only if, after the slots before it, no
+        node passes all predicates [FULL-1].
 
-        A node passes if it is Ready, not cordoned and without an active condition; if it runs all drivers; if it matches
-        all selectors and expressions; if every NoSchedule and NoExecute taint is tolerated; if no static host port is
-        taken; if the demand fits into what is free in every dimension; and if everything else that the placement
-        requires holds. What requires an ability that the scheduler lacks fails with `Predicate.UNSUPPORTED` on every node.
+        A slot that the view already holds on a node stays there: its decision is `AssignNode` to that node with what it
+        holds, whatever the predicates and `only_node` say [STAY-1], and takes nothing anew [STAY-2]. An incarnation of
+        another epoch is another instance [STAY-3].
+
+        A node passes if
+
+        - it is Ready [FIT-1], not cordoned [FIT-2] and without an active condition [FIT-3];
+        - it is the request's only node, where that names one [FIT-4];
+        - it runs all drivers [FIT-5];
+        - it has all labels that are selected, as labels or as its topology or name [FIT-6], and its labels match all
+          expressions [FIT-7];
+        - every NoSchedule and NoExecute taint is tolerated [FIT-8], for whatever time; PreferNoSchedule refuses nothing
+          [FIT-9];
+        - no static host port, which is a protocol and a number, is taken [FIT-10];
+        - the demand fits into what is free in every dimension [FIT-11], exactly [FIT-12]; what is not asked for need
+          not be free [FIT-13];
+        - everything else that the placement requires holds, as the capabilities say.
+
+        What requires an ability that the scheduler lacks fails with `Predicate.UNSUPPORTED` on every node [ABLE-2].
+        Preferences, which are weights and spreads that are not required, refuse nothing [PREFER-1].
 
         Returns:
-            One decision for each slot, in the order of the request.
+            One decision for each slot, in the order of the request [DECIDE-1]. Assignments name nodes of the view
+            [DECIDE-2] and are explained if the request says so [DECIDE-3].
 
         Raises:
-            InvalidSchedulingRequest: No slots, a slot twice, or slots of another workload than the request's.
+            InvalidSchedulingRequest: No slots [REFUSE-1], a slot twice [REFUSE-2], slots of another workload than the
+                request's [REFUSE-3], or a demand above `MAX_AMOUNT` [REFUSE-4].
+            SchedulerUnavailable: Not now; only of a scheduler that has to ask somebody else.
         """
         ...

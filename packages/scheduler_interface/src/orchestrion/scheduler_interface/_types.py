@@ -18,9 +18,23 @@ class SchedulerCapability(StrEnum):
     AFFINITY = "affinity"
     """Required node affinities (`Placement.node_affinities` without a weight) and instance affinities are kept."""
     SPREAD = "spread"
-    """Required spreads are kept."""
+    """Required spreads are kept.
+
+    A node passes a required spread if it has a domain of that topology [SPREAD-1] and if, with the slot there, its
+    domain holds at most `max_skew` more instances of the workload than the emptiest domain that counts [SPREAD-2], 0
+    where none does. All incarnations of all slots are instances. A domain counts if it has a node that passes every
+    predicate other than OTHER_NODE, HOST_PORT, RESOURCE, DEVICE and SPREAD [SPREAD-3]: a full domain counts, one that
+    is down does not.
+    """
     DEVICES = "devices"
-    """GPUs are granted."""
+    """GPUs are granted.
+
+    A node passes if each container gets what it asks for at the same time: devices of kind "gpu" with the model, memory
+    and capability, wholly free for `count` [DEVICE-1], one with enough free thousandths for a share [DEVICE-2]. What a
+    device has to have is asked of the free one, not of any on the node [DEVICE-3]. Parts that a capability lacks are 0;
+    a device whose capability is unknown or not numeric has none [DEVICE-4]. Where more than eight devices and shares
+    are wanted together, or by more than four containers, a scheduler may overlook a way to grant them.
+    """
 
 
 @frozen(kw_only=True)
@@ -58,6 +72,8 @@ class NodeView:
         host_ports: The union of their host ports.
         device_thousandths: The sum of their shares, by device id.
         instances: What is placed there, by key.
+
+    `node_view` makes one of a node and its instances.
     """
 
     node: Node
@@ -81,6 +97,8 @@ class SchedulingRequest:
         slots: Which slots, each once; not empty.
         only_node: Consider just this node (a daemon's slot); None considers all.
         explain: True asks for an explanation also of each assignment.
+
+    One instance must not reserve more than `MAX_AMOUNT` of anything, all its containers together.
     """
 
     workload: WorkloadDefinition
@@ -120,8 +138,8 @@ class RefusalGroup:
         node_count: How many, >= 1.
         samples: Some of them, ascending by id, at most 5.
         dimension: The resource that is short, as `Resources.dimensions` names it; empty for other predicates.
-        needed: How much of it is asked for; 0 for other predicates.
-        best_free: The most that any of them has free; 0 for other predicates.
+        needed: How much of it is asked for; 0 for other predicates [EXPLAIN-3].
+        best_free: The most that any of them has free; 0 for other predicates [EXPLAIN-3].
     """
 
     predicate: Predicate
@@ -137,13 +155,22 @@ class ChangeKind(StrEnum):
     """What kind of change would place an instance."""
 
     LOWER_REQUEST = "lower-request"
+    """The workload asks for no more of the resource than `amount`, in all. It is never lowered to 0."""
     DROP_SELECTOR = "drop-selector"
+    """The workload no longer selects by the label."""
     DROP_EXPRESSION = "drop-expression"
+    """The workload drops its expressions on the label."""
     TOLERATE_TAINT = "tolerate-taint"
+    """The workload tolerates all taints of the key."""
     UNCORDON = "uncordon"
+    """The node is uncordoned, which also ends its drain."""
     FREE_PORT = "free-port"
+    """Whatever holds the static host port on the node gives it up."""
     ADD_NODE = "add-node"
+    """A node joins that passes every predicate for this workload, with `amount` of the resource free: one step for each
+    resource that is asked for, and one with an empty subject where none is."""
     ENABLE_DRIVER = "enable-driver"
+    """The node runs the driver."""
 
 
 @frozen(kw_only=True)
@@ -153,7 +180,8 @@ class PlacementChange:
     Attributes:
         kind: What to do.
         node_id: The node that the instance could then be placed on; None for ADD_NODE.
-        subject: What it is about: a resource, a label's key, a taint's key, a port or a driver.
+        subject: What it is about: a resource as `Resources.dimensions` names it, "gpu" for devices, a label's key, a
+            taint's key, a port such as "tcp/8080", or a driver; empty for UNCORDON.
         amount: For LOWER_REQUEST: what the workload may ask for in all; for ADD_NODE: how much the node needs. Else 0.
     """
 
@@ -167,14 +195,25 @@ class PlacementChange:
 class Explanation:
     """Why a slot got its node, or none. Data; `describe` in this package words it.
 
+    It is about the cluster as it is after the slots before it. Of a slot that was placed already it says nothing but
+    `nodes_considered`.
+
     Attributes:
-        groups: One for each reason that some node fails for. A node that fails for several reasons is in several groups.
-            Most nodes first, then by predicate and detail.
-        nodes_considered: How many nodes the view has.
-        closest: The nodes that fail for the fewest reasons, by that number and then by id, at most 3; empty for an assignment.
-        smallest_change: The fewest steps that place the slot on one node, if every one of them is done; empty for an
-            assignment, and where no change of this kind helps.
-        scores: For an assignment: by node id, what the chosen node and the runner-up scored; higher is better.
+        groups: One for each reason that some node fails for; reasons are apart if predicate, detail or dimension are.
+            Counts and samples are right [EXPLAIN-1], and a node that fails for several reasons is in the group of each
+            [EXPLAIN-2]. Most nodes first, then by the texts of predicate, detail and dimension [EXPLAIN-4]. Where the
+            request names the only node, all others fail OTHER_NODE and nothing else [EXPLAIN-5].
+        nodes_considered: How many nodes the view has [EXPLAIN-6].
+        closest: The nodes that are in the fewest groups, by that number and then by id, at most 3, none that fails
+            OTHER_NODE [EXPLAIN-7]; empty for an assignment.
+        smallest_change: The fewest steps that place the slot on one node, if every one of them is done [CHANGE-1]: no
+            fewer steps of these kinds would [CHANGE-2]. A step about a node is given only where it is needed. ADD_NODE
+            is given only where nothing else helps, and not where the request names the only node [CHANGE-3]. A required
+            spread leaves out all kinds but LOWER_REQUEST, FREE_PORT and ADD_NODE, since the others change which domains
+            count. Empty for an assignment [CHANGE-4], where something is UNSUPPORTED, and where no change of these
+            kinds helps.
+        scores: For an assignment: by node id, what the chosen node and the runner-up scored; higher is better, and the
+            chosen node's is the highest [EXPLAIN-8]. Empty where the scheduler gives no scores.
     """
 
     groups: tuple[RefusalGroup, ...] = ()
@@ -191,8 +230,9 @@ class AssignNode:
     Attributes:
         slot: Which slot.
         node_id: The node.
-        devices: Ids of granted devices by container name.
-        device_thousandths: The share of each granted device, by device id.
+        devices: Ids of granted devices by container name; empty for a slot that was placed already, whose binding
+            knows.
+        device_thousandths: The share of each granted device, by device id; 1000 is the whole.
         explanation: Given when it was asked for.
     """
 
@@ -220,7 +260,11 @@ ScheduleDecision = AssignNode | NoPlacement
 
 
 def demand_of(workload: WorkloadDefinition) -> Resources:
-    """Return what one instance reserves: the sum of its containers' requests."""
+    """Return what one instance reserves: the sum of its containers' requests.
+
+    Raises:
+        ValueError: A sum exceeds `MAX_AMOUNT`.
+    """
     total = Resources()
     for container in workload.containers:
         total = total + container.resources

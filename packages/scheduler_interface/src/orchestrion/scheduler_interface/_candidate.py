@@ -1,0 +1,73 @@
+"""A node as one call of a scheduler sees it: what the view says, less what the slots before it took."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from orchestrion.shared_types import WHOLE_DEVICE, NodeId
+
+from ._devices import Grant, find_grants
+from ._needs import Needs
+from ._spread import Tally
+from ._types import HostPort, NodeView
+
+
+@define(eq=False)
+class Candidate:
+    """A node that a slot may go to. It lives as long as the call.
+
+    Attributes:
+        view: What the view says.
+        free: How much is free of each resource that the needs are about, in their order; never below 0.
+        allocatable: How much may be promised of each.
+        host_ports: Static host ports that are taken.
+        device_free: Free thousandths by device id.
+        instance_count: How many instances the node holds.
+        tallies: For each spread: the tally, and the node's domain in it, or None.
+        passes_fixed: Whether the node passes all predicates that no placement can change.
+    """
+
+    view: NodeView
+    free: tuple[int, ...]
+    allocatable: tuple[int, ...]
+    host_ports: frozenset[HostPort]
+    device_free: dict[str, int]
+    instance_count: int
+    tallies: tuple[tuple[Tally, str | None], ...] = ()
+    passes_fixed: bool = field(default=False)
+
+    @property
+    def id(self) -> NodeId:
+        """The node's id."""
+        return self.view.node.id
+
+    def grants(self, needs: Needs) -> tuple[Grant, ...] | None:
+        """Return devices for one more slot, or None where they do not suffice."""
+        return find_grants(needs.devices, self.view.node.devices, self.device_free) if needs.devices else ()
+
+    def take(self, needs: Needs, grants: tuple[Grant, ...]) -> None:
+        """Give one slot its place here."""
+        self.free = tuple(free - needed for free, needed in zip(self.free, needs.demand, strict=True))
+        self.host_ports = self.host_ports.union(needs.host_ports)
+        self.instance_count += 1
+        for grant in grants:
+            self.device_free[grant.device_id] -= grant.thousandths
+        for tally, domain in self.tallies:
+            tally.add(domain)
+
+
+def candidate_of(view: NodeView, needs: Needs) -> Candidate:
+    """Return a node before the first slot."""
+    allocatable = needs.amounts(view.node.allocatable)
+    reserved = needs.amounts(view.reserved)
+    return Candidate(
+        view=view,
+        free=tuple(max(0, total - taken) for total, taken in zip(allocatable, reserved, strict=True)),
+        allocatable=allocatable,
+        host_ports=view.host_ports,
+        device_free={
+            device.id: max(0, WHOLE_DEVICE - view.device_thousandths.get(device.id, 0)) for device in view.node.devices
+        }
+        if needs.devices
+        else {},
+        instance_count=len(view.instances),
+    )

@@ -1,0 +1,117 @@
+"""What one slot of a request needs of a node, worked out once per call."""
+
+from __future__ import annotations
+
+from attrs import frozen
+from orchestrion.shared_types import Expression, NodeId, Resources, Spread, Toleration, Uid
+
+from ._devices import DeviceWant, device_wants
+from ._errors import InvalidSchedulingRequest
+from ._types import HostPort, SchedulerCapability, SchedulingRequest, demand_of, drivers_of, host_ports_of
+
+_FIXED_DIMENSIONS = ("cpu_millicores", "memory_bytes", "disk_bytes")
+
+
+@frozen
+class Needs:
+    """What one slot of a request needs of a node. All slots are alike.
+
+    Attributes:
+        dimensions: Names of the resources that `demand` is about, in its order.
+        demand: How much of each.
+        host_ports: Static host ports, ascending.
+        drivers: Ascending.
+        select: Labels by key, ascending.
+        expressions: As the workload has them.
+        tolerations: As the workload has them.
+        devices: Devices and shares; empty where the scheduler can't grant any.
+        spreads: As the workload has them, without required ones where the scheduler can't keep them.
+        unsupported: What the workload requires and the scheduler has no ability for, in words.
+        only_node: The only node that will do, or None.
+        workload_id: Whose instances the spreads count.
+    """
+
+    dimensions: tuple[str, ...]
+    demand: tuple[int, ...]
+    host_ports: tuple[HostPort, ...]
+    drivers: tuple[str, ...]
+    select: tuple[tuple[str, str], ...]
+    expressions: tuple[Expression, ...]
+    tolerations: tuple[Toleration, ...]
+    devices: tuple[DeviceWant, ...]
+    spreads: tuple[Spread, ...]
+    unsupported: tuple[str, ...]
+    only_node: NodeId | None
+    workload_id: Uid
+
+    @property
+    def required_spread(self) -> bool:
+        """Whether a spread may refuse a node."""
+        return any(spread.required for spread in self.spreads)
+
+    def amounts(self, resources: Resources) -> tuple[int, ...]:
+        """Return the amounts of `dimensions`, in that order."""
+        extended = self.dimensions[len(_FIXED_DIMENSIONS) :]
+        fixed = (resources.cpu_millicores, resources.memory_bytes, resources.disk_bytes)
+        return (*fixed, *(resources.extended.get(name, 0) for name in extended)) if extended else fixed
+
+
+def needs_of(request: SchedulingRequest, capabilities: frozenset[SchedulerCapability]) -> Needs:
+    """Return what each slot of a request needs.
+
+    Raises:
+        InvalidSchedulingRequest: The request is outside what the interface allows.
+    """
+    workload, placement = request.workload, request.workload.placement
+    try:
+        demand = demand_of(workload)
+    except ValueError as err:
+        msg = f"the containers of workload {workload.metadata.name!r} ask for more in all than can be counted"
+        raise InvalidSchedulingRequest(msg, remedy="Lower the containers' resource requests.") from err
+    _check_slots(request)
+    grants_devices = SchedulerCapability.DEVICES in capabilities
+    keeps_spreads = SchedulerCapability.SPREAD in capabilities
+    keeps_affinities = SchedulerCapability.AFFINITY in capabilities
+    wanted = device_wants(workload.containers)
+    requirements = {
+        "gpu": bool(wanted) and not grants_devices,
+        "required spread": any(spread.required for spread in placement.spreads) and not keeps_spreads,
+        "required node affinity": any(a.weight is None for a in placement.node_affinities) and not keeps_affinities,
+        "required instance affinity": any(a.weight is None for a in placement.instance_affinities)
+        and not keeps_affinities,
+    }
+    extended = sorted(demand.extended)
+    return Needs(
+        dimensions=(*_FIXED_DIMENSIONS, *extended),
+        demand=(
+            demand.cpu_millicores,
+            demand.memory_bytes,
+            demand.disk_bytes,
+            *(demand.extended[name] for name in extended),
+        ),
+        host_ports=tuple(sorted(host_ports_of(workload.containers))),
+        drivers=tuple(sorted(drivers_of(workload))),
+        select=tuple(sorted(placement.select.items())),
+        expressions=placement.expressions,
+        tolerations=placement.tolerations,
+        devices=wanted if grants_devices else (),
+        spreads=tuple(spread for spread in placement.spreads if keeps_spreads or not spread.required),
+        unsupported=tuple(words for words, lacking in requirements.items() if lacking),
+        only_node=request.only_node,
+        workload_id=workload.metadata.uid,
+    )
+
+
+def _check_slots(request: SchedulingRequest) -> None:
+    name, uid = request.workload.metadata.name, request.workload.metadata.uid
+    if not request.slots:
+        msg = f"a request for workload {name!r} without slots"
+        raise InvalidSchedulingRequest(msg, remedy="Ask for one slot or more.")
+    strangers = [slot for slot in request.slots if slot.workload_id != uid]
+    if strangers:
+        msg = f"slot {strangers[0]} does not belong to workload {name!r}, whose uid is {uid!r}"
+        raise InvalidSchedulingRequest(msg, remedy="Ask for the slots of each workload apart.")
+    if len(set(request.slots)) != len(request.slots):
+        twice = next(slot for position, slot in enumerate(request.slots) if slot in request.slots[:position])
+        msg = f"slot {twice} of workload {name!r} is asked for twice"
+        raise InvalidSchedulingRequest(msg, remedy="Ask for each slot once.")

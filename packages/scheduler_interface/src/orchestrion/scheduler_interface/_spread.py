@@ -1,0 +1,52 @@
+"""Counting a workload's instances per topology domain."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from orchestrion.shared_types import Spread
+
+
+class Tally:
+    """The instances of a workload per domain of one spread. Counts only grow while a call goes on."""
+
+    def __init__(self, spread: Spread) -> None:
+        """Begin with no instance, and no domain that counts."""
+        self.spread = spread
+        self._instances: Counter[str | None] = Counter()
+        self._counting: set[str] = set()
+        self._domains_by_count: Counter[int] = Counter()
+        self._lowest = 0
+
+    def begin(self, counts: Counter[str | None], counting: set[str]) -> None:
+        """Set the counts that the view has, and which domains the emptiest is looked for among."""
+        self._instances = Counter(counts)
+        self._counting = counting
+        self._domains_by_count = Counter(counts[domain] for domain in counting)
+        self._lowest = min(self._domains_by_count, default=0)
+
+    @property
+    def lowest(self) -> int:
+        """How many instances the emptiest domain holds that counts; 0 where none does."""
+        return self._lowest
+
+    def count(self, domain: str | None) -> int:
+        """Return how many instances a domain holds."""
+        return self._instances[domain]
+
+    def allows(self, domain: str | None) -> bool:
+        """Whether one more instance there is within a required spread."""
+        if not self.spread.required:
+            return True
+        return domain is not None and self._instances[domain] + 1 - self._lowest <= self.spread.max_skew
+
+    def add(self, domain: str | None) -> None:
+        """Count one more instance."""
+        before = self._instances[domain]
+        self._instances[domain] += 1
+        if domain in self._counting:
+            self._domains_by_count[before] -= 1
+            self._domains_by_count[before + 1] += 1
+            # The counts grow by one at a time, so that the emptiest is never further away than the next number.
+            if self._domains_by_count[self._lowest] == 0:
+                self._lowest += 1

@@ -1,0 +1,67 @@
+"""Looking over a view at the start of a call: who may take a slot, and what is placed already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from orchestrion.shared_types import InstanceKey, NodeId
+
+from ._candidate import Candidate, candidate_of
+from ._interface import ClusterView
+from ._labels import topology_domain
+from ._needs import Needs
+from ._predicates import FIXED_PREDICATES, passes
+from ._spread import Tally
+from ._types import NodeView, PlacedInstance
+
+Holders = dict[InstanceKey, tuple[NodeId, PlacedInstance]]
+
+
+def find_holders(slots: Iterable[InstanceKey], view: ClusterView) -> Holders:
+    """Return which of the slots the view holds already, and where."""
+    wanted = frozenset(slots)
+    holders: Holders = {}
+    for node in view:
+        held = node.instances
+        here = [s for s in wanted if s in held] if len(wanted) < len(held) else [s for s in held if s in wanted]
+        for slot in here:
+            holders[slot] = (node.node.id, held[slot])
+    return holders
+
+
+def candidates_of(needs: Needs, view: ClusterView) -> list[Candidate]:
+    """Return the nodes that a slot may go to, ascending by id, with the workload's instances counted per domain."""
+    only = None if needs.only_node is None else view.get(needs.only_node)
+    if needs.only_node is not None and not needs.spreads:
+        nodes: Iterable[NodeView] = () if only is None else (only,)
+    else:
+        nodes = view
+    candidates = [candidate_of(node, needs) for node in nodes]
+    for candidate in candidates:
+        candidate.passes_fixed = passes(FIXED_PREDICATES, needs, candidate)
+    if needs.spreads:
+        _count_domains(needs, candidates)
+    return [candidate for candidate in candidates if needs.only_node in (None, candidate.id)]
+
+
+def _count_domains(needs: Needs, candidates: list[Candidate]) -> None:
+    own = [sum(key.workload_id == needs.workload_id for key in candidate.view.instances) for candidate in candidates]
+    tallies = []
+    for spread in needs.spreads:
+        domains = [topology_domain(candidate.view.node, spread.by) for candidate in candidates]
+        counts: Counter[str | None] = Counter()
+        for domain, count in zip(domains, own, strict=True):
+            counts[domain] += count
+        tally = Tally(spread)
+        tally.begin(
+            counts,
+            {
+                domain
+                for domain, candidate in zip(domains, candidates, strict=True)
+                if candidate.passes_fixed and domain is not None
+            },
+        )
+        tallies.append((tally, domains))
+    for position, candidate in enumerate(candidates):
+        candidate.tallies = tuple((tally, domains[position]) for tally, domains in tallies)
