@@ -1,6 +1,19 @@
 """The machinery that conformance kits are made of: named clauses, a trio runner, a cancellation sweep."""
 
-from ._kit import EXAMPLES, BoundCheck, Check, ClockKind, Factory, Kit, Runner
+from ._check import BoundCheck, Check, Offer
+from ._kit import EXAMPLES, CheckOptions, Kit
+from ._runner import ClockKind, Factory, Runner
 from ._sweep import cancellation_sweep
 
-__all__ = ["EXAMPLES", "BoundCheck", "Check", "ClockKind", "Factory", "Kit", "Runner", "cancellation_sweep"]
+__all__ = [
+    "EXAMPLES",
+    "BoundCheck",
+    "Check",
+    "CheckOptions",
+    "ClockKind",
+    "Factory",
+    "Kit",
+    "Offer",
+    "Runner",
+    "cancellation_sweep",
+]

@@ -8,7 +8,7 @@ from typing import TypeVar
 import trio
 from attrs import define, field
 
-from ._kit import Runner
+from ._runner import Runner
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def cancellation_sweep(
 
     Args:
         run: Runs against fresh subjects.
-        operation: What is cancelled.
+        operation: What is cancelled. Only the checkpoints of its own task count, not those of tasks that it starts.
         verify: Looks at the subject afterwards; it is told whether the operation was cancelled.
         prepare: Runs before the operation and is not cancelled.
         max_steps: An operation with more checkpoints is swept no further.
@@ -72,6 +72,8 @@ def cancellation_sweep(
             return instrument.seen >= instrument.step
 
         if not run(main):
-            assert step > 1, "the operation returned without a checkpoint"
+            if step == 1:
+                msg = "the operation returned without a checkpoint"
+                raise AssertionError(msg)
             return step - 1
     return max_steps

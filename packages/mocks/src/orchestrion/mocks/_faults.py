@@ -59,7 +59,10 @@ class FaultSource(Protocol):
     """Decides which calls go wrong."""
 
     def next_fault(self, method: str, /) -> Fault | None:
-        """Return the fault of this call of `method`, or None. It is asked once for each call, and for each event as "event"."""
+        """Return the fault of this call of `method`, or None.
+
+        It is asked once for each call, and once for each event, as "event".
+        """
         ...
 
 
@@ -166,12 +169,12 @@ class FaultInjector:
                 self.raise_if_crashed()
             case FaultKind.LIE if lie is not None:
                 return await lie()
-        result = await effect()
-        match None if fault is None else fault.kind:
-            case FaultKind.FAIL_AFTER:
-                raise self.unavailable(f"{method} failed after its effect by order of the test")
-            case FaultKind.CRASH_AFTER:
-                self.crash()
+        try:
+            result = await effect()
+        except OrchestrationError as err:
+            self._lose_reply(method, fault, err)
+            raise
+        self._lose_reply(method, fault, None)
         return result
 
     def copies_of_event(self) -> int:
@@ -184,6 +187,15 @@ class FaultInjector:
                 return 2
             case _:
                 return 1
+
+    def _lose_reply(self, method: str, fault: Fault | None, reply: OrchestrationError | None) -> None:
+        """Raise what takes the place of a reply, which may itself be an error."""
+        self.raise_if_crashed()  # a crash may have come while the effect waited
+        match None if fault is None else fault.kind:
+            case FaultKind.FAIL_AFTER:
+                raise self.unavailable(f"{method} failed after its effect by order of the test") from reply
+            case FaultKind.CRASH_AFTER:
+                self.crash()
 
     def crash(self) -> None:
         """Let this and all later calls raise `SimulatedCrash`."""
