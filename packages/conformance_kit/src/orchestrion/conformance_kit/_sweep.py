@@ -14,7 +14,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-@define
+@define(eq=False)
 class _CancelAtStep(trio.abc.Instrument):
     """Cancels `scope` when the watched task has yielded for the n-th time."""
 
