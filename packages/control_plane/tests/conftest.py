@@ -189,9 +189,12 @@ class FakeControl:
     async def logs(self, query: LogQuery, /) -> AsyncIterator[AsyncIterator[LogRecord]]:
         self._fail("enter")
         self.seen.append(query)
-        async with self._counted(), trio.open_nursery() as nursery:
-            yield self._records(query)
-            nursery.cancel_scope.cancel()
+        try:
+            async with self._counted(), trio.open_nursery() as nursery:
+                yield self._records(query)
+                nursery.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
 
     async def _records(self, query: LogQuery) -> AsyncIterator[LogRecord]:
         for record in self.records:
@@ -276,8 +279,7 @@ def socket_path(tmp_path: Path) -> Path:
 async def served(fake: Control, path: Path, **options: Any) -> AsyncIterator[HttpControl]:
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: serve_control(fake, path, task_status=task_status, **options))
-        async with HttpControl(path) as control:
-            yield control
+        yield HttpControl(path)
         nursery.cancel_scope.cancel()
 
 

@@ -95,15 +95,15 @@ async def test_a_path_too_long_for_an_address_works(fake: Any, tmp_path: Path, s
 
 
 async def test_nobody_there_is_a_network_failure_that_says_what_to_do(socket_path: Path) -> None:
-    async with HttpControl(socket_path) as control:
-        with pytest.raises(NetworkFailure, match=r"no answer from an orchestrator.*\n.*orchestrion up"):
-            await control.ping()
-        with pytest.raises(NetworkFailure):
-            async with control.watch():
-                pytest.fail("it began")
-        with pytest.raises(NetworkFailure):
-            async with control.exec("web.0", ["true"]):
-                pytest.fail("it began")
+    control = HttpControl(socket_path)
+    with pytest.raises(NetworkFailure, match=r"no answer from an orchestrator.*\n.*orchestrion up"):
+        await control.ping()
+    with pytest.raises(NetworkFailure):
+        async with control.watch():
+            pytest.fail("it began")
+    with pytest.raises(NetworkFailure):
+        async with control.exec("web.0", ["true"]):
+            pytest.fail("it began")
 
 
 async def test_clients_wait_for_a_server_that_is_not_up_yet(fake: Any, socket_path: Path, serving: Any) -> None:
@@ -156,7 +156,7 @@ async def test_an_end_in_good_order_ends_streams_in_good_order(fake: Any, socket
 async def test_a_server_that_dies_cuts_streams_off_with_an_error(fake: Any, socket_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: serve_control(fake, socket_path, task_status=task_status))
-        async with HttpControl(socket_path) as control, control.watch() as updates:
+        async with HttpControl(socket_path).watch() as updates:
             await anext(updates)
             nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True), pytest.raises(NetworkFailure):

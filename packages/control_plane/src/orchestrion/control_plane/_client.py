@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from orchestrion.orchestrator_core import ApplyResult, LogQuery, LogRecord, Plan, SlotPlacement, Update, WorkloadView
 from orchestrion.runtime_interface import ExecSession
@@ -17,6 +17,7 @@ from orchestrion.shared_types import (
     ConfigInvalid,
     Event,
     Node,
+    OrchestrationError,
     Problem,
     WorkloadDefinition,
     WorkloadInstance,
@@ -24,18 +25,16 @@ from orchestrion.shared_types import (
     to_json,
 )
 
+from ._http import Answer, request
 from ._problems import error_of
-from ._socket import address_of, unreachable
+from ._socket import unreachable
 from ._wire import ExecRequest, ScaleRequest, WorkloadsRequest
 
 T = TypeVar("T")
 
-CONNECT_SECONDS = 10.0
-"""How long a connection may take to be accepted."""
-
 
 class HttpControl:
-    """A `Control` that speaks to the one that `serve_control` serves at a socket. Use it as an async context manager.
+    """A `Control` that speaks to the one that `serve_control` serves at a socket.
 
     What it raises is what the other side raised, the same class with the same text; beyond that, NetworkFailure where
     nobody answers or a connection is cut off.
@@ -44,36 +43,8 @@ class HttpControl:
     """
 
     def __init__(self, socket_path: Path, /) -> None:
-        """Take the path of the socket; nothing is connected yet."""
-        import httpx2  # it takes longer to import than most commands take
-
+        """Take the path of the socket; nothing is connected yet. Each call makes a connection of its own."""
         self._socket_path = socket_path
-        self._stack = ExitStack()
-        self._failures = (httpx2.TransportError, httpx2.StreamError)
-        with self._translated():
-            address = self._stack.enter_context(address_of(socket_path))
-        self._client = httpx2.AsyncClient(
-            transport=httpx2.AsyncHTTPTransport(uds=address, limits=httpx2.Limits(max_connections=None)),
-            base_url="http://orchestrion",
-            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
-        )
-
-    async def __aenter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close all connections."""
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close all connections. Closing twice succeeds."""
-        try:
-            await self._client.aclose()
-        finally:
-            self._stack.close()
 
     async def ping(self) -> None:
         """Make sure that somebody answers.
@@ -130,8 +101,8 @@ class HttpControl:
         """See `Control.exec`."""
         from ._exec_client import open_exec
 
-        request = ExecRequest(instance=instance, command=tuple(command), namespace=namespace, container=container)
-        return open_exec(self._socket_path, request)
+        wanted = ExecRequest(instance=instance, command=tuple(command), namespace=namespace, container=container)
+        return open_exec(self._socket_path, wanted)
 
     async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
         """See `Control.scale`."""
@@ -165,61 +136,59 @@ class HttpControl:
         )
 
     async def _ask(self, method: str, path: str, kind: type[T], body: object = None, /, **parameters: Any) -> T:
-        with self._translated():
-            response = await self._client.request(method, path, **_request(body, parameters))
-            document = _document(response.content)
-        if response.is_success:
-            return structure(document, kind)
-        raise error_of(document if isinstance(document, Mapping) else {})
+        async with request(self._socket_path, method, path, parameters, _encoded(body)) as answer:
+            document = _document(await answer.read())
+        if not answer.succeeded:
+            raise _told(document)
+        return structure(document, kind)
 
     @asynccontextmanager
     async def _stream(
         self, method: str, path: str, kind: type[T], body: object = None, /, **parameters: Any
     ) -> AsyncIterator[AsyncIterator[T]]:
-        request = self._client.build_request(method, path, **_request(body, parameters))
-        with self._translated():
-            response = await self._client.send(request, stream=True)
-        try:
-            if not response.is_success:
-                with self._translated():
-                    document = _document(await response.aread())
-                raise error_of(document if isinstance(document, Mapping) else {})
-            yield self._items(response.aiter_raw(), kind)
-        finally:
-            await response.aclose()
+        async with request(self._socket_path, method, path, parameters, _encoded(body)) as answer:
+            if not answer.succeeded:
+                raise _told(_document(await answer.read()))
+            yield _Items(self._socket_path, answer, kind)
 
-    async def _items(self, chunks: AsyncIterator[bytes], kind: type[T]) -> AsyncIterator[T]:
-        rest = b""
-        while True:
-            with self._translated():
-                chunk = await anext(chunks, b"")
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                message = _document(line)
-                if "item" in message:
-                    yield structure(message["item"], kind)
-                elif "error" in message:
-                    raise error_of(message["error"])
-                else:
-                    return
+
+class _Items(Generic[T]):
+    """The items of a stream of lines. It can be dropped at any place, which a generator can't."""
+
+    def __init__(self, path: Path, answer: Answer, kind: type[T]) -> None:
+        self._path = path
+        self._answer = answer
+        self._kind = kind
+        self._lines = deque[bytes]()
+        self._rest = b""
+        self._over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._over and not self._lines:
+            chunk = await anext(self._answer, b"")
             if not chunk:
-                raise unreachable(self._socket_path)
+                raise unreachable(self._path)
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            self._lines.extend(lines)
+        message = {} if self._over else _document(self._lines.popleft())
+        if "item" in message:
+            return structure(message["item"], self._kind)
+        self._over = True
+        if "error" in message:
+            raise error_of(message["error"])
+        raise StopAsyncIteration
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (*self._failures, OSError) as err:
-            raise unreachable(self._socket_path) from err
-        except UnicodeEncodeError as err:
-            raise ConfigInvalid((Problem(f"not a text that can be sent: {err.object!r:.80}"),)) from err
 
-
-def _request(body: object, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    given = {name: value for name, value in parameters.items() if value is not None}
+def _encoded(body: object) -> bytes | None:
     if body is None:
-        return {"params": given}
-    return {"params": given, "content": to_json(body), "headers": {"content-type": "application/json"}}
+        return None
+    try:
+        return to_json(body)
+    except UnicodeEncodeError as err:
+        raise ConfigInvalid((Problem(f"not a text that can be sent: {err.object!r:.80}"),)) from err
 
 
 def _document(data: bytes) -> Any:
@@ -227,3 +196,7 @@ def _document(data: bytes) -> Any:
         return json.loads(data)
     except ValueError:
         return {"detail": f"the server's answer is not JSON: {data[:200]!r}"}
+
+
+def _told(document: Any) -> OrchestrationError:
+    return error_of(document if isinstance(document, Mapping) else {})

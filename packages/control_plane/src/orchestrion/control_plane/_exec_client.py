@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import trio
 from orchestrion.runtime_interface import ExecOutput, LogStream
@@ -26,8 +26,8 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError
 
+from ._http import connect
 from ._problems import error_of, sole_error
-from ._socket import address_of, unreachable
 from ._wire import OUTPUT_MARKS, ExecRequest
 
 _STREAMS: Mapping[int, LogStream] = {mark[0]: stream for stream, mark in OUTPUT_MARKS.items()}
@@ -50,7 +50,7 @@ class _Messages:
         async with self._lock:
             await self._stream.send_all(self._protocol.send(event))
 
-    async def events(self) -> AsyncIterator[Any]:
+    async def events(self) -> AsyncGenerator[Any, None]:
         """Iterate over what the server sends, messages as wholes, until it closes."""
         text, data = "", b""
         while True:
@@ -104,24 +104,27 @@ class RemoteExecSession:
         self._input_closed = True
         await self._send(TextMessage("stdin"))
 
-    async def output(self) -> AsyncIterator[ExecOutput]:
+    def output(self) -> AsyncIterator[ExecOutput]:
         """Iterate over what it writes, to the end. One reader at a time."""
+        return _Output(self)
+
+    async def next_output(self) -> ExecOutput | None:
+        """Return the next piece of output, or None at the end."""
         self._readers += 1
+        self._tell()
         try:
-            while True:
-                while self._unread:
-                    item = self._unread.popleft()
-                    self._unread_bytes -= len(item.data)
-                    self._tell()
-                    yield item
-                if self._over:
-                    break
+            while not self._unread and not self._over:
                 await self._changed.wait()
         finally:
             self._readers -= 1
+        if self._unread:
+            item = self._unread.popleft()
+            self._unread_bytes -= len(item.data)
             self._tell()
+            return item
         if self._error is not None:
             raise self._error
+        return None
 
     async def wait(self) -> ExitStatus:
         """Wait until the command has ended."""
@@ -176,17 +179,28 @@ class RemoteExecSession:
             self._error = error_of(message["error"])
 
 
+class _Output:
+    """An iterator that can be dropped at any place, which a generator can't."""
+
+    def __init__(self, session: RemoteExecSession) -> None:
+        self._session = session
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ExecOutput:
+        item = await self._session.next_output()
+        if item is None:
+            raise StopAsyncIteration
+        return item
+
+
 @asynccontextmanager
 async def open_exec(socket_path: Path, request: ExecRequest, /) -> AsyncIterator[RemoteExecSession]:
     """Run a command behind the Control at `socket_path`. Leaving the context kills it."""
-    try:
-        with address_of(socket_path) as address:
-            stream = await trio.open_unix_socket(address)
-    except OSError as err:
-        raise unreachable(socket_path) from err
-    async with stream:
-        messages = _Messages(stream)
-        events = messages.events()
+    stream = await connect(socket_path)
+    messages = _Messages(stream)
+    async with stream, aclosing(messages.events()) as events:
         try:
             await _begin(messages, events, request)
         except (trio.BrokenResourceError, ProtocolError, StopAsyncIteration) as err:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
 
 import trio
 from litestar.types import Receive, Scope, Send
@@ -28,6 +28,8 @@ from orchestrion.shared_types import (
 from ._control import Control
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
 from ._wire import OUTPUT_MARKS, STREAM_MEDIA_TYPE, ExecRequest
+
+T = TypeVar("T")
 
 _log = logging.getLogger("orchestrion.control_plane")
 
@@ -57,7 +59,7 @@ class LineStream:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_on_end, self._ending, nursery.cancel_scope)
-                async with self._opened() as items:
+                async with self._opened() as opened, _closing(opened) as items:
                     await self._start(send, 200, STREAM_MEDIA_TYPE)
                     async for item in items:
                         await _send_body(send, _line({"item": unstructure(item)}), more=True)
@@ -104,8 +106,10 @@ async def _run(control: Control, request: ExecRequest, receive: Receive, send: S
     async with opened as session, trio.open_nursery() as nursery:
         await _send_text(send, {"started": True})
         nursery.start_soon(_take_input, session, receive, nursery.cancel_scope)
-        async for output in session.output():
-            await send({"type": "websocket.send", "bytes": OUTPUT_MARKS[output.stream] + output.data, "text": None})
+        async with _closing(session.output()) as outputs:
+            async for output in outputs:
+                data = OUTPUT_MARKS[output.stream] + output.data
+                await send({"type": "websocket.send", "bytes": data, "text": None})
         status = await session.wait()
         nursery.cancel_scope.cancel()
     return status
@@ -144,6 +148,16 @@ async def _cancel_on_end(ending: trio.Event, scope: trio.CancelScope) -> None:
     await ending.wait()
     await trio.sleep(_LAST_WORDS_SECONDS)
     scope.cancel()
+
+
+@asynccontextmanager
+async def _closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Close the iterator at the end, if it is one that can be closed: a generator must not be left to the collector."""
+    try:
+        yield items
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
 
 
 def _told(error: Exception, doing: str) -> OrchestrationError:
