@@ -11,7 +11,8 @@ from inspect import getdoc
 import pytest
 from orchestrion.cluster_interface import ClusterManager, Snapshot, SupportsCordon
 from orchestrion.cluster_interface.conformance import CHECK_IDS, ClusterUnderTest, checks, conformance_checks
-from orchestrion.mocks import ClusterWorld, MockClusterManager
+from orchestrion.conformance_kit import BoundCheck
+from orchestrion.mocks import ClusterWorld, MockClusterManager, mock_nodes
 from orchestrion.shared_types import Node, NodeId
 
 
@@ -37,5 +38,30 @@ async def honest(*, backlog: int = 4) -> AsyncIterator[ClusterUnderTest]:
 
 
 @pytest.mark.parametrize("check", conformance_checks(honest))
-def test_the_honest_mock_keeps(check):
+def test_the_honest_mock_keeps(check: BoundCheck[ClusterUnderTest]) -> None:
     check()
+
+
+@asynccontextmanager
+async def bare() -> AsyncIterator[ClusterUnderTest]:
+    yield ClusterUnderTest(manager=MockClusterManager(ClusterWorld(mock_nodes(1)), capabilities=()))
+
+
+def test_what_the_factory_does_not_give_is_skipped_by_name() -> None:
+    reasons = set()
+    for check in checks(bare, examples=2):
+        try:
+            check()
+        except unittest.SkipTest as skip:
+            reasons.add(str(skip))
+    assert "the factory gives no touch" in reasons
+    assert "the implementation does not declare the capability 'cordon'" in reasons
+    assert "the factory gives no add_node, update_node, remove_node" in reasons
+
+
+def test_every_check_has_a_clause_in_the_docstrings_and_every_clause_there_has_a_check() -> None:
+    quoted = set()
+    for kind in (ClusterManager, SupportsCordon, Snapshot):
+        texts = [getdoc(kind), *(getdoc(member) for member in vars(kind).values())]
+        quoted |= {clause for text in texts if text for clause in re.findall(r"\[([A-Z]+-[0-9]+)\]", text)}
+    assert {"-".join(check_id.split("-")[:2]) for check_id in CHECK_IDS} == quoted

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import assert_never
 
 from attrs import define, field
-from hypothesis import given
+from hypothesis import example, given
 from orchestrion.cluster_interface import NodeAdded, NodeRemoved, NodeUpdated, Resync, Snapshot
 from orchestrion.conformance_kit import Runner
 from orchestrion.shared_types import Node, NodeId
@@ -23,7 +23,7 @@ from ._reader import (
     node_of,
     open_reader,
 )
-from ._strategies import POOL, READERS, Burst, Open, Read, RemoveNode, SetNode, Step, histories, numbered
+from ._strategies import EVENTFUL, POOL, READERS, Burst, Open, Read, RemoveNode, SetNode, Step, histories, numbered
 from ._subject import ClusterUnderTest, nodes_by_id
 
 _NEEDS = ("add_node", "update_node", "remove_node")
@@ -98,8 +98,10 @@ async def _do(subject: ClusterUnderTest, ledger: _Ledger, step: Step, stack: Asy
                 await _set(subject, ledger, ledger.nodes[node_id])
         case Read(reader, count):
             await _read(subject, ledger, ledger.readers[reader % len(ledger.readers)], count)
-        case Open():
+        case Open(eager):
             ledger.readers.append(await stack.enter_async_context(open_reader(subject)))
+            if eager:
+                await ledger.readers[-1].take("a Snapshot")
         case _:
             assert_never(step)
 
@@ -110,8 +112,8 @@ async def _live(subject: ClusterUnderTest, history: tuple[Step, ...]) -> _Ledger
     nodes = await nodes_by_id(subject.manager)
     ledger = _Ledger(nodes, {node_id: [node] for node_id, node in nodes.items()})
     async with AsyncExitStack() as stack:
-        for _ in range(READERS):
-            await _do(subject, ledger, Open(), stack)
+        for number in range(READERS):
+            await _do(subject, ledger, Open(eager=number != READERS - 1), stack)
         for step in history:
             await _do(subject, ledger, step, stack)
             await _read(subject, ledger, ledger.readers[0], len(POOL) * 100)
@@ -132,6 +134,7 @@ def _over_histories(
         def check(run: Runner[ClusterUnderTest]) -> None:
             @run.settings()
             @given(history=histories())
+            @example(history=EVENTFUL)
             def holds(history: tuple[Step, ...]) -> None:
                 run(body, history)
 

@@ -131,7 +131,9 @@ class Read:
 
 @frozen
 class Open:
-    """Open another stream."""
+    """Open another stream; an `eager` reader takes its first event at once."""
+
+    eager: bool
 
 
 Step = SetNode | RemoveNode | Burst | Read | Open
@@ -149,9 +151,29 @@ def histories() -> st.SearchStrategy[tuple[Step, ...]]:
         st.builds(RemoveNode, ids),
         st.builds(Burst, ids, st.integers(min_value=2, max_value=12)),
         st.builds(Read, st.integers(min_value=0, max_value=READERS), st.integers(min_value=1, max_value=6)),
-        st.just(Open()),
+        st.builds(Open, st.booleans()),
     )
-    return st.lists(step, min_size=1, max_size=25).map(tuple)
+    return st.lists(step, min_size=4, max_size=25).map(tuple)
+
+
+EVENTFUL: Final[tuple[Step, ...]] = (
+    SetNode(Node(id=POOL[1], name="b")),
+    SetNode(Node(id=POOL[0], name="a")),
+    Read(2, 1),
+    SetNode(Node(id=POOL[0], name="a, changed")),
+    SetNode(Node(id=POOL[1], name="b, changed")),
+    SetNode(Node(id=POOL[0], name="a, changed again")),
+    Read(2, 2),
+    Burst(POOL[0], 12),
+    Read(1, 1),
+    RemoveNode(POOL[1]),
+    Open(eager=False),
+    SetNode(Node(id=POOL[2], name="c")),
+    SetNode(Node(id=POOL[1], name="b, back")),
+    Read(1, 3),
+    Burst(POOL[2], 12),
+)
+"""A history in which everything happens; chance might leave something out of a small number of examples."""
 
 
 def numbered(node: Node, number: int) -> Node:
