@@ -1,5 +1,6 @@
 """Value types, ids, errors and the converter that every Orchestrion package shares."""
 
+from ._check import check_workloads
 from ._container import (
     PROCESS_DRIVER,
     ContainerConfig,
@@ -191,6 +192,7 @@ __all__ = [
     "WorkloadInstance",
     "WorkloadKind",
     "WorkloadNotFound",
+    "check_workloads",
     "endpoints_variable",
     "expand",
     "expand_container",

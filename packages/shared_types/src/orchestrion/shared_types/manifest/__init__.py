@@ -1,0 +1,31 @@
+"""Manifests: what an author writes, from YAML or JSON to workloads and back, and its JSON Schema.
+
+It needs the extra `manifest`.
+"""
+
+from ._load import (
+    SUFFIXES,
+    Manifest,
+    check_manifest,
+    load_manifest,
+    load_manifests,
+    parse_manifest,
+)
+from ._schema import manifest_schema
+from ._write import to_manifest, to_yaml
+from ._yaml import MAX_BYTES, MAX_DEPTH, MAX_NODES
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "SUFFIXES",
+    "Manifest",
+    "check_manifest",
+    "load_manifest",
+    "load_manifests",
+    "manifest_schema",
+    "parse_manifest",
+    "to_manifest",
+    "to_yaml",
+]

@@ -1,0 +1,211 @@
+"""The form of workloads and of the manifest, from which loader, writer, schema and reference are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from orchestrion.shared_types._check import Path, not_for
+from orchestrion.shared_types._ids import DEFAULT_NAMESPACE
+from orchestrion.shared_types._metadata import Metadata
+from orchestrion.shared_types._workload import (
+    MAX_SLOTS,
+    Dependency,
+    DependencyCondition,
+    RestartCondition,
+    RestartPolicy,
+    Retention,
+    UpdateStrategy,
+    WorkloadDefinition,
+    WorkloadKind,
+)
+
+from ._container_form import CONTAINER
+from ._nodes import Mapping as MappingNode
+from ._nodes import Scalar
+from ._placement_form import PLACEMENT
+from ._port_form import VOLUMES
+from ._shapes import (
+    Field,
+    Flag,
+    Forms,
+    ListOf,
+    Mapped,
+    Nothing,
+    Reader,
+    Real,
+    Record,
+    Table,
+    Text,
+    Whole,
+    Word,
+)
+from ._terms import (
+    COUNT,
+    DURATION,
+    LABELS,
+    NAME,
+    POSITIVE,
+    POSITIVE_COUNT,
+    is_but,
+)
+
+_RESTART = Record(
+    "restart",
+    [
+        Field(
+            "condition",
+            Word(RestartCondition),
+            "Which exits are followed by a restart in place: without it `always`, and `never` for batch.",
+        ),
+        Field("max_restarts", Whole(0, MAX_SLOTS), "After so many in a row the instance fails; no limit without it."),
+        Field("initial_delay", DURATION, "The wait before the first restart.", "initial_delay_seconds"),
+        Field("factor", Real(1, 100), "How the wait grows."),
+        Field("max_delay", DURATION, "The longest wait.", "max_delay_seconds"),
+        Field("jitter", Real(0, 1), "The share of the wait that is random."),
+        Field("reset_after", DURATION, "A run of this length ends the row.", "reset_after_seconds"),
+    ],
+    RestartPolicy,
+    kind=RestartPolicy,
+    about="Restarts in place. A word alone is the condition.",
+    example="restart: {condition: on-failure, max_restarts: 5, initial_delay: 2s}\n",
+)
+RESTART = Forms(
+    Mapped(
+        Word(RestartCondition), lambda condition: RestartPolicy(condition=condition), lambda policy: policy.condition
+    ),
+    _RESTART,
+    choose=lambda policy: 0 if policy.condition and is_but(policy, RestartPolicy, condition="condition") else 1,
+)
+UPDATE = Record(
+    "update",
+    [
+        Field("max_surge", COUNT, "Instances beyond `replicas` during an update."),
+        Field("max_unavailable", COUNT, "Instances below `replicas` during an update; not both 0."),
+        Field(
+            "min_healthy", DURATION, "A new instance counts after it was healthy for so long.", "min_healthy_seconds"
+        ),
+        Field(
+            "progress_deadline",
+            POSITIVE,
+            "An update that makes no progress for so long has failed.",
+            "progress_deadline_seconds",
+        ),
+        Field("rollback", Flag(), "Whether an update that fails is undone."),
+    ],
+    UpdateStrategy,
+    kind=UpdateStrategy,
+    about="How a changed template replaces the one before.",
+    example="update: {max_surge: 1, max_unavailable: 0, min_healthy: 2s, rollback: true}\n",
+)
+RETENTION = Record(
+    "retention",
+    [
+        Field("terminal_instances", COUNT, "Ended instances that are kept."),
+        Field("attempts", COUNT, "Ended attempts of a running container whose logs are kept."),
+    ],
+    Retention,
+    kind=Retention,
+    about="How much history is kept.",
+    example="retention: {terminal_instances: 100}\n",
+)
+_CONDITION = Forms(Nothing(), Word(DependencyCondition), choose=lambda condition: 0 if condition is None else 1)
+AFTER = Forms(
+    Mapped(NAME, lambda name: (Dependency(workload=name),)),
+    Mapped(
+        ListOf(NAME),
+        lambda names: tuple(Dependency(workload=name) for name in names),
+        lambda after: [one.workload for one in after],
+    ),
+    Mapped(
+        Table(NAME, _CONDITION),
+        lambda after: tuple(Dependency(workload=name, condition=condition) for name, condition in after.items()),
+        lambda after: {one.workload: one.condition for one in after},
+    ),
+    choose=lambda after: 1 if all(one.condition is None for one in after) else 2,
+)
+
+
+class _WorkloadRecord(Record):
+    """A workload, some of whose keys have a meaning for some kinds only."""
+
+    def check(self, node: MappingNode, path: Path, reader: Reader) -> bool:
+        """See `Record`."""
+        written = node.entries["kind"][1] if "kind" in node.entries else None
+        name = written.text if isinstance(written, Scalar) else WorkloadKind.SERVICE.value
+        kind = next((kind for kind in WorkloadKind if kind.value == name), None)
+        good = True
+        for key, (place, _) in node.entries.items():
+            refusal = None if kind is None else not_for(key, kind)
+            if refusal is not None:
+                reader.fail(place, (*path, key), refusal)
+                good = False
+        return good
+
+
+def _split_workload(definition: WorkloadDefinition) -> Mapping[str, Any]:
+    parts = attrs.asdict(definition, recurse=False)
+    return {**parts, "labels": definition.metadata.labels, "annotations": definition.metadata.annotations}
+
+
+WORKLOAD = _WorkloadRecord(
+    "workload",
+    [
+        Field(
+            "kind", Word(WorkloadKind), "`service`: replicas that run on; `batch`: completions; `daemon`: one per node."
+        ),
+        Field("labels", LABELS, "Free keys and values, for selection.", default={}),
+        Field("annotations", LABELS, "Free keys and values, never selected by.", default={}),
+        Field("containers", ListOf(CONTAINER, least=1), "What runs in every instance.", required=True),
+        Field("volumes", VOLUMES, "Volumes beside those of the manifest."),
+        Field("replicas", COUNT, "Instances of a service."),
+        Field("completions", POSITIVE_COUNT, "Instances of a batch workload that must succeed."),
+        Field("parallelism", POSITIVE_COUNT, "Instances of a batch workload that may run at once; all without it."),
+        Field("retries", COUNT, "New placements of each failed instance of a batch workload."),
+        Field(
+            "deadline",
+            DURATION,
+            "A batch workload that has not ended so long after its first start fails; no limit without it.",
+            "deadline_seconds",
+        ),
+        Field("placement", PLACEMENT, "Where instances may and should run."),
+        Field("priority", Whole(-(2**31), 2**31 - 1), "Higher goes first."),
+        Field("restart", RESTART, "Restarts in place: a word, or a mapping."),
+        Field("update", UPDATE, "How a changed template is rolled out. Not for batch."),
+        Field(
+            "after",
+            AFTER,
+            "Workloads to wait for before the first start: `{NAME: succeeded | healthy | started}`, a list of names, "
+            "or a name. Without a condition `succeeded` for batch and `healthy` for others.",
+        ),
+        Field("retention", RETENTION, "How much history is kept."),
+    ],
+    dict,
+    kind=WorkloadDefinition,
+    split=_split_workload,
+    about="Something to run, under its name.",
+    example="workloads:\n  report:\n    kind: batch\n    completions: 4\n    after: {collect: succeeded}\n"
+    "    containers: [{name: main, command: [./report, '${ORCHESTRION_INDEX}']}]\n",
+)
+
+MANIFEST = Record(
+    "manifest",
+    [
+        Field("$schema", Text(), "For editors; it has no meaning here."),
+        Field("namespace", NAME, "Where the workloads live.", default=DEFAULT_NAMESPACE),
+        Field("volumes", VOLUMES, "Directories that workloads can mount: a mapping, or a list of names.", default=()),
+        Field("workloads", Table(NAME, WORKLOAD), "What runs, by name."),
+    ],
+    dict,
+    about="A document. Several documents, in one file or more, make one manifest.",
+)
+
+
+def definition(name: str, namespace: str, attributes: Mapping[str, Any]) -> WorkloadDefinition:
+    """Return the workload that was read as `attributes`."""
+    rest = dict(attributes)
+    metadata = Metadata(
+        name=name, namespace=namespace, labels=rest.pop("labels", {}), annotations=rest.pop("annotations", {})
+    )
+    return WorkloadDefinition(metadata=metadata, **rest)
