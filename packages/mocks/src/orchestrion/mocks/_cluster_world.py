@@ -10,7 +10,6 @@ import trio
 from attrs import evolve, frozen
 from orchestrion.shared_types import Node, NodeCondition, NodeId, NodeNotFound, NodeStatus, Resources
 
-
 _DEFAULT_CAPACITY: Final = Resources(cpu_millicores=4000, memory_bytes=16 * 2**30, disk_bytes=100 * 2**30)
 
 
