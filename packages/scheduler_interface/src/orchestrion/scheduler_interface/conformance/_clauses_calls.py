@@ -1,0 +1,205 @@
+"""Calls: what is decided, what is refused as bad input, abilities, cancellation, concurrency."""
+
+from __future__ import annotations
+
+import unittest
+
+import trio
+from attrs import evolve
+from orchestrion.conformance_kit import Runner, cancellation_sweep
+from orchestrion.scheduler_interface import (
+    AssignNode,
+    InvalidSchedulingRequest,
+    NoPlacement,
+    Predicate,
+    ScheduleDecision,
+    SchedulerCapability,
+    SchedulingRequest,
+)
+from orchestrion.shared_types import (
+    MAX_AMOUNT,
+    Expression,
+    GpuRequest,
+    InstanceAffinity,
+    InstanceKey,
+    Metadata,
+    NodeAffinity,
+    Operator,
+    Placement,
+    Spread,
+    WorkloadDefinition,
+)
+
+from ._build import NEIGHBOUR, asking, cluster, container, node, one, resources, slot, tcp, workload
+from ._kit import KIT, SchedulerUnderTest, decide, decide_one, expect_node, for_all_situations
+from ._replay import violations
+from ._strategies import Situation
+
+Abilities = frozenset[SchedulerCapability]
+
+_ON_SSD = (Expression(key="disk", operator=Operator.IN, values=("ssd",)),)
+
+
+@KIT.property_clause("DECIDE-1", "each-slot-gets-one-decision-in-the-order-of-the-request")
+def _decide_in_order(run: Runner[SchedulerUnderTest]) -> None:
+    def examine(situation: Situation, decisions: list[ScheduleDecision], _abilities: Abilities) -> None:
+        assert [decision.slot for decision in decisions] == list(situation.request.slots)
+
+    for_all_situations(run, examine)
+
+
+@KIT.property_clause("DECIDE-2", "assignments-name-nodes-of-the-view")
+def _decide_known_nodes(run: Runner[SchedulerUnderTest]) -> None:
+    def examine(situation: Situation, decisions: list[ScheduleDecision], abilities: Abilities) -> None:
+        broken = violations(situation.request, situation.view, decisions, abilities)
+        assert [each.text for each in broken if each.clause == "DECIDE-2"] == []
+
+    for_all_situations(run, examine)
+
+
+@KIT.clause("DECIDE-2", "a-cluster-without-nodes-refuses-every-slot")
+async def _decide_empty_cluster(subject: SchedulerUnderTest) -> None:
+    decisions = await decide(subject, asking(workload(), slots=3), cluster())
+    assert [type(decision) for decision in decisions] == [NoPlacement] * 3
+
+
+@KIT.clause("DECIDE-3", "an-assignment-is-explained-if-the-request-says-so")
+async def _decide_explains(subject: SchedulerUnderTest) -> None:
+    decision = await expect_node(subject, asking(workload(), explain=True), one(node()), "n1")
+    assert decision.explanation is not None
+
+
+@KIT.clause("REFUSE-1", "a-request-without-slots-is-an-error")
+async def _refuse_no_slots(subject: SchedulerUnderTest) -> None:
+    await _expect_invalid(subject, SchedulingRequest(workload=workload(), slots=()))
+
+
+@KIT.clause("REFUSE-2", "a-slot-that-is-asked-for-twice-is-an-error")
+async def _refuse_twice(subject: SchedulerUnderTest) -> None:
+    await _expect_invalid(subject, SchedulingRequest(workload=workload(), slots=(slot(1), slot(0), slot(1))))
+
+
+@KIT.clause("REFUSE-3", "a-slot-of-another-workload-is-an-error")
+async def _refuse_strangers(subject: SchedulerUnderTest) -> None:
+    slots = (slot(0), InstanceKey(NEIGHBOUR, 0, 1))
+    await _expect_invalid(subject, SchedulingRequest(workload=workload(), slots=slots))
+
+
+@KIT.clause("REFUSE-4", "a-demand-that-can-not-be-counted-is-an-error")
+async def _refuse_overflow(subject: SchedulerUnderTest) -> None:
+    halves = (container("a", resources(memory=MAX_AMOUNT)), container("b", resources(memory=1)))
+    await _expect_invalid(subject, asking(workload(*halves)))
+    extended = (container("a", resources(licence=MAX_AMOUNT)), container("b", resources(licence=1)))
+    await _expect_invalid(subject, asking(workload(*extended)))
+
+
+async def _expect_invalid(subject: SchedulerUnderTest, request: SchedulingRequest) -> None:
+    try:
+        decisions = await decide(subject, request, one(node()))
+    except InvalidSchedulingRequest:
+        return
+    raise AssertionError(f"expected InvalidSchedulingRequest, got {decisions}")
+
+
+@KIT.clause("ABLE-1", "the-capabilities-are-constant-and-known")
+async def _able_constant(subject: SchedulerUnderTest) -> None:
+    before = subject.scheduler.capabilities
+    await decide(subject, asking(workload()), one(node()))
+    assert subject.scheduler.capabilities == before
+    assert isinstance(before, frozenset)
+    assert before <= frozenset(SchedulerCapability), f"unknown capabilities: {sorted(before)}"
+
+
+@KIT.clause("ABLE-2", "required-node-affinities-are-unsupported-without-the-ability")
+async def _able_node_affinity(subject: SchedulerUnderTest) -> None:
+    placement = {"node_affinities": (NodeAffinity(expressions=_ON_SSD),)}
+    await _expect_unsupported(subject, SchedulerCapability.AFFINITY, workload(**placement))
+
+
+@KIT.clause("ABLE-2", "required-instance-affinities-are-unsupported-without-the-ability")
+async def _able_instance_affinity(subject: SchedulerUnderTest) -> None:
+    placement = {"instance_affinities": (InstanceAffinity(match_labels={"app": "db"}, anti=True),)}
+    await _expect_unsupported(subject, SchedulerCapability.AFFINITY, workload(**placement))
+
+
+@KIT.clause("ABLE-2", "required-spreads-are-unsupported-without-the-ability")
+async def _able_spread(subject: SchedulerUnderTest) -> None:
+    definition = workload(spreads=(Spread(by="node", required=True),))
+    await _expect_unsupported(subject, SchedulerCapability.SPREAD, definition)
+
+
+@KIT.clause("ABLE-2", "gpus-are-unsupported-without-the-ability")
+async def _able_devices(subject: SchedulerUnderTest) -> None:
+    definition = workload(container(gpu=GpuRequest(count=1)))
+    await _expect_unsupported(subject, SchedulerCapability.DEVICES, definition)
+
+
+async def _expect_unsupported(
+    subject: SchedulerUnderTest, ability: SchedulerCapability, definition: WorkloadDefinition
+) -> None:
+    if ability in subject.scheduler.capabilities:
+        msg = f"the implementation declares the capability {ability.value!r}"
+        raise unittest.SkipTest(msg)
+    view = cluster(node("n1", labels={"disk": "ssd"}), node("n2"))
+    decision = await decide_one(subject, asking(definition), view)
+    assert isinstance(decision, NoPlacement), f"expected a refusal, got {decision}"
+    groups = [group for group in decision.explanation.groups if group.predicate is Predicate.UNSUPPORTED]
+    assert [group.samples for group in groups] == [("n1", "n2")], decision.explanation.groups
+    assert decision.explanation.smallest_change == ()
+
+
+@KIT.clause("PREFER-1", "preferences-refuse-nothing")
+async def _prefer_refuses_nothing(subject: SchedulerUnderTest) -> None:
+    definition = workload(
+        node_affinities=(NodeAffinity(expressions=_ON_SSD, weight=100),),
+        instance_affinities=(InstanceAffinity(match_labels={"app": "db"}, weight=100),),
+        spreads=(Spread(by="node"), Spread(by="zone")),
+    )
+    decisions = await decide(subject, asking(definition, slots=4), one(node(labels={"disk": "hdd"})))
+    assert [type(decision) for decision in decisions] == [AssignNode] * 4, decisions
+
+
+@KIT.property_clause("CANCEL-1", "a-cancelled-call-has-no-effect")
+def _cancel_atomic(run: Runner[SchedulerUnderTest]) -> None:
+    request = asking(workload(container(wants=resources(cpu=400))), slots=3)
+    view = cluster(node("n1"), node("n2"))
+    expected = run(decide, request, view)
+
+    async def operation(subject: SchedulerUnderTest) -> None:
+        await decide(subject, request, view)
+
+    async def verify(subject: SchedulerUnderTest, _cancelled: bool) -> None:
+        assert await decide(subject, request, view) == expected
+
+    cancellation_sweep(run, operation, verify)
+
+
+@KIT.clause("CANCEL-2", "schedule-is-a-checkpoint")
+async def _cancel_checkpoint(subject: SchedulerUnderTest) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await decide(subject, asking(workload()), one(node()))
+    assert scope.cancelled_caught, "schedule returned in a cancelled scope"
+
+
+@KIT.clause("TASKS-1", "tasks-that-ask-at-once-get-what-they-would-get-alone")
+async def _tasks_at_once(subject: SchedulerUnderTest) -> None:
+    first = cluster(*(node(f"n{number}") for number in range(4)))
+    requests = [asking(_numbered(number), slots=number + 1) for number in range(8)]
+    views = [first.changed(removed=[each.node.id for each in first][: number % 3]) for number in range(8)]
+    alone = [await decide(subject, request, view) for request, view in zip(requests, views, strict=True)]
+    together: dict[int, list[ScheduleDecision]] = {}
+
+    async def ask(number: int) -> None:
+        together[number] = await decide(subject, requests[number], views[number])
+
+    async with trio.open_nursery() as nursery:
+        for number in range(8):
+            nursery.start_soon(ask, number)
+    assert [together[number] for number in range(8)] == alone
+
+
+def _numbered(number: int) -> WorkloadDefinition:
+    definition = workload(container(wants=resources(cpu=100 * number), ports=(tcp(8000 + number),)))
+    metadata: Metadata = evolve(definition.metadata, name=f"web-{number}")
+    return evolve(definition, metadata=metadata, placement=Placement())
