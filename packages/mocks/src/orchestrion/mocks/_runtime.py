@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import trio
 from attrs import define, evolve, field
@@ -37,15 +36,10 @@ from ._faults import FaultInjector, FaultSource, NoFaults
 from ._runtime_behaviour import behaviour_of
 from ._runtime_exec import MockExecSession
 from ._runtime_records import MockContainer, MockNode
+from ._runtime_streams import FOLLOW_BYTES, HintReader, LogFollower
 from ._runtime_world import ContainerWorld
 
 R = TypeVar("R")
-
-HINTS_KEPT: Final = 256
-"""Hints kept for a reader that is slow; one more, and it gets a single hint about nothing in particular."""
-
-FOLLOW_BYTES: Final = 65536
-"""The most bytes of a chunk that `follow_logs` gives."""
 
 
 def _new_unless_given(world: ContainerWorld | None) -> ContainerWorld:
@@ -126,7 +120,9 @@ class MockRuntime:
         """As `SupportsLogs.follow_logs`."""
         container = await self._call("follow_logs", partial(self._find, container_id))
         end = container.log(stream, self.world.log_budget_bytes).end
-        yield self._follow(container, stream, max(0, end + offset) if offset < 0 else offset)
+        start = max(0, end + offset) if offset < 0 else offset
+        check = partial(self._check_reachable, self._nodes[container.options.node_id])
+        yield LogFollower(self.world, container, stream, check, start)
 
     @asynccontextmanager
     async def exec_in_container(
@@ -149,7 +145,7 @@ class MockRuntime:
     async def watch_containers(self, node_id: NodeId, /) -> AsyncIterator[AsyncIterator[ContainerHint]]:
         """As `SupportsEvents.watch_containers`."""
         node = await self._call("watch_containers", partial(self._known, node_id))
-        watch = _Watch(self, node)
+        watch = HintReader(self.world, node, self._check_open, self._injector.copies_of_event)
         node.listeners.append(watch.hint)
         try:
             yield watch
@@ -161,19 +157,14 @@ class MockRuntime:
     async def _call(
         self, method: str, effect: Callable[[], Awaitable[R]], lie: Callable[[], Awaitable[R]] | None = None
     ) -> R:
-        self.check_open()
+        self._check_open()
         return await self._injector.call(method, effect, lie=lie)
 
-    def check_open(self) -> None:
-        """Raise `RuntimeClosed`, or `SimulatedCrash`, where it is due."""
+    def _check_open(self) -> None:
         self._injector.raise_if_crashed()
         if self._closed:
             msg = "this runtime was closed"
             raise RuntimeClosed(msg)
-
-    def copies_of_event(self) -> int:
-        """Return how often the next hint is to be given."""
-        return self._injector.copies_of_event()
 
     async def _known(self, node_id: NodeId) -> MockNode:
         node = self._nodes.get(node_id)
@@ -184,7 +175,7 @@ class MockRuntime:
         return node
 
     def _check_reachable(self, node: MockNode) -> None:
-        self.check_open()
+        self._check_open()
         if not node.reachable:
             msg = f"node {node.node_id!r} does not answer"
             raise RuntimeUnavailable(msg)
@@ -242,24 +233,6 @@ class MockRuntime:
         log = container.log(stream, self.world.log_budget_bytes)
         return log.read(stream, offset, max_bytes, ended=container.ended)
 
-    async def _follow(self, container: MockContainer, stream: LogStream, offset: int) -> AsyncIterator[LogChunk]:
-        node = self._nodes[container.options.node_id]
-        log = container.log(stream, self.world.log_budget_bytes)
-        while True:
-            await trio.lowlevel.checkpoint()
-            self._check_reachable(node)
-            self.world.advance(node)
-            if container.removed:
-                return
-            chunk = log.read(stream, offset, FOLLOW_BYTES, ended=container.ended)
-            if chunk.data or chunk.gap_bytes or chunk.final:
-                offset = chunk.offset + len(chunk.data)
-                yield chunk
-                if chunk.final:
-                    return
-            else:
-                await self.world.wait(container.changed, node)
-
     async def _exec(self, container_id: ContainerId, command: tuple[str, ...]) -> MockExecSession:
         container = await self._find(container_id)
         if container.state is not ContainerState.RUNNING:
@@ -289,31 +262,3 @@ def _as_earlier(status: ContainerStatus) -> ContainerStatus:
     if status.state is ContainerState.EXITED:
         return evolve(status, state=ContainerState.RUNNING, exit=None, finished_at=None)
     return evolve(status, state=ContainerState.UNKNOWN)
-
-
-@define(eq=False)
-class _Watch:
-    """One reader's hints."""
-
-    runtime: MockRuntime
-    node: MockNode
-    hints: deque[ContainerId | None] = field(factory=deque)
-
-    def hint(self, container_id: ContainerId | None) -> None:
-        for _ in range(self.runtime.copies_of_event()):
-            if len(self.hints) >= HINTS_KEPT:
-                self.hints.clear()
-                container_id = None
-            self.hints.append(container_id)
-
-    def __aiter__(self) -> _Watch:
-        return self
-
-    async def __anext__(self) -> ContainerHint:
-        await trio.lowlevel.checkpoint()
-        while True:
-            self.runtime.check_open()
-            self.runtime.world.advance(self.node)
-            if self.hints:
-                return ContainerHint(container_id=self.hints.popleft())
-            await self.runtime.world.wait(self.node.changed, self.node)

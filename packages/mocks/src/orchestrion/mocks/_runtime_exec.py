@@ -72,20 +72,23 @@ class MockExecSession:
         self.stdin_closed = True
         self._changed.fire()
 
-    async def output(self) -> AsyncIterator[ExecOutput]:
+    def output(self) -> AsyncIterator[ExecOutput]:
         """Iterate over what it writes."""
+        return _OutputReader(self)
+
+    async def next_output(self) -> ExecOutput | None:
+        """Return the next piece of what it writes, or None at the end."""
+        await trio.lowlevel.checkpoint()
         while True:
-            await trio.lowlevel.checkpoint()
             self.check()
             ended = self.ended
             if self._unread:
                 item = self._unread.popleft()
                 self._unread_bytes -= len(item.data)
-                yield item
-            elif ended:
-                return
-            else:
-                await self._wait()
+                return item
+            if ended:
+                return None
+            await self._wait()
 
     async def wait(self) -> ExitStatus:
         """Wait until it has ended."""
@@ -144,3 +147,17 @@ class MockExecSession:
     async def _wait_for_own_change(self, scope: trio.CancelScope) -> None:
         await self._changed.wait()
         scope.cancel()
+
+
+@define(eq=False)
+class _OutputReader:
+    session: MockExecSession
+
+    def __aiter__(self) -> _OutputReader:
+        return self
+
+    async def __anext__(self) -> ExecOutput:
+        item = await self.session.next_output()
+        if item is None:
+            raise StopAsyncIteration
+        return item

@@ -40,8 +40,9 @@ class ConfigUnsupported(Unsupported, RuntimeFailure):
 
 
 class StartFailed(RuntimeFailure):
-    """The container could not be started, and nothing of it is left: no such program, user or directory. Repeating
-    fails again unless the node changes.
+    """The container could not be started: no such program, user or directory; nothing of it is left.
+
+    Repeating fails again unless the node changes.
     """
 
     code = "runtime-start-failed"
