@@ -227,7 +227,7 @@ def _smallest(run: Runner[SchedulerUnderTest]) -> None:
     abilities = abilities_of(run)
 
     @run.settings()
-    @given(situations(abilities, max_slots=2))
+    @given(situations(abilities))
     def example(situation: Situation) -> None:
         request = situation.request
         decisions = run(decide, request, situation.view)
@@ -246,7 +246,7 @@ def _new_node_last(run: Runner[SchedulerUnderTest]) -> None:
     abilities = abilities_of(run)
 
     @run.settings()
-    @given(situations(abilities, max_slots=2))
+    @given(situations(abilities))
     def example(situation: Situation) -> None:
         request = situation.request
         decisions = run(decide, request, situation.view)
