@@ -6,7 +6,7 @@ import collections.abc
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from enum import EnumType
+from enum import EnumType, StrEnum
 from typing import Any, TypeVar, get_origin
 
 import attrs
@@ -55,7 +55,7 @@ def make_converter() -> Converter:
         converter.register_structure_hook(scalar, _scalar)
     converter.register_structure_hook(datetime, _time)
     converter.register_unstructure_hook(datetime, _time_text)
-    converter.register_unstructure_hook_func(lambda kind: isinstance(kind, EnumType), lambda member: member.value)
+    converter.register_unstructure_hook(StrEnum, lambda member: member.value)
     _guard(converter, lambda kind: get_origin(kind) in _LISTS, (list, tuple), "a list")
     _guard(converter, lambda kind: get_origin(kind) in (dict, collections.abc.Mapping), (Mapping,), "a mapping")
     _guard(converter, lambda kind: isinstance(kind, type) and attrs.has(kind), (Mapping,), "a mapping")

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from typing import Final, NewType
 
-import uuid6
 from attrs import field, frozen, validators
 
 NodeId = NewType("NodeId", str)
@@ -33,6 +32,8 @@ def new_uid() -> Uid:
 
     It reads the wall clock and the system's randomness: take it as an argument, so that a test can replace it.
     """
+    import uuid6  # here, because it imports much that a command which makes no id need not wait for
+
     return Uid(str(uuid6.uuid7()))
 
 

@@ -1,0 +1,174 @@
+"""Values become plain data and come back; what stands for no value is refused in words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from orchestrion import shared_types as o
+from orchestrion.shared_types.strategies import values
+
+KINDS = [
+    kind
+    for kind in (getattr(o, name) for name in o.__all__)
+    if isinstance(kind, type) and attrs.has(kind) and not issubclass(kind, BaseException)
+]
+
+
+def problems(data: Any, kind: type) -> list[str]:
+    with pytest.raises(o.ConfigInvalid) as caught:
+        o.structure(data, kind)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_every_exported_attrs_class_is_found() -> None:
+    assert {o.WorkloadDefinition, o.Node, o.Event, o.InstanceKey, o.Problem} <= set(KINDS)
+    assert len(KINDS) >= 35
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_every_value_comes_back_from_json_as_it_was(kind: type, data: st.DataObject) -> None:
+    value = data.draw(values(kind))
+
+    text = o.to_json(value)
+
+    assert o.from_json(text, kind) == value
+    assert o.structure(o.unstructure(value), kind) == value
+    assert o.to_json(o.from_json(text, kind)) == text
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@settings(max_examples=10)
+@given(data=st.data())
+def test_plain_data_has_nothing_but_what_json_has(kind: type, data: st.DataObject) -> None:
+    def check(plain: Any) -> None:
+        assert type(plain) in (dict, list, str, int, float, bool, type(None)), plain
+        for inner in plain.values() if type(plain) is dict else plain if type(plain) is list else ():
+            check(inner)
+
+    check(o.unstructure(data.draw(values(kind))))
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["metadata", "name", "containers", "kind", "health", "probe", "type"]), inner
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_nothing_but_config_invalid_comes_out_of_any_plain_data(data: Any) -> None:
+    for kind in (o.WorkloadDefinition, o.Node, o.HealthCheck):
+        with contextlib.suppress(o.ConfigInvalid):
+            o.structure(data, kind)
+
+
+@given(st.binary(max_size=60))
+def test_nothing_but_config_invalid_comes_out_of_any_bytes(data: bytes) -> None:
+    with pytest.raises(o.ConfigInvalid):
+        o.from_json(data, o.Node)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"[" * 100_000, b"\xff", b'{"id": NaN}', b"1" * 5000, b'{"id": "\\ud800", "name": "x"}', b""],
+    ids=["deep", "not utf-8", "nan", "5000 digits", "half a surrogate pair", "empty"],
+)
+def test_json_that_json_does_not_have_is_refused(data: bytes) -> None:
+    with pytest.raises(o.ConfigInvalid, match="not JSON"):
+        o.from_json(data, o.Node)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "message"),
+    [
+        (5, o.Node, "a mapping is wanted, not a whole number (5)"),
+        ([], o.Node, "a mapping is wanted, not a list ([])"),
+        ({"id": "a"}, o.Node, "'name' is missing"),
+        ({"id": "a", "name": "x", "stauts": "Ready"}, o.Node, "unknown key 'stauts'; did you mean 'status'?"),
+        (
+            {"id": "a", "name": "x", "status": "ready"},
+            o.Node,
+            "status: one of Ready, NotReady, Unknown, Down is wanted, not 'ready'; did you mean 'Ready'?",
+        ),
+        ({"id": "a", "name": "x", "cordoned": 1}, o.Node, "cordoned: true or false is wanted, not a whole number (1)"),
+        ({"id": "a", "name": "x", "taints": "no"}, o.Node, "taints: a list is wanted, not a text ('no')"),
+        (
+            {"id": "a", "name": "x", "drain": {"reason": "r", "deadline": "2030-01-01"}},
+            o.Node,
+            "drain.deadline: a time with its time zone is wanted; '2030-01-01' has none (append Z for UTC)",
+        ),
+        (
+            {"id": "a", "name": "x", "drain": {"reason": "r", "deadline": "soon"}},
+            o.Node,
+            "drain.deadline: a time such as 2030-01-31T12:00:00+00:00 is wanted, not 'soon'",
+        ),
+        ({"cpu_millicores": "1"}, o.Resources, "cpu_millicores: a whole number is wanted, not a text ('1')"),
+        ({"cpu_millicores": True}, o.Resources, "cpu_millicores: a whole number is wanted, not true or false (True)"),
+        ({"cpu_millicores": -1}, o.Resources, "'cpu_millicores' must be >= 0: -1"),
+        ({"extended": {"x": 1.5}}, o.Resources, "extended[x]: a whole number is wanted, not a number (1.5)"),
+        (
+            {"name": "a", "health": {"probe": {"type": "htp"}}},
+            o.ContainerConfig,
+            "health.probe: one of http, tcp, exec is wanted, not 'htp'; did you mean 'http'?",
+        ),
+        (
+            {"name": "a", "health": {"probe": {"port": "x"}}},
+            o.ContainerConfig,
+            "health.probe: 'type' is missing; one of http, tcp, exec is wanted",
+        ),
+        (
+            {"name": "a", "health": {"probe": {"type": "http", "prot": "x", "port": "p"}}},
+            o.ContainerConfig,
+            "health.probe: unknown key 'prot'; did you mean 'port'?",
+        ),
+        (
+            {"metadata": {"name": "w"}, "containers": [{"name": "a"}, {"name": "b", "ports": [{"name": 1}]}]},
+            o.WorkloadDefinition,
+            "containers[1].ports[0].name: a text is wanted, not a whole number (1)",
+        ),
+        ({"condition": 5}, o.RestartPolicy, "condition: one of always, on-failure, never is wanted, not 5"),
+        ({"max_restarts": "a"}, o.RestartPolicy, "max_restarts: a whole number is wanted, not a text ('a')"),
+    ],
+)
+def test_a_problem_says_what_where_and_what_would_be_right(data: Any, kind: type, message: str) -> None:
+    assert problems(data, kind) == [message]
+
+
+def test_all_problems_are_told_at_once() -> None:
+    found = problems({"metadata": {"nam": "x"}, "kind": "job", "replicas": "3"}, o.WorkloadDefinition)
+
+    assert {text.split(":")[0] for text in found} == {"metadata", "kind", "replicas"}
+
+
+def test_fields_with_their_default_are_left_out() -> None:
+    assert o.to_json(o.Metadata(name="x")) == b'{"name":"x"}'
+
+
+def test_a_whole_number_passes_for_a_number() -> None:
+    assert o.structure({"factor": 3}, o.RestartPolicy) == o.RestartPolicy(factor=3.0)
+
+
+def test_a_time_without_zone_is_never_written() -> None:
+    naive = datetime(2030, 1, 1)  # noqa: DTZ001 # that is the point
+
+    with pytest.raises(ValueError, match="no time zone"):
+        o.to_json(o.Drain(reason="r", deadline=naive))
+
+
+def test_a_time_keeps_its_instant() -> None:
+    text = json.dumps({"reason": "r", "deadline": "2030-01-01T13:00:00+01:00"}).encode()
+
+    assert o.from_json(text, o.Drain).deadline == datetime(2030, 1, 1, 12, tzinfo=UTC)
