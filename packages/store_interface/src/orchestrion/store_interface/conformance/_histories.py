@@ -228,11 +228,13 @@ async def play(subject: StoreUnderTest, history: list[Step]) -> None:
         await run.finish()
 
 
-def _play_any(run: Runner[StoreUnderTest], *kinds: type[Step]) -> None:
+def _play_any(
+    run: Runner[StoreUnderTest], *kinds: type[Step], begin: tuple[Step, ...] = (), end: tuple[Step, ...] = ()
+) -> None:
     @run.settings()
     @given(histories(*kinds, time=run.clock == "mock"))
     def any_history(history: list[Step]) -> None:
-        run(play, history)
+        run(play, [*begin, *history, *end])
 
     any_history()
 
@@ -259,9 +261,14 @@ def compactions(run: Runner[StoreUnderTest]) -> None:
 
 @KIT.property_clause("LEASE-3", "a-history-with-leases-leaves-what-a-plain-dict-has")
 def leases(run: Runner[StoreUnderTest]) -> None:
-    _play_any(run, WriteStep, LeaseStep, SleepStep, WatchStep)
+    timed = run.clock == "mock"
+    grants = tuple(LeaseStep("grant", number, 8.5 + 4 * number if timed else 3_600.5) for number in range(2))
+    ends: tuple[Step, ...] = (
+        (SleepStep(14),) if timed else (LeaseStep("revoke", 0, 3_600.5), LeaseStep("revoke", 1, 3_600.5))
+    )
+    _play_any(run, WriteStep, LeaseStep, SleepStep, WatchStep, begin=(*grants, WatchStep("", 0)), end=ends)
 
 
-@KIT.property_clause("CONCURRENCY-1", "a-history-of-everything-is-that-of-a-plain-model")
+@KIT.property_clause("REV-1", "a-history-of-everything-is-that-of-a-plain-model")
 def everything(run: Runner[StoreUnderTest]) -> None:
     _play_any(run)

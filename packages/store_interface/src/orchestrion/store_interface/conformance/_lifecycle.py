@@ -29,7 +29,7 @@ from orchestrion.store_interface import (
 
 from ._strategies import few_keys
 from ._strategies import values as any_values
-from ._subject import KIT, StoreUnderTest, changes_until, contents, enter, refused, revision_of, values
+from ._subject import KIT, StoreUnderTest, changes_until, contents, enter, next_changes, refused, revision_of, values
 
 NO_LEASE = LeaseId(987_654_321)
 
@@ -187,6 +187,8 @@ async def close_keeps(t: StoreUnderTest) -> None:
             return
         acknowledged[f"{number}"] = b"v"
 
+    for number in range(20, 24):
+        await write(number)
     async with trio.open_nursery() as nursery:
         for number in range(20):
             nursery.start_soon(write, number)
@@ -334,7 +336,7 @@ async def many_watchers(t: StoreUnderTest) -> None:
         async with t.store.watch(prefix) as batches:
             task_status.started()
             while len(seen) < count:
-                seen += [change.key for change in (await anext(batches)).changes]
+                seen += [change.key for change in await next_changes(batches)]
         assert seen == [f"{number % 5}/{number}" for number in range(50) if f"{number % 5}/".startswith(prefix)]
 
     async with trio.open_nursery() as nursery:

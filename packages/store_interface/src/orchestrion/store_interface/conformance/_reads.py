@@ -19,7 +19,7 @@ from orchestrion.store_interface import (
 
 from ._strategies import few_keys, keys, prefixes
 from ._strategies import values as any_values
-from ._subject import BAD_TEXTS, KIT, StoreUnderTest, contents, refused, revision_of, values
+from ._subject import BAD_TEXTS, KIT, StoreUnderTest, contents, next_changes, refused, revision_of, values
 
 TWINS = (
     "A",
@@ -142,7 +142,7 @@ async def empty_prefix(t: StoreUnderTest) -> None:
     async with t.store.watch("", since=Revision(0)) as batches:
         seen: list[str] = []
         while len(seen) < len(data):
-            seen += [change.key for change in (await anext(batches)).changes]
+            seen += [change.key for change in await next_changes(batches)]
     assert seen == [*data]
 
 
@@ -331,6 +331,7 @@ def any_pages(run: Runner[StoreUnderTest]) -> None:
         while more:
             page = await t.store.list(prefix, limit=limit, start_after=seen[-1] if seen else None)
             assert len(page.entries) == limit or not page.more
+            assert len(seen) <= len(put), "pages repeat themselves"
             seen += [entry.key for entry in page.entries]
             more = page.more
         assert seen == sorted(key for key in put if key.startswith(prefix))
@@ -370,6 +371,7 @@ def pages_while_writing(run: Runner[StoreUnderTest]) -> None:
             page = await t.store.list("", limit=limit, start_after=seen[-1].key, at_revision=revision)
             assert page.revision == revision
             seen += page.entries
+            assert len(seen) <= len(put), "pages repeat themselves"
         assert [(entry.key, entry.value) for entry in seen] == [(key, b"before") for key in sorted(put)]
 
     @run.settings()

@@ -67,9 +67,19 @@ async def values(store: StateStore, /, prefix: str = "") -> dict[str, bytes]:
     return {entry.key: entry.value for entry in (await store.list(prefix)).entries}
 
 
+async def next_changes(batches: AsyncIterator[WatchBatch], /) -> tuple[Change, ...]:
+    """Return the changes of the next batch that has some."""
+    for _ in range(1_000):  # a mock clock's deadline does not end what never waits
+        batch = await anext(batches)
+        if batch.changes:
+            return batch.changes
+    msg = "the watch gave 1,000 batches without a change"
+    raise AssertionError(msg)
+
+
 async def changes_until(batches: AsyncIterator[WatchBatch], revision: Revision, /) -> list[Change]:
     """Return the changes that a watch gives, up to and including that of a revision which it has yet to give."""
     found: list[Change] = []
     while not found or found[-1].revision < revision:
-        found += (await anext(batches)).changes
+        found += await next_changes(batches)
     return found

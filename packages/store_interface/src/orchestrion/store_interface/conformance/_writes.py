@@ -21,7 +21,7 @@ from orchestrion.store_interface import (
 
 from ._strategies import few_keys
 from ._strategies import values as any_values
-from ._subject import KIT, StoreUnderTest, contents, refused, revision_of, values
+from ._subject import KIT, StoreUnderTest, contents, next_changes, refused, revision_of, values
 
 NO_LEASE = LeaseId(987_654_321)
 
@@ -104,7 +104,7 @@ async def put_same(t: StoreUnderTest) -> None:
     async with t.store.watch("a") as batches:
         second = await t.store.put("a", b"v")
         assert second == first + 1
-        assert [change.revision for change in (await anext(batches)).changes] == [second]
+        assert [change.revision for change in await next_changes(batches)] == [second]
     entry = (await t.store.get("a")).entry
     assert entry is not None
     assert entry.modified == second
@@ -187,7 +187,7 @@ async def delete_nothing(t: StoreUnderTest) -> None:
     async with t.store.watch("") as batches:
         assert await t.store.delete("a") == 1
         await t.store.put("b", b"v")
-        assert [change.key for change in (await anext(batches)).changes] == ["b"]
+        assert [change.key for change in await next_changes(batches)] == ["b"]
     assert await revision_of(t.store) == 2
 
 
