@@ -17,12 +17,17 @@ from ._runtime import MockRuntime
 from ._runtime_behaviour import MockBehaviour, Output, behaviour_of
 from ._runtime_records import MockContainer, Start
 from ._runtime_world import ContainerWorld
+from ._scheduler import UNKNOWN_NODE, DecisionScript, MockScheduler, decide_first_fit, name_unknown_node, over_commit
+from ._scheduler_cursor import CursorScheduler
 from ._store import MemoryStore
 from ._store_state import MemoryState
 
 __all__ = [
+    "UNKNOWN_NODE",
     "ClusterWorld",
     "ContainerWorld",
+    "CursorScheduler",
+    "DecisionScript",
     "Fault",
     "FaultInjector",
     "FaultKind",
@@ -33,6 +38,7 @@ __all__ = [
     "MockClusterManager",
     "MockContainer",
     "MockRuntime",
+    "MockScheduler",
     "NoFaults",
     "Output",
     "ScriptedFaults",
@@ -40,6 +46,9 @@ __all__ = [
     "SimulatedCrash",
     "Start",
     "behaviour_of",
+    "decide_first_fit",
     "mock_nodes",
+    "name_unknown_node",
+    "over_commit",
     "script",
 ]

@@ -4,6 +4,7 @@ from ._describe import describe, describe_change
 from ._errors import InvalidSchedulingRequest, SchedulerUnavailable
 from ._interface import ClusterView, Scheduler
 from ._labels import expression_matches, is_tolerated, selector_matches, topology_domain
+from ._requests import check_request
 from ._simple import SimpleScheduler
 from ._types import (
     AssignNode,
@@ -46,6 +47,7 @@ __all__ = [
     "SchedulingRequest",
     "SimpleScheduler",
     "StaticClusterView",
+    "check_request",
     "demand_of",
     "describe",
     "describe_change",

@@ -6,8 +6,8 @@ from attrs import frozen
 from orchestrion.shared_types import Expression, NodeId, Resources, Spread, Toleration, Uid
 
 from ._devices import DeviceWant, device_wants
-from ._errors import InvalidSchedulingRequest
-from ._types import HostPort, SchedulerCapability, SchedulingRequest, demand_of, drivers_of, host_ports_of
+from ._requests import check_request
+from ._types import HostPort, SchedulerCapability, SchedulingRequest, drivers_of, host_ports_of
 
 _FIXED_DIMENSIONS = ("cpu_millicores", "memory_bytes", "disk_bytes")
 
@@ -63,12 +63,7 @@ def needs_of(request: SchedulingRequest, capabilities: frozenset[SchedulerCapabi
         InvalidSchedulingRequest: The request is outside what the interface allows.
     """
     workload, placement = request.workload, request.workload.placement
-    try:
-        demand = demand_of(workload)
-    except ValueError as err:
-        msg = f"the containers of workload {workload.metadata.name!r} ask for more in all than can be counted"
-        raise InvalidSchedulingRequest(msg, remedy="Lower the containers' resource requests.") from err
-    _check_slots(request)
+    demand = check_request(request)
     grants_devices = SchedulerCapability.DEVICES in capabilities
     keeps_spreads = SchedulerCapability.SPREAD in capabilities
     keeps_affinities = SchedulerCapability.AFFINITY in capabilities
@@ -100,18 +95,3 @@ def needs_of(request: SchedulingRequest, capabilities: frozenset[SchedulerCapabi
         only_node=request.only_node,
         workload_id=workload.metadata.uid,
     )
-
-
-def _check_slots(request: SchedulingRequest) -> None:
-    name, uid = request.workload.metadata.name, request.workload.metadata.uid
-    if not request.slots:
-        msg = f"a request for workload {name!r} without slots"
-        raise InvalidSchedulingRequest(msg, remedy="Ask for one slot or more.")
-    strangers = [slot for slot in request.slots if slot.workload_id != uid]
-    if strangers:
-        msg = f"slot {strangers[0]} does not belong to workload {name!r}, whose uid is {uid!r}"
-        raise InvalidSchedulingRequest(msg, remedy="Ask for the slots of each workload apart.")
-    if len(set(request.slots)) != len(request.slots):
-        twice = next(slot for position, slot in enumerate(request.slots) if slot in request.slots[:position])
-        msg = f"slot {twice} of workload {name!r} is asked for twice"
-        raise InvalidSchedulingRequest(msg, remedy="Ask for each slot once.")

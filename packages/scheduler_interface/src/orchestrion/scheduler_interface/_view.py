@@ -13,6 +13,8 @@ from orchestrion.shared_types import MAX_AMOUNT, Node, NodeId, Resources, Worklo
 from ._interface import ClusterView
 from ._types import AssignNode, NodeView, PlacedInstance, ScheduleDecision, demand_of, host_ports_of
 
+MAX_HISTORY: Final = 64
+
 _NOTHING: Final[frozenset[NodeId]] = frozenset()
 
 
@@ -57,7 +59,7 @@ def with_instances(view: NodeView, instances: Iterable[PlacedInstance], /) -> No
 class StaticClusterView:
     """A `ClusterView` over views of nodes, for tests, simulations and small clusters.
 
-    It never changes; each change makes a copy.
+    It never changes; each change makes a copy, which knows what changed since up to `MAX_HISTORY` earlier revisions.
     """
 
     def __init__(
@@ -114,7 +116,8 @@ class StaticClusterView:
         gone = frozenset(removed)
         touched = gone | {view.node.id for view in nodes}
         after = {**self._nodes, **{view.node.id: view for view in nodes}}
-        changes = {revision: ids | touched for revision, ids in self._changes.items()}
+        known = sorted(self._changes)[-MAX_HISTORY + 1 :]
+        changes = {revision: self._changes[revision] | touched for revision in known}
         return StaticClusterView(
             (view for node_id, view in after.items() if node_id not in gone),
             revision=self._revision + 1,

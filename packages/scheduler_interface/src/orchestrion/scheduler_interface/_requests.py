@@ -1,0 +1,36 @@
+"""What a request must be."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from orchestrion.shared_types import Resources
+
+from ._errors import InvalidSchedulingRequest
+from ._types import SchedulingRequest, demand_of
+
+
+def check_request(request: SchedulingRequest, /) -> Resources:
+    """Return what each slot reserves, if the request is one that the interface allows.
+
+    Raises:
+        InvalidSchedulingRequest: No slots, a slot twice, slots of another workload, or a demand above `MAX_AMOUNT`.
+    """
+    try:
+        demand = demand_of(request.workload)
+    except ValueError as err:
+        msg = f"the containers of workload {request.workload.metadata.name!r} ask for more in all than can be counted"
+        raise InvalidSchedulingRequest(msg, remedy="Lower the containers' resource requests.") from err
+    name, uid = request.workload.metadata.name, request.workload.metadata.uid
+    if not request.slots:
+        msg = f"a request for workload {name!r} without slots"
+        raise InvalidSchedulingRequest(msg, remedy="Ask for one slot or more.")
+    strangers = [slot for slot in request.slots if slot.workload_id != uid]
+    if strangers:
+        msg = f"slot {strangers[0]} does not belong to workload {name!r}, whose uid is {uid!r}"
+        raise InvalidSchedulingRequest(msg, remedy="Ask for the slots of each workload apart.")
+    if len(set(request.slots)) != len(request.slots):
+        twice = next(slot for slot, count in Counter(request.slots).items() if count > 1)
+        msg = f"slot {twice} of workload {name!r} is asked for twice"
+        raise InvalidSchedulingRequest(msg, remedy="Ask for each slot once.")
+    return demand
