@@ -43,7 +43,7 @@ class WorkloadView:
     Attributes:
         definition: As its author wants it; `replicas` is the file's.
         phase: Where it is.
-        reason: A stable word for a phase that needs one, such as "unplaceable", "dependency-failed", "rolled-back", or empty.
+        reason: A stable word for a phase that needs one, such as "unplaceable" or "rolled-back", or empty.
         message: One line for people, or empty.
         replicas: Instances wanted now, after `scale`; completions for batch; nodes for a daemon.
         scaled: Whether `scale` has overridden the file's replicas.
@@ -175,7 +175,8 @@ class LogQuery:
 
     Attributes:
         namespace: The workload's namespace.
-        subject: A workload's name, or an instance's (`workload.index` is its latest epoch, `workload.index.epoch` that one).
+        subject: A workload's name, or an instance's: `workload.index` for its latest epoch, `workload.index.epoch` for
+            that one.
         container: Only this container; None is all.
         follow: Go on as more is written, and as instances come, until the workload has ended or is removed.
         since: Only what was written at or after this time (UTC).

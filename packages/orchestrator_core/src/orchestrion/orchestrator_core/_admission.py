@@ -1,0 +1,290 @@
+"""What an apply does to a workload: pure comparison, and the checks before it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from attrs import define, evolve
+from orchestrion.scheduler_interface import (
+    NodeView,
+    NoPlacement,
+    Scheduler,
+    SchedulingRequest,
+    describe,
+)
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    Conflict,
+    DependencyCondition,
+    InstanceKey,
+    Metadata,
+    Node,
+    NodeStatus,
+    Problem,
+    Uid,
+    UidFactory,
+    WorkloadDefinition,
+    WorkloadKind,
+    is_name,
+    unstructure,
+)
+
+from ._cluster_view import View
+from ._errors import Unschedulable
+from ._facts import condition_for, is_scaled, outcome_of
+from ._records import Outcome, WorkloadControl, WorkloadName, WorkloadSpec, template_of
+from ._views import ChangeAction, FieldDifference, WorkloadChange
+from ._world import WorkloadRecord, World
+
+
+@define(eq=False)
+class Admission:
+    """What an apply does to one workload.
+
+    Attributes:
+        change: For the author to read.
+        spec: The author's part as it is to be; None where it stays.
+        control: The operator's part as it is to be; None where it stays.
+        record: What is there now, or None.
+    """
+
+    change: WorkloadChange
+    spec: WorkloadSpec | None
+    control: WorkloadControl | None
+    record: WorkloadRecord | None
+
+
+def name_of(definition: WorkloadDefinition) -> WorkloadName:
+    """Return the name of a definition's workload."""
+    return WorkloadName(definition.metadata.namespace, definition.metadata.name)
+
+
+def admit(
+    definitions: Sequence[WorkloadDefinition], world: World, now: datetime, new_uid: UidFactory
+) -> list[Admission]:
+    """Return what an apply of these definitions does.
+
+    Raises:
+        ConfigInvalid: They can't be accepted together.
+        Conflict: A workload of that name is being removed.
+    """
+    _check(definitions, world)
+    return [
+        _admit_one(definition, world.workloads.get(name_of(definition)), now, new_uid) for definition in definitions
+    ]
+
+
+def _check(definitions: Sequence[WorkloadDefinition], world: World) -> None:
+    """Check what a definition alone can't tell; what it can, its author's manifest was checked for, and is checked again."""
+    problems = list[Problem]()
+    given = dict[WorkloadName, WorkloadDefinition]()
+    for definition in definitions:
+        name = name_of(definition)
+        path = f"workloads.{name.name}"
+        if name in given:
+            problems.append(Problem("it is named twice", path=path))
+        given[name] = definition
+        if not is_name(name.name) or not is_name(name.namespace):
+            problems.append(Problem(f"{name} is no name: use lower-case letters, digits and hyphens", path=path))
+        if not definition.containers:
+            problems.append(Problem("it needs a container", path=path))
+        for container in definition.containers:
+            if not container.command and container.image is None:
+                problems.append(Problem("it needs a command", path=f"{path}.containers.{container.name}"))
+    for definition in definitions:
+        problems.extend(_check_dependencies(definition, given, world))
+    problems.extend(_cycles(given, world))
+    if problems:
+        raise ConfigInvalid(tuple(problems))
+
+
+def _check_dependencies(
+    definition: WorkloadDefinition, given: Mapping[WorkloadName, WorkloadDefinition], world: World
+) -> Iterator[Problem]:
+    for dependency in definition.after:
+        path = f"workloads.{definition.metadata.name}.after"
+        other_name = WorkloadName(definition.metadata.namespace, dependency.workload)
+        record = world.workloads.get(other_name)
+        other = given.get(other_name) or (record.spec.definition if record is not None and record.spec else None)
+        if other is None:
+            yield Problem(f"there is no workload {dependency.workload!r} to come after", path=path)
+            continue
+        batch = other.kind is WorkloadKind.BATCH
+        condition = condition_for(other.kind, dependency.condition)
+        if condition is DependencyCondition.SUCCEEDED and not batch:
+            yield Problem(f"{dependency.workload!r} is a {other.kind} and never succeeds; wait for healthy", path=path)
+        if condition is DependencyCondition.HEALTHY and batch:
+            yield Problem(f"{dependency.workload!r} is a batch workload; wait for succeeded or started", path=path)
+
+
+def _cycles(given: Mapping[WorkloadName, WorkloadDefinition], world: World) -> Iterator[Problem]:
+    edges = {
+        name: tuple(WorkloadName(name.namespace, dependency.workload) for dependency in record.spec.definition.after)
+        for name, record in world.workloads.items()
+        if record.spec is not None
+    }
+    for name, definition in given.items():
+        edges[name] = tuple(WorkloadName(name.namespace, dependency.workload) for dependency in definition.after)
+    done = set[WorkloadName]()
+    for start in given:
+        trail = [start]
+        stack = [iter(edges.get(start, ()))]
+        while stack:
+            step = next(stack[-1], None)
+            if step is None:
+                done.add(trail.pop())
+                stack.pop()
+            elif step in trail:
+                loop = [*trail[trail.index(step) :], step]
+                yield Problem(
+                    f"workloads come after each other in a circle: {' -> '.join(name.name for name in loop)}",
+                    path=f"workloads.{start.name}.after",
+                )
+                return
+            elif step not in done:
+                trail.append(step)
+                stack.append(iter(edges.get(step, ())))
+
+
+def _admit_one(
+    definition: WorkloadDefinition, record: WorkloadRecord | None, now: datetime, new_uid: UidFactory
+) -> Admission:
+    before = record.spec if record is not None else None
+    name = name_of(definition)
+    if record is not None and record.control.removed and before is not None:
+        msg = f"workload {name.name!r} is being removed"
+        raise Conflict(msg, remedy=f"Apply again once it is gone: orchestrion status {name.name}")
+    if before is None or record is None:
+        uid = new_uid()
+        metadata = evolve(definition.metadata, uid=uid, generation=1, revision=0, created_at=now, updated_at=now)
+        spec = WorkloadSpec(definition=evolve(definition, metadata=metadata), template_generation=1)
+        change = WorkloadChange(
+            namespace=name.namespace, name=name.name, action=ChangeAction.CREATE, generation=1, differences=()
+        )
+        return Admission(change, spec, None, record)
+    return _compare(definition, before, record, now)
+
+
+def _compare(definition: WorkloadDefinition, before: WorkloadSpec, record: WorkloadRecord, now: datetime) -> Admission:
+    old = before.definition
+    kept = evolve(
+        definition.metadata,
+        uid=old.metadata.uid,
+        generation=old.metadata.generation,
+        revision=0,
+        created_at=old.metadata.created_at,
+        updated_at=old.metadata.updated_at,
+    )
+    new = evolve(definition, metadata=kept)
+    differences = tuple(_differences(unstructure(old), unstructure(new), ""))
+    control = record.control
+    differences = tuple(_with_note(difference, record, new) for difference in differences)
+    rerun = outcome_of(record) is Outcome.FAILED
+    if rerun:
+        differences = (*differences, FieldDifference(path="", before="", after="", note="it failed, and runs again"))
+    next_control = evolve(control, stopped=False) if control.stopped else None
+    if next_control is not None:
+        differences = (
+            *differences,
+            FieldDifference(path="", before="", after="", note="it was stopped, and starts again"),
+        )
+    changed = new != old
+    generation = old.metadata.generation + (1 if changed or rerun else 0)
+    retemplated = template_of(new) != template_of(old)
+    change = WorkloadChange(
+        namespace=record.name.namespace,
+        name=record.name.name,
+        action=ChangeAction.UPDATE if differences else ChangeAction.UNCHANGED,
+        generation=generation,
+        differences=differences,
+        restarts=retemplated or rerun,
+    )
+    if not changed and not rerun:
+        return Admission(change, None, next_control, record)
+    metadata = evolve(kept, generation=generation, updated_at=now)
+    spec = WorkloadSpec(
+        definition=evolve(new, metadata=metadata),
+        template_generation=generation if retemplated or rerun else before.template_generation,
+    )
+    if control.replicas is not None and control.scaled_from != new.replicas:
+        next_control = evolve(next_control or control, replicas=None, scaled_from=0)
+    return Admission(change, spec, next_control, record)
+
+
+def _with_note(difference: FieldDifference, record: WorkloadRecord, new: WorkloadDefinition) -> FieldDifference:
+    if difference.path == "replicas" and is_scaled(record) and record.control.replicas is not None:
+        return evolve(difference, note=f"replaces what scale had set ({record.control.replicas})")
+    return difference
+
+
+def scale_note(record: WorkloadRecord) -> str:
+    """Return what is to be said about a workload that `scale` has changed, or ""."""
+    if record.spec is None or not is_scaled(record):
+        return ""
+    return f"scale keeps it at {record.control.replicas} instead of {record.spec.definition.replicas}"
+
+
+def _differences(before: Any, after: Any, path: str) -> Iterator[FieldDifference]:
+    if before == after:
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys(), key=str):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from _differences(before.get(key, _MISSING), after.get(key, _MISSING), inner)
+    elif isinstance(before, list) and isinstance(after, list) and _are_objects(before) and _are_objects(after):
+        for place in range(max(len(before), len(after))):
+            old = before[place] if place < len(before) else _MISSING
+            new = after[place] if place < len(after) else _MISSING
+            yield from _differences(old, new, f"{path}[{place}]")
+    else:
+        yield FieldDifference(path=path, before=_as_text(before), after=_as_text(after))
+
+
+_MISSING = object()
+
+
+def _are_objects(items: Iterable[object]) -> bool:
+    return all(isinstance(item, dict) for item in items)
+
+
+def _as_text(value: object) -> str:
+    return "" if value is _MISSING else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+async def check_possible(
+    definitions: Iterable[WorkloadDefinition], scheduler: Scheduler, nodes: Iterable[Node]
+) -> None:
+    """Check that each workload would find a place on some node, were all nodes up and empty.
+
+    Raises:
+        Unschedulable: One would not.
+    """
+    empty = [
+        evolve(node, status=NodeStatus.READY, cordoned=False, drain=None, conditions=())
+        for node in sorted(nodes, key=lambda node: node.id)
+    ]
+    view = View(0, {node.id: NodeView(node=node) for node in empty}, (), 0)
+    for definition in definitions:
+        uid = definition.metadata.uid or Uid("unnamed")
+        workload = evolve(definition, metadata=evolve(definition.metadata, uid=uid))
+        request = SchedulingRequest(workload=workload, slots=(InstanceKey(uid, 0, 1),))
+        (decision,) = await scheduler.schedule(request, view)
+        if isinstance(decision, NoPlacement):
+            name = definition.metadata.name
+            msg = f"no node could ever run workload {name!r}: {describe(decision.explanation)}"
+            raise Unschedulable(
+                msg,
+                namespace=definition.metadata.namespace,
+                workload=name,
+                explanation=decision.explanation,
+                remedy="Ask for less, or run it where there is more.",
+            )
+
+
+def templated(spec: WorkloadSpec) -> WorkloadDefinition:
+    """Return what instances of a spec's template generation run from."""
+    metadata: Metadata = evolve(spec.definition.metadata, generation=spec.template_generation)
+    return evolve(spec.definition, metadata=metadata)

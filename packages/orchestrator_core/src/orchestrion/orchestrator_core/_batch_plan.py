@@ -1,0 +1,108 @@
+"""What is to be done about a batch workload: its completions, retries, deadline and end."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from orchestrion.shared_types import EventSeverity, InstanceState
+
+from ._plan import Notice
+from ._planning import Planning
+from ._records import Outcome, parse_ranges
+from ._world import InstanceRecord
+
+
+def plan_batch(planning: Planning) -> None:
+    """Add to the plan what brings a batch workload to its end: each index succeeds once, or fails for good."""
+    definition, progress = planning.definition, planning.progress
+    completed = set(parse_ranges(progress.completed))
+    failures = {int(slot): count for slot, count in progress.failures.items()}
+    failed = dict[int, list[InstanceRecord]]()
+    active = set[int]()
+    held = set[int]()
+    for instance in planning.record.instances.values():
+        slot = instance.name.slot
+        if planning.is_active(instance):
+            if planning.is_old(instance) or slot >= definition.completions:
+                planning.stop(instance, f"generation {planning.generation} replaces it")
+                held.add(slot)
+            elif not _let_go(planning, instance):
+                active.add(slot)
+            else:
+                held.add(slot)
+        elif not instance.ended and instance not in planning.plan.lose:
+            held.add(slot)
+        elif planning.is_old(instance):
+            continue
+        elif planning.is_completion(instance):
+            completed.add(slot)
+        elif instance.state is InstanceState.FAILED:
+            failed.setdefault(slot, []).append(instance)
+    for slot, instances in failed.items():
+        failures[slot] = failures.get(slot, 0) + len(instances)
+    if _ended(planning, completed, failures, failed):
+        return
+    room = (definition.parallelism or definition.completions) - len(active) - len(held)
+    for slot in range(definition.completions):
+        if room <= 0:
+            return
+        if slot in completed or slot in active or slot in held:
+            continue
+        if planning.backoff(failed.get(slot, ()), slot) > 0:
+            continue
+        planning.place(slot)
+        room -= 1
+
+
+def _let_go(planning: Planning, instance: InstanceRecord) -> bool:
+    """Stop an instance whose node is drained and whose time is up; before, it may finish."""
+    bound = instance.bound
+    node = planning.facts.nodes.get(bound.binding.node_id) if bound is not None else None
+    if node is None or node.drain is None or node.drain.deadline is None:
+        return False
+    left = (node.drain.deadline - planning.facts.deadlines.now()).total_seconds()
+    if left > 0:
+        planning.plan.wake(left)
+        return False
+    planning.stop(instance, f"its node is drained: {node.drain.reason}")
+    return True
+
+
+def _ended(
+    planning: Planning, completed: set[int], failures: dict[int, int], failed: dict[int, list[InstanceRecord]]
+) -> bool:
+    definition, progress, now = planning.definition, planning.progress, planning.facts.deadlines.now()
+    exhausted = sorted(slot for slot, n in failures.items() if n > definition.retries and slot not in completed)
+    if len(completed) >= definition.completions:
+        message = f"all {definition.completions} completions have succeeded"
+        planning.plan.notices.append(Notice("Succeeded", message))
+        planning.progress = evolve(progress, outcome=Outcome.SUCCEEDED, message=message, finished_at=now)
+        return True
+    if exhausted:
+        slot = exhausted[0]
+        detail = max(failed.get(slot, ()), key=lambda instance: instance.name.epoch, default=None)
+        message = f"index {slot} failed {failures[slot]} times"
+        if detail is not None:
+            message = f"{message}; at last: {detail.status.message or detail.status.reason}"
+        _fail(planning, "index-failed", message)
+        return True
+    if definition.deadline_seconds is not None and progress.started_at is not None:
+        left = planning.facts.deadlines.remaining(
+            ("deadline", planning.record.name), progress.started_at, definition.deadline_seconds
+        )
+        if left == 0:
+            _fail(planning, "deadline", f"it did not end within its deadline of {definition.deadline_seconds:g} s")
+            return True
+        planning.plan.wake(left)
+    return False
+
+
+def _fail(planning: Planning, reason: str, message: str) -> None:
+    planning.plan.notices.append(Notice("Failed", message, EventSeverity.WARNING))
+    planning.progress = evolve(
+        planning.progress,
+        outcome=Outcome.FAILED,
+        reason=reason,
+        message=message,
+        finished_at=planning.facts.deadlines.now(),
+    )
+    planning.stop_all("the workload has failed")

@@ -1,0 +1,558 @@
+"""The cluster loop: from what is wanted and what is there to bindings. Placement is one serial task."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeVar
+
+import trio
+from attrs import define, evolve, field
+from orchestrion.cluster_interface import (
+    ClusterClosed,
+    ClusterEvent,
+    ClusterManager,
+    NodeAdded,
+    NodeRemoved,
+    NodeUpdated,
+    Resync,
+    Snapshot,
+)
+from orchestrion.scheduler_interface import (
+    AssignNode,
+    Explanation,
+    NodeView,
+    NoPlacement,
+    Scheduler,
+    SchedulingRequest,
+    describe,
+)
+from orchestrion.shared_types import (
+    Binding,
+    DesiredState,
+    EventSeverity,
+    InstanceKey,
+    Node,
+    NodeId,
+    OrchestrationError,
+    SchedulingFailure,
+    Uid,
+    WorkloadDefinition,
+    WorkloadKind,
+    to_json,
+)
+from orchestrion.store_interface import (
+    ABSENT,
+    Compare,
+    Delete,
+    Operation,
+    Put,
+    Revision,
+    RevisionConflict,
+    StateStore,
+    StoreClosed,
+)
+
+from ._clock import Deadlines
+from ._cluster_plan import plan_workload
+from ._cluster_view import Placeable, ViewKeeper, placed_instance
+from ._events import EventRecorder
+from ._facts import Facts
+from ._leadership import Campaign, Leadership, LeadershipLost
+from ._plan import WantedSlot, WorkloadPlan
+from ._queue import KeyedQueue
+from ._records import (
+    LEADER_KEY,
+    BindingRecord,
+    InstanceName,
+    WorkloadName,
+    binding_key,
+    control_key,
+    instance_key,
+    lease_key,
+    progress_key,
+    spec_key,
+    status_key,
+    template_key,
+)
+from ._world import InstanceRecord, WorkloadRecord, World
+
+T = TypeVar("T")
+
+CHUNK: Final = 60
+"""Instances that one transaction writes: each takes up to two operations or compares of 128."""
+
+
+@define(eq=False)
+class ClusterLoop:
+    """Reconciles workloads, one after the other, while it leads.
+
+    Attributes:
+        store: Where everything is recorded.
+        cluster: Knows the nodes.
+        scheduler: Decides where slots go.
+        world: The mirror of the store.
+        recorder: Takes events.
+        deadlines: The clocks.
+        campaign: Gets the lead.
+        random: Draws jitter.
+        skew_seconds: By how much two clocks may run apart.
+        period_seconds: From one full pass to the next.
+        explanations: Why slots have no place, by workload and slot.
+        writes: Transactions written so far.
+    """
+
+    store: StateStore
+    cluster: ClusterManager
+    scheduler: Scheduler
+    world: World
+    recorder: EventRecorder
+    deadlines: Deadlines
+    campaign: Campaign
+    random: random.Random
+    skew_seconds: float = 2.0
+    period_seconds: float = 30.0
+    explanations: dict[WorkloadName, dict[int, Explanation]] = field(factory=dict)
+    writes: int = 0
+    nodes: dict[NodeId, Node] = field(factory=dict)
+    leased: set[NodeId] = field(factory=set)
+    lost: set[NodeId] = field(factory=set)
+    keeper: ViewKeeper = field(factory=ViewKeeper)
+    nodes_known: trio.Event = field(factory=trio.Event)
+    leading: trio.Event = field(factory=trio.Event)
+    _queue: KeyedQueue[WorkloadName] = field(init=False)
+    _facts: Facts = field(init=False)
+    _lost_queue: KeyedQueue[NodeId] = field(init=False)
+    _placeables: dict[tuple[WorkloadName, str, int], Placeable] = field(factory=dict)
+    _last_write: Revision = Revision(0)
+    _complaints: dict[WorkloadName, str] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._queue = KeyedQueue(self.random)
+        self._lost_queue = KeyedQueue(self.random)
+        self._facts = Facts(self.nodes, self.leased, self.lost, self.world.workloads, self.deadlines)
+        self.world.on_workload(self._workload_changed)
+        self.world.on_instance(self._instance_changed)
+        self.world.on_lease(self._lease_changed)
+
+    @property
+    def facts(self) -> Facts:
+        """What plans depend on, as of now."""
+        return self._facts
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be reconciled now."""
+        return self._queue.idle
+
+    def pass_over_everything(self) -> None:
+        """Look at every workload again."""
+        for name in list(self.world.workloads):
+            self._queue.add(name)
+
+    async def run(self) -> None:
+        """Follow the cluster, and reconcile while leading, until cancelled.
+
+        Raises:
+            OrchestrationError: The store or the cluster manager was closed.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow_cluster)
+            nursery.start_soon(self._watch_absences)
+            await self.world.synced.wait()
+            await self.nodes_known.wait()
+            while True:
+                try:
+                    async with self.campaign.lead() as leadership:
+                        self.leading.set()
+                        await self._reconcile_while_leading(leadership)
+                except* LeadershipLost:
+                    self.leading = trio.Event()
+                    await trio.sleep(0.1)
+
+    async def _reconcile_while_leading(self, leadership: Leadership) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pass_periodically)
+            self.pass_over_everything()
+            while True:
+                name = await self._queue.take()
+                try:
+                    wake = await self.reconcile(name, leadership)
+                except RevisionConflict as err:
+                    if err.key == LEADER_KEY:
+                        msg = "another cluster loop leads"
+                        raise LeadershipLost(msg) from err
+                    # The world has moved on since the plan was made; once that has been seen, plan again.
+                    self._queue.failed(name)
+                except (StoreClosed, ClusterClosed):
+                    raise
+                except OrchestrationError as err:
+                    delay = self._queue.failed(name)
+                    self._complain(name, f"{err.message}; next try in {delay:.1f} s")
+                else:
+                    self._queue.done(name)
+                    if wake is not None:
+                        self._queue.add_after(name, wake)
+
+    async def _pass_periodically(self) -> None:
+        while True:
+            await trio.sleep(self.period_seconds)
+            self.pass_over_everything()
+
+    async def reconcile(self, name: WorkloadName, leadership: Leadership) -> float | None:
+        """Plan and do what is to be done about one workload.
+
+        Returns:
+            Seconds until time alone may ask for more, or None.
+
+        Raises:
+            RevisionConflict: The world has changed since; nothing of the failed step was written.
+            OrchestrationError: A step failed; those before it were done.
+        """
+        await self.world.wait_for(self._last_write)
+        record = self.world.workloads.get(name)
+        if record is None:
+            self.explanations.pop(name, None)
+            self._complaints.pop(name, None)
+            return None
+        plan = plan_workload(record, self._facts)
+        if not plan.empty:
+            await self._execute(record, plan, leadership)
+        if not plan.place:
+            self.explanations.pop(name, None)
+        return plan.wake_after
+
+    async def _execute(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
+        await self._lose(plan.lose, leadership)
+        await self._stop(plan.stop, leadership)
+        if plan.purge:
+            await self._purge(record, leadership)
+            return
+        await self._note_progress(record, plan, leadership)
+        for notice in plan.notices:
+            subject = f"workload/{record.name.name}" if notice.instance is None else f"instance/{notice.instance.short}"
+            self.recorder.record(record.name.namespace, subject, notice.reason, notice.message, notice.severity)
+        if plan.place:
+            await self._place(record, plan, leadership)
+
+    async def _write(
+        self, leadership: Leadership, compares: Sequence[Compare], operations: Sequence[Operation]
+    ) -> None:
+        revision = await self.store.transaction((leadership.fence, *compares), operations)
+        self._last_write = max(self._last_write, revision)
+        self.writes += 1
+
+    async def _lose(self, instances: Sequence[InstanceRecord], leadership: Leadership) -> None:
+        now = self.deadlines.now()
+        for chunk in _chunks(instances):
+            compares = dict[str, Compare]()
+            operations = list[Operation]()
+            for instance in chunk:
+                bound = instance.bound
+                if bound is None:
+                    continue
+                reason = f"node {bound.binding.node_id} was away for longer than its lease"
+                lost = evolve(
+                    bound,
+                    binding=evolve(
+                        bound.binding,
+                        desired=DesiredState.STOP,
+                        stop_reason=reason,
+                        stop_at=bound.binding.stop_at or now,
+                        lost_at=now,
+                    ),
+                )
+                lease = lease_key(bound.binding.node_id)
+                compares[lease] = Compare(lease, ABSENT)
+                key = binding_key(instance.name)
+                compares[key] = Compare(key, instance.binding_revision)
+                operations.append(Put(key, to_json(lost)))
+            await self._write(leadership, tuple(compares.values()), operations)
+            for instance in chunk:
+                self.recorder.record(
+                    instance.name.namespace,
+                    f"instance/{instance.name.short}",
+                    "Lost",
+                    "its node was away for longer than its lease; another epoch replaces it",
+                    EventSeverity.WARNING,
+                )
+
+    async def _stop(self, stops: Sequence[tuple[InstanceRecord, str]], leadership: Leadership) -> None:
+        now = self.deadlines.now()
+        for chunk in _chunks(stops):
+            compares = list[Compare]()
+            operations = list[Operation]()
+            for instance, reason in chunk:
+                bound = instance.bound
+                if bound is None:
+                    continue
+                stopped = evolve(
+                    bound,
+                    binding=evolve(bound.binding, desired=DesiredState.STOP, stop_reason=reason, stop_at=now),
+                )
+                compares.append(Compare(binding_key(instance.name), instance.binding_revision))
+                operations.append(Put(binding_key(instance.name), to_json(stopped)))
+            await self._write(leadership, compares, operations)
+            for instance, reason in chunk:
+                self.recorder.record(
+                    instance.name.namespace, f"instance/{instance.name.short}", "Stopping", f"it stops: {reason}"
+                )
+
+    async def _note_progress(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
+        operations = list[Operation]()
+        compares = list[Compare]()
+        if plan.progress is not None:
+            compares.append(Compare(progress_key(record.name), record.progress_revision))
+            operations.append(Put(progress_key(record.name), to_json(plan.progress)))
+        for instance in plan.forget:
+            operations.append(Delete(binding_key(instance.name)))
+            operations.append(Delete(status_key(instance.name)))
+        operations.extend(Delete(template_key(record.name, generation)) for generation in plan.drop_templates[:20])
+        if operations:
+            await self._write(leadership, compares, operations)
+
+    async def _purge(self, record: WorkloadRecord, leadership: Leadership) -> None:
+        operations = list[Operation]()
+        for instance in record.instances.values():
+            operations.append(Delete(binding_key(instance.name)))
+            operations.append(Delete(status_key(instance.name)))
+        operations.extend(Delete(template_key(record.name, generation)) for generation in record.templates)
+        operations.append(Delete(progress_key(record.name)))
+        # The author's part goes last: as long as it is there, a crash in between is taken up again.
+        operations.append(Delete(control_key(record.name)))
+        operations.append(Delete(spec_key(record.name)))
+        guard = (Compare(spec_key(record.name), record.spec_revision),)
+        for chunk in _chunks(operations):
+            await self._write(leadership, guard, chunk)
+        self.recorder.record(record.name.namespace, f"workload/{record.name.name}", "Removed", "it is removed")
+
+    async def _place(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
+        spec = record.spec
+        template = record.templates.get(plan.generation)
+        if spec is None or template is None:
+            msg = f"workload {record.name}: the template of generation {plan.generation} is missing"
+            raise SchedulingFailure(msg)
+        unplaced = dict[int, Explanation]()
+        for node_id, slots in _by_node(plan.place):
+            for chunk in _chunks(slots):
+                await self._place_chunk(record, plan.generation, template, node_id, chunk, unplaced, leadership)
+        self._explain_unplaced(record, template, unplaced)
+
+    async def _place_chunk(
+        self,
+        record: WorkloadRecord,
+        generation: int,
+        template: WorkloadDefinition,
+        only_node: NodeId | None,
+        slots: Sequence[WantedSlot],
+        unplaced: dict[int, Explanation],
+        leadership: Leadership,
+    ) -> None:
+        names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
+        view = self.keeper.view()
+        request = SchedulingRequest(workload=template, slots=tuple(names), only_node=only_node)
+        decisions = await self.scheduler.schedule(request, view)
+        now = self.deadlines.now()
+        placeable = self._placeable(record.name, template, generation)
+        bound = list[tuple[InstanceKey, BindingRecord]]()
+        taken = dict[NodeId, NodeView]()
+        for decision in decisions:
+            name = names.get(decision.slot)
+            if name is None:
+                msg = f"the scheduler decided about {decision.slot}, which it was not asked for"
+                raise SchedulingFailure(msg)
+            match decision:
+                case NoPlacement():
+                    unplaced[name.slot] = decision.explanation
+                case AssignNode():
+                    binding = Binding(
+                        node_id=decision.node_id,
+                        generation=generation,
+                        devices=decision.devices,
+                        device_thousandths=decision.device_thousandths,
+                        bound_at=now,
+                    )
+                    before = taken.get(decision.node_id) or view.get(decision.node_id)
+                    taken[decision.node_id] = _admitted(before, decision, placeable)
+                    bound.append((decision.slot, BindingRecord(workload_id=template.metadata.uid, binding=binding)))
+        if not bound:
+            return
+        compares = [Compare(spec_key(record.name), record.spec_revision)]
+        compares += [Compare(binding_key(names[key]), ABSENT) for key, _ in bound]
+        await self._write(leadership, compares, [Put(binding_key(names[key]), to_json(value)) for key, value in bound])
+        for key, value in bound:
+            self.keeper.put(value.binding.node_id, placed_instance(key, template, placeable, value.binding))
+
+    def _placeable(self, name: WorkloadName, template: WorkloadDefinition, generation: int) -> Placeable:
+        key = (name, template.metadata.uid, generation)
+        known = self._placeables.get(key)
+        if known is None:
+            known = self._placeables[key] = Placeable.of(template)
+        return known
+
+    def _explain_unplaced(
+        self, record: WorkloadRecord, template: WorkloadDefinition, unplaced: dict[int, Explanation]
+    ) -> None:
+        if template.kind is WorkloadKind.DAEMON:
+            # A node that a daemon may not run on is no shortage.
+            return
+        if unplaced:
+            self.explanations[record.name] = unplaced
+            text = describe(next(iter(unplaced.values())))
+            self._complain(record.name, f"{len(unplaced)} instances have no place: {text}")
+        else:
+            self.explanations.pop(record.name, None)
+            self._complaints.pop(record.name, None)
+
+    def _complain(self, name: WorkloadName, message: str) -> None:
+        if self._complaints.get(name) != message:
+            self._complaints[name] = message
+            self.recorder.record(name.namespace, f"workload/{name.name}", "Unplaceable", message, EventSeverity.WARNING)
+
+    def _workload_changed(self, name: WorkloadName) -> None:
+        self._queue.add(name)
+        for dependant in self.world.dependants.get(name, ()):
+            other = self.world.workloads.get(dependant)
+            if other is None or other.progress is None or other.progress.started_at is None:
+                self._queue.add(dependant)
+
+    def _instance_changed(self, name: InstanceName, record: InstanceRecord) -> None:
+        bound = record.bound
+        if bound is None or record.ended:
+            workload_id = bound.workload_id if bound is not None else self._known_uid(name)
+            if workload_id is not None and self.keeper.holds(instance_key(name, workload_id)):
+                self.keeper.remove(instance_key(name, workload_id))
+                self._capacity_changed()
+            return
+        key = instance_key(name, bound.workload_id)
+        if self.keeper.holds(key):
+            return
+        template = self.world.template(record)
+        if template is not None:
+            placeable = self._placeable(name.owner, template, bound.binding.generation)
+            self.keeper.put(bound.binding.node_id, placed_instance(key, template, placeable, bound.binding))
+
+    def _known_uid(self, name: InstanceName) -> Uid | None:
+        workload = self.world.workloads.get(name.owner)
+        if workload is None:
+            return None
+        if workload.spec is not None:
+            return workload.spec.definition.metadata.uid
+        return workload.progress.uid if workload.progress is not None else None
+
+    def _capacity_changed(self) -> None:
+        for name in self.explanations:
+            self._queue.add(name)
+
+    def _lease_changed(self, node_id: NodeId) -> None:
+        leased = node_id in self.world.leases
+        self.keeper.set_leased(node_id, leased)
+        if leased:
+            self.leased.add(node_id)
+            self.lost.discard(node_id)
+            self._node_changed(node_id)
+        else:
+            self.leased.discard(node_id)
+            self._lost_queue.add_after(node_id, self.skew_seconds)
+            self._node_changed(node_id)
+
+    async def _watch_absences(self) -> None:
+        await self.world.synced.wait()
+        for node_id in self.world.nodes:
+            if node_id not in self.leased:
+                self._lost_queue.add_after(node_id, self.skew_seconds)
+        while True:
+            node_id = await self._lost_queue.take()
+            if node_id not in self.leased:
+                self.lost.add(node_id)
+                self._node_changed(node_id)
+            self._lost_queue.done(node_id)
+
+    def _node_changed(self, node_id: NodeId) -> None:
+        """Look again at what a change of a node can move: what has no place, what runs there, and daemons."""
+        self._capacity_changed()
+        for name in {instance.owner for instance in self.world.nodes.get(node_id, ())}:
+            self._queue.add(name)
+        for record in self.world.workloads.values():
+            if record.spec is not None and record.spec.definition.kind is WorkloadKind.DAEMON:
+                self._queue.add(record.name)
+
+    async def _follow_cluster(self) -> None:
+        delay = 0.1
+        while True:
+            try:
+                async with self.cluster.subscribe_to_events() as events:
+                    async for event in events:
+                        self._take_cluster_event(event)
+                        delay = 0.1
+            except ClusterClosed:
+                raise
+            except OrchestrationError as err:
+                # The stream begins with a snapshot when it is opened anew, so nothing is missed.
+                self.recorder.record(
+                    "default", "cluster/default", "ClusterUnavailable", err.message, EventSeverity.WARNING
+                )
+            await trio.sleep(delay)
+            delay = min(10.0, delay * 2)
+
+    def _take_cluster_event(self, event: ClusterEvent) -> None:
+        match event:
+            case Snapshot(nodes=nodes):
+                current = {node.id: node for node in nodes}
+                for gone in self.nodes.keys() - current.keys():
+                    self._forget_node(gone)
+                for node in nodes:
+                    self._note_node(node)
+                self.nodes_known.set()
+            case NodeAdded(node=node) | NodeUpdated(node=node):
+                self._note_node(node)
+            case NodeRemoved(node_id=node_id):
+                self._forget_node(node_id)
+            case Resync():
+                return
+
+    def _note_node(self, node: Node) -> None:
+        if self.nodes.get(node.id) != node:
+            self.nodes[node.id] = node
+            self.keeper.set_node(node)
+            self._node_changed(node.id)
+
+    def _forget_node(self, node_id: NodeId) -> None:
+        if self.nodes.pop(node_id, None) is not None:
+            self.keeper.remove_node(node_id)
+            self._node_changed(node_id)
+
+
+def _admitted(before: NodeView | None, decision: AssignNode, placeable: Placeable) -> NodeView:
+    """Return the node with the decision on it.
+
+    Raises:
+        SchedulingFailure: There is no such node, or the decision asks more of it than it has.
+    """
+    if before is None:
+        msg = f"the scheduler chose node {decision.node_id!r}, which does not exist"
+        raise SchedulingFailure(msg)
+    reserved = before.reserved + placeable.demand
+    ports = before.host_ports & placeable.host_ports
+    devices = dict(before.device_thousandths)
+    for granted in decision.devices.values():
+        for device in granted:
+            devices[device] = devices.get(device, 0) + decision.device_thousandths.get(device, 1000)
+    if not reserved.fits_in(before.node.allocatable) or ports or any(share > 1000 for share in devices.values()):
+        msg = f"the scheduler asked more of node {decision.node_id!r} than it has; nothing was placed"
+        raise SchedulingFailure(msg)
+    return evolve(
+        before, reserved=reserved, host_ports=before.host_ports | placeable.host_ports, device_thousandths=devices
+    )
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def _by_node(slots: Sequence[WantedSlot]) -> Iterator[tuple[NodeId | None, list[WantedSlot]]]:
+    groups = dict[NodeId | None, list[WantedSlot]]()
+    for slot in slots:
+        groups.setdefault(slot.only_node, []).append(slot)
+    yield from groups.items()

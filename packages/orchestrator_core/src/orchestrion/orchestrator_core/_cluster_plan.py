@@ -1,0 +1,168 @@
+"""What is to be done about a workload: pure thinking, without effects."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import evolve
+from orchestrion.shared_types import (
+    EventSeverity,
+    InstanceState,
+    WorkloadKind,
+)
+
+from ._batch_plan import plan_batch
+from ._daemon_plan import plan_daemon
+from ._facts import Facts, dependencies_of, target_generation
+from ._plan import Notice, WorkloadPlan
+from ._planning import Planning
+from ._records import Outcome, WorkloadProgress, format_ranges, parse_ranges
+from ._service_plan import plan_service
+from ._world import InstanceRecord, WorkloadRecord
+
+MAX_FORGOTTEN: Final = 50
+"""Records that one plan forgets at most, so that they and the progress that accounts for them fit one transaction."""
+
+
+def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
+    """Return what is to be done about a workload, as the world is now. Converged, there is nothing to do."""
+    plan = WorkloadPlan()
+    for instance in record.instances.values():
+        bound = instance.bound
+        if bound is not None and bound.binding.node_id in facts.lost and not instance.ended:
+            plan.lose.append(instance)
+    if record.spec is None or (record.control.removed and all(i.ended for i in record.instances.values())):
+        plan.purge = not plan.lose
+        return plan
+    planning = _prepare(record, facts, plan)
+    if record.control.removed:
+        planning.stop_all("the workload is removed")
+    elif record.control.stopped:
+        planning.stop_all("the workload is stopped")
+    elif not _blocked(planning):
+        match planning.definition.kind:
+            case WorkloadKind.SERVICE:
+                plan_service(planning)
+            case WorkloadKind.BATCH:
+                plan_batch(planning)
+            case WorkloadKind.DAEMON:
+                plan_daemon(planning)
+    if plan.place and planning.progress.started_at is None:
+        planning.progress = evolve(planning.progress, started_at=facts.deadlines.now())
+    _forget_history(planning)
+    _drop_templates(planning)
+    if planning.progress != record.progress:
+        plan.progress = planning.progress
+    return plan
+
+
+def _prepare(record: WorkloadRecord, facts: Facts, plan: WorkloadPlan) -> Planning:
+    spec = record.spec
+    assert spec is not None  # noqa: S101 - for the type checker: the caller has looked
+    progress = record.progress
+    uid = spec.definition.metadata.uid
+    if progress is None or progress.uid != uid:
+        floor = progress.epoch_floor if progress is not None else 0
+        progress = WorkloadProgress(uid=uid, epoch_floor=floor, run_generation=spec.template_generation)
+    elif progress.run_generation != spec.template_generation:
+        progress = evolve(
+            progress,
+            run_generation=spec.template_generation,
+            completed="",
+            failures={},
+            outcome=None,
+            reason="",
+            message="",
+            finished_at=None,
+            # A batch workload's run begins anew, and with it its deadline.
+            started_at=None if spec.definition.kind is WorkloadKind.BATCH else progress.started_at,
+        )
+    generation = target_generation(record)
+    definition = spec.definition
+    return Planning(
+        record=record, facts=facts, plan=plan, definition=definition, progress=progress, generation=generation
+    )
+
+
+def _blocked(planning: Planning) -> bool:
+    """Whether the workload has ended, or may not start yet."""
+    progress = planning.progress
+    if progress.outcome is not None and progress.reason != DEPENDENCY_FAILED:
+        planning.stop_all(f"the workload has {progress.outcome}")
+        return True
+    if progress.started_at is not None and progress.outcome is None:
+        return False
+    state = dependencies_of(planning.record, planning.facts)
+    if state.impossible:
+        message = f"it comes after {state.impossible}"
+        if progress.outcome is None or progress.message != message:
+            planning.progress = evolve(
+                progress,
+                outcome=Outcome.FAILED,
+                reason=DEPENDENCY_FAILED,
+                message=message,
+                finished_at=planning.facts.deadlines.now(),
+            )
+            planning.plan.notices.append(Notice("DependencyFailed", message, EventSeverity.WARNING))
+        return True
+    if progress.outcome is not None:
+        planning.progress = evolve(progress, outcome=None, reason="", message="", finished_at=None)
+    return bool(state.waiting_for)
+
+
+DEPENDENCY_FAILED: Final = "dependency-failed"
+
+
+def _forget_history(planning: Planning) -> None:
+    """Give up the oldest ended instances beyond what is retained."""
+    ended = [instance for instance in planning.record.instances.values() if instance.ended]
+    surplus = len(ended) - planning.definition.retention.terminal_instances
+    if surplus <= 0:
+        return
+    ended.sort(key=_ended_at)
+    forgotten = ended[: min(surplus, MAX_FORGOTTEN)]
+    progress = planning.progress
+    completed = set(parse_ranges(progress.completed))
+    failures = dict(progress.failures)
+    failed_total = progress.failed_total
+    floor = progress.epoch_floor
+    for instance in forgotten:
+        floor = max(floor, instance.name.epoch)
+        if instance.state is InstanceState.FAILED:
+            failed_total += 1
+        if planning.definition.kind is not WorkloadKind.BATCH or planning.is_old(instance):
+            continue
+        slot = instance.name.slot
+        if planning.is_completion(instance):
+            completed.add(slot)
+        elif instance.state is InstanceState.FAILED and slot not in completed:
+            failures[str(slot)] = failures.get(str(slot), 0) + 1
+    planning.progress = evolve(
+        progress,
+        epoch_floor=floor,
+        completed=format_ranges(frozenset(completed)),
+        failures={slot: count for slot, count in failures.items() if int(slot) not in completed},
+        failed_total=failed_total,
+    )
+    planning.plan.forget.extend(forgotten)
+    if surplus > len(forgotten):
+        planning.plan.wake(0.0)
+
+
+def _ended_at(instance: InstanceRecord) -> tuple[str, int, int]:
+    bound = instance.bound
+    ended = instance.status.finished_at or (bound.binding.lost_at if bound is not None else None)
+    return (ended.isoformat() if ended is not None else "", instance.name.epoch, instance.name.slot)
+
+
+def _drop_templates(planning: Planning) -> None:
+    spec = planning.record.spec
+    needed = {planning.generation, planning.progress.stable_generation}
+    if spec is not None:
+        needed.add(spec.template_generation)
+    for instance in planning.record.instances.values():
+        if instance.bound is not None:
+            needed.add(instance.bound.binding.generation)
+    planning.plan.drop_templates.extend(
+        generation for generation in planning.record.templates if generation not in needed
+    )

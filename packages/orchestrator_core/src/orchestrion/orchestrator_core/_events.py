@@ -1,0 +1,105 @@
+"""Events: recorded in groups, kept in bounds."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import trio
+from attrs import define, field
+from orchestrion.shared_types import Event, EventSeverity, OrchestrationError, UidFactory, to_json
+from orchestrion.store_interface import Delete, Operation, Put, StateStore
+
+from ._clock import WallClock
+from ._records import event_key
+
+MAX_EVENTS: Final = 5_000
+"""Events that are kept; the oldest go first."""
+
+GROUP: Final = 60
+"""Events that are written at once, each with the removal of an old one, within one transaction."""
+
+MAX_UNWRITTEN: Final = 10_000
+"""Events that wait to be written while the store does not answer; the oldest are given up."""
+
+
+@define(eq=False)
+class EventRecorder:
+    """Takes events without waiting and writes them behind.
+
+    Attributes:
+        store: Where they go.
+        now: The wall clock.
+        new_uid: Makes ids that sort by time.
+        dropped: Events that were given up because the store did not answer for too long.
+    """
+
+    store: StateStore
+    now: WallClock
+    new_uid: UidFactory
+    dropped: int = 0
+    _unwritten: deque[Event] = field(factory=deque)
+    _kept: deque[str] = field(factory=deque)
+    _changed: trio.Event = field(factory=trio.Event)
+
+    def record(
+        self,
+        namespace: str,
+        subject: str,
+        reason: str,
+        message: str,
+        severity: EventSeverity = EventSeverity.NORMAL,
+    ) -> None:
+        """Record what has happened now."""
+        if len(self._unwritten) >= MAX_UNWRITTEN:
+            self._unwritten.popleft()
+            self.dropped += 1
+        event = Event(
+            uid=self.new_uid(),
+            namespace=namespace,
+            subject=subject,
+            reason=reason,
+            message=message,
+            severity=severity,
+            at=self.now(),
+        )
+        self._unwritten.append(event)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write events until cancelled; what is unwritten then is written by `flush`."""
+        listed = await self.store.list("/event/")
+        self._kept.extend(sorted((entry.key for entry in listed.entries), key=lambda key: key.rpartition("/")[2]))
+        while True:
+            if not self._unwritten:
+                self._changed = trio.Event()
+                await self._changed.wait()
+            try:
+                await self.flush()
+            except OrchestrationError:
+                # Events are no reason to stop: they wait, bounded, until the store answers again.
+                await trio.sleep(1.0)
+
+    async def flush(self) -> None:
+        """Write what is unwritten.
+
+        Raises:
+            OrchestrationError: The store failed; nothing is given up.
+        """
+        while self._unwritten:
+            group = [self._unwritten.popleft() for _ in range(min(GROUP, len(self._unwritten)))]
+            keys = [event_key(event.namespace, event.uid) for event in group]
+            surplus = max(0, min(len(self._kept) + len(group) - MAX_EVENTS, GROUP, len(self._kept)))
+            operations: list[Operation] = [Put(key, to_json(event)) for key, event in zip(keys, group, strict=True)]
+            operations += [Delete(self._kept[n]) for n in range(surplus)]
+            written = False
+            try:
+                await self.store.transaction((), operations)
+                written = True
+            finally:
+                # A write whose fate is unknown is repeated: the same keys with the same values do no harm.
+                if not written:
+                    self._unwritten.extendleft(reversed(group))
+            for _ in range(surplus):
+                self._kept.popleft()
+            self._kept.extend(keys)

@@ -1,0 +1,179 @@
+"""What a workload's plan depends on beside the workload itself, and what can be read off an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+
+from attrs import define
+from orchestrion.shared_types import (
+    DependencyCondition,
+    InstanceState,
+    Node,
+    NodeId,
+    NodeStatus,
+    UpdateStrategy,
+    WorkloadDefinition,
+    WorkloadKind,
+)
+
+from ._clock import Deadlines
+from ._records import Outcome, WorkloadName
+from ._world import InstanceRecord, WorkloadRecord
+
+
+@define(eq=False)
+class Facts:
+    """What a workload's plan depends on beside the workload itself.
+
+    Attributes:
+        nodes: Every node of the cluster, by id.
+        leased: Nodes whose loop is at work.
+        lost: Nodes that were without a loop for longer than a lease and the skew between clocks.
+        workloads: Every workload, for those that come after others.
+        deadlines: Tells how much of a wait is left.
+    """
+
+    nodes: Mapping[NodeId, Node]
+    leased: Set[NodeId]
+    lost: Set[NodeId]
+    workloads: Mapping[WorkloadName, WorkloadRecord]
+    deadlines: Deadlines
+
+    def is_leaving(self, node_id: NodeId) -> bool:
+        """Whether a node is to be emptied."""
+        node = self.nodes.get(node_id)
+        return node is not None and node.drain is not None
+
+    def takes_work(self, node_id: NodeId) -> bool:
+        """Whether a node is up, open for work, and its loop is at work."""
+        node = self.nodes.get(node_id)
+        return node is not None and node.status is NodeStatus.READY and not node.cordoned and node_id in self.leased
+
+
+def effective_definition(record: WorkloadRecord, generation: int) -> WorkloadDefinition | None:
+    """Return the template of a generation, or None where it is not kept."""
+    return record.templates.get(generation)
+
+
+def wanted_replicas(record: WorkloadRecord) -> int:
+    """Return how many instances of a service are wanted, or how many completions of a batch workload."""
+    if record.spec is None or record.control.removed or record.control.stopped:
+        return 0
+    definition = record.spec.definition
+    if definition.kind is WorkloadKind.BATCH:
+        return definition.completions
+    if is_scaled(record) and record.control.replicas is not None:
+        return record.control.replicas
+    return definition.replicas
+
+
+def is_scaled(record: WorkloadRecord) -> bool:
+    """Whether `scale` has overridden the file's number, and the file has not changed it since."""
+    return (
+        record.spec is not None
+        and record.control.replicas is not None
+        and record.control.scaled_from == record.spec.definition.replicas
+    )
+
+
+def target_generation(record: WorkloadRecord) -> int:
+    """Return the template generation that instances are to run: the author's, or the last good one after a rollback."""
+    if record.spec is None:
+        return 0
+    wanted = record.spec.template_generation
+    progress = record.progress
+    if (
+        progress is not None
+        and progress.uid == record.spec.definition.metadata.uid
+        and progress.failed_generation == wanted
+        and progress.stable_generation in record.templates
+    ):
+        return progress.stable_generation
+    return wanted
+
+
+def healthy_wait(instance: InstanceRecord, strategy: UpdateStrategy, facts: Facts) -> float | None:
+    """Return the seconds until an instance counts as available: 0 if it does, None if it is not even healthy."""
+    bound = instance.bound
+    if instance.state is not InstanceState.RUNNING or bound is None or instance.status.healthy_since is None:
+        return None
+    if bound.binding.node_id not in facts.leased:
+        return None
+    if strategy.min_healthy_seconds == 0:
+        return 0.0
+    return facts.deadlines.remaining(
+        ("healthy", instance.name), instance.status.healthy_since, strategy.min_healthy_seconds
+    )
+
+
+def condition_for(kind: WorkloadKind, condition: DependencyCondition | None) -> DependencyCondition:
+    """Return the condition, or the one that goes with the kind where none is named."""
+    if condition is not None:
+        return condition
+    return DependencyCondition.SUCCEEDED if kind is WorkloadKind.BATCH else DependencyCondition.HEALTHY
+
+
+@define(eq=False)
+class Dependencies:
+    """Where the workloads stand that a workload comes after.
+
+    Attributes:
+        waiting_for: Those that have not reached their condition, in words.
+        impossible: Why one of them never will, or empty.
+    """
+
+    waiting_for: tuple[str, ...] = ()
+    impossible: str = ""
+
+
+def dependencies_of(record: WorkloadRecord, facts: Facts) -> Dependencies:
+    """Look at all workloads that `record` comes after."""
+    if record.spec is None:
+        return Dependencies()
+    waiting = list[str]()
+    for dependency in record.spec.definition.after:
+        other = facts.workloads.get(WorkloadName(record.name.namespace, dependency.workload))
+        if other is None or other.spec is None or other.control.removed:
+            return Dependencies(impossible=f"{dependency.workload} was removed")
+        condition = condition_for(other.spec.definition.kind, dependency.condition)
+        outcome = outcome_of(other)
+        if outcome is Outcome.FAILED:
+            text = f": {other.progress.message}" if other.progress is not None and other.progress.message else ""
+            return Dependencies(impossible=f"{dependency.workload} failed{text}")
+        if not _holds(other, condition, facts):
+            waiting.append(f"{dependency.workload} {condition}")
+    return Dependencies(waiting_for=tuple(waiting))
+
+
+def outcome_of(record: WorkloadRecord) -> Outcome | None:
+    """Return how a workload ended, if it did and its author has not asked for another run since."""
+    progress, spec = record.progress, record.spec
+    if progress is None or spec is None or progress.uid != spec.definition.metadata.uid:
+        return None
+    return progress.outcome if progress.run_generation == spec.template_generation else None
+
+
+def _holds(other: WorkloadRecord, condition: DependencyCondition, facts: Facts) -> bool:
+    spec = other.spec
+    if spec is None:
+        return False
+    wanted = wanted_replicas(other)
+    generation = target_generation(other)
+    match condition:
+        case DependencyCondition.SUCCEEDED:
+            return outcome_of(other) is Outcome.SUCCEEDED
+        case DependencyCondition.HEALTHY:
+            available = sum(
+                healthy_wait(instance, spec.definition.update, facts) == 0.0 for instance in other.instances.values()
+            )
+            return available >= wanted > 0 or (spec.definition.kind is WorkloadKind.DAEMON and available > 0)
+        case DependencyCondition.STARTED:
+            started = sum(
+                instance.status.started_at is not None
+                and instance.bound is not None
+                and instance.bound.binding.generation == generation
+                for instance in other.instances.values()
+            )
+            if spec.definition.kind is WorkloadKind.SERVICE:
+                return started >= wanted > 0
+            return started > 0 or outcome_of(other) is Outcome.SUCCEEDED

@@ -1,0 +1,117 @@
+"""Leadership of the cluster loop: one at a time, fenced by a key that every write compares."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import trio
+from attrs import define, field
+from orchestrion.shared_types import OrchestrationError, Unavailable, to_json
+from orchestrion.store_interface import (
+    ABSENT,
+    Compare,
+    LeaseId,
+    LeaseNotFound,
+    Revision,
+    RevisionCompacted,
+    RevisionConflict,
+    StateStore,
+)
+
+from ._records import LEADER_KEY, LeaderRecord
+
+
+class LeadershipLost(Unavailable):
+    """Another cluster loop leads now, or this one could not keep its lease. Campaign again."""
+
+    code = "leadership-lost"
+
+
+@define(eq=False)
+class Leadership:
+    """A term of leadership.
+
+    Attributes:
+        fence: What every write of the leader compares.
+    """
+
+    fence: Compare
+
+
+@define(eq=False)
+class Campaign:
+    """Leads when nobody else does.
+
+    Attributes:
+        store: Where leadership is recorded.
+        holder: A fresh id.
+        ttl_seconds: How long leadership outlives a leader that does not answer.
+        take_over: Whether to lead at once, whoever led before: for the sole owner of a store. Writes of the one before fail
+            by the fence.
+    """
+
+    store: StateStore
+    holder: str
+    ttl_seconds: float
+    take_over: bool = False
+    _lease: LeaseId | None = field(default=None, init=False)
+
+    @asynccontextmanager
+    async def lead(self) -> AsyncIterator[Leadership]:
+        """Wait until this one leads, and keep the lead inside the context.
+
+        Raises:
+            LeadershipLost: The lead was lost inside the context.
+        """
+        lease = await self.store.grant_lease(self.ttl_seconds)
+        try:
+            revision = await self._acquire(lease)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep, lease)
+                yield Leadership(Compare(LEADER_KEY, revision))
+                nursery.cancel_scope.cancel()
+        finally:
+            # Where this fails, the lease runs out by itself.
+            with trio.move_on_after(2.0, shield=True), suppress(OrchestrationError):
+                await self.store.revoke(lease)
+
+    async def _acquire(self, lease: LeaseId) -> Revision:
+        value = to_json(LeaderRecord(holder=self.holder))
+        while True:
+            try:
+                return await self.store.put(LEADER_KEY, value, expected=None if self.take_over else ABSENT, lease=lease)
+            except RevisionConflict:
+                await self._wait_for_vacancy(lease)
+
+    async def _wait_for_vacancy(self, lease: LeaseId) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep, lease)
+            found = await self.store.get(LEADER_KEY)
+            if found.entry is not None:
+                try:
+                    async with self.store.watch(LEADER_KEY, since=found.revision) as batches:
+                        async for batch in batches:
+                            if any(change.entry is None for change in batch.changes):
+                                break
+                except RevisionCompacted:
+                    # What happened is no longer known: look again.
+                    pass
+            nursery.cancel_scope.cancel()
+
+    async def _keep(self, lease: LeaseId) -> None:
+        deadline = trio.current_time() + self.ttl_seconds
+        while True:
+            await trio.sleep(self.ttl_seconds / 4)
+            try:
+                with trio.fail_after(max(0.0, deadline - trio.current_time())):
+                    await self.store.keep_alive(lease)
+            except (LeaseNotFound, trio.TooSlowError) as err:
+                msg = "the cluster loop could not keep its lease"
+                raise LeadershipLost(msg) from err
+            except OrchestrationError as err:
+                if trio.current_time() >= deadline:
+                    msg = "the cluster loop could not keep its lease"
+                    raise LeadershipLost(msg) from err
+                continue
+            deadline = trio.current_time() + self.ttl_seconds

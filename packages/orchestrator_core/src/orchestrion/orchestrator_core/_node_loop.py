@@ -1,0 +1,764 @@
+"""The node loop: from bindings to containers, and back to statuses. One per node, wherever it runs."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from typing import Final
+
+import trio
+from attrs import define, evolve, field
+from orchestrion.runtime_interface import (
+    ConfigUnsupported,
+    ContainerConflict,
+    ContainerRuntime,
+    ContainerSummary,
+    CreateOptions,
+    LogStream,
+    PortTaken,
+    RuntimeCapability,
+    RuntimeClosed,
+    StaleEpoch,
+    StartFailed,
+    SupportsEvents,
+    SupportsLogs,
+)
+from orchestrion.shared_types import (
+    ContainerConfig,
+    ContainerHealth,
+    ContainerId,
+    ContainerNotFound,
+    ContainerState,
+    ContainerStatus,
+    EventSeverity,
+    ExitStatus,
+    InstanceKey,
+    InstanceState,
+    InstanceStatus,
+    NodeId,
+    OrchestrationError,
+    PortMapping,
+    RuntimeFailure,
+    Uid,
+    UidFactory,
+    VolumeScope,
+    WorkloadDefinition,
+    to_json,
+)
+from orchestrion.store_interface import (
+    Compare,
+    LeaseId,
+    LeaseNotFound,
+    Put,
+    Revision,
+    RevisionConflict,
+    StateStore,
+    StoreClosed,
+)
+
+from ._clock import Deadlines
+from ._environment import complete_config, dependencies_of_template, instance_variables
+from ._events import EventRecorder
+from ._health import Prober, Verdict
+from ._lifecycle import START_FAILED, TERMINAL
+from ._node_plan import ContainerStart, InstanceFacts, InstancePlan, plan_instance
+from ._ports import PortTable
+from ._queue import KeyedQueue
+from ._records import InstanceName, NodeLease, binding_key, instance_key, lease_key, status_key
+from ._volumes import VolumeProvider
+from ._world import InstanceRecord, World
+
+PORT_TRIES: Final = 5
+"""Leased ports that are tried in a row where others have taken them."""
+
+LOG_TAIL_BYTES: Final = 400
+"""How much of its last output goes into the message of a failed instance."""
+
+
+@define(eq=False)
+class _Instance:
+    """What a node loop remembers of an instance beyond what is stored."""
+
+    name: InstanceName | None = None
+    workload_id: Uid = Uid("")
+    containers: dict[ContainerId, ContainerSummary] = field(factory=dict)
+    never_created: dict[str, ContainerStatus] = field(factory=dict)
+    stopping: dict[ContainerId, float] = field(factory=dict)
+    written: InstanceStatus | None = None
+    written_revision: Revision = Revision(0)
+    ports: set[tuple[InstanceKey, str, str]] = field(factory=set)
+
+
+@define(eq=False)
+class NodeLoop:
+    """Makes what runs on one node what its bindings say.
+
+    Attributes:
+        node_id: Which node.
+        store: Where statuses are recorded.
+        runtime: Runs the containers.
+        world: The mirror of the store.
+        recorder: Takes events.
+        deadlines: The clocks.
+        ports: The node's table of dynamic ports.
+        volumes: Makes the directories behind volumes.
+        prober: Tries whether containers serve.
+        new_uid: Makes fresh ids.
+        random: Draws the jitter of back-off.
+        lease_seconds: How long the node is believed alive without a word from it.
+        skew_seconds: By how much two clocks may run apart; the node gives up so long before its lease ends.
+        period_seconds: From one full pass to the next.
+        poll_seconds: How often the runtime is asked where it does not announce changes.
+        at_once: Instances that are worked on at once.
+        environment: What `inherit_env` names variables of.
+        ready: Set once the node has a lease and has taken up what runs.
+    """
+
+    node_id: NodeId
+    store: StateStore
+    runtime: ContainerRuntime
+    world: World
+    recorder: EventRecorder
+    deadlines: Deadlines
+    ports: PortTable
+    volumes: VolumeProvider
+    prober: Prober
+    new_uid: UidFactory
+    random: random.Random
+    lease_seconds: float = 10.0
+    skew_seconds: float = 2.0
+    period_seconds: float = 30.0
+    poll_seconds: float = 1.0
+    at_once: int = 16
+    environment: Mapping[str, str] = field(factory=lambda: os.environ)
+    ready: trio.Event = field(factory=trio.Event)
+    _queue: KeyedQueue[InstanceKey] = field(init=False)
+    _instances: dict[InstanceKey, _Instance] = field(factory=dict)
+    _keys: dict[InstanceName, InstanceKey] = field(factory=dict)
+    _verdicts: dict[ContainerId, Verdict] = field(factory=dict)
+    _checks: dict[ContainerId, trio.CancelScope] = field(factory=dict)
+    _unhealthy: dict[ContainerId, str] = field(factory=dict)
+    _fenced: set[ContainerId] = field(factory=set)
+    _guard: Compare | None = None
+    _leased: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self._queue = KeyedQueue(self.random)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be done now."""
+        return self._queue.idle and not any(instance.stopping for instance in self._instances.values())
+
+    async def run(self) -> None:
+        """Keep the node's lease and its containers, until cancelled. What runs then goes on running.
+
+        Raises:
+            OrchestrationError: The store or the runtime was closed.
+        """
+        await self.world.synced.wait()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._keep_lease)
+            await self._take_up()
+            self.world.on_node(self.node_id, self._binding_changed)
+            try:
+                for name in list(self.world.nodes.get(self.node_id, ())):
+                    self._binding_changed(name)
+                nursery.start_soon(self._follow_runtime)
+                nursery.start_soon(self._pass_periodically)
+                self.ready.set()
+                await self._work(nursery)
+            finally:
+                self.world.on_node(self.node_id, None)
+
+    # -- the lease ------------------------------------------------------------------------------------------------
+
+    async def _keep_lease(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the lease; without it stop everything, and begin anew once there is one again."""
+        holder = self.new_uid()
+        started = False
+        while True:
+            lease, deadline = await self._obtain_lease(holder)
+            self._leased = True
+            if not started:
+                started = True
+                task_status.started()
+            else:
+                self._wake_all()
+            await self._hold_lease(lease, deadline)
+            self._leased = False
+            self._guard = None
+            self._fence()
+
+    async def _obtain_lease(self, holder: str) -> tuple[LeaseId, float]:
+        delay = 0.1
+        while True:
+            try:
+                asked = trio.current_time()
+                lease = await self.store.grant_lease(self.lease_seconds)
+                key = lease_key(self.node_id)
+                value = to_json(NodeLease(node_id=self.node_id, holder=holder))
+                # Whoever held it before is this node's own former loop: two never run for one node.
+                revision = await self.store.put(key, value, lease=lease)
+            except StoreClosed:
+                raise
+            except OrchestrationError:
+                await trio.sleep(delay)
+                delay = min(5.0, delay * 2)
+                continue
+            self._guard = Compare(key, revision)
+            return lease, asked + self.lease_seconds
+
+    async def _hold_lease(self, lease: LeaseId, deadline: float) -> None:
+        """Return when the lease is lost or can no longer be trusted."""
+        while True:
+            await trio.sleep(self.lease_seconds / 4)
+            asked = trio.current_time()
+            give_up = deadline - self.skew_seconds
+            try:
+                with trio.fail_after(max(0.0, give_up - asked)):
+                    await self.store.keep_alive(lease)
+            except (LeaseNotFound, trio.TooSlowError):
+                return
+            except StoreClosed:
+                raise
+            except OrchestrationError:
+                if trio.current_time() + self.lease_seconds / 4 >= give_up:
+                    return
+                continue
+            deadline = asked + self.lease_seconds
+
+    def _fence(self) -> None:
+        """Stop everything: others may be told that this node is lost and start the same elsewhere."""
+        self.recorder.record(
+            "default",
+            f"node/{self.node_id}",
+            "LeaseLost",
+            "the node lost its lease; it stops everything",
+            EventSeverity.WARNING,
+        )
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        for key in list(self._instances):
+            self._queue.add(key)
+
+    # -- what runs ------------------------------------------------------------------------------------------------
+
+    async def _take_up(self) -> None:
+        delay = 0.1
+        while True:
+            try:
+                await self.runtime.init_node(self.node_id)
+                await self._list()
+            except RuntimeClosed:
+                raise
+            except OrchestrationError as err:
+                self.recorder.record(
+                    "default", f"node/{self.node_id}", "RuntimeUnavailable", err.message, EventSeverity.WARNING
+                )
+                await trio.sleep(delay)
+                delay = min(10.0, delay * 2)
+            else:
+                return
+
+    async def _list(self) -> None:
+        """Learn what the runtime has, and look at every instance that differs from what was known."""
+        listed = {summary.container_id: summary for summary in await self.runtime.list_containers(self.node_id)}
+        for key, instance in self._instances.items():
+            for container_id in [known for known in instance.containers if known not in listed]:
+                del instance.containers[container_id]
+                self._queue.add(key)
+        for summary in listed.values():
+            self._note(summary)
+
+    def _note(self, summary: ContainerSummary) -> None:
+        instance = self._instance(summary.instance)
+        if instance.containers.get(summary.container_id) != summary:
+            instance.containers[summary.container_id] = summary
+            for port_name, number in summary.status.ports.items():
+                self._adopt_port(summary, instance, port_name, number)
+            self._queue.add(summary.instance)
+
+    def _adopt_port(self, summary: ContainerSummary, instance: _Instance, port_name: str, number: int) -> None:
+        owner = (summary.instance, summary.status.name, port_name)
+        record = self.world.instances.get(instance.name) if instance.name is not None else None
+        template = self.world.template(record) if record is not None else None
+        if template is None or owner in instance.ports:
+            return
+        for config in template.containers:
+            for port in config.ports:
+                if config.name == summary.status.name and port.name == port_name and port.host_port is None:
+                    self.ports.adopt(owner, port.protocol, number)
+                    instance.ports.add(owner)
+
+    def _instance(self, key: InstanceKey) -> _Instance:
+        instance = self._instances.get(key)
+        if instance is None:
+            instance = self._instances[key] = _Instance()
+            for name, record in self.world.nodes.get(self.node_id, {}).items():
+                if record.bound is not None and instance_key(name, record.bound.workload_id) == key:
+                    instance.name = name
+                    self._keys[name] = key
+                    break
+        return instance
+
+    def _binding_changed(self, name: InstanceName) -> None:
+        record = self.world.nodes.get(self.node_id, {}).get(name)
+        if record is not None and record.bound is not None:
+            key = instance_key(name, record.bound.workload_id)
+            instance = self._instances.get(key)
+            if instance is None:
+                instance = self._instances[key] = _Instance()
+            instance.name = name
+            instance.workload_id = record.bound.workload_id
+            self._keys[name] = key
+        known = self._keys.get(name)
+        if known is not None:
+            self._queue.add(known)
+
+    async def _follow_runtime(self) -> None:
+        runtime = self.runtime
+        if RuntimeCapability.EVENTS not in runtime.capabilities or not isinstance(runtime, SupportsEvents):
+            while True:
+                await trio.sleep(self.poll_seconds)
+                await self._list_if_possible()
+        while True:
+            try:
+                async with runtime.watch_containers(self.node_id) as hints:
+                    # What changed before the watch was armed is found by asking once more.
+                    await self._list()
+                    async for hint in hints:
+                        if hint.container_id is None:
+                            await self._list()
+                        else:
+                            await self._ask(hint.container_id)
+            except RuntimeClosed:
+                raise
+            except OrchestrationError:
+                # The periodic pass covers what is missed meanwhile.
+                pass
+            await trio.sleep(self.poll_seconds)
+
+    async def _ask(self, container_id: ContainerId) -> None:
+        for key, instance in self._owners_of(container_id):
+            summary = instance.containers[container_id]
+            try:
+                status = await self.runtime.get_container_status(container_id)
+            except ContainerNotFound:
+                instance.containers.pop(container_id, None)
+                self._queue.add(key)
+            else:
+                self._note(evolve(summary, status=status))
+            return
+        await self._list()
+
+    def _owners_of(self, container_id: ContainerId) -> list[tuple[InstanceKey, _Instance]]:
+        return [(k, i) for k, i in self._instances.items() if container_id in i.containers]
+
+    async def _list_if_possible(self) -> None:
+        try:
+            await self._list()
+        except RuntimeClosed:
+            raise
+        except OrchestrationError:
+            # The next pass asks again.
+            return
+
+    async def _pass_periodically(self) -> None:
+        while True:
+            await trio.sleep(self.period_seconds)
+            await self.pass_over_everything()
+
+    async def pass_over_everything(self) -> None:
+        """Ask the runtime what it has, and look at every instance again."""
+        await self._list_if_possible()
+        self._wake_all()
+
+    # -- the work -------------------------------------------------------------------------------------------------
+
+    async def _work(self, nursery: trio.Nursery) -> None:
+        limit = trio.CapacityLimiter(self.at_once)
+        while True:
+            key = await self._queue.take()
+            borrower = object()
+            await limit.acquire_on_behalf_of(borrower)
+            nursery.start_soon(self._work_on, key, nursery, limit, borrower)
+
+    async def _work_on(
+        self, key: InstanceKey, nursery: trio.Nursery, limit: trio.CapacityLimiter, borrower: object
+    ) -> None:
+        try:
+            wake = await self._reconcile(key, nursery)
+        except (StoreClosed, RuntimeClosed):
+            raise
+        except OrchestrationError as err:
+            delay = self._queue.failed(key)
+            self._complain(key, err, delay)
+        else:
+            self._queue.done(key)
+            if wake is not None:
+                self._queue.add_after(key, wake)
+        finally:
+            limit.release_on_behalf_of(borrower)
+
+    def _complain(self, key: InstanceKey, err: OrchestrationError, delay: float) -> None:
+        if isinstance(err, RevisionConflict):
+            # The world has moved on since the plan was made: nothing is wrong.
+            return
+        instance = self._instances.get(key)
+        if instance is not None and instance.name is not None:
+            self.recorder.record(
+                instance.name.namespace,
+                f"instance/{instance.name.short}",
+                "Retry",
+                f"{err.message}; next try in {delay:.1f} s",
+                EventSeverity.WARNING,
+            )
+
+    async def _reconcile(self, key: InstanceKey, nursery: trio.Nursery) -> float | None:
+        instance = self._instances.get(key)
+        if instance is None:
+            return None
+        record = self.world.nodes.get(self.node_id, {}).get(instance.name) if instance.name is not None else None
+        if record is not None and record.bound is not None and record.bound.workload_id != key.workload_id:
+            record = None
+        if record is None or record.bound is None:
+            await self._clear(key, instance, nursery)
+            return None
+        template = self.world.template(record)
+        if template is None:
+            msg = f"instance {record.name}: its template is missing"
+            raise RuntimeFailure(msg)
+        if not self._leased:
+            self._stop_fenced(instance, nursery, key)
+            return None
+        plan = plan_instance(self._facts(record, instance, template))
+        for container_id, grace in plan.stop:
+            self._stop_soon(key, instance, container_id, grace, nursery)
+        for container_id in plan.remove:
+            await self._remove(instance, container_id)
+        if plan.start:
+            await self._start(key, record, instance, template, plan)
+            # What has become of the starts goes into the status.
+            plan = plan_instance(self._facts(record, instance, template))
+            if plan.start:
+                self._queue.add_after(key, 0.0)
+        self._follow_health(key, record, instance, template, plan, nursery)
+        await self._write_status(record, instance, plan.status)
+        return plan.wake_after
+
+    def _facts(self, record: InstanceRecord, instance: _Instance, template: WorkloadDefinition) -> InstanceFacts:
+        assert record.bound is not None  # noqa: S101 - for the type checker: the caller has looked
+        containers = [self._with_health(summary.status) for summary in instance.containers.values()]
+        containers.extend(instance.never_created.values())
+        return InstanceFacts(
+            name=record.name,
+            binding=record.bound.binding,
+            template=template,
+            status=self._status(record, instance),
+            containers=containers,
+            unhealthy=self._unhealthy,
+            fenced=self._fenced,
+            deadlines=self.deadlines,
+        )
+
+    def _status(self, record: InstanceRecord, instance: _Instance) -> InstanceStatus:
+        if instance.written is not None and instance.written_revision >= record.status_revision:
+            return instance.written
+        return record.status
+
+    def _with_health(self, status: ContainerStatus) -> ContainerStatus:
+        verdict = self._verdicts.get(status.container_id)
+        if verdict is None or verdict.health is ContainerHealth.UNCHECKED:
+            return status
+        return evolve(status, health=verdict.health)
+
+    def _stop_fenced(self, instance: _Instance, nursery: trio.Nursery, key: InstanceKey) -> None:
+        for container_id, summary in instance.containers.items():
+            if summary.status.state is not ContainerState.EXITED:
+                self._fenced.add(container_id)
+                self._stop_soon(key, instance, container_id, 0.0, nursery)
+
+    async def _clear(self, key: InstanceKey, instance: _Instance, nursery: trio.Nursery) -> None:
+        """Remove all that is left of an instance that has no binding here."""
+        running = False
+        for container_id, summary in list(instance.containers.items()):
+            if summary.status.state is ContainerState.EXITED:
+                await self._remove(instance, container_id)
+            else:
+                running = True
+                self._stop_soon(key, instance, container_id, 10.0, nursery)
+        if running:
+            return
+        for owner in instance.ports:
+            self.ports.release(owner)
+        if instance.name is not None:
+            await self.volumes.release(instance.name)
+            await self._release_shared(instance.name)
+            if self._keys.get(instance.name) == key:
+                del self._keys[instance.name]
+        del self._instances[key]
+
+    async def _release_shared(self, name: InstanceName) -> None:
+        if name.owner in self.world.workloads and self.world.workloads[name.owner].spec is not None:
+            return
+        used = {
+            volume.name
+            for workload in self.world.workloads.values()
+            if workload.name.namespace == name.namespace
+            for template in (*workload.templates.values(), *((workload.spec.definition,) if workload.spec else ()))
+            for volume in template.volumes
+            if volume.scope is VolumeScope.SHARED
+        }
+        await self.volumes.retain_shared(name.namespace, frozenset(used))
+
+    async def _remove(self, instance: _Instance, container_id: ContainerId) -> None:
+        self._end_checks(container_id)
+        await self.runtime.remove_container(container_id)
+        instance.containers.pop(container_id, None)
+        self._verdicts.pop(container_id, None)
+        self._unhealthy.pop(container_id, None)
+        self._fenced.discard(container_id)
+
+    def _stop_soon(
+        self, key: InstanceKey, instance: _Instance, container_id: ContainerId, grace: float, nursery: trio.Nursery
+    ) -> None:
+        known = instance.stopping.get(container_id)
+        if known is not None and known <= grace:
+            return
+        instance.stopping[container_id] = grace
+        nursery.start_soon(self._stop, key, instance, container_id, grace)
+
+    async def _stop(self, key: InstanceKey, instance: _Instance, container_id: ContainerId, grace: float) -> None:
+        try:
+            await self.runtime.stop_container(container_id, grace_seconds=grace)
+            status = await self.runtime.get_container_status(container_id)
+        except ContainerNotFound:
+            instance.containers.pop(container_id, None)
+        except RuntimeClosed:
+            raise
+        except OrchestrationError as err:
+            self._complain(key, err, self.poll_seconds)
+            await trio.sleep(self.poll_seconds)
+        else:
+            summary = instance.containers.get(container_id)
+            if summary is not None:
+                instance.containers[container_id] = evolve(summary, status=status)
+        finally:
+            if instance.stopping.get(container_id) == grace:
+                del instance.stopping[container_id]
+        self._queue.add(key)
+
+    async def _start(
+        self,
+        key: InstanceKey,
+        record: InstanceRecord,
+        instance: _Instance,
+        template: WorkloadDefinition,
+        plan: InstancePlan,
+    ) -> None:
+        workload = self.world.workloads[record.name.owner]
+        volumes = await self.volumes.provide(record.name, template)
+        dependencies = dependencies_of_template(workload, self.world.workloads)
+        variables = instance_variables(record.name, self.node_id, template, workload, volumes, dependencies)
+        for start in plan.start:
+            mounted = {mount.volume for mount in start.config.volumes}
+            options = CreateOptions(
+                node_id=self.node_id,
+                instance=key,
+                attempt=start.attempt,
+                namespace=record.name.namespace,
+                workload=record.name.workload,
+                volumes=tuple(source for source in volumes if source.volume in mounted),
+                device_ids=record.bound.binding.devices.get(start.config.name, ()) if record.bound is not None else (),
+            )
+            await self._create(key, instance, start, options, variables)
+
+    async def _create(
+        self,
+        key: InstanceKey,
+        instance: _Instance,
+        start: ContainerStart,
+        options: CreateOptions,
+        variables: Mapping[str, str],
+    ) -> None:
+        name = start.config.name
+        for tried in range(PORT_TRIES):
+            try:
+                config = complete_config(
+                    start.config, variables, start.attempt, self._lease_port(key, instance, name), self.environment
+                )
+                container_id = await self.runtime.create_container(config, options)
+                status = await self.runtime.get_container_status(container_id)
+            except PortTaken as err:
+                if not self._give_up_ports(key, instance, start.config, err.ports) or tried == PORT_TRIES - 1:
+                    raise
+            except (StartFailed, ConfigUnsupported, StaleEpoch) as err:
+                instance.never_created[name] = self._not_started(start, err)
+                return
+            except ContainerConflict:
+                # An earlier call whose reply was lost has created it, with other ports or endpoints: it is taken as it is.
+                await self._list()
+                if not any(
+                    c.status.name == name and c.status.attempt == start.attempt for c in instance.containers.values()
+                ):
+                    raise
+                return
+            else:
+                instance.never_created.pop(name, None)
+                status = evolve(status, restarts_in_row=start.restarts_in_row)
+                instance.containers[container_id] = ContainerSummary(
+                    container_id=container_id, node_id=self.node_id, instance=key, status=status
+                )
+                return
+
+    def _lease_port(self, key: InstanceKey, instance: _Instance, name: str):  # type: ignore[no-untyped-def] # a closure
+        def lease(port: PortMapping) -> int:
+            owner = (key, name, port.name)
+            instance.ports.add(owner)
+            return self.ports.lease(owner, port.protocol)
+
+        return lease
+
+    def _give_up_ports(
+        self, key: InstanceKey, instance: _Instance, config: ContainerConfig, taken: tuple[int, ...]
+    ) -> bool:
+        """Give up leased ports that others have taken, and return whether all that were taken are of that kind."""
+        static = {port.host_port for port in config.ports}
+        for port in config.ports:
+            owner = (key, config.name, port.name)
+            if port.host_port is None and owner in instance.ports and self.ports.lease(owner, port.protocol) in taken:
+                self.ports.release(owner)
+        return not static.intersection(taken)
+
+    def _not_started(self, start: ContainerStart, err: OrchestrationError) -> ContainerStatus:
+        now = self.deadlines.now()
+        return ContainerStatus(
+            name=start.config.name,
+            state=ContainerState.EXITED,
+            attempt=start.attempt,
+            exit=ExitStatus(reason=START_FAILED, message=err.message),
+            created_at=now,
+            finished_at=now,
+            restarts_in_row=start.restarts_in_row,
+        )
+
+    async def _write_status(self, record: InstanceRecord, instance: _Instance, status: InstanceStatus) -> None:
+        before = self._status(record, instance)
+        if status == before:
+            return
+        guard = self._guard
+        if guard is None:
+            return
+        if status.state is InstanceState.FAILED and before.state not in TERMINAL:
+            status = evolve(status, message=await self._with_last_output(status, instance))
+        operations = [Put(status_key(record.name), to_json(status))]
+        compares = (guard, Compare(binding_key(record.name), record.binding_revision))
+        revision = await self.store.transaction(compares, operations)
+        instance.written, instance.written_revision = status, revision
+        self._announce(record.name, before, status)
+
+    async def _with_last_output(self, status: InstanceStatus, instance: _Instance) -> str:
+        """Return the message, with the last lines that the failed container wrote to its standard error."""
+        runtime = self.runtime
+        if not isinstance(runtime, SupportsLogs) or RuntimeCapability.LOGS not in runtime.capabilities:
+            return status.message
+        for container in status.containers:
+            if container.exit is None or container.exit.succeeded or container.container_id not in instance.containers:
+                continue
+            try:
+                chunk = await runtime.read_logs(
+                    container.container_id, LogStream.STDERR, offset=-LOG_TAIL_BYTES, max_bytes=LOG_TAIL_BYTES
+                )
+            except OrchestrationError:
+                # The message is complete without it.
+                return status.message
+            text = chunk.data.decode(errors="replace").strip()
+            return f"{status.message}: {text}" if text else status.message
+        return status.message
+
+    def _announce(self, name: InstanceName, before: InstanceStatus, after: InstanceStatus) -> None:
+        subject = f"instance/{name.short}"
+        if after.state is InstanceState.FAILED and before.state is not after.state:
+            self.recorder.record(name.namespace, subject, "Failed", after.message, EventSeverity.WARNING)
+        attempts = {container.name: container for container in before.containers}
+        for container in after.containers:
+            earlier = attempts.get(container.name)
+            if container.next_attempt_at is not None and (earlier is None or earlier.next_attempt_at is None):
+                code = container.exit.code if container.exit is not None else None
+                wait = (container.next_attempt_at - self.deadlines.now()).total_seconds()
+                self.recorder.record(
+                    name.namespace,
+                    subject,
+                    "BackOff",
+                    f"container {container.name} ended (code {code}); attempt {container.attempt + 1} in {max(0.0, wait):.1f} s",
+                    EventSeverity.WARNING,
+                )
+            if earlier is not None and earlier.health is not container.health is ContainerHealth.UNHEALTHY:
+                self.recorder.record(
+                    name.namespace,
+                    subject,
+                    "Unhealthy",
+                    f"container {container.name}: {container.reason}",
+                    EventSeverity.WARNING,
+                )
+
+    # -- health ---------------------------------------------------------------------------------------------------
+
+    def _follow_health(
+        self,
+        key: InstanceKey,
+        record: InstanceRecord,
+        instance: _Instance,
+        template: WorkloadDefinition,
+        plan: InstancePlan,
+        nursery: trio.Nursery,
+    ) -> None:
+        configs = {config.name: config for config in template.containers}
+        stopping = plan.status.state not in {InstanceState.PENDING, InstanceState.RUNNING}
+        for container_id, summary in instance.containers.items():
+            config = configs.get(summary.status.name)
+            if config is None or config.health is None:
+                continue
+            runs = summary.status.state is ContainerState.RUNNING and not stopping
+            if not runs:
+                self._end_checks(container_id)
+            elif container_id not in self._checks:
+                verdict = Verdict(config.health)
+                for recorded in self._status(record, instance).containers:
+                    if recorded.container_id == container_id:
+                        verdict.health = recorded.health
+                self._verdicts[container_id] = verdict
+                scope = self._checks[container_id] = trio.CancelScope()
+                nursery.start_soon(self._check_health, key, container_id, instance, verdict, scope)
+
+    def _end_checks(self, container_id: ContainerId) -> None:
+        scope = self._checks.pop(container_id, None)
+        if scope is not None:
+            scope.cancel()
+
+    async def _check_health(
+        self,
+        key: InstanceKey,
+        container_id: ContainerId,
+        instance: _Instance,
+        verdict: Verdict,
+        scope: trio.CancelScope,
+    ) -> None:
+        began = trio.current_time()
+        with scope:
+            while True:
+                summary = instance.containers.get(container_id)
+                if summary is None:
+                    return
+                failure = f"no answer within {verdict.check.timeout_seconds:g} s"
+                with trio.move_on_after(verdict.check.timeout_seconds):
+                    failure = await self.prober.try_once(verdict.check, summary.status)
+                if verdict.add(failure, trio.current_time() - began):
+                    if verdict.health is ContainerHealth.UNHEALTHY:
+                        self._unhealthy[container_id] = f"unhealthy: {verdict.detail}"
+                    self._queue.add(key)
+                quick = verdict.health is ContainerHealth.UNCHECKED
+                await trio.sleep(min(0.1, verdict.check.interval_seconds) if quick else verdict.check.interval_seconds)

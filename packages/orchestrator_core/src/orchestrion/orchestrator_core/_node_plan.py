@@ -1,0 +1,352 @@
+"""What is to be done about an instance on its node: pure thinking, without effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from datetime import datetime, timedelta
+from zlib import crc32
+
+from attrs import define, evolve, field
+from orchestrion.shared_types import (
+    Binding,
+    ContainerConfig,
+    ContainerHealth,
+    ContainerId,
+    ContainerState,
+    ContainerStatus,
+    DesiredState,
+    ExitStatus,
+    InstanceState,
+    InstanceStatus,
+    WorkloadDefinition,
+)
+
+from ._clock import Deadlines
+from ._lifecycle import EXITED, RESTARTS_EXHAUSTED, STOPPED, TERMINAL
+from ._records import InstanceName
+from ._restart import delay_before, is_restarted, row_after
+
+
+@define(eq=False)
+class ContainerStart:
+    """A container to create.
+
+    Attributes:
+        config: As the author wrote it.
+        attempt: Which attempt it is.
+        restarts_in_row: How many restarts in a row there were, this one among them.
+    """
+
+    config: ContainerConfig
+    attempt: int
+    restarts_in_row: int = 0
+
+
+@define(eq=False)
+class InstancePlan:
+    """What is to be done about an instance, in this order.
+
+    Attributes:
+        stop: Containers to stop, each with its grace in seconds.
+        remove: Ended attempts that are no longer kept.
+        start: Containers to create.
+        status: The node loop's part as it is to be.
+        wake_after: Seconds until time alone may change the plan, or None.
+    """
+
+    status: InstanceStatus
+    stop: list[tuple[ContainerId, float]] = field(factory=list)
+    remove: list[ContainerId] = field(factory=list)
+    start: list[ContainerStart] = field(factory=list)
+    wake_after: float | None = None
+
+    def wake(self, seconds: float) -> None:
+        """Look again after so long at the latest."""
+        self.wake_after = seconds if self.wake_after is None else min(self.wake_after, seconds)
+
+
+@define(eq=False)
+class InstanceFacts:
+    """What an instance's plan depends on.
+
+    Attributes:
+        name: Which instance.
+        binding: Where it is to run.
+        template: What it runs.
+        status: The node loop's part as it is recorded.
+        containers: What the runtime has of it: all attempts.
+        unhealthy: Containers that their health check has given up.
+        fenced: Containers that were killed because the node had lost its lease; their end is not their own.
+        deadlines: The clocks.
+    """
+
+    name: InstanceName
+    binding: Binding
+    template: WorkloadDefinition
+    status: InstanceStatus
+    containers: Sequence[ContainerStatus]
+    unhealthy: Mapping[ContainerId, str]
+    fenced: Set[ContainerId]
+    deadlines: Deadlines
+
+
+@define(eq=False)
+class _Judged:
+    """A container and what follows from its state."""
+
+    config: ContainerConfig
+    status: ContainerStatus | None
+    failed: str = ""
+    failed_reason: str = ""
+    finished: bool = False
+
+
+def plan_instance(facts: InstanceFacts) -> InstancePlan:
+    """Return what is to be done about an instance, as things are now. Converged, there is nothing to do."""
+    plan = InstancePlan(facts.status)
+    latest = _latest_attempts(facts)
+    if facts.status.state in TERMINAL:
+        _stop_running(plan, facts)
+        return plan
+    _forget_attempts(plan, facts, latest)
+    ended_before = _all_ended_before_stop(facts, latest)
+    if (facts.binding.desired is DesiredState.STOP and not ended_before) or facts.binding.lost_at is not None:
+        _plan_stop(plan, facts, latest)
+        return plan
+    judged = [_judge(facts, plan, config, latest.get(config.name)) for config in facts.template.containers]
+    failure = next((container for container in judged if container.failed), None)
+    if failure is not None:
+        plan.start.clear()
+        plan.wake_after = None
+        _stop_running(plan, facts)
+        _conclude(plan, facts, latest, judged, failure)
+    elif all(container.finished for container in judged):
+        plan.status = _ended(facts, latest, InstanceState.SUCCEEDED, "", "")
+    else:
+        plan.status = _under_way(facts, judged)
+    return plan
+
+
+def _latest_attempts(facts: InstanceFacts) -> dict[str, ContainerStatus]:
+    """Return the latest attempt of each container: what the runtime says, with what only the record knows."""
+    latest = dict[str, ContainerStatus]()
+    recorded = {container.name: container for container in facts.status.containers}
+    for container in facts.containers:
+        known = latest.get(container.name)
+        if known is None or container.attempt > known.attempt:
+            latest[container.name] = container
+    for name, before in recorded.items():
+        found = latest.get(name)
+        if found is None or before.attempt > found.attempt:
+            latest[name] = _gone(before, facts)
+        elif found.attempt == before.attempt:
+            reason = facts.unhealthy.get(found.container_id, "") or (
+                before.reason if found.state is ContainerState.EXITED else found.reason
+            )
+            latest[name] = evolve(
+                found,
+                restarts_in_row=before.restarts_in_row,
+                health=before.health if found.health is ContainerHealth.UNCHECKED else found.health,
+                reason=reason,
+            )
+        else:
+            latest[name] = evolve(found, restarts_in_row=before.restarts_in_row + 1)
+    return latest
+
+
+def _gone(before: ContainerStatus, facts: InstanceFacts) -> ContainerStatus:
+    """Return the status of an attempt that the runtime does not know (any more)."""
+    if before.state is ContainerState.EXITED:
+        return before
+    return evolve(
+        before,
+        state=ContainerState.EXITED,
+        exit=ExitStatus(reason="container-lost", message="the runtime no longer knows the container"),
+        finished_at=facts.deadlines.now(),
+        next_attempt_at=None,
+    )
+
+
+def _forget_attempts(plan: InstancePlan, facts: InstanceFacts, latest: Mapping[str, ContainerStatus]) -> None:
+    for container in facts.containers:
+        newest = latest[container.name]
+        if (
+            container.attempt < newest.attempt - facts.template.retention.attempts
+            and container.state is ContainerState.EXITED
+        ):
+            plan.remove.append(container.container_id)
+
+
+def _all_ended_before_stop(facts: InstanceFacts, latest: Mapping[str, ContainerStatus]) -> bool:
+    """Whether every container had ended for good by itself before the order to stop came."""
+    stop_at = facts.binding.stop_at
+    if stop_at is None or len(latest) < len(facts.template.containers):
+        return False
+    return all(
+        container.state is ContainerState.EXITED
+        and container.exit is not None
+        and container.finished_at is not None
+        and container.finished_at <= stop_at
+        and not is_restarted(facts.template.restart, facts.template.kind, container.exit)
+        for container in latest.values()
+    )
+
+
+def _stop_running(plan: InstancePlan, facts: InstanceFacts) -> None:
+    grace = {config.name: config.stop_grace_seconds for config in facts.template.containers}
+    for container in facts.containers:
+        if container.state is not ContainerState.EXITED:
+            plan.stop.append((container.container_id, grace.get(container.name, 10.0)))
+
+
+def _plan_stop(plan: InstancePlan, facts: InstanceFacts, latest: Mapping[str, ContainerStatus]) -> None:
+    _stop_running(plan, facts)
+    if facts.binding.lost_at is not None:
+        return
+    if plan.stop:
+        plan.status = evolve(
+            facts.status,
+            state=InstanceState.TERMINATING,
+            reason=STOPPED,
+            message=facts.binding.stop_reason,
+            containers=_in_order(facts, latest),
+            healthy_since=None,
+        )
+    else:
+        plan.status = _ended(facts, latest, InstanceState.SUCCEEDED, STOPPED, facts.binding.stop_reason)
+
+
+def _judge(
+    facts: InstanceFacts, plan: InstancePlan, config: ContainerConfig, latest: ContainerStatus | None
+) -> _Judged:
+    if latest is None:
+        plan.start.append(ContainerStart(config, 0))
+        return _Judged(config, None)
+    if latest.state is not ContainerState.EXITED:
+        if latest.container_id in facts.unhealthy:
+            plan.stop.append((latest.container_id, config.stop_grace_seconds))
+        return _Judged(config, latest)
+    exit_status = latest.exit
+    assert exit_status is not None  # noqa: S101 - for the type checker: the value's own rule
+    if latest.container_id and latest.container_id in facts.fenced:
+        plan.start.append(ContainerStart(config, latest.attempt + 1, latest.restarts_in_row))
+        return _Judged(config, latest)
+    if latest.container_id in facts.unhealthy:
+        exit_status = evolve(exit_status, code=None, reason="unhealthy")
+    policy = facts.template.restart
+    if not is_restarted(policy, facts.template.kind, exit_status):
+        if exit_status.succeeded:
+            return _Judged(config, latest, finished=True)
+        return _Judged(
+            config, latest, failed=describe_exit(config.name, latest), failed_reason=exit_status.reason or EXITED
+        )
+    row = row_after(policy, latest)
+    if policy.max_restarts is not None and row >= policy.max_restarts:
+        text = f"{describe_exit(config.name, latest)}, after {row} restarts"
+        return _Judged(config, latest, failed=text, failed_reason=RESTARTS_EXHAUSTED)
+    since = latest.finished_at or facts.deadlines.now()
+    jitter = crc32(f"{facts.name}/{config.name}/{latest.attempt}".encode()) / 2**32
+    delay = delay_before(policy, row, jitter)
+    wait = facts.deadlines.remaining((facts.name, config.name), since, delay)
+    if wait > 0:
+        plan.wake(wait)
+        waiting = evolve(latest, next_attempt_at=since + timedelta(seconds=delay), restarts_in_row=row)
+        return _Judged(config, waiting)
+    plan.start.append(ContainerStart(config, latest.attempt + 1, row + 1))
+    return _Judged(config, evolve(latest, next_attempt_at=None, restarts_in_row=row))
+
+
+def describe_exit(name: str, status: ContainerStatus) -> str:
+    """Return how a container ended, in words."""
+    exit_status = status.exit
+    if exit_status is None:
+        return f"container {name} has not ended"
+    if exit_status.out_of_memory:
+        how = "was ended for using more memory than its limit"
+    elif exit_status.reason:
+        how = f"ended: {exit_status.reason}"
+    elif exit_status.signal is not None:
+        how = f"was ended by signal {exit_status.signal}"
+    else:
+        how = f"ended with code {exit_status.code}"
+    return f"container {name} {how}" + (f" ({exit_status.message})" if exit_status.message else "")
+
+
+def _conclude(
+    plan: InstancePlan,
+    facts: InstanceFacts,
+    latest: Mapping[str, ContainerStatus],
+    judged: Sequence[_Judged],
+    failure: _Judged,
+) -> None:
+    """Fail the instance once nothing of it runs; until then say why it will."""
+    if plan.stop:
+        status = _under_way(facts, judged)
+        plan.status = evolve(status, reason=failure.failed_reason, message=failure.failed, healthy_since=None)
+    else:
+        plan.status = _ended(facts, latest, InstanceState.FAILED, failure.failed_reason, failure.failed)
+
+
+def _in_order(facts: InstanceFacts, latest: Mapping[str, ContainerStatus]) -> tuple[ContainerStatus, ...]:
+    return tuple(
+        evolve(latest[config.name], next_attempt_at=None)
+        for config in facts.template.containers
+        if config.name in latest
+    )
+
+
+def _ended(
+    facts: InstanceFacts, latest: Mapping[str, ContainerStatus], state: InstanceState, reason: str, message: str
+) -> InstanceStatus:
+    containers = _in_order(facts, latest)
+    finished = [container.finished_at for container in containers if container.finished_at is not None]
+    return InstanceStatus(
+        state=state,
+        reason=reason,
+        message=message,
+        containers=containers,
+        started_at=_started(facts, containers),
+        finished_at=max(finished, default=None) or facts.deadlines.now(),
+    )
+
+
+def _started(facts: InstanceFacts, containers: Sequence[ContainerStatus]) -> datetime | None:
+    if facts.status.started_at is not None:
+        return facts.status.started_at
+    return min((c.started_at for c in containers if c.started_at is not None), default=None)
+
+
+def _under_way(facts: InstanceFacts, judged: Sequence[_Judged]) -> InstanceStatus:
+    containers = tuple(container.status for container in judged if container.status is not None)
+    started = _started(facts, containers)
+    all_there = len(containers) == len(judged) and all(c.started_at is not None for c in containers)
+    running = started is not None and (all_there or facts.status.state is InstanceState.RUNNING)
+    serves = all_there and all(_serves(container) for container in judged)
+    healthy_since = None
+    if serves:
+        healthy_since = facts.status.healthy_since or _healthy_from(facts, judged, containers)
+    return InstanceStatus(
+        state=InstanceState.RUNNING if running else InstanceState.PENDING,
+        containers=containers,
+        healthy_since=healthy_since,
+        started_at=started,
+    )
+
+
+def _serves(container: _Judged) -> bool:
+    status = container.status
+    if status is None:
+        return False
+    if container.finished:
+        return True
+    if status.state is not ContainerState.RUNNING:
+        return False
+    return container.config.health is None or status.health is ContainerHealth.HEALTHY
+
+
+def _healthy_from(
+    facts: InstanceFacts, judged: Sequence[_Judged], containers: Sequence[ContainerStatus]
+) -> datetime | None:
+    if any(container.config.health is not None for container in judged):
+        return facts.deadlines.now()
+    return max((c.started_at for c in containers if c.started_at is not None), default=None)

@@ -1,0 +1,86 @@
+"""What is to be done about a workload: values that the cluster loop executes."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from orchestrion.shared_types import EventSeverity, NodeId
+
+from ._records import InstanceName, WorkloadProgress
+from ._world import InstanceRecord
+
+
+@define(eq=False)
+class WantedSlot:
+    """A slot that wants a place.
+
+    Attributes:
+        name: The instance that it will be.
+        only_node: The only node that it may go to, or None.
+    """
+
+    name: InstanceName
+    only_node: NodeId | None = None
+
+
+@define(eq=False)
+class Notice:
+    """An event to record.
+
+    Attributes:
+        reason: A stable word.
+        message: One line for people.
+        severity: Whether somebody should look.
+        instance: The instance that it is about; None is the workload.
+    """
+
+    reason: str
+    message: str
+    severity: EventSeverity = EventSeverity.NORMAL
+    instance: InstanceName | None = None
+
+
+@define(eq=False)
+class WorkloadPlan:
+    """What is to be done about a workload, in this order.
+
+    Attributes:
+        lose: Instances to give up, because their node was away for too long.
+        stop: Instances to stop, each with the reason.
+        forget: Ended instances whose records go; `progress` accounts for them.
+        progress: The cluster loop's part as it is to be, or None where it stays.
+        place: Slots to place, all from the template of `generation`.
+        generation: That generation.
+        drop_templates: Generations whose templates nothing needs.
+        purge: Whether all that is left of the workload goes.
+        notices: Events to record.
+        wake_after: Seconds until time alone may change the plan, or None.
+    """
+
+    lose: list[InstanceRecord] = field(factory=list)
+    stop: list[tuple[InstanceRecord, str]] = field(factory=list)
+    forget: list[InstanceRecord] = field(factory=list)
+    progress: WorkloadProgress | None = None
+    place: list[WantedSlot] = field(factory=list)
+    generation: int = 0
+    drop_templates: list[int] = field(factory=list)
+    purge: bool = False
+    notices: list[Notice] = field(factory=list)
+    wake_after: float | None = None
+
+    def wake(self, seconds: float) -> None:
+        """Look again after so long at the latest."""
+        self.wake_after = seconds if self.wake_after is None else min(self.wake_after, seconds)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be done now."""
+        return not (
+            self.lose
+            or self.stop
+            or self.forget
+            or self.progress is not None
+            or self.place
+            or self.drop_templates
+            or self.purge
+            or self.notices
+        )

@@ -1,0 +1,128 @@
+"""The scratch pad of one plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from attrs import define, field
+from orchestrion.shared_types import DesiredState, InstanceState, NodeId, WorkloadDefinition
+
+from ._facts import Facts, healthy_wait
+from ._lifecycle import STOPPED
+from ._plan import WantedSlot, WorkloadPlan
+from ._records import InstanceName, WorkloadProgress
+from ._restart import delay_before
+from ._world import InstanceRecord, WorkloadRecord
+
+
+@define(eq=False)
+class Planning:
+    """A plan in the making, and what it is made from.
+
+    Attributes:
+        record: The workload.
+        facts: The rest of the world.
+        plan: What has been decided so far.
+        definition: What the author wants.
+        progress: The cluster loop's part, as it is to be.
+        generation: The template generation that instances are to run.
+    """
+
+    record: WorkloadRecord
+    facts: Facts
+    plan: WorkloadPlan
+    definition: WorkloadDefinition
+    progress: WorkloadProgress
+    generation: int
+    _taken: set[int] | None = None
+    _next_slot: int = 0
+    _epochs: dict[int, int] = field(factory=dict)
+
+    def is_active(self, instance: InstanceRecord) -> bool:
+        """Whether an instance is there and is to stay."""
+        bound = instance.bound
+        return (
+            bound is not None
+            and bound.binding.desired is DesiredState.RUN
+            and not instance.ended
+            and bound.binding.node_id not in self.facts.lost
+        )
+
+    def is_old(self, instance: InstanceRecord) -> bool:
+        """Whether an instance runs another template than it should."""
+        return instance.bound is None or instance.bound.binding.generation != self.generation
+
+    def is_leaving(self, instance: InstanceRecord) -> bool:
+        """Whether an instance's node is to be emptied."""
+        return instance.bound is not None and self.facts.is_leaving(instance.bound.binding.node_id)
+
+    def is_completion(self, instance: InstanceRecord) -> bool:
+        """Whether an instance has ended with success, by itself."""
+        return instance.status.state is InstanceState.SUCCEEDED and instance.status.reason != STOPPED
+
+    def is_available(self, instance: InstanceRecord) -> bool:
+        """Whether an instance has been healthy for long enough; if that is a matter of time, look again then."""
+        wait = healthy_wait(instance, self.definition.update, self.facts)
+        if wait is None:
+            return False
+        if wait > 0:
+            self.plan.wake(wait)
+        return wait == 0
+
+    def stop(self, instance: InstanceRecord, reason: str) -> None:
+        """Stop one instance."""
+        self.plan.stop.append((instance, reason))
+
+    def stop_all(self, reason: str) -> None:
+        """Stop every instance that is there."""
+        for instance in self.record.instances.values():
+            if self.is_active(instance):
+                self.stop(instance, reason)
+
+    def place(self, slot: int, only_node: NodeId | None = None) -> None:
+        """Place a slot, as a new epoch."""
+        self.plan.generation = self.generation
+        name = InstanceName(self.record.name.namespace, self.record.name.name, slot, self._next_epoch(slot))
+        self.plan.place.append(WantedSlot(name, only_node))
+
+    def free_slots(self, count: int) -> Iterator[int]:
+        """Yield the lowest slots that no instance holds, each once per plan."""
+        if self._taken is None:
+            self._taken = {
+                i.name.slot for i in self.record.instances.values() if not i.ended and i not in self.plan.lose
+            }
+        for _ in range(count):
+            while self._next_slot in self._taken:
+                self._next_slot += 1
+            yield self._next_slot
+            self._next_slot += 1
+
+    def backoff(self, failed: Iterable[InstanceRecord], key: object) -> float:
+        """Return the seconds to wait before failed instances are replaced; 0 is now.
+
+        The wait grows with the number of failures that are not long past, as restarts in place do.
+        """
+        policy = self.definition.restart
+        now = self.facts.deadlines.now()
+        recent = [
+            instance.status.finished_at
+            for instance in failed
+            if instance.status.finished_at is not None
+            and (now - instance.status.finished_at).total_seconds()
+            <= policy.reset_after_seconds + policy.max_delay_seconds
+        ]
+        if not recent:
+            return 0.0
+        delay = delay_before(policy, len(recent) - 1, 0.0)
+        wait = self.facts.deadlines.remaining(("replace", self.record.name, key), max(recent), delay)
+        if wait > 0:
+            self.plan.wake(wait)
+        return wait
+
+    def _next_epoch(self, slot: int) -> int:
+        if not self._epochs:
+            for name in self.record.instances:
+                self._epochs[name.slot] = max(name.epoch, self._epochs.get(name.slot, 0))
+        epoch = max(self.progress.epoch_floor, self._epochs.get(slot, 0)) + 1
+        self._epochs[slot] = epoch
+        return epoch

@@ -1,0 +1,108 @@
+"""A work queue of keys: each at most once in it, never worked on twice at once, repeated later after a failure."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from typing import Generic, TypeVar
+
+import trio
+from attrs import define, field
+
+K = TypeVar("K")
+
+
+@define(eq=False)
+class KeyedQueue(Generic[K]):
+    """Keys that want work. A key carries no data: whoever takes it looks at the world.
+
+    Attributes:
+        random: Draws the jitter of back-off.
+        first_delay_seconds: The wait after a first failure; it doubles with each further one in a row.
+        max_delay_seconds: The longest wait.
+    """
+
+    random: random.Random
+    first_delay_seconds: float = 0.05
+    max_delay_seconds: float = 30.0
+    _ready: deque[K] = field(factory=deque)
+    _waiting: set[K] = field(factory=set)
+    _at_work: set[K] = field(factory=set)
+    _again: set[K] = field(factory=set)
+    _later: list[tuple[float, int, K]] = field(factory=list)
+    _due: dict[K, float] = field(factory=dict)
+    _failures: dict[K, int] = field(factory=dict)
+    _counter: int = 0
+    _changed: trio.Event = field(factory=trio.Event)
+
+    def add(self, key: K) -> None:
+        """Let the key be worked on as soon as may be."""
+        if key in self._at_work:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.append(key)
+            self._changed.set()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Let the key be worked on after so long at the latest; an earlier time that is known stays."""
+        due = trio.current_time() + seconds
+        known = self._due.get(key)
+        if known is not None and known <= due:
+            return
+        self._due[key] = due
+        self._counter += 1
+        heapq.heappush(self._later, (due, self._counter, key))
+        self._changed.set()
+
+    async def take(self) -> K:
+        """Wait for a key and take it; say `done` or `failed` afterwards."""
+        while True:
+            self._move_due()
+            if self._ready:
+                key = self._ready.popleft()
+                self._waiting.remove(key)
+                self._at_work.add(key)
+                await trio.lowlevel.checkpoint_if_cancelled()
+                return key
+            self._changed = trio.Event()
+            wait = self._later[0][0] - trio.current_time() if self._later else float("inf")
+            with trio.move_on_after(max(0.0, wait)):
+                await self._changed.wait()
+
+    def done(self, key: K) -> None:
+        """Give the key back; its row of failures is over."""
+        self._failures.pop(key, None)
+        self._give_back(key)
+
+    def failed(self, key: K) -> float:
+        """Give the key back, to be worked on again after a wait, and return the wait in seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(self.max_delay_seconds, self.first_delay_seconds * 2.0 ** min(failures, 40))
+        delay *= 1.0 - 0.2 * self.random.random()
+        self._give_back(key)
+        self.add_after(key, delay)
+        return delay
+
+    @property
+    def idle(self) -> bool:
+        """Whether no key is ready or at work; keys whose time has not come do not count."""
+        return not self._ready and not self._at_work
+
+    def _give_back(self, key: K) -> None:
+        self._at_work.remove(key)
+        if key in self._again:
+            self._again.remove(key)
+            self.add(key)
+        else:
+            self._changed.set()
+
+    def _move_due(self) -> None:
+        now = trio.current_time()
+        while self._later and self._later[0][0] <= now:
+            due, _, key = heapq.heappop(self._later)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key)

@@ -1,0 +1,174 @@
+"""What is to be done about a service: its size, its updates, its failures, and nodes that are emptied."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import evolve
+from orchestrion.shared_types import EventSeverity, InstanceState
+
+from ._facts import wanted_replicas
+from ._plan import Notice
+from ._planning import Planning
+from ._records import InstanceName
+from ._world import InstanceRecord
+
+FAILING_STARTS: Final = 3
+"""So many failed starts of instances of a new template are taken as proof that it does not work."""
+
+
+ROLLED_BACK: Final = "rolled-back"
+UPDATE_FAILED: Final = "update-failed"
+
+
+def plan_service(planning: Planning) -> None:
+    """Add to the plan what brings a service to its size and template, never below what its update strategy permits."""
+    wanted = wanted_replicas(planning.record)
+    current = list[InstanceRecord]()
+    outgoing = list[InstanceRecord]()
+    failed = list[InstanceRecord]()
+    for instance in planning.record.instances.values():
+        if planning.is_active(instance):
+            old = planning.is_old(instance) or planning.is_leaving(instance)
+            (outgoing if old else current).append(instance)
+        elif instance.state is InstanceState.FAILED and not planning.is_old(instance):
+            failed.append(instance)
+    available = {instance.name for instance in (*current, *outgoing) if planning.is_available(instance)}
+    _watch_update(planning, wanted, current, outgoing, failed, len(available))
+    if planning.progress.failed_generation == planning.generation:
+        # The verdict has just fallen: once it is stored, the next plan leads back.
+        return
+    _stop_surplus(planning, wanted, current, outgoing, available)
+    _grow(planning, wanted, current, outgoing, failed)
+
+
+def _watch_update(
+    planning: Planning,
+    wanted: int,
+    current: list[InstanceRecord],
+    outgoing: list[InstanceRecord],
+    failed: list[InstanceRecord],
+    available: int,
+) -> None:
+    """Note how an update goes, and give up on one that does not work."""
+    progress, facts = planning.progress, planning.facts
+    new_available = sum(planning.is_available(instance) for instance in current)
+    if progress.target_generation != planning.generation:
+        progress = evolve(
+            progress,
+            target_generation=planning.generation,
+            updated_at=facts.deadlines.now(),
+            updated_available=new_available,
+            reason="" if progress.reason == UPDATE_FAILED else progress.reason,
+            message="" if progress.reason == UPDATE_FAILED else progress.message,
+        )
+    rolled_out = new_available >= wanted and not any(planning.is_old(instance) for instance in outgoing)
+    if rolled_out and progress.stable_generation != planning.generation:
+        progress = evolve(progress, stable_generation=planning.generation, updated_available=new_available)
+        if planning.record.spec is not None and planning.generation == planning.record.spec.template_generation:
+            progress = evolve(progress, failed_generation=0, reason="", message="")
+        planning.plan.notices.append(
+            Notice("RolledOut", f"generation {planning.generation} is rolled out to {new_available} instances")
+        )
+    elif not rolled_out and progress.stable_generation != planning.generation:
+        if progress.stable_generation and new_available > progress.updated_available:
+            progress = evolve(progress, updated_available=new_available, updated_at=facts.deadlines.now())
+        planning.progress = progress
+        _judge(planning, current, failed)
+        return
+    planning.progress = progress
+
+
+def _judge(planning: Planning, current: list[InstanceRecord], failed: list[InstanceRecord]) -> None:
+    progress = planning.progress
+    if progress.reason == UPDATE_FAILED or progress.updated_at is None:
+        return
+    starts = len(failed) + sum(
+        max((container.attempt for container in instance.status.containers), default=0)
+        for instance in current
+        if not planning.is_available(instance)
+    )
+    left = planning.facts.deadlines.remaining(
+        ("update", planning.record.name, planning.generation),
+        progress.updated_at,
+        planning.definition.update.progress_deadline_seconds,
+    )
+    if left > 0 and starts < FAILING_STARTS:
+        planning.plan.wake(left)
+        return
+    why = f"{starts} starts failed" if starts >= FAILING_STARTS else "it made no progress within its deadline"
+    stable = progress.stable_generation
+    if stable and stable in planning.record.templates and planning.definition.update.rollback:
+        message = f"generation {planning.generation} does not work ({why}); back to generation {stable}"
+        planning.plan.notices.append(Notice("RolledBack", message, EventSeverity.WARNING))
+        planning.progress = evolve(progress, failed_generation=planning.generation, reason=ROLLED_BACK, message=message)
+    else:
+        message = f"generation {planning.generation} does not work ({why})"
+        planning.plan.notices.append(Notice("UpdateFailed", message, EventSeverity.WARNING))
+        planning.progress = evolve(progress, reason=UPDATE_FAILED, message=message)
+
+
+def _stop_surplus(
+    planning: Planning,
+    wanted: int,
+    current: list[InstanceRecord],
+    outgoing: list[InstanceRecord],
+    available: set[InstanceName],
+) -> None:
+    def weakest_first(instance: InstanceRecord) -> tuple[bool, float, int]:
+        bound_at = instance.bound.binding.bound_at if instance.bound is not None else None
+        age = -bound_at.timestamp() if bound_at is not None else 0.0
+        return (instance.name in available, age, -instance.name.slot)
+
+    for instance in sorted(current, key=weakest_first)[: max(0, len(current) - wanted)]:
+        planning.stop(instance, "the workload is scaled down")
+        available.discard(instance.name)
+    outgoing = sorted(outgoing, key=weakest_first)
+    for instance in list(outgoing):
+        drain = (
+            planning.facts.nodes[instance.bound.binding.node_id].drain
+            if planning.is_leaving(instance) and instance.bound is not None
+            else None
+        )
+        if drain is not None and drain.deadline is not None:
+            left = (drain.deadline - planning.facts.deadlines.now()).total_seconds()
+            if left > 0:
+                planning.plan.wake(left)
+            else:
+                planning.stop(instance, f"its node is drained: {drain.reason}")
+                outgoing.remove(instance)
+                available.discard(instance.name)
+    floor = max(0, wanted - planning.definition.update.max_unavailable)
+    total = min(len(current), wanted) + len(outgoing)
+    new_unavailable = sum(instance.name not in available for instance in current)
+    spare = max(0, total - floor - new_unavailable)
+    spare_available = max(0, len(available) - floor)
+    for instance in outgoing:
+        if spare == 0:
+            return
+        if instance.name in available:
+            if spare_available == 0:
+                continue
+            spare_available -= 1
+        spare -= 1
+        leaving = planning.is_leaving(instance) and not planning.is_old(instance)
+        planning.stop(instance, "its node is drained" if leaving else f"generation {planning.generation} replaces it")
+
+
+def _grow(
+    planning: Planning,
+    wanted: int,
+    current: list[InstanceRecord],
+    outgoing: list[InstanceRecord],
+    failed: list[InstanceRecord],
+) -> None:
+    stopping = {instance.name for instance, _ in planning.plan.stop}
+    staying = sum(instance.name not in stopping for instance in outgoing)
+    room = wanted + (planning.definition.update.max_surge if outgoing else 0) - len(current) - staying
+    count = min(wanted - len(current), room)
+    if count <= 0:
+        return
+    if planning.backoff(failed, planning.generation) > 0:
+        return
+    for slot in planning.free_slots(count):
+        planning.place(slot)

@@ -1,0 +1,123 @@
+"""How a workload is doing, derived from what is recorded: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrion.scheduler_interface import Explanation, describe
+from orchestrion.shared_types import InstanceState, WorkloadKind
+
+from ._facts import Facts, dependencies_of, healthy_wait, is_scaled, outcome_of, target_generation, wanted_replicas
+from ._lifecycle import STOPPED
+from ._records import Outcome, parse_ranges
+from ._views import WorkloadPhase, WorkloadView
+from ._world import InstanceRecord, WorkloadRecord
+
+
+def summarize(
+    record: WorkloadRecord, facts: Facts, unplaced: Mapping[int, Explanation] | None = None
+) -> WorkloadView | None:
+    """Return how a workload is doing; None where only remains of it are left.
+
+    Args:
+        record: The workload.
+        facts: The rest of the world.
+        unplaced: Why slots have no place, by slot; None where that is not known.
+    """
+    spec, progress = record.spec, record.progress
+    if spec is None:
+        return None
+    definition = spec.definition
+    generation = target_generation(record)
+    live = [instance for instance in record.instances.values() if not instance.ended]
+    available = sum(healthy_wait(instance, definition.update, facts) == 0.0 for instance in live)
+    updated = sum(_runs(instance, generation) for instance in live)
+    succeeded = _completed(record, generation)
+    failed = sum(instance.state is InstanceState.FAILED for instance in record.instances.values())
+    wanted = wanted_replicas(record)
+    if definition.kind is WorkloadKind.DAEMON and wanted:
+        wanted = len({i.bound.binding.node_id for i in live if i.bound is not None})
+    phase, reason, message = _phase(record, facts, live, wanted, available, updated, unplaced or {})
+    return WorkloadView(
+        definition=definition,
+        phase=phase,
+        reason=reason,
+        message=message,
+        replicas=wanted,
+        scaled=is_scaled(record),
+        placed=len(live),
+        running=sum(instance.state is InstanceState.RUNNING for instance in live),
+        available=available,
+        updated=updated,
+        succeeded=succeeded,
+        failed=failed + (progress.failed_total if progress is not None else 0),
+        generation=generation,
+        started_at=progress.started_at if progress is not None else None,
+        finished_at=progress.finished_at if progress is not None else None,
+    )
+
+
+def _runs(instance: InstanceRecord, generation: int) -> bool:
+    return instance.bound is not None and instance.bound.binding.generation == generation
+
+
+def _completed(record: WorkloadRecord, generation: int) -> int:
+    if record.spec is None or record.spec.definition.kind is not WorkloadKind.BATCH:
+        return 0
+    done = set(parse_ranges(record.progress.completed)) if record.progress is not None else set[int]()
+    for instance in record.instances.values():
+        status = instance.status
+        if status.state is InstanceState.SUCCEEDED and status.reason != STOPPED and _runs(instance, generation):
+            done.add(instance.name.slot)
+    return len(done)
+
+
+def _phase(
+    record: WorkloadRecord,
+    facts: Facts,
+    live: list[InstanceRecord],
+    wanted: int,
+    available: int,
+    updated: int,
+    unplaced: Mapping[int, Explanation],
+) -> tuple[WorkloadPhase, str, str]:
+    spec, progress = record.spec, record.progress
+    if record.control.removed:
+        return WorkloadPhase.STOPPING, "removed", "it goes once nothing of it runs"
+    outcome = outcome_of(record)
+    if outcome is Outcome.SUCCEEDED and progress is not None:
+        return WorkloadPhase.SUCCEEDED, "", progress.message
+    if outcome is Outcome.FAILED and progress is not None:
+        return WorkloadPhase.FAILED, progress.reason, progress.message
+    if record.control.stopped:
+        return (WorkloadPhase.STOPPING if live else WorkloadPhase.STOPPED), "stopped", ""
+    if progress is None or progress.started_at is None:
+        dependencies = dependencies_of(record, facts)
+        if dependencies.waiting_for:
+            return WorkloadPhase.WAITING, "after", f"waits for {', '.join(dependencies.waiting_for)}"
+    if unplaced:
+        text = describe(next(iter(unplaced.values())))
+        return WorkloadPhase.PENDING, "unplaceable", f"{len(unplaced)} instances have no place: {text}"
+    reason = progress.reason if progress is not None else ""
+    message = progress.message if progress is not None else ""
+    if spec is not None and spec.definition.kind is WorkloadKind.BATCH:
+        return (WorkloadPhase.RUNNING if live else WorkloadPhase.PENDING), reason, message
+    if available >= wanted and updated >= wanted and len(live) <= wanted:
+        return WorkloadPhase.HEALTHY, reason, message
+    if reason or _troubled(live):
+        return WorkloadPhase.DEGRADED, reason or "unavailable", message or _trouble(live)
+    return WorkloadPhase.PROGRESSING, reason, message
+
+
+def _troubled(live: list[InstanceRecord]) -> bool:
+    return any(
+        container.attempt > 0 for i in live for container in i.status.containers if i.status.healthy_since is None
+    )
+
+
+def _trouble(live: list[InstanceRecord]) -> str:
+    for instance in live:
+        for container in instance.status.containers:
+            if container.attempt > 0 and instance.status.healthy_since is None:
+                return f"{instance.name.short}: container {container.name} is at attempt {container.attempt}"
+    return ""

@@ -1,0 +1,360 @@
+"""The state that both loops think about: a mirror of the store, kept by watching it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from urllib.parse import unquote
+
+import trio
+from attrs import define, evolve, field
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    DesiredState,
+    InstanceKey,
+    InstanceState,
+    InstanceStatus,
+    InternalError,
+    NodeId,
+    WorkloadDefinition,
+    WorkloadInstance,
+    from_json,
+)
+from orchestrion.store_interface import Change, Entry, Revision, RevisionCompacted, StateStore
+
+from ._lifecycle import TERMINAL
+from ._records import (
+    LEASE_PREFIX,
+    PREFIXES,
+    BindingRecord,
+    InstanceName,
+    NodeLease,
+    WorkloadControl,
+    WorkloadName,
+    WorkloadProgress,
+    WorkloadSpec,
+    lease_key,
+    parse_instance,
+)
+
+_NO_STATUS = InstanceStatus()
+_NO_CONTROL = WorkloadControl()
+
+
+@define(eq=False)
+class InstanceRecord:
+    """An instance as the store has it.
+
+    Attributes:
+        name: Which instance.
+        bound: The cluster loop's part; None where only a status is left.
+        binding_revision: The revision of that part.
+        status: The node loop's part.
+        status_revision: The revision of that part; 0 where there is none.
+    """
+
+    name: InstanceName
+    bound: BindingRecord | None = None
+    binding_revision: Revision = Revision(0)
+    status: InstanceStatus = _NO_STATUS
+    status_revision: Revision = Revision(0)
+
+    @property
+    def state(self) -> InstanceState:
+        """Where it is in its life, both parts together."""
+        if self.status.state in TERMINAL:
+            return self.status.state
+        bound = self.bound
+        if bound is not None:
+            if bound.binding.lost_at is not None:
+                return InstanceState.LOST
+            if bound.binding.desired is DesiredState.STOP:
+                return InstanceState.TERMINATING
+        return self.status.state
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to an end."""
+        if self.status.state in TERMINAL:
+            return True
+        return self.bound is not None and self.bound.binding.lost_at is not None
+
+    def instance(self) -> WorkloadInstance:
+        """Return it as a value for others."""
+        if self.bound is None:
+            msg = f"instance {self.name} has a status and no binding"
+            raise InternalError(msg)
+        state = self.state
+        status = self.status if state is self.status.state else evolve(self.status, state=state)
+        if state is InstanceState.LOST:
+            status = evolve(status, reason="node-lost", finished_at=self.bound.binding.lost_at)
+        return WorkloadInstance(
+            key=InstanceKey(self.bound.workload_id, self.name.slot, self.name.epoch),
+            namespace=self.name.namespace,
+            workload=self.name.workload,
+            binding=self.bound.binding,
+            status=status,
+        )
+
+
+@define(eq=False)
+class WorkloadRecord:
+    """A workload as the store has it.
+
+    Attributes:
+        name: Which workload.
+        spec: The author's part; None where it is gone and instances or remains are left.
+        spec_revision: Its revision.
+        control: The operator's part.
+        control_revision: Its revision.
+        progress: The cluster loop's part, or None.
+        progress_revision: Its revision.
+        templates: By generation.
+        instances: By name.
+    """
+
+    name: WorkloadName
+    spec: WorkloadSpec | None = None
+    spec_revision: Revision = Revision(0)
+    control: WorkloadControl = _NO_CONTROL
+    control_revision: Revision = Revision(0)
+    progress: WorkloadProgress | None = None
+    progress_revision: Revision = Revision(0)
+    templates: dict[int, WorkloadDefinition] = field(factory=dict)
+    instances: dict[InstanceName, InstanceRecord] = field(factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of it is left."""
+        return (
+            self.spec is None
+            and self.control_revision == 0
+            and self.progress is None
+            and not self.templates
+            and not self.instances
+        )
+
+
+@define(eq=False)
+class World:
+    """A mirror of the store that never waits to be read.
+
+    Attributes:
+        workloads: By name.
+        instances: By name.
+        nodes: The instances bound to each node, by name.
+        leases: The lease of each node whose loop is at work.
+        revision: All changes up to this revision are in it.
+        dependants: Workloads that come after a workload, by its name.
+    """
+
+    workloads: dict[WorkloadName, WorkloadRecord] = field(factory=dict)
+    instances: dict[InstanceName, InstanceRecord] = field(factory=dict)
+    nodes: dict[NodeId, dict[InstanceName, InstanceRecord]] = field(factory=dict)
+    leases: dict[NodeId, NodeLease] = field(factory=dict)
+    revision: Revision = Revision(0)
+    dependants: dict[WorkloadName, set[WorkloadName]] = field(factory=dict)
+    synced: trio.Event = field(factory=trio.Event)
+    _workload_listeners: list[Callable[[WorkloadName], None]] = field(factory=list)
+    _instance_listeners: list[Callable[[InstanceName, InstanceRecord], None]] = field(factory=list)
+    _lease_listeners: list[Callable[[NodeId], None]] = field(factory=list)
+    _node_listeners: dict[NodeId, Callable[[InstanceName], None]] = field(factory=dict)
+    _advanced: trio.Event = field(factory=trio.Event)
+
+    def on_workload(self, listener: Callable[[WorkloadName], None]) -> None:
+        """Call `listener` with the name of each workload of which anything has changed."""
+        self._workload_listeners.append(listener)
+
+    def on_instance(self, listener: Callable[[InstanceName, InstanceRecord], None]) -> None:
+        """Call `listener` with each instance that has changed or gone, after the change."""
+        self._instance_listeners.append(listener)
+
+    def on_lease(self, listener: Callable[[NodeId], None]) -> None:
+        """Call `listener` with each node whose lease has come, gone or changed hands."""
+        self._lease_listeners.append(listener)
+
+    def on_node(self, node_id: NodeId, listener: Callable[[InstanceName], None] | None) -> None:
+        """Call `listener` with each instance of one node whose binding has changed or gone; None ends it."""
+        if listener is None:
+            self._node_listeners.pop(node_id, None)
+        else:
+            self._node_listeners[node_id] = listener
+
+    async def wait_for(self, revision: Revision) -> None:
+        """Wait until all changes up to `revision` are in it."""
+        while self.revision < revision:
+            await self._advanced.wait()
+
+    async def follow(self, store: StateStore) -> None:
+        """Load the store and keep up with it, until cancelled or the store fails.
+
+        Raises:
+            OrchestrationError: The store failed.
+        """
+        while True:
+            since = await self._load(store)
+            self.synced.set()
+            try:
+                await self._keep_up(store, since)
+            except RevisionCompacted:
+                continue
+
+    async def _load(self, store: StateStore) -> Revision:
+        first = await store.get(LEASE_PREFIX)
+        revision = first.revision
+        found = dict[str, Entry]()
+        for prefix in PREFIXES:
+            listed = await store.list(prefix, at_revision=revision)
+            found.update((entry.key, entry) for entry in listed.entries)
+        for key in [key for key in self._keys() if key not in found]:
+            self._apply(key, None, revision)
+        for key, entry in found.items():
+            self._apply(key, entry, entry.modified)
+        self._advance(revision)
+        return revision
+
+    async def _keep_up(self, store: StateStore, since: Revision) -> None:
+        async with store.watch("/", since=since) as batches:
+            async for batch in batches:
+                for change in batch.changes:
+                    self._change(change)
+                self._advance(batch.revision)
+
+    def _change(self, change: Change) -> None:
+        if change.key.startswith(PREFIXES):
+            self._apply(change.key, change.entry, change.revision)
+
+    def _advance(self, revision: Revision) -> None:
+        self.revision = max(self.revision, revision)
+        self._advanced.set()
+        self._advanced = trio.Event()
+
+    def _keys(self) -> Iterator[str]:
+        for workload in self.workloads.values():
+            base = f"/workload/{workload.name.namespace}/{workload.name.name}"
+            if workload.spec is not None:
+                yield f"{base}/spec"
+            if workload.control_revision:
+                yield f"{base}/control"
+            if workload.progress is not None:
+                yield f"{base}/status"
+            for generation in workload.templates:
+                yield f"/template/{workload.name.namespace}/{workload.name.name}.{generation}"
+        for instance in self.instances.values():
+            base = f"/instance/{instance.name.namespace}/{instance.name.short}"
+            if instance.bound is not None:
+                yield f"{base}/binding"
+            if instance.status_revision:
+                yield f"{base}/status"
+        for node_id in self.leases:
+            yield lease_key(node_id)
+
+    def _apply(self, key: str, entry: Entry | None, revision: Revision) -> None:
+        _, kind, namespace, name, *parts = key.split("/")
+        part = parts[0] if parts else ""
+        try:
+            match kind:
+                case "workload":
+                    self._apply_workload(WorkloadName(namespace, name), part, entry)
+                case "template":
+                    self._apply_template(namespace, name, entry)
+                case "instance":
+                    self._apply_instance(parse_instance(namespace, name), part, entry)
+                case "lease":
+                    self._apply_lease(NodeId(unquote(name)), entry)
+        except (ConfigInvalid, ValueError) as err:
+            msg = f"key {key!r} holds what this version does not understand (revision {revision})"
+            raise InternalError(msg, remedy="Was it written by a newer version? Use that one.") from err
+
+    def _workload(self, name: WorkloadName) -> WorkloadRecord:
+        record = self.workloads.get(name)
+        if record is None:
+            record = self.workloads[name] = WorkloadRecord(name)
+        return record
+
+    def _touched(self, record: WorkloadRecord) -> None:
+        if record.empty:
+            self.workloads.pop(record.name, None)
+        for listener in self._workload_listeners:
+            listener(record.name)
+
+    def _apply_workload(self, name: WorkloadName, part: str, entry: Entry | None) -> None:
+        record = self._workload(name)
+        revision = Revision(0) if entry is None else entry.modified
+        match part:
+            case "spec":
+                before = record.spec
+                record.spec = None if entry is None else from_json(entry.value, WorkloadSpec)
+                record.spec_revision = revision
+                self._index_dependencies(name, before, record.spec)
+            case "control":
+                record.control = _NO_CONTROL if entry is None else from_json(entry.value, WorkloadControl)
+                record.control_revision = revision
+            case "status":
+                record.progress = None if entry is None else from_json(entry.value, WorkloadProgress)
+                record.progress_revision = revision
+        self._touched(record)
+
+    def _index_dependencies(self, name: WorkloadName, before: WorkloadSpec | None, after: WorkloadSpec | None) -> None:
+        for dependency in before.definition.after if before is not None else ():
+            self.dependants.get(WorkloadName(name.namespace, dependency.workload), set()).discard(name)
+        for dependency in after.definition.after if after is not None else ():
+            self.dependants.setdefault(WorkloadName(name.namespace, dependency.workload), set()).add(name)
+
+    def _apply_template(self, namespace: str, name: str, entry: Entry | None) -> None:
+        workload, _, generation = name.partition(".")
+        record = self._workload(WorkloadName(namespace, workload))
+        if entry is None:
+            record.templates.pop(int(generation), None)
+        else:
+            record.templates[int(generation)] = from_json(entry.value, WorkloadDefinition)
+        self._touched(record)
+
+    def _apply_instance(self, name: InstanceName, part: str, entry: Entry | None) -> None:
+        record = self.instances.get(name)
+        workload = self._workload(name.owner)
+        if record is None:
+            if entry is None:
+                self._touched(workload)
+                return
+            record = self.instances[name] = InstanceRecord(name)
+            workload.instances[name] = record
+        node_id = record.bound.binding.node_id if record.bound is not None else None
+        if part == "binding":
+            record.bound = None if entry is None else from_json(entry.value, BindingRecord)
+            record.binding_revision = Revision(0) if entry is None else entry.modified
+            if record.bound is not None:
+                node_id = record.bound.binding.node_id
+                self.nodes.setdefault(node_id, {})[name] = record
+            elif node_id is not None:
+                held = self.nodes.get(node_id, {})
+                held.pop(name, None)
+                if not held:
+                    self.nodes.pop(node_id, None)
+        else:
+            record.status = _NO_STATUS if entry is None else from_json(entry.value, InstanceStatus)
+            record.status_revision = Revision(0) if entry is None else entry.modified
+        if record.bound is None and record.status_revision == 0:
+            del self.instances[name]
+            workload.instances.pop(name, None)
+        for listener in self._instance_listeners:
+            listener(name, record)
+        if part == "binding" and node_id is not None:
+            on_node = self._node_listeners.get(node_id)
+            if on_node is not None:
+                on_node(name)
+        self._touched(workload)
+
+    def _apply_lease(self, node_id: NodeId, entry: Entry | None) -> None:
+        if entry is None:
+            self.leases.pop(node_id, None)
+        else:
+            self.leases[node_id] = from_json(entry.value, NodeLease)
+        for listener in self._lease_listeners:
+            listener(node_id)
+
+    def template(self, record: InstanceRecord) -> WorkloadDefinition | None:
+        """Return what an instance runs from, or None where that is not (or no longer) known."""
+        workload = self.workloads.get(record.name.owner)
+        if workload is None or record.bound is None:
+            return None
+        return workload.templates.get(record.bound.binding.generation)
