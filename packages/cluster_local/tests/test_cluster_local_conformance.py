@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from orchestrion.cluster_interface import ClusterManager
 from orchestrion.cluster_interface.conformance import ClusterUnderTest, conformance_checks
-from orchestrion.cluster_local import DiskUsage, open_cluster
+from orchestrion.cluster_local import DiskUsage, LocalCluster, open_cluster
 from orchestrion.conformance_kit import BoundCheck
 
 GIB = 2**30
@@ -31,12 +31,10 @@ async def open_local() -> AsyncIterator[ClusterUnderTest]:
         disk = DiskUsage(100 * GIB, 50 * GIB)
         async with AsyncExitStack() as stack:
 
-            async def open_one() -> ClusterManager:
-                nonlocal manager
-                manager = await stack.enter_async_context(
+            async def open_one() -> LocalCluster:
+                return await stack.enter_async_context(
                     open_cluster(state_dir, root=root, disk_meter=lambda _: disk, nvidia_smi=lambda: None)
                 )
-                return manager
 
             async def reopen() -> ClusterManager:
                 manager.close_nowait()
@@ -47,9 +45,7 @@ async def open_local() -> AsyncIterator[ClusterUnderTest]:
                 disk = DiskUsage(100 * GIB, 50 * GIB if disk.available_bytes == GIB else GIB)
                 await manager.sample_now()
 
-            manager = await stack.enter_async_context(
-                open_cluster(state_dir, root=root, disk_meter=lambda _: disk, nvidia_smi=lambda: None)
-            )
+            manager = await open_one()
             yield ClusterUnderTest(manager=manager, touch=touch, reopen=reopen)
 
 

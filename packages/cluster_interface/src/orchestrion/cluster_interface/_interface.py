@@ -118,8 +118,8 @@ class SupportsCordon(Protocol):
 
         Raises:
             NodeNotFound: No such node [DRAIN-3].
-            ConfigInvalid: The reason is blank or has several lines, or the deadline has no time zone; nothing has
-                changed [DRAIN-4].
+            ConfigInvalid: The reason is blank, has several lines or can't be encoded in UTF-8, or the deadline has no
+                time zone; nothing has changed [DRAIN-4].
         """
         ...
 

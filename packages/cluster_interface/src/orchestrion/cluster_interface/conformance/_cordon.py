@@ -246,6 +246,7 @@ async def _drain_refuses(subject: ClusterUnderTest) -> None:
         ("", None),
         (" \t", None),
         ("one\ntwo", None),
+        ("\ud800", None),
         ("new disk", datetime(2030, 1, 1)),  # noqa: DTZ001 # that it has no zone is what must be refused
     ):
         try:
