@@ -1,1 +1,5 @@
 """Orchestrion: the command, and everything that it needs."""
+
+from ._main import main, run
+
+__all__ = ["main", "run"]

@@ -62,10 +62,23 @@ async def serve_control(
 
 async def _serve_after(begin: trio.Event | None, control: Control, listener: socket, ending: trio.Event) -> None:
     if begin is not None:
-        await begin.wait()
+        await _first_of(begin, ending)
+    if ending.is_set():
+        return
     # The event loop goes on in between; the modules are not needed by anybody who only waits for a workload.
     await trio.to_thread.run_sync(importlib.import_module, f"{__package__}._app", abandon_on_cancel=True)
     await _serve(control, listener, ending)
+
+
+async def _first_of(*events: trio.Event) -> None:
+    async with trio.open_nursery() as nursery:
+        for event in events:
+            nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
+
+
+async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 async def _serve(control: Control, listener: socket, ending: trio.Event) -> None:

@@ -1,0 +1,126 @@
+"""`apply`, `scale`, `stop` and `rm`: changing what is to run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import trio
+from orchestrion.control_plane import Control
+from orchestrion.orchestrator_core import ApplyResult, ChangeAction, WorkloadChange
+from orchestrion.shared_types import ConfigInvalid, Problem
+
+from ._acting import reach_or_own
+from ._manifests import load
+from ._output import Form, coloured, note, show_one
+from ._picture import wait_until
+from ._reach import reach_owner
+from ._state_directory import StateDirectory, at
+from ._words import full_name, ready
+
+_COLOURS = {ChangeAction.CREATE: "green", ChangeAction.UPDATE: "yellow", ChangeAction.UNCHANGED: "dim"}
+
+
+def run_apply(file: Path, state: Path | None, form: Form, *, dry_run: bool) -> int:
+    """Apply a manifest to the owner."""
+    result = trio.run(_apply, at(state), file, dry_run)
+    show_one(
+        result,
+        form,
+        table=lambda given: change_lines(given.changes),
+        name=lambda given: "\n".join(full_name(change.namespace, change.name) for change in given.changes),
+    )
+    if form == "table" and not dry_run:
+        note(f"revision {result.revision}; `orchestrion status` shows how it goes")
+    return 0
+
+
+async def _apply(place: StateDirectory, file: Path, dry_run: bool) -> ApplyResult:
+    async with reach_owner(place) as control:
+        others = [view.definition for view in await control.list_workloads()]
+        return await control.apply(load(file, others=others), dry_run=dry_run)
+
+
+def change_lines(changes: Iterable[WorkloadChange], /) -> Iterable[str]:
+    """Return changes as lines: each workload, and below it what differs."""
+    for change in changes:
+        action = coloured(change.action.value, _COLOURS[change.action])
+        restarts = "; its instances are replaced" if change.restarts else ""
+        yield f"{full_name(change.namespace, change.name)}: {action}{restarts}"
+        for difference in change.differences:
+            before, after = difference.before or "nothing", difference.after or "nothing"
+            told = f"    {difference.path}: {coloured(before, 'red')} -> {coloured(after, 'green')}"
+            yield f"{told} ({difference.note})" if difference.note else told
+
+
+def run_scale(name: str, replicas: int | None, state: Path | None, namespace: str, *, reset: bool) -> int:
+    """Set a number of instances, or go back to the file's."""
+    if reset == (replicas is not None):
+        raise ConfigInvalid((Problem("say how many instances, or --reset"),), remedy=f"orchestrion scale {name} 3")
+
+    async def change() -> str:
+        async with reach_owner(at(state)) as control:
+            view = await control.scale(name, replicas, namespace=namespace)
+            return f"{full_name(namespace, name)}: {ready(view)}"
+
+    note(trio.run(change))
+    return 0
+
+
+def run_stop(name: str, state: Path | None, namespace: str, *, wait: bool) -> int:
+    """Stop a workload."""
+
+    async def change() -> None:
+        place = at(state)
+        place.must_exist()
+        async with reach_or_own(place) as control:
+            await control.stop(name, namespace=namespace)
+            if wait:
+                await wait_until(control, lambda picture: picture.is_over([(namespace, name)]))
+
+    trio.run(change)
+    note(f"{full_name(namespace, name)}: {'stopped' if wait else 'stopping'}")
+    return 0
+
+
+def run_remove(names: Sequence[str], state: Path | None, namespace: str, *, yes: bool, wait: bool) -> int:
+    """Remove workloads, after naming what goes and asking."""
+    return trio.run(_remove, at(state), tuple(dict.fromkeys(names)), namespace, yes, wait)
+
+
+async def _remove(place: StateDirectory, names: Sequence[str], namespace: str, yes: bool, wait: bool) -> int:
+    place.must_exist()
+    async with reach_or_own(place) as control:
+        for line in await _what_goes(control, names, namespace):
+            note(line)
+        if not yes and not _confirmed():
+            note("nothing was removed")
+            return 2
+        for name in names:
+            await control.remove(name, namespace=namespace)
+        if wait:
+            gone = {(namespace, name) for name in names}
+            await wait_until(control, lambda picture: not gone & picture.views.keys())
+    note(f"{'removed' if wait else 'removing'}: {', '.join(full_name(namespace, name) for name in names)}")
+    return 0
+
+
+async def _what_goes(control: Control, names: Sequence[str], namespace: str) -> list[str]:
+    """Name all that a removal takes away; an unknown name raises before anything is done."""
+    lines = []
+    for name in names:
+        view = await control.get_workload(name, namespace=namespace)
+        instances = await control.list_instances(namespace=namespace, workload=name)
+        told = ", ".join(instance.name for instance in instances) or "no instances"
+        volumes = ", ".join(volume.name for volume in view.definition.volumes)
+        shared = f"; volumes that nobody else names: {volumes}" if volumes else ""
+        lines.append(f"rm {full_name(namespace, name)} ({view.phase.value}): {told}, with their output{shared}")
+    return lines
+
+
+def _confirmed() -> bool:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigInvalid((Problem("there is no terminal to ask on"),), remedy="Say --yes to remove without asking.")
+    print("go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

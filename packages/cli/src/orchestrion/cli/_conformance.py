@@ -1,0 +1,209 @@
+"""`conformance`: run an interface's kit on somebody's implementation, and report check by check."""
+
+from __future__ import annotations
+
+import sys
+import time
+import unittest
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Literal
+
+import trio
+from attrs import frozen
+from orchestrion.shared_types import ConfigInvalid, NotFound, Problem
+
+from ._exit_codes import ExitCode
+from ._output import Form, coloured, show_one
+
+KITS: Final = ("runtime", "store", "cluster", "scheduler")
+
+Factory = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+class Outcome(StrEnum):
+    """How a check went."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@frozen
+class CheckResult:
+    """How one check went.
+
+    Attributes:
+        check: Its id.
+        outcome: How it went.
+        message: Why it failed or was skipped; empty if it passed.
+        seconds: How long it took.
+    """
+
+    check: str
+    outcome: Outcome
+    message: str
+    seconds: float
+
+
+@frozen
+class Report:
+    """How all checks went.
+
+    Attributes:
+        target: What was tested.
+        kit: Which kit.
+        passed: How many checks passed.
+        failed: How many failed.
+        skipped: How many were skipped.
+        checks: Each of them.
+    """
+
+    target: str
+    kit: str
+    passed: int
+    failed: int
+    skipped: int
+    checks: tuple[CheckResult, ...]
+
+
+def run_conformance(target: str, kit: str | None, clock: Literal["mock", "real"], only: str | None, form: Form) -> int:
+    """Run the kit and print its report; 1 if a check failed."""
+    factory = _factory(target)
+    name = kit or _kit_of(factory, target)
+    checks = _kit_module(name).checks(factory, clock=clock)
+    chosen = [check for check in checks if only is None or only in check.id]
+    if not chosen:
+        raise NotFound(f"the {name} kit has no check whose id contains {only!r}", remedy="Leave --only out to see all.")
+    results = []
+    for check in chosen:
+        result = _run(check)
+        results.append(result)
+        if form == "table":
+            _print_result(result)
+    report = _report(target, name, results)
+    if form == "table":
+        print(f"\n{_summary(report)}")
+    else:
+        show_one(report, form, table=lambda _: (), name=_failed_names)
+    return ExitCode.FAILED if report.failed else ExitCode.OK
+
+
+def _factory(target: str) -> Factory:
+    module_name, colon, attribute = target.partition(":")
+    if not colon or not attribute:
+        raise ConfigInvalid((Problem(f"{target!r} does not name a factory"),), remedy="Write MODULE:FACTORY.")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: what is being written is not yet installed
+    try:
+        found: Any = import_module(module_name)
+    except Exception as err:
+        msg = f"{module_name!r} can't be imported: {type(err).__name__}: {err}"
+        raise NotFound(msg, remedy="Look whether it is installed here, or in the current folder.") from err
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as err:
+            msg = f"{module_name!r} has no {attribute!r}"
+            raise NotFound(msg, remedy=_offers(found)) from err
+    if not callable(found):
+        raise ConfigInvalid((Problem(f"{target!r} is no factory: it can't be called"),))
+    factory: Factory = found
+    return factory
+
+
+def _offers(module: object) -> str:
+    names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+    return f"It has: {', '.join(names[:10])}." if names else ""
+
+
+def _kit_module(kit: str) -> ModuleType:
+    try:
+        return import_module(f"orchestrion.{kit}_interface.conformance")
+    except ModuleNotFoundError as err:
+        msg = f"the {kit} kit can't be imported: {err}"
+        raise NotFound(msg, remedy=f"pip install 'orchestrion-{kit}-interface[conformance]'") from err
+
+
+def _kit_of(factory: Factory, target: str) -> str:
+    """Return the kit for what the factory gives."""
+
+    async def look() -> str:
+        async with factory() as subject:
+            return type(subject).__name__
+
+    try:
+        kind = trio.run(look)
+    except Exception as err:
+        msg = f"{target} gives nothing to test: {type(err).__name__}: {err}"
+        raise ConfigInvalid((Problem(msg),), remedy=_FACTORY_HELP) from err
+    for kit in KITS:
+        if kind == f"{kit.capitalize()}UnderTest":
+            return kit
+    raise ConfigInvalid((Problem(f"{target} gives a {kind}, for which there is no kit"),), remedy=_FACTORY_HELP)
+
+
+_FACTORY_HELP: Final = (
+    "A factory takes nothing and returns an async context manager of RuntimeUnderTest, StoreUnderTest, "
+    "ClusterUnderTest or SchedulerUnderTest."
+)
+
+
+def _run(check: Any) -> CheckResult:
+    begin = time.monotonic()
+    outcome, message = Outcome.PASSED, ""
+    try:
+        check()
+    except unittest.SkipTest as err:
+        outcome, message = Outcome.SKIPPED, str(err)
+    except KeyboardInterrupt:
+        raise
+    except Exception as err:
+        outcome, message = Outcome.FAILED, _message(err)
+    return CheckResult(check.id, outcome, message, round(time.monotonic() - begin, 3))
+
+
+def _message(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    text = str(error) if isinstance(error, AssertionError) and str(error) else f"{type(error).__name__}: {error}"
+    return "\n".join([text, *getattr(error, "__notes__", ())])
+
+
+_MARKS: Final = {
+    Outcome.PASSED: ("ok  ", "green"),
+    Outcome.FAILED: ("FAIL", "red"),
+    Outcome.SKIPPED: ("skip", "yellow"),
+}
+
+
+def _print_result(result: CheckResult) -> None:
+    mark, colour = _MARKS[result.outcome]
+    first = result.message.splitlines()[0] if result.message and result.outcome is Outcome.SKIPPED else ""
+    print(f"{coloured(mark, colour)}  {result.check}{f'  ({first})' if first else ''}", flush=True)
+    if result.outcome is Outcome.FAILED:
+        for line in result.message.splitlines():
+            print(f"        {line}")
+
+
+def _report(target: str, kit: str, results: Sequence[CheckResult]) -> Report:
+    def count(outcome: Outcome) -> int:
+        return sum(result.outcome is outcome for result in results)
+
+    return Report(target, kit, count(Outcome.PASSED), count(Outcome.FAILED), count(Outcome.SKIPPED), tuple(results))
+
+
+def _summary(report: Report) -> str:
+    verdict = coloured("does not conform", "red") if report.failed else coloured("conforms", "green")
+    return (
+        f"{report.target} {verdict} to the {report.kit} kit: "
+        f"{report.passed} passed, {report.failed} failed, {report.skipped} skipped"
+    )
+
+
+def _failed_names(report: Report) -> str:
+    return "\n".join(result.check for result in report.checks if result.outcome is Outcome.FAILED)

@@ -1,0 +1,154 @@
+"""What `up` shows on stderr while it runs: plain lines, or a live table on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Protocol
+
+from orchestrion.orchestrator_core import Update, UpdateKind, WorkloadView
+from orchestrion.runtime_interface import LogStream
+from orchestrion.shared_types import WorkloadInstance
+
+from ._lines import print_line
+from ._output import coloured, note, shows_colours
+from ._picture import Picture
+from ._words import ENDED, TERMINAL, container_words, full_name, instance_words, phase_colour, ready, view_name
+
+Clock = Callable[[], datetime]
+
+
+class Display(Protocol):
+    """Shows how things are."""
+
+    def update(self, picture: Picture, update: Update, /) -> None:
+        """Take notice of an update, which the picture has taken in."""
+        ...
+
+    def line(self, stream: LogStream, prefix: str, line: bytes, /) -> None:
+        """Show a line that a container wrote."""
+        ...
+
+    def say(self, text: str, /) -> None:
+        """Tell people something."""
+        ...
+
+
+class PlainDisplay:
+    """A line for each change worth telling."""
+
+    def __init__(self, now: Clock, /) -> None:
+        """Take what tells the time."""
+        self._now = now
+        self._told: dict[tuple[str, str, str], str] = {}
+
+    def update(self, picture: Picture, update: Update, /) -> None:
+        """Tell of a workload's or an instance's change."""
+        match update.kind:
+            case UpdateKind.WORKLOAD if update.workload is not None:
+                if picture.synced or update.workload.phase not in ENDED:
+                    self._tell(update, self._workload_line(update.workload))
+            case UpdateKind.INSTANCE if update.instance is not None:
+                if picture.synced or update.instance.status.state not in TERMINAL:
+                    self._tell(update, self._instance_line(update.instance))
+            case UpdateKind.WORKLOAD_REMOVED:
+                self._tell(update, f"{full_name(update.namespace, update.name)}: removed")
+            case _:
+                pass
+
+    def line(self, stream: LogStream, prefix: str, line: bytes, /) -> None:
+        """Print the line."""
+        print_line(stream, prefix, line)
+
+    def say(self, text: str, /) -> None:
+        """Print the text."""
+        note(text)
+
+    def _tell(self, update: Update, line: str) -> None:
+        key = (update.kind.value, update.namespace, update.name)
+        if self._told.get(key) != line:
+            self._told[key] = line
+            note(line)
+
+    def _workload_line(self, view: WorkloadView) -> str:
+        why = ": ".join(text for text in (view.reason, view.message) if text)
+        phase = coloured(view.phase.value, phase_colour(view.phase), sys.stderr)
+        return f"{view_name(view)}: {phase} ({ready(view)}){f': {why}' if why else ''}"
+
+    def _instance_line(self, instance: WorkloadInstance) -> str:
+        name = full_name(instance.namespace, instance.name)
+        # The time until a restart changes by itself; it is told once, when the restart is planned.
+        words = instance_words(instance, self._now())
+        restarts = sum(container.attempt for container in instance.status.containers)
+        suffix = f" (restart {restarts})" if restarts else ""
+        return f"{name}: {instance.status.state.value}{suffix}{f': {words}' if words else ''}"
+
+
+class LiveDisplay:
+    """A table that is kept up to date at the bottom of a terminal, below the output of containers."""
+
+    def __init__(self, now: Clock, live: Any, /) -> None:
+        """Take what tells the time, and a started `rich.live.Live`."""
+        self._now = now
+        self._live = live
+
+    def update(self, picture: Picture, _update: Update, /) -> None:
+        """Show the picture as it is now."""
+        if picture.synced:
+            self._live.update(_table(picture, self._now))
+
+    def line(self, stream: LogStream, prefix: str, line: bytes, /) -> None:
+        """Print the line above the table, or where stdout goes if that is no terminal."""
+        if not sys.stdout.isatty():
+            print_line(stream, prefix, line)
+            return
+        from rich.text import Text
+
+        text = Text.assemble((f"{prefix} | ", "cyan"), Text.from_ansi(line.decode(errors="replace")))
+        self._live.console.print(text, soft_wrap=True)
+
+    def say(self, text: str, /) -> None:
+        """Print the text above the table."""
+        self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def display(now: Clock, /) -> Iterator[Display]:
+    """Give a live table where stderr is a terminal that can show one, plain lines where not."""
+    if not shows_colours(sys.stderr):
+        yield PlainDisplay(now)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), refresh_per_second=8, transient=False) as live:
+        yield LiveDisplay(now, live)
+
+
+def _table(picture: Picture, now: Clock) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("WORKLOAD", "STATE", "READY", "NODE", "WHAT"):
+        table.add_column(title, no_wrap=title != "WHAT", overflow="ellipsis")
+    moment = now()
+    for key in sorted(picture.views):
+        view = picture.views[key]
+        if view.phase in ENDED and key not in picture.active:
+            continue
+        why = ": ".join(text for text in (view.reason, view.message) if text)
+        phase = Text(view.phase.value, style=phase_colour(view.phase))
+        table.add_row(view_name(view), phase, ready(view), "", why)
+        for instance in picture.instances_of(key):
+            if instance.status.state in TERMINAL:
+                continue
+            words = instance_words(instance, moment) or "; ".join(
+                container_words(container, moment) for container in instance.status.containers
+            )
+            table.add_row(
+                f"  {instance.name}", instance.status.state.value, "", Text(instance.binding.node_id[:12]), words
+            )
+    return table

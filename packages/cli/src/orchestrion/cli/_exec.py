@@ -1,0 +1,63 @@
+"""`exec`: run a command inside an instance."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+from orchestrion.runtime_interface import ExecSession, LogStream
+from orchestrion.shared_types import ConfigInvalid, ExitStatus, Problem
+
+from ._exit_codes import ExitCode
+from ._output import note
+from ._reach import reach_owner
+from ._state_directory import StateDirectory, at
+from ._words import exit_words
+
+_CHUNK_BYTES = 65536
+_SIGNAL_BASE = 128
+"""What shells add to the number of the signal that ended a command."""
+
+
+def run_exec(instance: str, command: Sequence[str], state: Path | None, namespace: str, container: str | None) -> int:
+    """Run the command and return its exit code, or 128 plus the signal that ended it."""
+    if not command:
+        problem = Problem("say what to run")
+        raise ConfigInvalid((problem,), remedy=f"orchestrion exec {instance} -- env")
+    status = trio.run(_exec, at(state), instance, command, namespace, container)
+    if status.code is not None:
+        return status.code
+    note(f"the command {exit_words(status)}")
+    return ExitCode.FAILED if status.signal is None else _SIGNAL_BASE + status.signal
+
+
+async def _exec(
+    place: StateDirectory, instance: str, command: Sequence[str], namespace: str, container: str | None
+) -> ExitStatus:
+    async with (
+        reach_owner(place) as control,
+        control.exec(instance, command, namespace=namespace, container=container) as session,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(_send_input, session)
+        async for output in session.output():
+            target = sys.stdout if output.stream is LogStream.STDOUT else sys.stderr
+            target.buffer.write(output.data)
+            target.buffer.flush()
+        status = await session.wait()
+        nursery.cancel_scope.cancel()
+    return status
+
+
+async def _send_input(session: ExecSession) -> None:
+    """Pass our standard input on, to its end."""
+    while True:
+        # A read of a terminal can't be given up; the thread is left behind when the command has ended.
+        data = await trio.to_thread.run_sync(os.read, 0, _CHUNK_BYTES, abandon_on_cancel=True)
+        if not data:
+            break
+        await session.send_stdin(data)
+    await session.close_stdin()

@@ -1,0 +1,75 @@
+"""Output of containers as whole lines, each behind the name of the instance that wrote it."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from attrs import define, field
+from orchestrion.orchestrator_core import LogRecord
+from orchestrion.runtime_interface import LogStream
+
+from ._output import coloured
+
+_COLOURS: Final = ("cyan", "yellow", "green", "magenta", "blue")
+
+_MAX_LINE_BYTES: Final = 65536
+"""A line that is longer is cut into several: a program that never ends its line must not fill the memory."""
+
+Source = tuple[str, str, int, LogStream]
+"""Instance, container, attempt and stream."""
+
+
+@define
+class LineMaker:
+    """Puts pieces of output together to lines, source by source."""
+
+    _rests: dict[Source, bytes] = field(factory=dict)
+
+    def take(self, record: LogRecord, /) -> Iterator[tuple[Source, bytes]]:
+        """Yield the lines that a piece completes, without their ends."""
+        source = (record.instance, record.container, record.attempt, record.stream)
+        if record.gap_bytes:
+            yield from self._rest(source)
+            yield source, b"... %d bytes are no longer kept ..." % record.gap_bytes
+        *lines, rest = (self._rests.pop(source, b"") + record.data).split(b"\n")
+        for line in lines:
+            yield source, line.removesuffix(b"\r")
+        while len(rest) > _MAX_LINE_BYTES:
+            yield source, rest[:_MAX_LINE_BYTES]
+            rest = rest[_MAX_LINE_BYTES:]
+        if rest:
+            self._rests[source] = rest
+
+    def end(self) -> Iterator[tuple[Source, bytes]]:
+        """Yield what was written without an end of line."""
+        for source in list(self._rests):
+            yield from self._rest(source)
+
+    def _rest(self, source: Source) -> Iterator[tuple[Source, bytes]]:
+        rest = self._rests.pop(source, b"")
+        if rest:
+            yield source, rest
+
+
+Print = Callable[[LogStream, str, bytes], None]
+"""Takes the stream, the prefix and the line."""
+
+
+def prefix_of(source: Source, *, with_container: bool) -> str:
+    """Return what stands before a line: the slot's name, and the container's where there are several."""
+    instance, container, _, _ = source
+    slot = instance.rpartition(".")[0]
+    return f"{slot}/{container}" if with_container else slot
+
+
+def print_line(stream: LogStream, prefix: str, line: bytes) -> None:
+    """Print a line where it belongs: stdout to stdout, stderr to stderr, byte for byte."""
+    target = sys.stdout if stream is LogStream.STDOUT else sys.stderr
+    colour = _COLOURS[zlib.crc32(prefix.encode()) % len(_COLOURS)]
+    head = coloured(f"{prefix} | ", colour, target).encode()
+    target.flush()
+    target.buffer.write(head + line + b"\n")
+    target.buffer.flush()

@@ -1,0 +1,94 @@
+"""`logs`: what instances have written."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import trio
+from attrs import evolve
+from orchestrion.control_plane import Control, HttpControl
+from orchestrion.orchestrator_core import LogQuery, LogRecord
+
+from ._lines import LineMaker, Print, prefix_of, print_line
+from ._output import json_line, note
+from ._reach import owner_or_lock
+from ._state_directory import Ownership, StateDirectory, at
+from ._times import moment
+
+
+def run_logs(
+    subject: str,
+    state: Path | None,
+    namespace: str,
+    container: str | None,
+    since: str | None,
+    form: Literal["table", "jsonl"],
+    *,
+    follow: bool,
+    previous: bool,
+) -> int:
+    """Print the output of a workload or an instance."""
+    query = LogQuery(
+        subject=subject,
+        namespace=namespace,
+        container=container,
+        follow=follow,
+        since=None if since is None else moment(since, datetime.now(UTC)),
+        previous=previous,
+    )
+    trio.run(_logs, at(state), query, form)
+    return 0
+
+
+async def _logs(place: StateDirectory, query: LogQuery, form: Literal["table", "jsonl"]) -> None:
+    place.must_exist()
+    async with owner_or_lock(place) as found, _records(place, found, query) as records:
+        if form == "jsonl":
+            async for record in records:
+                print(json_line(record), flush=query.follow)
+        else:
+            await print_records(records, print_line)
+
+
+@asynccontextmanager
+async def _records(
+    place: StateDirectory, found: HttpControl | Ownership, query: LogQuery
+) -> AsyncIterator[AsyncIterator[LogRecord]]:
+    async with AsyncExitStack() as stack:
+        if isinstance(found, HttpControl):
+            source: Control = found
+            yield await stack.enter_async_context(source.logs(query))
+            return
+        from ._offline import offline_logs
+
+        if query.follow:
+            note("no orchestrator runs here: this is what was kept, and nothing comes after it")
+        yield await stack.enter_async_context(offline_logs(place, evolve(query, follow=False)))
+
+
+async def print_records(
+    records: AsyncIterator[LogRecord], print_: Print, *, with_container: bool | None = None
+) -> None:
+    """Print records line by line, to the end.
+
+    Args:
+        records: What to print.
+        print_: Prints a line.
+        with_container: Whether the prefix names the container; None: as soon as there is more than one.
+    """
+    maker = LineMaker()
+    containers = set[str]()
+    try:
+        async for record in records:
+            containers.add(record.container)
+            several = len(containers) > 1 if with_container is None else with_container
+            for source, line in maker.take(record):
+                print_(source[3], prefix_of(source, with_container=several), line)
+    finally:
+        several = len(containers) > 1 if with_container is None else with_container
+        for source, line in maker.end():
+            print_(source[3], prefix_of(source, with_container=several), line)

@@ -1,0 +1,267 @@
+"""`status`, `events` and `explain`: looking, and changing nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+from attrs import frozen
+from orchestrion.control_plane import Control, HttpControl
+from orchestrion.orchestrator_core import SlotPlacement, UpdateKind, WorkloadView
+from orchestrion.scheduler_interface import describe_change
+from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
+    Event,
+    EventSeverity,
+    WorkloadInstance,
+)
+
+from ._acting import reach_or_own
+from ._offline import Reader, store_reader
+from ._output import Form, coloured, columns, json_line, note, show
+from ._reach import owner_or_lock
+from ._state_directory import StateDirectory, at
+from ._times import clock_time, moment, since
+from ._words import (
+    TERMINAL,
+    by_workload,
+    container_words,
+    full_name,
+    instance_words,
+    next_action,
+    phase_colour,
+    ready,
+    state_colour,
+    view_name,
+)
+
+_EVENTS_IN_STATUS = 5
+
+
+@frozen(kw_only=True)
+class Report:
+    """What `status` says of a workload.
+
+    Attributes:
+        workload: The workload.
+        instances: Its instances, by slot and epoch.
+        events: The latest ones, oldest first; only where one workload was asked for.
+        next_action: What happens next, or what to do; may be empty.
+    """
+
+    workload: WorkloadView
+    instances: tuple[WorkloadInstance, ...] = ()
+    events: tuple[Event, ...] = ()
+    next_action: str = ""
+
+
+@asynccontextmanager
+async def reading(place: StateDirectory) -> AsyncIterator[Reader]:
+    """Give the owner's Control, or the store where nobody owns the directory."""
+    place.must_exist()
+    async with owner_or_lock(place) as found:
+        if isinstance(found, HttpControl):
+            yield found
+        else:
+            async with store_reader(place) as reader:
+                yield reader
+
+
+def run_status(name: str | None, state: Path | None, namespace: str | None, form: Form) -> int:
+    """Print how workloads are doing."""
+    reports = trio.run(_reports, at(state), name, namespace)
+    now = datetime.now(UTC)
+    show(
+        reports,
+        form,
+        table=lambda items: _tree(items, now, detailed=name is not None),
+        name=lambda report: view_name(report.workload),
+    )
+    if form == "table" and not reports:
+        note("no workloads; `orchestrion up FILE` runs some")
+    return 0
+
+
+async def _reports(place: StateDirectory, name: str | None, namespace: str | None) -> list[Report]:
+    async with reading(place) as reader:
+        if name is None:
+            views = await reader.list_workloads(namespace=namespace)
+        else:
+            views = [await reader.get_workload(name, namespace=namespace or DEFAULT_NAMESPACE)]
+        instances = await reader.list_instances(namespace=namespace, workload=name)
+        now = datetime.now(UTC)
+        reports = []
+        for view, own in by_workload(views, instances):
+            events: list[Event] = []
+            if name is not None:
+                space = view.definition.metadata.namespace
+                events = await reader.events(namespace=space, subject=f"workload/{name}", limit=_EVENTS_IN_STATUS)
+            reports.append(
+                Report(
+                    workload=view,
+                    instances=tuple(own),
+                    events=tuple(events),
+                    next_action=next_action(view, own, now),
+                )
+            )
+        return reports
+
+
+def _tree(reports: Sequence[Report], now: datetime, *, detailed: bool) -> Iterable[str]:
+    rows: list[tuple[str, ...]] = []
+    if reports:
+        rows.append(tuple(coloured(title, "dim") for title in ("NAME", "STATE", "READY", "NODE", "AGE", "WHAT")))
+    for report in reports:
+        view = report.workload
+        phase = coloured(view.phase.value, phase_colour(view.phase))
+        why = ": ".join(text for text in (view.reason, view.message) if text)
+        rows.append((view_name(view), phase, ready(view), "", since(view.started_at, now), why))
+        for instance in report.instances:
+            if detailed or instance.status.state not in TERMINAL:
+                rows.extend(_instance_rows(instance, now, detailed=detailed))
+        if report.next_action:
+            rows.append((f"{coloured('  next:', 'dim')} {report.next_action}",))
+    yield from columns(rows)
+    for report in reports:
+        if report.events:
+            yield ""
+            yield coloured("latest events:", "dim")
+            yield from columns(_event_rows(report.events))
+
+
+def _instance_rows(instance: WorkloadInstance, now: datetime, *, detailed: bool) -> Iterable[tuple[str, ...]]:
+    status = instance.status
+    state = coloured(status.state.value, state_colour(status.state))
+    age = since(status.started_at or instance.binding.bound_at, now)
+    yield (f"  {instance.name}", state, "", instance.binding.node_id[:12], age, instance_words(instance, now))
+    if detailed:
+        for container in status.containers:
+            attempt = f"attempt {container.attempt}"
+            yield (f"    {container.name}", attempt, "", "", "", container_words(container, now))
+
+
+def run_events(
+    subject: str | None,
+    state: Path | None,
+    namespace: str | None,
+    since_text: str | None,
+    limit: int,
+    form: Form,
+    *,
+    follow: bool,
+) -> int:
+    """Print what has happened."""
+    start = None if since_text is None else moment(since_text, datetime.now(UTC))
+    wanted = None if subject is None else subject_of(subject)
+    trio.run(_events, at(state), wanted, namespace, start, limit, form, follow)
+    return 0
+
+
+def subject_of(text: str, /) -> str:
+    """Return an event's subject: "web" is a workload, "web.0.1" an instance; with a kind in front it is complete."""
+    if "/" in text:
+        return text
+    return f"instance/{text}" if "." in text else f"workload/{text}"
+
+
+async def _events(
+    place: StateDirectory,
+    subject: str | None,
+    namespace: str | None,
+    start: datetime | None,
+    limit: int,
+    form: Form,
+    follow: bool,
+) -> None:
+    place.must_exist()
+    async with owner_or_lock(place) as found:
+        if not isinstance(found, HttpControl):
+            async with store_reader(place) as reader:
+                _print_events(await reader.events(namespace=namespace, subject=subject, since=start, limit=limit), form)
+            if follow:
+                note("no orchestrator runs here: nothing comes after this")
+        elif not follow:
+            _print_events(await found.events(namespace=namespace, subject=subject, since=start, limit=limit), form)
+        else:
+            await _follow_events(found, subject, namespace, start, limit, form)
+
+
+def _print_events(events: Sequence[Event], form: Form) -> None:
+    show(events, form, table=lambda items: columns(_event_rows(items)), name=lambda event: event.uid)
+
+
+async def _follow_events(
+    control: Control, subject: str | None, namespace: str | None, start: datetime | None, limit: int, form: Form
+) -> None:
+    """Print what there is, and then each event as it comes. The watch is entered first, so that none is missed."""
+    async with control.watch(namespace=namespace) as updates:
+        seen = set[str]()
+        for event in await control.events(namespace=namespace, subject=subject, since=start, limit=limit):
+            seen.add(event.uid)
+            _print_event(event, form)
+        async for update in updates:
+            event_or_none = update.event if update.kind is UpdateKind.EVENT else None
+            if event_or_none is None or event_or_none.uid in seen or not _concerns(event_or_none, subject):
+                continue
+            if start is None or event_or_none.at >= start:
+                _print_event(event_or_none, form)
+
+
+def _concerns(event: Event, subject: str | None) -> bool:
+    if subject is None or event.subject == subject:
+        return True
+    kind, _, name = subject.partition("/")
+    return kind == "workload" and event.subject.startswith(f"instance/{name}.")
+
+
+def _print_event(event: Event, form: Form) -> None:
+    if form in ("json", "jsonl", "yaml"):
+        print(json_line(event), flush=True)
+    elif form == "name":
+        print(event.uid, flush=True)
+    else:
+        print("  ".join(_event_rows([event])[0]), flush=True)
+
+
+def _event_rows(events: Iterable[Event]) -> list[tuple[str, ...]]:
+    return [
+        (
+            coloured(clock_time(event.at), "dim"),
+            full_name(event.namespace, event.subject.partition("/")[2]),
+            coloured(event.reason, "yellow" if event.severity is EventSeverity.WARNING else "green"),
+            event.message,
+        )
+        for event in events
+    ]
+
+
+def run_explain(name: str, state: Path | None, namespace: str, form: Form) -> int:
+    """Print why a workload's slots are where they are."""
+    placements = trio.run(_explain, at(state), name, namespace)
+    show(placements, form, table=placement_lines, name=lambda placement: placement.instance)
+    if not placements and form == "table":
+        note(f"{name} has no slots to place now")
+    return 0
+
+
+async def _explain(place: StateDirectory, name: str, namespace: str) -> list[SlotPlacement]:
+    place.must_exist()
+    async with reach_or_own(place) as control:
+        return await control.explain(name, namespace=namespace)
+
+
+def placement_lines(placements: Iterable[SlotPlacement], /) -> Iterable[str]:
+    """Return where slots go, or why they can't, and the smallest change that would place them."""
+    for placement in placements:
+        if placement.node_id is not None:
+            yield f"{placement.instance}: {coloured('on', 'green')} {placement.node_id}: {placement.text}"
+            continue
+        yield f"{placement.instance}: {coloured('nowhere', 'red')}: {placement.text}"
+        if placement.explanation.closest:
+            yield f"    closest: {', '.join(placement.explanation.closest)}"
+        change = describe_change(placement.explanation.smallest_change)
+        if change:
+            yield f"    it would fit: {change}"

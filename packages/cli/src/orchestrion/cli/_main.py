@@ -1,0 +1,72 @@
+"""From the arguments to an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ._commands import COMMANDS, overview
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+_HELP_FLAGS = ("--help", "-h", "help")
+
+
+def main() -> None:
+    """Run the command with the arguments of this process, and end the process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str], /) -> int:
+    """Run the command and return its exit code. Foreseen errors are told on stderr, and never raised."""
+    if not arguments or arguments[0] in _HELP_FLAGS:
+        # Without the parser and its imports it is there in no time.
+        print(overview(), file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        arguments = ["version"]
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has left, which is its right. Nothing more can be flushed to it at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    return code
+
+
+def make_app() -> App:
+    """Return the parser of all commands; their modules are imported when one is used."""
+    from cyclopts import App
+
+    app = App(
+        name="orchestrion", help_format="plaintext", help_formatter="plain", version_flags=[], help_on_error=False
+    )
+    for command in COMMANDS:
+        app.command(f"orchestrion.cli._verbs:{command.function}", name=command.name, help=None)
+    return app
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    from cyclopts import CycloptsError
+
+    try:
+        code = make_app()(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as err:
+        from ._complaints import (
+            complain,
+        )  # the values that it knows take longer to import than a command's help to print
+
+        verb = f" {arguments[0]}" if arguments[0] in {command.name for command in COMMANDS} else ""
+        complain(str(err), f"`orchestrion{verb} --help` tells more.")
+        return 2
+    except Exception as err:
+        from ._complaints import told
+
+        return told(err)
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,56 @@
+"""Manifests: loading one or a directory of them, checking them, and their schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+from orchestrion.shared_types import ConfigInvalid, WorkloadDefinition
+from orchestrion.shared_types.manifest import MAX_BYTES, Manifest, load_manifest, manifest_schema, parse_manifest
+
+from ._complaints import told
+from ._output import note
+
+
+def load(path: Path, /, *, others: Collection[WorkloadDefinition] = ()) -> tuple[WorkloadDefinition, ...]:
+    """Return all workloads of a file, of all manifests in a directory (sorted by name), or of stdin for "-".
+
+    Args:
+        path: Where it is.
+        others: Workloads that exist already, which those of the file may come after.
+
+    Raises:
+        ConfigInvalid: Something can't be read or accepted.
+    """
+    manifest = _manifest(path, others)
+    for warning in manifest.warnings:
+        note(f"warning: {warning}")
+    return manifest.workloads
+
+
+def _manifest(path: Path, others: Collection[WorkloadDefinition]) -> Manifest:
+    if str(path) != "-":
+        return load_manifest(path, others=others)
+    text = sys.stdin.buffer.read(MAX_BYTES + 1)
+    return parse_manifest(text, file="<stdin>", folder=Path.cwd(), others=others)
+
+
+def run_validate(paths: Collection[Path]) -> int:
+    """Check manifests; the exit code is that of the first error."""
+    code = 0
+    for path in paths:
+        try:
+            count = len(load(path))
+        except ConfigInvalid as err:
+            code = code or told(err)
+        else:
+            note(f"{path}: {count} workload{'' if count == 1 else 's'}, no problem found")
+    return code
+
+
+def run_schema() -> int:
+    """Print the JSON Schema of a manifest."""
+    print(json.dumps(manifest_schema(), indent=2))
+    return 0

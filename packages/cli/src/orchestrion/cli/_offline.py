@@ -1,0 +1,152 @@
+"""Reading where nobody owns the state directory: the store, and the output that the runtime has kept.
+
+Whoever reads owns the directory meanwhile, so that no orchestrator starts in between; nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Protocol
+
+from orchestrion.orchestrator_core import LogQuery, LogRecord, StoreReader, WorkloadView
+from orchestrion.runtime_interface import LogStream, SupportsLogs
+from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
+    ContainerNotFound,
+    Event,
+    InstanceNotFound,
+    NodeNotFound,
+    Unsupported,
+    WorkloadInstance,
+)
+
+from ._owner import DEFAULT_PLUGINS, opened
+from ._state_directory import StateDirectory
+
+
+class Reader(Protocol):
+    """The questions of a Control that a store alone can answer."""
+
+    async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
+        """See `Control.list_workloads`."""
+        ...
+
+    async def get_workload(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """See `Control.get_workload`."""
+        ...
+
+    async def list_instances(
+        self, *, namespace: str | None = None, workload: str | None = None
+    ) -> list[WorkloadInstance]:
+        """See `Control.list_instances`."""
+        ...
+
+    async def events(
+        self,
+        *,
+        namespace: str | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        limit: int = 1000,
+    ) -> list[Event]:
+        """See `Control.events`."""
+        ...
+
+
+@asynccontextmanager
+async def store_reader(place: StateDirectory) -> AsyncIterator[Reader]:
+    """Give what reads the store of a directory that this process owns."""
+    async with opened("store", DEFAULT_PLUGINS["store"], place) as store:
+        yield StoreReader(store)
+
+
+@asynccontextmanager
+async def offline_logs(place: StateDirectory, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
+    """Give the output that is kept, of a directory that this process owns.
+
+    Raises:
+        WorkloadNotFound: The store knows no such workload.
+        InstanceNotFound: The store knows no such instance.
+        Unsupported: The runtime keeps no output.
+    """
+    workload, _, _ = query.subject.partition(".")
+    async with store_reader(place) as reader:
+        await reader.get_workload(workload, namespace=query.namespace)
+        instances = _chosen(await reader.list_instances(namespace=query.namespace, workload=workload), query)
+    async with opened("runtime", DEFAULT_PLUGINS["runtime"], place) as runtime:
+        if not isinstance(runtime, SupportsLogs):
+            msg = f"the runtime {DEFAULT_PLUGINS['runtime']!r} keeps no output"
+            raise Unsupported(msg)
+        records = _OfflineRecords(runtime, query)
+        for instance in instances:
+            try:
+                await runtime.init_node(instance.binding.node_id)  # type: ignore[attr-defined] # it is a runtime too
+            except NodeNotFound:
+                continue
+            await records.read(instance)
+        yield records
+
+
+def _chosen(instances: Sequence[WorkloadInstance], query: LogQuery) -> list[WorkloadInstance]:
+    workload, _, rest = query.subject.partition(".")
+    if not rest:
+        return list(instances)
+    index, _, epoch = rest.partition(".")
+    own = [one for one in instances if str(one.key.index) == index and epoch in ("", str(one.key.epoch))]
+    if not own:
+        msg = f"no instance {query.subject!r} is remembered"
+        raise InstanceNotFound(msg, remedy=f"`orchestrion status {workload}` lists those that are.")
+    return [max(own, key=lambda one: one.key.epoch)]
+
+
+class _OfflineRecords:
+    """Pieces of output, in the order in which containers are read."""
+
+    def __init__(self, runtime: SupportsLogs, query: LogQuery) -> None:
+        self._runtime = runtime
+        self._query = query
+        self._records: list[LogRecord] = []
+
+    def __aiter__(self) -> _OfflineRecords:
+        return self
+
+    async def __anext__(self) -> LogRecord:
+        if not self._records:
+            raise StopAsyncIteration
+        return self._records.pop(0)
+
+    async def read(self, instance: WorkloadInstance) -> None:
+        """Read what is kept of an instance's containers."""
+        for container in instance.status.containers:
+            if self._query.container not in (None, container.name) or not container.container_id:
+                continue
+            for stream in LogStream:
+                await self._read(instance.name, container.name, container.attempt, container.container_id, stream)
+
+    async def _read(self, instance: str, container: str, attempt: int, container_id: str, stream: LogStream) -> None:
+        from orchestrion.shared_types import ContainerId
+
+        offset = 0
+        while True:
+            try:
+                chunk = await self._runtime.read_logs(ContainerId(container_id), stream, offset=offset)
+            except ContainerNotFound:
+                return
+            if not chunk.data and not chunk.gap_bytes:
+                return
+            offset = chunk.offset + len(chunk.data)
+            if self._query.since is None or chunk.written_at is None or chunk.written_at >= self._query.since:
+                self._records.append(
+                    LogRecord(
+                        instance=instance,
+                        container=container,
+                        attempt=attempt,
+                        stream=stream,
+                        offset=chunk.offset,
+                        data=chunk.data,
+                        gap_bytes=chunk.gap_bytes,
+                        written_at=chunk.written_at,
+                    )
+                )

@@ -1,0 +1,118 @@
+"""Writing data to stdout in the form that was asked for. The forms for programs are the API's values, unchanged."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TextIO, TypeVar
+
+from orchestrion.shared_types import unstructure
+
+T = TypeVar("T")
+
+Form = Literal["table", "json", "jsonl", "yaml", "name"]
+
+_COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36", "dim": "2"}
+
+
+def show(
+    items: Sequence[T], form: Form, *, table: Callable[[Sequence[T]], Iterable[str]], name: Callable[[T], str]
+) -> None:
+    """Print items.
+
+    Args:
+        items: Values of the API.
+        form: How.
+        table: Gives the lines for people.
+        name: Gives an item's name.
+    """
+    match form:
+        case "table":
+            lines: Iterable[str] = table(items)
+        case "name":
+            lines = (name(item) for item in items)
+        case "json":
+            lines = [json.dumps([unstructure(item) for item in items], indent=2, ensure_ascii=False)]
+        case "jsonl":
+            lines = (json_line(item) for item in items)
+        case "yaml":
+            lines = [_yaml([unstructure(item) for item in items])]
+    for line in lines:
+        print(line)
+
+
+def show_one(item: T, form: Form, *, table: Callable[[T], Iterable[str]], name: Callable[[T], str]) -> None:
+    """Print one item: `json` and `yaml` give it alone, not in a list."""
+    match form:
+        case "json":
+            print(json.dumps(unstructure(item), indent=2, ensure_ascii=False))
+        case "yaml":
+            print(_yaml(unstructure(item)))
+        case _:
+            show([item], form, table=lambda items: table(items[0]), name=name)
+
+
+def json_line(item: object) -> str:
+    """Return a value as one line of JSON."""
+    return json.dumps(unstructure(item), ensure_ascii=False, separators=(",", ":"))
+
+
+def _yaml(data: Any) -> str:
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    stream = StringIO()
+    writer.dump(data, stream)
+    return stream.getvalue().rstrip("\n")
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines with aligned columns; colour codes take no width, and a row of one cell is no column."""
+    aligned = [row for row in rows if len(row) > 1]
+    widths = (
+        [
+            max(_width(row[place]) for row in aligned if place < len(row))
+            for place in range(max(map(len, aligned), default=1))
+        ]
+        if aligned
+        else [0]
+    )
+    lines = []
+    for row in rows:
+        cells = [cell + " " * max(0, width - _width(cell)) for cell, width in zip(row, widths, strict=False)]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def coloured(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """Return `text` in a colour if the stream, stdout unless given, shows colours."""
+    if not text or not colour or not shows_colours(sys.stdout if stream is None else stream):
+        return text
+    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
+
+
+def shows_colours(stream: TextIO) -> bool:
+    """Whether colours are wanted on a stream: a terminal that has them, and nobody said no (NO_COLOR)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def note(text: str) -> None:
+    """Tell people something on stderr that is no data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _width(cell: str) -> int:
+    width, inside = 0, False
+    for character in cell:
+        if character == "\x1b":
+            inside = True
+        elif inside:
+            inside = character != "m"
+        else:
+            width += 1
+    return width

@@ -1,0 +1,101 @@
+"""Owning a state directory: the orchestrator, made of what plug-ins offer, and the server of its Control."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import trio
+from orchestrion.control_plane import serve_control
+from orchestrion.orchestrator_core import Orchestrator
+from orchestrion.shared_types import OrchestrationError
+
+from ._plugins import broken, load_plugin
+from ._state_directory import StateDirectory
+
+DEFAULT_PLUGINS: Final[Mapping[str, str]] = {
+    "runtime": "process",
+    "cluster": "local",
+    "scheduler": "simple",
+    "store": "sqlite",
+}
+
+_SERVER_DELAY_SECONDS = 1.0
+"""When the server comes up at the latest: until then the processor is left to what the user waits for."""
+
+
+@asynccontextmanager
+async def opened(interface: str, name: str, place: StateDirectory) -> AsyncIterator[Any]:
+    """Open the implementation that a plug-in offers, with its state in the directory.
+
+    Raises:
+        PluginBroken: Its own code failed.
+    """
+    factory = load_plugin(interface, name)
+    try:
+        context: AbstractAsyncContextManager[Any] = factory(place.path)
+        part = await context.__aenter__()
+    except (OrchestrationError, BaseExceptionGroup):
+        raise
+    except Exception as err:
+        raise broken(interface, name, err) from err
+    try:
+        yield part
+    except BaseException as err:
+        if not await context.__aexit__(type(err), err, err.__traceback__):
+            raise
+    else:
+        await context.__aexit__(None, None, None)
+
+
+@asynccontextmanager
+async def orchestrating(
+    place: StateDirectory,
+    plugins: Mapping[str, str] = DEFAULT_PLUGINS,
+    *,
+    busy: trio.Event | None = None,
+) -> AsyncIterator[Orchestrator]:
+    """Run an orchestrator on a state directory that is owned, and serve its Control at the directory's socket.
+
+    What runs goes on running when the context is left.
+
+    Args:
+        place: The directory, which this process owns.
+        plugins: Names of plug-ins by interface.
+        busy: Set when what the user waits for is there: bringing up the server may take the processor then.
+    """
+    begin = trio.Event() if busy is None else busy
+    ending = trio.Event()
+    scheduler = load_plugin("scheduler", plugins["scheduler"])
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(opened("store", plugins["store"], place))
+        cluster = await stack.enter_async_context(opened("cluster", plugins["cluster"], place))
+        runtime = await stack.enter_async_context(opened("runtime", plugins["runtime"], place))
+        orchestrator = Orchestrator(
+            runtime=runtime,
+            cluster=cluster,
+            scheduler=scheduler(),
+            store=store,
+            refuse_impossible=True,
+            volumes_dir=place.volumes_path,
+        )
+
+        async def serve(task_status: trio.TaskStatus[None]) -> None:
+            await serve_control(orchestrator, place.socket_path, begin=begin, ending=ending, task_status=task_status)
+
+        async with trio.open_nursery() as running:
+            await running.start(orchestrator.run)
+            running.start_soon(_set_after, begin, _SERVER_DELAY_SECONDS)
+            # The server ends first, so that what it still says is of an orchestrator that runs.
+            async with trio.open_nursery() as serving:
+                await serving.start(serve)
+                yield orchestrator
+                ending.set()
+            running.cancel_scope.cancel()
+
+
+async def _set_after(event: trio.Event, seconds: float) -> None:
+    with trio.move_on_after(seconds):
+        await event.wait()
+    event.set()

@@ -1,0 +1,68 @@
+"""Reaching an orchestrator: the one that owns a state directory, or its store where nobody does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from orchestrion.control_plane import Control, HttpControl
+from orchestrion.shared_types import NetworkFailure, Unavailable
+
+from ._state_directory import Ownership, StateDirectory
+
+_PATIENCE_SECONDS = 5.0
+"""How long an owner may take from taking the lock to serving, or a reader to let go of it."""
+
+_PAUSE_SECONDS = 0.05
+
+
+async def owner_of(place: StateDirectory) -> HttpControl | None:
+    """Return the owner's Control if somebody answers at the socket."""
+    if not place.socket_path.exists():
+        return None
+    control = HttpControl(place.socket_path)
+    try:
+        await control.ping()
+    except NetworkFailure:
+        return None
+    return control
+
+
+@asynccontextmanager
+async def owner_or_lock(place: StateDirectory) -> AsyncIterator[HttpControl | Ownership]:
+    """Give the owner's Control, or else the ownership of a directory that has no owner.
+
+    Raises:
+        Unavailable: Somebody holds the lock and does not answer.
+    """
+    deadline = trio.current_time() + _PATIENCE_SECONDS
+    while True:
+        control = await owner_of(place)
+        if control is not None:
+            yield control
+            return
+        with place.owned() as ownership:
+            if ownership is not None:
+                yield ownership
+                return
+        if trio.current_time() >= deadline:
+            msg = f"the owner of {place.path} does not answer at {place.socket_path}"
+            raise Unavailable(msg, remedy="Wait, or find the process that holds its lock and end it.")
+        await trio.sleep(_PAUSE_SECONDS)
+
+
+@asynccontextmanager
+async def reach_owner(place: StateDirectory) -> AsyncIterator[Control]:
+    """Give the owner's Control.
+
+    Raises:
+        NotFound: There is no state directory.
+        NetworkFailure: Nobody owns it.
+    """
+    place.must_exist()
+    async with owner_or_lock(place) as found:
+        if not isinstance(found, HttpControl):
+            msg = f"no orchestrator runs on {place.path}"
+            raise NetworkFailure(msg, remedy="`orchestrion up FILE` starts one and applies the file.")
+        yield found

@@ -1,0 +1,124 @@
+"""The state directory: where it is, who owns it, and where its owner is reached."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from orchestrion.shared_types import NotFound, StateFailure
+
+DEFAULT_NAME = ".orchestrion"
+
+
+@frozen
+class StateDirectory:
+    """A directory that holds the state of one orchestrator.
+
+    Attributes:
+        path: Where it is; it need not exist.
+    """
+
+    path: Path
+
+    @property
+    def socket_path(self) -> Path:
+        """Where its owner serves."""
+        return self.path / "control.sock"
+
+    @property
+    def volumes_path(self) -> Path:
+        """Where shared volumes are."""
+        return self.path / "volumes"
+
+    def make(self) -> None:
+        """Make the directory, for this user alone, if it is not there.
+
+        Raises:
+            StateFailure: It can't be made.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as err:
+            raise self._failure("can't make the state directory", err) from err
+
+    def must_exist(self) -> None:
+        """Make sure that the directory is there.
+
+        Raises:
+            NotFound: It is not.
+        """
+        if not self.path.is_dir():
+            msg = f"nothing was ever run here: there is no state directory {self.path}"
+            raise NotFound(msg, remedy="`orchestrion up FILE` makes one; --state names another.")
+
+    @contextmanager
+    def owned(self) -> Iterator[Ownership | None]:
+        """Own the directory for as long as the context lasts; None where another process does.
+
+        The lock goes with the process, however it ends.
+
+        Raises:
+            StateFailure: The directory can't be used.
+        """
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as err:
+            raise self._failure("can't use the state directory", err) from err
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+            else:
+                yield Ownership(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _failure(self, doing: str, error: OSError) -> StateFailure:
+        return StateFailure(
+            f"{doing} {self.path}: {error.strerror or error}",
+            remedy="Choose another with --state, or mend its permissions.",
+        )
+
+
+@frozen
+class Ownership:
+    """The lock on a state directory, and the note in it of how the last owner ended."""
+
+    _descriptor: int
+
+    @property
+    def was_cut_short(self) -> bool:
+        """Whether the last owner ended without a word, as by a crash: what it ran is to be taken up again."""
+        return bool(self._note().get("at_work"))
+
+    def begin(self) -> None:
+        """Note that an owner is at work."""
+        self._write({"at_work": True})
+
+    def end(self) -> None:
+        """Note that the owner has ended in good order."""
+        self._write({"at_work": False})
+
+    def _note(self) -> dict[str, Any]:
+        try:
+            note = json.loads(os.pread(self._descriptor, 4096, 0) or b"{}")
+        except ValueError:
+            return {"at_work": True}
+        return note if isinstance(note, dict) else {}
+
+    def _write(self, note: dict[str, Any]) -> None:
+        data = json.dumps(note).encode()
+        os.pwrite(self._descriptor, data, 0)
+        os.ftruncate(self._descriptor, len(data))
+
+
+def at(path: Path | None, /) -> StateDirectory:
+    """Return the state directory at `path`, or the one of the current folder."""
+    return StateDirectory((path or Path(DEFAULT_NAME)).absolute())

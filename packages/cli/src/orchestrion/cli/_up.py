@@ -1,0 +1,231 @@
+"""`up`: run a manifest and follow it to its end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import trio
+from attrs import frozen
+from orchestrion.control_plane import Control, HttpControl
+from orchestrion.orchestrator_core import ApplyResult, ChangeAction, LogQuery, Orchestrator
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    InstanceState,
+    NetworkFailure,
+    WorkloadDefinition,
+    WorkloadKind,
+    WorkloadNotFound,
+)
+
+from ._display import Display, display
+from ._exit_codes import ExitCode
+from ._logs import print_records
+from ._manifests import load
+from ._output import note
+from ._owner import orchestrating
+from ._picture import Key, Picture, key_of, wait_until
+from ._reach import owner_or_lock
+from ._state_directory import Ownership, StateDirectory, at
+from ._words import ENDED, view_name
+
+LogChoice = Literal["batch", "all", "none"]
+
+_LAST_OUTPUT_SECONDS = 5.0
+"""How long output may still come after its workload has ended."""
+
+
+def run_up(file: Path, state: Path | None, logs: LogChoice, plugins: Mapping[str, str]) -> int:
+    """Run `up` to its end."""
+    place = at(state)
+    try:
+        workloads: Sequence[WorkloadDefinition] | None = load(file)
+    except ConfigInvalid:
+        if not place.path.is_dir() or str(file) == "-":
+            raise
+        workloads = None  # It may come after workloads of another file: they are known when the store is open.
+    place.make()
+    return trio.run(_run, Request(file, workloads, logs, plugins), place)
+
+
+@frozen
+class Request:
+    """What was asked for.
+
+    Attributes:
+        file: The manifest.
+        workloads: What it says; None: it has to be loaded with knowledge of what there is.
+        logs: Whose output is shown.
+        plugins: Names of plug-ins by interface.
+    """
+
+    file: Path
+    workloads: Sequence[WorkloadDefinition] | None
+    logs: LogChoice
+    plugins: Mapping[str, str]
+
+
+async def _run(request: Request, place: StateDirectory) -> int:
+    code: int | None = None
+    interrupted = trio.Event()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_listen, signals, interrupted, nursery.cancel_scope)
+            async with owner_or_lock(place) as found:
+                if isinstance(found, HttpControl):
+                    code = await _follow_other(request, found, interrupted)
+                else:
+                    code = await _own(request, place, found, interrupted)
+            nursery.cancel_scope.cancel()
+    return ExitCode.INTERRUPTED if code is None else code
+
+
+async def _listen(signals: AsyncIterator[int], interrupted: trio.Event, scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        if interrupted.is_set():
+            note("not waiting any longer; what still runs goes on ending, and the next `up` or `stop` takes it up")
+            scope.cancel()
+        interrupted.set()
+
+
+async def _own(request: Request, place: StateDirectory, ownership: Ownership, interrupted: trio.Event) -> int:
+    """Be the owner: run the orchestrator until all is over, or until interrupted and drained."""
+    first_running = trio.Event()
+    async with orchestrating(place, request.plugins, busy=first_running) as orchestrator:
+        workloads, _ = await _apply(orchestrator, request, again=not ownership.was_cut_short)
+        ownership.begin()
+        picture = Picture()
+        keys = {key_of(one) for one in workloads}
+        with display(_now) as shown:
+            async with trio.open_nursery() as nursery:
+                outputs = _Outputs(orchestrator, shown, request.logs)
+                nursery.start_soon(outputs.show, workloads)
+                nursery.start_soon(_drain_when_interrupted, orchestrator, interrupted, shown)
+                await _watch(orchestrator, picture, shown, None, first_running)
+                await outputs.finish()
+                nursery.cancel_scope.cancel()
+            code = _conclude(picture, keys | picture.active, shown)
+        ownership.end()
+    return ExitCode.INTERRUPTED if interrupted.is_set() else code
+
+
+async def _drain_when_interrupted(orchestrator: Orchestrator, interrupted: trio.Event, shown: Display) -> None:
+    await interrupted.wait()
+    shown.say("stopping everything; Ctrl-C again stops waiting for it")
+    await orchestrator.stop_all()
+
+
+async def _follow_other(request: Request, control: HttpControl, interrupted: trio.Event) -> int:
+    """Apply to the owner, and follow what was applied."""
+    workloads, result = await _apply(control, request, again=True)
+    keys = {key_of(one) for one in workloads}
+    changed = sum(change.action is not ChangeAction.UNCHANGED for change in result.changes)
+    note(f"applied to the orchestrator that runs here already: {changed} of {len(keys)} changed")
+    picture = Picture()
+    with display(_now) as shown:
+        async with trio.open_nursery() as nursery:
+            outputs = _Outputs(control, shown, request.logs)
+            nursery.start_soon(outputs.show, workloads)
+            nursery.start_soon(_leave_when_interrupted, interrupted, nursery.cancel_scope)
+            try:
+                await _watch(control, picture, shown, keys, trio.Event())
+            except NetworkFailure:
+                if not picture.synced or not picture.is_over(keys):
+                    raise
+            await outputs.finish()
+            nursery.cancel_scope.cancel()
+        if interrupted.is_set():
+            shown.say("not following any longer; it goes on")
+            return ExitCode.INTERRUPTED
+        return _conclude(picture, keys, shown)
+
+
+async def _leave_when_interrupted(interrupted: trio.Event, scope: trio.CancelScope) -> None:
+    await interrupted.wait()
+    scope.cancel()
+
+
+async def _apply(
+    control: Control, request: Request, *, again: bool
+) -> tuple[Sequence[WorkloadDefinition], ApplyResult]:
+    """Apply the file. `again` runs its batch work again if all of it has ended before."""
+    views = {key_of(view.definition): view for view in await control.list_workloads()}
+    workloads = request.workloads
+    if workloads is None:
+        workloads = load(request.file, others=[view.definition for view in views.values()])
+    batches = [key_of(one) for one in workloads if one.kind is WorkloadKind.BATCH and key_of(one) in views]
+    if again and batches and all(views[key].phase in ENDED for key in batches):
+        await control.apply(workloads, dry_run=True)  # what can't be accepted must not cost what was there
+        for namespace, name in batches:
+            note(f"{name}: {views[namespace, name].phase.value} before, and runs again")
+            try:
+                await control.remove(name, namespace=namespace)
+            except WorkloadNotFound:
+                continue
+        await wait_until(control, lambda picture: not any(key in picture.views for key in batches))
+    return workloads, await control.apply(workloads)
+
+
+async def _watch(
+    control: Control, picture: Picture, shown: Display, keys: Collection[Key] | None, first_running: trio.Event
+) -> None:
+    """Watch until the workloads named, or all, are over."""
+    async with control.watch() as updates:
+        async for update in updates:
+            picture.take(update)
+            if keys is None or (update.namespace, _workload_of(update.name)) in keys:
+                shown.update(picture, update)
+            if update.instance is not None and update.instance.status.state is InstanceState.RUNNING:
+                first_running.set()
+            if picture.synced and picture.is_over(keys):
+                return
+
+
+def _workload_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
+class _Outputs:
+    """Shows what the containers of workloads write."""
+
+    def __init__(self, control: Control, shown: Display, choice: LogChoice) -> None:
+        self._control = control
+        self._shown = shown
+        self._choice = choice
+        self._done = trio.Event()
+
+    async def show(self, workloads: Sequence[WorkloadDefinition]) -> None:
+        """Show the output of all workloads whose output was asked for, to its end."""
+        async with trio.open_nursery() as nursery:
+            for workload in workloads:
+                if self._choice == "all" or (self._choice == "batch" and workload.kind is WorkloadKind.BATCH):
+                    nursery.start_soon(self._show_one, workload)
+        self._done.set()
+
+    async def finish(self) -> None:
+        """Wait until all was shown, but not for ever."""
+        with trio.move_on_after(_LAST_OUTPUT_SECONDS):
+            await self._done.wait()
+
+    async def _show_one(self, workload: WorkloadDefinition) -> None:
+        query = LogQuery(subject=workload.metadata.name, namespace=workload.metadata.namespace, follow=True)
+        try:
+            async with self._control.logs(query) as records:
+                await print_records(records, self._shown.line, with_container=len(workload.containers) > 1)
+        except (WorkloadNotFound, NetworkFailure):
+            pass  # It was removed, or the owner has gone; whoever watches says so.
+
+
+def _conclude(picture: Picture, keys: Collection[Key], shown: Display) -> int:
+    failed = picture.failed(keys)
+    for view in failed:
+        why = ": ".join(text for text in (view.reason, view.message) if text)
+        shown.say(f"{view_name(view)} failed{f': {why}' if why else ''}")
+    return ExitCode.FAILED if failed else ExitCode.OK
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

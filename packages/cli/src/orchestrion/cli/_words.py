@@ -1,0 +1,162 @@
+"""How workloads, instances and containers are told in a line."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
+from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
+    ContainerHealth,
+    ContainerState,
+    ContainerStatus,
+    ExitStatus,
+    InstanceState,
+    WorkloadInstance,
+    WorkloadKind,
+)
+
+from ._times import since, span
+
+ENDED: Final = frozenset({WorkloadPhase.SUCCEEDED, WorkloadPhase.FAILED, WorkloadPhase.STOPPED})
+"""Phases in which nothing runs and nothing is to run."""
+
+TERMINAL: Final = frozenset({InstanceState.SUCCEEDED, InstanceState.FAILED, InstanceState.LOST})
+
+_PHASE_COLOURS: Final = {
+    WorkloadPhase.HEALTHY: "green",
+    WorkloadPhase.SUCCEEDED: "green",
+    WorkloadPhase.RUNNING: "cyan",
+    WorkloadPhase.PROGRESSING: "cyan",
+    WorkloadPhase.PENDING: "yellow",
+    WorkloadPhase.WAITING: "yellow",
+    WorkloadPhase.DEGRADED: "yellow",
+    WorkloadPhase.FAILED: "red",
+}
+
+_STATE_COLOURS: Final = {
+    InstanceState.RUNNING: "green",
+    InstanceState.SUCCEEDED: "green",
+    InstanceState.PENDING: "yellow",
+    InstanceState.UNKNOWN: "yellow",
+    InstanceState.FAILED: "red",
+    InstanceState.LOST: "red",
+}
+
+
+def phase_colour(phase: WorkloadPhase) -> str:
+    """Return the colour of a phase, or "" for none."""
+    return _PHASE_COLOURS.get(phase, "")
+
+
+def state_colour(state: InstanceState) -> str:
+    """Return the colour of a state, or "" for none."""
+    return _STATE_COLOURS.get(state, "")
+
+
+def full_name(namespace: str, name: str) -> str:
+    """Return a name, behind its namespace unless that is the default one."""
+    return name if namespace == DEFAULT_NAMESPACE else f"{namespace}/{name}"
+
+
+def view_name(view: WorkloadView) -> str:
+    """Return a workload's name for people."""
+    return full_name(view.definition.metadata.namespace, view.definition.metadata.name)
+
+
+def ready(view: WorkloadView) -> str:
+    """Return how many of how many: available instances of a service, completions of a batch workload."""
+    if view.definition.kind is WorkloadKind.BATCH:
+        return f"{view.succeeded}/{view.replicas} done"
+    scaled = ", scaled" if view.scaled else ""
+    return f"{view.available}/{view.replicas} up{scaled}"
+
+
+def placed_on(instance: WorkloadInstance) -> str:
+    """Return where an instance is."""
+    return instance.binding.node_id
+
+
+def exit_words(exit_status: ExitStatus) -> str:
+    """Return how a container ended."""
+    if exit_status.out_of_memory:
+        how = "out of memory"
+    elif exit_status.signal is not None:
+        how = f"ended by {_signal_name(exit_status.signal)}"
+    elif exit_status.code is not None:
+        how = f"exited with {exit_status.code}"
+    else:
+        how = exit_status.reason or "ended"
+    return f"{how} ({exit_status.message})" if exit_status.message else how
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def container_words(container: ContainerStatus, now: datetime) -> str:
+    """Return what a container does: its state, its health, its ports, and what comes next."""
+    parts = [container.state.value]
+    if container.exit is not None:
+        parts = [exit_words(container.exit)]
+    elif container.started_at is not None:
+        parts.append(f"for {since(container.started_at, now)}")
+    if container.health is not ContainerHealth.UNCHECKED and container.state is ContainerState.RUNNING:
+        parts.append(container.health.value.lower())
+    parts += [f"{name}={container.address or '127.0.0.1'}:{port}" for name, port in sorted(container.ports.items())]
+    if container.reason:
+        parts.append(container.reason)
+    if container.next_attempt_at is not None:
+        parts.append(next_try(container.next_attempt_at, now))
+    return ", ".join(parts)
+
+
+def next_try(at: datetime, now: datetime) -> str:
+    """Return when a restart is due."""
+    seconds = (at - now).total_seconds()
+    return f"next try in {span(seconds)}" if seconds > 0 else "next try now"
+
+
+def instance_words(instance: WorkloadInstance, now: datetime) -> str:
+    """Return what is worth knowing of an instance beyond its state, in one line."""
+    status = instance.status
+    parts = [text for text in (status.reason, status.message) if text]
+    if not parts:
+        parts = [container_words(one, now) for one in status.containers if one.next_attempt_at or one.exit]
+    return ": ".join(parts[:2]) if status.reason and status.message else "; ".join(parts)
+
+
+def next_action(view: WorkloadView, instances: Iterable[WorkloadInstance], now: datetime) -> str:
+    """Return what happens next with a workload, or what to do about it; "" where nothing is to be told."""
+    due = [
+        container.next_attempt_at
+        for instance in instances
+        for container in instance.status.containers
+        if container.next_attempt_at is not None and instance.status.state not in TERMINAL
+    ]
+    name = view.definition.metadata.name
+    match view.phase:
+        case WorkloadPhase.PENDING:
+            return f"it is placed as soon as a node can take it; `orchestrion explain {name}` says why none can"
+        case WorkloadPhase.STOPPED:
+            return "`orchestrion apply` or `up` with its file starts it again"
+        case WorkloadPhase.FAILED:
+            return f"`orchestrion logs {name}` shows what it wrote"
+        case _:
+            return next_try(min(due), now) if due else ""
+
+
+def by_workload(
+    views: Sequence[WorkloadView], instances: Sequence[WorkloadInstance]
+) -> Iterator[tuple[WorkloadView, list[WorkloadInstance]]]:
+    """Yield each workload with its instances, in the order given."""
+    for view in views:
+        metadata = view.definition.metadata
+        own = [one for one in instances if (one.namespace, one.workload) == (metadata.namespace, metadata.name)]
+        yield view, own
