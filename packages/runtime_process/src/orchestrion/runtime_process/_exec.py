@@ -1,0 +1,242 @@
+"""Commands that run inside a container."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import trio
+from orchestrion.runtime_interface import ExecOutput, LogStream, RuntimeFailure
+from orchestrion.shared_types import ExitStatus
+
+from . import _processes
+from ._launch import Settings, exec_spec, spawn_shim
+from ._record import Body
+from ._shim import FIRST_FD, REPORT_FD
+
+MAX_UNREAD_BYTES: Final = 1 << 20
+_SIGKILL: Final = 9
+_READ_BYTES: Final = 65536
+
+
+class CommandPipes:
+    """Our ends of the pipes to a command's shim.
+
+    Attributes:
+        pidfd: The shim.
+        control: The shim ends everything when this is closed, by us or by our death.
+        stdin: What we write to.
+        stdout: What we read from.
+        stderr: What we read from.
+        report: Where the shim reports.
+    """
+
+    def __init__(self, pidfd: int, control: int, stdin: int, stdout: int, stderr: int, report: int) -> None:
+        self.pidfd = pidfd
+        self.control = control
+        self.stdin = trio.lowlevel.FdStream(stdin)
+        self.stdout = trio.lowlevel.FdStream(stdout)
+        self.stderr = trio.lowlevel.FdStream(stderr)
+        self.report = trio.lowlevel.FdStream(report)
+
+
+def start_command(
+    settings: Settings, container_id: str, body: Body, command: list[bytes]
+) -> tuple[int, int, int, int, int, int]:
+    """Start the shim of a command. Return a pidfd of it, then our ends of control, stdin, stdout, stderr and report.
+
+    It blocks.
+
+    Raises:
+        OSError: It can't be started.
+    """
+    directory = settings.state.containers / container_id
+    with ExitStack() as theirs, ExitStack() as ours:
+        ends: list[tuple[int, int]] = []
+        for we_write in (True, True, False, False, False):
+            read_end, write_end = os.pipe()
+            mine, other = (write_end, read_end) if we_write else (read_end, write_end)
+            ours.callback(os.close, mine)
+            theirs.callback(os.close, other)
+            ends.append((mine, other))
+        control, stdin, stdout, stderr, report = ends
+        given = {
+            REPORT_FD: report[1],
+            FIRST_FD: control[1],
+            FIRST_FD + 1: stdin[1],
+            FIRST_FD + 2: stdout[1],
+            FIRST_FD + 3: stderr[1],
+        }
+        spec = exec_spec(settings, directory, body, command)
+        pidfd = spawn_shim(settings, container_id, spec, given, errors=Path("/dev/null"))
+        ours.pop_all()
+    return pidfd, control[0], stdin[0], stdout[0], stderr[0], report[0]
+
+
+class ProcessExecSession:
+    """A command that runs in a container."""
+
+    def __init__(self, pipes: CommandPipes) -> None:
+        self._pipes = pipes
+        self._status: ExitStatus | None = None
+        self._report = b""
+        self._output: list[ExecOutput] = []
+        self._unread = 0
+        self._open_streams = 2
+        self._changed = trio.Event()
+        self._stdin_lock = trio.Lock()
+        self._pump = trio.CancelScope()
+        self._pump_ended = trio.Event()
+
+    # ---- for the caller ----
+
+    async def send_stdin(self, data: bytes, /) -> None:
+        """Write to the command's standard input; what it no longer reads is dropped."""
+        async with self._stdin_lock:
+            try:
+                await self._pipes.stdin.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                await trio.lowlevel.checkpoint()
+
+    async def close_stdin(self) -> None:
+        """End the command's standard input. Closing twice succeeds."""
+        await self._pipes.stdin.aclose()
+
+    def output(self) -> AsyncIterator[ExecOutput]:
+        """Iterate over what it writes, to the end. One reader at a time."""
+        return _Output(self)
+
+    async def wait(self) -> ExitStatus:
+        """Wait until the command has ended, by itself or with its container."""
+        await trio.lowlevel.checkpoint()
+        while self._status is None:
+            await self.wait_changed()
+        return self._status
+
+    # ---- for the runtime ----
+
+    async def wait_started(self, command: str) -> None:
+        """Wait until the command runs.
+
+        Raises:
+            RuntimeFailure: It can't be started.
+        """
+        while b"\n" not in self._report:
+            data = await self._pipes.report.receive_some(4096)
+            if not data:
+                msg = f"can't run {command!r}: the process that was to run it ended before it did"
+                raise RuntimeFailure(msg)
+            self._report += data
+        line, _, self._report = self._report.partition(b"\n")
+        word, _, rest = line.decode().partition(" ")
+        if word == "failed":
+            code, _, step = rest.partition(" ")
+            msg = f"can't run {command!r} in the container: can't {step}: {os.strerror(int(code))}"
+            raise RuntimeFailure(msg)
+
+    async def run(self) -> None:
+        """Move what it writes, and wait for its end, until its shim has ended."""
+        try:
+            with self._pump:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._read, self._pipes.stdout, LogStream.STDOUT)
+                    nursery.start_soon(self._read, self._pipes.stderr, LogStream.STDERR)
+                    await self._read_report()
+        finally:
+            self.end(ExitStatus(signal=_SIGKILL))
+            self._pump_ended.set()
+
+    async def _read(self, pipe: trio.lowlevel.FdStream, stream: LogStream) -> None:
+        try:
+            while data := await pipe.receive_some(_READ_BYTES):
+                kept = bytes(data[: max(0, MAX_UNREAD_BYTES - self._unread)])
+                if kept:
+                    self._output.append(ExecOutput(stream=stream, data=kept))
+                    self._unread += len(kept)
+                    self._notify()
+        finally:
+            self._open_streams -= 1
+            self._notify()
+
+    async def _read_report(self) -> None:
+        while b"\n" not in self._report:
+            data = await self._pipes.report.receive_some(4096)
+            if not data:
+                self.end(ExitStatus(signal=_SIGKILL))
+                return
+            self._report += data
+        _, code, signal = self._report.decode().split()
+        self.end(ExitStatus(code=None if code == "-" else int(code), signal=None if signal == "-" else int(signal)))
+
+    def end(self, status: ExitStatus) -> None:
+        """Say how it ended, unless that is known."""
+        if self._status is None:
+            self._status = status
+            self._notify()
+
+    def kill(self) -> None:
+        """Let the shim kill the command and all it started."""
+        if self._pipes.control >= 0:
+            os.close(self._pipes.control)
+            self._pipes.control = -1
+
+    async def aclose(self, *, running: bool) -> None:
+        """Kill what still runs, wait until it is gone, and let go of the pipes.
+
+        Args:
+            running: Whether `run` was started.
+        """
+        self.kill()
+        # Short: the shim does nothing else any more. Shielded, because what was started must not be left behind.
+        with trio.CancelScope(shield=True):
+            await _processes.wait_ended(self._pipes.pidfd)
+            _processes.reap(self._pipes.pidfd)
+            os.close(self._pipes.pidfd)
+            self._pump.cancel()
+            if running:
+                await self._pump_ended.wait()
+            for stream in (self._pipes.stdin, self._pipes.stdout, self._pipes.stderr, self._pipes.report):
+                await stream.aclose()
+        self.end(ExitStatus(signal=_SIGKILL))
+
+    def take(self) -> ExecOutput | None:
+        """Return the next piece of output, if there is one."""
+        if not self._output:
+            return None
+        piece = self._output.pop(0)
+        self._unread -= len(piece.data)
+        return piece
+
+    @property
+    def output_ended(self) -> bool:
+        """Whether no more output can come."""
+        return self._open_streams == 0
+
+    async def wait_changed(self) -> None:
+        """Wait until there is more output, or the end of something."""
+        self._changed = self._changed if not self._changed.is_set() else trio.Event()
+        await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+
+
+class _Output:
+    def __init__(self, session: ProcessExecSession) -> None:
+        self._session = session
+
+    def __aiter__(self) -> AsyncIterator[ExecOutput]:
+        return self
+
+    async def __anext__(self) -> ExecOutput:
+        await trio.lowlevel.checkpoint()
+        while True:
+            piece = self._session.take()
+            if piece is not None:
+                return piece
+            if self._session.output_ended:
+                raise StopAsyncIteration
+            await self._session.wait_changed()

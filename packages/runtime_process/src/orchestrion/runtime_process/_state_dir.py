@@ -1,0 +1,186 @@
+"""The directory that holds everything a process runtime knows, and that nothing is lost with but itself."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import json
+import marshal
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from orchestrion.runtime_interface import RuntimeUnavailable
+from orchestrion.shared_types import StateFailure
+
+FORMAT_VERSION = 1
+
+
+@frozen
+class StateDirectory:
+    """Paths within a state directory that is open.
+
+    Attributes:
+        path: The directory.
+        owner: Marks everything outside the directory that belongs to it; 16 hexadecimal digits.
+        shim: The compiled shim.
+        lock_fd: Held open as long as the directory is in use.
+    """
+
+    path: Path
+    owner: str
+    shim: Path
+    lock_fd: int
+
+    @property
+    def containers(self) -> Path:
+        """A directory for each container."""
+        return self.path / "containers"
+
+    @property
+    def new(self) -> Path:
+        """Directories of containers that are being made."""
+        return self.path / "new"
+
+    @property
+    def trash(self) -> Path:
+        """Directories that are being removed."""
+        return self.path / "trash"
+
+    @property
+    def damaged(self) -> Path:
+        """Directories whose record can't be read, kept for people."""
+        return self.path / "damaged"
+
+    @property
+    def epochs(self) -> Path:
+        """The memory of epochs."""
+        return self.path / "epochs"
+
+    def close(self) -> None:
+        """Let another program use the directory."""
+        os.close(self.lock_fd)
+
+
+def open_state_directory(path: Path, new_owner: Callable[[], str]) -> StateDirectory:
+    """Open a state directory, or begin one. It blocks.
+
+    Args:
+        path: The directory; it is made where it does not exist.
+        new_owner: Makes the mark of a new directory.
+
+    Raises:
+        RuntimeUnavailable: Another program uses it, or it can't be written to.
+        StateFailure: A later version wrote it; it was not touched.
+    """
+    path = path.absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock_fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as err:
+        msg = f"can't use the state directory {path}: {err.strerror}"
+        raise RuntimeUnavailable(msg, remedy="Choose a directory that can be written to.") from err
+    try:
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            msg = f"the state directory {path} is in use by another program"
+            raise RuntimeUnavailable(msg, remedy="End that program, or choose another directory.") from err
+        try:
+            return _prepare(path, lock_fd, new_owner)
+        except OSError as err:
+            msg = f"can't use the state directory {path}: {err.strerror}"
+            raise RuntimeUnavailable(msg, remedy="Make it writable, or free space on its disk.") from err
+    except (RuntimeUnavailable, StateFailure):
+        os.close(lock_fd)
+        raise
+
+
+def _prepare(path: Path, lock_fd: int, new_owner: Callable[[], str]) -> StateDirectory:
+    owner = _owner(path / "owner.json", new_owner)
+    shim = _compiled_shim(path)
+    state = StateDirectory(path, owner, shim, lock_fd)
+    for folder in (state.containers, state.new, state.trash):
+        # Containers of other users pass through to their own directories, and can't list those of others.
+        folder.mkdir(mode=0o711, exist_ok=True)
+    for folder in (state.new, state.trash):
+        for entry in folder.iterdir():
+            remove_tree(entry)
+    return state
+
+
+def _owner(path: Path, new_owner: Callable[[], str]) -> str:
+    try:
+        known: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        owner = new_owner()
+        write_durably(path, json.dumps({"version": FORMAT_VERSION, "owner": owner}).encode())
+        return owner
+    except ValueError as err:
+        msg = f"{path} is damaged"
+        raise StateFailure(msg, remedy="Restore it: it names what runs on this machine for this directory.") from err
+    if known["version"] > FORMAT_VERSION:
+        msg = f"{path.parent} was written by a later version (format {known['version']}, known is {FORMAT_VERSION})"
+        raise StateFailure(msg, remedy="Use that version; nothing was changed.")
+    return str(known["owner"])
+
+
+def _compiled_shim(path: Path) -> Path:
+    """Compile the shim once: as a script it would be compiled at each start, which takes longer than all else."""
+    source = Path(__file__).with_name("_shim.py").read_bytes()
+    digest = hashlib.sha256(source + importlib.util.MAGIC_NUMBER).hexdigest()[:16]
+    target = path / f"shim-{digest}.pyc"
+    if not target.exists():
+        code = compile(source, "orchestrion-shim", "exec", dont_inherit=True, optimize=2)
+        head = importlib.util.MAGIC_NUMBER + bytes(12)
+        write_durably(target, head + marshal.dumps(code))
+    return target
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file so that after a crash it is there as a whole or not at all. It blocks."""
+    temporary = path.with_name(f"{path.name}.new")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make what was made, renamed or removed in a directory durable. It blocks."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory or file, also where a container took away permissions. It blocks.
+
+    Raises:
+        OSError: Something in it can't be removed.
+    """
+
+    def permit_and_retry(function: Callable[..., Any], failed: str, error: Any) -> None:
+        if isinstance(error[1], FileNotFoundError):
+            return
+        parent = Path(failed).parent
+        parent.chmod(stat.S_IMODE(parent.stat().st_mode) | stat.S_IRWXU)
+        if function is os.unlink or function is os.rmdir:
+            function(failed)
+        else:
+            Path(failed).chmod(stat.S_IRWXU)
+            shutil.rmtree(failed)
+
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    shutil.rmtree(path, onerror=permit_and_retry)
