@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECK_IDS",
+    "KIT",
     "ClusterUnderTest",
     "Reader",
     "checks",
