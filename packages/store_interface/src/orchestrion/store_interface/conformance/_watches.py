@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.conformance_kit import Runner
 from orchestrion.store_interface import (
+    MIN_LEASE_SECONDS,
     Change,
     ChangeKind,
     Delete,
@@ -46,29 +47,24 @@ async def whole_changes(t: StoreUnderTest) -> None:
 
 @KIT.clause("WATCH-3", "those-who-wait-see-a-lease-end-with-nobody-else-calling")
 async def watch_lease(t: StoreUnderTest) -> None:
-    seen: list[str] = []
-
-    async def follow(prefix: str, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+    async def wait(prefix: str, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         with trio.CancelScope() as scope:
             async with t.store.watch(prefix) as batches:
                 task_status.started(scope)
                 changes = await next_changes(batches)
-                seen.append(f"{prefix} {changes[0].kind} {changes[0].key}")
+                assert [(change.kind, change.key) for change in changes] == [(ChangeKind.DELETE, prefix)]
 
-    first = await t.store.grant_lease(2)
-    second = await t.store.grant_lease(1)
-    await t.store.put("a", b"v", lease=first)
-    await t.store.put("b", b"v", lease=second)
-    async with trio.open_nursery() as nursery:
-        leaver: trio.CancelScope = await nursery.start(follow, "none")
-        await nursery.start(follow, "a")
-        await nursery.start(follow, "b")
-        stayer: trio.CancelScope = await nursery.start(follow, "nothing")
-        await trio.sleep(0.1)
-        leaver.cancel()
-        await trio.sleep(3.5)
+    for key in ("a", "b"):
+        await t.store.put(key, b"v", lease=await t.store.grant_lease(MIN_LEASE_SECONDS))
+    async with trio.open_nursery() as others:
+        leaver: trio.CancelScope = await others.start(wait, "none")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(wait, "a")
+            await nursery.start(wait, "b")
+            stayer: trio.CancelScope = await others.start(wait, "nothing")
+            await trio.sleep(0.1)
+            leaver.cancel()
         stayer.cancel()
-    assert seen == ["b delete b", "a delete a"]
 
 
 @KIT.clause("WATCH-4", "a-watch-ends-when-the-store-is-closed")
