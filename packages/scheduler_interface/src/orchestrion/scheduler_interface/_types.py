@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import reduce
+from operator import add
+from typing import Any, Final
 
 from attrs import field, frozen
 from immutabledict import immutabledict
 from orchestrion.shared_types import ContainerConfig, InstanceKey, Node, NodeId, Protocol, Resources, WorkloadDefinition
 
 HostPort = tuple[Protocol, int]
+
+_EMPTY: Final[immutabledict[Any, Any]] = immutabledict()
+
+
+def _frozen(mapping: Mapping[Any, Any]) -> immutabledict[Any, Any]:
+    """Return an immutable copy, or the mapping itself if it is one: large simulations make these by the million."""
+    return mapping if isinstance(mapping, immutabledict) else immutabledict(mapping)
 
 
 class SchedulerCapability(StrEnum):
@@ -55,11 +65,11 @@ class PlacedInstance:
     key: InstanceKey
     namespace: str
     workload: str
-    labels: Mapping[str, str] = field(factory=immutabledict, converter=immutabledict)
+    labels: Mapping[str, str] = field(default=_EMPTY, converter=_frozen)
     priority: int = 0
     demand: Resources = Resources()
     host_ports: frozenset[HostPort] = frozenset()
-    device_thousandths: Mapping[str, int] = field(factory=immutabledict, converter=immutabledict)
+    device_thousandths: Mapping[str, int] = field(default=_EMPTY, converter=_frozen)
 
 
 @frozen(kw_only=True)
@@ -79,8 +89,8 @@ class NodeView:
     node: Node
     reserved: Resources = Resources()
     host_ports: frozenset[HostPort] = frozenset()
-    device_thousandths: Mapping[str, int] = field(factory=immutabledict, converter=immutabledict)
-    instances: Mapping[InstanceKey, PlacedInstance] = field(factory=immutabledict)
+    device_thousandths: Mapping[str, int] = field(default=_EMPTY, converter=_frozen)
+    instances: Mapping[InstanceKey, PlacedInstance] = _EMPTY
 
     @property
     def free(self) -> Resources:
@@ -220,7 +230,7 @@ class Explanation:
     nodes_considered: int = 0
     closest: tuple[NodeId, ...] = ()
     smallest_change: tuple[PlacementChange, ...] = ()
-    scores: Mapping[NodeId, float] = field(factory=immutabledict, converter=immutabledict)
+    scores: Mapping[NodeId, float] = field(default=_EMPTY, converter=_frozen)
 
 
 @frozen(kw_only=True)
@@ -238,8 +248,8 @@ class AssignNode:
 
     slot: InstanceKey
     node_id: NodeId
-    devices: Mapping[str, tuple[str, ...]] = field(factory=immutabledict, converter=immutabledict)
-    device_thousandths: Mapping[str, int] = field(factory=immutabledict, converter=immutabledict)
+    devices: Mapping[str, tuple[str, ...]] = field(default=_EMPTY, converter=_frozen)
+    device_thousandths: Mapping[str, int] = field(default=_EMPTY, converter=_frozen)
     explanation: Explanation | None = None
 
 
@@ -265,10 +275,10 @@ def demand_of(workload: WorkloadDefinition) -> Resources:
     Raises:
         ValueError: A sum exceeds `MAX_AMOUNT`.
     """
-    total = Resources()
-    for container in workload.containers:
-        total = total + container.resources
-    return total
+    if not workload.containers:
+        return Resources()
+    first, *others = (container.resources for container in workload.containers)
+    return reduce(add, others, first)
 
 
 def host_ports_of(containers: Iterable[ContainerConfig]) -> frozenset[HostPort]:
