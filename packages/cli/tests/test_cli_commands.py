@@ -1,0 +1,108 @@
+"""The table of commands, the overview and each command's help."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+from orchestrion.cli import _verbs, run
+from orchestrion.cli._commands import COMMANDS
+from orchestrion.cli._main import make_app
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"]])
+def test_the_overview_names_every_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 0
+    printed = capsys.readouterr()
+    for command in COMMANDS:
+        assert f"  {command.name} " in printed.out
+        assert command.summary in printed.out
+    assert printed.err == ""
+
+
+def test_nothing_to_do_is_a_usage_error_that_shows_the_overview(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "Usage: orchestrion COMMAND" in printed.err
+
+
+def test_the_overview_imports_nothing_that_takes_time() -> None:
+    probe = (
+        "import sys; from orchestrion.cli import run; run(['--help']);"
+        "print([name for name in ('trio', 'attrs', 'cattrs', 'cyclopts', 'rich') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_help_of_a_command_imports_none_of_its_work() -> None:
+    probe = (
+        "import sys; from orchestrion.cli import run; run(['up', '--help']);"
+        "print([name for name in ('trio', 'cattrs', 'litestar', 'hypercorn') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_command_has_a_help_that_begins_with_its_documentation(
+    command: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, function = command.name, command.function  # type: ignore[attr-defined] # pytest gives parameters no type
+    assert run([name, "--help"]) == 0
+    documentation = inspect.getdoc(getattr(_verbs, function)) or ""
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.startswith(f"Usage: orchestrion {name}")
+    assert documentation.split(".")[0].split()[0] in printed
+
+
+def test_every_function_for_typing_is_in_the_table() -> None:
+    offered = {name for name, value in vars(_verbs).items() if inspect.isfunction(value)}
+    assert offered == {command.function for command in COMMANDS}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["upp"], 'Did you mean "up"?'),
+        (["up"], "FILE requires an argument"),
+        (["scale", "web", "many"], "unable to convert"),
+        (["status", "--outptu", "json"], "Did you mean --output?"),
+        (["status", "-o", "xml"], "xml"),
+        (["logs"], "NAME requires an argument"),
+        (["validate", "a.yaml", "--strict"], "--strict"),
+    ],
+)
+def test_what_can_not_be_parsed_is_a_usage_error(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    printed = capsys.readouterr()
+    assert told in printed.err
+    assert "--help` tells more" in printed.err
+    assert printed.out == ""
+    assert "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_all_commands(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for command in COMMANDS:
+        assert command.name in script
+
+
+def test_the_versions_are_those_that_are_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["version", "-o", "name"]) == 0
+    assert run(["--version"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names[0] == "orchestrion"
+    assert {"orchestrion-shared-types", "orchestrion-orchestrator-core", "python"} <= set(names)
+
+
+def test_the_app_takes_every_command() -> None:
+    app = make_app()
+    assert {command.name for command in COMMANDS} <= set(app)

@@ -1,0 +1,101 @@
+"""The state directory: who owns it, and what was left in it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from orchestrion.cli._state_directory import StateDirectory, at
+from orchestrion.shared_types import NotFound, StateFailure
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> StateDirectory:
+    place = StateDirectory(tmp_path / "deep" / "state")
+    place.make()
+    return place
+
+
+def test_it_is_made_for_its_owner_alone(place: StateDirectory) -> None:
+    assert stat.S_IMODE(place.path.stat().st_mode) == 0o700
+    place.make()
+
+
+def test_it_is_in_the_current_folder_unless_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert at(None).path == tmp_path / ".orchestrion"
+    assert at(Path("other")).path == tmp_path / "other"
+
+
+def test_it_has_one_owner_at_a_time(place: StateDirectory) -> None:
+    with place.owned() as first, place.owned() as second:
+        assert first is not None
+        assert second is None
+    with place.owned() as third:
+        assert third is not None
+
+
+def test_an_owner_that_dies_leaves_it_free(place: StateDirectory) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from orchestrion.cli._state_directory import StateDirectory\n"
+        "with StateDirectory(Path(sys.argv[1])).owned() as ownership:\n"
+        "    ownership.begin(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(place.path)], check=False)
+    with place.owned() as ownership:
+        assert ownership is not None
+        assert ownership.was_cut_short
+
+
+def test_an_owner_that_ended_in_good_order_says_so(place: StateDirectory) -> None:
+    with place.owned() as ownership:
+        assert ownership is not None
+        assert not ownership.was_cut_short
+        ownership.begin()
+    with place.owned() as ownership:
+        assert ownership is not None
+        assert ownership.was_cut_short
+        ownership.end()
+    with place.owned() as ownership:
+        assert ownership is not None
+        assert not ownership.was_cut_short
+
+
+def test_a_note_that_can_not_be_read_counts_as_cut_short(place: StateDirectory) -> None:
+    (place.path / "lock").write_text("{half")
+    with place.owned() as ownership:
+        assert ownership is not None
+        assert ownership.was_cut_short
+
+
+def test_a_child_does_not_inherit_the_lock(place: StateDirectory) -> None:
+    with place.owned():
+        child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    try:
+        with place.owned() as ownership:
+            assert ownership is not None
+    finally:
+        child.communicate()
+
+
+def test_a_file_in_its_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(StateFailure, match="can't make the state directory") as caught:
+        StateDirectory(tmp_path / "state").make()
+    assert "--state" in caught.value.remedy
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="to root nothing is forbidden")
+def test_a_directory_that_is_not_ours_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o500)
+    with pytest.raises(StateFailure, match="can't use"), StateDirectory(tmp_path / "state").owned():
+        pytest.fail("it was owned")
+
+
+def test_a_directory_that_is_missing_says_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"orchestrion up FILE"):
+        StateDirectory(tmp_path / "nowhere").must_exist()
