@@ -33,7 +33,7 @@ def test_every_exported_attrs_class_is_found() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@settings(max_examples=15)
+@settings(deadline=None, max_examples=15)
 @given(data=st.data())
 def test_every_value_comes_back_from_json_as_it_was(kind: type, data: st.DataObject) -> None:
     value = data.draw(values(kind))
@@ -46,7 +46,7 @@ def test_every_value_comes_back_from_json_as_it_was(kind: type, data: st.DataObj
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@settings(max_examples=10)
+@settings(deadline=None, max_examples=10)
 @given(data=st.data())
 def test_plain_data_has_nothing_but_what_json_has(kind: type, data: st.DataObject) -> None:
     def check(plain: Any) -> None:

@@ -23,6 +23,7 @@ MAX_NODES: Final = 500_000
 
 _PREFIX = "tag:yaml.org,2002:"
 _MERGE = "<<"
+_MERGE_KEY = Scalar(_MERGE, _MERGE, 0, 0)
 # What YAML allows, without U+0085, U+2028 and U+2029: they are line breaks to the parser but not in YAML 1.2, and a
 # text that has one would be changed without a word.
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -158,10 +159,12 @@ class _Composer:
         if node.text in parent.entries:
             first = parent.entries[node.text][0]
             raise self._error(event, f"the key {node.text!r:.80} stands here twice; first in line {first.line}", node)
-        return node
+        # In quotes it is a text like any other.
+        merges = node.text == _MERGE and isinstance(event, events.ScalarEvent) and event.implicit[0]
+        return _MERGE_KEY if merges else node
 
     def _add(self, parent: Mapping, key: Scalar, node: Node) -> None:
-        if key.text != _MERGE:
+        if key is not _MERGE_KEY:
             parent.entries[key.text] = (key, node)
             return
         for source in node.items if isinstance(node, Sequence) else [node]:
