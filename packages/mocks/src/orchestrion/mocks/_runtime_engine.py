@@ -247,7 +247,7 @@ class MockEngine:
         options, behaviour = container.options, container.behaviour
         container.state = ContainerState.RUNNING
         container.started = when
-        container.started_at = self._wall(when)
+        container.started_at = max(container.created_at, self._wall(when))
         self.starts[container.key] += 1
         if behaviour.token:
             self._tokens[behaviour.token] += 1
@@ -281,7 +281,7 @@ class MockEngine:
             container.cpu_seconds = when - container.started
         container.state = ContainerState.EXITED
         container.exit = status
-        container.finished_at = self._wall(when)
+        container.finished_at = max(container.started_at or container.created_at, self._wall(when))
         node = self.nodes[container.options.node_id]
         for port in container.config.ports:
             if port.host_port is not None:
