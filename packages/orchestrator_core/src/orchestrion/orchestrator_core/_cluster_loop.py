@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 import trio
@@ -125,6 +125,7 @@ class ClusterLoop:
     _lost_queue: KeyedQueue[NodeId] = field(init=False)
     _placeables: dict[tuple[WorkloadName, str, int], Placeable] = field(factory=dict)
     _last_write: Revision = Revision(0)
+    _node_listeners: list[Callable[[NodeId], None]] = field(factory=list)
     _complaints: dict[WorkloadName, str] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -144,6 +145,10 @@ class ClusterLoop:
     def idle(self) -> bool:
         """Whether nothing waits to be reconciled now."""
         return self._queue.idle
+
+    def on_node(self, listener: Callable[[NodeId], None]) -> None:
+        """Call `listener` with each node that has come, changed or gone."""
+        self._node_listeners.append(listener)
 
     def pass_over_everything(self) -> None:
         """Look at every workload again."""
@@ -515,12 +520,17 @@ class ClusterLoop:
         if self.nodes.get(node.id) != node:
             self.nodes[node.id] = node
             self.keeper.set_node(node)
-            self._node_changed(node.id)
+            self._announce_node(node.id)
 
     def _forget_node(self, node_id: NodeId) -> None:
         if self.nodes.pop(node_id, None) is not None:
             self.keeper.remove_node(node_id)
-            self._node_changed(node_id)
+            self._announce_node(node_id)
+
+    def _announce_node(self, node_id: NodeId) -> None:
+        self._node_changed(node_id)
+        for listener in self._node_listeners:
+            listener(node_id)
 
 
 def _admitted(before: NodeView | None, decision: AssignNode, placeable: Placeable) -> NodeView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -38,9 +39,14 @@ class EventRecorder:
     now: WallClock
     new_uid: UidFactory
     dropped: int = 0
+    _listeners: list[Callable[[Event], None]] = field(factory=list)
     _unwritten: deque[Event] = field(factory=deque)
     _kept: deque[str] = field(factory=deque)
     _changed: trio.Event = field(factory=trio.Event)
+
+    def on_record(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener` with each event, before it is written."""
+        self._listeners.append(listener)
 
     def record(
         self,
@@ -64,6 +70,8 @@ class EventRecorder:
             at=self.now(),
         )
         self._unwritten.append(event)
+        for listener in self._listeners:
+            listener(event)
         self._changed.set()
 
     async def run(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
@@ -614,7 +614,7 @@ class NodeLoop:
                 )
                 return
 
-    def _lease_port(self, key: InstanceKey, instance: _Instance, name: str):  # type: ignore[no-untyped-def] # a closure
+    def _lease_port(self, key: InstanceKey, instance: _Instance, name: str) -> Callable[[PortMapping], int]:
         def lease(port: PortMapping) -> int:
             owner = (key, name, port.name)
             instance.ports.add(owner)

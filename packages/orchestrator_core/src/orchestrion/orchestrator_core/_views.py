@@ -111,6 +111,7 @@ class WorkloadChange:
         generation: Its generation afterwards.
         differences: In the order of their paths; empty for CREATE and UNCHANGED.
         restarts: Whether instances are replaced by it.
+        note: What else to know, such as that `scale` keeps its number; may be empty.
     """
 
     namespace: str
@@ -119,6 +120,7 @@ class WorkloadChange:
     generation: int
     differences: tuple[FieldDifference, ...] = ()
     restarts: bool = False
+    note: str = ""
 
 
 @frozen(kw_only=True)

@@ -191,14 +191,15 @@ class World:
             OrchestrationError: The store failed.
         """
         while True:
-            since = await self._load(store)
+            since = await self.load(store)
             self.synced.set()
             try:
                 await self._keep_up(store, since)
             except RevisionCompacted:
                 continue
 
-    async def _load(self, store: StateStore) -> Revision:
+    async def load(self, store: StateStore) -> Revision:
+        """Bring it to what the store holds now, and return the revision of that."""
         first = await store.get(LEASE_PREFIX)
         revision = first.revision
         found = dict[str, Entry]()

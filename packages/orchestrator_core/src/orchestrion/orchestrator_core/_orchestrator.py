@@ -1,0 +1,608 @@
+"""Both loops together, and the one way in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import datetime
+from typing import Final
+
+import trio
+from attrs import define, evolve, field
+from orchestrion.cluster_interface import ClusterManager, SupportsCordon
+from orchestrion.runtime_interface import ContainerRuntime, ExecSession, RuntimeCapability, SupportsExec
+from orchestrion.scheduler_interface import (
+    AssignNode,
+    Explanation,
+    Scheduler,
+    SchedulingRequest,
+    describe,
+)
+from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
+    ConfigInvalid,
+    Conflict,
+    ContainerState,
+    Event,
+    InstanceKey,
+    InstanceNotFound,
+    Node,
+    NodeId,
+    NodeStatus,
+    OrchestrationError,
+    Problem,
+    UidFactory,
+    Unavailable,
+    Unsupported,
+    WorkloadDefinition,
+    WorkloadInstance,
+    WorkloadKind,
+    new_uid,
+    to_json,
+)
+from orchestrion.store_interface import Compare, Operation, Put, Revision, RevisionConflict, StateStore
+
+from ._admission import Admission, admit, check_possible, name_of, scale_note, templated
+from ._clock import Deadlines, WallClock, system_time
+from ._cluster_loop import ClusterLoop
+from ._events import EventRecorder
+from ._health import NetworkProber, Prober
+from ._leadership import Campaign
+from ._logs import LogReader, find_instance
+from ._node_loop import NodeLoop
+from ._ports import PortTable, dynamic_range
+from ._reader import instances_of, not_found, read_events, view_of
+from ._records import (
+    InstanceName,
+    WorkloadName,
+    control_key,
+    instance_key,
+    spec_key,
+    template_key,
+)
+from ._updates import Subscriber
+from ._views import (
+    ApplyResult,
+    ChangeAction,
+    LogQuery,
+    LogRecord,
+    Plan,
+    SlotPlacement,
+    Update,
+    WorkloadChange,
+    WorkloadView,
+)
+from ._volumes import NoVolumes, VolumeProvider
+from ._world import WorkloadRecord, World
+
+MAX_APPLIED: Final = 42
+"""Workloads that are applied at once: each takes three of a transaction's 128 operations."""
+
+CONFLICT_TRIES: Final = 8
+"""How often a change is tried again that others came before."""
+
+
+@define(eq=False)
+class Timings:
+    """How long things may take; all in seconds.
+
+    Attributes:
+        lease: How long a node, or a leader, is believed alive without a word from it.
+        skew: By how much two clocks may run apart.
+        period: From one full pass to the next.
+        poll: How often a runtime is asked that does not announce changes.
+    """
+
+    lease: float = 10.0
+    skew: float = 2.0
+    period: float = 30.0
+    poll: float = 1.0
+
+
+@define(eq=False)
+class Orchestrator:
+    """Runs workloads on a cluster: the cluster loop, and a node loop for each node, over injected implementations.
+
+    `run` does the work; everything else may be called while it runs, from any task.
+
+    Attributes:
+        runtime: Runs containers; `RoutingRuntime` makes one of several.
+        cluster: Knows the nodes; initialised by `run`.
+        scheduler: Decides where slots go.
+        store: Where everything is recorded.
+        volumes: Makes the directories behind volumes; None makes none.
+        prober: Tries whether containers serve; None does it over the network and by commands.
+        ports: Makes the table of dynamic ports of a node.
+        refuse_impossible: Whether a workload that no node could ever run is refused, not kept as Pending.
+        take_over: Whether to lead at once: for the sole owner of a store.
+        timings: How long things may take.
+        now: The wall clock.
+        new_uid: Makes ids that sort by time.
+        random: Draws the jitter of back-off.
+        runs_node: Whether the node loop of a node runs here; without, each does.
+    """
+
+    runtime: ContainerRuntime
+    cluster: ClusterManager
+    scheduler: Scheduler
+    store: StateStore
+    volumes: VolumeProvider = field(factory=NoVolumes, kw_only=True)
+    prober: Prober | None = field(default=None, kw_only=True)
+    ports: Callable[[], PortTable] = field(default=lambda: PortTable(dynamic_range()), kw_only=True)
+    refuse_impossible: bool = field(default=False, kw_only=True)
+    take_over: bool = field(default=True, kw_only=True)
+    timings: Timings = field(factory=Timings, kw_only=True)
+    now: WallClock = field(default=system_time, kw_only=True)
+    new_uid: UidFactory = field(default=new_uid, kw_only=True)
+    random: random.Random = field(factory=random.Random, kw_only=True)
+    runs_node: Callable[[Node], bool] = field(default=lambda _node: True, kw_only=True)
+    world: World = field(factory=World, init=False)
+    recorder: EventRecorder = field(init=False)
+    cluster_loop: ClusterLoop = field(init=False)
+    node_loops: dict[NodeId, NodeLoop] = field(factory=dict, init=False)
+    _deadlines: Deadlines = field(init=False)
+    _logs: LogReader = field(init=False)
+    _subscribers: set[Subscriber] = field(factory=set, init=False)
+    _node_scopes: dict[NodeId, trio.CancelScope] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._deadlines = Deadlines(self.now)
+        self.recorder = EventRecorder(self.store, self.now, self.new_uid)
+        campaign = Campaign(self.store, self.new_uid(), self.timings.lease, self.take_over)
+        self.cluster_loop = ClusterLoop(
+            self.store,
+            self.cluster,
+            self.scheduler,
+            self.world,
+            self.recorder,
+            self._deadlines,
+            campaign,
+            self.random,
+            skew_seconds=self.timings.skew,
+            period_seconds=self.timings.period,
+        )
+        self._logs = LogReader(self.world, self.runtime)
+        self.recorder.on_record(self._on_event)
+        self.world.on_workload(self._on_workload)
+        self.world.on_instance(lambda name, _record: self._on_instance(name))
+
+    # -- running --------------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Work until cancelled; what runs then goes on running, and is taken up by the next run.
+
+        It counts as started once the world is loaded, the nodes are known, and this machine's loops are at work.
+
+        Raises:
+            OrchestrationError: The store, the cluster manager or the runtime was closed or can't be used.
+        """
+        await self.cluster.initialize()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.world.follow, self.store)
+                await self.world.synced.wait()
+                nursery.start_soon(self.recorder.run)
+                self.cluster_loop.on_node(lambda node_id: self._on_node(node_id, nursery))
+                nursery.start_soon(self.cluster_loop.run)
+                await self.cluster_loop.nodes_known.wait()
+                await self.cluster_loop.leading.wait()
+                for loop in list(self.node_loops.values()):
+                    await loop.ready.wait()
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            with trio.move_on_after(2.0, shield=True), suppress(OrchestrationError):
+                await self.recorder.flush()
+
+    def _on_node(self, node_id: NodeId, nursery: trio.Nursery) -> None:
+        node = self.cluster_loop.nodes.get(node_id)
+        up = node is not None and node.status in {NodeStatus.READY, NodeStatus.NOT_READY} and self.runs_node(node)
+        if up and node_id not in self._node_scopes:
+            scope = self._node_scopes[node_id] = trio.CancelScope()
+            loop = self.node_loops[node_id] = self._node_loop(node_id)
+            nursery.start_soon(self._run_node, node_id, loop, scope)
+        elif not up and node_id in self._node_scopes:
+            # Nobody can speak for a node that is away: its lease runs out, and others take its work.
+            self._node_scopes.pop(node_id).cancel()
+            self.node_loops.pop(node_id, None)
+        for subscriber in self._subscribers:
+            subscriber.node_changed(node_id)
+
+    async def _run_node(self, node_id: NodeId, loop: NodeLoop, scope: trio.CancelScope) -> None:
+        with scope:
+            await loop.run()
+
+    def _node_loop(self, node_id: NodeId) -> NodeLoop:
+        return NodeLoop(
+            node_id,
+            self.store,
+            self.runtime,
+            self.world,
+            self.recorder,
+            self._deadlines,
+            self.ports(),
+            self.volumes,
+            self.prober or NetworkProber(self.runtime),
+            self.new_uid,
+            self.random,
+            lease_seconds=self.timings.lease,
+            skew_seconds=self.timings.skew,
+            period_seconds=self.timings.period,
+            poll_seconds=self.timings.poll,
+        )
+
+    async def stop_all(self) -> None:
+        """Stop every workload, and wait until nothing runs. They stay defined; `apply` starts them again."""
+        for name, record in list(self.world.workloads.items()):
+            if record.spec is not None and not record.control.stopped:
+                await self._change_control(name, stopped=True)
+        async with self.watch() as updates:
+            async for _ in updates:
+                if all(instance.ended for instance in self.world.instances.values()):
+                    return
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
+        """Return all workloads, of one namespace or of all, by namespace and name."""
+        await self._catch_up()
+        views = [self._view(name) for name in sorted(self.world.workloads) if namespace in (None, name.namespace)]
+        return [view for view in views if view is not None]
+
+    async def get_workload(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """Return one workload.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+        """
+        await self._catch_up()
+        view = self._view(WorkloadName(namespace, name))
+        if view is None:
+            raise not_found(WorkloadName(namespace, name))
+        return view
+
+    async def list_instances(
+        self, *, namespace: str | None = None, workload: str | None = None
+    ) -> list[WorkloadInstance]:
+        """Return instances, ended ones too as long as they are remembered, by namespace, workload, slot and epoch."""
+        await self._catch_up()
+        return instances_of(self.world, namespace, workload)
+
+    async def list_nodes(self) -> list[Node]:
+        """Return all nodes, by id."""
+        await trio.lowlevel.checkpoint()
+        return [self.cluster_loop.nodes[node_id] for node_id in sorted(self.cluster_loop.nodes)]
+
+    async def events(
+        self,
+        *,
+        namespace: str | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        limit: int = 1000,
+    ) -> list[Event]:
+        """Return the latest events, oldest first."""
+        await self.recorder.flush()
+        return await read_events(self.store, namespace, subject, since, limit)
+
+    @asynccontextmanager
+    async def watch(self, *, namespace: str | None = None) -> AsyncIterator[AsyncIterator[Update]]:
+        """Follow everything: first all that there is, then SYNCED, then each change."""
+        await self._catch_up()
+        subscriber = Subscriber(self.world, self.cluster_loop.nodes, self._view, namespace)
+        subscriber.begin()
+        self._subscribers.add(subscriber)
+        try:
+            yield subscriber.updates()
+        finally:
+            self._subscribers.discard(subscriber)
+
+    def logs(self, query: LogQuery, /) -> AbstractAsyncContextManager[AsyncIterator[LogRecord]]:
+        """Read output; see `LogQuery`."""
+        return self._logs.read(query)
+
+    @asynccontextmanager
+    async def exec(
+        self,
+        instance: str,
+        command: Sequence[str],
+        /,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        container: str | None = None,
+    ) -> AsyncIterator[ExecSession]:
+        """Run a command in a running container of an instance.
+
+        Raises:
+            InstanceNotFound: There is no such instance, or it has no such container that runs.
+            Unsupported: The runtime can't run commands in containers.
+        """
+        runtime = self.runtime
+        if not isinstance(runtime, SupportsExec) or RuntimeCapability.EXEC not in runtime.capabilities:
+            msg = "the runtime can't run commands in containers"
+            raise Unsupported(msg)
+        await self._catch_up()
+        record = self.world.instances[find_instance(self.world, namespace, instance)]
+        for status in record.status.containers:
+            if container in (None, status.name) and status.state is ContainerState.RUNNING:
+                async with runtime.exec_in_container(status.container_id, command) as session:
+                    yield session
+                return
+        what = f"container {container!r}" if container is not None else "container"
+        msg = f"instance {record.name.short!r} has no {what} that runs"
+        raise InstanceNotFound(msg, remedy=f"See how it is doing: orchestrion status {record.name.workload}")
+
+    # -- wanting --------------------------------------------------------------------------------------------------
+
+    async def apply(self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False) -> ApplyResult:
+        """Want these workloads, all of them or none; see `Control.apply`.
+
+        Raises:
+            ConfigInvalid: They can't be accepted.
+            Unschedulable: No node could ever run one of them, and that is not tolerated here.
+            Conflict: A workload of that name is being removed, or others kept changing them at the same time.
+        """
+        if len(workloads) > MAX_APPLIED:
+            problem = Problem(f"{len(workloads)} workloads are more than {MAX_APPLIED}, which one apply can take")
+            raise ConfigInvalid((problem,), remedy="Split the manifest.")
+        for _ in range(CONFLICT_TRIES):
+            admissions = await self._admit(workloads)
+            changes = tuple(admission.change for admission in admissions)
+            compares, operations = _writes(admissions)
+            if dry_run or not operations:
+                return ApplyResult(changes=changes)
+            try:
+                revision = await self.store.transaction(compares, operations)
+            except RevisionConflict:
+                continue
+            await self.world.wait_for(revision)
+            self._record_applied(admissions)
+            return ApplyResult(changes=changes, revision=revision)
+        msg = "others kept changing the same workloads"
+        raise Conflict(msg, remedy="Look at what they did, and apply again.")
+
+    async def _admit(self, workloads: Sequence[WorkloadDefinition]) -> list[Admission]:
+        await self._catch_up()
+        admissions = admit(workloads, self.world, self.now(), self.new_uid)
+        if self.refuse_impossible:
+            changed = [admission.spec.definition for admission in admissions if admission.spec is not None]
+            await check_possible(changed, self.scheduler, self.cluster_loop.nodes.values())
+        return admissions
+
+    def _record_applied(self, admissions: Sequence[Admission]) -> None:
+        for admission in admissions:
+            change = admission.change
+            if change.action is ChangeAction.UNCHANGED:
+                continue
+            verb = "Created" if change.action is ChangeAction.CREATE else "Updated"
+            paths = ", ".join(difference.path for difference in change.differences[:5] if difference.path)
+            text = f"generation {change.generation}" + (f": {paths}" if paths else "")
+            self.recorder.record(change.namespace, f"workload/{change.name}", verb, text)
+
+    async def plan(self, workloads: Sequence[WorkloadDefinition], /) -> Plan:
+        """Say what `apply` would change, and where new slots would go."""
+        await self._catch_up()
+        admissions = admit(workloads, self.world, self.now(), self.new_uid)
+        placements = list[SlotPlacement]()
+        for admission in admissions:
+            if admission.spec is not None:
+                placements.extend(await self._preview(admission))
+        return Plan(changes=tuple(_noted(admission) for admission in admissions), placements=tuple(placements))
+
+    async def _preview(self, admission: Admission) -> list[SlotPlacement]:
+        """Say where the slots would go that an apply adds."""
+        spec = admission.spec
+        if spec is None:
+            return []
+        definition = spec.definition
+        name = name_of(definition)
+        there = {
+            instance.slot
+            for instance, record in (admission.record.instances.items() if admission.record is not None else ())
+            if not record.ended and not admission.change.restarts
+        }
+        wanted = definition.completions if definition.kind is WorkloadKind.BATCH else definition.replicas
+        if definition.kind is WorkloadKind.DAEMON:
+            wanted = len(self.cluster_loop.nodes)
+        at_once = min(wanted, definition.parallelism or wanted) if definition.kind is WorkloadKind.BATCH else wanted
+        slots = [slot for slot in range(at_once) if slot not in there]
+        keys = [InstanceKey(definition.metadata.uid, slot, 1_000_000_000) for slot in slots]
+        if not keys:
+            return []
+        return await self._ask_scheduler(templated(spec), name.name, keys)
+
+    async def _ask_scheduler(
+        self, template: WorkloadDefinition, name: str, keys: Sequence[InstanceKey]
+    ) -> list[SlotPlacement]:
+        request = SchedulingRequest(workload=template, slots=tuple(keys), explain=True)
+        decisions = await self.scheduler.schedule(request, self.cluster_loop.keeper.view())
+        found = list[SlotPlacement]()
+        for decision in decisions:
+            explanation = decision.explanation or Explanation()
+            node_id = decision.node_id if isinstance(decision, AssignNode) else None
+            text = describe(explanation)
+            found.append(
+                SlotPlacement(
+                    instance=f"{name}.{decision.slot.index}", node_id=node_id, explanation=explanation, text=text
+                )
+            )
+        return found
+
+    async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
+        """Say for each slot why it is where it is, or why it is nowhere.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+        """
+        await self._catch_up()
+        record = self._record(WorkloadName(namespace, name))
+        found = list[SlotPlacement]()
+        for instance_name in sorted(record.instances):
+            instance = record.instances[instance_name]
+            bound = instance.bound
+            template = self.world.template(instance)
+            if bound is None or instance.ended or template is None:
+                continue
+            key = instance_key(instance_name, bound.workload_id)
+            (placed,) = await self._ask_scheduler(template, name, [key])
+            found.append(evolve(placed, instance=instance_name.short, node_id=bound.binding.node_id))
+        unplaced = self.cluster_loop.explanations.get(record.name, {})
+        for slot, explanation in sorted(unplaced.items()):
+            found.append(
+                SlotPlacement(
+                    instance=f"{name}.{slot}", node_id=None, explanation=explanation, text=describe(explanation)
+                )
+            )
+        return found
+
+    async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """Set a service's number of instances, and remember it; None goes back to the file's number.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            ConfigInvalid: It is no service, or the number is out of range.
+        """
+        await self._catch_up()
+        record = self._record(WorkloadName(namespace, name))
+        definition = record.spec.definition if record.spec is not None else None
+        if definition is None or definition.kind is not WorkloadKind.SERVICE:
+            problem = Problem(f"workload {name!r} is no service and has no replicas to scale")
+            raise ConfigInvalid((problem,))
+        if replicas is not None:
+            try:
+                evolve(definition, replicas=replicas)
+            except ValueError as err:
+                raise ConfigInvalid((Problem(f"{replicas} replicas are out of range"),)) from err
+        scaled_from = definition.replicas if replicas is not None else 0
+        await self._change_control(record.name, replicas=replicas, scaled_from=scaled_from)
+        text = "back to the file's number" if replicas is None else f"to {replicas} instances"
+        self.recorder.record(namespace, f"workload/{name}", "Scaled", text)
+        return await self.get_workload(name, namespace=namespace)
+
+    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """Stop all instances, and keep the workload; `apply` starts it again.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+        """
+        await self._catch_up()
+        await self._change_control(self._record(WorkloadName(namespace, name)).name, stopped=True)
+        return await self.get_workload(name, namespace=namespace)
+
+    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
+        """Stop all instances, and then forget the workload; follow it with `watch`.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            Conflict: Workloads that stay come after it.
+        """
+        await self._catch_up()
+        record = self._record(WorkloadName(namespace, name))
+        waiting = sorted(
+            dependant.name
+            for dependant in self.world.dependants.get(record.name, ())
+            if (other := self.world.workloads.get(dependant)) is not None
+            and not other.control.removed
+            and other.spec is not None
+            and (other.progress is None or other.progress.started_at is None)
+        )
+        if waiting:
+            msg = f"workload {name!r} can't be removed: {', '.join(waiting)} waits for it"
+            raise Conflict(msg, remedy=f"Remove first: {', '.join(waiting)}")
+        await self._change_control(record.name, removed=True)
+
+    async def cordon_node(self, node_id: NodeId, /) -> None:
+        """Keep new work off a node; see `SupportsCordon`."""
+        await self._cordon().cordon_node(node_id)
+
+    async def drain_node(self, node_id: NodeId, /, *, reason: str, deadline: datetime | None = None) -> None:
+        """Move everything off a node; see `SupportsCordon`."""
+        await self._cordon().drain_node(node_id, reason=reason, deadline=deadline)
+
+    async def uncordon_node(self, node_id: NodeId, /) -> None:
+        """Let work on a node again; see `SupportsCordon`."""
+        await self._cordon().uncordon_node(node_id)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _cordon(self) -> SupportsCordon:
+        if not isinstance(self.cluster, SupportsCordon):
+            msg = "the cluster manager can't keep work off nodes"
+            raise Unsupported(msg)
+        return self.cluster
+
+    async def _catch_up(self) -> None:
+        """Wait until the world shows everything that was written before now."""
+        if not self.world.synced.is_set():
+            msg = "the orchestrator does not run yet"
+            raise Unavailable(msg)
+        read = await self.store.get("/")
+        await self.world.wait_for(read.revision)
+
+    def _view(self, name: WorkloadName) -> WorkloadView | None:
+        return view_of(self.world, self.cluster_loop.facts, name, self.cluster_loop.explanations.get(name))
+
+    def _record(self, name: WorkloadName) -> WorkloadRecord:
+        record = self.world.workloads.get(name)
+        if record is None or record.spec is None:
+            raise not_found(name)
+        return record
+
+    async def _change_control(self, name: WorkloadName, **changes: object) -> None:
+        for _ in range(CONFLICT_TRIES):
+            record = self._record(name)
+            control = evolve(record.control, **changes)  # type: ignore[arg-type] # the fields of WorkloadControl
+            if control == record.control:
+                return
+            compares = (
+                Compare(spec_key(name), record.spec_revision),
+                Compare(control_key(name), record.control_revision),
+            )
+            try:
+                revision = await self.store.transaction(compares, [Put(control_key(name), to_json(control))])
+            except RevisionConflict:
+                await self._catch_up()
+                continue
+            await self.world.wait_for(revision)
+            return
+        msg = f"others kept changing workload {name.name!r}"
+        raise Conflict(msg, remedy="Look at what they did, and try again.")
+
+    def _on_workload(self, name: WorkloadName) -> None:
+        for subscriber in self._subscribers:
+            subscriber.workload_changed(name)
+
+    def _on_instance(self, name: InstanceName) -> None:
+        for subscriber in self._subscribers:
+            subscriber.instance_changed(name)
+
+    def _on_event(self, event: Event) -> None:
+        for subscriber in self._subscribers:
+            subscriber.event_recorded(event)
+
+
+def _writes(admissions: Sequence[Admission]) -> tuple[list[Compare], list[Operation]]:
+    compares = list[Compare]()
+    operations = list[Operation]()
+    for admission in admissions:
+        change = admission.change
+        name = WorkloadName(change.namespace, change.name)
+        if admission.spec is None and admission.control is None:
+            continue
+        revision = admission.record.spec_revision if admission.record is not None else Revision(0)
+        compares.append(Compare(spec_key(name), revision))
+        if admission.spec is not None:
+            template = templated(admission.spec)
+            operations.append(Put(spec_key(name), to_json(admission.spec)))
+            operations.append(Put(template_key(name, admission.spec.template_generation), to_json(template)))
+        if admission.control is not None:
+            held = admission.record.control_revision if admission.record is not None else Revision(0)
+            compares.append(Compare(control_key(name), held))
+            operations.append(Put(control_key(name), to_json(admission.control)))
+    return compares, operations
+
+
+def _noted(admission: Admission) -> WorkloadChange:
+    note = scale_note(admission.record) if admission.record is not None and admission.control is None else ""
+    return evolve(admission.change, note=note) if note else admission.change

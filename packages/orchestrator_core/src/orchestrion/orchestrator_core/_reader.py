@@ -1,0 +1,134 @@
+"""Questions about what is recorded, with or without loops at work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from attrs import define, field
+from orchestrion.scheduler_interface import Explanation
+from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
+    Event,
+    NodeId,
+    WorkloadInstance,
+    WorkloadNotFound,
+    from_json,
+)
+from orchestrion.store_interface import StateStore
+
+from ._clock import Deadlines, WallClock, system_time
+from ._facts import Facts
+from ._records import WorkloadName
+from ._summary import summarize
+from ._views import WorkloadView
+from ._world import World
+
+
+def view_of(
+    world: World, facts: Facts, name: WorkloadName, unplaced: Mapping[int, Explanation] | None = None
+) -> WorkloadView | None:
+    """Return how a workload is doing, or None where there is none."""
+    record = world.workloads.get(name)
+    return None if record is None else summarize(record, facts, unplaced)
+
+
+def not_found(name: WorkloadName) -> WorkloadNotFound:
+    """Return the error for a workload that does not exist."""
+    msg = f"there is no workload {name.name!r} in namespace {name.namespace!r}"
+    return WorkloadNotFound(msg, remedy="See what there is: orchestrion status")
+
+
+def instances_of(world: World, namespace: str | None, workload: str | None) -> list[WorkloadInstance]:
+    """Return instances by namespace, workload, slot and epoch."""
+    return [
+        world.instances[name].instance()
+        for name in sorted(world.instances)
+        if namespace in (None, name.namespace)
+        and workload in (None, name.workload)
+        and world.instances[name].bound is not None
+    ]
+
+
+async def read_events(
+    store: StateStore, namespace: str | None, subject: str | None, since: datetime | None, limit: int
+) -> list[Event]:
+    """Return the latest events, oldest first."""
+    listed = await store.list("/event/" if namespace is None else f"/event/{namespace}/")
+    entries = sorted(listed.entries, key=lambda entry: entry.key.rpartition("/")[2], reverse=True)
+    found = list[Event]()
+    for entry in entries:
+        if len(found) >= limit:
+            break
+        event = from_json(entry.value, Event)
+        if since is not None and event.at < since:
+            break
+        if subject is None or _is_about(event, subject):
+            found.append(event)
+    found.reverse()
+    return found
+
+
+def _is_about(event: Event, subject: str) -> bool:
+    kind, _, name = subject.partition("/")
+    return event.subject == subject or (kind == "workload" and event.subject.startswith(f"instance/{name}."))
+
+
+@define(eq=False)
+class StoreReader:
+    """Answers questions from the store alone, for when no orchestrator is at work.
+
+    Attributes:
+        store: What is read.
+        now: The wall clock.
+    """
+
+    store: StateStore
+    now: WallClock = field(default=system_time)
+
+    async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
+        """Return all workloads, of one namespace or of all, by namespace and name."""
+        world, facts = await self._look()
+        views = [view_of(world, facts, name) for name in sorted(world.workloads) if namespace in (None, name.namespace)]
+        return [view for view in views if view is not None]
+
+    async def get_workload(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """Return one workload.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+        """
+        world, facts = await self._look()
+        view = view_of(world, facts, WorkloadName(namespace, name))
+        if view is None:
+            raise not_found(WorkloadName(namespace, name))
+        return view
+
+    async def list_instances(
+        self, *, namespace: str | None = None, workload: str | None = None
+    ) -> list[WorkloadInstance]:
+        """Return instances, ended ones too, by namespace, workload, slot and epoch."""
+        world, _ = await self._look()
+        return instances_of(world, namespace, workload)
+
+    async def events(
+        self,
+        *,
+        namespace: str | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        limit: int = 1000,
+    ) -> list[Event]:
+        """Return the latest events, oldest first."""
+        return await read_events(self.store, namespace, subject, since, limit)
+
+    async def world(self) -> World:
+        """Return what the store holds now."""
+        world, _ = await self._look()
+        return world
+
+    async def _look(self) -> tuple[World, Facts]:
+        world = World()
+        await world.load(self.store)
+        leased = frozenset[NodeId](world.leases)
+        return world, Facts({}, leased, frozenset(), world.workloads, Deadlines(self.now))
