@@ -132,9 +132,9 @@ def _kit_module(kit: str) -> ModuleType:
 def _kit_of(factory: Factory, target: str) -> str:
     """Return the kit for what the factory gives."""
 
-    async def look() -> str:
+    async def look() -> type:
         async with factory() as subject:
-            return type(subject).__name__
+            return type(subject)
 
     try:
         kind = trio.run(look)
@@ -142,9 +142,11 @@ def _kit_of(factory: Factory, target: str) -> str:
         msg = f"{target} gives nothing to test: {type(err).__name__}: {err}"
         raise ConfigInvalid((Problem(msg),), remedy=_FACTORY_HELP) from err
     for kit in KITS:
-        if kind == f"{kit.capitalize()}UnderTest":
+        if f"{kit.capitalize()}UnderTest" in {base.__name__ for base in kind.__mro__}:
             return kit
-    raise ConfigInvalid((Problem(f"{target} gives a {kind}, for which there is no kit"),), remedy=_FACTORY_HELP)
+    raise ConfigInvalid(
+        (Problem(f"{target} gives a {kind.__name__}, for which there is no kit"),), remedy=_FACTORY_HELP
+    )
 
 
 _FACTORY_HELP: Final = (
