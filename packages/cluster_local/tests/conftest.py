@@ -23,7 +23,7 @@ class FakeMachine:
     root: Path
     state_dir: Path
     disk: DiskUsage = DiskUsage(100 * GIB, 50 * GIB)
-    disk_error: OSError | None = None
+    disk_error: Exception | None = None
     time: datetime = datetime(2030, 1, 1, tzinfo=UTC)
     ids: Iterator[int] = field(factory=lambda: iter(range(1, 100)))
 

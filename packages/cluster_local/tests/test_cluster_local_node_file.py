@@ -11,9 +11,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrion.cluster_interface import ClusterUnavailable
+from orchestrion.cluster_interface import ClusterClosed, ClusterUnavailable
 from orchestrion.cluster_local import NodeFileInvalid, open_cluster
 from orchestrion.cluster_local._node_file import NodeRecord, load_node_record, save_node_record
 from orchestrion.shared_types import ClusterFailure, Drain, Node
@@ -179,4 +180,26 @@ async def test_an_error_of_the_caller_comes_out_as_it_is(machine: Any) -> None:
             raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
+        await use()
+
+
+async def test_leaving_by_cancellation_closes(machine: Any) -> None:
+    with trio.CancelScope() as scope:
+        async with machine.open() as cluster:
+            await cluster.initialize()
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    with pytest.raises(ClusterClosed):
+        await cluster.list_nodes()
+
+
+async def test_a_fault_in_the_sampling_is_not_swallowed(machine: Any) -> None:
+    async def use() -> None:
+        async with machine.open(sample_seconds=0.001) as cluster:
+            await cluster.initialize()
+            machine.disk_error = ZeroDivisionError("a fault of ours")
+            await trio.sleep_forever()
+
+    with pytest.RaisesGroup(ZeroDivisionError):
         await use()

@@ -85,20 +85,27 @@ def save_node_record(state_dir: Path, record: NodeRecord) -> None:
     data = json.dumps({"version": SCHEMA_VERSION, **unstructure(record)}, ensure_ascii=False, indent=2) + "\n"
     draft = path.with_suffix(".json.new")
     try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not state_dir.exists():
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync_directory(state_dir.parent)
         with draft.open("wb") as file:
             file.write(data.encode())
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-        directory = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync_directory(state_dir)
     except OSError as err:
         msg = f"writing {path} failed: {err.strerror}"
         raise ClusterUnavailable(msg, remedy="make room in the state directory and make it writable") from err
+
+
+def _sync_directory(path: Path) -> None:
+    """Write down which names the directory has; without it a rename may be undone by a power failure."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _damaged(path: Path, why: str) -> NodeFileInvalid:

@@ -13,6 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from ._kit import KIT
 from ._reader import (
     Reader,
+    anext_applied,
     assert_ascending,
     assert_kinds_fit,
     assert_resync_brings_snapshot,
@@ -96,6 +97,31 @@ async def _waiting_reader_is_woken(subject: ClusterUnderTest) -> None:
             await subject.change_something()
             await subject.happens(done)
     assert taken, "a reader that waits was not woken by a change"
+
+
+@KIT.clause("EVENTS-4", "readers-that-read-while-changes-happen-have-everything-in-the-end", needs=("touch",))
+async def _readers_in_the_rush(subject: ClusterUnderTest) -> None:
+    await subject.manager.initialize()
+    async with open_reader(subject) as quick, open_reader(subject) as slow:
+
+        async def read_quickly() -> None:
+            while True:
+                await anext_applied(quick)
+
+        async def read_slowly() -> None:
+            while True:
+                await anext_applied(slow)
+                await trio.sleep(0.001)
+
+        async with background(read_quickly), background(read_slowly):
+            for _ in range(21):
+                await subject.change_something()
+                await trio.lowlevel.checkpoint()
+        for reader in (quick, slow):
+            await reader.take_until(await nodes_by_id(subject.manager))
+            assert_revisions_ascend(reader.events)
+            assert_kinds_fit(reader.events)
+            assert_resync_brings_snapshot(reader.events)
 
 
 @KIT.clause(

@@ -54,7 +54,7 @@ class Reader:
                 msg = f"the iteration stopped; expected {expected}"
                 raise AssertionError(msg) from None
             self.events.append(event)
-            self._apply(event)
+            self.apply(event)
         return self.events[-1]
 
     async def take_until(self, wanted: Mapping[NodeId, Node]) -> None:
@@ -66,7 +66,8 @@ class Reader:
         while not self.events or isinstance(self.events[-1], Resync) or self.nodes != wanted:
             await self.take(f"what leads from {sorted(self.nodes)} to {_differences(self.nodes, wanted)}")
 
-    def _apply(self, event: ClusterEvent) -> None:
+    def apply(self, event: ClusterEvent) -> None:
+        """Do to `nodes` what the event says."""
         match event:
             case Snapshot():
                 self.nodes = {node.id: node for node in event.nodes}
@@ -78,6 +79,13 @@ class Reader:
                 pass
             case _:
                 assert_never(event)
+
+
+async def anext_applied(reader: Reader) -> None:
+    """Take and apply the next event, waiting for as long as it takes."""
+    event = await anext(reader.stream)
+    reader.events.append(event)
+    reader.apply(event)
 
 
 @asynccontextmanager
