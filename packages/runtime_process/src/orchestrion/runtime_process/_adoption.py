@@ -140,6 +140,7 @@ def conclude(settings: Settings, container_id: ContainerId, body: Body, now: Cal
         write_lost(directory, reason=reason, message=message, at=now())
         head = read_head(directory)
     if body.boot_id == settings.boot_id:
+        _cgroups.kill(body.cgroups)
         _cgroups.remove(body.cgroups)
     return head
 

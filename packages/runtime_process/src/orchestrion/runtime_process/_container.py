@@ -62,7 +62,7 @@ class Container:
         kill_at: When it is to be killed (trio's clock); infinity while nobody asked.
         stopping: Whether a task sees to its end.
         stop_changed: Set when `kill_at` gets earlier, and at the end.
-        at_end: Called once when it ends, by what depends on it.
+        at_end: Called, perhaps twice, when it ends, for what depends on it.
         wake_at_end: Set when it ends or is removed.
         cpu_nanoseconds: The most processor time that was ever told.
     """
@@ -108,9 +108,13 @@ class Container:
         if head.end is not None:
             self.cpu_nanoseconds = max(self.cpu_nanoseconds, head.end[2])
         self.stop_changed.set()
+        self.end_sessions()
+        self.wake()
+
+    def end_sessions(self) -> None:
+        """Let the commands that run in it end: they are no part of what its shim ends."""
         for callback in list(self.at_end):
             callback()
-        self.wake()
 
     def wake(self) -> None:
         """Let those who follow its logs look again."""

@@ -442,6 +442,7 @@ class ProcessRuntime:
         """Wait for the end of a container's shim, then for the final word."""
         await _processes.wait_ended(pidfd)
         _processes.reap(pidfd)
+        container.end_sessions()
         head = await self._insist(_adoption.conclude, self._settings, container.container_id, container.body, self._now)
         os.close(pidfd)
         container.pidfd = None

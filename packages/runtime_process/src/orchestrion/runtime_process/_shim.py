@@ -229,7 +229,15 @@ def children() -> list[int]:
 
 
 def end_all(kill_file: str) -> None:
-    """Kill and reap everything that descends from us. What loses its parent becomes our child, so nothing escapes."""
+    """Kill and reap everything that descends from us. What loses its parent becomes our child, so nothing escapes.
+
+    What others started in the container, as commands, is no descendant of ours: the control group has it too.
+    """
+    if kill_file:
+        try:
+            write_file(kill_file, b"1")
+        except OSError:
+            kill_file = ""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
