@@ -80,7 +80,8 @@ class ScriptedFaults:
     """Faults at given calls.
 
     Attributes:
-        script: The fault of the n-th call of a method, by (method, n), n from 1; the method "*" counts all calls.
+        script: The fault of the n-th call of a method, by (method, n), n from 1; the method "*" counts all calls, and
+            "event" counts events, which are no calls.
         calls: How often each method was called so far, and "*" for all together.
     """
 
@@ -90,8 +91,11 @@ class ScriptedFaults:
     def next_fault(self, method: str, /) -> Fault | None:
         """Return what the script has for this call."""
         self.calls[method] += 1
+        fault = self.script.get((method, self.calls[method]))
+        if method == "event":
+            return fault
         self.calls["*"] += 1
-        return self.script.get((method, self.calls[method])) or self.script.get(("*", self.calls["*"]))
+        return fault or self.script.get(("*", self.calls["*"]))
 
 
 @define
