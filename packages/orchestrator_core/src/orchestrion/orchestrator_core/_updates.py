@@ -35,7 +35,7 @@ class Subscriber:
     namespace: str | None
     _workloads: dict[WorkloadName, None] = field(factory=dict)
     _instances: dict[InstanceName, None] = field(factory=dict)
-    _nodes: dict[NodeId, None] = field(factory=dict)
+    _touched_nodes: dict[NodeId, None] = field(factory=dict)
     _events: deque[Event] = field(factory=lambda: deque(maxlen=MAX_UNREAD_EVENTS))
     _shown: dict[WorkloadName, WorkloadView] = field(factory=dict)
     _arrived: trio.Event = field(factory=trio.Event)
@@ -64,7 +64,7 @@ class Subscriber:
 
     def node_changed(self, node_id: NodeId) -> None:
         """Note a change."""
-        self._nodes[node_id] = None
+        self._touched_nodes[node_id] = None
         self._arrived.set()
 
     def event_recorded(self, event: Event) -> None:
@@ -81,7 +81,7 @@ class Subscriber:
             if update is not None:
                 yield update
                 continue
-            if not (self._workloads or self._instances or self._nodes or self._events):
+            if not (self._workloads or self._instances or self._touched_nodes or self._events):
                 if not synced:
                     synced = True
                     yield Update(kind=UpdateKind.SYNCED)
@@ -92,9 +92,9 @@ class Subscriber:
                 await trio.lowlevel.checkpoint()
 
     def _next(self) -> Update | None:
-        if self._nodes:
-            node_id = next(iter(self._nodes))
-            del self._nodes[node_id]
+        if self._touched_nodes:
+            node_id = next(iter(self._touched_nodes))
+            del self._touched_nodes[node_id]
             node = self.nodes.get(node_id)
             return Update(kind=UpdateKind.NODE_REMOVED if node is None else UpdateKind.NODE, name=node_id, node=node)
         if self._events:
