@@ -43,7 +43,7 @@ def test_an_owner_that_dies_leaves_it_free(place: StateDirectory) -> None:
     code = (
         "import os, sys; from pathlib import Path; from orchestrion.cli._state_directory import StateDirectory\n"
         "with StateDirectory(Path(sys.argv[1])).owned() as ownership:\n"
-        "    ownership.begin(); os.kill(os.getpid(), 9)"
+        "    ownership.begin({}); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(place.path)], check=False)
     with place.owned() as ownership:
@@ -55,7 +55,7 @@ def test_an_owner_that_ended_in_good_order_says_so(place: StateDirectory) -> Non
     with place.owned() as ownership:
         assert ownership is not None
         assert not ownership.was_cut_short
-        ownership.begin()
+        ownership.begin({"store": "acme"})
     with place.owned() as ownership:
         assert ownership is not None
         assert ownership.was_cut_short
@@ -63,6 +63,7 @@ def test_an_owner_that_ended_in_good_order_says_so(place: StateDirectory) -> Non
     with place.owned() as ownership:
         assert ownership is not None
         assert not ownership.was_cut_short
+        assert ownership.plugins == {"runtime": "process", "cluster": "local", "scheduler": "simple", "store": "acme"}
 
 
 def test_a_note_that_can_not_be_read_counts_as_cut_short(place: StateDirectory) -> None:

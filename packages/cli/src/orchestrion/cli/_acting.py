@@ -19,5 +19,5 @@ async def reach_or_own(place: StateDirectory) -> AsyncIterator[Control]:
         if isinstance(found, HttpControl):
             yield found
         else:
-            async with orchestrating(place) as orchestrator:
+            async with orchestrating(place, found.plugins) as orchestrator:
                 yield orchestrator

@@ -67,7 +67,7 @@ async def _records(
 
         if query.follow:
             note("no orchestrator runs here: this is what was kept, and nothing comes after it")
-        yield await stack.enter_async_context(offline_logs(place, evolve(query, follow=False)))
+        yield await stack.enter_async_context(offline_logs(place, found, evolve(query, follow=False)))
 
 
 async def print_records(

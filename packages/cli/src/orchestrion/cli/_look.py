@@ -66,7 +66,7 @@ async def reading(place: StateDirectory) -> AsyncIterator[Reader]:
         if isinstance(found, HttpControl):
             yield found
         else:
-            async with store_reader(place) as reader:
+            async with store_reader(place, found) as reader:
                 yield reader
 
 
@@ -179,7 +179,7 @@ async def _events(
     place.must_exist()
     async with owner_or_lock(place) as found:
         if not isinstance(found, HttpControl):
-            async with store_reader(place) as reader:
+            async with store_reader(place, found) as reader:
                 _print_events(await reader.events(namespace=namespace, subject=subject, since=start, limit=limit), form)
             if follow:
                 note("no orchestrator runs here: nothing comes after this")

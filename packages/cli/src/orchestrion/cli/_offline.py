@@ -22,8 +22,8 @@ from orchestrion.shared_types import (
     WorkloadInstance,
 )
 
-from ._owner import DEFAULT_PLUGINS, opened
-from ._state_directory import StateDirectory
+from ._owner import opened
+from ._state_directory import Ownership, StateDirectory
 
 
 class Reader(Protocol):
@@ -56,14 +56,16 @@ class Reader(Protocol):
 
 
 @asynccontextmanager
-async def store_reader(place: StateDirectory) -> AsyncIterator[Reader]:
+async def store_reader(place: StateDirectory, ownership: Ownership) -> AsyncIterator[Reader]:
     """Give what reads the store of a directory that this process owns."""
-    async with opened("store", DEFAULT_PLUGINS["store"], place) as store:
+    async with opened("store", ownership.plugins["store"], place) as store:
         yield StoreReader(store)
 
 
 @asynccontextmanager
-async def offline_logs(place: StateDirectory, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
+async def offline_logs(
+    place: StateDirectory, ownership: Ownership, query: LogQuery
+) -> AsyncIterator[AsyncIterator[LogRecord]]:
     """Give the output that is kept, of a directory that this process owns.
 
     Raises:
@@ -72,12 +74,12 @@ async def offline_logs(place: StateDirectory, query: LogQuery) -> AsyncIterator[
         Unsupported: The runtime keeps no output.
     """
     workload, _, _ = query.subject.partition(".")
-    async with store_reader(place) as reader:
+    async with store_reader(place, ownership) as reader:
         await reader.get_workload(workload, namespace=query.namespace)
         instances = _chosen(await reader.list_instances(namespace=query.namespace, workload=workload), query)
-    async with opened("runtime", DEFAULT_PLUGINS["runtime"], place) as runtime:
+    async with opened("runtime", ownership.plugins["runtime"], place) as runtime:
         if not isinstance(runtime, SupportsLogs):
-            msg = f"the runtime {DEFAULT_PLUGINS['runtime']!r} keeps no output"
+            msg = f"the runtime {ownership.plugins['runtime']!r} keeps no output"
             raise Unsupported(msg)
         records = _OfflineRecords(runtime, query)
         for instance in instances:

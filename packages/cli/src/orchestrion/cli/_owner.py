@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 import trio
 from orchestrion.control_plane import serve_control
-from orchestrion.orchestrator_core import Orchestrator
+from orchestrion.orchestrator_core import DirectoryVolumes, Orchestrator
 from orchestrion.shared_types import OrchestrationError
 
 from ._plugins import broken, load_plugin
 from ._state_directory import StateDirectory
-
-DEFAULT_PLUGINS: Final[Mapping[str, str]] = {
-    "runtime": "process",
-    "cluster": "local",
-    "scheduler": "simple",
-    "store": "sqlite",
-}
 
 _SERVER_DELAY_SECONDS = 1.0
 """When the server comes up at the latest: until then the processor is left to what the user waits for."""
@@ -34,7 +27,7 @@ async def opened(interface: str, name: str, place: StateDirectory) -> AsyncItera
     """
     factory = load_plugin(interface, name)
     try:
-        context: AbstractAsyncContextManager[Any] = factory(place.path)
+        context: AbstractAsyncContextManager[Any] = factory(place.part(interface, name))
         part = await context.__aenter__()
     except (OrchestrationError, BaseExceptionGroup):
         raise
@@ -52,7 +45,7 @@ async def opened(interface: str, name: str, place: StateDirectory) -> AsyncItera
 @asynccontextmanager
 async def orchestrating(
     place: StateDirectory,
-    plugins: Mapping[str, str] = DEFAULT_PLUGINS,
+    plugins: Mapping[str, str],
     *,
     busy: trio.Event | None = None,
 ) -> AsyncIterator[Orchestrator]:
@@ -73,12 +66,12 @@ async def orchestrating(
         cluster = await stack.enter_async_context(opened("cluster", plugins["cluster"], place))
         runtime = await stack.enter_async_context(opened("runtime", plugins["runtime"], place))
         orchestrator = Orchestrator(
-            runtime=runtime,
-            cluster=cluster,
-            scheduler=scheduler(),
-            store=store,
+            runtime,
+            cluster,
+            scheduler(),
+            store,
             refuse_impossible=True,
-            volumes_dir=place.volumes_path,
+            volumes=DirectoryVolumes(place.volumes_path),
         )
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:

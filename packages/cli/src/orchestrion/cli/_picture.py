@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from attrs import define, field
 from orchestrion.control_plane import Control
 from orchestrion.orchestrator_core import Update, UpdateKind, WorkloadPhase, WorkloadView
-from orchestrion.shared_types import WorkloadDefinition, WorkloadInstance
+from orchestrion.shared_types import NetworkFailure, WorkloadDefinition, WorkloadInstance
 
 from ._words import ENDED, TERMINAL
 
@@ -75,12 +75,24 @@ class Picture:
         return [self.views[key] for key in keys if key in self.views and self.views[key].phase is WorkloadPhase.FAILED]
 
 
-async def wait_until(control: Control, holds: Callable[[Picture], bool], /) -> Picture:
-    """Watch until something holds of all that there is."""
+async def wait_until(control: Control, holds: Callable[[Picture], bool], /) -> None:
+    """Watch until something holds of all that there is.
+
+    Raises:
+        NetworkFailure: The orchestrator ended before.
+    """
     picture = Picture()
     async with control.watch() as updates:
         async for update in updates:
             picture.take(update)
             if picture.synced and holds(picture):
-                break
-    return picture
+                return
+    raise gone()
+
+
+def gone() -> NetworkFailure:
+    """Return what to say where an orchestrator ends before what was waited for has happened."""
+    return NetworkFailure(
+        "the orchestrator ended before this was done",
+        remedy="`orchestrion status` shows how far it came; `orchestrion up FILE` goes on.",
+    )

@@ -5,15 +5,23 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 from orchestrion.shared_types import NotFound, StateFailure
 
-DEFAULT_NAME = ".orchestrion"
+DEFAULT_NAME: Final = ".orchestrion"
+
+DEFAULT_PLUGINS: Final[Mapping[str, str]] = {
+    "runtime": "process",
+    "cluster": "local",
+    "scheduler": "simple",
+    "store": "sqlite",
+}
+"""Names of plug-ins by interface."""
 
 
 @frozen
@@ -30,6 +38,10 @@ class StateDirectory:
     def socket_path(self) -> Path:
         """Where its owner serves."""
         return self.path / "control.sock"
+
+    def part(self, interface: str, plugin: str, /) -> Path:
+        """Return where a plug-in keeps its state: apart from the others, which may use any names."""
+        return self.path / f"{interface}-{plugin}"
 
     @property
     def volumes_path(self) -> Path:
@@ -89,7 +101,7 @@ class StateDirectory:
 
 @frozen
 class Ownership:
-    """The lock on a state directory, and the note in it of how the last owner ended."""
+    """The lock on a state directory, and the note in it: which plug-ins were at work, and how the last owner ended."""
 
     _descriptor: int
 
@@ -98,13 +110,19 @@ class Ownership:
         """Whether the last owner ended without a word, as by a crash: what it ran is to be taken up again."""
         return bool(self._note().get("at_work"))
 
-    def begin(self) -> None:
-        """Note that an owner is at work."""
-        self._write({"at_work": True})
+    @property
+    def plugins(self) -> Mapping[str, str]:
+        """The plug-ins that the directory was used with last, by interface; the defaults where it was not yet used."""
+        noted = self._note().get("plugins")
+        return {**DEFAULT_PLUGINS, **(noted if isinstance(noted, dict) else {})}
+
+    def begin(self, plugins: Mapping[str, str], /) -> None:
+        """Note that an owner is at work, with these plug-ins."""
+        self._write({"at_work": True, "plugins": dict(plugins)})
 
     def end(self) -> None:
         """Note that the owner has ended in good order."""
-        self._write({"at_work": False})
+        self._write({**self._note(), "at_work": False})
 
     def _note(self) -> dict[str, Any]:
         try:

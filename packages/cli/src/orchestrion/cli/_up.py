@@ -27,7 +27,7 @@ from ._logs import print_records
 from ._manifests import load
 from ._output import note
 from ._owner import orchestrating
-from ._picture import Key, Picture, key_of, wait_until
+from ._picture import Key, Picture, gone, key_of, wait_until
 from ._reach import owner_or_lock
 from ._state_directory import Ownership, StateDirectory, at
 from ._words import ENDED, view_name
@@ -59,7 +59,7 @@ class Request:
         file: The manifest.
         workloads: What it says; None: it has to be loaded with knowledge of what there is.
         logs: Whose output is shown.
-        plugins: Names of plug-ins by interface.
+        plugins: Names of plug-ins by interface, where others are wanted than those of the last time.
     """
 
     file: Path
@@ -94,9 +94,10 @@ async def _listen(signals: AsyncIterator[int], interrupted: trio.Event, scope: t
 async def _own(request: Request, place: StateDirectory, ownership: Ownership, interrupted: trio.Event) -> int:
     """Be the owner: run the orchestrator until all is over, or until interrupted and drained."""
     first_running = trio.Event()
-    async with orchestrating(place, request.plugins, busy=first_running) as orchestrator:
+    plugins = {**ownership.plugins, **request.plugins}
+    async with orchestrating(place, plugins, busy=first_running) as orchestrator:
         workloads, _ = await _apply(orchestrator, request, again=not ownership.was_cut_short)
-        ownership.begin()
+        ownership.begin(plugins)
         picture = Picture()
         keys = {key_of(one) for one in workloads}
         with display(_now) as shown:
@@ -132,9 +133,8 @@ async def _follow_other(request: Request, control: HttpControl, interrupted: tri
             nursery.start_soon(_leave_when_interrupted, interrupted, nursery.cancel_scope)
             try:
                 await _watch(control, picture, shown, keys, trio.Event())
-            except NetworkFailure:
-                if not picture.synced or not picture.is_over(keys):
-                    raise
+            except NetworkFailure as err:
+                raise gone() from err
             await outputs.finish()
             nursery.cancel_scope.cancel()
         if interrupted.is_set():
@@ -182,6 +182,7 @@ async def _watch(
                 first_running.set()
             if picture.synced and picture.is_over(keys):
                 return
+    raise gone()
 
 
 def _workload_of(name: str) -> str:

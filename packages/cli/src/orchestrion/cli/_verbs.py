@@ -41,10 +41,10 @@ def up(
     logs: Annotated[
         Literal["batch", "all", "none"], Parameter(name="--logs", help="Whose output is shown while it runs.")
     ] = "batch",
-    runtime: Annotated[str, Parameter(name="--runtime", help="Runtime plug-in.")] = "process",
-    cluster: Annotated[str, Parameter(name="--cluster", help="Cluster plug-in.")] = "local",
-    scheduler: Annotated[str, Parameter(name="--scheduler", help="Scheduler plug-in.")] = "simple",
-    store: Annotated[str, Parameter(name="--store", help="Store plug-in.")] = "sqlite",
+    runtime: Annotated[str | None, Parameter(show_default=False, help="Runtime plug-in [process].")] = None,
+    cluster: Annotated[str | None, Parameter(show_default=False, help="Cluster plug-in [local].")] = None,
+    scheduler: Annotated[str | None, Parameter(show_default=False, help="Scheduler plug-in [simple].")] = None,
+    store: Annotated[str | None, Parameter(show_default=False, help="Store plug-in [sqlite].")] = None,
 ) -> int:
     """Run what a manifest asks for, and follow it to its end.
 
@@ -58,7 +58,8 @@ def up(
     """
     from ._up import run_up
 
-    return run_up(file, state, logs, {"runtime": runtime, "cluster": cluster, "scheduler": scheduler, "store": store})
+    plugins = {"runtime": runtime, "cluster": cluster, "scheduler": scheduler, "store": store}
+    return run_up(file, state, logs, {interface: name for interface, name in plugins.items() if name is not None})
 
 
 def apply(
