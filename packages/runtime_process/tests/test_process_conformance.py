@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import socket
 import sys
@@ -89,9 +88,11 @@ def config_for(behaviour: Behaviour, starts: Path) -> ContainerConfig:
 def command_for(behaviour: Behaviour, starts: Path) -> tuple[str, ...]:
     """Return a command that behaves so."""
     config = config_for(behaviour, starts)
-    return ("env", *(f"{name}={value}" for name, value in config.env_vars.items()), *config.command) if (
-        config.env_vars
-    ) else config.command
+    return (
+        ("env", *(f"{name}={value}" for name, value in config.env_vars.items()), *config.command)
+        if (config.env_vars)
+        else config.command
+    )
 
 
 def count_processes(token: str) -> int:
@@ -187,7 +188,7 @@ async def remove_everything(state_dir: Path) -> None:
             for summary in await runtime.list_containers(node_id):
                 await runtime.remove_container(summary.container_id)
     for folder in ("containers", "new", "trash"):
-        assert os.listdir(state_dir / folder) == []
+        assert list((state_dir / folder).iterdir()) == []
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Finding out what became of containers: after a crash of the program, and after the end of a shim. Everything blocks."""
+"""Finding out what became of containers, after a crash of the program or the end of a shim. Everything here blocks."""
 
 from __future__ import annotations
 

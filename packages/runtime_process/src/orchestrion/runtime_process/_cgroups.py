@@ -1,7 +1,7 @@
 """Control groups of version 1 and 2, together or alone, wherever this program may make them.
 
-Limits come from whichever version has the controller; killing and counting come from version 2 where it is mounted, with
-or without controllers, because there the kernel kills a whole group at once.
+Limits come from whichever version has the controller. Killing comes from version 2 where it is mounted, with or without
+controllers, because there the kernel kills a whole group at once.
 """
 
 from __future__ import annotations
@@ -87,11 +87,13 @@ class Cgroups:
         folder: The name of the owner's own group in each hierarchy.
         groups: The owner's groups by controller, where they could be made.
         unified_controllers: The controllers that version 2 limits with.
+        former: The owner's groups where an earlier program had its place in the hierarchies, not here.
     """
 
     folder: str
     groups: dict[str, Path] = field(factory=dict)
     unified_controllers: frozenset[str] = frozenset()
+    former: tuple[Path, ...] = ()
 
     @property
     def enforced(self) -> frozenset[str]:
@@ -141,23 +143,30 @@ class Cgroups:
         """Yield the owner's groups of containers that are not known."""
         wanted = set(known)
         found: dict[str, dict[str, str]] = {}
-        for controller, group in self.groups.items():
+        places = [*self.groups.items(), *((str(group), group) for group in self.former)]
+        for controller, group in places:
             for entry in os.scandir(group):
                 if entry.is_dir() and entry.name not in wanted:
                     found.setdefault(entry.name, {})[controller] = entry.path
         yield from found.values()
 
     def close(self) -> None:
-        """Remove the owner's groups if they are empty."""
-        for group in self.groups.values():
+        """Remove the owner's groups if they are empty. It blocks."""
+        for group in (*self.groups.values(), *self.former):
             try:
                 group.rmdir()
             except OSError:
                 continue
 
 
-def open_cgroups(bases: Mapping[str, Path], owner: str) -> Cgroups:
-    """Make the owner's groups wherever that is permitted. It blocks."""
+def open_cgroups(bases: Mapping[str, Path], owner: str, former: Iterable[Path] = ()) -> Cgroups:
+    """Make the owner's groups wherever that is permitted. It blocks.
+
+    Args:
+        bases: Where, by controller and "unified".
+        owner: The owner's mark.
+        former: Groups that the owner was known to have.
+    """
     folder = f"orchestrion-{owner}"
     groups: dict[str, Path] = {}
     controllers: frozenset[str] = frozenset()
@@ -176,7 +185,8 @@ def open_cgroups(bases: Mapping[str, Path], owner: str) -> Cgroups:
         except OSError:
             continue
         groups[name] = group
-    return Cgroups(folder, groups, controllers)
+    elsewhere = tuple(group for group in former if group not in groups.values() and group.is_dir())
+    return Cgroups(folder, groups, controllers, elsewhere)
 
 
 def _delegate(base: Path, group: Path, wanted: set[str]) -> frozenset[str]:
@@ -279,8 +289,8 @@ def _freeze_and_kill(groups: Mapping[str, str]) -> None:
     try:
         for pid in members(groups):
             try:
-                # What is a member now can't be a stranger: a number is only given to another once its process is reaped,
-                # and while frozen nothing in the group dies of itself.
+                # What is a member now can't be a stranger: while frozen nothing in the group dies of itself, and a
+                # number is only given to another process once its former one was reaped.
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
@@ -298,7 +308,7 @@ def remove(groups: Mapping[str, str]) -> None:
     for directory in groups.values():
         for tries in range(200):
             try:
-                os.rmdir(directory)
+                Path(directory).rmdir()
             except FileNotFoundError:
                 pass
             except OSError as err:

@@ -38,10 +38,10 @@ class LogFollower:
             self._watch.arm(changed)
             self._container.wake_at_end.add(changed)
             try:
-                if self._container.removed:
+                if self._is_removed():
                     break
                 chunk = await self._read(self._container, self._stream, self._offset, CHUNK_BYTES)
-                if self._container.removed:
+                if self._is_removed():
                     break  # What was read may already lack files.
                 self._over = chunk.final
                 if chunk.data or chunk.gap_bytes or chunk.final:
@@ -55,3 +55,6 @@ class LogFollower:
                 self._container.wake_at_end.discard(changed)
         self._over = True
         raise StopAsyncIteration
+
+    def _is_removed(self) -> bool:
+        return self._container.removed

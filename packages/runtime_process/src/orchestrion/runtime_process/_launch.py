@@ -13,7 +13,6 @@ import sys
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from attrs import frozen
 from orchestrion.runtime_interface import CreateOptions, RuntimeUnavailable, StartFailed
@@ -91,7 +90,7 @@ def start_container(
 ) -> Started:
     """Write down what is to be, then start the shim.
 
-    A crash at any point leaves nothing, or a directory that is not yet in place, or a record that says what to look for.
+    A crash at any point leaves nothing, or a directory that is not in place, or a record that says what to look for.
 
     Raises:
         PortTaken: A port is in use; nothing is left.

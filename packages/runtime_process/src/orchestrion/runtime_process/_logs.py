@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from attrs import frozen
@@ -37,7 +37,7 @@ def find_segments(directory: Path, stream: LogStream) -> list[Segment]:
     prefix = f"{stream.value}-"
     try:
         # All names before any size: once the name of a later segment is seen, the sizes of earlier ones are final.
-        names = [name for name in os.listdir(directory) if name.startswith(prefix) and name.endswith(".log")]
+        names = [path.name for path in directory.iterdir() if path.suffix == ".log" and path.name.startswith(prefix)]
     except FileNotFoundError:
         return []
     found = []
@@ -122,4 +122,4 @@ def _written_at(segment: Segment, offset: int) -> datetime | None:
                 low = middle + 1
             else:
                 high = middle
-    return None if nanoseconds is None else datetime.fromtimestamp(nanoseconds / 1e9, timezone.utc)
+    return None if nanoseconds is None else datetime.fromtimestamp(nanoseconds / 1e9, UTC)

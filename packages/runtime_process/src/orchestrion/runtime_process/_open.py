@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
@@ -14,18 +14,18 @@ from orchestrion.runtime_interface import RuntimeUnavailable
 from orchestrion.shared_types import NodeId, StateFailure
 
 from ._adoption import Found, load_records
-from ._cgroups import find_bases, open_cgroups
+from ._cgroups import Cgroups, find_bases, open_cgroups
 from ._epochs import EpochMemory
 from ._launch import Settings, interpreter
 from ._plan import DEFAULT_PATH
 from ._processes import boot_id
 from ._runtime import ProcessRuntime
-from ._state_dir import open_state_directory
+from ._state_dir import StateDirectory, open_state_directory, write_durably
 
 
 def utc_now() -> datetime:
     """Return the wall clock's time."""
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 def new_owner() -> str:
@@ -34,11 +34,22 @@ def new_owner() -> str:
 
 
 def host_cgroups() -> dict[str, Path]:
-    """Return where this machine's control groups can be made, by controller and "unified"; empty where there are none."""
+    """Return where control groups can be made on this machine, by controller and "unified"; empty where nowhere."""
     try:
         return find_bases(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())
     except FileNotFoundError:
         return {}
+
+
+def _remembered_cgroups(state: StateDirectory, bases: Mapping[str, Path]) -> Cgroups:
+    """Make the owner's control groups, and remember where: the next program may have another place."""
+    known = state.path / "cgroups"
+    former = [Path(line) for line in known.read_text().splitlines()] if known.exists() else []
+    cgroups = open_cgroups(bases, state.owner, former)
+    paths = [*cgroups.groups.values(), *cgroups.former]
+    if set(paths) != set(former):
+        write_durably(known, "".join(f"{path}\n" for path in paths).encode())
+    return cgroups
 
 
 @asynccontextmanager
@@ -91,7 +102,7 @@ async def open_runtime(
         try:
             settings = Settings(
                 state=state,
-                cgroups=open_cgroups(host_cgroups() if cgroup_bases is None else cgroup_bases, state.owner),
+                cgroups=_remembered_cgroups(state, host_cgroups() if cgroup_bases is None else cgroup_bases),
                 boot_id=boot_id(),
                 python=python or interpreter(),
                 address=address,

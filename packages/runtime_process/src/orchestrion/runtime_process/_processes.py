@@ -93,15 +93,17 @@ class Marked:
     container_id: str
 
 
+def _all_processes() -> list[int]:
+    # Not by pathlib, which makes an object for each: there may be thousands.
+    return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+
+
 def marked_processes(owner: str) -> Iterator[Marked]:
     """Yield the live processes that carry an owner's marks, shims too. Those that can't be looked at are left out."""
     of_owner = f"{OWNER_VARIABLE}={owner}".encode()
     container_mark = f"{CONTAINER_VARIABLE}=".encode()
     shim_mark = f"{SHIM_VARIABLE}={owner}:".encode()
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        pid = int(name)
+    for pid in _all_processes():
         # Before the environment is read: if the number passes to another process meanwhile, this time is not its own.
         started = start_time(pid)
         if started is None:
@@ -131,9 +133,9 @@ def kill_marked(process: Marked, current_boot: str) -> None:
 def descendants(pid: int) -> list[int]:
     """Return the processes that descend from one, without it."""
     parents: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (fields := stat_fields(int(name))):
-            parents.setdefault(int(fields[1]), []).append(int(name))
+    for one in _all_processes():
+        if fields := stat_fields(one):
+            parents.setdefault(int(fields[1]), []).append(one)
     found: list[int] = []
     waiting = [pid]
     while waiting:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -190,7 +190,7 @@ def _slot(data: bytes, number: int) -> str:
 
 
 def _time(nanoseconds: str) -> datetime:
-    return datetime.fromtimestamp(int(nanoseconds) / 1e9, timezone.utc)
+    return datetime.fromtimestamp(int(nanoseconds) / 1e9, UTC)
 
 
 def read_head(directory: Path) -> Head:

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Final, TypeVar
@@ -35,6 +35,7 @@ from orchestrion.shared_types import (
     ContainerConfig,
     ContainerId,
     ContainerStatus,
+    InternalError,
     NodeId,
     OrchestrationError,
     Protocol,
@@ -176,7 +177,7 @@ class ProcessRuntime:
     async def stop_container(self, container_id: ContainerId, /, *, grace_seconds: float) -> None:
         """Send SIGTERM to the container's main process, and after the grace SIGKILL to all of its processes.
 
-        The main process passes SIGTERM on to its children as it sees fit. When it has ended, whatever is left is killed.
+        The main process passes SIGTERM on to its children as it sees fit. When it has ended, what is left is killed.
         """
         if not grace_seconds >= 0:
             msg = f"grace_seconds must be >= 0, not {grace_seconds}"
@@ -624,9 +625,11 @@ class ProcessRuntime:
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
 
-    def _start(self, function: Callable[..., object], *arguments: object) -> None:
+    def _start(self, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
         self._check_open()
-        assert self._nursery is not None
+        if self._nursery is None:
+            msg = "a runtime is made by open_runtime, which gives its tasks a home"
+            raise InternalError(msg)
         self._nursery.start_soon(function, *arguments)
 
 

@@ -47,16 +47,29 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 
 
 def prctl(option: int, value: int) -> None:
-    """Call prctl(2)."""
+    """Set an attribute of this process."""
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
 
+def read_file(path: str) -> bytes:
+    """Return what a file of the kernel's has."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(fd, 65536)
+    finally:
+        os.close(fd)
+
+
+def stat_fields(pid: int | str) -> list[bytes]:
+    """Return the fields of a process from the third, the state, on."""
+    return read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
 def start_time(pid: int) -> int:
     """Return when a process started, in clock ticks since boot; with the pid it names a process."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[19])
+    return int(stat_fields(pid)[19])
 
 
 def write_slot(slot: int, text: str) -> None:
@@ -175,11 +188,11 @@ def execute(command: list[bytes], environment: dict[bytes, bytes]) -> NoReturn:
     """Replace this process, looking for the program along PATH as execvp(3) does."""
     program = command[0]
     if b"/" in program:
-        os.execve(program, command, environment)
+        os.execve(program, command, environment)  # noqa: S606 # a container has no shell of its own
     refused = None
     for directory in environment.get(b"PATH", b"").split(b":"):
         try:
-            os.execve(directory + b"/" + program if directory else program, command, environment)
+            os.execve(directory + b"/" + program if directory else program, command, environment)  # noqa: S606 # see above
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError as err:
@@ -215,16 +228,14 @@ def children() -> list[int]:
     """Return the pids of our direct children. None of them can be reused before we wait for it."""
     found = []
     mine = os.getpid()
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208 # importing pathlib takes longer than all else here
         if not name.isdigit():
             continue
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-        except OSError:
+            if int(stat_fields(name)[1]) == mine:
+                found.append(int(name))
+        except (OSError, IndexError):
             continue
-        if fields and int(fields[1]) == mine:
-            found.append(int(name))
     return found
 
 
@@ -321,8 +332,8 @@ class Stream:
         """Begin a segment and give up the oldest."""
         self.close()
         path = f"{self.prefix}-{self.offset:020d}"
-        self.kept.append(path)
         self.data_fd = os.open(f"{path}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.kept.append(path)
         self.index_fd = os.open(f"{path}.index", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.room = self.segment_bytes
         self.indexed_at = 0
@@ -337,8 +348,6 @@ class Stream:
                 remove_segment(self.kept.pop())
             os.close(self.data_fd)
             self.data_fd = -1
-        elif self.kept and not os.path.exists(f"{self.kept[-1]}.log"):
-            self.kept.pop()
         if self.index_fd >= 0:
             os.close(self.index_fd)
             self.index_fd = -1
@@ -348,7 +357,7 @@ def remove_segment(path: str) -> None:
     """Remove a segment's files, the data last: a reader takes the data for the proof that the segment is there."""
     for suffix in (".index", ".log"):
         try:
-            os.unlink(path + suffix)
+            os.unlink(path + suffix)  # noqa: PTH108 # importing pathlib takes longer than all else here
         except OSError:
             continue
 
@@ -483,13 +492,10 @@ def was_killed_for_memory(path: str) -> bool:
     if not path:
         return False
     try:
-        with open(path, "rb") as file:
-            for line in file:
-                if line.startswith(b"oom_kill "):
-                    return int(line.split()[1]) > 0
+        lines = read_file(path).splitlines()
     except OSError:
         return False
-    return False
+    return any(line.startswith(b"oom_kill ") and int(line.split()[1]) > 0 for line in lines)
 
 
 def processor_nanoseconds(path: str) -> int:
@@ -499,8 +505,7 @@ def processor_nanoseconds(path: str) -> int:
     if not path:
         return reaped
     try:
-        with open(path, "rb") as file:
-            words = file.read().split()
+        words = read_file(path).split()
     except OSError:
         return reaped
     if words[:1] == [b"usage_usec"]:
@@ -551,7 +556,7 @@ def run_container(spec: Spec) -> None:
     for fd in (REPORT_FD, null, pipes[0][1], pipes[1][1], *range(FIRST_FD, FIRST_FD + spec["sockets"])):
         os.close(fd)
     streams = []
-    for name, (fd, _) in zip(("stdout", "stderr"), pipes):
+    for name, (fd, _) in zip(("stdout", "stderr"), pipes, strict=True):
         os.set_blocking(fd, False)
         streams.append(Stream(fd, f"{spec['logs']}/{name}", spec["segment_bytes"], spec["segments"]))
     writer = Writer(streams, spec["buffer_bytes"], wakeups.write_end)
