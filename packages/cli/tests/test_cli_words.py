@@ -160,8 +160,9 @@ def test_an_end_is_told_in_words(status: ExitStatus, words: str) -> None:
     assert exit_words(status) == words
 
 
-def view(kind: WorkloadKind, phase: WorkloadPhase, **fields: Any) -> WorkloadView:
-    return WorkloadView(definition=WorkloadDefinition(metadata=Metadata(name="web"), kind=kind), phase=phase, **fields)
+def view(kind: WorkloadKind, phase: WorkloadPhase, *, completions: int = 1, **fields: Any) -> WorkloadView:
+    definition = WorkloadDefinition(metadata=Metadata(name="web"), kind=kind, completions=completions)
+    return WorkloadView(definition=definition, phase=phase, **fields)
 
 
 def waiting(seconds: float) -> WorkloadInstance:
@@ -196,7 +197,7 @@ def test_ready_counts_what_the_kind_is_about() -> None:
     assert ready(view(WorkloadKind.SERVICE, WorkloadPhase.HEALTHY, available=2, replicas=3, scaled=True)).endswith(
         "scaled"
     )
-    assert ready(view(WorkloadKind.BATCH, WorkloadPhase.RUNNING, succeeded=1, replicas=4)) == "1/4 done"
+    assert ready(view(WorkloadKind.BATCH, WorkloadPhase.RUNNING, succeeded=1, completions=4)) == "1/4 done"
 
 
 def test_a_container_is_told_with_its_health_and_ports() -> None:

@@ -47,7 +47,8 @@ def change_lines(changes: Iterable[WorkloadChange], /) -> Iterable[str]:
     for change in changes:
         action = coloured(change.action.value, _COLOURS[change.action])
         restarts = "; its instances are replaced" if change.restarts else ""
-        yield f"{full_name(change.namespace, change.name)}: {action}{restarts}"
+        noted = f" ({change.note})" if change.note else ""
+        yield f"{full_name(change.namespace, change.name)}: {action}{restarts}{noted}"
         for difference in change.differences:
             before, after = difference.before or "nothing", difference.after or "nothing"
             told = f"    {difference.path}: {coloured(before, 'red')} -> {coloured(after, 'green')}"

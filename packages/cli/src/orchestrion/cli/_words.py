@@ -70,7 +70,7 @@ def view_name(view: WorkloadView) -> str:
 def ready(view: WorkloadView) -> str:
     """Return how many of how many: available instances of a service, completions of a batch workload."""
     if view.definition.kind is WorkloadKind.BATCH:
-        return f"{view.succeeded}/{view.replicas} done"
+        return f"{view.succeeded}/{view.definition.completions} done"
     scaled = ", scaled" if view.scaled else ""
     return f"{view.available}/{view.replicas} up{scaled}"
 
@@ -128,7 +128,8 @@ def instance_words(instance: WorkloadInstance, now: datetime) -> str:
     status = instance.status
     parts = [text for text in (status.reason, status.message) if text]
     if not parts:
-        parts = [container_words(one, now) for one in status.containers if one.next_attempt_at or one.exit]
+        troubled = [one for one in status.containers if one.next_attempt_at or (one.exit and not one.exit.succeeded)]
+        parts = [container_words(one, now) for one in troubled]
     return ": ".join(parts[:2]) if status.reason and status.message else "; ".join(parts)
 
 
