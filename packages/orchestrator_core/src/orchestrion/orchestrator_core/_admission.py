@@ -78,7 +78,7 @@ def admit(
 
 
 def _check(definitions: Sequence[WorkloadDefinition], world: World) -> None:
-    """Check what a definition alone can't tell; what it can, its author's manifest was checked for, and is checked again."""
+    """Check what must hold of definitions together, and the least that must hold of each."""
     problems = list[Problem]()
     given = dict[WorkloadName, WorkloadDefinition]()
     for definition in definitions:

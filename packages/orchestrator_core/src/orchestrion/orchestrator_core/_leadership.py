@@ -47,8 +47,8 @@ class Campaign:
         store: Where leadership is recorded.
         holder: A fresh id.
         ttl_seconds: How long leadership outlives a leader that does not answer.
-        take_over: Whether to lead at once, whoever led before: for the sole owner of a store. Writes of the one before fail
-            by the fence.
+        take_over: Whether to lead at once, whoever led before: for the sole owner of a store. The writes of the one
+            before then fail by the fence.
     """
 
     store: StateStore

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import trio
@@ -48,8 +49,6 @@ from orchestrion.shared_types import (
 )
 from orchestrion.store_interface import (
     Compare,
-    LeaseId,
-    LeaseNotFound,
     Put,
     Revision,
     RevisionConflict,
@@ -60,12 +59,14 @@ from orchestrion.store_interface import (
 from ._clock import Deadlines
 from ._environment import complete_config, dependencies_of_template, instance_variables
 from ._events import EventRecorder
-from ._health import Prober, Verdict
+from ._health import Prober
+from ._health_checks import HealthChecks
 from ._lifecycle import START_FAILED, TERMINAL
-from ._node_plan import ContainerStart, InstanceFacts, InstancePlan, plan_instance
+from ._node_lease import LeaseKeeper
+from ._node_plan import ContainerStart, InstanceFacts, InstancePlan, describe_exit, plan_instance
 from ._ports import PortTable
 from ._queue import KeyedQueue
-from ._records import InstanceName, NodeLease, binding_key, instance_key, lease_key, status_key
+from ._records import InstanceName, binding_key, instance_key, status_key
 from ._volumes import VolumeProvider
 from ._world import InstanceRecord, World
 
@@ -136,15 +137,22 @@ class NodeLoop:
     _queue: KeyedQueue[InstanceKey] = field(init=False)
     _instances: dict[InstanceKey, _Instance] = field(factory=dict)
     _keys: dict[InstanceName, InstanceKey] = field(factory=dict)
-    _verdicts: dict[ContainerId, Verdict] = field(factory=dict)
-    _checks: dict[ContainerId, trio.CancelScope] = field(factory=dict)
-    _unhealthy: dict[ContainerId, str] = field(factory=dict)
+    _health: HealthChecks = field(init=False)
+    _lease: LeaseKeeper = field(init=False)
     _fenced: set[ContainerId] = field(factory=set)
-    _guard: Compare | None = None
-    _leased: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
+        self._health = HealthChecks(self.prober)
+        self._lease = LeaseKeeper(
+            self.node_id,
+            self.store,
+            self.new_uid(),
+            self.lease_seconds,
+            self.skew_seconds,
+            obtained=self._wake_all,
+            lost=self._lease_lost,
+        )
 
     @property
     def idle(self) -> bool:
@@ -159,7 +167,7 @@ class NodeLoop:
         """
         await self.world.synced.wait()
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._keep_lease)
+            await nursery.start(self._lease.run)
             await self._take_up()
             self.world.on_node(self.node_id, self._binding_changed)
             try:
@@ -172,79 +180,15 @@ class NodeLoop:
             finally:
                 self.world.on_node(self.node_id, None)
 
-    # -- the lease ------------------------------------------------------------------------------------------------
-
-    async def _keep_lease(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the lease; without it stop everything, and begin anew once there is one again."""
-        holder = self.new_uid()
-        started = False
-        while True:
-            lease, deadline = await self._obtain_lease(holder)
-            self._leased = True
-            if not started:
-                started = True
-                task_status.started()
-            else:
-                self._wake_all()
-            await self._hold_lease(lease, deadline)
-            self._leased = False
-            self._guard = None
-            self._fence()
-
-    async def _obtain_lease(self, holder: str) -> tuple[LeaseId, float]:
-        delay = 0.1
-        while True:
-            try:
-                asked = trio.current_time()
-                lease = await self.store.grant_lease(self.lease_seconds)
-                key = lease_key(self.node_id)
-                value = to_json(NodeLease(node_id=self.node_id, holder=holder))
-                # Whoever held it before is this node's own former loop: two never run for one node.
-                revision = await self.store.put(key, value, lease=lease)
-            except StoreClosed:
-                raise
-            except OrchestrationError:
-                await trio.sleep(delay)
-                delay = min(5.0, delay * 2)
-                continue
-            self._guard = Compare(key, revision)
-            return lease, asked + self.lease_seconds
-
-    async def _hold_lease(self, lease: LeaseId, deadline: float) -> None:
-        """Return when the lease is lost or can no longer be trusted."""
-        while True:
-            await trio.sleep(self.lease_seconds / 4)
-            asked = trio.current_time()
-            give_up = deadline - self.skew_seconds
-            try:
-                with trio.fail_after(max(0.0, give_up - asked)):
-                    await self.store.keep_alive(lease)
-            except (LeaseNotFound, trio.TooSlowError):
-                return
-            except StoreClosed:
-                raise
-            except OrchestrationError:
-                if trio.current_time() + self.lease_seconds / 4 >= give_up:
-                    return
-                continue
-            deadline = asked + self.lease_seconds
-
-    def _fence(self) -> None:
-        """Stop everything: others may be told that this node is lost and start the same elsewhere."""
-        self.recorder.record(
-            "default",
-            f"node/{self.node_id}",
-            "LeaseLost",
-            "the node lost its lease; it stops everything",
-            EventSeverity.WARNING,
-        )
+    def _lease_lost(self) -> None:
+        """Stop everything: others may be told that this node is lost, and start the same elsewhere."""
+        text = "the node lost its lease; it stops everything"
+        self.recorder.record("default", f"node/{self.node_id}", "LeaseLost", text, EventSeverity.WARNING)
         self._wake_all()
 
     def _wake_all(self) -> None:
         for key in list(self._instances):
             self._queue.add(key)
-
-    # -- what runs ------------------------------------------------------------------------------------------------
 
     async def _take_up(self) -> None:
         delay = 0.1
@@ -376,8 +320,6 @@ class NodeLoop:
         await self._list_if_possible()
         self._wake_all()
 
-    # -- the work -------------------------------------------------------------------------------------------------
-
     async def _work(self, nursery: trio.Nursery) -> None:
         limit = trio.CapacityLimiter(self.at_once)
         while True:
@@ -431,7 +373,7 @@ class NodeLoop:
         if template is None:
             msg = f"instance {record.name}: its template is missing"
             raise RuntimeFailure(msg)
-        if not self._leased:
+        if self._lease.guard is None:
             self._stop_fenced(instance, nursery, key)
             return None
         plan = plan_instance(self._facts(record, instance, template))
@@ -451,7 +393,7 @@ class NodeLoop:
 
     def _facts(self, record: InstanceRecord, instance: _Instance, template: WorkloadDefinition) -> InstanceFacts:
         assert record.bound is not None  # noqa: S101 - for the type checker: the caller has looked
-        containers = [self._with_health(summary.status) for summary in instance.containers.values()]
+        containers = [self._health.with_health(summary.status) for summary in instance.containers.values()]
         containers.extend(instance.never_created.values())
         return InstanceFacts(
             name=record.name,
@@ -459,7 +401,7 @@ class NodeLoop:
             template=template,
             status=self._status(record, instance),
             containers=containers,
-            unhealthy=self._unhealthy,
+            unhealthy=self._health.unhealthy,
             fenced=self._fenced,
             deadlines=self.deadlines,
         )
@@ -468,12 +410,6 @@ class NodeLoop:
         if instance.written is not None and instance.written_revision >= record.status_revision:
             return instance.written
         return record.status
-
-    def _with_health(self, status: ContainerStatus) -> ContainerStatus:
-        verdict = self._verdicts.get(status.container_id)
-        if verdict is None or verdict.health is ContainerHealth.UNCHECKED:
-            return status
-        return evolve(status, health=verdict.health)
 
     def _stop_fenced(self, instance: _Instance, nursery: trio.Nursery, key: InstanceKey) -> None:
         for container_id, summary in instance.containers.items():
@@ -515,11 +451,9 @@ class NodeLoop:
         await self.volumes.retain_shared(name.namespace, frozenset(used))
 
     async def _remove(self, instance: _Instance, container_id: ContainerId) -> None:
-        self._end_checks(container_id)
+        self._health.forget(container_id)
         await self.runtime.remove_container(container_id)
         instance.containers.pop(container_id, None)
-        self._verdicts.pop(container_id, None)
-        self._unhealthy.pop(container_id, None)
         self._fenced.discard(container_id)
 
     def _stop_soon(
@@ -599,7 +533,7 @@ class NodeLoop:
                 instance.never_created[name] = self._not_started(start, err)
                 return
             except ContainerConflict:
-                # An earlier call whose reply was lost has created it, with other ports or endpoints: it is taken as it is.
+                # A call whose reply was lost has created it, with other ports or endpoints: it is taken as it is.
                 await self._list()
                 if not any(
                     c.status.name == name and c.status.attempt == start.attempt for c in instance.containers.values()
@@ -649,7 +583,7 @@ class NodeLoop:
         before = self._status(record, instance)
         if status == before:
             return
-        guard = self._guard
+        guard = self._lease.guard
         if guard is None:
             return
         if status.state is InstanceState.FAILED and before.state not in TERMINAL:
@@ -687,13 +621,13 @@ class NodeLoop:
         for container in after.containers:
             earlier = attempts.get(container.name)
             if container.next_attempt_at is not None and (earlier is None or earlier.next_attempt_at is None):
-                code = container.exit.code if container.exit is not None else None
-                wait = (container.next_attempt_at - self.deadlines.now()).total_seconds()
+                wait = max(0.0, (container.next_attempt_at - self.deadlines.now()).total_seconds())
+                ended = describe_exit(container.name, container)
                 self.recorder.record(
                     name.namespace,
                     subject,
                     "BackOff",
-                    f"container {container.name} ended (code {code}); attempt {container.attempt + 1} in {max(0.0, wait):.1f} s",
+                    f"{ended}; attempt {container.attempt + 1} in {wait:.1f} s",
                     EventSeverity.WARNING,
                 )
             if earlier is not None and earlier.health is not container.health is ContainerHealth.UNHEALTHY:
@@ -705,8 +639,6 @@ class NodeLoop:
                     EventSeverity.WARNING,
                 )
 
-    # -- health ---------------------------------------------------------------------------------------------------
-
     def _follow_health(
         self,
         key: InstanceKey,
@@ -716,49 +648,26 @@ class NodeLoop:
         plan: InstancePlan,
         nursery: trio.Nursery,
     ) -> None:
-        configs = {config.name: config for config in template.containers}
-        stopping = plan.status.state not in {InstanceState.PENDING, InstanceState.RUNNING}
+        checks = {config.name: config.health for config in template.containers}
+        stays = plan.status.state in {InstanceState.PENDING, InstanceState.RUNNING}
+        recorded = {container.container_id: container.health for container in self._status(record, instance).containers}
         for container_id, summary in instance.containers.items():
-            config = configs.get(summary.status.name)
-            if config is None or config.health is None:
+            check = checks.get(summary.status.name)
+            if check is None:
                 continue
-            runs = summary.status.state is ContainerState.RUNNING and not stopping
-            if not runs:
-                self._end_checks(container_id)
-            elif container_id not in self._checks:
-                verdict = Verdict(config.health)
-                for recorded in self._status(record, instance).containers:
-                    if recorded.container_id == container_id:
-                        verdict.health = recorded.health
-                self._verdicts[container_id] = verdict
-                scope = self._checks[container_id] = trio.CancelScope()
-                nursery.start_soon(self._check_health, key, container_id, instance, verdict, scope)
+            if not stays or summary.status.state is not ContainerState.RUNNING:
+                self._health.end(container_id)
+                continue
+            self._health.start(
+                check,
+                recorded.get(container_id, ContainerHealth.UNCHECKED),
+                container_id,
+                partial(_status_of, instance, container_id),
+                partial(self._queue.add, key),
+                nursery,
+            )
 
-    def _end_checks(self, container_id: ContainerId) -> None:
-        scope = self._checks.pop(container_id, None)
-        if scope is not None:
-            scope.cancel()
 
-    async def _check_health(
-        self,
-        key: InstanceKey,
-        container_id: ContainerId,
-        instance: _Instance,
-        verdict: Verdict,
-        scope: trio.CancelScope,
-    ) -> None:
-        began = trio.current_time()
-        with scope:
-            while True:
-                summary = instance.containers.get(container_id)
-                if summary is None:
-                    return
-                failure = f"no answer within {verdict.check.timeout_seconds:g} s"
-                with trio.move_on_after(verdict.check.timeout_seconds):
-                    failure = await self.prober.try_once(verdict.check, summary.status)
-                if verdict.add(failure, trio.current_time() - began):
-                    if verdict.health is ContainerHealth.UNHEALTHY:
-                        self._unhealthy[container_id] = f"unhealthy: {verdict.detail}"
-                    self._queue.add(key)
-                quick = verdict.health is ContainerHealth.UNCHECKED
-                await trio.sleep(min(0.1, verdict.check.interval_seconds) if quick else verdict.check.interval_seconds)
+def _status_of(instance: _Instance, container_id: ContainerId) -> ContainerStatus | None:
+    summary = instance.containers.get(container_id)
+    return None if summary is None else summary.status

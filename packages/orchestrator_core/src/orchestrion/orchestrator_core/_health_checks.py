@@ -1,0 +1,99 @@
+"""The health checks of a node's containers, each a task of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+from attrs import define, evolve, field
+from orchestrion.shared_types import ContainerHealth, ContainerId, ContainerStatus, HealthCheck
+
+from ._health import Prober, Verdict
+
+FIRST_TRIES_SECONDS = 0.1
+"""Until the first verdict a container is tried this often, so that a start is not held up by a long interval."""
+
+
+@define(eq=False)
+class HealthChecks:
+    """Tries containers while they run, and remembers what was found.
+
+    Attributes:
+        prober: Tries once.
+        unhealthy: Why, for each container that was given up; the words stay until it is forgotten.
+    """
+
+    prober: Prober
+    unhealthy: dict[ContainerId, str] = field(factory=dict)
+    _verdicts: dict[ContainerId, Verdict] = field(factory=dict)
+    _scopes: dict[ContainerId, trio.CancelScope] = field(factory=dict)
+
+    def start(
+        self,
+        check: HealthCheck,
+        before: ContainerHealth,
+        container_id: ContainerId,
+        status: Callable[[], ContainerStatus | None],
+        changed: Callable[[], None],
+        nursery: trio.Nursery,
+    ) -> None:
+        """Try a container from now on; if it is tried already, nothing happens.
+
+        Args:
+            check: How, and how often.
+            before: What an earlier run had found.
+            container_id: Which container.
+            status: Gives its status, or None once it is gone.
+            changed: Called when the verdict has changed.
+            nursery: Where the task runs.
+        """
+        if container_id in self._scopes:
+            return
+        verdict = self._verdicts[container_id] = Verdict(check, before)
+        scope = self._scopes[container_id] = trio.CancelScope()
+        nursery.start_soon(self._try_again_and_again, container_id, verdict, scope, status, changed)
+
+    def end(self, container_id: ContainerId) -> None:
+        """Try a container no more; what was found is remembered."""
+        scope = self._scopes.pop(container_id, None)
+        if scope is not None:
+            scope.cancel()
+
+    def forget(self, container_id: ContainerId) -> None:
+        """Try a container no more, and drop what was found."""
+        self.end(container_id)
+        self._verdicts.pop(container_id, None)
+        self.unhealthy.pop(container_id, None)
+
+    def with_health(self, status: ContainerStatus) -> ContainerStatus:
+        """Return a container's status with what was found."""
+        verdict = self._verdicts.get(status.container_id)
+        if verdict is None or verdict.health is ContainerHealth.UNCHECKED:
+            return status
+        return evolve(status, health=verdict.health)
+
+    async def _try_again_and_again(
+        self,
+        container_id: ContainerId,
+        verdict: Verdict,
+        scope: trio.CancelScope,
+        status: Callable[[], ContainerStatus | None],
+        changed: Callable[[], None],
+    ) -> None:
+        began = trio.current_time()
+        check = verdict.check
+        with scope:
+            while True:
+                current = status()
+                if current is None:
+                    return
+                failure = f"no answer within {check.timeout_seconds:g} s"
+                with trio.move_on_after(check.timeout_seconds):
+                    failure = await self.prober.try_once(check, current)
+                if verdict.add(failure, trio.current_time() - began):
+                    if verdict.health is ContainerHealth.UNHEALTHY:
+                        self.unhealthy[container_id] = f"unhealthy: {verdict.detail}"
+                    changed()
+                undecided = verdict.health is ContainerHealth.UNCHECKED
+                interval = check.interval_seconds
+                await trio.sleep(min(FIRST_TRIES_SECONDS, interval) if undecided else interval)
