@@ -86,8 +86,10 @@ async def open_mock(runtime_class: type[MockRuntime]) -> AsyncIterator[RuntimeUn
         return world.starts_of(token)
 
     async def processes(token: str) -> int:
-        nothing: Counter[str] = Counter()
-        return world.processes_of(token) + sum(getattr(runtime, "strays", nothing)[token] for runtime in runtimes)
+        strays: Counter[str] = Counter()
+        for runtime in runtimes:
+            strays.update(getattr(runtime, "strays", {}))
+        return world.processes_of(token) + strays[token]
 
     @asynccontextmanager
     async def occupied_port() -> AsyncIterator[int]:

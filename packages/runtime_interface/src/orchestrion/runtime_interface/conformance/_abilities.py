@@ -144,8 +144,8 @@ async def exec_environment(bench: Bench) -> None:
 async def exec_ends_with_container(bench: Bench) -> None:
     container_id = await place(bench)
     async with bench.execs.exec_in_container(container_id, bench.command(Sleeps())) as session:
-        await bench.runtime.stop_container(container_id, grace_seconds=0)
-        with bench.promptly("the command ends"):
+        with bench.promptly("the container and the command end"):
+            await bench.runtime.stop_container(container_id, grace_seconds=0)
             assert not (await session.wait()).succeeded
 
 

@@ -290,7 +290,7 @@ def epochs_in_any_order(run: Runner[Bench]) -> None:
                 await bench.runtime.remove_container(await call())
 
     @run.settings()
-    @given(st.lists(st.integers(1, 6), min_size=2, max_size=8))
+    @given(st.lists(st.integers(1, 4), min_size=3, max_size=5))
     def holds(epochs: list[int]) -> None:
         run(main, epochs)
 
