@@ -6,6 +6,7 @@ import functools
 from collections.abc import Awaitable, Callable
 
 import trio
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.cluster_interface import (
@@ -185,10 +186,10 @@ def _list_is_current(run: Runner[ClusterUnderTest]) -> None:
         for node in added:
             await subject.add(node)
             wanted[node.id] = node
-        for node in updated:
-            if node.id in wanted:
-                await subject.update(node)
-                wanted[node.id] = node
+        for before, content in zip(added, updated, strict=False):
+            node = evolve(content, id=before.id)
+            await subject.update(node)
+            wanted[node.id] = node
         for node in added[:removed]:
             await subject.remove(node.id)
             del wanted[node.id]
@@ -198,8 +199,8 @@ def _list_is_current(run: Runner[ClusterUnderTest]) -> None:
 
     @run.settings()
     @given(
-        added=st.lists(nodes(), max_size=6, unique_by=lambda node: node.id),
-        updated=st.lists(nodes(), max_size=3),
+        added=st.lists(nodes(), max_size=4, unique_by=lambda node: node.id),
+        updated=st.lists(nodes(), max_size=2),
         removed=st.integers(min_value=0, max_value=3),
     )
     def holds(added: list[Node], updated: list[Node], removed: int) -> None:

@@ -103,6 +103,8 @@ async def _waiting_reader_is_woken(subject: ClusterUnderTest) -> None:
 async def _readers_in_the_rush(subject: ClusterUnderTest) -> None:
     await subject.manager.initialize()
     async with open_reader(subject) as quick, open_reader(subject) as slow:
+        for reader in (quick, slow):
+            await reader.take_until(await nodes_by_id(subject.manager))
 
         async def read_quickly() -> None:
             while True:
