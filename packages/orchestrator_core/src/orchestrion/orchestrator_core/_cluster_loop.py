@@ -37,6 +37,7 @@ from orchestrion.shared_types import (
     OrchestrationError,
     SchedulingFailure,
     Uid,
+    Unavailable,
     WorkloadDefinition,
     WorkloadKind,
     to_json,
@@ -78,6 +79,8 @@ from ._records import (
 from ._world import InstanceRecord, WorkloadRecord, World
 
 T = TypeVar("T")
+
+CAMPAIGN_PAUSE_SECONDS: Final = 0.1
 
 CHUNK: Final = 60
 """Instances that one transaction writes: each takes up to two operations or compares of 128."""
@@ -171,9 +174,9 @@ class ClusterLoop:
                     async with self.campaign.lead() as leadership:
                         self.leading.set()
                         await self._reconcile_while_leading(leadership)
-                except* LeadershipLost:
+                except* Unavailable:
                     self.leading = trio.Event()
-                    await trio.sleep(0.1)
+                    await trio.sleep(CAMPAIGN_PAUSE_SECONDS)
 
     async def _reconcile_while_leading(self, leadership: Leadership) -> None:
         async with trio.open_nursery() as nursery:

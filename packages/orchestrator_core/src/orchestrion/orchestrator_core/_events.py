@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 from attrs import define, field
-from orchestrion.shared_types import Event, EventSeverity, OrchestrationError, UidFactory, to_json
+from orchestrion.shared_types import Event, EventSeverity, UidFactory, Unavailable, to_json
 from orchestrion.store_interface import Delete, Operation, Put, StateStore
 
 from ._clock import WallClock
@@ -19,6 +19,8 @@ MAX_EVENTS: Final = 5_000
 
 GROUP: Final = 60
 """Events that are written at once, each with the removal of an old one, within one transaction."""
+
+RETRY_SECONDS: Final = 1.0
 
 MAX_UNWRITTEN: Final = 10_000
 """Events that wait to be written while the store does not answer; the oldest are given up."""
@@ -76,17 +78,25 @@ class EventRecorder:
 
     async def run(self) -> None:
         """Write events until cancelled; what is unwritten then is written by `flush`."""
-        listed = await self.store.list("/event/")
-        self._kept.extend(sorted((entry.key for entry in listed.entries), key=lambda key: key.rpartition("/")[2]))
+        known = False
         while True:
-            if not self._unwritten:
-                self._changed = trio.Event()
-                await self._changed.wait()
             try:
+                if not known:
+                    await self._learn_what_is_kept()
+                    known = True
+                if not self._unwritten:
+                    self._changed = trio.Event()
+                    await self._changed.wait()
                 await self.flush()
-            except OrchestrationError:
+            except Unavailable:
                 # Events are no reason to stop: they wait, bounded, until the store answers again.
-                await trio.sleep(1.0)
+                await trio.sleep(RETRY_SECONDS)
+
+    async def _learn_what_is_kept(self) -> None:
+        listed = await self.store.list("/event/")
+        kept = sorted((entry.key for entry in listed.entries), key=lambda key: key.rpartition("/")[2])
+        written = set(self._kept)
+        self._kept = deque([*(key for key in kept if key not in written), *self._kept])
 
     async def flush(self) -> None:
         """Write what is unwritten.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 from urllib.parse import unquote
 
 import trio
@@ -15,6 +16,7 @@ from orchestrion.shared_types import (
     InstanceStatus,
     InternalError,
     NodeId,
+    Unavailable,
     WorkloadDefinition,
     WorkloadInstance,
     from_json,
@@ -35,6 +37,9 @@ from ._records import (
     lease_key,
     parse_instance,
 )
+
+FIRST_RETRY_SECONDS: Final = 0.1
+MAX_RETRY_SECONDS: Final = 5.0
 
 _NO_STATUS = InstanceStatus()
 _NO_CONTROL = WorkloadControl()
@@ -185,18 +190,23 @@ class World:
             await self._advanced.wait()
 
     async def follow(self, store: StateStore) -> None:
-        """Load the store and keep up with it, until cancelled or the store fails.
+        """Load the store and keep up with it, until cancelled; a store that does not answer is asked again.
 
         Raises:
-            OrchestrationError: The store failed.
+            OrchestrationError: The store was closed, or holds what this version does not understand.
         """
+        delay = FIRST_RETRY_SECONDS
         while True:
-            since = await self.load(store)
-            self.synced.set()
             try:
+                since = await self.load(store)
+                self.synced.set()
+                delay = FIRST_RETRY_SECONDS
                 await self._keep_up(store, since)
             except RevisionCompacted:
                 continue
+            except Unavailable:
+                await trio.sleep(delay)
+                delay = min(MAX_RETRY_SECONDS, delay * 2)
 
     async def load(self, store: StateStore) -> Revision:
         """Bring it to what the store holds now, and return the revision of that."""
