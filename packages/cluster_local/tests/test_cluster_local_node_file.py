@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from orchestrion.cluster_interface import ClusterClosed, ClusterUnavailable
 from orchestrion.cluster_local import NodeFileInvalid, open_cluster
@@ -108,6 +108,7 @@ async def test_a_damaged_file_is_refused_and_left_alone(machine: Any, text: str,
     assert contents(machine.state_dir) == before
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]",:version1id0 ', max_size=40).map(str.encode))
 def test_any_bytes_give_a_record_or_one_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     directory = tmp_path_factory.mktemp("any")
@@ -117,6 +118,7 @@ def test_any_bytes_give_a_record_or_one_error(tmp_path_factory: pytest.TempPathF
     assert (directory / "node.json").read_bytes() == data
 
 
+@settings(max_examples=30, deadline=None)
 @given(cordoned=st.booleans(), reason=st.text(st.characters(codec="utf-8")), deadline=st.none() | st.just(DEADLINE))
 def test_what_is_saved_is_loaded(
     tmp_path_factory: pytest.TempPathFactory, *, cordoned: bool, reason: str, deadline: datetime | None
