@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -51,6 +51,19 @@ def processes_with(text: str) -> set[int]:
         if state not in (b"Z", b"X"):
             found.add(int(entry.name))
     return found
+
+
+def contained(state_dir: Path) -> set[int]:
+    """Return the live processes within a state directory's containers."""
+    return processes_with(f"ORCHESTRION_OWNER={owner_of(state_dir)}")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process lives; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
 
 
 def cgroups_of(owner: str) -> list[str]:
@@ -170,9 +183,6 @@ def occupied_port() -> Iterator[int]:
         yield int(holder.getsockname()[1])
 
 
-Until = Callable[[Callable[[], bool]], Awaitable[None]]
-
-
 async def until(condition: Callable[[], bool], what: str) -> None:
     """Wait until something outside the program is so, which nobody announces."""
     with trio.move_on_after(PATIENCE_SECONDS):
@@ -182,6 +192,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
     raise AssertionError(f"not within {PATIENCE_SECONDS} s: {what}")
 
 
-def kill(pid: int) -> None:
-    """Kill a process by its number."""
-    os.kill(pid, 9)
+@pytest.fixture
+def harness() -> ModuleType:
+    """The helpers of this module: tests are loaded in a way that they can't import it."""
+    return sys.modules[__name__]
