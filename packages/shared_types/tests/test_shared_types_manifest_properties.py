@@ -119,9 +119,12 @@ def test_the_example_is_accepted_and_valid() -> None:
     VALIDATOR.check_schema(VALIDATOR.schema)
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.slow
+@settings(deadline=None, max_examples=40)
 @given(accepted_workloads())
 def test_workloads_come_back_from_manifest_form_as_they_were(workloads: tuple[o.WorkloadDefinition, ...]) -> None:
+    assert o.check_workloads(workloads) == ()
+    assert check_manifest(Manifest(namespace=workloads[0].metadata.namespace, workloads=workloads)) == ()
     form = to_manifest(workloads)
 
     assert parse_manifest(json.dumps(form)).workloads == workloads
@@ -134,13 +137,7 @@ def test_workloads_come_back_from_manifest_form_as_they_were(workloads: tuple[o.
 BREAKS = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0), 0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF)}
 
 
-@settings(deadline=None, max_examples=40)
-@given(accepted_workloads())
-def test_workloads_that_are_drawn_as_accepted_are_accepted(workloads: tuple[o.WorkloadDefinition, ...]) -> None:
-    assert o.check_workloads(workloads) == ()
-    assert check_manifest(Manifest(namespace=workloads[0].metadata.namespace, workloads=workloads)) == ()
-
-
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(mutants())
 def test_what_the_loader_accepts_is_valid_and_what_is_not_valid_it_refuses(mutant: Any) -> None:
@@ -149,6 +146,7 @@ def test_what_the_loader_accepts_is_valid_and_what_is_not_valid_it_refuses(mutan
     assert not accepted(text) or VALIDATOR.is_valid(mutant), text
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(mutants())
 def test_yaml_and_json_of_the_same_are_accepted_alike(mutant: Any) -> None:
@@ -198,12 +196,14 @@ YAMLISH = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80)
 @given(st.dictionaries(st.sampled_from(["workloads", "volumes", "namespace", "x"]), YAMLISH) | YAMLISH)
 def test_nothing_but_config_invalid_comes_out_of_any_structure(structure: Any) -> None:
     assert accepted(to_yaml(structure)) <= VALIDATOR.is_valid(structure)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts(), st.lists))
 def test_yaml_that_is_written_is_read_back(structure: Any) -> None:

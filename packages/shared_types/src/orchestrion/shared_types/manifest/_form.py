@@ -185,7 +185,7 @@ WORKLOAD = _WorkloadRecord(
     kind=WorkloadDefinition,
     split=_split_workload,
     about="Something to run, under its name.",
-    example="workloads:\n  report:\n    kind: batch\n    completions: 4\n    after: {collect: succeeded}\n"
+    example="workloads:\n  report:\n    kind: batch\n    completions: 4\n    parallelism: 2\n"
     "    containers: [{name: main, command: [./report, '${ORCHESTRION_INDEX}']}]\n",
 )
 

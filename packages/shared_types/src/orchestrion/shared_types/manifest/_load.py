@@ -191,10 +191,14 @@ class _Collected:
         fields = {field.key: field for field in MANIFEST.fields}
         for key, (place, node) in root.entries.items():
             field = fields.get(key)
+            if reader.is_full():
+                return
             if field is None:
                 MANIFEST.read_other(key, place, node, (), reader, {})
             elif key == "workloads" and isinstance(node, MappingNode):
                 for name, (name_place, item) in node.entries.items():
+                    if reader.is_full():
+                        return
                     self._take_workload(name, name_place, item, reader)
             else:
                 value = field.shape.read(node, (key,), reader)

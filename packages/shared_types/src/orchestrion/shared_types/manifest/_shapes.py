@@ -41,6 +41,10 @@ class Reader:
         self.folder = folder
         self.problems: list[Problem] = []
 
+    def is_full(self) -> bool:
+        """Whether more problems were found than anybody reads; what follows need not be looked at."""
+        return len(self.problems) > MAX_PROBLEMS
+
     def fail(self, node: Node, path: Path, message: str) -> Any:
         """Report a problem and return `INVALID`."""
         self.problems.append(Problem(message, path_text(path), self.file, node.line, node.column))
@@ -327,7 +331,7 @@ class ListOf(Shape):
         if len(node.items) < self._least:
             return reader.fail(node, path, f"{self.words} of at least {self._least} is wanted, not an empty one")
         read = self._item.read
-        values = [read(item, (*path, index), reader) for index, item in enumerate(node.items)]
+        values = [read(item, (*path, index), reader) for index, item in enumerate(node.items) if not reader.is_full()]
         return INVALID if any(value is INVALID for value in values) else tuple(values)
 
     def write(self, value: Any) -> Any:
@@ -365,6 +369,8 @@ class Table(Shape):
         values: dict[str, Any] = {}
         good = True
         for key, (place, item) in node.entries.items():
+            if reader.is_full():
+                return INVALID
             here = (*path, key)
             # A key is a text whatever it looks like: `8080: x` and `true: x` have the keys that they show.
             name = self._key.read(Scalar(key, key, place.line, place.column), here, reader)
@@ -508,7 +514,7 @@ class Record(Shape):
         self._required = [field.key for field in self.fields if field.required]
         defaults = _defaults(kind) if kind is not None else {}
         self.defaults = {
-            field.key: defaults.get(field.target, attrs.NOTHING) if field.default is UNSET else field.default
+            field.key: defaults.get(field.target, UNSET) if field.default is UNSET else field.default
             for field in self.fields
         }
 
@@ -519,6 +525,8 @@ class Record(Shape):
         values: dict[str, Any] = {}
         good = True
         for key, (place, item) in node.entries.items():
+            if reader.is_full():
+                return INVALID
             field = self._by_key.get(key)
             if field is None:
                 good = self.read_other(key, place, item, path, reader, values) and good
@@ -554,8 +562,8 @@ class Record(Shape):
         attributes = None if self._split is None else self._split(value)
         plain: dict[str, Any] = {}
         for field in self.fields:
-            part = getattr(value, field.target) if attributes is None else attributes.get(field.target, attrs.NOTHING)
-            if part is attrs.NOTHING or (part == self.defaults[field.key] and not field.required):
+            part = getattr(value, field.target) if attributes is None else attributes.get(field.target, UNSET)
+            if part is UNSET or (part == self.defaults[field.key] and not field.required):
                 continue
             plain[field.key] = field.shape.write(part)
         return plain
@@ -572,7 +580,7 @@ class Record(Shape):
         for field in self.fields:
             described = {**field.shape.schema(definitions), "description": field.about}
             default = self.defaults[field.key]
-            if default is not attrs.NOTHING and default is not None:
+            if default is not UNSET and default is not None:
                 described["default"] = field.shape.write(default)
             properties[field.key] = described
         schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
@@ -591,7 +599,7 @@ def _defaults(kind: type) -> dict[str, Any]:
         default = one.default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type] # a class at run time, a function to checkers
             default = default.factory()
-        found[one.name] = default
+        found[one.name] = UNSET if default is attrs.NOTHING else default
     return found
 
 

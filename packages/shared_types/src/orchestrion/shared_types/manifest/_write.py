@@ -52,9 +52,9 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc] # PyYAML has no types
 
     def represent_text(self, text: str) -> Any:
         """Return the node of a text."""
-        # One that ends a line in YAML 1.1 but not in 1.2 is escaped.
-        plain = isinstance(resolve(text), str) and text.isprintable()
-        style = None if plain or "\n" in text else '"'
+        # In quotes every character that does not print is escaped, among them those that end a line in YAML 1.1 only.
+        plain = isinstance(resolve(text), str) and text.replace("\n", "").isprintable()
+        style = None if plain else '"'
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
