@@ -65,6 +65,8 @@ class MockBehaviour:
 
     def all_output(self, environment: Mapping[str, str]) -> tuple[Output, ...]:
         """Return what it writes, in the order of time."""
+        if not self.output and not self.prints_environment:
+            return ()
         printed: tuple[Output, ...] = ()
         if self.prints_environment:
             text = "".join(f"{name}={value}\0" for name, value in environment.items())

@@ -150,14 +150,16 @@ class MockEngine:
         if behaviour.failure is not None:
             raise behaviour.failure()
         self._claim_ports(node, config.ports)
-        container = MockContainer(ContainerId(f"mock-{next(self._ids)}"), config, options, behaviour, self.now())
-        node.containers[container.container_id] = self.containers[container.container_id] = container
+        created = self.clock()
+        container_id = ContainerId(f"mock-{next(self._ids)}")
+        container = MockContainer(container_id, config, options, behaviour, self.now(), created)
+        node.containers[container_id] = self.containers[container_id] = container
         memory.add(container)
         if behaviour.queued_seconds:
-            self._schedule(container, self.clock() + behaviour.queued_seconds, self._start)
+            self._schedule(container, created + behaviour.queued_seconds, self._start)
             self._announce(container)
         else:
-            self._start(container, self.clock())
+            self._start(container, created)
         return container
 
     def terminate(self, container: MockContainer, grace_seconds: float) -> None:
@@ -247,7 +249,9 @@ class MockEngine:
         options, behaviour = container.options, container.behaviour
         container.state = ContainerState.RUNNING
         container.started = when
-        container.started_at = max(container.created_at, self._wall(when))
+        container.started_at = (
+            self._wall_after(container.created_at, when) if when > container.created else container.created_at
+        )
         self.starts[container.key] += 1
         if behaviour.token:
             self._tokens[behaviour.token] += 1
@@ -281,7 +285,7 @@ class MockEngine:
             container.cpu_seconds = when - container.started
         container.state = ContainerState.EXITED
         container.exit = status
-        container.finished_at = max(container.started_at or container.created_at, self._wall(when))
+        container.finished_at = self._wall_after(container.started_at or container.created_at, when)
         node = self.nodes[container.options.node_id]
         for port in container.config.ports:
             if port.host_port is not None:
@@ -295,6 +299,9 @@ class MockEngine:
         node.changed.fire()
         for listener in node.listeners:
             listener(container.container_id)
+
+    def _wall_after(self, earlier: datetime, when: float) -> datetime:
+        return max(earlier, self._wall(when))
 
     def _wall(self, when: float) -> datetime:
         return self.now() - timedelta(seconds=max(0.0, self.clock() - when))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 from orchestrion.runtime_interface import ContainerSummary, CreateOptions, LogChunk, LogStream
 from orchestrion.shared_types import (
     ContainerConfig,
@@ -106,6 +106,7 @@ class MockContainer:
         options: As it was created.
         behaviour: What it does.
         created_at: When it was created (UTC).
+        created: When it was created, by the world's clock.
         state: Where it is in its life.
         exit: How it ended, or None.
         started_at: When it began to run (UTC), or None.
@@ -125,6 +126,7 @@ class MockContainer:
     options: CreateOptions
     behaviour: MockBehaviour
     created_at: datetime
+    created: float
     state: ContainerState = ContainerState.QUEUED
     exit: ExitStatus | None = None
     started_at: datetime | None = None
@@ -298,8 +300,7 @@ class MockNode:
             container.changed.fire()
 
 
-@frozen
-class Start:
+class Start(NamedTuple):
     """One start of one attempt, as the world saw it.
 
     Attributes:
