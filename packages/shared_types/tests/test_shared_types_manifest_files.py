@@ -169,14 +169,12 @@ def test_the_reference_has_every_key_and_its_examples_are_accepted() -> None:
     for record in records_in(MANIFEST):
         for field in record.fields:
             assert f"| `{field.key}` |" in text
-    shapes = {
-        field.key: field.shape for record in (MANIFEST, PLACEMENT, WORKLOAD, CONTAINER) for field in record.fields
-    }
+    fields = [field for record in (MANIFEST, PLACEMENT, WORKLOAD, CONTAINER) for field in record.fields]
     for example in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
         (root,) = compose(example)
-        reader = Reader()
         for key, (_, node) in root.entries.items():  # type: ignore[union-attr] # every example is a mapping
-            assert shapes[key].read(node, (key,), reader) is not INVALID, reader.problems
+            read = [field.shape.read(node, (key,), Reader()) for field in fields if field.key == key]
+            assert any(value is not INVALID for value in read), example
 
 
 def test_the_published_reference_is_the_generated_one() -> None:
