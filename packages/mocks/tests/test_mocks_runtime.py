@@ -18,6 +18,7 @@ from orchestrion.runtime_interface import (
     LogStream,
     NodeNotFound,
     PortTaken,
+    RuntimeCapability,
     RuntimeClosed,
     RuntimeUnavailable,
     StaleEpoch,
@@ -68,6 +69,10 @@ def test_it_is_a_runtime_with_all_abilities() -> None:
     abilities = (SupportsLogs, SupportsExec, SupportsStats, SupportsEvents)
     assert all(isinstance(runtime, ability) for ability in abilities)
     assert len(runtime.capabilities) == len(abilities)
+
+
+def test_it_can_declare_fewer_abilities() -> None:
+    assert MockRuntime(capabilities=[RuntimeCapability.LOGS]).capabilities == {RuntimeCapability.LOGS}
 
 
 async def test_a_container_without_a_mock_command_runs_until_it_is_stopped(autojump_clock: MockClock) -> None:

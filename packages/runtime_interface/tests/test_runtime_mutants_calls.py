@@ -18,6 +18,8 @@ from orchestrion.runtime_interface import (
     ContainerNotFound,
     ContainerSummary,
     CreateOptions,
+    LogChunk,
+    LogStream,
     NodeNotFound,
     RuntimeCapability,
     RuntimeClosed,
@@ -660,6 +662,17 @@ class NeverCloses(Mutant):
         await trio.lowlevel.checkpoint()
 
 
+@breaks("CLOSE-1")
+class ReadsAfterClosing(Mutant):
+    async def read_logs(
+        self, container_id: ContainerId, stream: LogStream, /, *, offset: int = 0, max_bytes: int = 65536
+    ) -> LogChunk:
+        await trio.lowlevel.checkpoint()
+        container = self.world.container(container_id)
+        log = container.log(stream, self.world.log_budget_bytes)
+        return log.read(stream, offset, max_bytes, ended=container.ended)
+
+
 @breaks("CLOSE-2")
 class KillsAtClosing(Mutant):
     async def aclose(self) -> None:
@@ -756,6 +769,13 @@ class BelievesInRemovals(Believes):
     async def remove_container(self, container_id: ContainerId, /) -> None:
         if await self.first_time(container_id):
             await super().remove_container(container_id)
+
+
+@breaks("CANCEL-5")
+class BelievesInInits(Believes):
+    async def init_node(self, node_id: NodeId, /) -> None:
+        if await self.first_time(ContainerId(node_id)):
+            await super().init_node(node_id)
 
 
 @breaks("CANCEL-4")

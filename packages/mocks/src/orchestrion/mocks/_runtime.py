@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
@@ -42,6 +42,10 @@ from ._runtime_world import ContainerWorld
 R = TypeVar("R")
 
 
+def _frozen(capabilities: Iterable[RuntimeCapability]) -> frozenset[RuntimeCapability]:
+    return frozenset(capabilities)
+
+
 def _new_unless_given(world: ContainerWorld | None) -> ContainerWorld:
     return ContainerWorld() if world is None else world
 
@@ -62,6 +66,9 @@ class MockRuntime:
 
     world: ContainerWorld = field(default=None, converter=_new_unless_given)
     _faults: FaultSource = field(factory=NoFaults, kw_only=True)
+    _capabilities: frozenset[RuntimeCapability] = field(
+        default=frozenset(RuntimeCapability), converter=_frozen, kw_only=True
+    )
     _injector: FaultInjector = field(init=False)
     _nodes: dict[NodeId, MockNode] = field(factory=dict, init=False)
     _closed: bool = field(default=False, init=False)
@@ -71,8 +78,8 @@ class MockRuntime:
 
     @property
     def capabilities(self) -> frozenset[RuntimeCapability]:
-        """All of them."""
-        return frozenset(RuntimeCapability)
+        """All of them, or those that it was made with; the methods are there in any case."""
+        return self._capabilities
 
     async def init_node(self, node_id: NodeId, /) -> None:
         """As `ContainerRuntime.init_node`."""

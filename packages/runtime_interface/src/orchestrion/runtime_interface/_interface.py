@@ -38,10 +38,10 @@ class ContainerRuntime(Protocol):
     has a host port. The container gets exactly that environment, and nothing of the runtime's own but what
     `inherit_env` names [CONFIG-1]; `args` follow `command` [CONFIG-2]. The driver's name is not looked at.
 
-    **Cancellation.** Queries have no effect. `create_container`, `stop_container` and `remove_container` are
-    *indeterminate*: after `trio.Cancelled` the effect has happened, or not, or goes on; repeating the call with the
-    same arguments is safe and leads to the same end [CANCEL-1, CANCEL-2, CANCEL-3]. No half-made container is ever
-    listed [CANCEL-4]. Every method is a checkpoint [CHECKPOINT-1].
+    **Cancellation.** Queries have no effect. `create_container` [CANCEL-1], `stop_container` [CANCEL-2],
+    `remove_container` [CANCEL-3] and `init_node` [CANCEL-5] are *indeterminate*: after `trio.Cancelled` the effect has
+    happened, or not, or goes on; repeating the call with the same arguments is safe and leads to the same end. No
+    half-made container is ever listed [CANCEL-4]. Every method is a checkpoint [CHECKPOINT-1].
 
     **Concurrency.** Any number of tasks may call any methods at once, also on the same container: equal creates give
     one container [CONCURRENCY-1], different ones one each [CONCURRENCY-2], a lower epoch never comes after a higher
@@ -154,7 +154,7 @@ class ContainerRuntime(Protocol):
     async def aclose(self) -> None:
         """Let go of the runtime.
 
-        Later calls raise `RuntimeClosed` [CLOSE-1]. Containers go on running [CLOSE-2]. Closing twice succeeds
+        Later calls raise `RuntimeClosed`, those of the optional abilities too [CLOSE-1]. Containers go on running [CLOSE-2]. Closing twice succeeds
         [CLOSE-3].
 
         **Cancellation.** *Closing*: it is closed afterwards in any case [CLOSE-4].

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 import trio
-from orchestrion.runtime_interface import ExecSession, LogStream
+from orchestrion.runtime_interface import ExecSession, LogStream, RuntimeClosed
 from orchestrion.shared_types import (
     ContainerId,
     ContainerNotFound,
@@ -18,7 +18,7 @@ from orchestrion.shared_types import (
 )
 
 from ._behaviour import Behaviour, CannotStart, CopiesStdin, Exits, Prints, PrintsEnvironment, Sleeps, pattern
-from ._bench import EVENTS, EXEC, STATS, Bench, clause, expect
+from ._bench import EVENTS, EXEC, LOGS, STATS, Bench, clause, expect
 
 UNKNOWN = ContainerId("no-such-container")
 
@@ -268,3 +268,27 @@ async def two_readers(bench: Bench) -> None:
                 async for hint in hints:
                     if hint.container_id in {None, container_id}:
                         break
+
+
+@clause("CLOSE-1", "abilities are refused after closing too")
+async def abilities_closed(bench: Bench) -> None:
+    container_id = await place(bench)
+    await bench.runtime.aclose()
+    why = "the runtime was closed"
+    if LOGS in bench.runtime.capabilities:
+        with expect(RuntimeClosed, why):
+            await bench.logs.read_logs(container_id, LogStream.STDOUT)
+        with expect(RuntimeClosed, why):
+            async with bench.logs.follow_logs(container_id, LogStream.STDOUT):
+                pass
+    if EXEC in bench.runtime.capabilities:
+        with expect(RuntimeClosed, why):
+            async with bench.execs.exec_in_container(container_id, bench.command(Exits(0))):
+                pass
+    if STATS in bench.runtime.capabilities:
+        with expect(RuntimeClosed, why):
+            await bench.stats.get_container_stats(container_id)
+    if EVENTS in bench.runtime.capabilities:
+        with expect(RuntimeClosed, why):
+            async with bench.events.watch_containers(bench.node):
+                pass

@@ -102,6 +102,27 @@ def nothing_half_made(run: Runner[Bench]) -> None:
     cancellation_sweep(run, operation, verify, max_steps=max_steps(run))
 
 
+@property_clause("CANCEL-5", "an initialisation that was cancelled anywhere can be repeated", needs=("reopen",))
+def cancelled_init(run: Runner[Bench]) -> None:
+    scene = Scene()
+
+    async def prepare(bench: Bench) -> None:
+        assert bench.subject.reopen is not None
+        scene.container_id = await bench.create()
+        await bench.running(scene.container_id)
+        bench.runtime = await bench.subject.reopen()
+
+    async def operation(bench: Bench) -> None:
+        await bench.runtime.init_node(bench.node)
+
+    async def verify(bench: Bench, _cancelled: bool) -> None:
+        await bench.init_nodes()
+        assert set(await bench.summaries()) == {scene.container_id}
+        assert await bench.create() == scene.container_id
+
+    cancellation_sweep(run, operation, verify, prepare=prepare, max_steps=max_steps(run))
+
+
 @property_clause("CLOSE-4", "a runtime is closed although its closing was cancelled")
 def cancelled_close(run: Runner[Bench]) -> None:
     async def operation(bench: Bench) -> None:
