@@ -154,8 +154,8 @@ class ContainerRuntime(Protocol):
     async def aclose(self) -> None:
         """Let go of the runtime.
 
-        Later calls raise `RuntimeClosed`, those of the optional abilities too [CLOSE-1]. Containers go on running [CLOSE-2]. Closing twice succeeds
-        [CLOSE-3].
+        Later calls raise `RuntimeClosed`, those of the optional abilities too [CLOSE-1]. Containers go on running
+        [CLOSE-2]. Closing twice succeeds [CLOSE-3].
 
         **Cancellation.** *Closing*: it is closed afterwards in any case [CLOSE-4].
         """
