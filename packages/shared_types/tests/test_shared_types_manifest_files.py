@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import jsonschema
 import pytest
 from orchestrion.shared_types import ConfigInvalid
 from orchestrion.shared_types.manifest import (
@@ -152,10 +151,9 @@ def test_the_core_does_not_import_yaml() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_schema_is_a_schema_and_describes_every_key() -> None:
+def test_the_schema_describes_every_key() -> None:
     schema = manifest_schema()
 
-    jsonschema.Draft202012Validator.check_schema(schema)
     for record in records_in(MANIFEST):
         described = schema if record.name == "manifest" else schema["$defs"][record.name]
         assert set(described["properties"]) == {field.key for field in record.fields}

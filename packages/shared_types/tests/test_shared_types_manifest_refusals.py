@@ -263,7 +263,10 @@ workloads:
     containers: [{name: main, command: [a, "${ORCHESTRION_ENDPOINTS_A_HTTP}"]}]
   c:
     after: [a, s, j]
-    containers: [{name: main, command: [a], ports: [p]}, {name: side, command: [a], ports: [p]}]
+    containers:
+    - {name: main, command: [a], ports: [p]}
+    - {name: side, command: [a, "${PORT_Q}"], ports: [p]}
+    - {name: more, command: [a], ports: [q]}
   s:
     after: {j: healthy}
     containers: [{name: main, command: [a], ports: [http]}]
@@ -282,11 +285,12 @@ def test_all_problems_are_told_in_the_order_of_their_places() -> None:
     assert [str(problem).split(";")[0] for problem in problems(RELATIONS)] == [
         "app.yaml:4:16: workloads.a.after.b: these wait for each other for ever: a -> b -> c -> a",
         "app.yaml:8:44: workloads.b.containers[0].command[1]: unknown variable ${ORCHESTRION_ENDPOINTS_A_HTTP}",
-        "app.yaml:11:93: workloads.c.containers[1].ports.p: port 'p' is named twice in the workload",
-        "app.yaml:13:16: workloads.s.after.j: 'j' is a batch workload, which is never healthy as a whole",
-        "app.yaml:17:16: workloads.j.after.d: 'd' is a daemon, which never succeeds",
-        "app.yaml:18:44: workloads.j.containers[0].command[1]: unknown variable ${PORT_P}",
-        "app.yaml:18:68: workloads.j.containers[0].volumes.v: volume 'v' is named twice",
+        "app.yaml:13:31: workloads.c.containers[1].command[1]: unknown variable ${PORT_Q}",
+        "app.yaml:13:52: workloads.c.containers[1].ports.p: port 'p' is named twice in the workload",
+        "app.yaml:17:16: workloads.s.after.j: 'j' is a batch workload, which is never healthy as a whole",
+        "app.yaml:21:16: workloads.j.after.d: 'd' is a daemon, which never succeeds",
+        "app.yaml:22:44: workloads.j.containers[0].command[1]: unknown variable ${PORT_P}",
+        "app.yaml:22:68: workloads.j.containers[0].volumes.v: volume 'v' is named twice",
     ]
 
 

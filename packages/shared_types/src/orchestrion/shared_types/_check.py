@@ -201,8 +201,7 @@ def _container_findings(
         yield Finding(at, "a workload needs at least one container, with a name and a command")
     yield from _duplicates((((*at, i, "name"), one.name) for i, one in enumerate(workload.containers)), "container")
     volumes = [volume.name for volume in workload.volumes]
-    ports = [port.name for container in workload.containers for port in container.ports]
-    outside = _outside_variables(workload, ports, known)
+    outside = _outside_variables(workload, known)
     for index, container in enumerate(workload.containers):
         here = (*at, index)
         if not is_name(container.name):
@@ -292,7 +291,9 @@ def _limit_findings(container: ContainerConfig, at: Path) -> Iterator[Finding]:
 def _variable_findings(
     container: ContainerConfig, at: Path, outside: frozenset[str], workload: WorkloadDefinition, known: Others
 ) -> Iterator[Finding]:
-    given = outside | {volume_variable(mount.volume) for mount in container.volumes}
+    own = {volume_variable(mount.volume) for mount in container.volumes}
+    own.update(port_variable(port.name) for port in container.ports)
+    given = outside | own
     unseen = tuple(
         endpoints_variable(one.workload, "") for one in workload.after if known.get(one.workload, workload) is None
     )
@@ -332,9 +333,8 @@ def _variable_findings(
                 yield from check(text, (*at, "health", "exec", index))
 
 
-def _outside_variables(workload: WorkloadDefinition, ports: Iterable[str], known: Others) -> frozenset[str]:
+def _outside_variables(workload: WorkloadDefinition, known: Others) -> frozenset[str]:
     names = set(GIVEN_VARIABLES)
-    names.update(port_variable(port) for port in ports)
     for dependency in workload.after:
         other = known.get(dependency.workload)
         for container in () if other is None else other.containers:

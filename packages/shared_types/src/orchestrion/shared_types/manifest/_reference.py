@@ -54,7 +54,7 @@ before anything runs.
 | `ORCHESTRION_INSTANCE`, `ORCHESTRION_NODE` | the instance's name, and its node |
 | `ORCHESTRION_INDEX`, `ORCHESTRION_COUNT` | which instance it is, from 0, of how many |
 | `ORCHESTRION_EPOCH`, `ORCHESTRION_ATTEMPT` | how often it was placed, and how often restarted in place |
-| `PORT_<NAME>` | the number of a port of the instance |
+| `PORT_<NAME>` | the number of a port of the container |
 | `VOLUME_<NAME>` | the path of a volume of the container |
 | `ORCHESTRION_ENDPOINTS_<WORKLOAD>_<PORT>` | the endpoints of a workload that this one comes `after` |
 | what `inherit_env` names | from the runtime's own environment |
