@@ -18,7 +18,7 @@ from orchestrion.shared_types import (
 )
 
 from ._behaviour import Behaviour, CannotStart, CopiesStdin, Exits, Prints, PrintsEnvironment, Sleeps, pattern
-from ._bench import EVENTS, EXEC, LOGS, STATS, Bench, clause, expect
+from ._bench import EVENTS, EXEC, LOGS, STATS, Bench, clause, equal, expect
 
 UNKNOWN = ContainerId("no-such-container")
 
@@ -50,7 +50,7 @@ async def exec_code(bench: Bench) -> None:
     for code in (0, 3):
         async with bench.execs.exec_in_container(container_id, bench.command(Exits(code))) as session:
             with bench.promptly("the command ends"):
-                assert (await session.wait()).code == code
+                equal((await session.wait()).code, code)
 
 
 @execs("EXEC-1", "a command's output is told by stream", "Prints")
@@ -60,7 +60,7 @@ async def exec_output(bench: Bench) -> None:
         async with bench.execs.exec_in_container(container_id, bench.command(Prints(5000, stream))) as session:
             with bench.promptly("the output ends"):
                 got = await read_all(session)
-        assert got == {**dict.fromkeys(LogStream, b""), stream: pattern(0, 5000)}
+        equal(got, {**dict.fromkeys(LogStream, b""), stream: pattern(0, 5000)})
 
 
 @execs("EXEC-2", "a command reads its standard input to the end", "CopiesStdin")
@@ -72,8 +72,8 @@ async def exec_stdin(bench: Bench) -> None:
         await session.close_stdin()
         await session.close_stdin()
         with bench.promptly("the command ends with its input"):
-            assert (await read_all(session))[LogStream.STDOUT] == b"one\ntwo\n"
-            assert (await session.wait()).code == 0
+            equal((await read_all(session))[LogStream.STDOUT], b"one\ntwo\n")
+            equal((await session.wait()).code, 0)
 
 
 @execs("EXEC-3", "input that is no longer read is dropped")
@@ -93,7 +93,7 @@ async def exec_leaving(bench: Bench) -> None:
     with bench.promptly("leaving does not wait for the command"):
         async with bench.execs.exec_in_container(container_id, bench.command(Sleeps(token))):
             await bench.until(partial(bench.subject.processes, token), "the command runs")
-    assert await bench.subject.processes(token) == 0
+    equal(await bench.subject.processes(token), 0)
     assert await bench.state(container_id) is ContainerState.RUNNING, "the container itself is not touched"
 
 
@@ -126,7 +126,7 @@ async def exec_unread(bench: Bench) -> None:
     container_id = await place(bench)
     async with bench.execs.exec_in_container(container_id, bench.command(Prints(3_000_000))) as session:
         with bench.promptly("the command ends"):
-            assert (await session.wait()).code == 0
+            equal((await session.wait()).code, 0)
 
 
 @execs("EXEC-9", "a command has the container's environment", "PrintsEnvironment")
@@ -137,7 +137,7 @@ async def exec_environment(bench: Bench) -> None:
     async with bench.execs.exec_in_container(container_id, bench.command(PrintsEnvironment())) as session:
         with bench.promptly("the command ends"):
             printed = (await read_all(session))[LogStream.STDOUT]
-    assert b"KIT_EXEC=of the container" in printed.split(b"\0")
+    assert b"KIT_EXEC=of the container" in printed.split(b"\0"), "KIT_EXEC is not as the container has it"
 
 
 @execs("EXEC-10", "a command ends with its container")
@@ -146,7 +146,7 @@ async def exec_ends_with_container(bench: Bench) -> None:
     async with bench.execs.exec_in_container(container_id, bench.command(Sleeps())) as session:
         with bench.promptly("the container and the command end"):
             await bench.runtime.stop_container(container_id, grace_seconds=0)
-            assert not (await session.wait()).succeeded
+            assert not (await session.wait()).succeeded, "the command was not killed"
 
 
 @clause("STATS-1", "a running container's use is told", requires=STATS)

@@ -71,6 +71,19 @@ def expect(kind: type[E], why: str) -> Iterator[Raised]:
     raise AssertionError(msg)
 
 
+LONGEST_TEXT = 600
+"""The most characters of a value that a failed check shows."""
+
+
+def equal(got: object, expected: object) -> None:
+    """Assert that two values are equal, and show both if not."""
+    if got != expected:
+        texts = [repr(value) for value in (got, expected)]
+        short = [text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}... ({len(text)})" for text in texts]
+        msg = f"\n     got {short[0]}\nexpected {short[1]}"
+        raise AssertionError(msg)
+
+
 async def at_once(*calls: Callable[[], Awaitable[T]]) -> list[T | OrchestrationError]:
     """Run calls at the same time and return what each returned or raised, in order."""
     results: list[T | OrchestrationError | None] = [None] * len(calls)

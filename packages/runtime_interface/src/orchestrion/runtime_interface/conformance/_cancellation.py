@@ -10,7 +10,7 @@ from orchestrion.runtime_interface import RuntimeClosed
 from orchestrion.shared_types import ContainerId, ContainerState
 
 from ._behaviour import Exits, Sleeps
-from ._bench import Bench, expect, property_clause
+from ._bench import Bench, equal, expect, property_clause
 
 REAL_STEPS = 20
 """Where starting takes real time, a call is cancelled at no more of its checkpoints than this."""
@@ -62,9 +62,10 @@ def cancelled_stop(run: Runner[Bench]) -> None:
         await bench.runtime.stop_container(scene.container_id, grace_seconds=5)
 
     async def verify(bench: Bench, _cancelled: bool) -> None:
-        assert await bench.state(scene.container_id) in {ContainerState.RUNNING, ContainerState.EXITED}
+        state = await bench.state(scene.container_id)
+        assert state in {ContainerState.RUNNING, ContainerState.EXITED}, f"after a cancelled stop it is {state}"
         await bench.runtime.stop_container(scene.container_id, grace_seconds=5)
-        assert await bench.state(scene.container_id) is ContainerState.EXITED
+        equal(await bench.state(scene.container_id), ContainerState.EXITED)
 
     cancellation_sweep(run, operation, verify, prepare=prepare, max_steps=max_steps(run))
 
@@ -84,7 +85,7 @@ def cancelled_remove(run: Runner[Bench]) -> None:
         await bench.runtime.remove_container(scene.container_id)
         await bench.gone(scene.container_id)
         again = await bench.create(Exits(0))
-        assert set(await bench.summaries()) == {again}
+        equal(set(await bench.summaries()), {again})
 
     cancellation_sweep(run, operation, verify, prepare=prepare, max_steps=max_steps(run))
 
@@ -96,7 +97,7 @@ def nothing_half_made(run: Runner[Bench]) -> None:
 
     async def verify(bench: Bench, _cancelled: bool) -> None:
         for container_id, summary in (await bench.summaries()).items():
-            assert (summary.instance, summary.status.name) == (bench.instance(), "main")
+            equal((summary.instance, summary.status.name), (bench.instance(), "main"))
             await bench.running(container_id)
 
     cancellation_sweep(run, operation, verify, max_steps=max_steps(run))
@@ -117,8 +118,8 @@ def cancelled_init(run: Runner[Bench]) -> None:
 
     async def verify(bench: Bench, _cancelled: bool) -> None:
         await bench.init_nodes()
-        assert set(await bench.summaries()) == {scene.container_id}
-        assert await bench.create() == scene.container_id
+        equal(set(await bench.summaries()), {scene.container_id})
+        equal(await bench.create(), scene.container_id)
 
     cancellation_sweep(run, operation, verify, prepare=prepare, max_steps=max_steps(run))
 

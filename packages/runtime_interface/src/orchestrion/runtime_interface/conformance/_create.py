@@ -17,7 +17,7 @@ from orchestrion.runtime_interface import (
 from orchestrion.shared_types import ContainerState, InstanceKey, NodeNotFound
 
 from ._behaviour import Behaviour, CannotStart, Exits, ListensOn, PrintsEnvironment, Sleeps, Unsupported
-from ._bench import KIT, LOGS, Bench, at_once, clause, expect
+from ._bench import KIT, LOGS, Bench, at_once, clause, equal, expect
 from ._subject import RuntimeUnderTest
 
 ALIVE = (ContainerState.QUEUED, ContainerState.STARTING, ContainerState.RUNNING)
@@ -29,9 +29,9 @@ async def taken_up(bench: Bench) -> None:
     await bench.running(runs)
     before = await bench.exited(ended)
     await bench.reopen()
-    assert set(await bench.summaries()) == {runs, ended}
-    assert await bench.state(runs) is ContainerState.RUNNING
-    assert await bench.status(ended) == before
+    equal(set(await bench.summaries()), {runs, ended})
+    equal(await bench.state(runs), ContainerState.RUNNING)
+    equal(await bench.status(ended), before)
 
 
 @clause("NODE-1", "an exit that nobody watched is seen by the next program", needs=("reopen",))
@@ -49,8 +49,8 @@ async def init_repeated(bench: Bench) -> None:
     before = await bench.running(container_id)
     for _ in range(10):
         await bench.runtime.init_node(bench.node)
-    assert set(await bench.summaries()) == {container_id}
-    assert await bench.status(container_id) == before
+    equal(set(await bench.summaries()), {container_id})
+    equal(await bench.status(container_id), before)
 
 
 @clause("NODE-3", "a node that there is no way to is not found", needs=("unknown_node",))
@@ -78,7 +78,7 @@ async def names(bench: Bench) -> None:
         await bench.create(index=1),
     ]
     assert len(set(ids)) == 4, f"not four containers: {ids}"
-    assert set(await bench.summaries()) == set(ids)
+    equal(set(await bench.summaries()), set(ids))
 
 
 @clause("IDENTITY-2", "an id names the same container after a restart of the program", needs=("reopen",))
@@ -86,7 +86,7 @@ async def id_outlives_program(bench: Bench) -> None:
     ids = {(index, name): await bench.create(index=index, name=name) for index in (0, 1) for name in ("main", "side")}
     await bench.reopen()
     found = {(s.instance.index, s.status.name): s.container_id for s in (await bench.summaries()).values()}
-    assert found == ids
+    equal(found, ids)
 
 
 @clause("FENCE-1", "a lower epoch is refused and creates nothing")
@@ -95,13 +95,13 @@ async def lower_epoch(bench: Bench) -> None:
     with expect(StaleEpoch, "epoch 3 was asked for before") as raised:
         await bench.create(epoch=2)
     assert raised.error.known == 3, raised.error.known
-    assert set(await bench.summaries()) == {container_id}
+    equal(set(await bench.summaries()), {container_id})
 
 
 @clause("FENCE-1", "an equal and a higher epoch are not refused")
 async def higher_epoch(bench: Bench) -> None:
     ids = {await bench.create(epoch=2), await bench.create(epoch=2, name="side"), await bench.create(epoch=4)}
-    assert set(await bench.summaries()) == ids
+    equal(set(await bench.summaries()), ids)
 
 
 @clause("FENCE-2", "epochs are of a slot and of no other")
@@ -109,7 +109,7 @@ async def epochs_of_a_slot(bench: Bench) -> None:
     ids = {await bench.create(index=0, epoch=5), await bench.create(index=1, epoch=1)}
     other = evolve(bench.options(0, 1), instance=InstanceKey(bench.new_workload(), 0, 1))
     await bench.runtime.create_container(bench.config(Sleeps()), other)
-    assert set(await bench.summaries()) == ids
+    equal(set(await bench.summaries()), ids)
 
 
 @clause("FENCE-3", "epochs are remembered after the containers were removed")
@@ -119,7 +119,7 @@ async def epochs_outlive_containers(bench: Bench) -> None:
     for index in range(3):
         with expect(StaleEpoch, "epoch 2 was asked for before"):
             await bench.create(index=index, epoch=1)
-    assert await bench.summaries() == {}
+    equal(await bench.summaries(), {})
 
 
 @clause("FENCE-4", "epochs are remembered over a restart of the program", needs=("reopen",))
@@ -161,7 +161,7 @@ async def environment(bench: Bench) -> None:
     await bench.exited(container_id)
     printed = (await bench.logs.read_logs(container_id, LogStream.STDOUT)).data.decode()
     got = dict(line.split("=", 1) for line in printed.split("\0") if line)
-    assert {name: got.get(name) for name in wanted} == wanted
+    equal({name: got.get(name) for name in wanted}, wanted)
     assert "KIT_OF_OUR_OWN" not in got, "the runtime's own environment was inherited"
 
 
@@ -182,7 +182,7 @@ async def listed_on_return(bench: Bench) -> None:
     container_id = await bench.create()
     summary = (await bench.summaries()).get(container_id)
     assert summary is not None, "it is not listed"
-    assert (summary.node_id, summary.instance) == (bench.node, bench.instance())
+    equal((summary.node_id, summary.instance), (bench.node, bench.instance()))
 
 
 @clause("CREATE-2", "a container runs or is queued or has ended when the call returns")
@@ -204,14 +204,14 @@ async def immediate_exit(bench: Bench) -> None:
     ids = {index: await bench.create(Exits(code), index) for index, code in codes.items()}
     statuses = {index: await bench.exited(container_id) for index, container_id in ids.items()}
     got = {index: None if status.exit is None else status.exit.code for index, status in statuses.items()}
-    assert got == codes
+    equal(got, codes)
 
 
 @clause("CREATE-4", "creating ten times gives the same container")
 async def create_repeated(bench: Bench) -> None:
     ids = {await bench.create() for _ in range(10)}
     assert len(ids) == 1, f"several containers: {ids}"
-    assert set(await bench.summaries()) == ids
+    equal(set(await bench.summaries()), ids)
 
 
 @clause("CREATE-4", "a repeat starts nothing", needs=("starts",))
@@ -222,21 +222,21 @@ async def repeat_starts_nothing(bench: Bench) -> None:
     before = await bench.running(container_id)
     for _ in range(10):
         await bench.create(Sleeps(token))
-    assert await bench.status(container_id) == before
+    equal(await bench.status(container_id), before)
     await bench.until(partial(bench.subject.starts, token), "it starts")
-    assert await bench.subject.starts(token) == 1
+    equal(await bench.subject.starts(token), 1)
 
 
 @clause("CREATE-5", "a repeat after the end gives the container that ended")
 async def repeat_after_end(bench: Bench) -> None:
     container_id = await bench.create(Exits(5))
     before = await bench.exited(container_id)
-    assert await bench.create(Exits(5)) == container_id
-    assert await bench.status(container_id) == before
+    equal(await bench.create(Exits(5)), container_id)
+    equal(await bench.status(container_id), before)
     stopped = await bench.create(index=1)
     await bench.runtime.stop_container(stopped, grace_seconds=0)
-    assert await bench.create(index=1) == stopped
-    assert await bench.state(stopped) is ContainerState.EXITED
+    equal(await bench.create(index=1), stopped)
+    equal(await bench.state(stopped), ContainerState.EXITED)
 
 
 @clause("CREATE-5", "a repeat after a restart of the program gives the same container", needs=("reopen",))
@@ -244,8 +244,8 @@ async def repeat_after_restart(bench: Bench) -> None:
     container_id = await bench.create()
     before = await bench.running(container_id)
     await bench.reopen()
-    assert await bench.create() == container_id
-    assert await bench.status(container_id) == before
+    equal(await bench.create(), container_id)
+    equal(await bench.status(container_id), before)
 
 
 @clause("CREATE-6", "a removed container can be created again")
@@ -253,7 +253,7 @@ async def create_after_remove(bench: Bench) -> None:
     await bench.runtime.remove_container(await bench.create(Exits(5)))
     container_id = await bench.create(Sleeps())
     await bench.running(container_id)
-    assert set(await bench.summaries()) == {container_id}
+    equal(set(await bench.summaries()), {container_id})
 
 
 @clause("CREATE-7", "the same key with another config is a conflict and changes nothing")
@@ -262,8 +262,8 @@ async def other_config(bench: Bench) -> None:
     before = await bench.running(container_id)
     with expect(ContainerConflict, "its environment is another"):
         await bench.runtime.create_container(bench.config(Sleeps(), env_vars={"KIT_NEW": "1"}), bench.options())
-    assert set(await bench.summaries()) == {container_id}
-    assert await bench.status(container_id) == before
+    equal(set(await bench.summaries()), {container_id})
+    equal(await bench.status(container_id), before)
 
 
 @clause("CREATE-7", "the same key with other options is a conflict and changes nothing")
@@ -272,8 +272,8 @@ async def other_options(bench: Bench) -> None:
     before = await bench.running(container_id)
     with expect(ContainerConflict, "its namespace is another"):
         await bench.runtime.create_container(bench.config(Sleeps()), bench.options(namespace="other"))
-    assert set(await bench.summaries()) == {container_id}
-    assert await bench.status(container_id) == before
+    equal(set(await bench.summaries()), {container_id})
+    equal(await bench.status(container_id), before)
 
 
 @clause("CREATE-7", "a conflict is one also after a restart of the program", needs=("reopen",))
@@ -290,14 +290,14 @@ async def lower_attempt(bench: Bench) -> None:
     with expect(StaleEpoch, "attempt 2 was asked for before") as raised:
         await bench.create(attempt=1)
     assert raised.error.known == 2, raised.error.known
-    assert set(await bench.summaries()) == ids
+    equal(set(await bench.summaries()), ids)
 
 
 @clause("CREATE-9", "of what can not be started nothing is left", needs=("CannotStart",))
 async def start_failed(bench: Bench) -> None:
     with expect(StartFailed, "there is no such program"):
         await bench.create(CannotStart())
-    assert await bench.summaries() == {}
+    equal(await bench.summaries(), {})
     await bench.running(await bench.create(Sleeps()))
 
 
@@ -305,7 +305,7 @@ async def start_failed(bench: Bench) -> None:
 async def unsupported(bench: Bench) -> None:
     with expect(ConfigUnsupported, "the runtime can't do that"):
         await bench.create(Unsupported())
-    assert await bench.summaries() == {}
+    equal(await bench.summaries(), {})
 
 
 @clause("CREATE-11", "a host port that is in use is named and nothing is left", needs=("occupied_port",))
@@ -315,7 +315,7 @@ async def port_taken(bench: Bench) -> None:
         with expect(PortTaken, f"port {port} is in use") as raised:
             await bench.runtime.create_container(bench.config(Sleeps(), **bench.ports(port)), bench.options())
         assert raised.error.ports == (port,), raised.error.ports
-        assert await bench.summaries() == {}
+        equal(await bench.summaries(), {})
     await bench.running(await bench.create(Sleeps()))
 
 
@@ -323,7 +323,7 @@ async def port_taken(bench: Bench) -> None:
 async def equal_creates_at_once(bench: Bench) -> None:
     results = await at_once(*[bench.create] * 8)
     assert len(set(results)) == 1, f"not one id: {results}"
-    assert set(await bench.summaries()) == set(results)
+    equal(set(await bench.summaries()), set(results))
 
 
 @clause("CONCURRENCY-1", "eight equal creates at once start one container", needs=("starts",))
@@ -333,7 +333,7 @@ async def equal_creates_start_once(bench: Bench) -> None:
     await at_once(*[partial(bench.create, Sleeps(token))] * 8)
     await bench.running(await bench.create(Sleeps(token)))
     await bench.until(partial(bench.subject.starts, token), "it starts")
-    assert await bench.subject.starts(token) == 1
+    equal(await bench.subject.starts(token), 1)
 
 
 @clause("CONCURRENCY-2", "twelve different creates at once make twelve containers")

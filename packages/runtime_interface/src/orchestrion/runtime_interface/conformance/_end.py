@@ -9,7 +9,7 @@ from orchestrion.runtime_interface import LogStream, RuntimeClosed
 from orchestrion.shared_types import ContainerId, ContainerNotFound, ContainerState
 
 from ._behaviour import Exits, Forks, IgnoresSigterm, Sleeps, TrapsSigterm
-from ._bench import LOGS, Bench, at_once, clause, expect
+from ._bench import LOGS, Bench, at_once, clause, equal, expect
 
 LONG = 3600.0
 """A grace that no check waits for."""
@@ -38,14 +38,14 @@ async def ended_on_return(bench: Bench) -> None:
     container_id = await bench.create()
     await bench.running(container_id)
     await bench.runtime.stop_container(container_id, grace_seconds=LONG)
-    assert await bench.state(container_id) is ContainerState.EXITED
+    equal(await bench.state(container_id), ContainerState.EXITED)
 
 
 @clause("STOP-1", "what still starts or waits can be stopped")
 async def stop_at_once(bench: Bench) -> None:
     container_id = await bench.create()
     await bench.runtime.stop_container(container_id, grace_seconds=LONG)
-    assert await bench.state(container_id) is ContainerState.EXITED
+    equal(await bench.state(container_id), ContainerState.EXITED)
 
 
 @clause("STOP-2", "every process that it started has ended", needs=("Forks", "processes"))
@@ -97,7 +97,7 @@ async def killed_after_grace(bench: Bench) -> None:
     await bench.ready(container_id)
     with bench.promptly("it is killed after a grace of 0.2 s"):
         await bench.runtime.stop_container(container_id, grace_seconds=0.2)
-    assert await bench.state(container_id) is ContainerState.EXITED
+    equal(await bench.state(container_id), ContainerState.EXITED)
 
 
 @clause("STOP-6", "a grace of zero kills at once", needs=("IgnoresSigterm",))
@@ -106,7 +106,7 @@ async def no_grace(bench: Bench) -> None:
     await bench.ready(container_id)
     with bench.promptly("it is killed"):
         await bench.runtime.stop_container(container_id, grace_seconds=0)
-    assert await bench.state(container_id) is ContainerState.EXITED
+    equal(await bench.state(container_id), ContainerState.EXITED)
 
 
 @clause("STOP-7", "a stopped container stays listed until it is removed")
@@ -115,9 +115,9 @@ async def stays_listed(bench: Bench) -> None:
     await bench.runtime.stop_container(container_id, grace_seconds=0)
     listed = await bench.summaries()
     assert container_id in listed, "it is not listed"
-    assert listed[container_id].status.state is ContainerState.EXITED
+    equal(listed[container_id].status.state, ContainerState.EXITED)
     await bench.runtime.remove_container(container_id)
-    assert await bench.summaries() == {}
+    equal(await bench.summaries(), {})
 
 
 @clause("STOP-8", "stopping what has ended ten times changes nothing")
@@ -126,7 +126,7 @@ async def stop_ended(bench: Bench) -> None:
     before = await bench.exited(container_id)
     for _ in range(10):
         await bench.runtime.stop_container(container_id, grace_seconds=0)
-    assert await bench.status(container_id) == before
+    equal(await bench.status(container_id), before)
 
 
 @clause("STOP-9", "a second call may shorten the grace", needs=("IgnoresSigterm",))
@@ -138,7 +138,7 @@ async def shorter_grace(bench: Bench) -> None:
             nursery.start_soon(partial(bench.runtime.stop_container, container_id, grace_seconds=LONG))
             await trio.sleep(0.05)
             await bench.runtime.stop_container(container_id, grace_seconds=0)
-    assert await bench.state(container_id) is ContainerState.EXITED
+    equal(await bench.state(container_id), ContainerState.EXITED)
 
 
 @clause("STOP-10", "a second call never lengthens the grace", needs=("IgnoresSigterm",))
@@ -150,7 +150,7 @@ async def no_longer_grace(bench: Bench) -> None:
             nursery.start_soon(partial(bench.runtime.stop_container, container_id, grace_seconds=0.3))
             await trio.sleep(0.05)
             await bench.runtime.stop_container(container_id, grace_seconds=LONG)
-    assert await bench.state(container_id) is ContainerState.EXITED
+    equal(await bench.state(container_id), ContainerState.EXITED)
 
 
 @clause("STOP-11", "an unknown container can not be stopped")
@@ -168,7 +168,7 @@ async def stop_one(bench: Bench) -> None:
     one, other = await bench.create(name="one"), await bench.create(name="other")
     before = await bench.running(other)
     await bench.runtime.stop_container(one, grace_seconds=LONG)
-    assert await bench.status(other) == before
+    equal(await bench.status(other), before)
 
 
 @clause("CONCURRENCY-4", "four stops at once all return and the container has ended")
@@ -177,8 +177,8 @@ async def stops_at_once(bench: Bench) -> None:
     await bench.running(container_id)
     with bench.promptly("all return"):
         results = await at_once(*[partial(bench.runtime.stop_container, container_id, grace_seconds=LONG)] * 4)
-    assert results == [None] * 4
-    assert await bench.state(container_id) is ContainerState.EXITED
+    equal(results, [None] * 4)
+    equal(await bench.state(container_id), ContainerState.EXITED)
 
 
 @clause("CONCURRENCY-5", "a removal ends a stop that waits", needs=("IgnoresSigterm",))
@@ -201,7 +201,7 @@ async def removed_is_gone(bench: Bench) -> None:
     await bench.exited(ended)
     await bench.runtime.remove_container(ended)
     await bench.gone(ended)
-    assert set(await bench.summaries()) == {runs}
+    equal(set(await bench.summaries()), {runs})
 
 
 @clause("REMOVE-2", "what still runs is killed first", needs=("processes",))
@@ -226,7 +226,7 @@ async def remove_kills_tree(bench: Bench) -> None:
 async def remove_unknown(bench: Bench) -> None:
     container_id = await bench.create()
     await bench.runtime.remove_container(UNKNOWN)
-    assert set(await bench.summaries()) == {container_id}
+    equal(set(await bench.summaries()), {container_id})
 
 
 @clause("REMOVE-3", "removing ten times succeeds")
@@ -252,14 +252,14 @@ async def removed_for_ever(bench: Bench) -> None:
     await bench.runtime.remove_container(container_id)
     await bench.reopen()
     await bench.gone(container_id)
-    assert set(await bench.summaries()) == {stays}
+    equal(set(await bench.summaries()), {stays})
 
 
 @clause("CONCURRENCY-6", "four removals at once all succeed")
 async def removals_at_once(bench: Bench) -> None:
     container_id = await bench.create()
     results = await at_once(*[partial(bench.runtime.remove_container, container_id)] * 4)
-    assert results == [None] * 4
+    equal(results, [None] * 4)
     await bench.gone(container_id)
 
 
@@ -287,7 +287,7 @@ async def containers_outlive_closing(bench: Bench) -> None:
     before = await bench.running(container_id)
     await bench.runtime.aclose()
     await bench.reopen()
-    assert await bench.status(container_id) == before
+    equal(await bench.status(container_id), before)
 
 
 @clause("CLOSE-3", "closing twice succeeds")

@@ -13,7 +13,7 @@ from orchestrion.runtime_interface import ContainerConflict, LogStream, StaleEpo
 from orchestrion.shared_types import ContainerId, ContainerNotFound, ContainerStatus, OrchestrationError
 
 from ._behaviour import Behaviour, Exits, PrintsEnvironment, Sleeps
-from ._bench import LOGS, Bench, expect, property_clause
+from ._bench import LOGS, Bench, equal, expect, property_clause
 
 BEHAVIOURS: tuple[Behaviour, ...] = (Sleeps(), Exits(5))
 """What the config of a create may be; which of them makes the difference between a repeat and a conflict."""
@@ -126,13 +126,16 @@ async def check_all(bench: Bench, model: Model) -> None:
     """Assert that the list is what the model says."""
     summaries = await bench.summaries()
     got = {container_id: summary.status for container_id, summary in summaries.items()}
-    assert got == {container_id: known.status for container_id, known in model.containers.items()}
+    equal(got, {container_id: known.status for container_id, known in model.containers.items()})
     for container_id, summary in summaries.items():
         index, epoch, name, attempt = model.containers[container_id].key
-        assert (summary.instance, summary.status.name, summary.status.attempt) == (
-            bench.instance(index, epoch),
-            name,
-            attempt,
+        equal(
+            (summary.instance, summary.status.name, summary.status.attempt),
+            (
+                bench.instance(index, epoch),
+                name,
+                attempt,
+            ),
         )
 
 
@@ -163,7 +166,7 @@ async def play(bench: Bench, steps: list[Step]) -> None:
             await bench.runtime.remove_container(container_id)
             del model.containers[container_id]
         else:
-            assert await bench.status(container_id) == model.containers[container_id].status
+            equal(await bench.status(container_id), model.containers[container_id].status)
     await check_all(bench, model)
 
 
@@ -223,7 +226,7 @@ def any_calls_at_once(run: Runner[Bench]) -> None:
         for container_id in summaries:
             await bench.status(container_id)
             await bench.runtime.remove_container(container_id)
-        assert await bench.summaries() == {}
+        equal(await bench.summaries(), {})
 
     @run.settings()
     @given(st.lists(st.lists(CREATES | OTHERS, min_size=1, max_size=4), min_size=2, max_size=4))
@@ -265,7 +268,7 @@ def any_variable(run: Runner[Bench]) -> None:
         await bench.exited(container_id)
         printed = (await bench.logs.read_logs(container_id, LogStream.STDOUT)).data.decode()
         got = dict(line.split("=", 1) for line in printed.split("\0") if line)
-        assert {name: got.get(name) for name in wanted} == wanted
+        equal({name: got.get(name) for name in wanted}, wanted)
 
     @run.settings()
     @given(VARIABLES)

@@ -12,7 +12,7 @@ from orchestrion.runtime_interface import LogChunk, LogStream
 from orchestrion.shared_types import ContainerId, ContainerNotFound, ContainerState
 
 from ._behaviour import Prints, Sleeps, pattern
-from ._bench import LOGS, Bench, clause, expect, property_clause
+from ._bench import LOGS, Bench, clause, equal, expect, property_clause
 
 OUT, ERR = LogStream.STDOUT, LogStream.STDERR
 PRINTS = ("Prints",)
@@ -59,8 +59,8 @@ async def streams(bench: Bench) -> None:
         container_id = await bench.create(Prints(1000, stream), index)
         await bench.exited(container_id)
         chunk = await bench.logs.read_logs(container_id, stream)
-        assert (chunk.stream, chunk.offset, chunk.data) == (stream, 0, pattern(0, 1000))
-        assert (await bench.logs.read_logs(container_id, other)).data == b""
+        equal((chunk.stream, chunk.offset, chunk.data), (stream, 0, pattern(0, 1000)))
+        equal((await bench.logs.read_logs(container_id, other)).data, b"")
 
 
 @logs("LOGS-1", "each attempt has a log of its own")
@@ -69,7 +69,7 @@ async def attempts(bench: Bench) -> None:
     second = await bench.create(Prints(200), attempt=1)
     await bench.exited(second)
     for container_id, size in ((first, 100), (second, 200)):
-        assert (await bench.logs.read_logs(container_id, OUT)).data == pattern(0, size)
+        equal((await bench.logs.read_logs(container_id, OUT)).data, pattern(0, size))
 
 
 @logs("LOGS-2", "what nobody reads does not stop a container")
@@ -86,7 +86,7 @@ async def no_wait(bench: Bench) -> None:
     await bench.running(container_id)
     with bench.promptly("an empty log is read at once"):
         chunk = await bench.logs.read_logs(container_id, OUT)
-    assert (chunk.offset, chunk.data, chunk.final) == (0, b"", False)
+    equal((chunk.offset, chunk.data, chunk.final), (0, b"", False))
 
 
 @property_clause("LOGS-4", "any piece can be read by its offset", requires=LOGS, needs=PRINTS)
@@ -136,7 +136,7 @@ async def most_bytes(bench: Bench) -> None:
     container_id = await printed(bench, 1000)
     for most in (1, 17, 1000):
         data = (await bench.logs.read_logs(container_id, OUT, max_bytes=most)).data
-        assert data == pattern(0, len(data))
+        equal(data, pattern(0, len(data)))
         assert 0 < len(data) <= most, f"{len(data)} bytes, max_bytes {most}"
 
 
@@ -149,9 +149,9 @@ async def gap_is_counted(bench: Bench) -> None:
     assert chunk.gap_bytes > 0, f"of {size} bytes all are kept, though log_budget_bytes is a third of that"
     check_chunk(chunk, 0)
     chunks = await follow(bench, container_id)
-    assert sum(len(chunk.data) + chunk.gap_bytes for chunk in chunks) == size
+    equal(sum(len(chunk.data) + chunk.gap_bytes for chunk in chunks), size)
     last = await bench.logs.read_logs(container_id, OUT, offset=-100)
-    assert (last.offset, last.data) == (size - 100, pattern(size - 100, 100))
+    equal((last.offset, last.data), (size - 100, pattern(size - 100, 100)))
 
 
 @logs("LOGS-9", "an unknown container has no log")
@@ -166,7 +166,7 @@ async def unknown_log(bench: Bench) -> None:
 @logs("LOGS-10", "final is said of what has ended and of nothing else")
 async def final(bench: Bench) -> None:
     ended = await printed(bench, 1000)
-    assert (await bench.logs.read_logs(ended, OUT)).final
+    assert (await bench.logs.read_logs(ended, OUT)).final, "it has ended and all was read"
     assert not (await bench.logs.read_logs(ended, OUT, max_bytes=999)).final, "more comes after this chunk"
     runs = await bench.create(Prints(1000, then_sleeps=True), 1)
 
@@ -182,24 +182,24 @@ async def kept(bench: Bench) -> None:
     container_id = await printed(bench, 1000)
     await bench.reopen()
     chunk = await bench.logs.read_logs(container_id, OUT)
-    assert (chunk.offset, chunk.data, chunk.final) == (0, pattern(0, 1000), True)
+    equal((chunk.offset, chunk.data, chunk.final), (0, pattern(0, 1000), True))
 
 
 @logs("FOLLOW-1", "following gives all bytes once and ends with final")
 async def follow_all(bench: Bench) -> None:
     container_id = await bench.create(Prints(SIZE))
     chunks = await follow(bench, container_id)
-    assert sum(len(chunk.data) + chunk.gap_bytes for chunk in chunks) == SIZE
-    assert [chunk.final for chunk in chunks].count(True) == 1
-    assert chunks[-1].final
+    equal(sum(len(chunk.data) + chunk.gap_bytes for chunk in chunks), SIZE)
+    equal([chunk.final for chunk in chunks].count(True), 1)
+    assert chunks[-1].final, "the last chunk is not final"
 
 
 @logs("FOLLOW-1", "following what has ended gives all and ends")
 async def follow_ended(bench: Bench) -> None:
     container_id = await printed(bench)
     chunks = await follow(bench, container_id)
-    assert sum(len(chunk.data) + chunk.gap_bytes for chunk in chunks) == SIZE
-    assert chunks[-1].final
+    equal(sum(len(chunk.data) + chunk.gap_bytes for chunk in chunks), SIZE)
+    assert chunks[-1].final, "the last chunk is not final"
 
 
 @logs("FOLLOW-2", "following begins at the offset")
@@ -207,8 +207,8 @@ async def follow_offset(bench: Bench) -> None:
     container_id = await bench.create(Prints(1000))
     for offset in (500, 1000):
         chunks = await follow(bench, container_id, offset=offset)
-        assert b"".join(chunk.data for chunk in chunks) == pattern(offset, 1000 - offset)
-        assert chunks[-1].final
+        equal(b"".join(chunk.data for chunk in chunks), pattern(offset, 1000 - offset))
+        assert chunks[-1].final, "the last chunk is not final"
 
 
 @logs("FOLLOW-3", "bytes come before the container ends")
@@ -222,7 +222,7 @@ async def follow_running(bench: Bench) -> None:
                 assert not chunk.final, "it still runs"
                 if offset == 1000:
                     break
-    assert await bench.state(container_id) is ContainerState.RUNNING
+    equal(await bench.state(container_id), ContainerState.RUNNING)
 
 
 @logs("FOLLOW-4", "an end while following is told")
@@ -234,7 +234,7 @@ async def follow_over_end(bench: Bench) -> None:
         await trio.sleep(0.05)
         await bench.runtime.stop_container(container_id, grace_seconds=0)
         chunks = await follow(bench, container_id)
-    assert chunks[-1].final
+    assert chunks[-1].final, "the last chunk is not final"
 
 
 @logs("FOLLOW-5", "a removal while following ends it")
@@ -259,7 +259,7 @@ async def followers(bench: Bench) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(4):
             nursery.start_soon(one)
-    assert sizes == [SIZE] * 4
+    equal(sizes, [SIZE] * 4)
 
 
 @logs("FOLLOW-7", "a follower that leaves early disturbs nobody")

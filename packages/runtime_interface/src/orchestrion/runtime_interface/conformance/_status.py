@@ -18,7 +18,7 @@ from orchestrion.shared_types import (
 )
 
 from ._behaviour import Dies, Exits, Sleeps
-from ._bench import Bench, clause, expect
+from ._bench import Bench, clause, equal, expect
 
 PROTOCOLS = {
     RuntimeCapability.LOGS: SupportsLogs,
@@ -43,7 +43,7 @@ async def abilities_constant(bench: Bench) -> None:
     await bench.create()
     await bench.runtime.list_containers(bench.node)
     await bench.runtime.aclose()
-    assert bench.runtime.capabilities == before
+    equal(bench.runtime.capabilities, before)
 
 
 @clause("CHECKPOINT-1", "every method is a checkpoint")
@@ -72,7 +72,7 @@ async def status_names(bench: Bench) -> None:
     for attempt, name in ((0, "main"), (2, "side")):
         container_id = await bench.create(attempt=attempt, name=name)
         status = await bench.status(container_id)
-        assert (status.name, status.attempt, status.container_id) == (name, attempt, container_id)
+        equal((status.name, status.attempt, status.container_id), (name, attempt, container_id))
 
 
 @clause("STATUS-2", "the exit code is told")
@@ -123,7 +123,7 @@ async def end_is_final(bench: Bench) -> None:
     await bench.runtime.stop_container(container_id, grace_seconds=0)
     for _ in range(10):
         await trio.sleep(0.005)
-        assert await bench.status(container_id) == before
+        equal(await bench.status(container_id), before)
 
 
 @clause("STATUS-4", "an ended container's status survives a restart of the program", needs=("reopen",))
@@ -133,7 +133,7 @@ async def end_outlives_program(bench: Bench) -> None:
     await bench.runtime.stop_container(stopped, grace_seconds=0)
     before = [await bench.status(container_id), await bench.status(stopped)]
     await bench.reopen()
-    assert [await bench.status(container_id), await bench.status(stopped)] == before
+    equal([await bench.status(container_id), await bench.status(stopped)], before)
 
 
 @clause("STATUS-5", "the times are utc and in order")
@@ -148,7 +148,7 @@ async def times(bench: Bench) -> None:
     assert ended.finished_at is not None
     for time in (running.created_at, running.started_at, ended.created_at, ended.started_at, ended.finished_at):
         assert time.utcoffset() == timedelta(0), f"{time!r} is not in UTC"
-    assert running.created_at <= running.started_at
+    assert running.created_at <= running.started_at, running
     assert ended.created_at <= ended.started_at <= ended.finished_at, ended
 
 
@@ -158,14 +158,14 @@ async def ports_told(bench: Bench) -> None:
     port = bench.subject.free_port()
     config = bench.config(Sleeps(), **bench.ports(port))
     container_id = await bench.runtime.create_container(config, bench.options())
-    assert dict((await bench.running(container_id)).ports) == {"kit": port}
+    equal(dict((await bench.running(container_id)).ports), {"kit": port})
 
 
 @clause("STATUS-7", "health and the next attempt are left to others")
 async def not_filled_in(bench: Bench) -> None:
     for status in (await bench.running(await bench.create()), await bench.exited(await bench.create(Exits(1), 1))):
-        assert status.health is ContainerHealth.UNCHECKED
-        assert status.next_attempt_at is None
+        equal(status.health, ContainerHealth.UNCHECKED)
+        equal(status.next_attempt_at, None)
 
 
 @clause("STATUS-8", "an unknown container has no status")
@@ -180,7 +180,7 @@ async def all_listed(bench: Bench) -> None:
     running = [await bench.create(Sleeps(), index) for index in range(3, 6)]
     for container_id in ended:
         await bench.exited(container_id)
-    assert set(await bench.summaries()) == {*ended, *running}
+    equal(set(await bench.summaries()), {*ended, *running})
 
 
 @clause("LIST-2", "a list says what the statuses say")
@@ -188,17 +188,17 @@ async def list_as_status(bench: Bench) -> None:
     ended, runs = await bench.create(Exits(2), 0), await bench.create(Sleeps(), 1, 3, 2)
     statuses = {ended: await bench.exited(ended), runs: await bench.running(runs)}
     summaries = await bench.summaries()
-    assert {container_id: summary.status for container_id, summary in summaries.items()} == statuses
-    assert {summary.instance for summary in summaries.values()} == {bench.instance(0, 1), bench.instance(1, 3)}
-    assert {summary.node_id for summary in summaries.values()} == {bench.node}
+    equal({container_id: summary.status for container_id, summary in summaries.items()}, statuses)
+    equal({summary.instance for summary in summaries.values()}, {bench.instance(0, 1), bench.instance(1, 3)})
+    equal({summary.node_id for summary in summaries.values()}, {bench.node})
 
 
 @clause("LIST-3", "a list is of one node", needs=("other_node",))
 async def list_of_one_node(bench: Bench) -> None:
     other = bench.subject.other_node
     here, there = await bench.create(index=0), await bench.create(index=1, node=other)
-    assert set(await bench.summaries()) == {here}
-    assert set(await bench.summaries(other)) == {there}
+    equal(set(await bench.summaries()), {here})
+    equal(set(await bench.summaries(other)), {there})
 
 
 @clause("LIST-4", "a node that was not initialised can not be listed")
