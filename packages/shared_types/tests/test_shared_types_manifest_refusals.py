@@ -285,8 +285,8 @@ def test_all_problems_are_told_in_the_order_of_their_places() -> None:
     assert [str(problem).split(";")[0] for problem in problems(RELATIONS)] == [
         "app.yaml:4:16: workloads.a.after.b: these wait for each other for ever: a -> b -> c -> a",
         "app.yaml:8:44: workloads.b.containers[0].command[1]: unknown variable ${ORCHESTRION_ENDPOINTS_A_HTTP}",
-        "app.yaml:13:31: workloads.c.containers[1].command[1]: unknown variable ${PORT_Q}",
-        "app.yaml:13:52: workloads.c.containers[1].ports.p: port 'p' is named twice in the workload",
+        "app.yaml:13:33: workloads.c.containers[1].command[1]: unknown variable ${PORT_Q}",
+        "app.yaml:13:55: workloads.c.containers[1].ports.p: port 'p' is named twice in the workload",
         "app.yaml:17:16: workloads.s.after.j: 'j' is a batch workload, which is never healthy as a whole",
         "app.yaml:21:16: workloads.j.after.d: 'd' is a daemon, which never succeeds",
         "app.yaml:22:44: workloads.j.containers[0].command[1]: unknown variable ${PORT_P}",
