@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 from orchestrion.runtime_interface import CreateOptions, LogStream
-from orchestrion.runtime_process import ProcessRuntime, open_runtime
+from orchestrion.runtime_process import ProcessRuntime, _record, open_runtime
 from orchestrion.shared_types import (
     ContainerConfig,
     ContainerId,
@@ -75,6 +77,20 @@ def cgroups_of(owner: str) -> list[str]:
         for path in group.iterdir()
         if path.is_dir()
     ]
+
+
+def end_all(state_dir: Path) -> None:
+    """Kill and remove all that a state directory's containers have, but for its files."""
+    owner = owner_of(state_dir)
+    while found := processes_with(owner):
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    for path in cgroups_of(owner):
+        with suppress(OSError):
+            Path(path).rmdir()
+        with suppress(OSError):
+            Path(path).parent.rmdir()
 
 
 def leftovers(state_dir: Path) -> list[str]:
@@ -146,8 +162,8 @@ Opened = AbstractAsyncContextManager[ProcessRuntime]
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Callable[..., Opened]:
-    """Open a runtime on the test's state directory, with its node ready."""
+def opened(tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+    """Open a runtime on the test's state directory, with its node ready. What a failed test leaves is ended."""
 
     @asynccontextmanager
     async def open_it(**more: Any) -> AsyncIterator[ProcessRuntime]:
@@ -155,7 +171,9 @@ def opened(tmp_path: Path) -> Callable[..., Opened]:
             await runtime.init_node(NODE)
             yield runtime
 
-    return open_it
+    yield open_it
+    if (tmp_path / "state" / "owner.json").exists():
+        end_all(tmp_path / "state")
 
 
 @pytest.fixture
@@ -196,3 +214,32 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 def harness() -> ModuleType:
     """The helpers of this module: tests are loaded in a way that they can't import it."""
     return sys.modules[__name__]
+
+
+def log_directory(runtime: ProcessRuntime, container_id: ContainerId) -> Path:
+    """Return the directory of a container's log segments."""
+    return runtime._settings.state.containers / container_id / "logs"
+
+
+def shim_of(state_dir: Path, container_id: ContainerId) -> int:
+    """Return the pid of a container's shim."""
+    shim = _record.read_head(state_dir / "containers" / container_id).shim
+    assert shim is not None
+    return shim.pid
+
+
+def size_of(directory: Path) -> int:
+    """Return how many bytes the files of a directory have."""
+    total = 0
+    for path in directory.iterdir():
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
+def memory_of(pid: int) -> int:
+    """Return the resident memory of a process in bytes, or 0 if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+    except (OSError, IndexError):
+        return 0

@@ -30,13 +30,6 @@ time.sleep(100000)
 """
 
 
-def shim_of(state_dir: Path, container_id: ContainerId) -> int:
-    """Return the pid of a container's shim."""
-    head = _record.read_head(state_dir / "containers" / container_id)
-    assert head.shim is not None
-    return head.shim.pid
-
-
 def edit_slot(state_dir: Path, container_id: ContainerId, slot: int, text: str) -> None:
     """Overwrite a slot of a container's record."""
     with (state_dir / "containers" / container_id / "record").open("r+b") as file:
@@ -84,7 +77,7 @@ async def test_a_lost_shim_takes_its_tree_along_and_the_attempt_ends_once(
     async with opened(**groups) as runtime:
         container_id = await runtime.create_container(harness.python(ESCAPES), harness.options())
         await harness.wait_for_line(runtime, container_id)
-        os.kill(shim_of(state_dir, container_id), signal.SIGKILL)
+        os.kill(harness.shim_of(state_dir, container_id), signal.SIGKILL)
         status = await harness.exited(runtime, container_id)
         assert status.exit.reason == "shim-lost"
         assert (status.exit.code, status.exit.signal) == (None, None)
@@ -102,7 +95,7 @@ async def test_a_shim_that_died_while_nobody_looked_is_found_lost(
     async with opened(**groups) as runtime:
         container_id = await runtime.create_container(harness.python(ESCAPES), harness.options())
         await harness.wait_for_line(runtime, container_id)
-    os.kill(shim_of(state_dir, container_id), signal.SIGKILL)
+    os.kill(harness.shim_of(state_dir, container_id), signal.SIGKILL)
     async with opened(**groups) as runtime:
         status = await harness.exited(runtime, container_id)  # its end may only be under way
         assert status.exit.reason == "shim-lost"
@@ -117,7 +110,7 @@ async def test_the_exit_of_a_container_that_ended_while_nobody_looked_is_told(
     async with opened() as runtime:
         container_id = await runtime.create_container(harness.shell("exit 41"), harness.options())
         waits = await runtime.create_container(harness.shell("mkfifo f; read x < f; exit 42"), harness.options(1))
-    shim = shim_of(tmp_path / "state", container_id)
+    shim = harness.shim_of(tmp_path / "state", container_id)
     async with opened() as runtime:
         assert (await harness.exited(runtime, container_id)).exit.code == 41
         assert not Path(f"/proc/{shim}").exists(), "a shim of ours is reaped"
@@ -135,7 +128,7 @@ async def test_a_pid_that_passed_to_a_stranger_is_left_alone(
     async with opened() as runtime:
         container_id = await runtime.create_container(harness.SLEEPS, harness.options())
         boot_id = (state_dir / "containers" / container_id / "record").read_bytes()[512:1024].split()[3].rstrip(b"\n\0")
-    shim = shim_of(state_dir, container_id)
+    shim = harness.shim_of(state_dir, container_id)
     with subprocess.Popen(["sleep", "100000"]) as stranger:
         # As if the shim had died and its number had come to the stranger.
         edit_slot(state_dir, container_id, 1, f"shim {stranger.pid} 12345 {boot_id.decode()}")
@@ -250,7 +243,7 @@ async def test_a_hung_shim_is_killed_in_the_end(
 ) -> None:
     monkeypatch.setattr("orchestrion.runtime_process._runtime.SHIM_SECONDS", 0.05)
     container_id = await runtime.create_container(harness.SLEEPS, harness.options())
-    os.kill(shim_of(tmp_path / "state", container_id), signal.SIGSTOP)
+    os.kill(harness.shim_of(tmp_path / "state", container_id), signal.SIGSTOP)
     await runtime.stop_container(container_id, grace_seconds=0)
     assert (await harness.exited(runtime, container_id)).exit.reason == "shim-lost"
 
@@ -259,7 +252,7 @@ async def test_sigterm_for_the_shim_reaches_the_container(
     harness: Any, runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     container_id = await runtime.create_container(harness.SLEEPS, harness.options())
-    os.kill(shim_of(tmp_path / "state", container_id), signal.SIGTERM)
+    os.kill(harness.shim_of(tmp_path / "state", container_id), signal.SIGTERM)
     assert (await harness.exited(runtime, container_id)).exit.signal == signal.SIGTERM
 
 

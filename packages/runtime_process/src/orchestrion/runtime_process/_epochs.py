@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import define, field
 from orchestrion.shared_types import InstanceKey
+
+from ._state_dir import write_durably
 
 KEPT_SLOTS = 20_000
 
@@ -90,27 +91,26 @@ class EpochMemory:
             os.close(fd)
         self._lines += 1
 
-    def compact(self, held: set[Slot]) -> None:
-        """Rewrite the file where it has grown far beyond what it says, giving up the oldest slots. It blocks.
+    @property
+    def is_large(self) -> bool:
+        """Whether the file, or what is in memory, has grown far beyond what has to be kept."""
+        return self._lines > 2 * KEPT_SLOTS and self._lines > 2 * len(self._slots) or len(self._slots) > 2 * KEPT_SLOTS
+
+    def compacted(self, held: set[Slot]) -> bytes:
+        """Give up the oldest slots beyond `KEPT_SLOTS`. Return what the whole file should be.
 
         Args:
             held: Slots that containers exist of; they are never given up.
         """
-        if self._lines <= 2 * max(len(self._slots), 1000):
-            return
         surplus = max(0, len(self._slots) - KEPT_SLOTS)
         for slot in [slot for slot in self._slots if slot not in held][:surplus]:
             del self._slots[slot]
-        new = self.path.with_suffix(".new")
-        with new.open("wb") as file:
-            file.writelines(self._all_lines())
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self.path)
-        self._lines = len(self._slots)
+        return b"".join(_line(slot, highest) for slot, highest in self._slots.items())
 
-    def _all_lines(self) -> Iterator[bytes]:
-        return (_line(slot, highest) for slot, highest in self._slots.items())
+    def rewrite(self, data: bytes) -> None:
+        """Replace the file durably. It blocks; one call at a time."""
+        write_durably(self.path, data)
+        self._lines = data.count(b"\n")
 
 
 def _line(slot: Slot, highest: _Highest) -> bytes:

@@ -119,7 +119,9 @@ async def open_runtime(
             epochs.load()
             for one in found:
                 epochs.note(one.body.options.instance, one.body.config.name, one.body.options.attempt)
-            epochs.compact({(o.instance.workload_id, o.instance.index) for o in (one.body.options for one in found)})
+            if epochs.is_large:
+                held = {(key.workload_id, key.index) for key in (one.body.options.instance for one in found)}
+                epochs.rewrite(epochs.compacted(held))
         except OSError as err:
             state.close()
             msg = f"can't use the state directory {state.path}: {err.strerror}"

@@ -44,7 +44,7 @@ from orchestrion.shared_types import (
 from . import _adoption, _logs, _processes, _stats
 from ._adoption import Adopted, Found
 from ._container import Container, Creation, Key, Task, key_of, ports_of
-from ._epochs import EpochMemory
+from ._epochs import EpochMemory, Slot
 from ._exec import CommandPipes, ProcessExecSession, start_command
 from ._follow import LogFollower
 from ._hints import HintReader, Hints
@@ -435,6 +435,8 @@ class ProcessRuntime:
             line = self._epochs.line_for(options.instance)
             try:
                 await self._in_thread(self._epochs.append, line)
+                if self._epochs.is_large:
+                    await self._in_thread(self._epochs.rewrite, self._epochs.compacted(self._held_slots()))
             except OSError as err:
                 msg = f"can't write {self._epochs.path}: {err.strerror}"
                 raise RuntimeUnavailable(msg, remedy="Free space on its disk, then repeat.") from err
@@ -529,6 +531,11 @@ class ProcessRuntime:
                 head = await self._insist(_adoption.conclude, self._settings, found.container_id, found.body, self._now)
                 adopted[number] = Adopted(found=Found(container_id=found.container_id, body=found.body, head=head))
         return adopted
+
+    def _held_slots(self) -> set[Slot]:
+        keys = [one.body.options.instance for one in (*self._containers.values(), *self._found)]
+        keys += [creation.options.instance for creation in self._creations.values()]
+        return {(key.workload_id, key.index) for key in keys}
 
     def _made(self, found: Found) -> Container:
         return Container(found.container_id, found.body, found.head, address=self._settings.address)
