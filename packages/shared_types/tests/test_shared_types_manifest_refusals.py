@@ -287,10 +287,10 @@ def test_all_problems_are_told_in_the_order_of_their_places() -> None:
         "app.yaml:8:44: workloads.b.containers[0].command[1]: unknown variable ${ORCHESTRION_ENDPOINTS_A_HTTP}",
         "app.yaml:13:33: workloads.c.containers[1].command[1]: unknown variable ${PORT_Q}",
         "app.yaml:13:55: workloads.c.containers[1].ports.p: port 'p' is named twice in the workload",
-        "app.yaml:17:16: workloads.s.after.j: 'j' is a batch workload, which is never healthy as a whole",
-        "app.yaml:21:16: workloads.j.after.d: 'd' is a daemon, which never succeeds",
-        "app.yaml:22:44: workloads.j.containers[0].command[1]: unknown variable ${PORT_P}",
-        "app.yaml:22:68: workloads.j.containers[0].volumes.v: volume 'v' is named twice",
+        "app.yaml:16:16: workloads.s.after.j: 'j' is a batch workload, which is never healthy as a whole",
+        "app.yaml:20:16: workloads.j.after.d: 'd' is a daemon, which never succeeds",
+        "app.yaml:21:44: workloads.j.containers[0].command[1]: unknown variable ${PORT_P}",
+        "app.yaml:21:68: workloads.j.containers[0].volumes.v: volume 'v' is named twice",
     ]
 
 
