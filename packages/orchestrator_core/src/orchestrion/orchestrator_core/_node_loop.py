@@ -140,6 +140,9 @@ class NodeLoop:
     _health: HealthChecks = field(init=False)
     _lease: LeaseKeeper = field(init=False)
     _fenced: set[ContainerId] = field(factory=set)
+    _owners: dict[ContainerId, InstanceKey] = field(factory=dict)
+    _creating: int = 0
+    _hinted_early: set[ContainerId] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
@@ -212,7 +215,7 @@ class NodeLoop:
         listed = {summary.container_id: summary for summary in await self.runtime.list_containers(self.node_id)}
         for key, instance in self._instances.items():
             for container_id in [known for known in instance.containers if known not in listed]:
-                del instance.containers[container_id]
+                self._drop(instance, container_id)
                 self._queue.add(key)
         for summary in listed.values():
             self._note(summary)
@@ -220,7 +223,7 @@ class NodeLoop:
     def _note(self, summary: ContainerSummary) -> None:
         instance = self._instance(summary.instance)
         if instance.containers.get(summary.container_id) != summary:
-            instance.containers[summary.container_id] = summary
+            self._hold(instance, summary)
             for port_name, number in summary.status.ports.items():
                 self._adopt_port(summary, instance, port_name, number)
             self._queue.add(summary.instance)
@@ -286,20 +289,30 @@ class NodeLoop:
             await trio.sleep(self.poll_seconds)
 
     async def _ask(self, container_id: ContainerId) -> None:
-        for key, instance in self._owners_of(container_id):
-            summary = instance.containers[container_id]
-            try:
-                status = await self.runtime.get_container_status(container_id)
-            except ContainerNotFound:
-                instance.containers.pop(container_id, None)
-                self._queue.add(key)
-            else:
-                self._note(evolve(summary, status=status))
+        """Learn what has become of a container."""
+        key = self._owners.get(container_id)
+        if key is None:
+            # Its creation is under way, and asks by itself; or it is a stray, which the periodic pass finds.
+            if self._creating:
+                self._hinted_early.add(container_id)
             return
-        await self._list()
+        instance = self._instances[key]
+        summary = instance.containers[container_id]
+        try:
+            status = await self.runtime.get_container_status(container_id)
+        except ContainerNotFound:
+            self._drop(instance, container_id)
+            self._queue.add(key)
+        else:
+            self._note(evolve(summary, status=status))
 
-    def _owners_of(self, container_id: ContainerId) -> list[tuple[InstanceKey, _Instance]]:
-        return [(k, i) for k, i in self._instances.items() if container_id in i.containers]
+    def _hold(self, instance: _Instance, summary: ContainerSummary) -> None:
+        instance.containers[summary.container_id] = summary
+        self._owners[summary.container_id] = summary.instance
+
+    def _drop(self, instance: _Instance, container_id: ContainerId) -> None:
+        instance.containers.pop(container_id, None)
+        self._owners.pop(container_id, None)
 
     async def _list_if_possible(self) -> None:
         try:
@@ -453,7 +466,7 @@ class NodeLoop:
     async def _remove(self, instance: _Instance, container_id: ContainerId) -> None:
         self._health.forget(container_id)
         await self.runtime.remove_container(container_id)
-        instance.containers.pop(container_id, None)
+        self._drop(instance, container_id)
         self._fenced.discard(container_id)
 
     def _stop_soon(
@@ -470,7 +483,7 @@ class NodeLoop:
             await self.runtime.stop_container(container_id, grace_seconds=grace)
             status = await self.runtime.get_container_status(container_id)
         except ContainerNotFound:
-            instance.containers.pop(container_id, None)
+            self._drop(instance, container_id)
         except RuntimeClosed:
             raise
         except OrchestrationError as err:
@@ -479,7 +492,7 @@ class NodeLoop:
         else:
             summary = instance.containers.get(container_id)
             if summary is not None:
-                instance.containers[container_id] = evolve(summary, status=status)
+                self._hold(instance, evolve(summary, status=status))
         finally:
             if instance.stopping.get(container_id) == grace:
                 del instance.stopping[container_id]
@@ -508,7 +521,13 @@ class NodeLoop:
                 volumes=tuple(source for source in volumes if source.volume in mounted),
                 device_ids=record.bound.binding.devices.get(start.config.name, ()) if record.bound is not None else (),
             )
-            await self._create(key, instance, start, options, variables)
+            self._creating += 1
+            try:
+                await self._create(key, instance, start, options, variables)
+            finally:
+                self._creating -= 1
+                if not self._creating:
+                    self._hinted_early.clear()
 
     async def _create(
         self,
@@ -543,9 +562,13 @@ class NodeLoop:
             else:
                 instance.never_created.pop(name, None)
                 status = evolve(status, restarts_in_row=start.restarts_in_row)
-                instance.containers[container_id] = ContainerSummary(
-                    container_id=container_id, node_id=self.node_id, instance=key, status=status
+                self._hold(
+                    instance,
+                    ContainerSummary(container_id=container_id, node_id=self.node_id, instance=key, status=status),
                 )
+                if container_id in self._hinted_early:
+                    self._hinted_early.remove(container_id)
+                    await self._ask(container_id)
                 return
 
     def _lease_port(self, key: InstanceKey, instance: _Instance, name: str) -> Callable[[PortMapping], int]:
