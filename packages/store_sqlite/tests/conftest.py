@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture
 def tmp_path(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory where there is one: nothing here outlives the kernel, and a disk would only be waited for."""
+    """A directory in memory where that can be had: nothing here outlives the kernel, and a disk makes only slower."""
     in_memory = Path("/dev/shm")
     if not os.access(in_memory, os.W_OK):
         yield tmp_path

@@ -11,7 +11,7 @@ from typing import Final
 from zlib import crc32
 
 from attrs import frozen
-from orchestrion.store_interface import Change, ChangeKind, Entry, LeaseId, Revision
+from orchestrion.store_interface import Change, ChangeKind, Entry, LeaseId, Revision, StoreFull
 
 from ._failures import Failure, corrupt, newer, of_sqlite, read_only, unavailable
 from ._history import History
@@ -96,6 +96,8 @@ def create(path: Path) -> None:
             # SQLite gives the log the permissions of the file: values may hold what is nobody else's business.
             os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+                # Until it has its name it is worth nothing, so it is enough to wait for the disk once, at the end.
+                connection.execute("PRAGMA synchronous = OFF")
                 connection.executescript(_SCHEMA)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -246,6 +248,25 @@ class StateFile:
         Raises:
             FileFailure: It was not written, or, where the failure is fatal, nobody knows.
         """
+        try:
+            self._commit(batch)
+        except FileFailure as err:
+            if err.failure.kind is not StoreFull or not self._empty_log():
+                raise
+            self._commit(batch)
+
+    def _empty_log(self) -> bool:
+        """Carry the log over into the file and give its room back; return whether there was room to do so."""
+        with translated(self.path, "could not carry over the log of"):
+            try:
+                ((busy, _, _),) = self._pragma("wal_checkpoint(TRUNCATE)")
+            except sqlite3.OperationalError as err:
+                if _is_full(err):
+                    return False
+                raise
+        return busy == 0
+
+    def _commit(self, batch: Batch) -> None:
         execute = self._connection.execute
         many = self._connection.executemany
         with translated(self.path, "could not write to"):
@@ -276,21 +297,24 @@ class StateFile:
         if not isinstance(free, int) or free <= 2 * _VACUUM_PAGES:
             return
         try:
-            self._pragma(f"incremental_vacuum({_VACUUM_PAGES})")
+            # It frees a page per step, and only a script is stepped to its end: execute() would free a single one.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
         except sqlite3.OperationalError as err:
             # Giving back takes some room at first; where there is none, a later batch will do it.
-            if err.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+            if not _is_full(err):
                 raise
 
     def close(self) -> None:
         """Carry the log over into the file, which then stands alone, and close it.
 
+        Where there is no room for that, the log stays beside the file and is read with it at the next opening.
+
         Raises:
-            FileFailure: The log could not be carried over; it stays beside the file and is read at the next opening.
+            FileFailure: The disk fails; the file is closed.
         """
         with translated(self.path, "could not close"):
             try:
-                self._pragma("wal_checkpoint(TRUNCATE)")
+                self._empty_log()
             finally:
                 self._connection.close()
 
@@ -303,6 +327,10 @@ def _row(record: Record) -> tuple[int, int, str, bytes | None, int, int, int]:
         value, created, lease = entry.value, entry.created, entry.lease or 0
     checksum = _checksum(record.row, change.revision, change.key.encode(), value, created, lease)
     return record.row, change.revision, change.key, value, created, lease, checksum
+
+
+def _is_full(err: sqlite3.Error) -> bool:
+    return err.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
 
 
 def _ranges(rows: list[int]) -> list[tuple[int, int]]:
