@@ -22,7 +22,8 @@ from orchestrion.shared_types.manifest._container_form import CONTAINER
 from orchestrion.shared_types.manifest._form import MANIFEST, WORKLOAD
 from orchestrion.shared_types.manifest._placement_form import PLACEMENT
 from orchestrion.shared_types.manifest._reference import reference
-from orchestrion.shared_types.manifest._shapes import INVALID, Reader, records_in
+from orchestrion.shared_types.manifest._shape import INVALID, Reader
+from orchestrion.shared_types.manifest._shapes import records_in
 from orchestrion.shared_types.manifest._yaml import compose
 
 ONE = "workloads: {%s: {containers: [{name: m, command: [x], working_dir: here}]}}\n"

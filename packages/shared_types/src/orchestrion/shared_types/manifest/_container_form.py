@@ -21,18 +21,9 @@ from ._nodes import Mapping as MappingNode
 from ._nodes import Node, Scalar
 from ._port_form import MOUNTS, PORTS
 from ._resource_form import LIMITS, REQUESTS
-from ._shapes import (
-    INVALID,
-    Field,
-    Forms,
-    ListOf,
-    Mapped,
-    Reader,
-    Record,
-    Table,
-    Text,
-    Whole,
-)
+from ._scalars import Text, Whole
+from ._shape import INVALID, Reader
+from ._shapes import Field, Forms, ListOf, Mapped, Record, Table
 from ._terms import (
     ANY,
     DURATION,

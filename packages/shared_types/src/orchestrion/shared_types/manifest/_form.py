@@ -26,21 +26,9 @@ from ._nodes import Mapping as MappingNode
 from ._nodes import Scalar
 from ._placement_form import PLACEMENT
 from ._port_form import VOLUMES
-from ._shapes import (
-    Field,
-    Flag,
-    Forms,
-    ListOf,
-    Mapped,
-    Nothing,
-    Reader,
-    Real,
-    Record,
-    Table,
-    Text,
-    Whole,
-    Word,
-)
+from ._scalars import Flag, Nothing, Real, Text, Whole, Word
+from ._shape import Reader
+from ._shapes import Field, Forms, ListOf, Mapped, Record, Table
 from ._terms import (
     COUNT,
     DURATION,

@@ -16,7 +16,7 @@ from orchestrion.shared_types._workload import Volume, WorkloadDefinition
 from ._form import MANIFEST, WORKLOAD, definition
 from ._nodes import Mapping as MappingNode
 from ._nodes import Node, Scalar, locate
-from ._shapes import INVALID, MAX_PROBLEMS, Reader
+from ._shape import INVALID, MAX_PROBLEMS, Reader
 from ._terms import NAME
 from ._yaml import MAX_BYTES, compose, too_large
 

@@ -17,16 +17,8 @@ from orchestrion.shared_types._workload import (
     Toleration,
 )
 
-from ._shapes import (
-    Field,
-    Flag,
-    Forms,
-    ListOf,
-    Mapped,
-    Record,
-    Text,
-    Word,
-)
+from ._scalars import Flag, Text, Word
+from ._shapes import Field, Forms, ListOf, Mapped, Record
 from ._terms import (
     ANY,
     DURATION,

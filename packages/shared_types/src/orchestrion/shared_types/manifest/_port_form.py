@@ -13,17 +13,8 @@ from orchestrion.shared_types._workload import (
     VolumeScope,
 )
 
-from ._shapes import (
-    Field,
-    Flag,
-    Forms,
-    ListOf,
-    Mapped,
-    Nothing,
-    Record,
-    Table,
-    Word,
-)
+from ._scalars import Flag, Nothing, Word
+from ._shapes import Field, Forms, ListOf, Mapped, Record, Table
 from ._terms import (
     NAME,
     PORT_NUMBER,

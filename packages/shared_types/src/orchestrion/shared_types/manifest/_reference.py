@@ -6,7 +6,8 @@ import json
 from typing import Final
 
 from ._form import MANIFEST
-from ._shapes import UNSET, Field, Record, records_in
+from ._shape import UNSET
+from ._shapes import Field, Record, records_in
 
 _INTRO: Final = """\
 # The manifest

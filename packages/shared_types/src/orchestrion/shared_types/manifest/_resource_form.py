@@ -12,18 +12,9 @@ from orchestrion.shared_types._resources import MAX_AMOUNT, WHOLE_DEVICE, GpuReq
 from orchestrion.shared_types._suggest import unknown
 
 from ._nodes import Node, Scalar
-from ._shapes import (
-    INVALID,
-    Field,
-    Forms,
-    Mapped,
-    Reader,
-    Record,
-    Schema,
-    Table,
-    Text,
-    Whole,
-)
+from ._scalars import Text, Whole
+from ._shape import INVALID, Reader, Schema
+from ._shapes import Field, Forms, Mapped, Record, Table
 from ._terms import (
     BYTES,
     CPU,

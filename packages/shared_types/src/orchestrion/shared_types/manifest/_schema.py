@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._form import MANIFEST
-from ._shapes import Schema
+from ._shape import Schema
 
 
 def manifest_schema() -> dict[str, Any]:

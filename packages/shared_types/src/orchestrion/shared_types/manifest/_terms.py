@@ -20,12 +20,8 @@ from orchestrion.shared_types._workload import (
     MAX_SLOTS,
 )
 
-from ._shapes import (
-    Amount,
-    Table,
-    Text,
-    Whole,
-)
+from ._scalars import Amount, Text, Whole
+from ._shapes import Table
 
 _NAME_PATTERN: Final = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 
