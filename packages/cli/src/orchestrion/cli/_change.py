@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import trio
 from orchestrion.control_plane import Control
 from orchestrion.orchestrator_core import ApplyResult, ChangeAction, WorkloadChange
-from orchestrion.shared_types import ConfigInvalid, Problem
+from orchestrion.shared_types import ConfigInvalid, NetworkFailure, Problem
 
 from ._acting import reach_or_own
 from ._manifests import load
+from ._offline import stored_picture
 from ._output import Form, coloured, note, show_one
-from ._picture import wait_until
+from ._picture import Picture, wait_until
 from ._reach import reach_owner
 from ._state_directory import StateDirectory, at
 from ._words import full_name, ready
@@ -78,11 +79,20 @@ def run_stop(name: str, state: Path | None, namespace: str, *, wait: bool) -> in
         async with reach_or_own(place) as control:
             await control.stop(name, namespace=namespace)
             if wait:
-                await wait_until(control, lambda picture: picture.is_over([(namespace, name)]))
+                await _settle(place, control, lambda picture: picture.is_over([(namespace, name)]))
 
     trio.run(change)
     note(f"{full_name(namespace, name)}: {'stopped' if wait else 'stopping'}")
     return 0
+
+
+async def _settle(place: StateDirectory, control: Control, holds: Callable[[Picture], bool]) -> None:
+    """Wait until something holds. An owner that has nothing left to run ends, perhaps before it has told us."""
+    try:
+        await wait_until(control, holds)
+    except NetworkFailure:
+        if not holds(await stored_picture(place)):
+            raise
 
 
 def run_remove(names: Sequence[str], state: Path | None, namespace: str, *, yes: bool, wait: bool) -> int:
@@ -102,7 +112,7 @@ async def _remove(place: StateDirectory, names: Sequence[str], namespace: str, y
             await control.remove(name, namespace=namespace)
         if wait:
             gone = {(namespace, name) for name in names}
-            await wait_until(control, lambda picture: not gone & picture.views.keys())
+            await _settle(place, control, lambda picture: not gone & picture.views.keys())
     note(f"{'removed' if wait else 'removing'}: {', '.join(full_name(namespace, name) for name in names)}")
     return 0
 

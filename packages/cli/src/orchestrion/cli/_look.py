@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from orchestrion.shared_types import (
 )
 
 from ._acting import reach_or_own
-from ._offline import Reader, store_reader
+from ._offline import reading, store_reader
 from ._output import Form, coloured, columns, json_line, note, show
 from ._reach import owner_or_lock
 from ._state_directory import StateDirectory, at
@@ -56,18 +55,6 @@ class Report:
     instances: tuple[WorkloadInstance, ...] = ()
     events: tuple[Event, ...] = ()
     next_action: str = ""
-
-
-@asynccontextmanager
-async def reading(place: StateDirectory) -> AsyncIterator[Reader]:
-    """Give the owner's Control, or the store where nobody owns the directory."""
-    place.must_exist()
-    async with owner_or_lock(place) as found:
-        if isinstance(found, HttpControl):
-            yield found
-        else:
-            async with store_reader(place, found) as reader:
-                yield reader
 
 
 def run_status(name: str | None, state: Path | None, namespace: str | None, form: Form) -> int:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Protocol
 
+from orchestrion.control_plane import HttpControl
 from orchestrion.orchestrator_core import LogQuery, LogRecord, StoreReader, WorkloadView
 from orchestrion.runtime_interface import LogStream, SupportsLogs
 from orchestrion.shared_types import (
@@ -23,6 +24,8 @@ from orchestrion.shared_types import (
 )
 
 from ._owner import opened
+from ._picture import Picture, key_of
+from ._reach import owner_or_lock
 from ._state_directory import Ownership, StateDirectory
 
 
@@ -60,6 +63,27 @@ async def store_reader(place: StateDirectory, ownership: Ownership) -> AsyncIter
     """Give what reads the store of a directory that this process owns."""
     async with opened("store", ownership.plugins["store"], place) as store:
         yield StoreReader(store)
+
+
+@asynccontextmanager
+async def reading(place: StateDirectory) -> AsyncIterator[Reader]:
+    """Give the owner's Control, or the store where nobody owns the directory."""
+    place.must_exist()
+    async with owner_or_lock(place) as found:
+        if isinstance(found, HttpControl):
+            yield found
+        else:
+            async with store_reader(place, found) as reader:
+                yield reader
+
+
+async def stored_picture(place: StateDirectory) -> Picture:
+    """Return how things are, of whoever can tell: for when an owner has gone in the middle of something."""
+    picture = Picture(synced=True)
+    async with reading(place) as reader:
+        picture.views = {key_of(view.definition): view for view in await reader.list_workloads()}
+        picture.instances = {(one.namespace, one.name): one for one in await reader.list_instances()}
+    return picture
 
 
 @asynccontextmanager

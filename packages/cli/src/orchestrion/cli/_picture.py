@@ -79,7 +79,7 @@ async def wait_until(control: Control, holds: Callable[[Picture], bool], /) -> N
     """Watch until something holds of all that there is.
 
     Raises:
-        NetworkFailure: The orchestrator ended before.
+        NetworkFailure: The orchestrator ended before, or at the same time: `stored_picture` tells then.
     """
     picture = Picture()
     async with control.watch() as updates:

@@ -25,6 +25,7 @@ from ._display import Display, display
 from ._exit_codes import ExitCode
 from ._logs import print_records
 from ._manifests import load
+from ._offline import stored_picture
 from ._output import note
 from ._owner import orchestrating
 from ._picture import Key, Picture, gone, key_of, wait_until
@@ -76,7 +77,7 @@ async def _run(request: Request, place: StateDirectory) -> int:
             nursery.start_soon(_listen, signals, interrupted, nursery.cancel_scope)
             async with owner_or_lock(place) as found:
                 if isinstance(found, HttpControl):
-                    code = await _follow_other(request, found, interrupted)
+                    code = await _follow_other(request, place, found, interrupted)
                 else:
                     code = await _own(request, place, found, interrupted)
             nursery.cancel_scope.cancel()
@@ -119,7 +120,7 @@ async def _drain_when_interrupted(orchestrator: Orchestrator, interrupted: trio.
     await orchestrator.stop_all()
 
 
-async def _follow_other(request: Request, control: HttpControl, interrupted: trio.Event) -> int:
+async def _follow_other(request: Request, place: StateDirectory, control: HttpControl, interrupted: trio.Event) -> int:
     """Apply to the owner, and follow what was applied."""
     workloads, result = await _apply(control, request, again=True)
     keys = {key_of(one) for one in workloads}
@@ -134,7 +135,10 @@ async def _follow_other(request: Request, control: HttpControl, interrupted: tri
             try:
                 await _watch(control, picture, shown, keys, trio.Event())
             except NetworkFailure as err:
-                raise gone() from err
+                # An owner that has nothing left to run ends, perhaps before it has told us.
+                picture = await stored_picture(place)
+                if not picture.is_over(keys):
+                    raise gone() from err
             await outputs.finish()
             nursery.cancel_scope.cancel()
         if interrupted.is_set():
