@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from orchestrion.shared_types._check import Path
 from orchestrion.shared_types._container import (
     ContainerConfig,
     ExecProbe,
@@ -15,6 +14,7 @@ from orchestrion.shared_types._container import (
     HttpProbe,
     TcpProbe,
 )
+from orchestrion.shared_types._finding import Path
 from orchestrion.shared_types._resources import Resources
 
 from ._nodes import Mapping as MappingNode

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from orchestrion.shared_types._check import Path, not_for
+from orchestrion.shared_types._check import not_for
+from orchestrion.shared_types._finding import Path
 from orchestrion.shared_types._ids import DEFAULT_NAMESPACE
 from orchestrion.shared_types._metadata import Metadata
 from orchestrion.shared_types._workload import (

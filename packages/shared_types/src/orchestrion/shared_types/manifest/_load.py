@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
-from orchestrion.shared_types._check import Finding, findings, findings_in, path_text
+from orchestrion.shared_types._check import findings, findings_in
 from orchestrion.shared_types._errors import ConfigInvalid, Problem
+from orchestrion.shared_types._finding import Finding, path_text
 from orchestrion.shared_types._ids import DEFAULT_NAMESPACE
 from orchestrion.shared_types._workload import Volume, WorkloadDefinition
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
-from orchestrion.shared_types._check import Path
+from orchestrion.shared_types._finding import Path
 from orchestrion.shared_types._resources import MAX_AMOUNT, WHOLE_DEVICE, GpuRequest, Resources
 from orchestrion.shared_types._suggest import unknown
 

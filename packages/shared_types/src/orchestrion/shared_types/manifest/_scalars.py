@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import EnumType
 from typing import Any
 
-from orchestrion.shared_types._check import Path
+from orchestrion.shared_types._finding import Path
 from orchestrion.shared_types._suggest import nearest
 
 from ._nodes import Node, Scalar

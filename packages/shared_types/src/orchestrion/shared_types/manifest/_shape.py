@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from orchestrion.shared_types._check import Path, path_text
 from orchestrion.shared_types._errors import ConfigInvalid, Problem
+from orchestrion.shared_types._finding import Path, path_text
 
 from ._nodes import Mapping as MappingNode
 from ._nodes import Node

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from orchestrion.shared_types._check import Path
+from orchestrion.shared_types._finding import Path
 from orchestrion.shared_types._suggest import unknown
 
 from ._nodes import Mapping as MappingNode

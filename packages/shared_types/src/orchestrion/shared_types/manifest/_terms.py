@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from orchestrion.shared_types._check import NAME_RULE
+from orchestrion.shared_types._finding import NAME_RULE
 from orchestrion.shared_types._quantities import (
     BYTES_PATTERN,
     CPU_PATTERN,
