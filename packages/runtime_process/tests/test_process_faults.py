@@ -241,7 +241,7 @@ async def test_a_state_directory_has_one_user_at_a_time(opened: Callable[..., An
 async def test_a_hung_shim_is_killed_in_the_end(
     harness: Any, runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrion.runtime_process._runtime.SHIM_SECONDS", 0.05)
+    monkeypatch.setattr("orchestrion.runtime_process._keeper.SHIM_SECONDS", 0.05)
     container_id = await runtime.create_container(harness.SLEEPS, harness.options())
     os.kill(harness.shim_of(tmp_path / "state", container_id), signal.SIGSTOP)
     await runtime.stop_container(container_id, grace_seconds=0)

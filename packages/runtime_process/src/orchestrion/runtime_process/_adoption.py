@@ -13,7 +13,6 @@ from orchestrion.runtime_interface import RuntimeUnavailable
 from orchestrion.shared_types import ContainerId, StateFailure
 
 from . import _cgroups, _processes
-from ._launch import Settings
 from ._record import (
     NODE_REBOOTED,
     RECORD_FILE,
@@ -27,6 +26,7 @@ from ._record import (
     read_head,
     write_lost,
 )
+from ._settings import Settings
 from ._state_dir import StateDirectory, remove_tree
 
 _log = logging.getLogger(__name__)

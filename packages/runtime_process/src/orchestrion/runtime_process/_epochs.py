@@ -94,7 +94,8 @@ class EpochMemory:
     @property
     def is_large(self) -> bool:
         """Whether the file, or what is in memory, has grown far beyond what has to be kept."""
-        return self._lines > 2 * KEPT_SLOTS and self._lines > 2 * len(self._slots) or len(self._slots) > 2 * KEPT_SLOTS
+        repeats = self._lines > 2 * max(KEPT_SLOTS, len(self._slots))
+        return repeats or len(self._slots) > 2 * KEPT_SLOTS
 
     def compacted(self, held: set[Slot]) -> bytes:
         """Give up the oldest slots beyond `KEPT_SLOTS`. Return what the whole file should be.

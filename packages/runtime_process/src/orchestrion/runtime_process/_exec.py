@@ -13,8 +13,9 @@ from orchestrion.runtime_interface import ExecOutput, LogStream, RuntimeFailure
 from orchestrion.shared_types import ExitStatus
 
 from . import _processes
-from ._launch import Settings, exec_spec, spawn_shim
+from ._launch import exec_spec, spawn_shim
 from ._record import Body
+from ._settings import Settings
 from ._shim import FIRST_FD, REPORT_FD
 
 MAX_UNREAD_BYTES: Final = 1 << 20

@@ -7,6 +7,7 @@ import fcntl
 import marshal
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -19,51 +20,20 @@ from orchestrion.runtime_interface import CreateOptions, RuntimeUnavailable, Sta
 from orchestrion.shared_types import ContainerConfig, ContainerId
 
 from . import _cgroups
+from ._adoption import kill_leftovers
 from ._cgroups import Cgroups, Limits
 from ._plan import environment_of, limits_of
 from ._ports import open_ports
-from ._processes import SHIM_VARIABLE
+from ._processes import SHIM_VARIABLE, reap, send_signal
 from ._record import RECORD_FILE, Body, lock_record, new_record
+from ._settings import Settings
 from ._shim import FIRST_FD, RECORD_FD, REPORT_FD, SPEC_FD
 from ._spec import Spec
-from ._state_dir import StateDirectory, remove_tree, sync_directory
+from ._state_dir import remove_tree, sync_directory
 from ._users import User, find_user
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HIGH_FD = 100  # above all numbers that a shim is given, so that none is overwritten before it is copied
-
-
-@frozen(kw_only=True)
-class Settings:
-    """What does not differ between containers.
-
-    Attributes:
-        state: The state directory.
-        cgroups: The owner's control groups.
-        boot_id: The kernel's.
-        python: The interpreter that shims run on.
-        address: Where sockets that are handed over listen.
-        search_path: PATH where a config has none.
-        max_processes: The most processes and threads of a container.
-        log_segment_bytes: The most of a log segment and its index.
-        log_segments: How many are kept per stream.
-        log_buffer_bytes: How much output may wait for the disk, per stream.
-        shim_oom_score_adj: How unlikely the kernel is to kill shims when memory is short, 0 to -1000.
-        no_new_privs: Whether set-user-id programs have no effect in containers.
-    """
-
-    state: StateDirectory
-    cgroups: Cgroups
-    boot_id: str
-    python: str
-    address: str
-    search_path: str
-    max_processes: int
-    log_segment_bytes: int
-    log_segments: int
-    log_buffer_bytes: int
-    shim_oom_score_adj: int
-    no_new_privs: bool
 
 
 @frozen(kw_only=True)
@@ -108,6 +78,8 @@ def start_container(
         try:
             body = _make_directory(settings, container_id, config, options, created_at, user, groups, undo)
             report_fd, pidfd = _start_shim(settings, container_id, body, sockets)
+            undo.callback(_abandon, settings, container_id, body, pidfd, report_fd)
+            _sync(settings, container_id)
         except OSError as err:
             full = " (the disk is full)" if err.errno in _FULL else ""
             msg = f"can't make container {container_id} below {settings.state.path}: {err.strerror}{full}"
@@ -178,14 +150,37 @@ def _make_directory(
     try:
         with os.fdopen(fd, "wb", closefd=False) as file:
             file.write(new_record(body))
+    finally:
+        os.close(fd)
+    directory.rename(final)
+    undo.callback(remove_tree, final)
+    return body
+
+
+def _sync(settings: Settings, container_id: ContainerId) -> None:
+    """Make the record durable before anybody is told of the container.
+
+    It is done while the shim starts: against a crash of this program what was written is enough, and a crash of the
+    machine ends the shim as well.
+    """
+    directory = settings.state.containers / container_id
+    fd = os.open(directory / RECORD_FILE, os.O_RDONLY)
+    try:
         os.fsync(fd)
     finally:
         os.close(fd)
     sync_directory(directory)
-    directory.rename(final)
-    undo.callback(remove_tree, final)
-    sync_directory(state.containers)
-    return body
+    sync_directory(settings.state.containers)
+
+
+def _abandon(settings: Settings, container_id: ContainerId, body: Body, pidfd: int, report_fd: int) -> None:
+    """End a shim that nobody will be told of, and what it has started."""
+    os.close(report_fd)
+    send_signal(pidfd, signal.SIGKILL)
+    select.select([pidfd], [], [])
+    reap(pidfd)
+    os.close(pidfd)
+    kill_leftovers(settings, container_id, body)
 
 
 def _start_shim(

@@ -15,11 +15,12 @@ from orchestrion.shared_types import NodeId, StateFailure
 
 from ._adoption import Found, load_records
 from ._cgroups import Cgroups, find_bases, open_cgroups
-from ._epochs import EpochMemory
-from ._launch import Settings, interpreter
+from ._epochs import EpochMemory, Slot
+from ._launch import interpreter
 from ._plan import DEFAULT_PATH
 from ._processes import boot_id
 from ._runtime import ProcessRuntime
+from ._settings import Settings
 from ._state_dir import StateDirectory, open_state_directory, write_durably
 
 
@@ -120,7 +121,8 @@ async def open_runtime(
             for one in found:
                 epochs.note(one.body.options.instance, one.body.config.name, one.body.options.attempt)
             if epochs.is_large:
-                held = {(key.workload_id, key.index) for key in (one.body.options.instance for one in found)}
+                keys = [one.body.options.instance for one in found]
+                held: set[Slot] = {(key.workload_id, key.index) for key in keys}
                 epochs.rewrite(epochs.compacted(held))
         except OSError as err:
             state.close()
