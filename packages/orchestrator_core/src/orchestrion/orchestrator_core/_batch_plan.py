@@ -73,7 +73,8 @@ def _ended(
     definition, progress, now = planning.definition, planning.progress, planning.facts.deadlines.now()
     exhausted = sorted(slot for slot, n in failures.items() if n > definition.retries and slot not in completed)
     if len(completed) >= definition.completions:
-        message = f"all {definition.completions} completions have succeeded"
+        count = definition.completions
+        message = f"all {count} completions have succeeded" if count > 1 else "it has succeeded"
         planning.plan.notices.append(Notice("Succeeded", message))
         planning.progress = evolve(progress, outcome=Outcome.SUCCEEDED, message=message, finished_at=now)
         return True

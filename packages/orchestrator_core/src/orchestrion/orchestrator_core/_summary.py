@@ -101,7 +101,8 @@ def _phase(
     reason = progress.reason if progress is not None else ""
     message = progress.message if progress is not None else ""
     if spec is not None and spec.definition.kind is WorkloadKind.BATCH:
-        return (WorkloadPhase.RUNNING if live else WorkloadPhase.PENDING), reason, message
+        started = progress is not None and progress.started_at is not None
+        return (WorkloadPhase.RUNNING if started else WorkloadPhase.PENDING), reason, message
     if available >= wanted and updated >= wanted and len(live) <= wanted:
         return WorkloadPhase.HEALTHY, reason, message
     if reason or _troubled(live):
