@@ -1,0 +1,267 @@
+"""Rules that hold at every store write and at every start of a container."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+from orchestrion.mocks import ContainerWorld, MemoryState, MockContainer
+from orchestrion.orchestrator_core import TERMINAL, may_follow
+from orchestrion.orchestrator_core._records import (
+    BindingRecord,
+    InstanceName,
+    Outcome,
+    WorkloadProgress,
+    parse_instance,
+    template_key,
+)
+from orchestrion.scheduler_interface import demand_of
+from orchestrion.shared_types import (
+    DesiredState,
+    InstanceKey,
+    InstanceState,
+    InstanceStatus,
+    Node,
+    NodeId,
+    Resources,
+    Uid,
+    WorkloadDefinition,
+    WorkloadKind,
+    from_json,
+)
+from orchestrion.store_interface import Entry
+
+from .trace import Trace
+
+Write = tuple[str, bytes | None, object]
+Record = tuple[str, Entry | None, Entry | None]
+
+
+@define(eq=False)
+class ObservedState(MemoryState):
+    """A state that tells of each write.
+
+    Attributes:
+        observers: Told of what each write changed.
+    """
+
+    observers: list[Callable[[Sequence[Record]], None]] = field(factory=list)
+
+    def write(self, writes: Sequence[Write], /) -> Sequence[Record]:  # type: ignore[override] # leases are opaque here
+        records = MemoryState.write(self, writes)  # type: ignore[arg-type] # the same
+        if records:
+            for observer in self.observers:
+                observer(records)
+        return records
+
+
+@define(eq=False)
+class ObservedContainers(ContainerWorld):
+    """Containers whose starts are told.
+
+    Attributes:
+        observers: Told of each start.
+    """
+
+    observers: list[Callable[[MockContainer], None]] = field(factory=list, kw_only=True)
+
+    def _run(self, container: MockContainer, when: float) -> None:
+        for observer in self.observers:
+            observer(container)
+        ContainerWorld._run(self, container, when)
+
+
+@define(eq=False)
+class _Placed:
+    """A binding as it was last seen."""
+
+    record: BindingRecord
+    demand: Resources
+    kind: WorkloadKind | None
+    ended: bool = False
+
+
+@define(eq=False)
+class Watchdog:
+    """Checks each write of the store and each start of a container.
+
+    Attributes:
+        trace: Takes what is wrong.
+        state: What is stored.
+        containers: What runs.
+        node: Finds a node as it is now.
+        lists_lie: Whether a runtime may deny containers that it has; two attempts may then run for a while.
+        fences: Whether a node that has lost its lease is able to stop what it runs before others start it.
+        completions: How often each index of each run of a batch workload has succeeded: (uid, generation, slot).
+    """
+
+    trace: Trace
+    state: MemoryState
+    containers: ContainerWorld
+    node: Callable[[NodeId], Node | None]
+    lists_lie: bool
+    fences: Callable[[NodeId], bool]
+    completions: Counter[tuple[Uid, int, int]] = field(factory=Counter)
+    writes: int = 0
+    _placed: dict[InstanceName, _Placed] = field(factory=dict)
+    _epochs: dict[tuple[Uid, int], int] = field(factory=dict)
+    _by_key: dict[InstanceKey, InstanceName] = field(factory=dict)
+    _outcomes: dict[tuple[Uid, int], Outcome] = field(factory=dict)
+
+    def observe(self, records: Sequence[Record]) -> None:
+        """Check what a write changed."""
+        self.writes += 1
+        bound: dict[NodeId, None] = {}
+        for key, now, before in records:
+            _, kind, namespace, name, *parts = key.split("/")
+            if kind == "event":
+                self._note_event(now)
+                continue
+            self.trace.add(f"store: {'-' if now is None else '+'} {key}")
+            if kind == "instance" and parts == ["binding"]:
+                self._binding(parse_instance(namespace, name), now, bound)
+            elif kind == "instance":
+                self._status(parse_instance(namespace, name), now, before)
+            elif kind == "workload" and parts == ["status"] and now is not None:
+                self._progress(key, now, before)
+        for node_id in bound:
+            self._check_allocation(node_id)
+
+    def _note_event(self, now: Entry | None) -> None:
+        if now is not None:
+            self.trace.add(f"event: {now.value.decode()}")
+
+    def _binding(self, name: InstanceName, now: Entry | None, bound: dict[NodeId, None]) -> None:
+        known = self._placed.get(name)
+        if now is None:
+            if known is not None:
+                del self._placed[name]
+                if not known.ended and known.record.binding.lost_at is None:
+                    self.trace.violated(f"the binding of {name} was removed before it had ended")
+            return
+        record = from_json(now.value, BindingRecord)
+        binding = record.binding
+        if known is None:
+            slot = (record.workload_id, name.slot)
+            if name.epoch <= self._epochs.get(slot, 0):
+                self.trace.violated(f"{name} reuses an epoch: {self._epochs[slot]} was bound before")
+            self._epochs[slot] = name.epoch
+            template = self._template(name, binding.generation)
+            if template is None:
+                self.trace.violated(f"{name} is bound to generation {binding.generation}, which has no template")
+                return
+            self._placed[name] = _Placed(record, demand_of(template), template.kind)
+            self._by_key[InstanceKey(record.workload_id, name.slot, name.epoch)] = name
+            bound[binding.node_id] = None
+            return
+        old = known.record.binding
+        if (old.node_id, old.generation, old.bound_at) != (binding.node_id, binding.generation, binding.bound_at):
+            self.trace.violated(f"the binding of {name} moved")
+        if old.desired is DesiredState.STOP and (binding.desired, binding.stop_at) != (old.desired, old.stop_at):
+            self.trace.violated(f"{name} was told to stop, and then something else")
+        if old.lost_at is not None and binding.lost_at != old.lost_at:
+            self.trace.violated(f"{name} was lost twice")
+        if known.ended and binding.lost_at is not None and old.lost_at is None:
+            self.trace.violated(f"{name} was lost after it had ended")
+        known.record = record
+
+    def _template(self, name: InstanceName, generation: int) -> WorkloadDefinition | None:
+        entry = self.state.entries.get(template_key(name.owner, generation))
+        return None if entry is None else from_json(entry.value, WorkloadDefinition)
+
+    def _status(self, name: InstanceName, now: Entry | None, before: Entry | None) -> None:
+        if now is None:
+            return
+        status = from_json(now.value, InstanceStatus)
+        old = InstanceStatus() if before is None else from_json(before.value, InstanceStatus)
+        self.trace.add(f"state: {name} is {status.state} {status.reason} {status.message}")
+        if not may_follow(old.state, status.state):
+            self.trace.violated(f"{name} went from {old.state} to {status.state}")
+        if old.state in TERMINAL and status != old:
+            self.trace.violated(f"{name} changed after its end as {old.state}")
+        placed = self._placed.get(name)
+        if placed is None:
+            self.trace.violated(f"{name} has a status and no binding")
+            return
+        if status.state in TERMINAL and not placed.ended:
+            if placed.record.binding.lost_at is not None:
+                self.trace.violated(f"{name} ended as {status.state} after it was lost")
+            placed.ended = True
+            if (
+                placed.kind is WorkloadKind.BATCH
+                and status.state is InstanceState.SUCCEEDED
+                and status.reason != "stopped"
+            ):
+                self._complete(name, placed)
+
+    def _complete(self, name: InstanceName, placed: _Placed) -> None:
+        run = (placed.record.workload_id, placed.record.binding.generation, name.slot)
+        self.completions[run] += 1
+        if self.completions[run] > 1:
+            self.trace.violated(f"index {name.slot} of {name.owner} completed again, as {name}")
+
+    def _progress(self, key: str, now: Entry, before: Entry | None) -> None:
+        progress = from_json(now.value, WorkloadProgress)
+        if before is not None:
+            old = from_json(before.value, WorkloadProgress)
+            if old.epoch_floor > progress.epoch_floor:
+                self.trace.violated(f"{key}: the floor of epochs sank")
+        if progress.outcome is None or progress.reason == "dependency-failed":
+            return
+        run = (progress.uid, progress.run_generation)
+        known = self._outcomes.setdefault(run, progress.outcome)
+        if known is not progress.outcome:
+            self.trace.violated(f"{key}: the outcome was {known} and became {progress.outcome}")
+
+    def _check_allocation(self, node_id: NodeId) -> None:
+        node = self.node(node_id)
+        if node is None:
+            return
+        total = Resources()
+        for placed in self._placed.values():
+            binding = placed.record.binding
+            if binding.node_id == node_id and not placed.ended and binding.lost_at is None:
+                total = total + placed.demand
+        if not total.fits_in(node.allocatable):
+            self.trace.violated(f"node {node_id} has promised {total} of {node.allocatable}")
+
+    def on_start(self, container: MockContainer) -> None:
+        """Check a container that is about to run."""
+        key, name = container.options.instance, container.config.name
+        self.trace.add(f"start: {container.options.workload} {key} {name} attempt {container.options.attempt}")
+        if self.containers.starts[container.key]:
+            self.trace.violated(f"attempt {container.options.attempt} of {name} of {key} started twice")
+        for other in self.containers.containers.values():
+            there = other.options.instance
+            if other is container or (there.workload_id, there.index) != (key.workload_id, key.index):
+                continue
+            self.containers.advance(self.containers.nodes[other.options.node_id])
+            if not other.live:
+                continue
+            if there.epoch == key.epoch:
+                self._same_epoch(container, other)
+            else:
+                self._other_epoch(container, other)
+
+    def _same_epoch(self, container: MockContainer, other: MockContainer) -> None:
+        key = container.options.instance
+        if other.options.node_id != container.options.node_id:
+            self.trace.violated(f"{key} runs on two nodes")
+        elif other.config.name == container.config.name and not self.lists_lie:
+            self.trace.violated(
+                f"attempt {container.options.attempt} of {container.config.name} of {key} starts while attempt "
+                f"{other.options.attempt} runs"
+            )
+
+    def _other_epoch(self, container: MockContainer, other: MockContainer) -> None:
+        key, there = container.options.instance, other.options.instance
+        older, newer = (other, container) if there.epoch < key.epoch else (container, other)
+        name = self._by_key.get(older.options.instance)
+        placed = self._placed.get(name) if name is not None else None
+        if placed is not None and placed.record.binding.lost_at is None:
+            self.trace.violated(f"{newer.options.instance} runs while {name}, which was not given up, runs too")
+        elif self.fences(older.options.node_id):
+            self.trace.violated(
+                f"{newer.options.instance} runs while {older.options.instance} was not stopped by its node"
+            )
