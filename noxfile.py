@@ -5,16 +5,29 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
+import tarfile
+import time
 import tomllib
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import nox
+from packaging.metadata import Metadata
 
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 PYTHONS = ("3.11", "3.12", "3.13")
+RESULTS = ROOT / ".nox" / "results"
+LOCK = ROOT / "requirements.lock"
+SIMULATION = ROOT / "packages" / "orchestrator_core" / "tests" / "simulation"
 SEEDS = "500"
+TEST_TOOLS = ("pytest", "pytest-trio", "hypothesis")
 EXPORT = (
     "uv",
     "export",
@@ -39,9 +52,8 @@ nox.options.sessions = [
     "alone",
     "conformance",
     "simulation",
-    "tests-3.13",
-    "tests-3.12",
-    "tests-3.11",
+    "processes",
+    *(f"tests-{version}" for version in reversed(PYTHONS)),
 ]
 
 
@@ -54,8 +66,25 @@ def interpreter(version: str) -> str:
         return on_path
     # Shims of a version manager refuse versions that are not active; the interpreters behind them are usable.
     managed = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = sorted(managed.glob(f"{version}.*/bin/python{version}"))
+    found = sorted(managed.glob(f"{version}.*/bin/python{version}"), key=_patch_release)
     return str(found[-1]) if found else version
+
+
+def _patch_release(path: Path) -> tuple[int, ...]:
+    return tuple(int(digits) for digits in re.findall(r"\d+", path.parent.parent.name))
+
+
+def project_of(package: Path) -> dict[str, Any]:
+    """Return what a distribution declares of itself."""
+    project: dict[str, Any] = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    return project
+
+
+def requirement(package: Path) -> str:
+    """Return the requirement that installs a distribution with all of its extras."""
+    project = project_of(package)
+    extras = ",".join(sorted(project.get("optional-dependencies", {})))
+    return f"{project['name']}[{extras}]" if extras else str(project["name"])
 
 
 def sync(session: nox.Session, *arguments: str) -> None:
@@ -77,6 +106,16 @@ def everything(session: nox.Session, *groups: str) -> None:
     sync(session, "--all-packages", "--all-extras", *(f"--group={group}" for group in groups))
 
 
+def results(name: str) -> str:
+    """Return pytest's option that keeps the outcome of a run, from which `.ci/run` adds up."""
+    return f"--junitxml={RESULTS / name}.xml"
+
+
+def scratch(session: nox.Session) -> Path:
+    """Return the session's own folder for what it makes."""
+    return Path(session.create_tmp()).resolve()
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Format and rules."""
@@ -89,152 +128,183 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types, strictly."""
     everything(session, "lint", "test")
-    paths = [str(path.relative_to(ROOT)) for package in PACKAGES for path in (package / "src", package / "tests")]
-    session.run("mypy", *paths, "tests", "benchmarks", "noxfile.py", "examples/embed.py")
+    paths = [path for package in PACKAGES for path in (package / "src", package / "tests")]
+    paths += [ROOT / "tests", ROOT / "benchmarks", ROOT / "noxfile.py", *sorted(ROOT.glob("examples/*.py"))]
+    session.run("mypy", *(str(path.relative_to(ROOT)) for path in paths))
 
 
-def _run_tests(session: nox.Session) -> None:
-    everything(session, "test")
-    session.run("pytest", *(session.posargs or ["--durations=10"]))
+def _tests_on(version: str) -> None:
+    @nox.session(name=f"tests-{version}", python=interpreter(version))
+    def tests(session: nox.Session) -> None:
+        """All tests on one version of Python; a session is skipped where the machine has no such interpreter."""
+        everything(session, "test")
+        arguments = session.posargs or ["-m", "not engine", "--durations=10"]
+        session.run("pytest", results(f"tests-{version}"), *arguments)
 
 
 for _version in PYTHONS:
-    nox.session(_run_tests, name=f"tests-{_version}", python=interpreter(_version))
+    _tests_on(_version)
 
 
 @nox.session
 def simulation(session: nox.Session) -> None:
     """The whole orchestrator on mock clocks, with faults, over many seeds, each repeatable."""
     everything(session, "test")
-    paths = [str(path) for path in ROOT.glob("packages/orchestrator_core/tests/simulation")]
-    session.run("pytest", *paths, *session.posargs, env={"ORCHESTRION_SEEDS": SEEDS})
+    session.run("pytest", results("simulation"), str(SIMULATION), *session.posargs, env={"ORCHESTRION_SEEDS": SEEDS})
+
+
+@nox.session
+def processes(session: nox.Session) -> None:
+    """Tests that need the machine itself: mounts, and programs that `.ci/run` installs."""
+    everything(session, "test")
+    session.run("pytest", results("processes"), "-m", "engine", *session.posargs)
 
 
 @nox.session
 def alone(session: nox.Session) -> None:
     """Build every distribution, install each alone into an empty environment, and run its own tests there."""
-    wheels = Path(session.create_tmp()) / "wheels"
+    wheels = scratch(session) / "wheels"
+    build(session, wheels, "--all-packages")
+    for path in sorted(wheels.iterdir()):
+        for fault in faults_of(path):
+            session.error(f"{path.name}: {fault}")
+    chosen = [package for package in PACKAGES if package.name in session.posargs or not session.posargs]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        outcomes = list(pool.map(partial(prove_alone, session, wheels), chosen))
+    if failed := [package.name for package, passed in zip(chosen, outcomes, strict=True) if not passed]:
+        session.error(f"not whole when alone: {', '.join(failed)}")
+
+
+def build(session: nox.Session, wheels: Path, *arguments: str) -> None:
+    """Build distributions into an empty folder."""
     shutil.rmtree(wheels, ignore_errors=True)
-    build_wheels(session, wheels)
-    chosen = session.posargs or [package.name for package in PACKAGES]
-    for package in PACKAGES:
-        if package.name in chosen:
-            test_alone(session, package, wheels)
+    session.run_install("uv", "build", "--quiet", f"--out-dir={wheels}", *arguments, external=True)
 
 
-def build_wheels(session: nox.Session, wheels: Path) -> None:
-    """Build every distribution as sdist and wheel, and check what they say of themselves."""
-    session.run_install("uv", "build", "--quiet", "--all-packages", f"--out-dir={wheels}", external=True)
-    session.install("twine")
-    session.run(
-        "twine",
-        "check",
-        "--strict",
-        *(str(path) for path in sorted(wheels.glob("*.*")) if path.suffix in {".whl", ".gz"}),
-    )
+def faults_of(path: Path) -> Iterator[str]:
+    """Say what is wrong with a built distribution: its metadata, its marker of types, a root of the namespace."""
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            text = archive.read(next(name for name in names if name.endswith(".dist-info/METADATA")))
+    elif path.name.endswith(".tar.gz"):
+        with tarfile.open(path) as source:
+            names = source.getnames()
+            member = source.extractfile(next(name for name in names if name.count("/") == 1 and "PKG-INFO" in name))
+            text = member.read() if member is not None else b""
+    else:
+        return
+    metadata = Metadata.from_email(text, validate=True)
+    for wanted in ("summary", "description", "license_expression", "requires_python"):
+        if not getattr(metadata, wanted):
+            yield f"its metadata has no {wanted}"
+    if not any(name.endswith("/py.typed") for name in names):
+        yield "it has no py.typed"
+    if any(name.endswith("orchestrion/__init__.py") for name in names):
+        yield "it has an orchestrion/__init__.py, which breaks all others"
 
 
-def test_alone(session: nox.Session, package: Path, wheels: Path) -> None:
-    """Install one distribution from its wheel, with nothing but what it declares, and run its tests."""
-    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
-    extras = sorted(project.get("optional-dependencies", {}))
-    name = project["name"] + (f"[{','.join(extras)}]" if extras else "")
-    place = Path(session.create_tmp()) / f"alone-{package.name}"
-    session.run_install(
-        "uv", "venv", "--quiet", "--clear", "--python", session.virtualenv.location, str(place), external=True
-    )
-    tools = ["pytest", "pytest-trio", "hypothesis", *project.get("x-orchestrion-tests", []), *_test_needs(package)]
-    session.run_install(
-        "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-sources",
-        f"--find-links={wheels}",
-        f"--constraint={ROOT / 'requirements.lock'}",
-        name,
-        *tools,
-        env={"VIRTUAL_ENV": str(place)},
-        external=True,
-    )
-    session.run(
-        str(place / "bin" / "python"),
-        "-m",
-        "pytest",
-        "--quiet",
-        "--config-file=pyproject.toml",
-        "--rootdir=.",
-        str(package / "tests"),
-        env={"ORCHESTRION_KIT_PROFILE": "quick", "ORCHESTRION_SEEDS": "5"},
-        external=True,
-    )
+def prove_alone(session: nox.Session, wheels: Path, package: Path) -> bool:
+    """Install one distribution from its wheel and import all of it, then add its extras and run its tests.
+
+    What is slow or needs the machine is left to the other sessions: this one looks for what was not declared.
+    """
+    started = time.monotonic()
+    place = scratch(session) / f"alone-{package.name}"
+    python = str(place / "bin" / "python")
+    install = [
+        *("uv", "pip", "install", "--quiet", f"--python={python}"),
+        *("--no-sources", f"--find-links={wheels}", f"--constraint={LOCK}"),
+    ]
+    commands = [
+        ["uv", "venv", "--quiet", "--clear", f"--python={session.virtualenv.location}", str(place)],
+        [*install, str(project_of(package)["name"])],
+        [python, "-I", "-c", IMPORT_ALL, f"orchestrion.{package.name}", *_behind_extras(package)],
+        [*install, requirement(package), *TEST_TOOLS, *_fakes_and_kits(package)],
+        [
+            *(python, "-m", "pytest", "--quiet", "-m", "not slow and not engine", results(f"alone-{package.name}")),
+            *("-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", str(package / "tests")),
+        ],
+    ]
+    environment = {**os.environ, "ORCHESTRION_SEEDS": "5"}
+    for command in commands:
+        done = subprocess.run(command, cwd=place.parent, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            shown = " ".join(part for part in command if "\n" not in part)
+            session.warn(f"{package.name}: {shown}\n{done.stdout}{done.stderr}")
+            return False
+    closing = done.stdout.strip().splitlines()[-1]
+    session.log(f"{package.name}: {closing} ({time.monotonic() - started:.0f} s with its installation)")
+    return True
 
 
-def _test_needs(package: Path) -> list[str]:
-    """Return the distributions of this workspace that the tests of a package import beside its own dependencies."""
-    found = set[str]()
-    for path in (package / "tests").rglob("*.py"):
-        for name in re.findall(r"^\s*(?:from|import) orchestrion\.(\w+)", path.read_text(), re.MULTILINE):
-            if name != package.name:
-                found.add(name)
-    return [_distribution(name) for name in sorted(found)]
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+name, *left_out = sys.argv[1:]
+package = importlib.import_module(name)
+for module in pkgutil.walk_packages(package.__path__, name + "."):
+    if module.name.removeprefix(name + ".").partition(".")[0] not in [*left_out, "__main__"]:
+        importlib.import_module(module.name)
+"""
+"""Imports every module of a package but those that its extras are for; walking never imports those it leaves out."""
 
 
-def _distribution(name: str) -> str:
-    project = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text())["project"]
-    extras = sorted(project.get("optional-dependencies", {}))
-    return project["name"] + (f"[{','.join(extras)}]" if extras else "")
+def _behind_extras(package: Path) -> list[str]:
+    # An extra is named after the subpackage that needs it; one that is not has nothing to leave out.
+    return sorted(project_of(package).get("optional-dependencies", {}))
+
+
+def _fakes_and_kits(package: Path) -> list[str]:
+    """Return what of this workspace the tests of a package may use beside its own dependencies: mocks and kits."""
+    texts = [path.read_text() for path in (package / "tests").rglob("*.py")]
+    used = {
+        name for text in texts for name in re.findall(r"^\s*(?:from|import) orchestrion\.(\w+)", text, re.MULTILINE)
+    }
+    allowed = {path.name for path in PACKAGES if path.name == "mocks" or path.name.endswith(("_interface", "_kit"))}
+    return [requirement(ROOT / "packages" / name) for name in sorted(used & allowed - {package.name})]
 
 
 @nox.session
 def conformance(session: nox.Session) -> None:
     """A third party's package, from built wheels alone, proves its implementation."""
     outsider = ROOT / "examples" / "third_party_runtime"
-    wheels = Path(session.create_tmp()) / "wheels"
+    wheels = scratch(session) / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
-    for name in ("shared_types", "conformance_kit", "runtime_interface"):
+    ours = [str(project_of(ROOT / "packages" / name)["name"]) for name in OUTSIDER_NEEDS]
+    for name in ours:
         session.run_install(
-            "uv",
-            "build",
-            "--quiet",
-            "--wheel",
-            f"--package={_distribution(name).partition('[')[0]}",
-            f"--out-dir={wheels}",
-            external=True,
+            "uv", "build", "--quiet", "--wheel", f"--package={name}", f"--out-dir={wheels}", external=True
         )
     session.run_install(
-        "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-sources",
-        f"--find-links={wheels}",
-        f"--constraint={ROOT / 'requirements.lock'}",
-        "--reinstall-package=orchestrion-shared-types",
-        "--reinstall-package=orchestrion-conformance-kit",
-        "--reinstall-package=orchestrion-runtime-interface",
+        *("uv", "pip", "install", "--quiet", "--no-sources", f"--find-links={wheels}", f"--constraint={LOCK}"),
+        # Our versions stay the same while we work on them, so that only this brings what was just built.
+        *(f"--reinstall-package={name}" for name in ours),
         f"{outsider}[test]",
         "mypy",
         external=True,
     )
     session.chdir(outsider)
-    session.run("pytest", "-c", "pyproject.toml", "--quiet")
+    session.run("pytest", "-c", "pyproject.toml", "--quiet", results("conformance"))
     session.run("mypy", "--strict", "--config-file=", "src", "tests")
+
+
+OUTSIDER_NEEDS = ("shared_types", "conformance_kit", "runtime_interface")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, every link and reference of it checked."""
     sync(session, "--only-group=docs")
-    session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", str(Path(session.create_tmp()) / "site"))
+    session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", str(scratch(session) / "site"))
 
 
 @nox.session(python=False)
 def lock_check(session: nox.Session) -> None:
-    """The committed lock is what the configuration resolves to."""
-    fresh = Path(session.create_tmp()) / "requirements.lock"
+    """The committed lock, and the versions in pyproject.toml, are what the configuration resolves to."""
+    fresh = scratch(session) / LOCK.name
     session.run(*EXPORT, f"--output-file={fresh}", external=True, silent=True)
-    if fresh.read_text() != (ROOT / "requirements.lock").read_text():
+    configured = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["constraint-dependencies"]
+    if fresh.read_text() != LOCK.read_text() or configured != _pins(fresh):
         session.error("requirements.lock is out of date: run `uv run nox -s lock` and commit what it changes")
 
 
@@ -245,20 +315,19 @@ def lock(session: nox.Session) -> None:
     text = configuration.read_text()
     if session.posargs:
         text = re.sub(r'exclude-newer = "[^"]*"', f'exclude-newer = "{session.posargs[0]}T00:00:00Z"', text)
-    configuration.write_text(re.sub(r"(constraint-dependencies = \[\n)(?:    .*\n)*?(\]\n)", r"\1\2", text, count=1))
+    listed = re.compile(r"(?<=^constraint-dependencies = \[\n)(?:    .*\n)*(?=\]\n)", re.MULTILINE)
+    configuration.write_text(listed.sub("", text))
     (ROOT / "uv.lock").unlink(missing_ok=True)
-    session.run(*EXPORT, "--no-hashes", "--output-file=requirements.lock", external=True, silent=True)
-    pins = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if re.match(r"[a-z0-9]", line)]
-    listed = "".join(f"    {_quoted(pin)},\n" for pin in pins)
-    text = configuration.read_text()
-    configuration.write_text(
-        re.sub(r"(constraint-dependencies = \[\n)(\]\n)", lambda m: m[1] + listed + m[2], text, count=1)
-    )
-    session.run(*EXPORT, "--output-file=requirements.lock", external=True, silent=True)
+    session.run(*EXPORT, f"--output-file={LOCK}", external=True, silent=True)
+    pins = "".join(f'    "{pin}",\n' for pin in _pins(LOCK))
+    configuration.write_text(listed.sub(lambda _: pins, text))
+    session.run(*EXPORT, f"--output-file={LOCK}", external=True, silent=True)
 
 
-def _quoted(pin: str) -> str:
-    return '"' + pin.strip().replace('"', "'") + '"'
+def _pins(lock: Path) -> list[str]:
+    """Return what a lock pins, without the hashes; TOML has it in double quotes, so that markers have single ones."""
+    lines = re.findall(r"^[a-z0-9].*", lock.read_text(), re.MULTILINE)
+    return [line.removesuffix("\\").strip().replace('"', "'") for line in lines]
 
 
 @nox.session
