@@ -92,7 +92,10 @@ class Adopted:
 def adopt(settings: Settings, found: Found) -> Adopted | None:
     """Find out what a container is like now. None: its shim is starting, ask again."""
     directory = settings.state.containers / found.container_id
-    head = read_head(directory)
+    try:
+        head = read_head(directory)
+    except FileNotFoundError:
+        return Adopted(found=found, never_started=True)  # Removed by an attempt that then failed elsewhere.
     if head.shim is not None:
         pidfd = _processes.open_process(head.shim, settings.boot_id)
         if pidfd is not None and head.main_pid is None and head.exit is None:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import trio
 from orchestrion.runtime_interface import (
+    ConfigUnsupported,
     ContainerConflict,
     ContainerNotFound,
     CreateOptions,
@@ -133,16 +134,22 @@ class Keeper:
     async def _take_up(self, node_id: NodeId) -> None:
         mine = [found for found in self._found if found.body.options.node_id == node_id]
         others = [found for found in self._found if found.body.options.node_id != node_id]
-        adopted = await self._adopt_all(mine)
-        if not self._nodes:
-            # Only now is it certain that nothing is being created.
-            live = [one.found.container_id for one in adopted if one.pidfd is not None]
-            known = [*live, *(found.container_id for found in others)]
-            await self._in_thread(_adoption.sweep_strays, self._settings, known)
-        self._found = others
-        for one in adopted:
-            if not one.never_started:
-                self._register(one.found.container_id, self._made(one.found), one.pidfd)
+        pidfds: set[int] = set()
+        try:
+            adopted = await self._adopt_all(mine, pidfds)
+            if not self._nodes:
+                # Only now is it certain that nothing is being created.
+                live = [one.found.container_id for one in adopted if one.pidfd is not None]
+                known = [*live, *(found.container_id for found in others)]
+                await self._in_thread(_adoption.sweep_strays, self._settings, known)
+            self._found = others
+            for one in adopted:
+                if not one.never_started:
+                    self._register(one.found.container_id, self._made(one.found), one.pidfd)
+            pidfds.clear()
+        finally:
+            for pidfd in pidfds:
+                os.close(pidfd)
         self._nodes.add(node_id)
 
     async def _create(self, creation: Creation) -> None:
@@ -153,6 +160,10 @@ class Keeper:
         except OrchestrationError as err:
             creation.error = err
             await self._remember_failed(creation)
+        except (ValueError, OverflowError) as err:
+            # Lone surrogates, numbers beyond any range: it is the config that is wrong, so others must not suffer.
+            msg = f"container {creation.config.name!r}: the system can't be given one of its values: {err}"
+            creation.error = ConfigUnsupported(msg)
         finally:
             key = key_of(creation.config, creation.options)
             del self._creations[creation.container_id]
@@ -278,13 +289,19 @@ class Keeper:
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
-    async def _adopt_all(self, mine: list[Found]) -> list[Adopted]:
-        """Find out what became of containers, waiting for those that are starting just now."""
+    async def _adopt_all(self, mine: list[Found], pidfds: set[int]) -> list[Adopted]:
+        """Find out what became of containers, waiting for those that are starting just now.
+
+        Args:
+            mine: Their records.
+            pidfds: Where the descriptors that are opened are put.
+        """
         adopted: list[Adopted] = []
         deadline = trio.current_time() + START_WAIT_SECONDS
         while mine:
             results = await self._in_thread(lambda left: [_adoption.adopt(self._settings, one) for one in left], mine)
             adopted += [result for result in results if result is not None]
+            pidfds.update(result.pidfd for result in results if result is not None and result.pidfd is not None)
             mine = [found for found, result in zip(mine, results, strict=True) if result is None]
             if mine and trio.current_time() > deadline:
                 msg = f"container {mine[0].container_id} is being started and does not get on"

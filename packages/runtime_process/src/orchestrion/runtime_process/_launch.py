@@ -32,6 +32,7 @@ from ._spec import Spec
 from ._state_dir import remove_tree, sync_directory
 from ._users import User, find_user
 
+_MAX_RLIMIT = (1 << 63) - 1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HIGH_FD = 100  # above all numbers that a shim is given, so that none is overwritten before it is copied
 
@@ -66,6 +67,8 @@ def start_container(
         PortTaken: A port is in use; nothing is left.
         StartFailed: It can't be; nothing is left.
         ConfigUnsupported: It may not be; nothing is left.
+        ValueError: A text or a number is none that the system can be given; nothing is left.
+        OverflowError: The same.
         RuntimeUnavailable: Not now; nothing is left.
     """
     with ExitStack() as undo, ExitStack() as close:
@@ -249,7 +252,7 @@ def _rlimits(settings: Settings, body: Body, *, other_user: bool) -> list[tuple[
 
 def _lowered(kind: int, value: int, *, soft_only: bool = False) -> tuple[int, int, int]:
     _, hard = resource.getrlimit(kind)
-    lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    lowered = min(value, _MAX_RLIMIT) if hard == resource.RLIM_INFINITY else min(value, hard)
     return kind, lowered, hard if soft_only else lowered
 
 

@@ -232,7 +232,11 @@ class ProcessRuntime(Keeper):
         if not command or any("\0" in word for word in command):
             msg = f"can't run {text!r}: a command has at least one word, and no word has a NUL character"
             raise RuntimeFailure(msg)
-        words = [os.fsencode(word) for word in command]
+        try:
+            words = [os.fsencode(word) for word in command]
+        except UnicodeEncodeError as err:
+            msg = f"can't run {text!r}: {err}"
+            raise RuntimeFailure(msg) from err
         try:
             fds = await self._in_thread(start_command, self._settings, container_id, container.body, words)
         except OSError as err:
