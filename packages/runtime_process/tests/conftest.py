@@ -69,13 +69,15 @@ def is_alive(pid: int) -> bool:
 
 
 def cgroups_of(owner: str) -> list[str]:
-    """Return the control groups of an owner's containers, in every hierarchy."""
+    """Return the control groups of an owner's containers, in every hierarchy.
+
+    Others' groups may go while it looks: walking minds that as little as it should.
+    """
     return [
-        str(path)
-        for mounted in Path("/sys/fs/cgroup").glob("*")
-        for group in mounted.rglob(f"orchestrion-{owner}")
-        for path in group.iterdir()
-        if path.is_dir()
+        str(Path(folder) / name)
+        for folder, names, _ in os.walk("/sys/fs/cgroup")
+        if Path(folder).name == f"orchestrion-{owner}"
+        for name in names
     ]
 
 
