@@ -6,12 +6,14 @@ import json
 import os
 import socket
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from orchestrion.control_plane import HttpControl, address_of, error_of, problem_of, serve_control
+from orchestrion.control_plane._server import GRACE_SECONDS
 from orchestrion.orchestrator_core import LogQuery, LogRecord, UpdateKind
 from orchestrion.runtime_interface import LogStream, StartFailed
 from orchestrion.shared_types import (
@@ -106,12 +108,19 @@ async def test_nobody_there_is_a_network_failure_that_says_what_to_do(socket_pat
             pytest.fail("it began")
 
 
-async def test_clients_wait_for_a_server_that_is_not_up_yet(fake: Any, socket_path: Path, serving: Any) -> None:
-    begin = trio.Event()
-    async with serving(fake, socket_path, begin=begin) as control, trio.open_nursery() as nursery:
-        nursery.start_soon(control.ping)
-        await trio.testing.wait_all_tasks_blocked()
-        begin.set()
+async def test_the_first_client_brings_the_server_up(fake: Any, socket_path: Path, serving: Any) -> None:
+    async with serving(fake, socket_path, begin=trio.Event()) as control:
+        await control.ping()
+
+
+async def test_a_server_that_nobody_asked_ends_at_once(fake: Any, socket_path: Path) -> None:
+    ending = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve_control, fake, socket_path, begin=trio.Event(), ending=ending))
+        began = trio.current_time()
+        ending.set()
+    assert trio.current_time() - began < GRACE_SECONDS / 2
+    assert not socket_path.exists()
 
 
 async def test_a_client_that_goes_ends_the_work_of_its_streams(fake: Any, socket_path: Path, serving: Any) -> None:

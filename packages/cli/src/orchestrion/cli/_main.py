@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._commands import COMMANDS, overview
+from ._quick import LogChoice, quick_up
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -52,7 +54,23 @@ def make_app() -> App:
     return app
 
 
+def _quickly(file: Path, state: Path | None, logs: LogChoice) -> int:
+    try:
+        from ._up import run_up
+
+        return run_up(file, state, logs, {})
+    except Exception as err:
+        from ._complaints import told
+
+        return told(err)
+
+
 def _dispatch(arguments: Sequence[str]) -> int:
+    if not os.environ.get("ORCHESTRION_STATE", "."):
+        del os.environ["ORCHESTRION_STATE"]  # set to nothing is not set; the parser would take it for this folder
+    quick = quick_up(arguments)
+    if quick is not None:
+        return _quickly(*quick)
     from cyclopts import CycloptsError
 
     try:

@@ -14,8 +14,8 @@ from orchestrion.shared_types import OrchestrationError
 from ._plugins import broken, load_plugin
 from ._state_directory import StateDirectory
 
-_SERVER_DELAY_SECONDS = 1.0
-"""When the server comes up at the latest: until then the processor is left to what the user waits for."""
+_SERVER_DELAY_SECONDS = 2.0
+"""When the server comes up if no client has come: until then the processor is left to what the user waits for."""
 
 
 @asynccontextmanager
@@ -46,8 +46,6 @@ async def opened(interface: str, name: str, place: StateDirectory) -> AsyncItera
 async def orchestrating(
     place: StateDirectory,
     plugins: Mapping[str, str],
-    *,
-    busy: trio.Event | None = None,
 ) -> AsyncIterator[Orchestrator]:
     """Run an orchestrator on a state directory that is owned, and serve its Control at the directory's socket.
 
@@ -56,10 +54,8 @@ async def orchestrating(
     Args:
         place: The directory, which this process owns.
         plugins: Names of plug-ins by interface.
-        busy: Set when what the user waits for is there: bringing up the server may take the processor then.
     """
-    begin = trio.Event() if busy is None else busy
-    ending = trio.Event()
+    begin, ending = trio.Event(), trio.Event()
     scheduler = load_plugin("scheduler", plugins["scheduler"])
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened("store", plugins["store"], place))
@@ -89,6 +85,5 @@ async def orchestrating(
 
 
 async def _set_after(event: trio.Event, seconds: float) -> None:
-    with trio.move_on_after(seconds):
-        await event.wait()
+    await trio.sleep(seconds)
     event.set()

@@ -6,7 +6,6 @@ import signal
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import trio
 from attrs import frozen
@@ -14,7 +13,6 @@ from orchestrion.control_plane import Control, HttpControl
 from orchestrion.orchestrator_core import ApplyResult, ChangeAction, LogQuery, Orchestrator
 from orchestrion.shared_types import (
     ConfigInvalid,
-    InstanceState,
     NetworkFailure,
     WorkloadDefinition,
     WorkloadKind,
@@ -29,11 +27,10 @@ from ._offline import stored_picture
 from ._output import note
 from ._owner import orchestrating
 from ._picture import Key, Picture, gone, key_of, wait_until
+from ._quick import LogChoice
 from ._reach import owner_or_lock
 from ._state_directory import Ownership, StateDirectory, at
 from ._words import ENDED, view_name
-
-LogChoice = Literal["batch", "all", "none"]
 
 _LAST_OUTPUT_SECONDS = 5.0
 """How long output may still come after its workload has ended."""
@@ -94,9 +91,8 @@ async def _listen(signals: AsyncIterator[int], interrupted: trio.Event, scope: t
 
 async def _own(request: Request, place: StateDirectory, ownership: Ownership, interrupted: trio.Event) -> int:
     """Be the owner: run the orchestrator until all is over, or until interrupted and drained."""
-    first_running = trio.Event()
     plugins = {**ownership.plugins, **request.plugins}
-    async with orchestrating(place, plugins, busy=first_running) as orchestrator:
+    async with orchestrating(place, plugins) as orchestrator:
         workloads, _ = await _apply(orchestrator, request, again=not ownership.was_cut_short)
         ownership.begin(plugins)
         picture = Picture()
@@ -106,7 +102,7 @@ async def _own(request: Request, place: StateDirectory, ownership: Ownership, in
                 outputs = _Outputs(orchestrator, shown, request.logs)
                 nursery.start_soon(outputs.show, workloads)
                 nursery.start_soon(_drain_when_interrupted, orchestrator, interrupted, shown)
-                await _watch(orchestrator, picture, shown, None, first_running)
+                await _watch(orchestrator, picture, shown, None)
                 await outputs.finish()
                 nursery.cancel_scope.cancel()
             code = _conclude(picture, keys | picture.active, shown)
@@ -133,7 +129,7 @@ async def _follow_other(request: Request, place: StateDirectory, control: HttpCo
             nursery.start_soon(outputs.show, workloads)
             nursery.start_soon(_leave_when_interrupted, interrupted, nursery.cancel_scope)
             try:
-                await _watch(control, picture, shown, keys, trio.Event())
+                await _watch(control, picture, shown, keys)
             except NetworkFailure as err:
                 # An owner that has nothing left to run ends, perhaps before it has told us.
                 picture = await stored_picture(place)
@@ -173,17 +169,13 @@ async def _apply(
     return workloads, await control.apply(workloads)
 
 
-async def _watch(
-    control: Control, picture: Picture, shown: Display, keys: Collection[Key] | None, first_running: trio.Event
-) -> None:
+async def _watch(control: Control, picture: Picture, shown: Display, keys: Collection[Key] | None) -> None:
     """Watch until the workloads named, or all, are over."""
     async with control.watch() as updates:
         async for update in updates:
             picture.take(update)
             if keys is None or (update.namespace, _workload_of(update.name)) in keys:
                 shown.update(picture, update)
-            if update.instance is not None and update.instance.status.state is InstanceState.RUNNING:
-                first_running.set()
             if picture.synced and picture.is_over(keys):
                 return
     raise gone()

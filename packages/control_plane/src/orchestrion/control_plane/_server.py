@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -42,8 +43,8 @@ async def serve_control(
     Args:
         control: Who answers.
         socket_path: Where the socket goes; its folder exists. A path that is too long for an address is no obstacle.
-        begin: Bringing up the server takes half a second of processor time, which waits for this event, and is not
-            spent if it never comes. None is at once.
+        begin: Bringing up the server takes half a second of processor time, which waits for this event or for the
+            first client, and is not spent if neither comes. None is at once.
         ending: After this event streams end with what they have, connections get `GRACE_SECONDS`, and it returns.
         task_status: Tells that the socket listens.
 
@@ -62,22 +63,23 @@ async def serve_control(
 
 async def _serve_after(begin: trio.Event | None, control: Control, listener: socket, ending: trio.Event) -> None:
     if begin is not None:
-        await _first_of(begin, ending)
-    if ending.is_set():
-        return
+        await _first_of(begin.wait, partial(trio.lowlevel.wait_readable, listener), ending.wait)
     # The event loop goes on in between; the modules are not needed by anybody who only waits for a workload.
-    await trio.to_thread.run_sync(importlib.import_module, f"{__package__}._app", abandon_on_cancel=True)
-    await _serve(control, listener, ending)
+    load = partial(importlib.import_module, f"{__package__}._app")
+    await _first_of(partial(trio.to_thread.run_sync, load, abandon_on_cancel=True), ending.wait)
+    if not ending.is_set():
+        await _serve(control, listener, ending)
 
 
-async def _first_of(*events: trio.Event) -> None:
+async def _first_of(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Wait until the first of these has returned, and give the others up."""
     async with trio.open_nursery() as nursery:
-        for event in events:
-            nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
+        for wait in waits:
+            nursery.start_soon(_cancel_after, wait, nursery.cancel_scope)
 
 
-async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
+async def _cancel_after(wait: Callable[[], Awaitable[object]], scope: trio.CancelScope) -> None:
+    await wait()
     scope.cancel()
 
 

@@ -1,0 +1,81 @@
+"""`up` without the parser: it understands what the parser understands, or leaves it alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from orchestrion.cli import _up, run
+from orchestrion.cli._main import make_app
+from orchestrion.cli._quick import quick_up
+
+QUICK = [
+    ["up", "app.yaml"],
+    ["up", "app.yaml", "--state", "here"],
+    ["up", "app.yaml", "-s", "here", "--logs", "all"],
+    ["up", "some folder/app.yaml", "--logs", "none"],
+]
+
+LEFT_ALONE = [
+    ["up"],
+    ["up", "--help"],
+    ["up", "-"],
+    ["up", ""],
+    ["up", "app.yaml", "--state"],
+    ["up", "app.yaml", "--state=here"],
+    ["up", "app.yaml", "--logs", "some"],
+    ["up", "app.yaml", "--state", "a", "-s", "b"],
+    ["up", "app.yaml", "--state", "--logs"],
+    ["up", "app.yaml", "--store", "acme"],
+    ["up", "--state", "here", "app.yaml"],
+    ["status", "web"],
+]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What `up` was asked to do, which it does not do."""
+    asked: list[tuple[Any, ...]] = []
+
+    def note(*arguments: Any) -> int:
+        asked.append(arguments)
+        return 0
+
+    monkeypatch.setattr(_up, "run_up", note)
+    return asked
+
+
+@pytest.mark.parametrize("variable", [None, "elsewhere"])
+@pytest.mark.parametrize("arguments", QUICK, ids=" ".join)
+def test_it_says_what_the_parser_says(
+    arguments: list[str], variable: str | None, asked: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ORCHESTRION_STATE", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("ORCHESTRION_STATE", variable)
+    assert quick_up(arguments) is not None
+    assert run(arguments) == 0
+    make_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    quick, parsed = asked
+    assert quick == parsed
+
+
+@pytest.mark.parametrize("options", [[], ["--store", "sqlite"]], ids=["quick", "parsed"])
+def test_a_variable_that_is_empty_is_none(
+    options: list[str], asked: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHESTRION_STATE", "")
+    run(["up", "app.yaml", *options])
+    assert asked[0][1] is None
+
+
+@pytest.mark.parametrize("arguments", LEFT_ALONE, ids=" ".join)
+def test_everything_else_is_left_to_the_parser(arguments: list[str]) -> None:
+    assert quick_up(arguments) is None
+
+
+def test_an_error_is_told_as_ever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["up", str(tmp_path / "nope.yaml"), "--state", str(tmp_path / "state")]) == 2
+    assert "there is no such file" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
