@@ -22,7 +22,8 @@ class Candidate:
         host_ports: Static host ports that are taken.
         device_free: Free thousandths by device id.
         instance_count: How many instances the node holds.
-        tallies: For each spread: the tally, and the node's domain in it, or None.
+        own_domains: For each spread whose domains have one node each: its tally, and this node's domain, or None.
+        shared_domains: The same for the other spreads.
         passes_fixed: Whether the node passes all predicates that no placement can change.
     """
 
@@ -32,7 +33,8 @@ class Candidate:
     host_ports: frozenset[HostPort]
     device_free: dict[str, int]
     instance_count: int
-    tallies: tuple[tuple[Tally, str | None], ...] = ()
+    own_domains: tuple[tuple[Tally, str | None], ...] = ()
+    shared_domains: tuple[tuple[Tally, str | None], ...] = ()
     passes_fixed: bool = field(default=False)
 
     @property
@@ -51,7 +53,7 @@ class Candidate:
         self.instance_count += 1
         for grant in grants:
             self.device_free[grant.device_id] -= grant.thousandths
-        for tally, domain in self.tallies:
+        for tally, domain in (*self.own_domains, *self.shared_domains):
             tally.add(domain)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable
 
 from attrs import evolve
 from orchestrion.shared_types import InstanceKey, NodeId
@@ -15,7 +13,8 @@ from ._explain import explain_candidates
 from ._interface import ClusterView
 from ._needs import Needs
 from ._predicates import ROOM_PREDICATES, SPREAD_PREDICATES, passes
-from ._score import points
+from ._queue import BestFirst
+from ._score import own_points, shared_points
 from ._survey import candidates_of, find_holders
 from ._types import AssignNode, Explanation, NoPlacement, PlacedInstance, ScheduleDecision, SchedulingRequest
 
@@ -29,7 +28,8 @@ class Placing:
         self._needs = needs
         self._view = view
         self._candidates = candidates_of(needs, view)
-        self._queue = _BestFirst(self._candidates, self._points, self._has_room, self._keeps_spreads)
+        open_candidates = [candidate for candidate in self._candidates if candidate.passes_fixed]
+        self._queue = BestFirst(open_candidates, self._own_points, self._has_room)
 
     def decide(self) -> list[ScheduleDecision]:
         """Return a decision for each slot."""
@@ -73,17 +73,19 @@ class Placing:
         scored = [chosen] if runner_up is None else [chosen, runner_up]
         return evolve(explanation, scores={candidate.id: float(self._points(candidate)) for candidate in scored})
 
+    def _own_points(self, candidate: Candidate) -> int:
+        return own_points(self._needs, self._request.workload.placement.node_affinities, candidate)
+
     def _points(self, candidate: Candidate) -> int:
-        return points(self._needs, self._request.workload.placement.node_affinities, candidate)
+        return self._own_points(candidate) + shared_points(candidate)
 
     def _has_room(self, candidate: Candidate) -> bool:
         return passes(ROOM_PREDICATES, self._needs, candidate)
 
-    def _keeps_spreads(self, candidate: Candidate) -> bool:
-        return passes(SPREAD_PREDICATES, self._needs, candidate)
-
     def _may_take(self, candidate: Candidate) -> bool:
-        return candidate.passes_fixed and self._has_room(candidate) and self._keeps_spreads(candidate)
+        return (
+            candidate.passes_fixed and self._has_room(candidate) and passes(SPREAD_PREDICATES, self._needs, candidate)
+        )
 
 
 def assignment(
@@ -98,56 +100,3 @@ def assignment(
     return AssignNode(
         slot=slot, node_id=node_id, devices=devices, device_thousandths=thousandths, explanation=explanation
     )
-
-
-class _BestFirst:
-    """Gives the node with the most points that may take a slot; of several, the one with the lowest id.
-
-    Points are looked up again only when a node comes to the top. That suffices because the points of a node on which
-    nothing is placed only fall; the one on which something is placed is put back by the caller. A node without room
-    never gets any; one that only a spread refuses waits until an emptiest domain has filled up. So a slot costs the
-    logarithm of the number of nodes, and not all of them.
-    """
-
-    def __init__(
-        self,
-        candidates: list[Candidate],
-        points_of: Callable[[Candidate], int],
-        has_room: Callable[[Candidate], bool],
-        keeps_spreads: Callable[[Candidate], bool],
-    ) -> None:
-        self._points_of = points_of
-        self._has_room = has_room
-        self._keeps_spreads = keeps_spreads
-        self._waiting: list[Candidate] = []
-        self._lowest: tuple[int, ...] = ()
-        self._heap = [self._entry(candidate) for candidate in candidates if candidate.passes_fixed]
-        heapq.heapify(self._heap)
-
-    def _entry(self, candidate: Candidate) -> tuple[int, NodeId, Candidate]:
-        return (-self._points_of(candidate), candidate.id, candidate)
-
-    def best(self) -> Candidate | None:
-        """Take the best node out, or return None where no node may take a slot."""
-        while self._heap:
-            queued_at, _, candidate = heapq.heappop(self._heap)
-            if -self._points_of(candidate) > queued_at:
-                self._push(candidate)
-            elif self._has_room(candidate):
-                if self._keeps_spreads(candidate):
-                    return candidate
-                self._waiting.append(candidate)
-        return None
-
-    def put_back(self, candidate: Candidate) -> None:
-        """Put a node back on which a slot was placed, and with it those that waited for others to fill up."""
-        self._push(candidate)
-        lowest = tuple(tally.lowest for tally, _ in candidate.tallies)
-        if lowest != self._lowest:
-            self._lowest = lowest
-            for waiting in self._waiting:
-                self._push(waiting)
-            self._waiting.clear()
-
-    def _push(self, candidate: Candidate) -> None:
-        heapq.heappush(self._heap, self._entry(candidate))

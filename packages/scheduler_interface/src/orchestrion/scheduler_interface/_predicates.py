@@ -131,7 +131,7 @@ def _devices(needs: Needs, candidate: Candidate) -> Reasons:
 
 
 def _spreads(_needs: Needs, candidate: Candidate) -> Reasons:
-    for tally, domain in candidate.tallies:
+    for tally, domain in (*candidate.own_domains, *candidate.shared_domains):
         if not tally.allows(domain):
             where = "none" if domain is None else domain
             yield Reason(predicate=Predicate.SPREAD, detail=label_text(tally.spread.by, where))

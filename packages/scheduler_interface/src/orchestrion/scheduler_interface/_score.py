@@ -18,10 +18,10 @@ WEIGHT_POINTS: Final = 10
 """What each point of the weight of a preferred node affinity gives."""
 
 
-def points(needs: Needs, affinities: tuple[NodeAffinity, ...], candidate: Candidate) -> int:
-    """Return a node's points for one more slot; higher is better.
+def own_points(needs: Needs, affinities: tuple[NodeAffinity, ...], candidate: Candidate) -> int:
+    """Return the part of a node's points for one more slot that only a placement on that node changes.
 
-    While slots are placed, the points of a node on which none was placed can only fall.
+    Higher is better.
     """
     node = candidate.view.node
     disliked = sum(
@@ -34,8 +34,13 @@ def points(needs: Needs, affinities: tuple[NodeAffinity, ...], candidate: Candid
         if affinity.weight is not None
         and all(expression_matches(node.labels, expression) for expression in affinity.expressions)
     )
-    neighbours = sum(tally.count(domain) for tally, domain in candidate.tallies)
+    neighbours = sum(tally.count(domain) for tally, domain in candidate.own_domains)
     return WEIGHT_POINTS * liked - STEP_POINTS * (disliked + neighbours) + _fit(needs, candidate)
+
+
+def shared_points(candidate: Candidate) -> int:
+    """Return the part of a node's points that is the same for all nodes in the same shared domains."""
+    return -STEP_POINTS * sum(tally.count(domain) for tally, domain in candidate.shared_domains)
 
 
 def _fit(needs: Needs, candidate: Candidate) -> int:

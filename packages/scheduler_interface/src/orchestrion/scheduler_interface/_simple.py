@@ -28,7 +28,9 @@ class SimpleScheduler:
     Of nodes with equal points the lowest id is taken. Preferred instance affinities are not honoured, and required
     affinities are UNSUPPORTED.
 
-    A call looks at all nodes once, and then takes the logarithm of their number for each slot.
+    A call looks at all nodes once; a slot then costs the logarithm of their number, and a look at each combination of
+    domains that several nodes share. Explanations of assignments, where they are asked for, cost a look at all nodes
+    each.
     """
 
     @property

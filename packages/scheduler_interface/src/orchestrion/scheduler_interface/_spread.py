@@ -10,16 +10,15 @@ from orchestrion.shared_types import Spread
 class Tally:
     """The instances of a workload per domain of one spread. Counts only grow while a call goes on."""
 
-    def __init__(self, spread: Spread) -> None:
-        """Begin with no instance, and no domain that counts."""
-        self.spread = spread
-        self._instances: Counter[str | None] = Counter()
-        self._counting: set[str] = set()
-        self._domains_by_count: Counter[int] = Counter()
-        self._lowest = 0
+    def __init__(self, spread: Spread, counts: Counter[str | None], counting: set[str]) -> None:
+        """Start from what the view has.
 
-    def begin(self, counts: Counter[str | None], counting: set[str]) -> None:
-        """Set the counts that the view has, and which domains the emptiest is looked for among."""
+        Args:
+            spread: Which spread.
+            counts: The instances by domain; None is that of nodes which are in no domain.
+            counting: The domains among which the emptiest is looked for.
+        """
+        self.spread = spread
         self._instances = Counter(counts)
         self._counting = counting
         self._domains_by_count = Counter(counts[domain] for domain in counting)

@@ -47,21 +47,18 @@ def candidates_of(needs: Needs, view: ClusterView) -> list[Candidate]:
 
 def _count_domains(needs: Needs, candidates: list[Candidate]) -> None:
     own = [sum(key.workload_id == needs.workload_id for key in candidate.view.instances) for candidate in candidates]
-    tallies = []
     for spread in needs.spreads:
         domains = [topology_domain(candidate.view.node, spread.by) for candidate in candidates]
         counts: Counter[str | None] = Counter()
-        for domain, count in zip(domains, own, strict=True):
+        counting = set()
+        for candidate, domain, count in zip(candidates, domains, own, strict=True):
             counts[domain] += count
-        tally = Tally(spread)
-        tally.begin(
-            counts,
-            {
-                domain
-                for domain, candidate in zip(domains, candidates, strict=True)
-                if candidate.passes_fixed and domain is not None
-            },
-        )
-        tallies.append((tally, domains))
-    for position, candidate in enumerate(candidates):
-        candidate.tallies = tuple((tally, domains[position]) for tally, domains in tallies)
+            if candidate.passes_fixed and domain is not None:
+                counting.add(domain)
+        tally = Tally(spread, counts, counting)
+        are_shared = len(set(domains)) < len(domains)
+        for candidate, domain in zip(candidates, domains, strict=True):
+            if are_shared:
+                candidate.shared_domains += ((tally, domain),)
+            else:
+                candidate.own_domains += ((tally, domain),)

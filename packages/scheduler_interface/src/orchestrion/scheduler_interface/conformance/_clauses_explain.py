@@ -199,3 +199,15 @@ def _scores(run: Runner[SchedulerUnderTest]) -> None:
                 assert not failed, f"node {node_id!r} was scored and fails {failed}"
 
     _for_all_explanations(run, examine)
+
+
+@KIT.clause("EXPLAIN-8", "scores-if-there-are-any-tell-the-choice")
+async def _scores_of_two(subject: SchedulerUnderTest) -> None:
+    request = asking(workload(container(wants=resources(cpu=50))), explain=True)
+    for rooms in ((100, 1000), (1000, 100)):
+        view = cluster(*(node(f"n{number}", room=resources(cpu=room)) for number, room in enumerate(rooms)))
+        decision = await decide_one(subject, request, view)
+        assert isinstance(decision, AssignNode), decision
+        assert decision.explanation is not None
+        scores = decision.explanation.scores
+        assert not scores or scores[decision.node_id] == max(scores.values()), decision

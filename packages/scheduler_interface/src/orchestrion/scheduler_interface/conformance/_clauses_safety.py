@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from orchestrion.conformance_kit import Runner
 from orchestrion.scheduler_interface import AssignNode, ScheduleDecision, SchedulerCapability, node_view
-from orchestrion.shared_types import NodeId, NodeStatus
+from orchestrion.shared_types import Device, GpuRequest, NodeId, NodeStatus
 
-from ._build import asking, cluster, container, node, resources, sibling, slot, tcp, workload
+from ._build import asking, cluster, container, neighbour, node, resources, sibling, slot, tcp, workload
 from ._kit import KIT, SchedulerUnderTest, decide, expect_node, for_all_situations
 from ._replay import violations
 from ._strategies import Situation
@@ -35,6 +35,16 @@ def _safe_ports(run: Runner[SchedulerUnderTest]) -> None:
 @KIT.property_clause("SAFE-3", "no-device-is-given-beyond-the-whole")
 def _safe_devices(run: Runner[SchedulerUnderTest]) -> None:
     _never_broken(run, "SAFE-3")
+
+
+@KIT.clause("SAFE-3", "many-shares-do-not-exceed-a-device", requires=SchedulerCapability.DEVICES)
+async def _safe_shares(subject: SchedulerUnderTest) -> None:
+    devices = (Device(id="d0"), Device(id="d1"))
+    view = cluster(node_view(node(devices=devices), [neighbour(device_thousandths={"d0": 700})]))
+    request = asking(workload(container(gpu=GpuRequest(thousandths=300))), slots=6)
+    decisions = await decide(subject, request, view)
+    broken = violations(request, view, decisions, subject.scheduler.capabilities)
+    assert [each.text for each in broken if each.clause == "SAFE-3"] == []
 
 
 @KIT.property_clause("SAFE-4", "no-slot-gets-a-node-that-fails-a-predicate")

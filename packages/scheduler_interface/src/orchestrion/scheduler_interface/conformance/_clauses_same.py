@@ -61,6 +61,15 @@ def _same_mappings(run: Runner[SchedulerUnderTest]) -> None:
     example()
 
 
+@KIT.property_clause("SAME-3", "nodes-that-differ-in-the-order-of-labels-are-alike")
+def _same_labels(run: Runner[SchedulerUnderTest]) -> None:
+    forward = {"disk": "ssd", "gen": "2"}
+    nodes = [node("n1", labels=forward), node("n2", labels=_backwards(forward)), node("n3", labels=forward)]
+    mirrored = [evolve(each, labels=_backwards(each.labels)) for each in nodes]
+    request = asking(workload(container(wants=resources(cpu=100)), select=forward))
+    assert run(decide, request, cluster(*mirrored)) == run(decide, request, cluster(*nodes))
+
+
 @KIT.property_clause("SAME-4", "what-was-seen-before-makes-no-difference")
 def _same_history(run: Runner[SchedulerUnderTest]) -> None:
     """A cluster changes; a scheduler that saw all of it decides as one that sees only the last view."""

@@ -74,9 +74,13 @@ async def _counts_own(subject: SchedulerUnderTest) -> None:
 @KIT.clause("SPREAD-2", "all-required-spreads-have-to-hold", requires=SPREAD)
 async def _all_spreads(subject: SchedulerUnderTest) -> None:
     spreads = (Spread(by="zone", required=True), Spread(by="node", required=True))
-    view = cluster(_in_zone("n1", "a"), _in_zone("n2", "a"), _in_zone("n3", "b"))
-    placed = _placed(await decide(subject, asking(workload(spreads=spreads), slots=3), view))
-    assert placed == {"n1": 1, "n2": 1, "n3": 1}, placed
+    full = _in_zone("n2", "a", room=resources())
+    view = cluster(_in_zone("n1", "a"), full, _in_zone("n3", "b"))
+    for both in (spreads, spreads[::-1]):
+        request = asking(workload(container(wants=resources(cpu=1)), spreads=both), slots=3)
+        decisions = await decide(subject, request, view)
+        assert _placed(decisions) == {"n1": 1, "n3": 1}, decisions
+        assert isinstance(decisions[2], NoPlacement), decisions
 
 
 @KIT.clause("SPREAD-3", "a-domain-that-is-down-or-does-not-match-does-not-count", requires=SPREAD)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Unpack
 
 from attrs import frozen
 from hypothesis import given
-from orchestrion.conformance_kit import BoundCheck, Factory, Kit, Runner
+from orchestrion.conformance_kit import BoundCheck, CheckOptions, Factory, Kit, Runner
 from orchestrion.scheduler_interface import (
     AssignNode,
     ClusterView,
@@ -42,39 +42,24 @@ KIT: Kit[SchedulerUnderTest] = Kit(lambda subject: subject.scheduler.capabilitie
 
 
 def checks(
-    factory: Factory[SchedulerUnderTest],
-    /,
-    *,
-    capabilities: Iterable[str] | None = None,
-    expected_failures: Mapping[str, str] | None = None,
-    examples: int | None = None,
+    factory: Factory[SchedulerUnderTest], /, **options: Unpack[CheckOptions]
 ) -> list[BoundCheck[SchedulerUnderTest]]:
     """Return all checks, bound to an implementation. They are callables and need no pytest.
 
     Args:
         factory: Opens a fresh scheduler.
-        capabilities: What it is able to do; None asks it.
-        expected_failures: Reasons by check id or clause id: these checks are known to fail.
-        examples: Examples per property; None takes those of the profile that ORCHESTRION_KIT_PROFILE names.
+        **options: As `Kit.checks` of the conformance kit has them: `capabilities`, `expected_failures`, `examples` and
+        so on.
 
     Raises:
         ValueError: An expected failure names no check.
     """
-    return KIT.checks(factory, capabilities=capabilities, expected_failures=expected_failures, examples=examples)
+    return KIT.checks(factory, **options)
 
 
-def conformance_checks(
-    factory: Factory[SchedulerUnderTest],
-    /,
-    *,
-    capabilities: Iterable[str] | None = None,
-    expected_failures: Mapping[str, str] | None = None,
-    examples: int | None = None,
-) -> list[ParameterSet]:
+def conformance_checks(factory: Factory[SchedulerUnderTest], /, **options: Unpack[CheckOptions]) -> list[ParameterSet]:
     """Return all checks as parameters for `pytest.mark.parametrize`; it takes what `checks` takes."""
-    return KIT.conformance_checks(
-        factory, capabilities=capabilities, expected_failures=expected_failures, examples=examples
-    )
+    return KIT.conformance_checks(factory, **options)
 
 
 def check_ids() -> tuple[str, ...]:

@@ -1,0 +1,119 @@
+"""Static views, and what decisions make of them."""
+
+from __future__ import annotations
+
+import pytest
+from orchestrion.scheduler_interface import (
+    AssignNode,
+    ClusterView,
+    PlacedInstance,
+    SchedulingRequest,
+    StaticClusterView,
+    explain,
+    node_view,
+    with_decisions,
+)
+from orchestrion.shared_types import (
+    MAX_AMOUNT,
+    ContainerConfig,
+    InstanceKey,
+    Metadata,
+    Node,
+    NodeId,
+    PortMapping,
+    Protocol,
+    Resources,
+    Uid,
+    WorkloadDefinition,
+)
+
+UID = Uid("01900000-0000-7000-8000-000000000001")
+ROOM = Resources(cpu_millicores=100)
+WEB = WorkloadDefinition(
+    metadata=Metadata(name="web", uid=UID, labels={"app": "web"}),
+    containers=(
+        ContainerConfig(
+            name="main", resources=Resources(cpu_millicores=60), ports=(PortMapping(name="http", host_port=80),)
+        ),
+    ),
+)
+
+
+def a_node(name: str) -> Node:
+    return Node(id=NodeId(name), name=name, capacity=ROOM, allocatable=ROOM)
+
+
+NOTHING = Resources()
+
+
+def an_instance(index: int, demand: Resources = NOTHING) -> PlacedInstance:
+    return PlacedInstance(key=InstanceKey(UID, index, 1), namespace="default", workload="web", demand=demand)
+
+
+def test_nodes_are_listed_by_id_whatever_their_order() -> None:
+    view: ClusterView = StaticClusterView([node_view(a_node("b")), node_view(a_node("a"))])
+    assert [each.node.id for each in view] == ["a", "b"]
+    assert len(view) == 2
+    assert view.get(NodeId("c")) is None
+
+
+def test_a_node_twice_is_an_error_that_names_it() -> None:
+    with pytest.raises(ValueError, match="'a' is in the view twice"):
+        StaticClusterView([node_view(a_node("a")), node_view(a_node("a"))])
+
+
+def test_changes_are_known_since_earlier_revisions_and_no_others() -> None:
+    first = StaticClusterView([node_view(a_node("a")), node_view(a_node("b"))], revision=7)
+    second = first.changed(node_view(a_node("c")))
+    third = second.changed(node_view(a_node("c"), [an_instance(0)]), removed=[NodeId("a")])
+    assert third.revision == 9
+    assert third.changes_since(9) == frozenset()
+    assert third.changes_since(8) == frozenset({NodeId("a"), NodeId("c")})
+    assert third.changes_since(7) == frozenset({NodeId("a"), NodeId("c")})
+    assert third.changes_since(6) is None
+    assert first.changes_since(8) is None
+    assert [each.node.id for each in third] == ["b", "c"]
+
+
+def test_history_is_bounded() -> None:
+    view = StaticClusterView([node_view(a_node("a"))])
+    for _ in range(200):
+        view = view.changed(node_view(a_node("a")))
+    assert view.changes_since(view.revision - 1) == frozenset({NodeId("a")})
+    assert view.changes_since(1) is None
+
+
+def test_what_instances_hold_is_summed_up_and_capped() -> None:
+    huge = Resources(memory_bytes=MAX_AMOUNT, extended={"licence": MAX_AMOUNT})
+    view = node_view(a_node("a"), [an_instance(0, demand=huge), an_instance(1, demand=huge)])
+    assert view.reserved == huge
+    assert view.free == ROOM
+
+
+def test_decisions_take_their_place_in_the_view() -> None:
+    slot = InstanceKey(UID, 0, 1)
+    view = StaticClusterView([node_view(a_node("a")), node_view(a_node("b"))])
+    after = with_decisions(view, WEB, [AssignNode(slot=slot, node_id=NodeId("b"))])
+    placed = after.get(NodeId("b"))
+    assert placed is not None
+    assert placed.reserved == Resources(cpu_millicores=60)
+    assert placed.host_ports == {(Protocol.TCP, 80)}
+    assert placed.instances[slot].labels == {"app": "web"}
+    assert after.changes_since(view.revision) == frozenset({NodeId("b")})
+    assert with_decisions(after, WEB, [AssignNode(slot=slot, node_id=NodeId("b"))]).get(NodeId("b")) == placed
+
+
+def test_a_decision_for_an_unknown_node_is_an_error() -> None:
+    decision = AssignNode(slot=InstanceKey(UID, 0, 1), node_id=NodeId("z"))
+    with pytest.raises(ValueError, match="'z', which is not in the view"):
+        with_decisions(StaticClusterView(), WEB, [decision])
+
+
+def test_explain_tells_a_refusal_from_an_assignment() -> None:
+    request = SchedulingRequest(workload=WEB, slots=(InstanceKey(UID, 0, 1),))
+    full = node_view(a_node("a"), [an_instance(5, demand=ROOM)])
+    refusal = explain(request, StaticClusterView([full]), capabilities=frozenset())
+    assert refusal.closest == ("a",)
+    assignment = explain(request, StaticClusterView([full, node_view(a_node("b"))]), capabilities=frozenset())
+    assert assignment.closest == ()
+    assert [group.samples for group in assignment.groups] == [("a",)]
