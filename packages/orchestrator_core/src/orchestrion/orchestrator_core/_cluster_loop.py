@@ -201,6 +201,9 @@ class ClusterLoop:
                     self._queue.done(name)
                     if wake is not None:
                         self._queue.add_after(name, wake)
+                finally:
+                    # The lead may end in the middle, and the queue outlives it.
+                    self._queue.release(name)
 
     async def _pass_periodically(self) -> None:
         while True:
@@ -479,7 +482,7 @@ class ClusterLoop:
     def _node_changed(self, node_id: NodeId) -> None:
         """Look again at what a change of a node can move: what has no place, what runs there, and daemons."""
         self._capacity_changed()
-        for name in {instance.owner for instance in self.world.nodes.get(node_id, ())}:
+        for name in dict.fromkeys(instance.owner for instance in self.world.nodes.get(node_id, ())):
             self._queue.add(name)
         for record in self.world.workloads.values():
             if record.spec is not None and record.spec.definition.kind is WorkloadKind.DAEMON:
@@ -507,7 +510,7 @@ class ClusterLoop:
         match event:
             case Snapshot(nodes=nodes):
                 current = {node.id: node for node in nodes}
-                for gone in self.nodes.keys() - current.keys():
+                for gone in [node_id for node_id in self.nodes if node_id not in current]:
                     self._forget_node(gone)
                 for node in nodes:
                     self._note_node(node)

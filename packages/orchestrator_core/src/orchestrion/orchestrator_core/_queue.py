@@ -61,10 +61,11 @@ class KeyedQueue(Generic[K]):
         while True:
             self._move_due()
             if self._ready:
+                # Before anything changes: a key that is taken by a task that is cancelled would be at work for ever.
+                await trio.lowlevel.checkpoint_if_cancelled()
                 key = self._ready.popleft()
                 self._waiting.remove(key)
                 self._at_work.add(key)
-                await trio.lowlevel.checkpoint_if_cancelled()
                 return key
             self._changed = trio.Event()
             wait = self._later[0][0] - trio.current_time() if self._later else float("inf")
@@ -85,6 +86,12 @@ class KeyedQueue(Generic[K]):
         self._give_back(key)
         self.add_after(key, delay)
         return delay
+
+    def release(self, key: K) -> None:
+        """Give the key back, to be worked on again at once, unless `done` or `failed` has given it back already."""
+        if key in self._at_work:
+            self._give_back(key)
+            self.add(key)
 
     @property
     def idle(self) -> bool:

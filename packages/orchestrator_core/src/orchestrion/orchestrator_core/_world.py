@@ -149,7 +149,7 @@ class World:
         nodes: The instances bound to each node, by name.
         leases: The lease of each node whose loop is at work.
         revision: All changes up to this revision are in it.
-        dependants: Workloads that come after a workload, by its name.
+        dependants: Workloads that come after a workload, by its name; in an order that is the same in every run.
     """
 
     workloads: dict[WorkloadName, WorkloadRecord] = field(factory=dict)
@@ -157,7 +157,7 @@ class World:
     nodes: dict[NodeId, dict[InstanceName, InstanceRecord]] = field(factory=dict)
     leases: dict[NodeId, NodeLease] = field(factory=dict)
     revision: Revision = Revision(0)
-    dependants: dict[WorkloadName, set[WorkloadName]] = field(factory=dict)
+    dependants: dict[WorkloadName, dict[WorkloadName, None]] = field(factory=dict)
     synced: trio.Event = field(factory=trio.Event)
     _workload_listeners: list[Callable[[WorkloadName], None]] = field(factory=list)
     _instance_listeners: list[Callable[[InstanceName, InstanceRecord], None]] = field(factory=list)
@@ -307,9 +307,9 @@ class World:
 
     def _index_dependencies(self, name: WorkloadName, before: WorkloadSpec | None, after: WorkloadSpec | None) -> None:
         for dependency in before.definition.after if before is not None else ():
-            self.dependants.get(WorkloadName(name.namespace, dependency.workload), set()).discard(name)
+            self.dependants.get(WorkloadName(name.namespace, dependency.workload), {}).pop(name, None)
         for dependency in after.definition.after if after is not None else ():
-            self.dependants.setdefault(WorkloadName(name.namespace, dependency.workload), set()).add(name)
+            self.dependants.setdefault(WorkloadName(name.namespace, dependency.workload), {})[name] = None
 
     def _apply_template(self, namespace: str, name: str, entry: Entry | None) -> None:
         workload, _, generation = name.partition(".")
