@@ -176,6 +176,20 @@ async def test_history_is_bounded_by_revisions(tmp_path: Path) -> None:
         assert len(store._history._log) == 5000 - found.oldest_revision
 
 
+async def test_a_reader_is_cut_off_only_from_what_it_had_to_read(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        for key in ("/a", "/b", "/c"):
+            await store.put(key, b"1")
+        start = Revision(0)
+        async with store.watch("/b", since=start) as cut_off, store.watch("/d", since=start) as unconcerned:
+            await store.compact(Revision(3))
+            await store.put("/d", b"1")
+            assert [change.revision for change in (await anext(unconcerned)).changes] == [4]
+            for _ in range(2):
+                with pytest.raises(RevisionCompacted):
+                    await anext(cut_off)
+
+
 @pytest.mark.slow  # writes 3,000 times
 async def test_history_is_bounded_by_bytes_but_never_below_the_least(tmp_path: Path) -> None:
     async with open_store(tmp_path, history_bytes=1_500_000) as store:

@@ -236,6 +236,7 @@ class SqliteStore:
             self._history.append(changes)
         self._watchers.note(commit.revisions)
         if commit.oldest is not None:
+            self._watchers.skip_to(commit.oldest)
             self._history.compact(commit.oldest)
         if commit.failure is not None and self._failure is None:
             self._failure = commit.failure

@@ -17,8 +17,8 @@ _REVISIONS_AT_ONCE: Final = 500
 class Watcher:
     """One reader: a place in the history, so that nothing is kept for it apart.
 
-    While nothing under its prefix has changed since it last read, its place moves along with the current revision;
-    compaction can cut off only those who have something to read.
+    While nothing under its prefix has changed since it last read, its place moves along with the current revision, and
+    before a compaction it moves past what does not concern it: that cuts off only those who have something to read.
     """
 
     def __init__(self, history: History, prefix: str, since: Revision, check_usable: Callable[[], None]) -> None:
@@ -69,6 +69,14 @@ class Watcher:
             self._place = Revision(revision - 1)
             self.wake()
 
+    def skip_to(self, oldest: Revision) -> None:
+        """Move past revisions up to `oldest`, which are about to be forgotten, if nothing under the prefix changed."""
+        if self._has_unread and self._history.oldest <= self._place < oldest:
+            changes, place = self._history.changes_since(self._place, self.prefix, revisions=oldest - self._place)
+            if not changes:
+                self._place = place
+                self._has_unread = place < self._history.revision
+
     def wake(self) -> None:
         """Have the reader look around."""
         # Each set event is replaced, so that several tasks may wait for one reader.
@@ -117,6 +125,12 @@ class Watchers:
                 for length in self._lengths:
                     for watcher in self._by_prefix.get(change.key[:length], ()):
                         watcher.note(change.revision)
+
+    def skip_to(self, oldest: Revision) -> None:
+        """Have all readers move past what does not concern them, up to `oldest`, before that is forgotten."""
+        for readers in self._by_prefix.values():
+            for watcher in readers:
+                watcher.skip_to(oldest)
 
     def wake(self) -> None:
         """Have all readers look whether the store is still usable."""
