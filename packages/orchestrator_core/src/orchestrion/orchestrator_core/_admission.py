@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,23 +18,20 @@ from orchestrion.scheduler_interface import (
 from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
-    DependencyCondition,
     InstanceKey,
     Metadata,
     Node,
     NodeStatus,
-    Problem,
     Uid,
     UidFactory,
     WorkloadDefinition,
-    WorkloadKind,
-    is_name,
+    check_workloads,
     unstructure,
 )
 
 from ._cluster_view import View
 from ._errors import Unschedulable
-from ._facts import condition_for, is_scaled, outcome_of
+from ._facts import is_scaled, outcome_of
 from ._records import Outcome, WorkloadControl, WorkloadName, WorkloadSpec, template_of
 from ._views import ChangeAction, FieldDifference, WorkloadChange
 from ._world import WorkloadRecord, World
@@ -78,75 +75,10 @@ def admit(
 
 
 def _check(definitions: Sequence[WorkloadDefinition], world: World) -> None:
-    """Check what must hold of definitions together, and the least that must hold of each."""
-    problems = list[Problem]()
-    given = dict[WorkloadName, WorkloadDefinition]()
-    for definition in definitions:
-        name = name_of(definition)
-        path = f"workloads.{name.name}"
-        if name in given:
-            problems.append(Problem("it is named twice", path=path))
-        given[name] = definition
-        if not is_name(name.name) or not is_name(name.namespace):
-            problems.append(Problem(f"{name} is no name: use lower-case letters, digits and hyphens", path=path))
-        if not definition.containers:
-            problems.append(Problem("it needs a container", path=path))
-        for container in definition.containers:
-            if not container.command and container.image is None:
-                problems.append(Problem("it needs a command", path=f"{path}.containers.{container.name}"))
-    for definition in definitions:
-        problems.extend(_check_dependencies(definition, given, world))
-    problems.extend(_cycles(given, world))
+    others = [record.spec.definition for record in world.workloads.values() if record.spec is not None]
+    problems = check_workloads(definitions, others=others)
     if problems:
-        raise ConfigInvalid(tuple(problems))
-
-
-def _check_dependencies(
-    definition: WorkloadDefinition, given: Mapping[WorkloadName, WorkloadDefinition], world: World
-) -> Iterator[Problem]:
-    for dependency in definition.after:
-        path = f"workloads.{definition.metadata.name}.after"
-        other_name = WorkloadName(definition.metadata.namespace, dependency.workload)
-        record = world.workloads.get(other_name)
-        other = given.get(other_name) or (record.spec.definition if record is not None and record.spec else None)
-        if other is None:
-            yield Problem(f"there is no workload {dependency.workload!r} to come after", path=path)
-            continue
-        batch = other.kind is WorkloadKind.BATCH
-        condition = condition_for(other.kind, dependency.condition)
-        if condition is DependencyCondition.SUCCEEDED and not batch:
-            yield Problem(f"{dependency.workload!r} is a {other.kind} and never succeeds; wait for healthy", path=path)
-        if condition is DependencyCondition.HEALTHY and batch:
-            yield Problem(f"{dependency.workload!r} is a batch workload; wait for succeeded or started", path=path)
-
-
-def _cycles(given: Mapping[WorkloadName, WorkloadDefinition], world: World) -> Iterator[Problem]:
-    edges = {
-        name: tuple(WorkloadName(name.namespace, dependency.workload) for dependency in record.spec.definition.after)
-        for name, record in world.workloads.items()
-        if record.spec is not None
-    }
-    for name, definition in given.items():
-        edges[name] = tuple(WorkloadName(name.namespace, dependency.workload) for dependency in definition.after)
-    done = set[WorkloadName]()
-    for start in given:
-        trail = [start]
-        stack = [iter(edges.get(start, ()))]
-        while stack:
-            step = next(stack[-1], None)
-            if step is None:
-                done.add(trail.pop())
-                stack.pop()
-            elif step in trail:
-                loop = [*trail[trail.index(step) :], step]
-                yield Problem(
-                    f"workloads come after each other in a circle: {' -> '.join(name.name for name in loop)}",
-                    path=f"workloads.{start.name}.after",
-                )
-                return
-            elif step not in done:
-                trail.append(step)
-                stack.append(iter(edges.get(step, ())))
+        raise ConfigInvalid(problems)
 
 
 def _admit_one(
