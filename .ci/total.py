@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-NOX = Path(__file__).parent.parent / ".nox"
 KINDS = ("passed", "failed", "skipped", "errors")
 
 
@@ -29,18 +28,18 @@ def sentence(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind] or kind in {"passed", "failed"})
 
 
-def main() -> int:
-    """Add up; a session that failed without a failed test counts as an error."""
+def main(nox: Path) -> int:
+    """Add up what is in nox's folder; a session that failed without a failed test counts as an error."""
     total = Counter[str]()
     with_failures = set[str]()
-    for report in sorted((NOX / "results").glob("*.xml")):
+    for report in sorted((nox / "results").glob("*.xml")):
         counts = counts_of(report)
         total += counts
         if counts["failed"] or counts["errors"]:
-            with_failures.add(report.stem.partition("-")[0] if report.stem.startswith("alone-") else report.stem)
+            with_failures.add("alone" if report.stem.startswith("alone-") else report.stem)
         print(f"{report.stem:32} {sentence(counts)}")
     try:
-        sessions = json.loads((NOX / "report.json").read_text())["sessions"]
+        sessions = json.loads((nox / "report.json").read_text())["sessions"]
     except FileNotFoundError:
         print("nox did not get to its end")
         total["errors"] += 1
@@ -55,4 +54,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1])))
