@@ -54,6 +54,12 @@ def make_app() -> App:
     return app
 
 
+def _with_stdin(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `-` as a path: the parser takes it for an option. What follows `--` is not ours."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    return ["/dev/stdin" if argument == "-" else argument for argument in arguments[:end]] + list(arguments[end:])
+
+
 def _quickly(file: Path, state: Path | None, logs: LogChoice) -> int:
     try:
         from ._up import run_up
@@ -68,6 +74,7 @@ def _quickly(file: Path, state: Path | None, logs: LogChoice) -> int:
 def _dispatch(arguments: Sequence[str]) -> int:
     if not os.environ.get("ORCHESTRION_STATE", "."):
         del os.environ["ORCHESTRION_STATE"]  # set to nothing is not set; the parser would take it for this folder
+    arguments = _with_stdin(arguments)
     quick = quick_up(arguments)
     if quick is not None:
         return _quickly(*quick)

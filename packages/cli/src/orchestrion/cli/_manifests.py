@@ -15,10 +15,10 @@ from ._output import note
 
 
 def load(path: Path, /, *, others: Collection[WorkloadDefinition] = ()) -> tuple[WorkloadDefinition, ...]:
-    """Return all workloads of a file, of all manifests in a directory (sorted by name), or of stdin for "-".
+    """Return all workloads of a file, of all manifests in a directory (sorted by name), or of stdin.
 
     Args:
-        path: Where it is.
+        path: Where it is; "-" on the command line is /dev/stdin here.
         others: Workloads that exist already, which those of the file may come after.
 
     Raises:
@@ -30,8 +30,13 @@ def load(path: Path, /, *, others: Collection[WorkloadDefinition] = ()) -> tuple
     return manifest.workloads
 
 
+def is_stdin(path: Path) -> bool:
+    """Whether a path is standard input, which can be read once, and whose relative paths are those of this folder."""
+    return path == Path("/dev/stdin")
+
+
 def _manifest(path: Path, others: Collection[WorkloadDefinition]) -> Manifest:
-    if str(path) != "-":
+    if not is_stdin(path):
         return load_manifest(path, others=others)
     text = sys.stdin.buffer.read(MAX_BYTES + 1)
     return parse_manifest(text, file="<stdin>", folder=Path.cwd(), others=others)

@@ -22,7 +22,7 @@ from orchestrion.shared_types import (
 from ._display import Display, display
 from ._exit_codes import ExitCode
 from ._logs import print_records
-from ._manifests import load
+from ._manifests import is_stdin, load
 from ._offline import stored_picture
 from ._output import note
 from ._owner import orchestrating
@@ -42,7 +42,7 @@ def run_up(file: Path, state: Path | None, logs: LogChoice, plugins: Mapping[str
     try:
         workloads: Sequence[WorkloadDefinition] | None = load(file)
     except ConfigInvalid:
-        if not place.path.is_dir() or str(file) == "-":
+        if not place.path.is_dir() or is_stdin(file):
             raise
         workloads = None  # It may come after workloads of another file: they are known when the store is open.
     place.make()

@@ -21,7 +21,8 @@ AnyNamespace = Annotated[
 ]
 OutputForm = Annotated[FormChoice, Parameter(name=["--output", "-o"], help="How the data is written.")]
 Manifest = Annotated[
-    Path, Parameter(name="FILE", show_default=False, help="A manifest, a directory of manifests, or - for stdin.")
+    Path,
+    Parameter(name="FILE", show_default=False, help="A manifest, a directory of manifests, or - for stdin."),
 ]
 Subject = Annotated[str, Parameter(name="NAME", help="A workload, or an instance such as web.0.")]
 WorkloadName = Annotated[str, Parameter(name="NAME", help="A workload.")]
