@@ -536,7 +536,7 @@ class ForgetsToSayTheShare(Mutant):
 
 @fails("DEVICE-3")
 class LooksAtTheBestDeviceOfTheNode(Mutant):
-    """Forge's mistake: any GPU of the node, and not the free one, has to match."""
+    """Any GPU of the node, and not the free one, has to match."""
 
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         models = " ".join(device.model for device in node.devices)
