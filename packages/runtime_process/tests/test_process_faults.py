@@ -238,6 +238,20 @@ async def test_a_state_directory_has_one_user_at_a_time(opened: Callable[..., An
         pass
 
 
+async def test_a_shim_whose_directory_was_taken_away_ends_with_its_container(
+    harness: Any, opened: Callable[..., Any], tmp_path: Path
+) -> None:
+    state_dir = tmp_path / "state"
+    async with opened() as runtime:
+        container_id = await runtime.create_container(harness.shell("echo; exec sleep 100000"), harness.options())
+        await harness.wait_for_line(runtime, container_id)
+    shim = harness.shim_of(state_dir, container_id)
+    main = next(iter(harness.contained(state_dir)))
+    shutil.rmtree(state_dir / "containers" / container_id)
+    os.kill(main, signal.SIGTERM)
+    await harness.until(lambda: not harness.is_alive(shim), "the shim ends")
+
+
 async def test_a_hung_shim_is_killed_in_the_end(
     harness: Any, runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,7 @@ class LibcFunction(_ctypes.CFuncPtr):
     _restype_ = Long
 
 
-_libc = _ctypes.dlopen("", 0)
+_libc = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None is this program itself; typeshed does not know
 _prctl = LibcFunction(_ctypes.dlsym(_libc, "prctl"))
 _syscall = LibcFunction(_ctypes.dlsym(_libc, "syscall"))
 
@@ -96,15 +96,20 @@ def write_slot(slot: int, text: str) -> None:
 
 
 def write_exit(spec: Spec, text: str) -> None:
-    """Make the exit status durable, however long the disk refuses."""
+    """Make the exit status durable, however long the disk refuses; what is left of the container need not live on."""
     while True:
         try:
             write_slot(EXIT_SLOT, text)
             os.fsync(RECORD_FD)
             directory = os.open(spec["directory"], os.O_RDONLY)
-            os.fsync(directory)
-            os.close(directory)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except FileNotFoundError:
+            return  # The directory was taken away: there is nobody to tell.
         except OSError:
+            end_all(spec["kill_file"])
             time.sleep(DISK_RETRY_SECONDS)
         else:
             return

@@ -10,6 +10,7 @@ import marshal
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,8 +170,8 @@ def remove_tree(path: Path) -> None:
         OSError: Something in it can't be removed.
     """
 
-    def permit_and_retry(function: Callable[..., Any], failed: str, error: Any) -> None:
-        if isinstance(error[1], FileNotFoundError):
+    def permit_and_retry(function: Callable[..., Any], failed: str, error: BaseException) -> None:
+        if isinstance(error, FileNotFoundError):
             return
         parent = Path(failed).parent
         parent.chmod(stat.S_IMODE(parent.stat().st_mode) | stat.S_IRWXU)
@@ -182,5 +183,7 @@ def remove_tree(path: Path) -> None:
 
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
-        return
-    shutil.rmtree(path, onerror=permit_and_retry)
+    elif sys.version_info >= (3, 12):
+        shutil.rmtree(path, onexc=permit_and_retry)
+    else:
+        shutil.rmtree(path, onerror=lambda function, failed, error: permit_and_retry(function, failed, error[1]))
