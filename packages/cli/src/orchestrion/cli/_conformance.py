@@ -126,7 +126,7 @@ def _kit_module(kit: str) -> ModuleType:
         return import_module(f"orchestrion.{kit}_interface.conformance")
     except ModuleNotFoundError as err:
         msg = f"the {kit} kit can't be imported: {err}"
-        raise NotFound(msg, remedy=f"pip install 'orchestrion-{kit}-interface[conformance]'") from err
+        raise NotFound(msg, remedy="pip install 'orchestrion[conformance]'") from err
 
 
 def _kit_of(factory: Factory, target: str) -> str:

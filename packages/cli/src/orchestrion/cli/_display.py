@@ -87,17 +87,31 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A table that is kept up to date at the bottom of a terminal, below the output of containers."""
+    """A table that is kept up to date at the bottom of a terminal, below the output of containers.
+
+    It is drawn by a thread, a few times a second, from a copy of the picture; drawing it for each update would cost
+    more than the work that is shown.
+    """
 
     def __init__(self, now: Clock, live: Any, /) -> None:
-        """Take what tells the time, and a started `rich.live.Live`."""
+        """Take what tells the time, and a `rich.live.Live`, which is to show this."""
         self._now = now
         self._live = live
+        self._picture = Picture()
+        self._drawn: tuple[Picture, int, Any] | None = None
 
     def update(self, picture: Picture, _update: Update, /) -> None:
-        """Show the picture as it is now."""
+        """Take a copy of the picture as it is now."""
         if picture.synced:
-            self._live.update(_table(picture, self._now))
+            self._picture = picture.copy()
+
+    def __rich__(self) -> Any:
+        """Return the table, drawn anew where the picture or the second has changed."""
+        picture, moment = self._picture, self._now()
+        second = int(moment.timestamp())
+        if self._drawn is None or self._drawn[0] is not picture or self._drawn[1] != second:
+            self._drawn = picture, second, _table(picture, moment)
+        return self._drawn[2]
 
     def line(self, stream: LogStream, prefix: str, line: bytes, /) -> None:
         """Print the line above the table, or where stdout goes if that is no terminal."""
@@ -123,18 +137,20 @@ def display(now: Clock, /) -> Iterator[Display]:
     from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), refresh_per_second=8, transient=False) as live:
-        yield LiveDisplay(now, live)
+    live = Live(console=Console(stderr=True), refresh_per_second=4)
+    shown = LiveDisplay(now, live)
+    live.update(shown)
+    with live:
+        yield shown
 
 
-def _table(picture: Picture, now: Clock) -> Any:
+def _table(picture: Picture, moment: datetime) -> Any:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("WORKLOAD", "STATE", "READY", "NODE", "WHAT"):
         table.add_column(title, no_wrap=title != "WHAT", overflow="ellipsis")
-    moment = now()
     for key in sorted(picture.views):
         view = picture.views[key]
         if view.phase in ENDED and key not in picture.active:

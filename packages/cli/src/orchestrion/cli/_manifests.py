@@ -49,7 +49,8 @@ def run_validate(paths: Collection[Path]) -> int:
         try:
             count = len(load(path))
         except ConfigInvalid as err:
-            code = code or told(err)
+            this = told(err)
+            code = code or this
         else:
             note(f"{path}: {count} workload{'' if count == 1 else 's'}, no problem found")
     return code

@@ -55,6 +55,10 @@ class Picture:
             case _:
                 pass
 
+    def copy(self) -> Picture:
+        """Return a copy that later updates leave as it is."""
+        return Picture(dict(self.views), dict(self.instances), self.synced, set(self.active))
+
     def instances_of(self, key: Key) -> list[WorkloadInstance]:
         """Return a workload's instances, by slot and epoch."""
         own = [one for one in self.instances.values() if (one.namespace, one.workload) == key]

@@ -14,7 +14,6 @@ from litestar.dto import AbstractDTO, DTOFieldDefinition
 from litestar.exceptions import HTTPException
 from litestar.params import FromQuery, JSONBody
 from litestar.types import ASGIApp
-from litestar.types.empty import EmptyType
 from litestar.typing import FieldDefinition
 from orchestrion.orchestrator_core import ApplyResult, LogQuery, Plan, SlotPlacement, WorkloadView
 from orchestrion.shared_types import (
@@ -199,7 +198,6 @@ def make_app(control: Control, ending: trio.Event, /) -> Litestar:
         openapi_config=None,
         logging_config=None,
         request_max_body_size=MAX_BODY_BYTES,
-        signature_types=[EmptyType],
     )
 
 
