@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Final
 
@@ -294,7 +294,8 @@ class Orchestrator:
         subscriber.begin()
         self._subscribers.add(subscriber)
         try:
-            yield subscriber.updates()
+            async with aclosing(subscriber.updates()) as updates:
+                yield updates
         finally:
             self._subscribers.discard(subscriber)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final
 
 import trio
@@ -73,7 +73,7 @@ class Subscriber:
             self._events.append(event)
             self._arrived.set()
 
-    async def updates(self) -> AsyncIterator[Update]:
+    async def updates(self) -> AsyncGenerator[Update, None]:
         """Iterate over what there is, SYNCED, and then what changes, for ever."""
         synced = False
         while True:
