@@ -14,6 +14,8 @@ ENTRY_POINTS_ONLY = {
 NEEDED_BY_NAME = {
     # The extra serves whoever runs the checks with pytest; the module that does so imports it when it is called.
     "conformance_kit": {"pytest"},
+    # The command imports the kit that it is asked for.
+    "cli": {f"orchestrion-{interface}-interface" for interface in ("cluster", "runtime", "scheduler", "store")},
 }
 
 
