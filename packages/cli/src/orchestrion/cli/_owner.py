@@ -17,6 +17,9 @@ from ._state_directory import StateDirectory
 _SERVER_DELAY_SECONDS = 2.0
 """When the server comes up if no client has come: until then the processor is left to what the user waits for."""
 
+_CLEARING_SECONDS = 10.0
+"""How long the directories of what was removed may take to go at the end; the next owner goes on with what is left."""
+
 
 @asynccontextmanager
 async def opened(interface: str, name: str, place: StateDirectory) -> AsyncIterator[Any]:
@@ -80,6 +83,8 @@ async def orchestrating(
             async with trio.open_nursery() as serving:
                 await serving.start(serve)
                 yield orchestrator
+                with trio.move_on_after(_CLEARING_SECONDS):
+                    await orchestrator.wait_cleared()
                 ending.set()
             running.cancel_scope.cancel()
 

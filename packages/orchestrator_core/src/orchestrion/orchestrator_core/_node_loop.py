@@ -142,6 +142,7 @@ class NodeLoop:
     _fenced: set[ContainerId] = field(factory=set)
     _owners: dict[ContainerId, InstanceKey] = field(factory=dict)
     _creating: int = 0
+    _cleared: trio.Event = field(factory=trio.Event)
     _hinted_early: set[ContainerId] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
@@ -161,6 +162,16 @@ class NodeLoop:
     def idle(self) -> bool:
         """Whether nothing waits to be done now."""
         return self._queue.idle and not any(instance.stopping for instance in self._instances.values())
+
+    async def wait_cleared(self) -> None:
+        """Wait until nothing is left here of instances that are no longer bound to this node."""
+        while True:
+            bound = self.world.nodes.get(self.node_id, {})
+            if all(instance.name in bound for instance in self._instances.values()):
+                return
+            if self._cleared.is_set():
+                self._cleared = trio.Event()
+            await self._cleared.wait()
 
     async def run(self) -> None:
         """Keep the node's lease and its containers, until cancelled. What runs then goes on running.
@@ -199,6 +210,9 @@ class NodeLoop:
             try:
                 await self.runtime.init_node(self.node_id)
                 await self._list()
+                await self._find_unlisted()
+                # What a former run could not release any more has no owner but this.
+                await self.volumes.retain_instances(frozenset(self.world.instances))
             except RuntimeClosed:
                 raise
             except OrchestrationError as err:
@@ -449,6 +463,7 @@ class NodeLoop:
             if self._keys.get(instance.name) == key:
                 del self._keys[instance.name]
         del self._instances[key]
+        self._cleared.set()
 
     async def _release_shared(self, name: InstanceName) -> None:
         if name.owner in self.world.workloads and self.world.workloads[name.owner].spec is not None:

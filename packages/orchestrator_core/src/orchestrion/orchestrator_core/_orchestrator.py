@@ -242,6 +242,14 @@ class Orchestrator:
                 if all(instance.ended for instance in self.world.instances.values()):
                     return
 
+    async def wait_cleared(self) -> None:
+        """Wait until the nodes whose loops run here have removed what is left of instances that were forgotten.
+
+        A removal is answered once it is on record; containers, output and directories go after that.
+        """
+        for loop in list(self.node_loops.values()):
+            await loop.wait_cleared()
+
     # -- asking ---------------------------------------------------------------------------------------------------
 
     async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
