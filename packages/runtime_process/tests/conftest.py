@@ -245,3 +245,13 @@ def memory_of(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
     except (OSError, IndexError):
         return 0
+
+
+@contextmanager
+def pipe_to(fifo: Path) -> Iterator[Callable[[str], int]]:
+    """Give a function that writes lines to a FIFO. It is held open for reading too, so that nothing waits or is lost."""
+    fd = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        yield lambda line: os.write(fd, f"{line}\n".encode())
+    finally:
+        os.close(fd)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 from orchestrion.runtime_interface import LogStream, RuntimeUnavailable, StaleEpoch
 from orchestrion.runtime_process import ProcessRuntime, _record, open_runtime
 from orchestrion.shared_types import ContainerId, ContainerState, StateFailure
@@ -116,8 +115,9 @@ async def test_the_exit_of_a_container_that_ended_while_nobody_looked_is_told(
         assert not Path(f"/proc/{shim}").exists(), "a shim of ours is reaped"
         fifo = tmp_path / "state/containers" / waits / "work/f"
         await harness.until(fifo.exists, "the fifo is made")
-        await trio.to_thread.run_sync(fifo.write_text, "go\n")
-        assert (await harness.exited(runtime, waits)).exit.code == 42
+        with harness.pipe_to(fifo) as tell:
+            tell("go")
+            assert (await harness.exited(runtime, waits)).exit.code == 42
         await harness.remove_all(runtime)
 
 

@@ -103,14 +103,14 @@ def test_what_a_shim_stores_is_read_back_and_stays_within_the_budget(
 
 
 async def test_a_follower_sees_each_line_as_it_is_written(harness: Any, runtime: ProcessRuntime) -> None:
-    config = harness.shell("mkfifo f; while read x < f; do echo $x; [ $x = end ] && exit; done")
+    config = harness.shell("mkfifo f; exec < f; while read x; do echo $x; [ $x = end ] && exit; done")
     container_id = await runtime.create_container(config, harness.options())
-    record = harness.log_directory(runtime, container_id).parent / "work" / "f"
-    await harness.until(record.exists, "the fifo is made")
-    with trio.fail_after(30):
+    fifo = harness.log_directory(runtime, container_id).parent / "work" / "f"
+    await harness.until(fifo.exists, "the fifo is made")
+    with trio.fail_after(30), harness.pipe_to(fifo) as tell:
         async with runtime.follow_logs(container_id, OUT) as chunks:
             for word in ("one", "two", "end"):
-                await trio.to_thread.run_sync(record.write_text, f"{word}\n")
+                tell(word)
                 got = b""
                 while not got.endswith(f"{word}\n".encode()):
                     got += (await anext(chunks)).data
@@ -135,10 +135,11 @@ async def test_a_log_outlives_the_program_that_reads_it(harness: Any, opened: Ca
         container_id = await runtime.create_container(harness.shell(script), harness.options())
         await harness.wait_for_line(runtime, container_id)
         fifo = harness.log_directory(runtime, container_id).parent / "work" / "f"
-    await trio.to_thread.run_sync(fifo.write_text, "go\n")
-    async with opened() as runtime:
-        assert await harness.output(runtime, container_id) == b"before\nafter\n"
-        await harness.remove_all(runtime)
+    with harness.pipe_to(fifo) as tell:
+        tell("go")
+        async with opened() as runtime:
+            assert await harness.output(runtime, container_id) == b"before\nafter\n"
+            await harness.remove_all(runtime)
 
 
 def test_a_disk_that_refuses_is_asked_again_and_what_it_refused_is_counted(
