@@ -27,6 +27,8 @@ RESULTS = ROOT / ".nox" / "results"
 LOCK = ROOT / "requirements.lock"
 SIMULATION = ROOT / "packages" / "orchestrator_core" / "tests" / "simulation"
 SEEDS = "500"
+REPEATABLE = {"CI": "true"}
+"""Lets hypothesis draw the same examples in each run, and mind no time that a busy machine takes."""
 TEST_TOOLS = ("pytest", "pytest-trio", "hypothesis")
 EXPORT = (
     "uv",
@@ -139,7 +141,7 @@ def _tests_on(version: str) -> None:
         """All tests on one version of Python; a session is skipped where the machine has no such interpreter."""
         everything(session, "test")
         arguments = session.posargs or ["-m", "not engine", "--durations=10"]
-        session.run("pytest", results(f"tests-{version}"), *arguments)
+        session.run("pytest", results(f"tests-{version}"), *arguments, env=REPEATABLE)
 
 
 for _version in PYTHONS:
@@ -150,14 +152,15 @@ for _version in PYTHONS:
 def simulation(session: nox.Session) -> None:
     """The whole orchestrator on mock clocks, with faults, over many seeds, each repeatable."""
     everything(session, "test")
-    session.run("pytest", results("simulation"), str(SIMULATION), *session.posargs, env={"ORCHESTRION_SEEDS": SEEDS})
+    environment = {**REPEATABLE, "ORCHESTRION_SEEDS": SEEDS}
+    session.run("pytest", results("simulation"), str(SIMULATION), *session.posargs, env=environment)
 
 
 @nox.session
 def processes(session: nox.Session) -> None:
     """Tests that need the machine itself: mounts, and programs that `.ci/run` installs."""
     everything(session, "test")
-    session.run("pytest", results("processes"), "-m", "engine", *session.posargs)
+    session.run("pytest", results("processes"), "-m", "engine", *session.posargs, env=REPEATABLE)
 
 
 @nox.session
@@ -226,7 +229,7 @@ def prove_alone(session: nox.Session, wheels: Path, package: Path) -> bool:
             *("-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", str(package / "tests")),
         ],
     ]
-    environment = {**os.environ, "ORCHESTRION_SEEDS": "5"}
+    environment = {**os.environ, **REPEATABLE, "ORCHESTRION_SEEDS": "5"}
     for command in commands:
         done = subprocess.run(command, cwd=place.parent, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -284,7 +287,7 @@ def conformance(session: nox.Session) -> None:
         external=True,
     )
     session.chdir(outsider)
-    session.run("pytest", "-c", "pyproject.toml", "--quiet", results("conformance"))
+    session.run("pytest", "-c", "pyproject.toml", "--quiet", results("conformance"), env=REPEATABLE)
     session.run("mypy", "--strict", "--config-file=", "src", "tests")
 
 
