@@ -152,7 +152,7 @@ for _version in PYTHONS:
 def simulation(session: nox.Session) -> None:
     """The whole orchestrator on mock clocks, with faults, over many seeds, each repeatable."""
     everything(session, "test")
-    environment = {**REPEATABLE, "ORCHESTRION_SEEDS": SEEDS}
+    environment = {**REPEATABLE, "ORCHESTRION_SEEDS": os.environ.get("ORCHESTRION_SEEDS", SEEDS)}
     session.run("pytest", results("simulation"), str(SIMULATION), *session.posargs, env=environment)
 
 
