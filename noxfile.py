@@ -198,7 +198,7 @@ def faults_of(path: Path) -> Iterator[str]:
     else:
         return
     metadata = Metadata.from_email(text, validate=True)
-    for wanted in ("summary", "description", "license_expression", "requires_python"):
+    for wanted in ("summary", "description", "license_expression", "license_files", "requires_python"):
         if not getattr(metadata, wanted):
             yield f"its metadata has no {wanted}"
     if not any(name.endswith("/py.typed") for name in names):

@@ -23,11 +23,13 @@ def test_a_package_says_that_it_has_types(package: Any) -> None:
     assert (package.src / "py.typed").is_file()
 
 
-def test_a_package_is_described_as_all_are(package: Any) -> None:
+def test_a_package_is_described_as_all_are(package: Any, root: Path) -> None:
     project = package.project
     expected = "orchestrion" if package.name == "cli" else "orchestrion-" + package.name.replace("_", "-")
     assert project["name"] == expected
     assert project["license"] == "Apache-2.0"
+    assert project["license-files"] == ["LICENSE"]
+    assert (package.folder / "LICENSE").resolve() == root / "LICENSE"
     assert project["requires-python"] == ">=3.11"
     assert project["readme"] == "README.md"
     assert project["description"].endswith(".")
