@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import trio
 from attrs import evolve
@@ -204,7 +206,7 @@ async def test_a_failed_instance_is_replaced_after_a_wait_that_grows(stage: Stag
     await stage.apply(service("web", "exit", "1", "after", "1s", restart=policy))
     await trio.sleep(60)
     starts = [start.at for start in stage.containers.start_records]
-    gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(starts)]
     assert gaps[:3] == pytest.approx([3.0, 7.0, 19.0], abs=0.1)
     assert [start.instance.epoch for start in stage.containers.start_records] == list(range(1, len(starts) + 1))
 

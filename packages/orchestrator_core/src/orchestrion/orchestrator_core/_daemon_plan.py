@@ -39,16 +39,25 @@ def _replace(
 ) -> None:
     """Move some nodes to the new template, without ever more of them in between than the update strategy permits."""
     strategy = planning.definition.update
-    in_between = sum(not planning.is_available(instance) for instance in current.values())
-    room = max(strategy.max_surge, strategy.max_unavailable) - in_between
+    reason = f"generation {planning.generation} replaces it"
+    in_between = {node_id for node_id, instance in current.items() if not planning.is_available(instance)}
+    in_between |= {
+        instance.bound.binding.node_id
+        for instance in planning.record.instances.values()
+        if instance.bound is not None
+        and instance.bound.binding.stop_reason == reason
+        and instance.bound.binding.node_id not in current
+        and planning.facts.takes_work(instance.bound.binding.node_id)
+    }
+    room = max(strategy.max_surge, strategy.max_unavailable) - len(in_between)
     for node_id, instance in sorted(outgoing.items()):
         replacement = current.get(node_id)
         if replacement is not None and planning.is_available(replacement):
-            planning.stop(instance, f"generation {planning.generation} replaces it")
+            planning.stop(instance, reason)
         elif replacement is None and room > 0:
             room -= 1
             if strategy.max_surge == 0:
-                planning.stop(instance, f"generation {planning.generation} replaces it")
+                planning.stop(instance, reason)
             else:
                 for slot in planning.free_slots(1):
                     planning.place(slot, node_id)

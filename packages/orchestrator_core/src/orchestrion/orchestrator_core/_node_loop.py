@@ -638,7 +638,9 @@ class NodeLoop:
         if not isinstance(runtime, SupportsLogs) or RuntimeCapability.LOGS not in runtime.capabilities:
             return status.message
         for container in status.containers:
-            if container.exit is None or container.exit.succeeded or container.container_id not in instance.containers:
+            if container.container_id not in instance.containers:
+                continue
+            if not status.message.startswith(describe_exit(container.name, container)):
                 continue
             try:
                 chunk = await runtime.read_logs(

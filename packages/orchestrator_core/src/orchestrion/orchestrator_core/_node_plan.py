@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from zlib import crc32
@@ -114,8 +115,10 @@ def plan_instance(facts: InstanceFacts) -> InstancePlan:
         _plan_stop(plan, facts, latest)
         return plan
     judged = [_judge(facts, plan, config, latest.get(config.name)) for config in facts.template.containers]
-    failure = next((container for container in judged if container.failed), None)
-    if failure is not None:
+    failures = [container for container in judged if container.failed]
+    if failures:
+        # What was recorded before the others were stopped is the cause; their ends are its consequence.
+        failure = min(failures, key=lambda container: (container.failed != facts.status.message, _ended_at(container)))
         plan.start.clear()
         plan.wake_after = None
         _stop_running(plan, facts)
@@ -170,10 +173,12 @@ def _gone(before: ContainerStatus, facts: InstanceFacts) -> ContainerStatus:
 def _forget_attempts(plan: InstancePlan, facts: InstanceFacts, latest: Mapping[str, ContainerStatus]) -> None:
     for container in facts.containers:
         newest = latest[container.name]
-        if (
-            container.attempt < newest.attempt - facts.template.retention.attempts
-            and container.state is ContainerState.EXITED
-        ):
+        if container.attempt >= newest.attempt:
+            continue
+        if container.state is not ContainerState.EXITED:
+            # The runtime had denied it when the next attempt was started.
+            plan.stop.append((container.container_id, 0.0))
+        elif container.attempt < newest.attempt - facts.template.retention.attempts:
             plan.remove.append(container.container_id)
 
 
@@ -182,11 +187,13 @@ def _all_ended_before_stop(facts: InstanceFacts, latest: Mapping[str, ContainerS
     stop_at = facts.binding.stop_at
     if stop_at is None or len(latest) < len(facts.template.containers):
         return False
+    # Where this node has begun to stop it, an end in the very moment of the order is taken for the order's doing.
+    in_time = operator.lt if facts.status.state is InstanceState.TERMINATING else operator.le
     return all(
         container.state is ContainerState.EXITED
         and container.exit is not None
         and container.finished_at is not None
-        and container.finished_at <= stop_at
+        and in_time(container.finished_at, stop_at)
         and not is_restarted(facts.template.restart, facts.template.kind, container.exit)
         for container in latest.values()
     )
@@ -254,6 +261,11 @@ def _judge(
         return _Judged(config, waiting)
     plan.start.append(ContainerStart(config, latest.attempt + 1, row + 1))
     return _Judged(config, evolve(latest, next_attempt_at=None, restarts_in_row=row))
+
+
+def _ended_at(container: _Judged) -> float:
+    finished = container.status.finished_at if container.status is not None else None
+    return finished.timestamp() if finished is not None else 0.0
 
 
 def describe_exit(name: str, status: ContainerStatus) -> str:
