@@ -249,7 +249,7 @@ def memory_of(pid: int) -> int:
 
 @contextmanager
 def pipe_to(fifo: Path) -> Iterator[Callable[[str], int]]:
-    """Give a function that writes lines to a FIFO. It is held open for reading too, so that nothing waits or is lost."""
+    """Give a function that writes lines to a FIFO. It is held open both ways, so that nothing waits or is lost."""
     fd = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
     try:
         yield lambda line: os.write(fd, f"{line}\n".encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,9 @@ from ._settings import Settings
 from ._state_dir import StateDirectory, remove_tree
 
 _log = logging.getLogger(__name__)
+
+_DEATH_SECONDS = 10.0
+_LOOK_SECONDS = 0.002
 
 
 @frozen(kw_only=True)
@@ -158,9 +162,27 @@ def kill_leftovers(settings: Settings, container_id: ContainerId, body: Body) ->
         return
     _cgroups.kill(body.cgroups)
     # What carries the mark but is in none of the groups: where there are none, or where it was moved out.
-    for process in _processes.marked_processes(settings.state.owner):
-        if process.container_id == container_id:
+    _kill_all_marked(settings, lambda one: one == container_id)
+
+
+def _kill_all_marked(settings: Settings, unwanted: Callable[[str], bool]) -> int:
+    """Kill the processes with this owner's marks whose container is unwanted, until none is left. Return how many.
+
+    Raises:
+        TimeoutError: Some do not die.
+    """
+    killed: set[int] = set()
+    deadline = time.monotonic() + _DEATH_SECONDS
+    while found := [one for one in _processes.marked_processes(settings.state.owner) if unwanted(one.container_id)]:
+        for process in found:
             _processes.kill_marked(process, settings.boot_id)
+            killed.add(process.pid)
+        # Dying takes a moment, and what forked meanwhile is found at the next look.
+        time.sleep(_LOOK_SECONDS)
+        if time.monotonic() > deadline:
+            msg = f"processes {sorted(process.pid for process in found)} do not die"
+            raise TimeoutError(msg)
+    return len(killed)
 
 
 def discard(settings: Settings, container_id: ContainerId, body: Body) -> None:
@@ -198,11 +220,12 @@ def sweep_strays(settings: Settings, live: Iterable[ContainerId]) -> int:
     """Kill and remove what carries this owner's marks but belongs to no live container. Return how much it was."""
     known = set(live)
     count = 0
-    for process in _processes.marked_processes(settings.state.owner):
-        if process.container_id not in known:
-            _log.warning("killing stray process %d of container %s", process.pid, process.container_id)
-            _processes.kill_marked(process, settings.boot_id)
-            count += 1
+    try:
+        count += _kill_all_marked(settings, lambda one: one not in known)
+    except TimeoutError as err:
+        _log.warning("strays: %s", err)
+    if count:
+        _log.warning("killed %d stray processes of containers that are not known", count)
     for groups in settings.cgroups.strays(known):
         try:
             _cgroups.kill(groups)
