@@ -138,9 +138,10 @@ def types(session: nox.Session) -> None:
 def _tests_on(version: str) -> None:
     @nox.session(name=f"tests-{version}", python=interpreter(version))
     def tests(session: nox.Session) -> None:
-        """All tests on one version of Python; a session is skipped where the machine has no such interpreter."""
+        """The tests on one version of Python, the slow ones on the oldest only; skipped where there is no such Python."""
         everything(session, "test")
-        arguments = session.posargs or ["-m", "not engine", "--durations=10"]
+        marks = "not engine" if version == PYTHONS[0] else "not engine and not slow"
+        arguments = session.posargs or ["-m", marks, "--durations=10"]
         session.run("pytest", results(f"tests-{version}"), *arguments, env=REPEATABLE)
 
 
