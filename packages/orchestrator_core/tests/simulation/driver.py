@@ -305,6 +305,7 @@ class Driver:
         """Apply a good template where a bad one was applied; all is well, so nobody may refuse it."""
         while not any(server.serves for server in self.servers):
             await trio.sleep(1.0)
+            self.world.trace.raise_if_violated()
         for key, entry in sorted(self.world.state.entries.items()):
             if not key.startswith("/workload/") or not key.endswith("/spec"):
                 continue

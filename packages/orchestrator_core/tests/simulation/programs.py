@@ -44,17 +44,20 @@ class Program:
     life: Life = field(init=False)
     downtime_seconds: float = field(default=0.0, init=False)
     gone: bool = field(default=False, init=False)
-    up: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.life = Life(self.name)
+        self.life = Life(self.name, dead=True)
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs now."""
+        return not self.life.dead
 
     async def supervise(self) -> None:
         """Run it, again and again."""
         trace = self.world.trace
         while not self.gone:
             self.life = Life(self.name)
-            self.up = True
             trace.add(f"{self.name} starts")
             try:
                 with self.life.scope:
@@ -66,7 +69,6 @@ class Program:
                 trace.violated(f"{self.name} died: {text}")
                 self.gone = True
             finally:
-                self.up = False
                 self.life.dead = True
             trace.add(f"{self.name} has crashed")
             await trio.sleep(self.downtime_seconds)
@@ -117,7 +119,7 @@ class Server:
     @property
     def serves(self) -> bool:
         """Whether it can be asked."""
-        return self.program.up and self.orchestrator is not None and self.orchestrator.world.synced.is_set()
+        return not self.program.life.dead and self.orchestrator is not None and self.orchestrator.world.synced.is_set()
 
     async def _main(self, life: Life) -> None:
         world, separated = self.world, self.world.options.separated

@@ -109,9 +109,11 @@ async def _calm_beginning(driver: Driver) -> None:
     """Let some workloads run before anything goes wrong."""
     while not any(server.serves for server in driver.servers):
         await trio.sleep(0.1)
+        driver.world.trace.raise_if_violated()
     for name in ("web", "job", "watcher"):
-        if driver.world.random.random() < 0.7:
-            await driver.apply(name, good=True)
+        if driver.world.random.random() < 0.7 and not await driver.apply(name, good=True):
+            driver.world.trace.violated(f"{name} was refused although all is well")
+    driver.world.trace.raise_if_violated()
     await trio.sleep(driver.world.random.choice((0.0, 3.0, 20.0)))
 
 

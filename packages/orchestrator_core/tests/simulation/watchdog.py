@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Final
 
+import trio
 from attrs import define, field
 from orchestrion.mocks import ContainerWorld, MemoryState, MockContainer
 from orchestrion.orchestrator_core import TERMINAL, may_follow
@@ -33,6 +35,9 @@ from orchestrion.shared_types import (
 from orchestrion.store_interface import Entry
 
 from .trace import Trace
+
+MAX_WRITES_PER_SECOND: Final = 1000
+"""More than that in a second of simulated time is a loop that nothing slows down."""
 
 Write = tuple[str, bytes | None, object]
 Record = tuple[str, Entry | None, Entry | None]
@@ -93,6 +98,7 @@ class Watchdog:
         node: Finds a node as it is now.
         lists_lie: Whether a runtime may deny containers that it has; two attempts may then run for a while.
         fences: Whether a node that has lost its lease is able to stop what it runs before others start it.
+        writes: Writes so far.
         completions: How often each index of each run of a batch workload has succeeded: (uid, generation, slot).
     """
 
@@ -104,6 +110,8 @@ class Watchdog:
     fences: Callable[[NodeId], bool]
     completions: Counter[tuple[Uid, int, int]] = field(factory=Counter)
     writes: int = 0
+    _pace: int = 0
+    _second: int = -1
     _placed: dict[InstanceName, _Placed] = field(factory=dict)
     _epochs: dict[tuple[Uid, int], int] = field(factory=dict)
     _by_key: dict[InstanceKey, InstanceName] = field(factory=dict)
@@ -112,6 +120,7 @@ class Watchdog:
     def observe(self, records: Sequence[Record]) -> None:
         """Check what a write changed."""
         self.writes += 1
+        self._check_pace()
         bound: dict[NodeId, None] = {}
         for key, now, before in records:
             _, kind, namespace, name, *parts = key.split("/")
@@ -127,6 +136,15 @@ class Watchdog:
                 self._progress(key, now, before)
         for node_id in bound:
             self._check_allocation(node_id)
+
+    def _check_pace(self) -> None:
+        second = int(trio.current_time())
+        self._pace = self._pace + 1 if second == self._second else 1
+        self._second = second
+        if self._pace == MAX_WRITES_PER_SECOND:
+            self.trace.violated(f"more than {MAX_WRITES_PER_SECOND} writes within a second")
+        if self._pace > 2 * MAX_WRITES_PER_SECOND:
+            self.trace.raise_if_violated()
 
     def _note_event(self, now: Entry | None) -> None:
         if now is not None:

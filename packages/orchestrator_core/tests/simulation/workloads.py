@@ -63,23 +63,29 @@ def workload(name: str, chance: random.Random, *, good: bool = True) -> Workload
     kind = _kind(name)
     containers = tuple(_container(f"c{n}", kind, chance, good or n > 0) for n in range(chance.choice((1, 1, 2))))
     volumes = {mount.volume for container in containers for mount in container.volumes}
-    completions = chance.randint(1, 4)
-    return WorkloadDefinition(
+    definition = WorkloadDefinition(
         metadata=Metadata(name=name, labels={QUALITY: "good" if good else "bad"}),
         kind=kind,
         containers=containers,
         volumes=tuple(Volume(name=volume, scope=VolumeScope.INSTANCE) for volume in sorted(volumes)),
-        replicas=chance.randint(0, 4),
-        completions=completions,
-        parallelism=chance.choice((None, 1, 2)),
-        retries=chance.randint(0, 3),
-        deadline_seconds=chance.choice((None, None, 40.0)) if kind is WorkloadKind.BATCH else None,
         placement=Placement(select=chance.choice(({}, {}, {}, {"disk": "fast"}))),
         restart=_restart(kind, chance),
-        update=_update(chance),
         after=(AFTER[name],) if name in AFTER else (),
         retention=Retention(terminal_instances=chance.randint(0, 4), attempts=chance.randint(0, 2)),
     )
+    match kind:
+        case WorkloadKind.SERVICE:
+            return evolve(definition, replicas=chance.randint(0, 4), update=_update(chance))
+        case WorkloadKind.DAEMON:
+            return evolve(definition, update=_update(chance))
+        case WorkloadKind.BATCH:
+            return evolve(
+                definition,
+                completions=chance.randint(1, 4),
+                parallelism=chance.choice((None, 1, 2)),
+                retries=chance.randint(0, 3),
+                deadline_seconds=chance.choice((None, None, 40.0)),
+            )
 
 
 def _kind(name: str) -> WorkloadKind:
@@ -97,7 +103,7 @@ def _container(name: str, kind: WorkloadKind, chance: random.Random, good: bool)
         name=name,
         command=tuple(word for word in command if word != SICK),
         resources=Resources(cpu_millicores=50, memory_bytes=1 << 20),
-        ports=(PortMapping(name="http"),) if chance.random() < 0.4 else (),
+        ports=(PortMapping(name=f"http-{name}"),) if chance.random() < 0.4 else (),
         volumes=(VolumeMount(volume="scratch"),) if chance.random() < 0.3 else (),
         stop_grace_seconds=chance.choice((0.0, 3.0)),
     )

@@ -74,6 +74,12 @@ class NodeVolumes:
         await trio.lowlevel.checkpoint()
         self.volumes.own.pop((self.node_id, name), None)
 
+    async def retain_instances(self, names: frozenset[InstanceName], /) -> None:
+        await trio.lowlevel.checkpoint()
+        for node_id, name in list(self.volumes.own):
+            if node_id == self.node_id and name not in names:
+                del self.volumes.own[node_id, name]
+
     async def retain_shared(self, namespace: str, names: frozenset[str], /) -> None:
         await trio.lowlevel.checkpoint()
 

@@ -227,12 +227,37 @@ class NodeLoop:
     async def _list(self) -> None:
         """Learn what the runtime has, and look at every instance that differs from what was known."""
         listed = {summary.container_id: summary for summary in await self.runtime.list_containers(self.node_id)}
-        for key, instance in self._instances.items():
-            for container_id in [known for known in instance.containers if known not in listed]:
-                self._drop(instance, container_id)
-                self._queue.add(key)
         for summary in listed.values():
             self._note(summary)
+        for key, instance in list(self._instances.items()):
+            for container_id in [known for known in instance.containers if known not in listed]:
+                await self._check_missing(key, instance, container_id)
+
+    async def _check_missing(self, key: InstanceKey, instance: _Instance, container_id: ContainerId) -> None:
+        """Ask for a container that a list did not have: the list may be older than the container."""
+        try:
+            status = await self.runtime.get_container_status(container_id)
+        except ContainerNotFound:
+            if container_id in instance.containers:
+                self._drop(instance, container_id)
+                self._queue.add(key)
+        else:
+            self._note(ContainerSummary(container_id=container_id, node_id=self.node_id, instance=key, status=status))
+
+    async def _find_unlisted(self) -> None:
+        """Ask for what is recorded as running and is not in the list: only then is it believed to be lost."""
+        for name, record in list(self.world.nodes.get(self.node_id, {}).items()):
+            if record.bound is None or record.ended:
+                continue
+            key = instance_key(name, record.bound.workload_id)
+            instance = self._instance(key)
+            for recorded in record.status.containers:
+                if (
+                    recorded.container_id
+                    and recorded.state is not ContainerState.EXITED
+                    and recorded.container_id not in instance.containers
+                ):
+                    await self._check_missing(key, instance, recorded.container_id)
 
     def _note(self, summary: ContainerSummary) -> None:
         instance = self._instance(summary.instance)

@@ -26,6 +26,10 @@ class VolumeProvider(Protocol):
         """Remove the directories that only this instance uses."""
         ...
 
+    async def retain_instances(self, names: frozenset[InstanceName], /) -> None:
+        """Remove the directories that only instances use which are not among `names`."""
+        ...
+
     async def retain_shared(self, namespace: str, names: frozenset[str], /) -> None:
         """Remove the shared directories of a namespace that are not among `names`."""
         ...
@@ -66,6 +70,11 @@ class DirectoryVolumes:
         """Remove the directories of an instance's own volumes; nothing there is success."""
         await trio.to_thread.run_sync(_remove, self._own(name))
 
+    async def retain_instances(self, names: frozenset[InstanceName], /) -> None:
+        """Remove the directories of instances that are not among `names`."""
+        kept = frozenset(str(self._own(name)) for name in names)
+        await trio.to_thread.run_sync(_remove_strays, self.root, kept)
+
     async def retain_shared(self, namespace: str, names: frozenset[str], /) -> None:
         """Remove the shared directories of a namespace that are not among `names`."""
         await trio.to_thread.run_sync(_remove_others, self._shared(namespace), names)
@@ -93,6 +102,10 @@ class NoVolumes:
         """Do nothing."""
         await trio.lowlevel.checkpoint()
 
+    async def retain_instances(self, names: frozenset[InstanceName], /) -> None:
+        """Do nothing."""
+        await trio.lowlevel.checkpoint()
+
     async def retain_shared(self, namespace: str, names: frozenset[str], /) -> None:
         """Do nothing."""
         await trio.lowlevel.checkpoint()
@@ -105,6 +118,12 @@ def _make(paths: Iterable[str]) -> None:
 
 def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_strays(root: Path, kept: frozenset[str]) -> None:
+    for path in root.glob("*/instances/*"):
+        if str(path) not in kept:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_others(parent: Path, names: frozenset[str]) -> None:
