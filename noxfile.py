@@ -138,7 +138,7 @@ def types(session: nox.Session) -> None:
 def _tests_on(version: str) -> None:
     @nox.session(name=f"tests-{version}", python=interpreter(version))
     def tests(session: nox.Session) -> None:
-        """The tests on one version of Python, the slow ones on the oldest only; skipped where there is no such Python."""
+        """The tests on one Python, the slow ones on the oldest only; skipped where the machine has no such Python."""
         everything(session, "test")
         marks = "not engine" if version == PYTHONS[0] else "not engine and not slow"
         arguments = session.posargs or ["-m", marks, "--durations=10"]
