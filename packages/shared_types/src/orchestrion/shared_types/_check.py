@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from typing import Final
 
 from ._check_containers import container_findings
@@ -92,7 +92,7 @@ def findings_in(
         yield from _after_findings(workload, at, known)
         yield from container_findings(workload, at, known, volumes)
         yield from port_findings(workload, at)
-    yield from _cycles(workloads)
+    yield from _cycles({workload.metadata.name for workload in workloads}, known)
     yield from shared_ports(workloads)
 
 
@@ -151,9 +151,9 @@ def _after_findings(workload: WorkloadDefinition, at: Path, known: Others) -> It
             )
 
 
-def _cycles(workloads: Collection[WorkloadDefinition]) -> Iterator[Finding]:
+def _cycles(given: Set[str], known: Others) -> Iterator[Finding]:
     """Yield each cycle of `after` once, by taking away what depends on nothing until only cycles feed the rest."""
-    waits = {one.metadata.name: [after.workload for after in one.after] for one in workloads}
+    waits = {name: [after.workload for after in one.after] for name, one in known.items() if one is not None}
     for _ in range(_SHOWN_CYCLES):
         _peel(waits)
         if not waits:
@@ -165,6 +165,9 @@ def _cycles(workloads: Collection[WorkloadDefinition]) -> Iterator[Finding]:
             name = next(other for other in waits[name] if other in waits)
         names = list(walk)
         cycle = names[names.index(name) :]
+        # What was accepted before had no cycle: some part of this one is given now, and the finding is placed there.
+        first = next((place for place, member in enumerate(cycle) if member in given), 0)
+        cycle = [*cycle[first:], *cycle[:first]]
         path: Path = ("workloads", cycle[0], "after", next(iter(cycle[1:]), cycle[0]))
         yield Finding(
             path, f"these wait for each other for ever: {' -> '.join([*cycle, cycle[0]])}; leave out one of them"
