@@ -196,7 +196,10 @@ class Stage:
         return await self.start()
 
     def _check_transition(self, name: InstanceName, record: InstanceRecord) -> None:
-        uid = record.bound.workload_id if record.bound is not None else ""
+        if record.bound is None or record.status_revision == 0:
+            # While a world is loaded, a binding may be seen before the status that goes with it.
+            return
+        uid = record.bound.workload_id
         before = self._states.get((name, uid))
         if before is not None and not may_follow(before, record.state):
             self.forbidden.append(f"{name}: {before} to {record.state}")

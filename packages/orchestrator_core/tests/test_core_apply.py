@@ -1,0 +1,262 @@
+"""The one way in: apply, plan, explain, scale, stop and remove."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from attrs import evolve
+from orchestrion.orchestrator_core import MAX_APPLIED, ChangeAction, Unschedulable, WorkloadPhase
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    Conflict,
+    Placement,
+    Resources,
+    UpdateStrategy,
+    WorkloadNotFound,
+)
+
+from .core_stage import SECOND, Stage, batch, container, daemon, service
+
+
+def content(stage: Stage) -> int:
+    return stage.state.revision
+
+
+async def test_one_bad_workload_leaves_everything_as_it_was(stage: Stage) -> None:
+    before = content(stage)
+    with pytest.raises(ConfigInvalid):
+        await stage.orchestrator.apply([service("good"), service("bad", containers=())])
+    assert content(stage) == before
+    assert await stage.orchestrator.list_workloads() == []
+
+
+async def test_every_problem_is_named_at_once(stage: Stage) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        await stage.orchestrator.apply([service("a", containers=()), service("b"), service("b")])
+    assert len(caught.value.problems) >= 2
+
+
+async def test_more_than_one_transaction_can_take_is_refused(stage: Stage) -> None:
+    with pytest.raises(ConfigInvalid, match="more than 42"):
+        await stage.orchestrator.apply([service(f"w{n}") for n in range(MAX_APPLIED + 1)])
+    await stage.apply(*(batch(f"w{n}") for n in range(MAX_APPLIED)))
+    assert len(await stage.orchestrator.list_workloads()) == MAX_APPLIED
+
+
+async def test_applying_the_same_again_writes_nothing(stage: Stage) -> None:
+    await stage.apply(service(replicas=2))
+    before = content(stage)
+    result = await stage.orchestrator.apply([service(replicas=2)])
+    assert content(stage) == before
+    assert [change.action for change in result.changes] == [ChangeAction.UNCHANGED]
+    assert result.changes[0].generation == 1
+
+
+async def test_a_dry_run_says_what_would_change_and_changes_nothing(stage: Stage) -> None:
+    await stage.apply(service())
+    before = content(stage)
+    result = await stage.orchestrator.apply([service(replicas=2), service("new")], dry_run=True)
+    await trio.sleep(1)
+    assert [change.action for change in result.changes] == [ChangeAction.UPDATE, ChangeAction.CREATE]
+    assert content(stage) == before
+
+
+async def test_a_plan_shows_each_field_that_changes(stage: Stage) -> None:
+    await stage.apply(service(replicas=2))
+    plan = await stage.orchestrator.plan([service("web", "run", "token", "new", replicas=3)])
+    (change,) = plan.changes
+    assert plan.changes_anything
+    assert change.restarts
+    shown = {difference.path: (difference.before, difference.after) for difference in change.differences}
+    assert shown == {
+        "containers[0].command": ('["run"]', '["run", "token", "new"]'),
+        "replicas": ("2", "3"),
+    }
+    assert not (await stage.orchestrator.plan([service(replicas=2)])).changes_anything
+
+
+async def test_a_plan_says_where_new_slots_would_go_and_why_not(stage: Stage) -> None:
+    huge = container("main", "run", resources=Resources(cpu_millicores=1_000_000))
+    plan = await stage.orchestrator.plan([service("ok", replicas=2), service("huge", containers=(huge,))])
+    placed = {placement.instance: placement for placement in plan.placements}
+    assert placed["ok.0"].node_id is not None
+    assert placed["huge.0"].node_id is None
+    assert "cpu" in placed["huge.0"].text
+    assert stage.running() == []
+
+
+async def test_explain_says_why_a_slot_is_nowhere_until_it_has_a_place(stage: Stage) -> None:
+    await stage.apply(service(placement=Placement(select={"disk": "ssd"})))
+    (placement,) = await stage.orchestrator.explain("web")
+    assert (placement.instance, placement.node_id) == ("web.0", None)
+    assert placement.text
+    view = await stage.view("web")
+    assert (view.phase, view.reason) == (WorkloadPhase.PENDING, "unplaceable")
+    node = stage.cluster.get_node(SECOND)
+    assert node is not None
+    stage.cluster.update_node(evolve(node, labels={"disk": "ssd"}))
+    await stage.settle()
+    (placement,) = await stage.orchestrator.explain("web")
+    assert (placement.instance, placement.node_id) == ("web.0.1", SECOND)
+
+
+async def test_what_has_no_place_gets_one_as_soon_as_something_ends(stage: Stage) -> None:
+    big = (container("main", "run", resources=Resources(cpu_millicores=4000)),)
+    await stage.apply(service("a", replicas=3, containers=big))
+    await stage.apply(service("b", containers=big))
+    assert stage.running("b") == []
+    await stage.orchestrator.scale("a", 2)
+    await stage.settle()
+    assert len(stage.running("b")) == 1
+
+
+async def test_embedded_a_workload_that_no_node_could_run_is_refused(stage: Stage) -> None:
+    stage.orchestrator.refuse_impossible = True
+    before = content(stage)
+    huge = (container("main", "run", resources=Resources(cpu_millicores=1_000_000)),)
+    with pytest.raises(Unschedulable) as caught:
+        await stage.orchestrator.apply([service("fine"), service("huge", containers=huge)])
+    assert caught.value.workload == "huge"
+    assert content(stage) == before
+
+
+async def test_a_server_keeps_such_a_workload_as_pending(stage: Stage) -> None:
+    huge = (container("main", "run", resources=Resources(cpu_millicores=1_000_000)),)
+    await stage.apply(service("huge", containers=huge))
+    assert (await stage.view("huge")).phase is WorkloadPhase.PENDING
+
+
+async def test_scale_is_remembered_when_the_same_file_is_applied_again(stage: Stage) -> None:
+    await stage.apply(service(replicas=2))
+    await stage.orchestrator.scale("web", 4)
+    await stage.apply(service("web", "run", "token", "new", replicas=2))
+    await trio.sleep(10)
+    view = await stage.view("web")
+    assert (view.replicas, view.scaled, len(stage.running())) == (4, True, 4)
+    (change,) = (await stage.orchestrator.plan([service("web", "run", "token", "new", replicas=2)])).changes
+    assert change.note == "scale keeps it at 4 instead of 2"
+
+
+async def test_another_number_in_the_file_takes_over_from_scale(stage: Stage) -> None:
+    await stage.apply(service(replicas=2))
+    await stage.orchestrator.scale("web", 4)
+    await stage.apply(service(replicas=3))
+    view = await stage.view("web")
+    assert (view.replicas, view.scaled, len(stage.running())) == (3, False, 3)
+    await stage.apply(service(replicas=2))
+    assert len(stage.running()) == 2
+
+
+async def test_scale_to_none_goes_back_to_the_file(stage: Stage) -> None:
+    await stage.apply(service(replicas=2))
+    await stage.orchestrator.scale("web", 4)
+    assert (await stage.orchestrator.scale("web", None)).replicas == 2
+    await stage.settle()
+    assert len(stage.running()) == 2
+
+
+@pytest.mark.parametrize("replicas", [-1, 10**9])
+async def test_scale_refuses_absurd_numbers(stage: Stage, replicas: int) -> None:
+    await stage.apply(service())
+    with pytest.raises(ConfigInvalid):
+        await stage.orchestrator.scale("web", replicas)
+
+
+async def test_only_services_are_scaled(stage: Stage) -> None:
+    await stage.apply(batch(), daemon())
+    for name in ("job", "agent"):
+        with pytest.raises(ConfigInvalid):
+            await stage.orchestrator.scale(name, 3)
+
+
+async def test_what_does_not_exist_is_not_found(stage: Stage) -> None:
+    for ask in (
+        lambda: stage.orchestrator.get_workload("x"),
+        lambda: stage.orchestrator.explain("x"),
+        lambda: stage.orchestrator.scale("x", 1),
+        lambda: stage.orchestrator.stop("x"),
+        lambda: stage.orchestrator.remove("x"),
+    ):
+        with pytest.raises(WorkloadNotFound):
+            await ask()
+
+
+async def test_remove_stops_everything_and_leaves_nothing(stage: Stage) -> None:
+    await stage.apply(service("web", "run", "term-takes", "3s", replicas=2))
+    await stage.orchestrator.remove("web")
+    await trio.sleep(1)
+    assert (await stage.view("web")).phase is WorkloadPhase.STOPPING
+    await trio.sleep(5)
+    assert await stage.orchestrator.list_workloads() == []
+    assert stage.containers.containers == {}
+    keys = [entry.key for entry in (await stage.orchestrator.store.list("/")).entries]
+    assert {key.split("/")[1] for key in keys} == {"event", "lease", "leader"}
+
+
+async def test_while_it_is_being_removed_it_can_not_be_applied(stage: Stage) -> None:
+    await stage.apply(service("web", "run", "term-takes", "3s"))
+    await stage.orchestrator.remove("web")
+    with pytest.raises(Conflict):
+        await stage.orchestrator.apply([service()])
+
+
+async def test_a_namesake_of_a_removed_workload_is_another_workload(stage: Stage) -> None:
+    await stage.apply(service())
+    before = await stage.view("web")
+    await stage.orchestrator.remove("web")
+    await stage.settle()
+    await stage.apply(service())
+    now = await stage.view("web")
+    assert now.definition.metadata.uid != before.definition.metadata.uid
+    assert now.definition.metadata.generation == 1
+    assert len(stage.running()) == 1
+
+
+async def test_stop_keeps_the_workload_and_apply_starts_it_again(stage: Stage) -> None:
+    await stage.apply(service(replicas=2))
+    await stage.orchestrator.stop("web")
+    await stage.settle()
+    assert stage.running() == []
+    assert (await stage.view("web")).phase is WorkloadPhase.STOPPED
+    result = await stage.orchestrator.apply([service(replicas=2)])
+    await stage.settle()
+    assert result.changes[0].differences[0].note == "it was stopped, and starts again"
+    assert len(stage.running()) == 2
+
+
+async def test_two_authors_at_once_both_get_their_way_or_a_conflict(stage: Stage) -> None:
+    async def author(number: int) -> None:
+        await stage.orchestrator.apply([service(replicas=number), service(f"own{number}")])
+
+    async with trio.open_nursery() as nursery:
+        for number in range(1, 5):
+            nursery.start_soon(author, number)
+    await stage.settle()
+    view = await stage.view("web")
+    assert view.definition.metadata.generation == 4
+    assert len(stage.running("web")) == view.replicas
+    assert {v.definition.metadata.name for v in await stage.orchestrator.list_workloads()} == {
+        "web",
+        *(f"own{number}" for number in range(1, 5)),
+    }
+
+
+async def test_namespaces_keep_namesakes_apart(stage: Stage) -> None:
+    await stage.apply(service(), service(namespace="other", replicas=2))
+    assert len(stage.running("web")) == 3
+    await stage.orchestrator.remove("web", namespace="other")
+    await stage.settle()
+    assert len(stage.running("web")) == 1
+    assert [v.definition.metadata.namespace for v in await stage.orchestrator.list_workloads()] == ["default"]
+
+
+async def test_a_strategy_alone_can_change_while_an_update_runs(stage: Stage) -> None:
+    slow = UpdateStrategy(min_healthy_seconds=1000)
+    await stage.apply(service(replicas=2, update=slow))
+    await trio.sleep(1100)
+    await stage.apply(service("web", "run", "token", "new", replicas=2, update=slow))
+    await trio.sleep(10)
+    assert sum(c.behaviour.token == "new" for c in stage.running()) == 1
+    await stage.apply(service("web", "run", "token", "new", replicas=2))
+    await trio.sleep(10)
+    assert [c.behaviour.token for c in stage.running()] == ["new", "new"]
