@@ -289,7 +289,7 @@ def adoption_and_idling(folder: Path, count: int, runs: int, idle_seconds: float
     assert processes_of(state) == before, "a process was started twice, or lost"
     with up(folder, state, manifest) as process:
         read_until(process, lambda line: ready.match(line) is not None)
-        time.sleep(5)  # the server comes up later than what it serves
+        time.sleep(15)  # the server comes up later than what it serves, and leases of the one before run out
         files, used, began = store_writes(state), processor_seconds(process.pid), time.perf_counter()
         time.sleep(idle_seconds)
         idle.append(100 * (processor_seconds(process.pid) - used) / (time.perf_counter() - began))

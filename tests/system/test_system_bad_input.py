@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from textwrap import dedent
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-# What is wrong, the line that the error names, and words that it has.
+# What is wrong, the line that the error names, and what it says of it and of the remedy.
 CASES = {
     "unknown key": (
         """
@@ -18,7 +19,7 @@ CASES = {
             contaners: []
         """,
         3,
-        "containers",
+        "unknown key 'contaners'; did you mean 'containers'",
     ),
     "wrong type": (
         """
@@ -28,7 +29,7 @@ CASES = {
             containers: [{name: main, command: [sleep, "1"]}]
         """,
         3,
-        "replicas",
+        "a whole number from 0 to 1000000 is wanted, not the text 'many'",
     ),
     "negative quantity": (
         """
@@ -40,7 +41,7 @@ CASES = {
                 resources: {memory: -5Mi}
         """,
         6,
-        "-5Mi",
+        "such as 256Mi, 1.5G or 1024 is wanted; '-5Mi' is negative",
     ),
     "absurd quantity": (
         """
@@ -52,7 +53,7 @@ CASES = {
                 resources: {memory: 1e99Gi}
         """,
         6,
-        "1e99Gi",
+        "such as 256Mi, 1.5G or 1024 is wanted; '1e99Gi' is too large",
     ),
     "duplicate name": (
         """
@@ -63,7 +64,7 @@ CASES = {
             containers: [{name: main, command: [sleep, "2"]}]
         """,
         4,
-        "web",
+        "the key 'web' stands here twice; first in line 2",
     ),
     "unknown after": (
         """
@@ -73,7 +74,7 @@ CASES = {
             after: {database: healthy}
         """,
         4,
-        "database",
+        "unknown workload 'database'; known: web",
     ),
     "cycle": (
         """
@@ -86,7 +87,7 @@ CASES = {
             after: {one: started}
         """,
         4,
-        "two",
+        "wait for each other for ever: one -> two -> one; leave out one of them",
     ),
     "port clash": (
         """
@@ -94,10 +95,10 @@ CASES = {
           web:
             containers:
               - {name: one, command: [sleep, "1"], ports: {http: {port: 8080}}}
-              - {name: two, command: [sleep, "1"], ports: {http: {port: 8080}}}
+              - {name: two, command: [sleep, "1"], ports: {web: {port: 8080}}}
         """,
         5,
-        "8080",
+        "port 8080/tcp is asked for by .http. already",
     ),
     "missing command": (
         """
@@ -106,7 +107,7 @@ CASES = {
             containers: [{name: main}]
         """,
         3,
-        "command",
+        "command is missing; write command: ",
     ),
     "unknown variable": (
         """
@@ -115,11 +116,10 @@ CASES = {
             containers: [{name: main, command: [echo, "${NOPE}"]}]
         """,
         3,
-        "NOPE",
+        "unknown variable .*; set it in env, or write",
     ),
-    "no YAML": ("workloads: {web: [}\n", 1, ""),
-    "empty file": ("", 1, "workloads"),
-    "no text": ("\x00\x01\x02", 1, ""),
+    "no YAML": ("workloads: {web: [}\n", 1, "this is not YAML"),
+    "no text": ("\x00\x01\x02", 1, "; take it out, or write it as"),
 }
 
 
@@ -140,9 +140,8 @@ def test_a_bad_manifest_is_refused_with_its_place_and_a_remedy(system: Any, case
     path.write_text(dedent(text).lstrip("\n"))
     told = refused(system, str(path))
     assert f"{path}:{line}:" in told
-    assert words in told
-    assert len(told.splitlines()) <= 4, told
-    assert "next:" in told, told
+    assert re.search(words, told), told
+    assert len(told.splitlines()) <= 3, told
 
 
 def test_a_manifest_of_a_hundred_megabytes_is_not_even_read(system: Any) -> None:
@@ -150,8 +149,16 @@ def test_a_manifest_of_a_hundred_megabytes_is_not_even_read(system: Any) -> None
     with path.open("wb") as file:
         file.truncate(100 * 2**20)
     told = refused(system, str(path))
-    assert str(path) in told
-    assert "next:" in told
+    assert f"{path}: this is larger than" in told
+    assert "split it, or check the name" in told
+
+
+def test_an_empty_manifest_is_told_what_it_needs(system: Any) -> None:
+    path = system.folder / "app.yaml"
+    path.touch()
+    assert refused(system, str(path)).startswith(
+        f"error: {path}: nothing is defined here; a manifest needs the key workloads"
+    )
 
 
 def test_a_file_that_is_not_there_is_named(system: Any) -> None:

@@ -83,7 +83,8 @@ def test_a_disk_that_fills_up_refuses_changes_and_loses_no_exit_code(
     release = system.folder / "release"
     waits = container(f"while [ ! -e {release} ]; do sleep 0.05; done; exit 42")
     job = {"kind": "batch", "containers": [waits]}
-    more = system.manifest({"more": {"containers": [container("exec sleep 100000")]}})
+    large = container("exec sleep 100000", env={"MUCH": "x" * 20_000})
+    more = system.manifest({f"more{n}": {"containers": [large]} for n in range(30)})
     up = system.up(system.manifest({"job": job}))
     up.wait_for("job.0.1: Running")
     system.run("status")  # the server is there from now on

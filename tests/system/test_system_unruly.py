@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def test_of_a_gigabyte_of_output_the_end_is_kept_and_the_rest_is_counted(system:
     assert len(gaps) == 1
     shown = sum(len(text) - len("big.0 | ") + 1 for text in lines if "bytes are no longer kept" not in text)
     assert GIGABYTE - 64 < gaps[0] + shown < GIGABYTE + 64
-    assert json.loads(system.run("status", "big", "-o", "json").stdout)["workload"]["phase"] == "Succeeded"
+    assert system.reports()["big"]["workload"]["phase"] == "Succeeded"
 
 
 def test_containers_that_end_before_anybody_looks_have_their_exit_codes_and_output(
