@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import ClassVar, Final
 
 import trio
 from attrs import define, evolve, field
@@ -99,6 +99,10 @@ class Driver:
     def remove_node(self, node_id: NodeId) -> None:
         """Switch a node off and take it away for good."""
         self.world.removed.add(node_id)
+        # Its disk goes with it.
+        for holder, name in list(self.world.volumes.own):
+            if node_id in (holder, self.world.watchdog.place_of(name)):
+                del self.world.volumes.own[holder, name]
         self.world.containers.kill_node(node_id)
         if node_id in self.agents:
             self.agents.pop(node_id).program.end()
@@ -318,7 +322,7 @@ class Driver:
             if bad and not await self.apply(name, good=True):
                 self.world.trace.violated(f"{name} was refused although all is well")
 
-    PLANS: Final = {
+    PLANS: ClassVar[Mapping[str, Callable[[Driver], Awaitable[None]]]] = {
         "kill server": _kill_server,
         "kill agent": _kill_agent,
         "cut agent": _cut_agent,

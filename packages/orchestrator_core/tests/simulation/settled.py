@@ -117,9 +117,10 @@ async def _check_workload(driver: Driver, leader: Server, mirror: Mirror, record
         if active:
             trace.violated(f"{record.name} has not started, and {sorted(active)} are there")
         _check_waiting(driver, record, waits)
-        if not waits.waiting_for and not waits.impossible and not await _is_unplaceable(driver, leader, record):
-            if record.spec.definition.kind is not WorkloadKind.SERVICE or _wanted(record):
-                trace.violated(f"{record.name} has not started, and nothing keeps it from starting")
+        may_start = not waits.waiting_for and not waits.impossible
+        wanted = record.spec.definition.kind is not WorkloadKind.SERVICE or _wanted(record) > 0
+        if may_start and wanted and not await _is_unplaceable(driver, leader, record):
+            trace.violated(f"{record.name} has not started, and nothing keeps it from starting")
         return
     match record.spec.definition.kind:
         case WorkloadKind.SERVICE:
@@ -214,7 +215,12 @@ async def _check_daemon(
     if gone := where.keys() - {node.id for node in driver.world.cluster.list_nodes()}:
         trace.violated(f"{record.name} runs on {sorted(gone)}, which are no nodes")
     for name, instance in active.items():
-        if instance.bound is not None and instance.bound.binding.generation != target:
+        bound = instance.bound
+        if (
+            bound is not None
+            and bound.binding.generation != target
+            and not await _is_unplaceable(driver, leader, record, bound.binding.node_id)
+        ):
             trace.violated(f"{name} does not run generation {target}")
     _check_running(driver, record, active)
 

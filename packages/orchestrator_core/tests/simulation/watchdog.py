@@ -32,14 +32,14 @@ from orchestrion.shared_types import (
     WorkloadKind,
     from_json,
 )
-from orchestrion.store_interface import Entry
+from orchestrion.store_interface import Entry, LeaseId
 
 from .trace import Trace
 
 MAX_WRITES_PER_SECOND: Final = 1000
 """More than that in a second of simulated time is a loop that nothing slows down."""
 
-Write = tuple[str, bytes | None, object]
+Write = tuple[str, bytes | None, LeaseId | None]
 Record = tuple[str, Entry | None, Entry | None]
 
 
@@ -53,8 +53,8 @@ class ObservedState(MemoryState):
 
     observers: list[Callable[[Sequence[Record]], None]] = field(factory=list)
 
-    def write(self, writes: Sequence[Write], /) -> Sequence[Record]:  # type: ignore[override] # leases are opaque here
-        records = MemoryState.write(self, writes)  # type: ignore[arg-type] # the same
+    def write(self, writes: Sequence[Write], /) -> Sequence[Record]:
+        records = MemoryState.write(self, writes)
         if records:
             for observer in self.observers:
                 observer(records)
@@ -136,6 +136,11 @@ class Watchdog:
                 self._progress(key, now, before)
         for node_id in bound:
             self._check_allocation(node_id)
+
+    def place_of(self, name: InstanceName) -> NodeId | None:
+        """Return the node that an instance is bound to."""
+        placed = self._placed.get(name)
+        return None if placed is None else placed.record.binding.node_id
 
     def _check_pace(self) -> None:
         second = int(trio.current_time())

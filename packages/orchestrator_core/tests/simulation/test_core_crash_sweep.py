@@ -1,0 +1,52 @@
+"""In each scenario the orchestrator crashes before and after every store write and every runtime call."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from orchestrion.mocks import FaultKind
+from orchestrion.orchestrator_core._node_loop import NodeLoop
+from orchestrion.orchestrator_core._planning import Planning
+
+from .crash_points import Scenario, play
+from .scenarios import SCENARIOS
+from .trace import Violation
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_crash_at_any_call_changes_nothing_in_the_end(scenario: Scenario) -> None:
+    clean = play(scenario)
+    assert clean.calls > 0
+    assert not clean.end.left_over
+    for at in range(1, clean.calls + 1):
+        for kind in (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER):
+            crashed = play(scenario, at, kind)
+            told = f"play({scenario.name!r}, {at}, {kind!r}):\n{crashed.trace.tail(80)}"
+            assert crashed.crashes == 1, told
+            assert crashed.end == clean.end, told
+            assert crashed.attempts <= clean.attempts or scenario.restarts, told
+
+
+def _scenario(name: str) -> Scenario:
+    return next(scenario for scenario in SCENARIOS if scenario.name == name)
+
+
+def test_the_sweep_notices_a_node_loop_that_never_asks_what_runs_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def learn_nothing(loop: NodeLoop) -> None:
+        await loop.runtime.list_containers(loop.node_id)
+
+    async def look_for_nothing(_loop: NodeLoop) -> None:
+        await trio.lowlevel.checkpoint()
+
+    clean = play(_scenario("deploy"))
+    monkeypatch.setattr(NodeLoop, "_list", learn_nothing)
+    monkeypatch.setattr(NodeLoop, "_find_unlisted", look_for_nothing)
+    with pytest.RaisesGroup(Violation, flatten_subgroups=True):
+        play(_scenario("deploy"), clean.calls, FaultKind.CRASH_AFTER)
+
+
+def test_the_sweep_notices_a_cluster_loop_that_reuses_epochs_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = play(_scenario("node-loss"))
+    monkeypatch.setattr(Planning, "_next_epoch", lambda _planning, _slot: 1)
+    assert play(_scenario("node-loss")).end != clean.end
