@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,15 @@ async def test_privileges_cores_and_signals_are_as_they_should_be(harness: Any, 
     assert facts["Cpus_allowed_list"] == "0"
     assert int(facts["SigIgn"], 16) & 0x7FFFFFFF == 0  # 32 and 33 are of the C library
     assert int(facts["SigBlk"], 16) == 0
+
+
+async def test_what_the_starter_ignores_a_container_does_not(harness: Any, runtime: ProcessRuntime) -> None:
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        text = await said(harness, runtime, harness.shell("grep SigIgn /proc/self/status"))
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+    assert int(text.split()[1], 16) & 1 << signal.SIGQUIT - 1 == 0
 
 
 async def test_core_files_are_off_and_no_descriptor_leaks_in(harness: Any, runtime: ProcessRuntime) -> None:

@@ -195,7 +195,8 @@ def become(spec: Spec, stdio: tuple[int, int, int], errors: int, parent: int) ->
         prctl(PR_SET_PDEATHSIG, SIGKILL)
         if os.getppid() != parent:
             exit_now(127)
-        for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
+        # Also those that whoever started the orchestrator ignores, as a shell's `&` and nohup do.
+        for number in set(range(1, 32)) - {SIGKILL, _signal.SIGSTOP}:
             _signal.signal(number, _signal.SIG_DFL)
         step = "run the program"
         execute(spec["command"], environment)
