@@ -40,14 +40,12 @@ from orchestrion.shared_types import (
     Unavailable,
     WorkloadDefinition,
     WorkloadKind,
-    to_json,
 )
 from orchestrion.store_interface import (
     ABSENT,
     Compare,
     Delete,
     Operation,
-    Put,
     Revision,
     RevisionConflict,
     StateStore,
@@ -277,7 +275,7 @@ class ClusterLoop:
                 compares[lease] = Compare(lease, ABSENT)
                 key = binding_key(instance.name)
                 compares[key] = Compare(key, instance.binding_revision)
-                operations.append(Put(key, to_json(lost)))
+                operations.append(self.world.put(key, lost))
             await self._write(leadership, tuple(compares.values()), operations)
             for instance in chunk:
                 self.recorder.record(
@@ -302,7 +300,7 @@ class ClusterLoop:
                     binding=evolve(bound.binding, desired=DesiredState.STOP, stop_reason=reason, stop_at=now),
                 )
                 compares.append(Compare(binding_key(instance.name), instance.binding_revision))
-                operations.append(Put(binding_key(instance.name), to_json(stopped)))
+                operations.append(self.world.put(binding_key(instance.name), stopped))
             await self._write(leadership, compares, operations)
             for instance, reason in chunk:
                 self.recorder.record(
@@ -314,7 +312,7 @@ class ClusterLoop:
         compares = list[Compare]()
         if plan.progress is not None:
             compares.append(Compare(progress_key(record.name), record.progress_revision))
-            operations.append(Put(progress_key(record.name), to_json(plan.progress)))
+            operations.append(self.world.put(progress_key(record.name), plan.progress))
         for instance in plan.forget:
             operations.append(Delete(binding_key(instance.name)))
             operations.append(Delete(status_key(instance.name)))
@@ -390,7 +388,7 @@ class ClusterLoop:
             return
         compares = [Compare(spec_key(record.name), record.spec_revision)]
         compares += [Compare(binding_key(names[key]), ABSENT) for key, _ in bound]
-        await self._write(leadership, compares, [Put(binding_key(names[key]), to_json(value)) for key, value in bound])
+        await self._write(leadership, compares, [self.world.put(binding_key(names[key]), value) for key, value in bound])
         for key, value in bound:
             self.keeper.put(value.binding.node_id, placed_instance(key, template, placeable, value.binding))
 

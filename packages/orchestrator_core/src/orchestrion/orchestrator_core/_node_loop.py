@@ -45,11 +45,9 @@ from orchestrion.shared_types import (
     UidFactory,
     VolumeScope,
     WorkloadDefinition,
-    to_json,
 )
 from orchestrion.store_interface import (
     Compare,
-    Put,
     Revision,
     RevisionConflict,
     StateStore,
@@ -601,7 +599,8 @@ class NodeLoop:
                 return
             else:
                 instance.never_created.pop(name, None)
-                status = evolve(status, restarts_in_row=start.restarts_in_row)
+                if start.restarts_in_row:
+                    status = evolve(status, restarts_in_row=start.restarts_in_row)
                 self._hold(
                     instance,
                     ContainerSummary(container_id=container_id, node_id=self.node_id, instance=key, status=status),
@@ -651,7 +650,7 @@ class NodeLoop:
             return
         if status.state is InstanceState.FAILED and before.state not in TERMINAL:
             status = evolve(status, message=await self._with_last_output(status, instance))
-        operations = [Put(status_key(record.name), to_json(status))]
+        operations = [self.world.put(status_key(record.name), status)]
         compares = (guard, Compare(binding_key(record.name), record.binding_revision))
         revision = await self.store.transaction(compares, operations)
         instance.written, instance.written_revision = status, revision

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 import trio
@@ -20,8 +20,9 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
     WorkloadInstance,
     from_json,
+    to_json,
 )
-from orchestrion.store_interface import Change, Entry, Revision, RevisionCompacted, StateStore
+from orchestrion.store_interface import Change, Entry, Put, Revision, RevisionCompacted, StateStore
 
 from ._lifecycle import TERMINAL
 from ._records import (
@@ -41,8 +42,14 @@ from ._records import (
 FIRST_RETRY_SECONDS: Final = 0.1
 MAX_RETRY_SECONDS: Final = 5.0
 
+MAX_OWN_WRITES: Final = 10_000
+"""Values that were written here and have not come back yet; beyond that all are forgotten."""
+
+T = TypeVar("T")
+
 _NO_STATUS = InstanceStatus()
 _NO_CONTROL = WorkloadControl()
+_NOTHING: tuple[bytes, Any] = (b"", None)
 
 
 @define(eq=False)
@@ -164,6 +171,22 @@ class World:
     _lease_listeners: list[Callable[[NodeId], None]] = field(factory=list)
     _node_listeners: dict[NodeId, Callable[[InstanceName], None]] = field(factory=dict)
     _advanced: trio.Event = field(factory=trio.Event)
+    _own_writes: dict[str, tuple[bytes, Any]] = field(factory=dict)
+
+    def put(self, key: str, value: object) -> Put:
+        """Return the operation that writes a value.
+
+        When it comes back by the watch, unchanged, it is not read again. That is only an optimisation.
+        """
+        data = to_json(value)
+        if len(self._own_writes) >= MAX_OWN_WRITES:
+            self._own_writes.clear()
+        self._own_writes[key] = data, value
+        return Put(key, data)
+
+    def _read(self, entry: Entry, kind: type[T]) -> T:
+        data, value = self._own_writes.pop(entry.key, _NOTHING)
+        return value if data == entry.value and type(value) is kind else from_json(entry.value, kind)
 
     def on_workload(self, listener: Callable[[WorkloadName], None]) -> None:
         """Call `listener` with the name of each workload of which anything has changed."""
@@ -294,14 +317,14 @@ class World:
         match part:
             case "spec":
                 before = record.spec
-                record.spec = None if entry is None else from_json(entry.value, WorkloadSpec)
+                record.spec = None if entry is None else self._read(entry, WorkloadSpec)
                 record.spec_revision = revision
                 self._index_dependencies(name, before, record.spec)
             case "control":
-                record.control = _NO_CONTROL if entry is None else from_json(entry.value, WorkloadControl)
+                record.control = _NO_CONTROL if entry is None else self._read(entry, WorkloadControl)
                 record.control_revision = revision
             case "status":
-                record.progress = None if entry is None else from_json(entry.value, WorkloadProgress)
+                record.progress = None if entry is None else self._read(entry, WorkloadProgress)
                 record.progress_revision = revision
         self._touched(record)
 
@@ -317,7 +340,7 @@ class World:
         if entry is None:
             record.templates.pop(int(generation), None)
         else:
-            record.templates[int(generation)] = from_json(entry.value, WorkloadDefinition)
+            record.templates[int(generation)] = self._read(entry, WorkloadDefinition)
         self._touched(record)
 
     def _apply_instance(self, name: InstanceName, part: str, entry: Entry | None) -> None:
@@ -331,7 +354,7 @@ class World:
             workload.instances[name] = record
         node_id = record.bound.binding.node_id if record.bound is not None else None
         if part == "binding":
-            record.bound = None if entry is None else from_json(entry.value, BindingRecord)
+            record.bound = None if entry is None else self._read(entry, BindingRecord)
             record.binding_revision = Revision(0) if entry is None else entry.modified
             if record.bound is not None:
                 node_id = record.bound.binding.node_id
@@ -342,7 +365,7 @@ class World:
                 if not held:
                     self.nodes.pop(node_id, None)
         else:
-            record.status = _NO_STATUS if entry is None else from_json(entry.value, InstanceStatus)
+            record.status = _NO_STATUS if entry is None else self._read(entry, InstanceStatus)
             record.status_revision = Revision(0) if entry is None else entry.modified
         if record.bound is None and record.status_revision == 0:
             del self.instances[name]
