@@ -154,14 +154,20 @@ def play(scenario: Scenario, at: int = 0, kind: FaultKind = FaultKind.CRASH_BEFO
     return result
 
 
-async def _play(scenario: Scenario, point: CrashPoint) -> Result:
+def begin(nursery: trio.Nursery, point: CrashPoint) -> Stage:
+    """Make a world of two nodes, and start an orchestrator in it."""
     world = World(_OPTIONS, random.Random(1), point.trace, point)
     for number in range(2):
         world.cluster.add_node(_node(number))
     server = Server("server", world)
-    stage = Stage(world, server, point)
+    nursery.start_soon(server.program.supervise)
+    return Stage(world, server, point)
+
+
+async def _play(scenario: Scenario, point: CrashPoint) -> Result:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.program.supervise)
+        stage = begin(nursery, point)
+        world = stage.world
         await scenario.before(stage)
         await stage.settle()
         point.on = True

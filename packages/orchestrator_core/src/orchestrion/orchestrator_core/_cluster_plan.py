@@ -16,9 +16,12 @@ from ._daemon_plan import plan_daemon
 from ._facts import Facts, dependencies_of, target_generation
 from ._plan import Notice, WorkloadPlan
 from ._planning import Planning
-from ._records import Outcome, WorkloadProgress, format_ranges, parse_ranges
+from ._records import InstanceName, Outcome, WorkloadProgress, format_ranges, parse_ranges
 from ._service_plan import plan_service
 from ._world import InstanceRecord, WorkloadRecord
+
+MAX_FAILURES_KEPT: Final = 10
+"""Recent failures that are kept beyond what is retained: more would make no wait longer."""
 
 MAX_FORGOTTEN: Final = 50
 """Records that one plan forgets at most, so that they and the progress that accounts for them fit one transaction."""
@@ -120,7 +123,10 @@ def _forget_history(planning: Planning) -> None:
     if surplus <= 0:
         return
     ended.sort(key=_ended_at)
-    forgotten = ended[: min(surplus, MAX_FORGOTTEN)]
+    forgettable = _forgettable(planning, ended[:surplus])
+    forgotten = forgettable[:MAX_FORGOTTEN]
+    if not forgotten:
+        return
     progress = planning.progress
     completed = set(parse_ranges(progress.completed))
     failures = dict(progress.failures)
@@ -145,8 +151,21 @@ def _forget_history(planning: Planning) -> None:
         failed_total=failed_total,
     )
     planning.plan.forget.extend(forgotten)
-    if surplus > len(forgotten):
+    if len(forgettable) > len(forgotten):
         planning.plan.wake(0.0)
+
+
+def _forgettable(planning: Planning, surplus: list[InstanceRecord]) -> list[InstanceRecord]:
+    """Return all but the failures that are still needed: to slow down replacements, and to judge an update."""
+    kept = dict[InstanceName, InstanceRecord]()
+    for instance in reversed(surplus):
+        if instance.state is not InstanceState.FAILED or planning.is_old(instance) or len(kept) >= MAX_FAILURES_KEPT:
+            continue
+        left = planning.counts_as_recent(instance)
+        if left > 0:
+            kept[instance.name] = instance
+            planning.plan.wake(left)
+    return [instance for instance in surplus if instance.name not in kept]
 
 
 def _ended_at(instance: InstanceRecord) -> tuple[str, int, int]:

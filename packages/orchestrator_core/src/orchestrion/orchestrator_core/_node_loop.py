@@ -83,6 +83,7 @@ class _Instance:
     workload_id: Uid = Uid("")
     containers: dict[ContainerId, ContainerSummary] = field(factory=dict)
     never_created: dict[str, ContainerStatus] = field(factory=dict)
+    unsure: bool = False
     stopping: dict[ContainerId, float] = field(factory=dict)
     written: InstanceStatus | None = None
     written_revision: Revision = Revision(0)
@@ -426,6 +427,10 @@ class NodeLoop:
         if self._lease.guard is None:
             self._stop_fenced(instance, nursery, key)
             return None
+        if instance.unsure:
+            # A create whose reply was lost may have left a container that must not outlive the instance's end.
+            await self._list()
+            instance.unsure = False
         plan = plan_instance(self._facts(record, instance, template))
         for container_id, grace in plan.stop:
             self._stop_soon(key, instance, container_id, grace, nursery)
@@ -581,12 +586,15 @@ class NodeLoop:
                 config = complete_config(
                     start.config, variables, start.attempt, self._lease_port(key, instance, name), self.environment
                 )
+                instance.unsure = True
                 container_id = await self.runtime.create_container(config, options)
                 status = await self.runtime.get_container_status(container_id)
             except PortTaken as err:
+                instance.unsure = False
                 if not self._give_up_ports(key, instance, start.config, err.ports) or tried == PORT_TRIES - 1:
                     raise
             except (StartFailed, ConfigUnsupported, StaleEpoch) as err:
+                instance.unsure = False
                 instance.never_created[name] = self._not_started(start, err)
                 return
             except ContainerConflict:
@@ -598,6 +606,7 @@ class NodeLoop:
                     raise
                 return
             else:
+                instance.unsure = False
                 instance.never_created.pop(name, None)
                 if start.restarts_in_row:
                     status = evolve(status, restarts_in_row=start.restarts_in_row)

@@ -102,22 +102,27 @@ class Planning:
 
         The wait grows with the number of failures that are not long past, as restarts in place do.
         """
-        policy = self.definition.restart
-        now = self.facts.deadlines.now()
         recent = [
             instance.status.finished_at
             for instance in failed
-            if instance.status.finished_at is not None
-            and (now - instance.status.finished_at).total_seconds()
-            <= policy.reset_after_seconds + policy.max_delay_seconds
+            if instance.status.finished_at is not None and self.counts_as_recent(instance) > 0
         ]
         if not recent:
             return 0.0
-        delay = delay_before(policy, len(recent) - 1, 0.0)
+        delay = delay_before(self.definition.restart, len(recent) - 1, 0.0)
         wait = self.facts.deadlines.remaining(("replace", self.record.name, key), max(recent), delay)
         if wait > 0:
             self.plan.wake(wait)
         return wait
+
+    def counts_as_recent(self, failed: InstanceRecord) -> float:
+        """Return the seconds for which a failure still makes the next replacement wait; 0 or less is no more."""
+        ended = failed.status.finished_at
+        if ended is None:
+            return 0.0
+        window = self.definition.restart.reset_after_seconds + self.definition.restart.max_delay_seconds
+        # The wall clock may have been set back since: a failure far in the future counts no more than one long past.
+        return window - abs((self.facts.deadlines.now() - ended).total_seconds())
 
     def _next_epoch(self, slot: int) -> int:
         if not self._epochs:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from orchestrion.shared_types import ContainerStatus, ExitStatus, RestartCondition, RestartPolicy, WorkloadKind
+
+FIRST_FLOOR_SECONDS: Final = 0.05
+LAST_FLOOR_SECONDS: Final = 1.0
+"""The second restart in a row waits for the one at least, later ones longer, up to the other: a policy without waits
+must not let what fails at once keep the store and the runtime busy."""
 
 
 def condition_of(policy: RestartPolicy, kind: WorkloadKind) -> RestartCondition:
@@ -32,7 +39,8 @@ def delay_before(policy: RestartPolicy, restarts_in_row: int, jitter: float) -> 
         jitter: 0 to 1, the random part.
     """
     grown = policy.initial_delay_seconds * policy.factor ** min(restarts_in_row, 64)
-    return min(grown, policy.max_delay_seconds) * (1.0 - policy.jitter * jitter)
+    floor = min(LAST_FLOOR_SECONDS, FIRST_FLOOR_SECONDS * (2.0 ** min(restarts_in_row, 64) - 1.0))
+    return max(floor, min(grown, policy.max_delay_seconds) * (1.0 - policy.jitter * jitter))
 
 
 def row_after(policy: RestartPolicy, ended: ContainerStatus) -> int:
