@@ -59,13 +59,13 @@ class MockLog:
         budget_bytes: The most bytes kept.
         start: The offset of the first byte kept.
         kept: The bytes kept.
-        written_at: When the first byte kept was written, or a little before.
+        written: From which offset on bytes were written when, ascending; what is kept begins within the first.
     """
 
     budget_bytes: int
     start: int = 0
     kept: bytearray = field(factory=bytearray)
-    written_at: datetime | None = None
+    written: list[tuple[int, datetime]] = field(factory=list)
 
     @property
     def end(self) -> int:
@@ -74,12 +74,14 @@ class MockLog:
 
     def write(self, data: bytes, written_at: datetime) -> None:
         """Append, and give up the oldest bytes beyond the budget."""
-        if not self.kept:
-            self.written_at = written_at
+        if not self.written or self.written[-1][1] != written_at:
+            self.written.append((self.end, written_at))
         self.kept += data
         if (excess := len(self.kept) - self.budget_bytes) > 0:
             del self.kept[:excess]
             self.start += excess
+            while len(self.written) > 1 and self.written[1][0] <= self.start:
+                del self.written[0]
 
     def read(self, stream: LogStream, offset: int, max_bytes: int, *, ended: bool) -> LogChunk:
         """Return the chunk at `offset`, counted from the end where it is negative."""
@@ -91,7 +93,7 @@ class MockLog:
             offset=first,
             data=data,
             gap_bytes=first - wanted,
-            written_at=self.written_at if data else None,
+            written_at=next(at for start, at in reversed(self.written) if start <= first) if data else None,
             final=ended and first + len(data) == self.end,
         )
 
