@@ -16,7 +16,7 @@ from orchestrion.runtime_interface import (
     RuntimeCapability,
     SupportsLogs,
 )
-from orchestrion.shared_types import ContainerNotFound, InstanceNotFound, Unsupported, WorkloadNotFound
+from orchestrion.shared_types import ContainerId, ContainerNotFound, InstanceNotFound, Unsupported, WorkloadNotFound
 
 from ._records import InstanceName, WorkloadName, instance_key
 from ._views import LogQuery, LogRecord
@@ -24,6 +24,7 @@ from ._world import InstanceRecord, World
 
 STREAMS = (LogStream.STDOUT, LogStream.STDERR)
 CHUNK_BYTES = 65_536
+PAST_THE_END = 2**62
 
 
 @define(eq=False)
@@ -145,17 +146,16 @@ class LogReader:
         tail: int | None,
         send: trio.MemorySendChannel[LogRecord],
     ) -> None:
-        offset = 0 if tail is None else -tail
-        while tail != 0:
-            try:
+        try:
+            offset = await _beginning(runtime, summary.container_id, stream, tail, query.since)
+            while tail != 0:
                 chunk = await runtime.read_logs(summary.container_id, stream, offset=offset, max_bytes=CHUNK_BYTES)
-            except ContainerNotFound:
-                return
-            if not chunk.data:
-                return
-            if _is_wanted(chunk, query.since):
+                if not chunk.data:
+                    return
                 await send.send(_record(chunk, summary, instance))
-            offset = chunk.offset + len(chunk.data)
+                offset = chunk.offset + len(chunk.data)
+        except ContainerNotFound:
+            return
 
     async def _follow(
         self,
@@ -168,13 +168,11 @@ class LogReader:
         send: trio.MemorySendChannel[LogRecord],
     ) -> None:
         async with send:
-            offset = 0 if tail is None else -tail
-            if tail == 0:
-                offset = (await runtime.read_logs(summary.container_id, stream, offset=2**62)).offset
             try:
+                offset = await _beginning(runtime, summary.container_id, stream, tail, query.since)
                 async with runtime.follow_logs(summary.container_id, stream, offset=offset) as chunks:
                     async for chunk in chunks:
-                        if (chunk.data or chunk.gap_bytes) and _is_wanted(chunk, query.since):
+                        if chunk.data or chunk.gap_bytes:
                             await send.send(_record(chunk, summary, instance))
             except ContainerNotFound:
                 return
@@ -193,8 +191,28 @@ def _chosen(summaries: list[ContainerSummary], query: LogQuery) -> Iterator[Cont
         yield summary
 
 
-def _is_wanted(chunk: LogChunk, since: datetime | None) -> bool:
-    return since is None or chunk.written_at is None or chunk.written_at >= since
+async def _beginning(
+    runtime: SupportsLogs, container_id: ContainerId, stream: LogStream, tail: int | None, since: datetime | None
+) -> int:
+    """Return the offset of the first byte that is wanted: at most `tail` bytes from the end, none written too early.
+
+    A chunk says only when its first byte was written, so the place is searched for byte by byte, by halves.
+    """
+    if tail is None and since is None:
+        return 0
+    end = (await runtime.read_logs(container_id, stream, offset=PAST_THE_END, max_bytes=1)).offset
+    first = 0 if tail is None else max(0, end - tail)
+    if since is None or first == end:
+        return first
+    low, high = (await runtime.read_logs(container_id, stream, offset=first, max_bytes=1)).offset, end
+    while low < high:
+        middle = (low + high) // 2
+        written_at = (await runtime.read_logs(container_id, stream, offset=middle, max_bytes=1)).written_at
+        if written_at is None or written_at >= since:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def _record(chunk: LogChunk, summary: ContainerSummary, instance: str) -> LogRecord:
