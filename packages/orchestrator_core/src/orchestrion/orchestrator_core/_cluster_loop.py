@@ -388,7 +388,9 @@ class ClusterLoop:
             return
         compares = [Compare(spec_key(record.name), record.spec_revision)]
         compares += [Compare(binding_key(names[key]), ABSENT) for key, _ in bound]
-        await self._write(leadership, compares, [self.world.put(binding_key(names[key]), value) for key, value in bound])
+        await self._write(
+            leadership, compares, [self.world.put(binding_key(names[key]), value) for key, value in bound]
+        )
         for key, value in bound:
             self.keeper.put(value.binding.node_id, placed_instance(key, template, placeable, value.binding))
 

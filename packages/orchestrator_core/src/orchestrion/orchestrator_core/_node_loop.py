@@ -77,7 +77,10 @@ LOG_TAIL_BYTES: Final = 400
 
 @define(eq=False)
 class _Instance:
-    """What a node loop remembers of an instance beyond what is stored."""
+    """What a node loop remembers of an instance beyond what is stored.
+
+    `settled` is the revision of the binding for which nothing was left to do, not even to wait; None where there is.
+    """
 
     name: InstanceName | None = None
     workload_id: Uid = Uid("")
@@ -88,6 +91,7 @@ class _Instance:
     written: InstanceStatus | None = None
     written_revision: Revision = Revision(0)
     ports: set[tuple[InstanceKey, str, str]] = field(factory=set)
+    settled: Revision | None = None
 
 
 @define(eq=False)
@@ -228,9 +232,10 @@ class NodeLoop:
         listed = {summary.container_id: summary for summary in await self.runtime.list_containers(self.node_id)}
         for summary in listed.values():
             self._note(summary)
-        for key, instance in list(self._instances.items()):
-            for container_id in [known for known in instance.containers if known not in listed]:
-                await self._check_missing(key, instance, container_id)
+        for container_id in [known for known in self._owners if known not in listed]:
+            key = self._owners.get(container_id)
+            if key is not None:
+                await self._check_missing(key, self._instances[key], container_id)
 
     async def _check_missing(self, key: InstanceKey, instance: _Instance, container_id: ContainerId) -> None:
         """Ask for a container that a list did not have: the list may be older than the container."""
@@ -260,7 +265,13 @@ class NodeLoop:
 
     def _note(self, summary: ContainerSummary) -> None:
         instance = self._instance(summary.instance)
-        if instance.containers.get(summary.container_id) != summary:
+        held = instance.containers.get(summary.container_id)
+        if held is summary:
+            return
+        if held == summary:
+            # The runtime's own object: the next comparison is one of identity.
+            instance.containers[summary.container_id] = summary
+        else:
             self._hold(instance, summary)
             for port_name, number in summary.status.ports.items():
                 self._adopt_port(summary, instance, port_name, number)
@@ -367,9 +378,20 @@ class NodeLoop:
             await self.pass_over_everything()
 
     async def pass_over_everything(self) -> None:
-        """Ask the runtime what it has, and look at every instance again."""
+        """Ask the runtime what it has, and look again at every instance that differs or has something left to do.
+
+        What is settled would be planned the same: its binding has not changed, and neither have its containers.
+        """
         await self._list_if_possible()
-        self._wake_all()
+        for name, record in self.world.nodes.get(self.node_id, {}).items():
+            key = self._keys.get(name)
+            if key is None:
+                self._binding_changed(name)
+            elif self._instances[key].settled != record.binding_revision:
+                self._queue.add(key)
+        for key, instance in self._instances.items():
+            if instance.settled is None:
+                self._queue.add(key)
 
     async def _work(self, nursery: trio.Nursery) -> None:
         limit = trio.CapacityLimiter(self.at_once)
@@ -414,6 +436,7 @@ class NodeLoop:
         instance = self._instances.get(key)
         if instance is None:
             return None
+        instance.settled = None
         record = self.world.nodes.get(self.node_id, {}).get(instance.name) if instance.name is not None else None
         if record is not None and record.bound is not None and record.bound.workload_id != key.workload_id:
             record = None
@@ -444,6 +467,8 @@ class NodeLoop:
                 self._queue.add_after(key, 0.0)
         self._follow_health(key, record, instance, template, plan, nursery)
         await self._write_status(record, instance, plan.status)
+        if plan.wake_after is None and not (plan.stop or plan.remove or plan.start):
+            instance.settled = record.binding_revision
         return plan.wake_after
 
     def _facts(self, record: InstanceRecord, instance: _Instance, template: WorkloadDefinition) -> InstanceFacts:

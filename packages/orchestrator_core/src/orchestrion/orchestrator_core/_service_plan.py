@@ -34,7 +34,7 @@ def plan_service(planning: Planning) -> None:
         elif instance.state is InstanceState.FAILED and not planning.is_old(instance):
             failed.append(instance)
     available = {instance.name for instance in (*current, *outgoing) if planning.is_available(instance)}
-    _watch_update(planning, wanted, current, outgoing, failed, len(available))
+    _watch_update(planning, wanted, current, outgoing, failed, available)
     if planning.progress.failed_generation == planning.generation:
         # The verdict has just fallen: once it is stored, the next plan leads back.
         return
@@ -48,11 +48,11 @@ def _watch_update(
     current: list[InstanceRecord],
     outgoing: list[InstanceRecord],
     failed: list[InstanceRecord],
-    available: int,
+    available: set[InstanceName],
 ) -> None:
     """Note how an update goes, and give up on one that does not work."""
     progress, facts = planning.progress, planning.facts
-    new_available = sum(planning.is_available(instance) for instance in current)
+    new_available = sum(instance.name in available for instance in current)
     if progress.target_generation != planning.generation:
         progress = evolve(
             progress,
@@ -74,19 +74,21 @@ def _watch_update(
         if progress.stable_generation and new_available > progress.updated_available:
             progress = evolve(progress, updated_available=new_available, updated_at=facts.deadlines.now())
         planning.progress = progress
-        _judge(planning, current, failed)
+        _judge(planning, current, failed, available)
         return
     planning.progress = progress
 
 
-def _judge(planning: Planning, current: list[InstanceRecord], failed: list[InstanceRecord]) -> None:
+def _judge(
+    planning: Planning, current: list[InstanceRecord], failed: list[InstanceRecord], available: set[InstanceName]
+) -> None:
     progress = planning.progress
     if progress.reason == UPDATE_FAILED or progress.updated_at is None:
         return
     starts = len(failed) + sum(
         max((container.attempt for container in instance.status.containers), default=0)
         for instance in current
-        if not planning.is_available(instance)
+        if instance.name not in available
     )
     left = planning.facts.deadlines.remaining(
         ("update", planning.record.name, planning.generation),
@@ -120,7 +122,8 @@ def _stop_surplus(
         age = -bound_at.timestamp() if bound_at is not None else 0.0
         return (instance.name in available, age, -instance.name.slot)
 
-    for instance in sorted(current, key=weakest_first)[: max(0, len(current) - wanted)]:
+    surplus = len(current) - wanted
+    for instance in sorted(current, key=weakest_first)[:surplus] if surplus > 0 else ():
         planning.stop(instance, "the workload is scaled down")
         available.discard(instance.name)
     outgoing = sorted(outgoing, key=weakest_first)
