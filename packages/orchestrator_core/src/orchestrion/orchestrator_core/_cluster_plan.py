@@ -17,7 +17,7 @@ from ._facts import Facts, dependencies_of, target_generation
 from ._plan import Notice, WorkloadPlan
 from ._planning import Planning
 from ._records import InstanceName, Outcome, WorkloadProgress, format_ranges, parse_ranges
-from ._service_plan import plan_service
+from ._service_plan import pause_update, plan_service
 from ._world import InstanceRecord, WorkloadRecord
 
 MAX_FAILURES_KEPT: Final = 10
@@ -42,6 +42,7 @@ def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
         planning.stop_all("the workload is removed")
     elif record.control.stopped:
         planning.stop_all("the workload is stopped")
+        pause_update(planning)
     elif not _blocked(planning):
         match planning.definition.kind:
             case WorkloadKind.SERVICE:

@@ -42,6 +42,13 @@ def plan_service(planning: Planning) -> None:
     _grow(planning, wanted, current, outgoing, failed)
 
 
+def pause_update(planning: Planning) -> None:
+    """Let an update begin anew once there are instances again: none can't prove that it works, nor that it does not."""
+    progress = planning.progress
+    if progress.target_generation and progress.target_generation != progress.stable_generation:
+        planning.progress = evolve(progress, target_generation=0, updated_at=None, updated_available=0)
+
+
 def _watch_update(
     planning: Planning,
     wanted: int,
@@ -51,6 +58,9 @@ def _watch_update(
     available: set[InstanceName],
 ) -> None:
     """Note how an update goes, and give up on one that does not work."""
+    if wanted == 0:
+        pause_update(planning)
+        return
     progress, facts = planning.progress, planning.facts
     new_available = sum(instance.name in available for instance in current)
     if progress.target_generation != planning.generation:
