@@ -261,7 +261,9 @@ class Driver:
     async def _vanish_container(self) -> None:
         there = list(self.world.containers.containers.values())
         if there:
-            self.world.containers.vanish(self.world.random.choice(there).container_id)
+            chosen = self.world.random.choice(there)
+            self.world.watchdog.vanished.add(chosen.key)
+            self.world.containers.vanish(chosen.container_id)
 
     async def _sicken_container(self) -> None:
         living = [container for container in self.world.containers.containers.values() if container.live]

@@ -6,16 +6,19 @@ import random
 
 import pytest
 import trio
-from attrs import define
+from attrs import define, evolve
 from orchestrion.mocks import Fault, FaultKind
 from orchestrion.orchestrator_core._queue import KeyedQueue
+from orchestrion.orchestrator_core._records import WorkloadName
 from orchestrion.shared_types import (
     ContainerConfig,
     Metadata,
+    Placement,
     RestartCondition,
     RestartPolicy,
     Retention,
     WorkloadDefinition,
+    WorkloadKind,
 )
 
 from .crash_points import CrashPoint, Stage, begin
@@ -91,3 +94,42 @@ def test_a_container_whose_creation_got_no_reply_ends_with_its_instance(at: int)
     stage = run_repeatably(1, _play_for, 30.0, _service("web", ("exit", "1"), ("run",)), point)
     live = [container for container in stage.world.containers.containers.values() if container.live]
     assert len({container.options.instance for container in live}) <= 1
+
+
+def _daemon(**select: str) -> WorkloadDefinition:
+    return WorkloadDefinition(
+        metadata=Metadata(name="watcher"),
+        kind=WorkloadKind.DAEMON,
+        containers=(ContainerConfig(name="c0", command=("run",), stop_grace_seconds=1.0),),
+        placement=Placement(select=select),
+    )
+
+
+async def _narrow_a_daemon(point: CrashPoint) -> set[str]:
+    async with trio.open_nursery() as nursery:
+        stage = begin(nursery, point)
+        await stage.ask(lambda o: o.apply([_daemon()]))
+        await stage.settle()
+        await stage.ask(lambda o: o.apply([_daemon(node="node-1")]))
+        await stage.settle()
+        nursery.cancel_scope.cancel()
+    return {container.options.node_id for container in stage.world.containers.containers.values() if container.live}
+
+
+def test_a_daemon_leaves_nodes_that_its_new_template_may_not_run_on_and_is_updated_on_the_others() -> None:
+    assert run_repeatably(1, _narrow_a_daemon, CrashPoint(random.Random(1), Trace(), {})) == {"node-1"}
+
+
+def test_a_template_without_instances_does_not_count_as_rolled_out() -> None:
+    async def play_it(point: CrashPoint) -> int:
+        async with trio.open_nursery() as nursery:
+            stage = begin(nursery, point)
+            await stage.ask(lambda o: o.apply([evolve(_service("web", ("run",)), replicas=0)]))
+            await stage.settle()
+            orchestrator = stage.server.orchestrator
+            assert orchestrator is not None
+            progress = orchestrator.world.workloads[WorkloadName("default", "web")].progress
+            nursery.cancel_scope.cancel()
+        return 0 if progress is None else progress.stable_generation
+
+    assert run_repeatably(1, play_it, CrashPoint(random.Random(1), Trace(), {})) == 0

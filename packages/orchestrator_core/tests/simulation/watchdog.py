@@ -99,6 +99,7 @@ class Watchdog:
         lists_lie: Whether a runtime may deny containers that it has; two attempts may then run for a while.
         fences: Whether a node that has lost its lease is able to stop what it runs before others start it.
         writes: Writes so far.
+        vanished: What was removed by hand, perhaps before anybody had recorded it: it may start again.
         completions: How often each index of each run of a batch workload has succeeded: (uid, generation, slot).
     """
 
@@ -110,6 +111,7 @@ class Watchdog:
     fences: Callable[[NodeId], bool]
     completions: Counter[tuple[Uid, int, int]] = field(factory=Counter)
     writes: int = 0
+    vanished: set[tuple[InstanceKey, str, int]] = field(factory=set)
     _pace: int = 0
     _second: int = -1
     _placed: dict[InstanceName, _Placed] = field(factory=dict)
@@ -253,7 +255,7 @@ class Watchdog:
         """Check a container that is about to run."""
         key, name = container.options.instance, container.config.name
         self.trace.add(f"start: {container.options.workload} {key} {name} attempt {container.options.attempt}")
-        if self.containers.starts[container.key]:
+        if self.containers.starts[container.key] and container.key not in self.vanished:
             self.trace.violated(f"attempt {container.options.attempt} of {name} of {key} started twice")
         for other in self.containers.containers.values():
             there = other.options.instance

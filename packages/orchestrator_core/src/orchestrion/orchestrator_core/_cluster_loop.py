@@ -23,6 +23,7 @@ from orchestrion.scheduler_interface import (
     Explanation,
     NodeView,
     NoPlacement,
+    Predicate,
     Scheduler,
     SchedulingRequest,
     describe,
@@ -80,6 +81,11 @@ T = TypeVar("T")
 
 CAMPAIGN_PAUSE_SECONDS: Final = 0.1
 
+NEVER_ON_THIS_NODE: Final = frozenset(
+    {Predicate.DRIVER, Predicate.SELECTOR, Predicate.EXPRESSION, Predicate.TAINT, Predicate.NODE_AFFINITY}
+)
+"""Reasons that a node is no place for a template, however empty it is."""
+
 CHUNK: Final = 60
 """Instances that one transaction writes: each takes up to two operations or compares of 128."""
 
@@ -121,6 +127,7 @@ class ClusterLoop:
     keeper: ViewKeeper = field(factory=ViewKeeper)
     nodes_known: trio.Event = field(factory=trio.Event)
     leading: trio.Event = field(factory=trio.Event)
+    has_led: trio.Event = field(factory=trio.Event)
     _queue: KeyedQueue[WorkloadName] = field(init=False)
     _facts: Facts = field(init=False)
     _lost_queue: KeyedQueue[NodeId] = field(init=False)
@@ -128,11 +135,12 @@ class ClusterLoop:
     _last_write: Revision = Revision(0)
     _node_listeners: list[Callable[[NodeId], None]] = field(factory=list)
     _complaints: dict[WorkloadName, str] = field(factory=dict)
+    _refusals: dict[tuple[WorkloadName, int], dict[NodeId, bool]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
         self._lost_queue = KeyedQueue(self.random)
-        self._facts = Facts(self.nodes, self.leased, self.lost, self.world.workloads, self.deadlines)
+        self._facts = Facts(self.nodes, self.leased, self.lost, self.world.workloads, self.deadlines, self._refusals)
         self.world.on_workload(self._workload_changed)
         self.world.on_instance(self._instance_changed)
         self.world.on_lease(self._lease_changed)
@@ -153,6 +161,7 @@ class ClusterLoop:
 
     def pass_over_everything(self) -> None:
         """Look at every workload again."""
+        self._refusals.clear()
         for name in list(self.world.workloads):
             self._queue.add(name)
 
@@ -171,6 +180,7 @@ class ClusterLoop:
                 try:
                     async with self.campaign.lead() as leadership:
                         self.leading.set()
+                        self.has_led.set()
                         await self._reconcile_while_leading(leadership)
                 except* Unavailable:
                     self.leading = trio.Event()
@@ -373,6 +383,8 @@ class ClusterLoop:
             match decision:
                 case NoPlacement():
                     unplaced[name.slot] = decision.explanation
+                    if only_node is not None:
+                        self._note_refusal(record.name, generation, only_node, decision.explanation)
                 case AssignNode():
                     binding = Binding(
                         node_id=decision.node_id,
@@ -393,6 +405,13 @@ class ClusterLoop:
         )
         for key, value in bound:
             self.keeper.put(value.binding.node_id, placed_instance(key, template, placeable, value.binding))
+
+    def _note_refusal(self, name: WorkloadName, generation: int, node_id: NodeId, explanation: Explanation) -> None:
+        """Remember that a node has no place for a template, and plan again: another node may have the turn."""
+        known = self._refusals.setdefault((name, generation), {})
+        if node_id not in known:
+            known[node_id] = not {group.predicate for group in explanation.groups}.isdisjoint(NEVER_ON_THIS_NODE)
+            self._queue.add(name)
 
     def _placeable(self, name: WorkloadName, template: WorkloadDefinition, generation: int) -> Placeable:
         key = (name, template.metadata.uid, generation)
@@ -481,6 +500,8 @@ class ClusterLoop:
 
     def _node_changed(self, node_id: NodeId) -> None:
         """Look again at what a change of a node can move: what has no place, what runs there, and daemons."""
+        for refused in self._refusals.values():
+            refused.pop(node_id, None)
         self._capacity_changed()
         for name in dict.fromkeys(instance.owner for instance in self.world.nodes.get(node_id, ())):
             self._queue.add(name)

@@ -50,9 +50,14 @@ def _replace(
         and planning.facts.takes_work(instance.bound.binding.node_id)
     }
     room = max(strategy.max_surge, strategy.max_unavailable) - len(in_between)
+    refused = planning.facts.refusals.get((planning.record.name, planning.generation), {})
     for node_id, instance in sorted(outgoing.items()):
         replacement = current.get(node_id)
-        if replacement is not None and planning.is_available(replacement):
+        if replacement is None and node_id in refused:
+            # It must not hold up the others; where there is no room beside the old one, it is tried again later.
+            if refused[node_id]:
+                planning.stop(instance, f"generation {planning.generation} may not run on its node")
+        elif replacement is not None and planning.is_available(replacement):
             planning.stop(instance, reason)
         elif replacement is None and room > 0:
             room -= 1

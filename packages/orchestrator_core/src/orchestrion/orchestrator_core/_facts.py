@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
-from attrs import define
+from attrs import define, field
 from orchestrion.shared_types import (
     DependencyCondition,
     InstanceState,
@@ -31,6 +31,8 @@ class Facts:
         lost: Nodes that were without a loop for longer than a lease and the skew between clocks.
         workloads: Every workload, for those that come after others.
         deadlines: Tells how much of a wait is left.
+        refusals: Nodes that a workload's template found no place on when it was last tried there, by workload and
+            generation; True where the node is no place for it however empty.
     """
 
     nodes: Mapping[NodeId, Node]
@@ -38,6 +40,7 @@ class Facts:
     lost: Set[NodeId]
     workloads: Mapping[WorkloadName, WorkloadRecord]
     deadlines: Deadlines
+    refusals: Mapping[tuple[WorkloadName, int], Mapping[NodeId, bool]] = field(factory=dict)
 
     def is_leaving(self, node_id: NodeId) -> bool:
         """Whether a node is to be emptied."""
