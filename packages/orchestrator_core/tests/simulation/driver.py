@@ -17,6 +17,7 @@ from orchestrion.shared_types import (
     NodeId,
     NodeStatus,
     OrchestrationError,
+    Placement,
     Resources,
     from_json,
 )
@@ -135,9 +136,11 @@ class Driver:
             world.trace.add(f"refused: {what}: {answer}")
         return not answer
 
-    async def apply(self, name: str, *, good: bool) -> bool:
-        """Apply a workload, with what it comes after."""
+    async def apply(self, name: str, *, good: bool, anywhere: bool = False) -> bool:
+        """Apply a workload, and return whether it was accepted; `anywhere` lets it run on every node."""
         definition = workload(name, self.world.random, good=good)
+        if anywhere:
+            definition = evolve(definition, placement=Placement())
         results = list[ApplyResult]()
 
         async def call(orchestrator: Orchestrator) -> None:
@@ -320,8 +323,10 @@ class Driver:
             if control is not None and from_json(control.value, WorkloadControl).removed:
                 continue
             name = definition.metadata.name
-            bad = definition.metadata.labels[QUALITY] == "bad"
-            if bad and not await self.apply(name, good=True):
+            needs = [dependency.workload for dependency in definition.after]
+            if any(f"/workload/default/{other}/spec" not in self.world.state.entries for other in needs):
+                await self.remove(name)
+            elif definition.metadata.labels[QUALITY] == "bad" and not await self.apply(name, good=True, anywhere=True):
                 self.world.trace.violated(f"{name} was refused although all is well")
 
     PLANS: ClassVar[Mapping[str, Callable[[Driver], Awaitable[None]]]] = {
