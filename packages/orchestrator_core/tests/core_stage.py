@@ -15,11 +15,13 @@ from orchestrion.mocks import (
     ClusterWorld,
     ContainerWorld,
     CursorScheduler,
+    FaultSource,
     MemoryState,
     MemoryStore,
     MockClusterManager,
     MockContainer,
     MockRuntime,
+    NoFaults,
     mock_nodes,
 )
 from orchestrion.orchestrator_core import (
@@ -131,6 +133,9 @@ class Stage:
     manager: MockClusterManager = field(init=False)
     orchestrator: Orchestrator = field(init=False)
     forbidden: list[str] = field(factory=list)
+    runtime_class: type[MockRuntime] = MockRuntime
+    store_class: type[MemoryStore] = MemoryStore
+    store_faults: FaultSource = field(factory=NoFaults)
     _states: dict[tuple[InstanceName, str], InstanceState] = field(factory=dict)
     _scope: trio.CancelScope = field(init=False)
     _ended: trio.Event = field(init=False)
@@ -152,13 +157,13 @@ class Stage:
 
     async def start(self) -> Orchestrator:
         """Let an orchestrator work on what there is."""
-        self.runtime = MockRuntime(self.containers)
+        self.runtime = self.runtime_class(self.containers)
         self.manager = MockClusterManager(self.cluster)
         orchestrator = self.orchestrator = Orchestrator(
             self.runtime,
             self.manager,
             self.scheduler(),
-            MemoryStore(self.state),
+            self.store_class(self.state, faults=self.store_faults),
             prober=self.prober,
             ports=lambda: PortTable(range(20_000, 20_100), probe=lambda _protocol, _port: True),
             timings=self.timings,

@@ -117,6 +117,7 @@ class NodeLoop:
         at_once: Instances that are worked on at once.
         environment: What `inherit_env` names variables of.
         ready: Set once the node has a lease and has taken up what runs.
+        tried: Set once it is ready, or the runtime has failed for the first time and is asked again and again.
     """
 
     node_id: NodeId
@@ -137,6 +138,7 @@ class NodeLoop:
     at_once: int = 16
     environment: Mapping[str, str] = field(factory=lambda: os.environ)
     ready: trio.Event = field(factory=trio.Event)
+    tried: trio.Event = field(factory=trio.Event)
     _queue: KeyedQueue[InstanceKey] = field(init=False)
     _instances: dict[InstanceKey, _Instance] = field(factory=dict)
     _keys: dict[InstanceName, InstanceKey] = field(factory=dict)
@@ -193,6 +195,7 @@ class NodeLoop:
                 nursery.start_soon(self._follow_runtime)
                 nursery.start_soon(self._pass_periodically)
                 self.ready.set()
+                self.tried.set()
                 await self._work(nursery)
             finally:
                 self.world.on_node(self.node_id, None)
@@ -222,6 +225,7 @@ class NodeLoop:
                 self.recorder.record(
                     "default", f"node/{self.node_id}", "RuntimeUnavailable", err.message, EventSeverity.WARNING
                 )
+                self.tried.set()
                 await trio.sleep(delay)
                 delay = min(10.0, delay * 2)
             else:

@@ -172,7 +172,8 @@ class Orchestrator:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled; what runs then goes on running, and is taken up by the next run.
 
-        It counts as started once the world is loaded, the nodes are known, and this machine's loops are at work.
+        It counts as started once the world is loaded, the nodes are known, and this machine's loops are at work; a node
+        whose engine fails, or does not answer for the length of a lease, does not hold up the others.
 
         Raises:
             OrchestrationError: The store, the cluster manager or the runtime was closed or can't be used.
@@ -186,9 +187,10 @@ class Orchestrator:
                 self.cluster_loop.on_node(lambda node_id: self._on_node(node_id, nursery))
                 nursery.start_soon(self.cluster_loop.run)
                 await self.cluster_loop.nodes_known.wait()
-                await self.cluster_loop.leading.wait()
-                for loop in list(self.node_loops.values()):
-                    await loop.ready.wait()
+                await self.cluster_loop.has_led.wait()
+                with trio.move_on_after(self.timings.lease):
+                    for loop in list(self.node_loops.values()):
+                        await loop.tried.wait()
                 task_status.started()
                 await trio.sleep_forever()
         finally:
@@ -210,8 +212,12 @@ class Orchestrator:
             subscriber.node_changed(node_id)
 
     async def _run_node(self, node_id: NodeId, loop: NodeLoop, scope: trio.CancelScope) -> None:
-        with scope:
-            await loop.run()
+        try:
+            with scope:
+                await loop.run()
+        finally:
+            # Nobody needs to wait for a node that has gone.
+            loop.tried.set()
 
     def _node_loop(self, node_id: NodeId) -> NodeLoop:
         return NodeLoop(
