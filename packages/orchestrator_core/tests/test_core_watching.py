@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import trio
 from orchestrion.orchestrator_core import LogQuery, Update, UpdateKind, WorkloadPhase, trio_time
+from orchestrion.runtime_interface import RuntimeUnavailable
 from orchestrion.shared_types import (
     InstanceNotFound,
     RestartPolicy,
@@ -203,3 +204,18 @@ async def test_a_stopped_service_says_so_in_its_phase(stage: Stage) -> None:
     synced = await until_synced(stage)
     (view,) = (update.workload for update in synced if update.workload is not None)
     assert view.phase is WorkloadPhase.STOPPED
+
+
+async def test_an_error_of_the_runtime_reaches_the_reader_as_it_is(stage: Stage) -> None:
+    await stage.apply(service("web", "print", "stdout", "x"))
+    stage.containers.partition(stage.where("web")[0])
+    with pytest.raises(RuntimeUnavailable):
+        await text_of(stage, LogQuery(subject="web"))
+
+
+async def test_an_error_of_the_reader_stays_what_it_is(stage: Stage) -> None:
+    await stage.apply(service("web", "print", "stdout", "x"))
+    with pytest.raises(LookupError):
+        async with stage.orchestrator.logs(LogQuery(subject="web", follow=True)) as records:
+            await anext(records)
+            raise LookupError

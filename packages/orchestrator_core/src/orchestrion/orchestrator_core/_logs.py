@@ -18,6 +18,7 @@ from orchestrion.runtime_interface import (
 )
 from orchestrion.shared_types import ContainerId, ContainerNotFound, InstanceNotFound, Unsupported, WorkloadNotFound
 
+from ._background import background
 from ._records import InstanceName, WorkloadName, instance_key
 from ._views import LogQuery, LogRecord
 from ._world import InstanceRecord, World
@@ -62,12 +63,10 @@ class LogReader:
             msg = "the runtime keeps no logs"
             raise Unsupported(msg)
         self._instances(query)
-        async with trio.open_nursery() as nursery:
+        async with background() as nursery:
             send, receive = trio.open_memory_channel[LogRecord](0)
             nursery.start_soon(self._produce, query, runtime, send)
-            async with receive:
-                yield receive.__aiter__()
-            nursery.cancel_scope.cancel()
+            yield receive.__aiter__()
 
     def _instances(self, query: LogQuery) -> list[InstanceRecord]:
         workload, *place = query.subject.split(".")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from urllib.parse import quote, unquote
 
 import trio
@@ -34,6 +34,8 @@ from orchestrion.shared_types import (
     NodeId,
     NodeNotFound,
 )
+
+from ._background import background
 
 
 def format_ref(ref: ContainerRef) -> ContainerId:
@@ -171,31 +173,26 @@ class RoutingRuntime:
     async def watch_containers(self, node_id: NodeId, /) -> AsyncIterator[AsyncIterator[ContainerHint]]:
         """Follow changes of all runtimes of the node."""
         self._check(node_id)
-        async with trio.open_nursery() as nursery:
+        async with AsyncExitStack() as stack, background() as nursery:
             send, receive = trio.open_memory_channel[ContainerHint](0)
-            async with send, receive:
-                for driver, runtime in self._of(node_id).items():
-                    await nursery.start(self._forward, node_id, driver, runtime, send)
-                yield receive.__aiter__()
-            nursery.cancel_scope.cancel()
+            for driver, runtime in self._of(node_id).items():
+                if not isinstance(runtime, SupportsEvents):
+                    raise _lacking(RuntimeCapability.EVENTS)
+                hints = await stack.enter_async_context(runtime.watch_containers(node_id))
+                nursery.start_soon(self._forward, node_id, driver, hints, send)
+            yield receive.__aiter__()
 
     async def _forward(
         self,
         node_id: NodeId,
         driver: str,
-        runtime: ContainerRuntime,
+        hints: AsyncIterator[ContainerHint],
         send: trio.MemorySendChannel[ContainerHint],
-        *,
-        task_status: trio.TaskStatus[None],
     ) -> None:
-        if not isinstance(runtime, SupportsEvents):
-            raise _lacking(RuntimeCapability.EVENTS)
-        async with runtime.watch_containers(node_id) as hints:
-            task_status.started()
-            async for hint in hints:
-                inner = hint.container_id
-                routed = None if inner is None else format_ref(ContainerRef(node_id, driver, inner))
-                await send.send(ContainerHint(container_id=routed))
+        async for hint in hints:
+            inner = hint.container_id
+            routed = None if inner is None else format_ref(ContainerRef(node_id, driver, inner))
+            await send.send(ContainerHint(container_id=routed))
 
     def _of(self, node_id: NodeId) -> Mapping[str, ContainerRuntime]:
         return self.nodes.get(node_id, self.drivers)
