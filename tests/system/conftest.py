@@ -31,7 +31,7 @@ class Up:
         self.process = process
         self.out: list[str] = []
         self.err: list[str] = []
-        self._seen: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._seen: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._readers = [
             threading.Thread(target=self._read, args=(stream, lines), daemon=True)
             for stream, lines in ((process.stdout, self.out), (process.stderr, self.err))
@@ -43,17 +43,22 @@ class Up:
         for line in stream:
             lines.append(line.decode(errors="replace").rstrip("\n"))
             self._seen.put(lines[-1])
+        self._seen.put(None)
 
     def wait_for(self, text: str) -> str:
         """Wait for a line with `text` that was not yet waited for, and return it."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
+        open_streams = 2
+        while open_streams:
             try:
                 line = self._seen.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                pytest.fail(f"no line with {text!r}; stdout: {self.out[-20:]}; stderr: {self.err[-20:]}")
-            if text in line:
+                break
+            if line is None:
+                open_streams -= 1
+            elif text in line:
                 return line
+        pytest.fail(f"no line with {text!r}; stdout: {self.out[-20:]}; stderr: {self.err[-20:]}")
 
     def send(self, number: int) -> None:
         """Send a signal."""
@@ -113,6 +118,18 @@ class System:
         )
         self.ups.append(Up(process))
         return self.ups[-1]
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something in the world is so, which nobody announces."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not holds():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {PATIENCE_SECONDS} s: {what}; {self.processes()}")
+            time.sleep(0.01)
+
+    def phase(self, workload: str) -> str:
+        """Return the phase of a workload."""
+        return str(self.reports()[workload]["workload"]["phase"])
 
     def reports(self) -> dict[str, Any]:
         """Return what `status` says, by workload."""

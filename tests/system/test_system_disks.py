@@ -94,8 +94,7 @@ def test_a_disk_that_fills_up_refuses_changes_and_loses_no_exit_code(
     assert "no room" in refused.stderr
     assert "next:" in refused.stderr
     release.touch()
-    while system.main_processes():
-        pass
+    system.until(lambda: not system.main_processes(), "the container has ended")
     ballast.unlink()
     assert up.end() == 1, up.err
     (instance,) = system.reports()["job"]["instances"]

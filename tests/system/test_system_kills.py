@@ -109,8 +109,8 @@ def test_a_hundred_kills_lose_nothing_and_run_nothing_twice(
             if kill(victims[name]):
                 (lost if number % 3 == 1 else killed).add(name)
     up.wait_for(f"jobs: Succeeded ({JOBS}/{JOBS} done)")
-    while (reports := system.reports())["web"]["workload"]["phase"] != "Healthy":
-        time.sleep(0.1)
+    system.until(lambda: system.phase("web") == "Healthy", "the service runs again")
+    reports = system.reports()
     context = f"seed {SEED}, {KILLS} kills"
 
     assert lines(system.folder / "doubles") == [], f"two of the same at once: {context}"

@@ -51,24 +51,21 @@ def test_after_a_reboot_services_start_again_and_batch_work_is_tried_again(
     )
     up = system.up(path)
     up.wait_for("web: Healthy")
-    while len(system.main_processes()) < 2:
-        pass
+    system.until(lambda: len(system.main_processes()) == 2, "both containers run")
     up.process.kill()
     up.end()
     for pid, _ in (*system.shims().values(), *system.main_processes().values()):
         os.kill(pid, signal.SIGKILL)
-    while system.processes():
-        pass
+    system.until(lambda: not system.processes(), "nothing runs")
     with subprocess.Popen(["sleep", "100000"]) as bystander:
         pretend_reboot(system.state, bystander.pid)
         again = system.up(path)
         again.wait_for("job: Succeeded")
-        while (web := system.reports()["web"])["workload"]["phase"] != "Healthy":
-            pass
+        system.until(lambda: system.phase("web") == "Healthy", "the service runs again")
         assert bystander.poll() is None
         bystander.kill()
     assert sorted(starts.read_text().splitlines()) == ["job 1 0", "job 2 0", "web 1 0", "web 1 1"]
-    (instance,) = web["instances"]
+    (instance,) = system.reports()["web"]["instances"]
     assert instance["status"]["containers"][0]["attempt"] == 1
     first = next(one for one in system.reports()["job"]["instances"] if one["key"]["epoch"] == 1)
     assert first["status"]["containers"][0]["exit"]["reason"] == "node-rebooted"
