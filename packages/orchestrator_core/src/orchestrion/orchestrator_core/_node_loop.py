@@ -234,7 +234,8 @@ class NodeLoop:
     async def _list(self) -> None:
         """Learn what the runtime has, and look at every instance that differs from what was known."""
         listed = {summary.container_id: summary for summary in await self.runtime.list_containers(self.node_id)}
-        for summary in listed.values():
+        # A port is noted for what holds it now, not for what has had it.
+        for summary in sorted(listed.values(), key=_has_ended_and_older):
             self._note(summary)
         for container_id in [known for known in self._owners if known not in listed]:
             key = self._owners.get(container_id)
@@ -285,13 +286,16 @@ class NodeLoop:
         owner = (summary.instance, summary.status.name, port_name)
         record = self.world.instances.get(instance.name) if instance.name is not None else None
         template = self.world.template(record) if record is not None else None
-        if template is None or owner in instance.ports:
+        if template is None or record is None or record.ended:
+            return
+        if owner in instance.ports and summary.status.state is ContainerState.EXITED:
+            # The next attempt may have another port already.
             return
         for config in template.containers:
             for port in config.ports:
                 if config.name == summary.status.name and port.name == port_name and port.host_port is None:
-                    self.ports.adopt(owner, port.protocol, number)
-                    instance.ports.add(owner)
+                    if self.ports.adopt(owner, port.protocol, number):
+                        instance.ports.add(owner)
 
     def _instance(self, key: InstanceKey) -> _Instance:
         instance = self._instances.get(key)
@@ -334,9 +338,10 @@ class NodeLoop:
                             await self._list()
                         else:
                             await self._ask(hint.container_id)
-            except RuntimeClosed:
+            except* RuntimeClosed:
                 raise
-            except OrchestrationError:
+            except* OrchestrationError:
+                # A runtime's watch may have tasks of its own, whose nursery makes a group of what is raised within it.
                 # The periodic pass covers what is missed meanwhile.
                 pass
             await trio.sleep(self.poll_seconds)
@@ -463,6 +468,10 @@ class NodeLoop:
             self._stop_soon(key, instance, container_id, grace, nursery)
         for container_id in plan.remove:
             await self._remove(instance, container_id)
+        if plan.start and self._older_epoch_lives(key):
+            # The end of the older one brings this one back at once; the wait is for a stop that fails.
+            plan.start.clear()
+            plan.wake(self.poll_seconds)
         if plan.start:
             await self._start(key, record, instance, template, plan)
             # What has become of the starts goes into the status.
@@ -494,6 +503,15 @@ class NodeLoop:
         if instance.written is not None and instance.written_revision >= record.status_revision:
             return instance.written
         return record.status
+
+    def _older_epoch_lives(self, key: InstanceKey) -> bool:
+        """Whether containers of an older epoch of the same slot still run here."""
+        return any(
+            summary.status.state is not ContainerState.EXITED
+            for other, held in self._instances.items()
+            if (other.workload_id, other.index) == (key.workload_id, key.index) and other.epoch < key.epoch
+            for summary in held.containers.values()
+        )
 
     def _stop_fenced(self, instance: _Instance, nursery: trio.Nursery, key: InstanceKey) -> None:
         for container_id, summary in instance.containers.items():
@@ -768,6 +786,10 @@ class NodeLoop:
                 partial(self._queue.add, key),
                 nursery,
             )
+
+
+def _has_ended_and_older(summary: ContainerSummary) -> tuple[bool, int]:
+    return summary.status.state is ContainerState.EXITED, -summary.status.attempt
 
 
 def _status_of(instance: _Instance, container_id: ContainerId) -> ContainerStatus | None:
