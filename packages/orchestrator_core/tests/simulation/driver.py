@@ -30,6 +30,9 @@ from .world import World
 PATIENCE_SECONDS: Final = 15.0
 """Whoever asks a server gives up after so long."""
 
+FENCING_SECONDS: Final = 20.0
+"""So long after it could be reached again a node has surely stopped what it has lost: longer than a lease."""
+
 NAMES: Final = (*SERVICES, *BATCHES, *DAEMONS)
 
 
@@ -67,6 +70,11 @@ class Driver:
         """Whether a node's loop has been able to stop what it runs since it lost its lease."""
         world = self.world
         if world.options.rates["runtime"][0] or not world.containers.node(node_id).reachable:
+            return False
+        if trio.current_time() < world.shaken.get(node_id, 0.0) + FENCING_SECONDS:
+            return False
+        if any(trio.current_time() < life.born + FENCING_SECONDS for life in self.lives()):
+            # Whoever has just come back is about to stop what others have been given.
             return False
         if world.options.separated:
             agent = self.agents.get(node_id)
@@ -218,6 +226,7 @@ class Driver:
 
     async def _heal_node(self) -> None:
         node_id = self.any_node().id
+        self.world.shaken[node_id] = trio.current_time()
         self.world.containers.heal(node_id)
         self.world.cluster.set_status(node_id, NodeStatus.READY)
 
@@ -304,6 +313,7 @@ class Driver:
             world.containers.release_port(node_id, port)
         world.taken_ports.clear()
         for node in world.cluster.list_nodes():
+            world.shaken[node.id] = trio.current_time()
             world.containers.heal(node.id)
             world.cluster.update_node(evolve(node, status=NodeStatus.READY, cordoned=False, drain=None))
         for life in self.lives():
@@ -324,7 +334,9 @@ class Driver:
                 continue
             name = definition.metadata.name
             needs = [dependency.workload for dependency in definition.after]
-            if any(f"/workload/default/{other}/spec" not in self.world.state.entries for other in needs):
+            crowded = self.world.options.tight and definition.metadata.labels[QUALITY] == "bad"
+            # Where there is no room beside it, what does not work has to go first.
+            if crowded or any(f"/workload/default/{other}/spec" not in self.world.state.entries for other in needs):
                 await self.remove(name)
             elif definition.metadata.labels[QUALITY] == "bad" and not await self.apply(name, good=True, anywhere=True):
                 self.world.trace.violated(f"{name} was refused although all is well")

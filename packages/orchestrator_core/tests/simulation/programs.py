@@ -57,7 +57,7 @@ class Program:
         """Run it, again and again."""
         trace = self.world.trace
         while not self.gone:
-            self.life = Life(self.name)
+            self.life = Life(self.name, born=trio.current_time())
             trace.add(f"{self.name} starts")
             try:
                 with self.life.scope:

@@ -70,7 +70,7 @@ class Life:
         cut: Whether it can't reach the store.
         calls: The calls that it waits for.
         mutations: How often it asked the runtime to change something.
-        ended: Set when all its tasks are gone.
+        born: When it began, by trio's clock.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Life:
     cut: bool = False
     calls: dict[trio.CancelScope, None] = field(factory=dict)
     mutations: int = 0
+    born: float = 0.0
 
     def kill(self) -> None:
         """End it at once, as kill -9 does."""

@@ -102,6 +102,7 @@ class World:
         sick: Containers that do not serve any more.
         wall_offset: By how much the wall clock is off.
         removed: Nodes that are gone for good.
+        shaken: When each node could be reached again last.
         taken_ports: Ports that others have taken.
         can_fence: Whether a node is able to stop what it runs when it loses its lease.
     """
@@ -119,6 +120,7 @@ class World:
     sick: set[ContainerId] = field(factory=set, init=False)
     wall_offset: timedelta = field(default=timedelta(0), init=False)
     removed: set[NodeId] = field(factory=set, init=False)
+    shaken: dict[NodeId, float] = field(factory=dict, init=False)
     taken_ports: list[tuple[NodeId, int]] = field(factory=list, init=False)
     can_fence: Callable[[NodeId], bool] = field(default=lambda _: False, init=False)
     _uids: count[int] = field(factory=lambda: count(1), init=False)
