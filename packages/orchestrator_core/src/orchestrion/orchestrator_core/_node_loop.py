@@ -293,9 +293,9 @@ class NodeLoop:
             return
         for config in template.containers:
             for port in config.ports:
-                if config.name == summary.status.name and port.name == port_name and port.host_port is None:
-                    if self.ports.adopt(owner, port.protocol, number):
-                        instance.ports.add(owner)
+                leased = (config.name, port.name, port.host_port) == (summary.status.name, port_name, None)
+                if leased and self.ports.adopt(owner, port.protocol, number):
+                    instance.ports.add(owner)
 
     def _instance(self, key: InstanceKey) -> _Instance:
         instance = self._instances.get(key)

@@ -80,17 +80,23 @@ class PortTable:
             port = (protocol, self.ports[place])
             if port in self._leased or self._resting.get(port, now) > now or not self.probe(*port):
                 continue
-            self._resting.pop(port, None)
             self._next = place + 1
             self.adopt(owner, *port)
             return port[1]
         msg = f"no {protocol} port from {self.ports.start} to {self.ports.stop - 1} is free"
         raise NoPortFree(msg)
 
-    def adopt(self, owner: Hashable, protocol: Protocol, port: int) -> None:
-        """Note that the owner has a port already."""
-        self._by_owner[owner] = (protocol, port)
-        self._leased[protocol, port] = owner
+    def adopt(self, owner: Hashable, protocol: Protocol, port: int) -> bool:
+        """Note that the owner has this port, and no other any more; return False, without effect, if another has it."""
+        place = (protocol, port)
+        if self._leased.get(place, owner) != owner:
+            return False
+        if self._by_owner.get(owner, place) != place:
+            self.release(owner)
+        self._by_owner[owner] = place
+        self._leased[place] = owner
+        self._resting.pop(place, None)
+        return True
 
     def release(self, owner: Hashable) -> None:
         """Take the owner's port back; it rests before it is leased again. An owner without one is no error."""
