@@ -256,10 +256,11 @@ class ClusterLoop:
 
     async def _write(
         self, leadership: Leadership, compares: Sequence[Compare], operations: Sequence[Operation]
-    ) -> None:
+    ) -> Revision:
         revision = await self.store.transaction((leadership.fence, *compares), operations)
         self._last_write = max(self._last_write, revision)
         self.writes += 1
+        return revision
 
     async def _lose(self, instances: Sequence[InstanceRecord], leadership: Leadership) -> None:
         now = self.deadlines.now()
@@ -400,9 +401,12 @@ class ClusterLoop:
             return
         compares = [Compare(spec_key(record.name), record.spec_revision)]
         compares += [Compare(binding_key(names[key]), ABSENT) for key, _ in bound]
-        await self._write(
+        revision = await self._write(
             leadership, compares, [self.world.put(binding_key(names[key]), value) for key, value in bound]
         )
+        if self.world.revision >= revision:
+            # The watch was faster than the reply: places are taken already, and some may be free again.
+            return
         for key, value in bound:
             self.keeper.put(value.binding.node_id, placed_instance(key, template, placeable, value.binding))
 
