@@ -216,6 +216,5 @@ async def test_an_error_of_the_runtime_reaches_the_reader_as_it_is(stage: Stage)
 async def test_an_error_of_the_reader_stays_what_it_is(stage: Stage) -> None:
     await stage.apply(service("web", "print", "stdout", "x"))
     with pytest.raises(LookupError):
-        async with stage.orchestrator.logs(LogQuery(subject="web", follow=True)) as records:
-            await anext(records)
+        async with stage.orchestrator.logs(LogQuery(subject="web", follow=True)):
             raise LookupError

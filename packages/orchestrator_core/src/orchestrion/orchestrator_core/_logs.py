@@ -82,27 +82,29 @@ class LogReader:
         return [record.instances[found]]
 
     async def _produce(self, query: LogQuery, runtime: SupportsLogs, send: trio.MemorySendChannel[LogRecord]) -> None:
-        async with send, trio.open_nursery() as nursery:
-            begun = set[tuple[str, str]]()
-            first = True
-            while True:
-                changed = self._changed
-                for summary, instance in await self._containers(query):
-                    if (summary.container_id, instance) in begun:
-                        continue
-                    begun.add((summary.container_id, instance))
-                    tail = query.tail_bytes if first else None
-                    for stream in STREAMS:
-                        if query.follow:
-                            nursery.start_soon(
-                                self._follow, query, runtime, summary, instance, stream, tail, send.clone()
-                            )
-                        else:
-                            await self._read(query, runtime, summary, instance, stream, tail, send)
-                if not query.follow or self._over(query):
-                    return
-                first = False
-                await changed.wait()
+        # Closed without a checkpoint: else the reader may leave first, and take an error under way with it.
+        with send:
+            async with trio.open_nursery() as nursery:
+                begun = set[tuple[str, str]]()
+                first = True
+                while True:
+                    changed = self._changed
+                    for summary, instance in await self._containers(query):
+                        if (summary.container_id, instance) in begun:
+                            continue
+                        begun.add((summary.container_id, instance))
+                        tail = query.tail_bytes if first else None
+                        for stream in STREAMS:
+                            if query.follow:
+                                nursery.start_soon(
+                                    self._follow, query, runtime, summary, instance, stream, tail, send.clone()
+                                )
+                            else:
+                                await self._read(query, runtime, summary, instance, stream, tail, send)
+                    if not query.follow or self._over(query):
+                        return
+                    first = False
+                    await changed.wait()
 
     def _over(self, query: LogQuery) -> bool:
         """Whether nothing can come any more: the workload, or the one instance, has ended or is gone."""
@@ -166,7 +168,7 @@ class LogReader:
         tail: int | None,
         send: trio.MemorySendChannel[LogRecord],
     ) -> None:
-        async with send:
+        with send:
             try:
                 offset = await _beginning(runtime, summary.container_id, stream, tail, query.since)
                 async with runtime.follow_logs(summary.container_id, stream, offset=offset) as chunks:
