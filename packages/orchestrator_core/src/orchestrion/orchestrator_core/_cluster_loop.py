@@ -243,9 +243,9 @@ class ClusterLoop:
 
     async def _execute(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
         await self._lose(plan.lose, leadership)
-        await self._stop(plan.stop, leadership)
+        await self._stop(record, plan, leadership)
         if plan.purge:
-            await self._purge(record, leadership)
+            await self._purge(record, plan, leadership)
             return
         await self._note_progress(record, plan, leadership)
         for notice in plan.notices:
@@ -297,10 +297,10 @@ class ClusterLoop:
                     EventSeverity.WARNING,
                 )
 
-    async def _stop(self, stops: Sequence[tuple[InstanceRecord, str]], leadership: Leadership) -> None:
+    async def _stop(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
         now = self.deadlines.now()
-        for chunk in _chunks(stops):
-            compares = list[Compare]()
+        for chunk in _chunks(plan.stop):
+            compares = _wanted_still(record, plan)
             operations = list[Operation]()
             for instance, reason in chunk:
                 bound = instance.bound
@@ -320,7 +320,7 @@ class ClusterLoop:
 
     async def _note_progress(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
         operations = list[Operation]()
-        compares = list[Compare]()
+        compares = _wanted_still(record, plan)
         if plan.progress is not None:
             compares.append(Compare(progress_key(record.name), record.progress_revision))
             operations.append(self.world.put(progress_key(record.name), plan.progress))
@@ -331,7 +331,7 @@ class ClusterLoop:
         if operations:
             await self._write(leadership, compares, operations)
 
-    async def _purge(self, record: WorkloadRecord, leadership: Leadership) -> None:
+    async def _purge(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
         operations = list[Operation]()
         for instance in record.instances.values():
             operations.append(Delete(binding_key(instance.name)))
@@ -341,7 +341,7 @@ class ClusterLoop:
         # The author's part goes last: as long as it is there, a crash in between is taken up again.
         operations.append(Delete(control_key(record.name)))
         operations.append(Delete(spec_key(record.name)))
-        guard = (Compare(spec_key(record.name), record.spec_revision),)
+        guard = (Compare(spec_key(record.name), plan.spec_revision),)
         for chunk in _chunks(operations):
             await self._write(leadership, guard, chunk)
         self.recorder.record(record.name.namespace, f"workload/{record.name.name}", "Removed", "it is removed")
@@ -355,13 +355,13 @@ class ClusterLoop:
         unplaced = dict[int, Explanation]()
         for node_id, slots in _by_node(plan.place):
             for chunk in _chunks(slots):
-                await self._place_chunk(record, plan.generation, template, node_id, chunk, unplaced, leadership)
+                await self._place_chunk(record, plan, template, node_id, chunk, unplaced, leadership)
         self._explain_unplaced(record, template, unplaced)
 
     async def _place_chunk(
         self,
         record: WorkloadRecord,
-        generation: int,
+        plan: WorkloadPlan,
         template: WorkloadDefinition,
         only_node: NodeId | None,
         slots: Sequence[WantedSlot],
@@ -372,6 +372,7 @@ class ClusterLoop:
         view = self.keeper.view()
         request = SchedulingRequest(workload=template, slots=tuple(names), only_node=only_node)
         decisions = await self.scheduler.schedule(request, view)
+        generation = plan.generation
         now = self.deadlines.now()
         placeable = self._placeable(record.name, template, generation)
         bound = list[tuple[InstanceKey, BindingRecord]]()
@@ -399,7 +400,7 @@ class ClusterLoop:
                     bound.append((decision.slot, BindingRecord(workload_id=template.metadata.uid, binding=binding)))
         if not bound:
             return
-        compares = [Compare(spec_key(record.name), record.spec_revision)]
+        compares = _wanted_still(record, plan)
         compares += [Compare(binding_key(names[key]), ABSENT) for key, _ in bound]
         revision = await self._write(
             leadership, compares, [self.world.put(binding_key(names[key]), value) for key, value in bound]
@@ -585,6 +586,14 @@ def _admitted(before: NodeView | None, decision: AssignNode, placeable: Placeabl
     return evolve(
         before, reserved=reserved, host_ports=before.host_ports | placeable.host_ports, device_thousandths=devices
     )
+
+
+def _wanted_still(record: WorkloadRecord, plan: WorkloadPlan) -> list[Compare]:
+    """Return what lets a write fail if the author or an operator has changed their mind since the plan was made."""
+    return [
+        Compare(spec_key(record.name), plan.spec_revision),
+        Compare(control_key(record.name), plan.control_revision),
+    ]
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -29,7 +29,7 @@ MAX_FORGOTTEN: Final = 50
 
 def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
     """Return what is to be done about a workload, as the world is now. Converged, there is nothing to do."""
-    plan = WorkloadPlan()
+    plan = WorkloadPlan(spec_revision=record.spec_revision, control_revision=record.control_revision)
     for instance in record.instances.values():
         bound = instance.bound
         if bound is not None and bound.binding.node_id in facts.lost and not instance.ended:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 from orchestrion.shared_types import EventSeverity, NodeId
+from orchestrion.store_interface import Revision
 
 from ._records import InstanceName, WorkloadProgress
 from ._world import InstanceRecord
@@ -54,6 +55,8 @@ class WorkloadPlan:
         purge: Whether all that is left of the workload goes.
         notices: Events to record.
         wake_after: Seconds until time alone may change the plan, or None.
+        spec_revision: The revision of the author's part that the plan was made from.
+        control_revision: The revision of the operator's part that it was made from.
     """
 
     lose: list[InstanceRecord] = field(factory=list)
@@ -66,6 +69,8 @@ class WorkloadPlan:
     purge: bool = False
     notices: list[Notice] = field(factory=list)
     wake_after: float | None = None
+    spec_revision: Revision = Revision(0)
+    control_revision: Revision = Revision(0)
 
     def wake(self, seconds: float) -> None:
         """Look again after so long at the latest."""
