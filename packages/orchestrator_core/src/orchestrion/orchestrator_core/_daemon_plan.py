@@ -40,6 +40,7 @@ def _replace(
     """Move some nodes to the new template, without ever more of them in between than the update strategy permits."""
     strategy = planning.definition.update
     reason = f"generation {planning.generation} replaces it"
+    refused = planning.facts.refusals.get((planning.record.name, planning.generation), {})
     in_between = {node_id for node_id, instance in current.items() if not planning.is_available(instance)}
     in_between |= {
         instance.bound.binding.node_id
@@ -47,10 +48,10 @@ def _replace(
         if instance.bound is not None
         and instance.bound.binding.stop_reason == reason
         and instance.bound.binding.node_id not in current
+        and instance.bound.binding.node_id not in refused
         and planning.facts.takes_work(instance.bound.binding.node_id)
     }
     room = max(strategy.max_surge, strategy.max_unavailable) - len(in_between)
-    refused = planning.facts.refusals.get((planning.record.name, planning.generation), {})
     for node_id, instance in sorted(outgoing.items()):
         replacement = current.get(node_id)
         if replacement is None and node_id in refused:
