@@ -52,6 +52,9 @@ IDLE_SECONDS = 10.0
 TIMINGS = Timings(lease=600.0, skew=2.0, period=100_000.0)
 """Periods beyond the measurement: a pass is measured by itself."""
 
+COLLECTIONS = (100_000, 50, 1_000)
+"""What a program with millions of long-lived objects sets: the default walks all of them again and again."""
+
 
 @frozen
 class Row:
@@ -134,6 +137,7 @@ class Lookout:
 async def large_world(nodes: int, instances: int) -> dict[str, float]:
     """Fill an empty cluster, change it many times, and pass over it when nothing changes."""
     values = dict[str, float]()
+    gc.set_threshold(*COLLECTIONS)
     async with orchestrator(nodes, TIMINGS) as (made, containers, store):
         lookout = Lookout(made.world)
         count = instances // PER_WORKLOAD
@@ -146,6 +150,7 @@ async def large_world(nodes: int, instances: int) -> dict[str, float]:
         values["from empty, CPU time"] = instances / (time.process_time() - cpu)
         await settle(made)
         gc.collect()
+        gc.freeze()
 
         restarts, scales = list[float](), list[float]()
         for n in range(CHANGES):
