@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -86,12 +86,11 @@ class Connection:
 
     @asynccontextmanager
     async def watch(self, prefix: str, /, *, since: Revision | None = None) -> AsyncIterator[AsyncIterator[WatchBatch]]:
-        context = self.store.watch(prefix, since=since)
-        batches = await self._call("watch", context.__aenter__)
-        try:
+        # Entered within the call, so that its reply can be lost, and left even then.
+        async with AsyncExitStack() as stack:
+            context = self.store.watch(prefix, since=since)
+            batches = await self._call("watch", partial(stack.enter_async_context, context))
             yield _Batches(self, batches)
-        finally:
-            await context.__aexit__(None, None, None)
 
     async def compact(self, revision: Revision, /) -> None:
         await self._call("compact", partial(self.store.compact, revision))
