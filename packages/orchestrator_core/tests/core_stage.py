@@ -100,16 +100,19 @@ class StageProber:
     Attributes:
         sick: Says whether a container does not serve.
         tries: So many there were.
+        tried: The checks that were tried.
     """
 
     world: ContainerWorld
     sick: Callable[[MockContainer], bool] = lambda _container: False
     tries: int = 0
+    tried: set[HealthCheck] = field(factory=set)
 
     async def try_once(self, check: HealthCheck, status: ContainerStatus, /) -> str:
         """Say whether a container serves."""
         await trio.lowlevel.checkpoint()
         self.tries += 1
+        self.tried.add(check)
         return "sick by order of the test" if self.sick(self.world.container(status.container_id)) else ""
 
 

@@ -6,10 +6,10 @@ import trio
 from orchestrion.mocks import MockRuntime
 from orchestrion.orchestrator_core import PortTable
 from orchestrion.runtime_interface import CreateOptions, PortTaken
-from orchestrion.shared_types import ContainerConfig, ContainerId, PortMapping, Protocol
+from orchestrion.shared_types import ContainerConfig, ContainerId, InstanceState, PortMapping, Protocol, Retention
 from trio.testing import MockClock
 
-from .core_stage import NODE, Stage, container, service, staged
+from .core_stage import NODE, Stage, batch, container, service, staged
 
 TCP = Protocol.TCP
 LISTENING = (container("main", ports=(PortMapping(name="http"),)),)
@@ -85,3 +85,32 @@ async def test_after_a_restart_each_port_belongs_to_what_listens_on_it(autojump_
         await stage.orchestrator.remove("b")
         await trio.sleep(30)
         assert ports.adopt("other", TCP, first)
+
+
+async def test_what_has_ended_holds_no_port(autojump_clock: MockClock) -> None:
+    async with staged(1) as stage:
+        listening = (container("main", "exit", "0", ports=(PortMapping(name="http"),)),)
+        await stage.apply(batch("job", containers=listening, retention=Retention(terminal_instances=100)))
+        (ended,) = await stage.ended("job")
+        port = ended.status.containers[0].ports["http"]
+        ports = stage.orchestrator.node_loops[NODE].ports
+        assert ports.adopt("other", TCP, port)
+        await stage.restart()
+        ports = stage.orchestrator.node_loops[NODE].ports
+        assert ports.adopt("other", TCP, port)
+
+
+async def test_what_waits_for_a_port_says_so_and_starts_when_one_is_free(autojump_clock: MockClock) -> None:
+    async with staged(1) as stage:
+        ports = stage.orchestrator.node_loops[NODE].ports
+        for number in range(20_000, 20_100):
+            ports.adopt(number, TCP, number)
+        await stage.apply(service(containers=LISTENING))
+        (instance,) = await stage.instances("web")
+        assert instance.status.state is InstanceState.PENDING
+        assert instance.status.message == "no tcp port from 20000 to 20099 is free"
+        ports.release(20_000)
+        await trio.sleep(70)
+        assert port_of(stage, "web") == 20_000
+        (instance,) = await stage.instances("web")
+        assert instance.status.message == ""

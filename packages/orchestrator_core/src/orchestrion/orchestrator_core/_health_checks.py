@@ -32,6 +32,7 @@ class HealthChecks:
         self,
         check: HealthCheck,
         before: ContainerHealth,
+        reason: str,
         container_id: ContainerId,
         status: Callable[[], ContainerStatus | None],
         changed: Callable[[], None],
@@ -42,6 +43,7 @@ class HealthChecks:
         Args:
             check: How, and how often.
             before: What an earlier run had found.
+            reason: Why it is unhealthy, if that was found.
             container_id: Which container.
             status: Gives its status, or None once it is gone.
             changed: Called when the verdict has changed.
@@ -50,8 +52,16 @@ class HealthChecks:
         if container_id in self._scopes:
             return
         verdict = self._verdicts[container_id] = Verdict(check, before)
+        if before is ContainerHealth.UNHEALTHY and container_id not in self.unhealthy:
+            # It was given up, and has not been stopped yet.
+            self.unhealthy[container_id] = reason
+            changed()
         scope = self._scopes[container_id] = trio.CancelScope()
         nursery.start_soon(self._try_again_and_again, container_id, verdict, scope, status, changed)
+
+    def is_tried(self, container_id: ContainerId) -> bool:
+        """Whether a container is tried already."""
+        return container_id in self._scopes
 
     def end(self, container_id: ContainerId) -> None:
         """Try a container no more; what was found is remembered."""

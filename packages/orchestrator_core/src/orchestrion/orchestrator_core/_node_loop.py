@@ -24,6 +24,7 @@ from orchestrion.runtime_interface import (
     StartFailed,
     SupportsEvents,
     SupportsLogs,
+    VolumeSource,
 )
 from orchestrion.shared_types import (
     ContainerConfig,
@@ -34,12 +35,14 @@ from orchestrion.shared_types import (
     ContainerStatus,
     EventSeverity,
     ExitStatus,
+    HealthCheck,
     InstanceKey,
     InstanceState,
     InstanceStatus,
     NodeId,
     OrchestrationError,
     PortMapping,
+    ReferenceInvalid,
     RuntimeFailure,
     Uid,
     UidFactory,
@@ -86,11 +89,18 @@ class _Instance:
     workload_id: Uid = Uid("")
     containers: dict[ContainerId, ContainerSummary] = field(factory=dict)
     never_created: dict[str, ContainerStatus] = field(factory=dict)
+    checks: dict[ContainerId, HealthCheck] = field(factory=dict)
     unsure: bool = False
     stopping: dict[ContainerId, float] = field(factory=dict)
     written: InstanceStatus | None = None
     written_revision: Revision = Revision(0)
     ports: set[tuple[InstanceKey, str, str]] = field(factory=set)
+
+    @property
+    def lives(self) -> bool:
+        """Whether any of its containers has not ended."""
+        return any(summary.status.state is not ContainerState.EXITED for summary in self.containers.values())
+
     settled: Revision | None = None
 
 
@@ -370,6 +380,7 @@ class NodeLoop:
 
     def _drop(self, instance: _Instance, container_id: ContainerId) -> None:
         instance.containers.pop(container_id, None)
+        instance.checks.pop(container_id, None)
         self._owners.pop(container_id, None)
 
     async def _list_if_possible(self) -> None:
@@ -473,13 +484,24 @@ class NodeLoop:
             plan.start.clear()
             plan.wake(self.poll_seconds)
         if plan.start:
-            await self._start(key, record, instance, template, plan)
+            try:
+                await self._start(key, record, instance, template, plan)
+            except (StoreClosed, RuntimeClosed):
+                raise
+            except OrchestrationError as err:
+                plan = plan_instance(self._facts(record, instance, template))
+                if plan.status.state is InstanceState.PENDING:
+                    # Whoever waits for it to start sees what it waits for; the next plan has no such words.
+                    await self._write_status(record, instance, evolve(plan.status, message=err.message))
+                raise
             # What has become of the starts goes into the status.
             plan = plan_instance(self._facts(record, instance, template))
             if plan.start:
                 self._queue.add_after(key, 0.0)
-        self._follow_health(key, record, instance, template, plan, nursery)
+        await self._follow_health(key, record, instance, template, plan, nursery)
         await self._write_status(record, instance, plan.status)
+        if plan.status.state in TERMINAL and not instance.lives:
+            self._release_ports(instance)
         if plan.wake_after is None and not (plan.stop or plan.remove or plan.start):
             instance.settled = record.binding_revision
         return plan.wake_after
@@ -530,8 +552,7 @@ class NodeLoop:
                 self._stop_soon(key, instance, container_id, 10.0, nursery)
         if running:
             return
-        for owner in instance.ports:
-            self.ports.release(owner)
+        self._release_ports(instance)
         if instance.name is not None:
             await self.volumes.release(instance.name)
             await self._release_shared(instance.name)
@@ -539,6 +560,11 @@ class NodeLoop:
                 del self._keys[instance.name]
         del self._instances[key]
         self._cleared.set()
+
+    def _release_ports(self, instance: _Instance) -> None:
+        for owner in instance.ports:
+            self.ports.release(owner)
+        instance.ports.clear()
 
     async def _release_shared(self, name: InstanceName) -> None:
         if name.owner in self.world.workloads and self.world.workloads[name.owner].spec is not None:
@@ -596,10 +622,8 @@ class NodeLoop:
         template: WorkloadDefinition,
         plan: InstancePlan,
     ) -> None:
-        workload = self.world.workloads[record.name.owner]
         volumes = await self.volumes.provide(record.name, template)
-        dependencies = dependencies_of_template(workload, self.world.workloads)
-        variables = instance_variables(record.name, self.node_id, template, workload, volumes, dependencies)
+        variables = self._variables(record, template, volumes)
         for start in plan.start:
             mounted = {mount.volume for mount in start.config.volumes}
             options = CreateOptions(
@@ -654,6 +678,8 @@ class NodeLoop:
                 return
             else:
                 instance.unsure = False
+                if config.health is not None:
+                    instance.checks[container_id] = config.health
                 instance.never_created.pop(name, None)
                 if start.restarts_in_row:
                     status = evolve(status, restarts_in_row=start.restarts_in_row)
@@ -759,7 +785,29 @@ class NodeLoop:
                     EventSeverity.WARNING,
                 )
 
-    def _follow_health(
+    async def _check_of(
+        self, record: InstanceRecord, template: WorkloadDefinition, config: ContainerConfig, status: ContainerStatus
+    ) -> HealthCheck:
+        """Return a container's health check with its references replaced, as when the container was created."""
+        assert config.health is not None  # noqa: S101 - for the type checker: the caller has looked
+        variables = self._variables(record, template, await self.volumes.provide(record.name, template))
+        try:
+            completed = complete_config(
+                config, variables, status.attempt, lambda port: status.ports.get(port.name, 0), self.environment
+            )
+        except ReferenceInvalid:
+            # What it inherited is no longer there for this run of the program; the container still runs.
+            return config.health
+        return completed.health or config.health
+
+    def _variables(
+        self, record: InstanceRecord, template: WorkloadDefinition, volumes: tuple[VolumeSource, ...]
+    ) -> dict[str, str]:
+        workload = self.world.workloads[record.name.owner]
+        dependencies = dependencies_of_template(workload, self.world.workloads)
+        return instance_variables(record.name, self.node_id, template, workload, volumes, dependencies)
+
+    async def _follow_health(
         self,
         key: InstanceKey,
         record: InstanceRecord,
@@ -768,19 +816,25 @@ class NodeLoop:
         plan: InstancePlan,
         nursery: trio.Nursery,
     ) -> None:
-        checks = {config.name: config.health for config in template.containers}
+        configs = {config.name: config for config in template.containers}
         stays = plan.status.state in {InstanceState.PENDING, InstanceState.RUNNING}
-        recorded = {container.container_id: container.health for container in self._status(record, instance).containers}
-        for container_id, summary in instance.containers.items():
-            check = checks.get(summary.status.name)
-            if check is None:
+        recorded = {container.container_id: container for container in self._status(record, instance).containers}
+        for container_id, summary in list(instance.containers.items()):
+            config = configs.get(summary.status.name)
+            if config is None or config.health is None:
                 continue
             if not stays or summary.status.state is not ContainerState.RUNNING:
                 self._health.end(container_id)
                 continue
+            if self._health.is_tried(container_id):
+                continue
+            if container_id not in instance.checks:
+                instance.checks[container_id] = await self._check_of(record, template, config, summary.status)
+            before = recorded.get(container_id)
             self._health.start(
-                check,
-                recorded.get(container_id, ContainerHealth.UNCHECKED),
+                instance.checks[container_id],
+                before.health if before is not None else ContainerHealth.UNCHECKED,
+                before.reason if before is not None else "",
                 container_id,
                 partial(_status_of, instance, container_id),
                 partial(self._queue.add, key),
