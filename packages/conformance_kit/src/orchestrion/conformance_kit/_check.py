@@ -58,7 +58,7 @@ class Offer(Generic[S]):
         if asks or not self._given.keys() >= set(check.needs):
             self.runner(self._look, check.needs)
         if check.requires is not None and check.requires not in (self.capabilities or ()):
-            return f"the implementation does not declare the capability {check.requires!r}"
+            return f"the implementation does not declare the capability {str(check.requires)!r}"
         missing = [name for name in check.needs if not self._given[name]]
         return f"the factory gives no {', '.join(missing)}" if missing else None
 
