@@ -59,6 +59,13 @@ def test_a_command_has_a_help_that_begins_with_its_documentation(
     assert documentation.split(".")[0].split()[0] in printed
 
 
+def test_a_help_has_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["conformance", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "MODULE:FACTORY: What opens" in printed
+    assert printed.isascii()
+
+
 def test_every_function_for_typing_is_in_the_table() -> None:
     offered = {name for name, value in vars(_verbs).items() if inspect.isfunction(value)}
     assert offered == {command.function for command in COMMANDS}

@@ -12,7 +12,8 @@ from orchestrion.cli import run
 SOURCE = '''
 from contextlib import asynccontextmanager
 
-from orchestrion.mocks import MemoryStore
+from orchestrion.scheduler_interface.conformance import SchedulerUnderTest
+from orchestrion.mocks import MemoryStore, MockScheduler
 from orchestrion.store_interface.conformance import StoreUnderTest
 
 
@@ -49,6 +50,11 @@ async def something_else():
 async def fails():
     raise OSError("no database")
     yield
+
+
+@asynccontextmanager
+async def unable():
+    yield SchedulerUnderTest(MockScheduler())
 
 
 VALUE = 3
@@ -123,3 +129,35 @@ def test_what_is_no_factory_is_told(target: str, code: int, told: str, capsys: p
 def test_a_filter_that_matches_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["conformance", "outsider_store:good", "--only", "NOPE"]) == 3
     assert "no check whose id contains 'NOPE'" in capsys.readouterr().err
+
+
+def test_a_profile_that_is_none_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRION_KIT_PROFILE", "nonsense")
+    assert run(["conformance", "outsider_store:good"]) == 2
+    printed = capsys.readouterr().err
+    assert "ORCHESTRION_KIT_PROFILE is 'nonsense'; it must be one of quick, ci, deep" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_factory_for_another_kit_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["conformance", "--kit", "cluster", "outsider_store:good"]) == 2
+    printed = capsys.readouterr()
+    assert "outsider_store:good gives a StoreUnderTest, not a ClusterUnderTest" in printed.err
+    assert printed.out == ""
+
+
+def test_failures_are_repeated_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["conformance", "outsider_store:forgetful", "--only", "DELETE"]) == 1
+    end = capsys.readouterr().out.partition("\nfailed:\n")[2]
+    assert end.startswith("  DELETE-1-a-deletion-removes-the-key-and-says-its-revision: assert ")
+    assert "does not conform" in end.splitlines()[-1]
+
+
+def test_the_names_of_failures_are_all_that_name_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["conformance", "outsider_store:good", "--only", "DELETE-1", "-o", "name"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_skip_names_the_capability_as_it_is_declared(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["conformance", "outsider_store:unable", "--only", "SPREAD-1"]) == 0
+    assert "does not declare the capability 'spread'" in capsys.readouterr().out

@@ -10,11 +10,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orchestrion.cli._change import change_lines
 from orchestrion.cli._lines import LineMaker, prefix_of
 from orchestrion.cli._output import Form, columns, show, show_one
 from orchestrion.cli._times import moment, since, span
 from orchestrion.cli._words import container_words, exit_words, next_action, ready
-from orchestrion.orchestrator_core import LogRecord, WorkloadPhase, WorkloadView
+from orchestrion.orchestrator_core import (
+    ChangeAction,
+    FieldDifference,
+    LogRecord,
+    WorkloadChange,
+    WorkloadPhase,
+    WorkloadView,
+)
 from orchestrion.runtime_interface import LogStream
 from orchestrion.shared_types import (
     Binding,
@@ -210,3 +218,21 @@ def test_a_container_is_told_with_its_health_and_ports() -> None:
         address="127.0.0.1",
     )
     assert container_words(running, NOW) == "Running, for 5 s, healthy, http=127.0.0.1:20001"
+
+
+def test_a_change_of_no_field_is_its_note_alone() -> None:
+    change = WorkloadChange(
+        namespace="default",
+        name="bad",
+        action=ChangeAction.UPDATE,
+        generation=2,
+        differences=(
+            FieldDifference(path="replicas", before="", after="2"),
+            FieldDifference(path="", before="", after="", note="it failed, and runs again"),
+        ),
+    )
+    assert list(change_lines([change])) == [
+        "bad: update",
+        "    replicas: nothing -> 2",
+        "    it failed, and runs again",
+    ]

@@ -51,6 +51,9 @@ def change_lines(changes: Iterable[WorkloadChange], /) -> Iterable[str]:
         noted = f" ({change.note})" if change.note else ""
         yield f"{full_name(change.namespace, change.name)}: {action}{restarts}{noted}"
         for difference in change.differences:
+            if not difference.path:
+                yield f"    {difference.note}"
+                continue
             before, after = difference.before or "nothing", difference.after or "nothing"
             told = f"    {difference.path}: {coloured(before, 'red')} -> {coloured(after, 'green')}"
             yield f"{told} ({difference.note})" if difference.note else told

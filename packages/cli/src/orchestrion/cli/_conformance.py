@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 import unittest
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -70,12 +71,17 @@ class Report:
     skipped: int
     checks: tuple[CheckResult, ...]
 
+    @property
+    def failures(self) -> tuple[CheckResult, ...]:
+        """The checks that failed."""
+        return tuple(result for result in self.checks if result.outcome is Outcome.FAILED)
+
 
 def run_conformance(target: str, kit: str | None, clock: Literal["mock", "real"], only: str | None, form: Form) -> int:
     """Run the kit and print its report; 1 if a check failed."""
     factory = _factory(target)
-    name = kit or _kit_of(factory, target)
-    checks = _kit_module(name).checks(factory, clock=clock)
+    name = _kit_of(factory, target, kit)
+    checks = _checks(name, factory, clock)
     chosen = [check for check in checks if only is None or only in check.id]
     if not chosen:
         raise NotFound(f"the {name} kit has no check whose id contains {only!r}", remedy="Leave --only out to see all.")
@@ -87,9 +93,12 @@ def run_conformance(target: str, kit: str | None, clock: Literal["mock", "real"]
             _print_result(result)
     report = _report(target, name, results)
     if form == "table":
-        print(f"\n{_summary(report)}")
+        _print_end(report)
+    elif form == "name":
+        for result in report.failures:
+            print(result.check)
     else:
-        show_one(report, form, table=lambda _: (), name=_failed_names)
+        show_one(report, form, table=lambda _: (), name=str)
     return ExitCode.FAILED if report.failed else ExitCode.OK
 
 
@@ -129,8 +138,20 @@ def _kit_module(kit: str) -> ModuleType:
         raise NotFound(msg, remedy="pip install 'orchestrion[conformance]'") from err
 
 
-def _kit_of(factory: Factory, target: str) -> str:
-    """Return the kit for what the factory gives."""
+def _checks(kit: str, factory: Factory, clock: Literal["mock", "real"]) -> Sequence[Any]:
+    try:
+        checks: Sequence[Any] = _kit_module(kit).checks(factory, clock=clock)
+    except ValueError as err:  # the environment names no profile
+        raise ConfigInvalid((Problem(str(err)),), remedy="Set it to one of these, or unset it.") from err
+    return checks
+
+
+def _subject(kit: str) -> str:
+    return f"{kit.capitalize()}UnderTest"
+
+
+def _kit_of(factory: Factory, target: str, wanted: str | None) -> str:
+    """Return the kit for what the factory gives, which has to be the one that is wanted, if one is."""
 
     async def look() -> type:
         async with factory() as subject:
@@ -141,8 +162,12 @@ def _kit_of(factory: Factory, target: str) -> str:
     except Exception as err:
         msg = f"{target} gives nothing to test: {type(err).__name__}: {err}"
         raise ConfigInvalid((Problem(msg),), remedy=_FACTORY_HELP) from err
+    names = {base.__name__ for base in kind.__mro__}
+    if wanted is not None and _subject(wanted) not in names:
+        msg = f"{target} gives a {kind.__name__}, not a {_subject(wanted)}"
+        raise ConfigInvalid((Problem(msg),), remedy="Leave --kit out: what the factory gives says which kit it is for.")
     for kit in KITS:
-        if f"{kit.capitalize()}UnderTest" in {base.__name__ for base in kind.__mro__}:
+        if _subject(kit) in names:
             return kit
     raise ConfigInvalid(
         (Problem(f"{target} gives a {kind.__name__}, for which there is no kit"),), remedy=_FACTORY_HELP
@@ -172,8 +197,17 @@ def _run(check: Any) -> CheckResult:
 def _message(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    text = str(error) if isinstance(error, AssertionError) and str(error) else f"{type(error).__name__}: {error}"
+    if isinstance(error, AssertionError):
+        text = str(error) or _failed_line(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
     return "\n".join([text, *getattr(error, "__notes__", ())])
+
+
+def _failed_line(error: AssertionError) -> str:
+    """Return the line of the kit that does not hold, for an error without words."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return (frames[-1].line if frames else None) or "AssertionError"
 
 
 _MARKS: Final = {
@@ -192,6 +226,15 @@ def _print_result(result: CheckResult) -> None:
             print(f"        {line}")
 
 
+def _print_end(report: Report) -> None:
+    if report.failed:
+        print(f"\n{coloured('failed:', 'red')}")
+        for result in report.failures:
+            first = next(iter(result.message.splitlines()), "")
+            print(f"  {result.check}: {first}")
+    print(f"\n{_summary(report)}")
+
+
 def _report(target: str, kit: str, results: Sequence[CheckResult]) -> Report:
     def count(outcome: Outcome) -> int:
         return sum(result.outcome is outcome for result in results)
@@ -205,7 +248,3 @@ def _summary(report: Report) -> str:
         f"{report.target} {verdict} to the {report.kit} kit: "
         f"{report.passed} passed, {report.failed} failed, {report.skipped} skipped"
     )
-
-
-def _failed_names(report: Report) -> str:
-    return "\n".join(result.check for result in report.checks if result.outcome is Outcome.FAILED)

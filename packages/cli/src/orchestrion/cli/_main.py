@@ -13,6 +13,7 @@ from ._quick import LogChoice, quick_up
 
 if TYPE_CHECKING:
     from cyclopts import App
+    from rich.console import Console
 
 _HELP_FLAGS = ("--help", "-h", "help")
 
@@ -42,12 +43,21 @@ def run(arguments: Sequence[str], /) -> int:
     return code
 
 
-def make_app() -> App:
-    """Return the parser of all commands; their modules are imported when one is used."""
+def make_app(console: Console | None = None, /) -> App:
+    """Return the parser of all commands; their modules are imported when one is used.
+
+    Args:
+        console: What helps are printed to; None makes one when it is needed.
+    """
     from cyclopts import App
 
     app = App(
-        name="orchestrion", help_format="plaintext", help_formatter="plain", version_flags=[], help_on_error=False
+        name="orchestrion",
+        help_format="plaintext",
+        help_formatter="plain",
+        version_flags=[],
+        help_on_error=False,
+        console=console,
     )
     for command in COMMANDS:
         app.command(f"orchestrion.cli._verbs:{command.function}", name=command.name, help=None)
@@ -58,6 +68,15 @@ def _with_stdin(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with `-` as a path: the parser takes it for an option. What follows `--` is not ours."""
     end = list(arguments).index("--") if "--" in arguments else len(arguments)
     return ["/dev/stdin" if argument == "-" else argument for argument in arguments[:end]] + list(arguments[end:])
+
+
+def _console(arguments: Sequence[str]) -> Console | None:
+    """Return the console for a help, in which `:FACTORY:` is a text and no emoji; None where no help is asked for."""
+    if not any(flag in arguments for flag in _HELP_FLAGS):
+        return None
+    from rich.console import Console
+
+    return Console(emoji=False)
 
 
 def _quickly(file: Path, state: Path | None, logs: LogChoice) -> int:
@@ -81,7 +100,9 @@ def _dispatch(arguments: Sequence[str]) -> int:
     from cyclopts import CycloptsError
 
     try:
-        code = make_app()(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        code = make_app(_console(arguments))(
+            list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except CycloptsError as err:
         from ._complaints import (
             complain,

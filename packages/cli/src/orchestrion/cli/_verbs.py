@@ -270,7 +270,8 @@ def conformance(
 ) -> int:
     """Prove an implementation of an interface against its kit, and print a report.
 
-    The factory is what the kit's `conformance_checks` takes. It ends with 1 if any check failed.
+    The factory is what the kit's `conformance_checks` takes. It ends with 1 if any check failed. `-o name` prints the
+    ids of those that did. ORCHESTRION_KIT_PROFILE says how many examples are tried: quick, ci (unless set) or deep.
 
     Example: orchestrion conformance my_store:open_store
     """
