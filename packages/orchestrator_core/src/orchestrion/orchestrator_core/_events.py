@@ -45,6 +45,7 @@ class EventRecorder:
     _unwritten: deque[Event] = field(factory=deque)
     _kept: deque[str] = field(factory=deque)
     _changed: trio.Event = field(factory=trio.Event)
+    _writing: trio.Lock = field(factory=trio.Lock)
 
     def on_record(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` with each event, before it is written."""
@@ -104,20 +105,24 @@ class EventRecorder:
         Raises:
             OrchestrationError: The store failed; nothing is given up.
         """
-        while self._unwritten:
-            group = [self._unwritten.popleft() for _ in range(min(GROUP, len(self._unwritten)))]
-            keys = [event_key(event.namespace, event.uid) for event in group]
-            surplus = max(0, min(len(self._kept) + len(group) - MAX_EVENTS, GROUP, len(self._kept)))
-            operations: list[Operation] = [Put(key, to_json(event)) for key, event in zip(keys, group, strict=True)]
-            operations += [Delete(self._kept[n]) for n in range(surplus)]
-            written = False
-            try:
-                await self.store.transaction((), operations)
-                written = True
-            finally:
-                # A write whose fate is unknown is repeated: the same keys with the same values do no harm.
-                if not written:
-                    self._unwritten.extendleft(reversed(group))
-            for _ in range(surplus):
-                self._kept.popleft()
-            self._kept.extend(keys)
+        async with self._writing:
+            while self._unwritten:
+                await self._write_group()
+
+    async def _write_group(self) -> None:
+        group = [self._unwritten.popleft() for _ in range(min(GROUP, len(self._unwritten)))]
+        keys = [event_key(event.namespace, event.uid) for event in group]
+        surplus = max(0, min(len(self._kept) + len(group) - MAX_EVENTS, GROUP, len(self._kept)))
+        operations: list[Operation] = [Put(key, to_json(event)) for key, event in zip(keys, group, strict=True)]
+        operations += [Delete(self._kept[n]) for n in range(surplus)]
+        written = False
+        try:
+            await self.store.transaction((), operations)
+            written = True
+        finally:
+            # A write whose fate is unknown is repeated: the same keys with the same values do no harm.
+            if not written:
+                self._unwritten.extendleft(reversed(group))
+        for _ in range(surplus):
+            self._kept.popleft()
+        self._kept.extend(keys)
