@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
+import pytest
 import trio
+from attrs import evolve
 from orchestrion.mocks import CursorScheduler, MemoryStore
-from orchestrion.orchestrator_core import WorkloadPhase
+from orchestrion.orchestrator_core import Unschedulable, WorkloadPhase, trio_time
+from orchestrion.orchestrator_core._clock import Deadlines
+from orchestrion.orchestrator_core._cluster_plan import plan_workload
+from orchestrion.orchestrator_core._facts import Facts
+from orchestrion.orchestrator_core._records import BindingRecord, InstanceName, WorkloadName, WorkloadSpec
+from orchestrion.orchestrator_core._world import InstanceRecord, WorkloadRecord
 from orchestrion.scheduler_interface import ClusterView, ScheduleDecision, SchedulingRequest
-from orchestrion.shared_types import Resources
+from orchestrion.shared_types import Binding, NodeId, Placement, Resources, Uid
 from orchestrion.store_interface import Compare, Operation, Revision
 
-from .core_stage import NODE, Stage, batch, container, service
+from .core_stage import NODE, SECOND, Stage, batch, container, service
 
 
 class _SlowToReply(MemoryStore):
@@ -67,3 +75,34 @@ async def test_a_stop_while_the_scheduler_decides_voids_the_decision(stage: Stag
     await stage.orchestrator.stop("web")
     await trio.sleep(60)
     assert await stage.orchestrator.list_instances() == []
+
+
+async def test_a_node_that_comes_is_seen_by_the_next_apply(stage: Stage) -> None:
+    stage.orchestrator.refuse_impossible = True
+    zoned = service(placement=Placement(select={"zone": "a"}))
+    with pytest.raises(Unschedulable):
+        await stage.orchestrator.apply([zoned])
+    node = stage.cluster.get_node(NODE)
+    assert node is not None
+    stage.cluster.add_node(evolve(node, id=NodeId("node-zoned"), labels={**node.labels, "zone": "a"}))
+    await stage.settle()
+    await stage.apply(zoned)
+    assert stage.where("web") == ["node-zoned"]
+
+
+@pytest.mark.slow
+async def test_losing_half_of_a_large_cluster_is_planned_in_no_time() -> None:
+    """What would take a step for each pair of instances would take minutes."""
+    facts = Facts({}, set(), {NODE}, {}, Deadlines(trio_time))
+    name = WorkloadName("default", "web")
+    definition = service(replicas=30_000)
+    record = WorkloadRecord(name, spec=WorkloadSpec(definition=definition, template_generation=1))
+    record.templates[1] = definition
+    for slot in range(30_000):
+        binding = Binding(node_id=NODE if slot % 2 else SECOND, generation=1)
+        instance = InstanceName("default", "web", slot, 1)
+        record.instances[instance] = InstanceRecord(instance, BindingRecord(workload_id=Uid("u"), binding=binding))
+    began = time.process_time()
+    plan = plan_workload(record, facts)
+    assert time.process_time() - began < 2
+    assert len(plan.lose) == len(plan.place) == 15_000

@@ -29,7 +29,7 @@ from orchestrion.shared_types import (
     unstructure,
 )
 
-from ._cluster_view import View
+from ._cluster_view import HypotheticalView
 from ._errors import Unschedulable
 from ._facts import is_scaled, outcome_of
 from ._records import Outcome, WorkloadControl, WorkloadName, WorkloadSpec, template_of
@@ -198,7 +198,7 @@ async def check_possible(
         evolve(node, status=NodeStatus.READY, cordoned=False, drain=None, conditions=())
         for node in sorted(nodes, key=lambda node: node.id)
     ]
-    view = View(0, {node.id: NodeView(node=node) for node in empty}, (), 0)
+    view = HypotheticalView({node.id: NodeView(node=node) for node in empty})
     for definition in definitions:
         uid = definition.metadata.uid or Uid("unnamed")
         workload = evolve(definition, metadata=evolve(definition.metadata, uid=uid))

@@ -19,6 +19,7 @@ def plan_batch(planning: Planning) -> None:
     failed = dict[int, list[InstanceRecord]]()
     active = set[int]()
     held = set[int]()
+    lost = planning.lost
     for instance in planning.record.instances.values():
         slot = instance.name.slot
         if planning.is_active(instance):
@@ -29,7 +30,7 @@ def plan_batch(planning: Planning) -> None:
                 active.add(slot)
             else:
                 held.add(slot)
-        elif not instance.ended and instance not in planning.plan.lose:
+        elif not instance.ended and instance.name not in lost:
             held.add(slot)
         elif planning.is_old(instance):
             continue

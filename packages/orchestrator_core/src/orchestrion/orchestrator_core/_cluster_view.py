@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -60,6 +61,30 @@ class View:
                 break
             changed.add(node_id)
         return frozenset(changed)
+
+
+_HYPOTHESES: Final = count(1)
+
+
+def _next_hypothesis() -> int:
+    return -next(_HYPOTHESES)
+
+
+@frozen(eq=False)
+class HypotheticalView(View):
+    """A view of nodes as they might be: nobody may think of it as a later or earlier state of the real ones.
+
+    Attributes:
+        revision: Below 0, and another one for each.
+    """
+
+    revision: int = field(init=False, factory=_next_hypothesis)
+    changes: tuple[tuple[int, NodeId], ...] = field(init=False, default=())
+    oldest: int = field(init=False, default=0)
+
+    def changes_since(self, revision: int, /) -> frozenset[NodeId] | None:
+        """Return None: it has no history."""
+        return None
 
 
 @frozen(eq=False)

@@ -69,6 +69,11 @@ class Planning:
             self.plan.wake(wait)
         return wait == 0
 
+    @property
+    def lost(self) -> frozenset[InstanceName]:
+        """The instances that are given up."""
+        return frozenset(instance.name for instance in self.plan.lose)
+
     def stop(self, instance: InstanceRecord, reason: str) -> None:
         """Stop one instance."""
         self.plan.stop.append((instance, reason))
@@ -88,9 +93,8 @@ class Planning:
     def free_slots(self, count: int) -> Iterator[int]:
         """Yield the lowest slots that no instance holds, each once per plan."""
         if self._taken is None:
-            self._taken = {
-                i.name.slot for i in self.record.instances.values() if not i.ended and i not in self.plan.lose
-            }
+            lost = self.lost
+            self._taken = {i.name.slot for i in self.record.instances.values() if not i.ended and i.name not in lost}
         for _ in range(count):
             while self._next_slot in self._taken:
                 self._next_slot += 1
