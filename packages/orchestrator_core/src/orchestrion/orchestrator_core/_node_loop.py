@@ -124,7 +124,7 @@ class NodeLoop:
         skew_seconds: By how much two clocks may run apart; the node gives up so long before its lease ends.
         period_seconds: From one full pass to the next.
         poll_seconds: How often the runtime is asked where it does not announce changes.
-        at_once: Instances that are worked on at once.
+        at_once: Instances that are started at once, and containers that are removed at once.
         environment: What `inherit_env` names variables of.
         ready: Set once the node has a lease and has taken up what runs.
         tried: Set once it is ready, or the runtime has failed for the first time and is asked again and again.
@@ -156,6 +156,10 @@ class NodeLoop:
     _lease: LeaseKeeper = field(init=False)
     _fenced: set[ContainerId] = field(factory=set)
     _owners: dict[ContainerId, InstanceKey] = field(factory=dict)
+    _nursery: trio.Nursery | None = None
+    _start_limit: trio.CapacityLimiter = field(init=False)
+    _remove_limit: trio.CapacityLimiter = field(init=False)
+    _starts: set[trio.CancelScope] = field(factory=set)
     _creating: int = 0
     _cleared: trio.Event = field(factory=trio.Event)
     _hinted_early: set[ContainerId] = field(factory=set)
@@ -163,6 +167,9 @@ class NodeLoop:
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
         self._health = HealthChecks(self.prober)
+        # A call that hangs holds up its own kind only; what runs is stopped in any case.
+        self._start_limit = trio.CapacityLimiter(self.at_once)
+        self._remove_limit = trio.CapacityLimiter(self.at_once)
         self._lease = LeaseKeeper(
             self.node_id,
             self.store,
@@ -196,6 +203,7 @@ class NodeLoop:
         """
         await self.world.synced.wait()
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             await nursery.start(self._lease.run)
             await self._take_up()
             self.world.on_node(self.node_id, self._binding_changed)
@@ -214,6 +222,12 @@ class NodeLoop:
         """Stop everything: others may be told that this node is lost, and start the same elsewhere."""
         text = "the node lost its lease; it stops everything"
         self.recorder.record("default", f"node/{self.node_id}", "LeaseLost", text, EventSeverity.WARNING)
+        for scope in self._starts:
+            scope.cancel()
+        assert self._nursery is not None  # noqa: S101 - for the type checker: the lease is kept by a task in it
+        # At once: whoever works on an instance may be held up by a store or an engine that does not answer.
+        for key, instance in self._instances.items():
+            self._stop_fenced(instance, self._nursery, key)
         self._wake_all()
 
     def _wake_all(self) -> None:
@@ -414,16 +428,11 @@ class NodeLoop:
                 self._queue.add(key)
 
     async def _work(self, nursery: trio.Nursery) -> None:
-        limit = trio.CapacityLimiter(self.at_once)
         while True:
             key = await self._queue.take()
-            borrower = object()
-            await limit.acquire_on_behalf_of(borrower)
-            nursery.start_soon(self._work_on, key, nursery, limit, borrower)
+            nursery.start_soon(self._work_on, key, nursery)
 
-    async def _work_on(
-        self, key: InstanceKey, nursery: trio.Nursery, limit: trio.CapacityLimiter, borrower: object
-    ) -> None:
+    async def _work_on(self, key: InstanceKey, nursery: trio.Nursery) -> None:
         try:
             wake = await self._reconcile(key, nursery)
         except (StoreClosed, RuntimeClosed):
@@ -435,8 +444,6 @@ class NodeLoop:
             self._queue.done(key)
             if wake is not None:
                 self._queue.add_after(key, wake)
-        finally:
-            limit.release_on_behalf_of(borrower)
 
     def _complain(self, key: InstanceKey, err: OrchestrationError, delay: float) -> None:
         if isinstance(err, RevisionConflict):
@@ -468,6 +475,9 @@ class NodeLoop:
             msg = f"instance {record.name}: its template is missing"
             raise RuntimeFailure(msg)
         if self._lease.guard is None:
+            if instance.unsure:
+                # A create that was cancelled when the lease was lost may have left a container all the same.
+                await self._list()
             self._stop_fenced(instance, nursery, key)
             return None
         if instance.unsure:
@@ -485,7 +495,8 @@ class NodeLoop:
             plan.wake(self.poll_seconds)
         if plan.start:
             try:
-                await self._start(key, record, instance, template, plan)
+                if not await self._start_unless_fenced(key, record, instance, template, plan):
+                    return None
             except (StoreClosed, RuntimeClosed):
                 raise
             except OrchestrationError as err:
@@ -581,7 +592,8 @@ class NodeLoop:
 
     async def _remove(self, instance: _Instance, container_id: ContainerId) -> None:
         self._health.forget(container_id)
-        await self.runtime.remove_container(container_id)
+        async with self._remove_limit:
+            await self.runtime.remove_container(container_id)
         self._drop(instance, container_id)
         self._fenced.discard(container_id)
 
@@ -613,6 +625,25 @@ class NodeLoop:
             if instance.stopping.get(container_id) == grace:
                 del instance.stopping[container_id]
         self._queue.add(key)
+
+    async def _start_unless_fenced(
+        self,
+        key: InstanceKey,
+        record: InstanceRecord,
+        instance: _Instance,
+        template: WorkloadDefinition,
+        plan: InstancePlan,
+    ) -> bool:
+        """Start containers, and return whether that was not cut short by the loss of the lease."""
+        scope = trio.CancelScope()
+        self._starts.add(scope)
+        try:
+            with scope:
+                async with self._start_limit:
+                    await self._start(key, record, instance, template, plan)
+        finally:
+            self._starts.remove(scope)
+        return not scope.cancelled_caught
 
     async def _start(
         self,
