@@ -418,6 +418,10 @@ class ClusterLoop:
             known[node_id] = not {group.predicate for group in explanation.groups}.isdisjoint(NEVER_ON_THIS_NODE)
             self._queue.add(name)
 
+    def _forget_refusals(self, node_id: NodeId) -> None:
+        for refused in self._refusals.values():
+            refused.pop(node_id, None)
+
     def _placeable(self, name: WorkloadName, template: WorkloadDefinition, generation: int) -> Placeable:
         key = (name, template.metadata.uid, generation)
         known = self._placeables.get(key)
@@ -457,6 +461,8 @@ class ClusterLoop:
             workload_id = bound.workload_id if bound is not None else self._known_uid(name)
             if workload_id is not None and self.keeper.holds(instance_key(name, workload_id)):
                 self.keeper.remove(instance_key(name, workload_id))
+                if bound is not None:
+                    self._forget_refusals(bound.binding.node_id)
                 self._capacity_changed()
             return
         key = instance_key(name, bound.workload_id)
@@ -505,8 +511,7 @@ class ClusterLoop:
 
     def _node_changed(self, node_id: NodeId) -> None:
         """Look again at what a change of a node can move: what has no place, what runs there, and daemons."""
-        for refused in self._refusals.values():
-            refused.pop(node_id, None)
+        self._forget_refusals(node_id)
         self._capacity_changed()
         for name in dict.fromkeys(instance.owner for instance in self.world.nodes.get(node_id, ())):
             self._queue.add(name)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrion.scheduler_interface import demand_of, host_ports_of
 from orchestrion.shared_types import InstanceState, NodeId
 
+from ._facts import effective_definition
 from ._planning import Planning
+from ._service_plan import FAILING_STARTS
 from ._world import InstanceRecord
 
 
@@ -30,43 +33,72 @@ def plan_daemon(planning: Planning) -> None:
                 current[node_id] = instance
         elif instance.state is InstanceState.FAILED and not planning.is_old(instance):
             failed.setdefault(node_id, []).append(instance)
-    _replace(planning, current, outgoing)
+    _replace(planning, current, outgoing, failed)
     _fill(planning, current, outgoing, failed)
 
 
 def _replace(
-    planning: Planning, current: Mapping[NodeId, InstanceRecord], outgoing: Mapping[NodeId, InstanceRecord]
+    planning: Planning,
+    current: Mapping[NodeId, InstanceRecord],
+    outgoing: Mapping[NodeId, InstanceRecord],
+    failed: Mapping[NodeId, list[InstanceRecord]],
 ) -> None:
     """Move some nodes to the new template, without ever more of them in between than the update strategy permits."""
     strategy = planning.definition.update
     reason = f"generation {planning.generation} replaces it"
     refused = planning.facts.refusals.get((planning.record.name, planning.generation), {})
+    ending = _ending(planning)
     in_between = {node_id for node_id, instance in current.items() if not planning.is_available(instance)}
+    # Wherever nothing of it serves, whatever the cause: a template that does not work must not be taken any further.
     in_between |= {
-        instance.bound.binding.node_id
-        for instance in planning.record.instances.values()
-        if instance.bound is not None
-        and instance.bound.binding.stop_reason == reason
-        and instance.bound.binding.node_id not in current
-        and instance.bound.binding.node_id not in refused
-        and planning.facts.takes_work(instance.bound.binding.node_id)
+        node_id
+        for node_id in planning.facts.nodes
+        if node_id not in current
+        and node_id not in outgoing
+        and (node_id in ending or node_id not in refused)
+        and planning.facts.takes_work(node_id)
     }
     room = max(strategy.max_surge, strategy.max_unavailable) - len(in_between)
+    recent = [planning.counts_as_recent(instance) for instances in failed.values() for instance in instances]
+    recent = [seconds for seconds in recent if seconds > 0]
+    if len(recent) >= FAILING_STARTS:
+        room = 0
+        planning.plan.wake(min(recent))
     for node_id, instance in sorted(outgoing.items()):
         replacement = current.get(node_id)
-        if replacement is None and node_id in refused:
-            # It must not hold up the others; where there is no room beside the old one, it is tried again later.
-            if refused[node_id]:
-                planning.stop(instance, f"generation {planning.generation} may not run on its node")
-        elif replacement is not None and planning.is_available(replacement):
-            planning.stop(instance, reason)
-        elif replacement is None and room > 0:
-            room -= 1
-            if strategy.max_surge == 0:
+        if replacement is not None:
+            if planning.is_available(replacement):
                 planning.stop(instance, reason)
-            else:
-                for slot in planning.free_slots(1):
-                    planning.place(slot, node_id)
+        elif refused.get(node_id, False):
+            planning.stop(instance, f"generation {planning.generation} may not run on its node")
+        elif room > 0 and (strategy.max_surge == 0 or (node_id in refused and _in_the_way(planning, instance))):
+            room -= 1
+            planning.stop(instance, reason)
+        elif room > 0 and node_id not in refused:
+            # Where there is no room beside the old one, it must not hold up the others, and is tried again later.
+            room -= 1
+            for slot in planning.free_slots(1):
+                planning.place(slot, node_id)
+
+
+def _in_the_way(planning: Planning, instance: InstanceRecord) -> bool:
+    """Whether an instance itself holds what its replacement was refused for, as far as that can be known."""
+    bound = instance.bound
+    before = effective_definition(planning.record, bound.binding.generation) if bound is not None else None
+    after = effective_definition(planning.record, planning.generation)
+    if before is None or after is None:
+        return False
+    same_ports = not host_ports_of(before.containers).isdisjoint(host_ports_of(after.containers))
+    return same_ports or demand_of(after).fits_in(demand_of(before))
+
+
+def _ending(planning: Planning) -> set[NodeId]:
+    """Return the nodes on which an instance is about to end."""
+    return {
+        instance.bound.binding.node_id
+        for instance in planning.record.instances.values()
+        if instance.bound is not None and not instance.ended and not planning.is_active(instance)
+    }
 
 
 def _fill(
@@ -75,11 +107,7 @@ def _fill(
     outgoing: Mapping[NodeId, InstanceRecord],
     failed: Mapping[NodeId, list[InstanceRecord]],
 ) -> None:
-    ending = {
-        instance.bound.binding.node_id
-        for instance in planning.record.instances.values()
-        if instance.bound is not None and not instance.ended and not planning.is_active(instance)
-    }
+    ending = _ending(planning)
     for node_id in sorted(planning.facts.nodes):
         if node_id in current or node_id in outgoing or node_id in ending or not planning.facts.takes_work(node_id):
             continue
