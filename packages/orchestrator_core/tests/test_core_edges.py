@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
+from attrs import evolve
 from orchestrion.mocks import ContainerWorld, MockRuntime
-from orchestrion.orchestrator_core import DirectoryVolumes, NetworkProber, NoVolumes, RoutingRuntime
+from orchestrion.orchestrator_core import DirectoryVolumes, NetworkProber, NoVolumes, RoutingRuntime, VolumeOwner
 from orchestrion.orchestrator_core._records import InstanceName
-from orchestrion.runtime_interface import ConfigUnsupported, CreateOptions
+from orchestrion.runtime_interface import ConfigUnsupported, CreateOptions, VolumeSource
 from orchestrion.shared_types import (
     ContainerState,
     ContainerStatus,
@@ -130,7 +132,8 @@ async def test_routing_hands_containers_to_the_runtime_of_their_node_and_driver(
 
 
 VOLUMES = (Volume(name="shared"), Volume(name="own", scope=VolumeScope.INSTANCE))
-FIRST, SECOND = InstanceName("default", "web", 0, 1), InstanceName("default", "web", 1, 1)
+WEB, NEW_WEB = Uid("01890000-0000-7000-8000-000000000001"), Uid("01890000-0000-7000-8000-000000000002")
+FIRST, SECOND = (VolumeOwner(InstanceName("default", "web", slot, 1), WEB) for slot in (0, 1))
 
 
 async def test_shared_directories_are_shared_and_own_ones_are_not(tmp_path: Path) -> None:
@@ -147,20 +150,44 @@ async def test_shared_directories_are_shared_and_own_ones_are_not(tmp_path: Path
     assert not first["own"].exists()
     assert second["own"].is_dir()
     assert (first["shared"] / "kept").exists()
-    await volumes.retain_shared("default", frozenset({"shared"}))
+    await volumes.retain_shared(lambda: {("default", "shared")})
     assert first["shared"].is_dir()
-    await volumes.retain_shared("default", frozenset())
+    await volumes.retain_shared(lambda: {("nowhere", "shared")})
     assert not first["shared"].exists()
-    await volumes.retain_shared("nowhere", frozenset())
+    await volumes.retain_shared(set)
 
 
 async def test_directories_of_instances_that_are_forgotten_go(tmp_path: Path) -> None:
     volumes = DirectoryVolumes(tmp_path)
     (one,) = await volumes.provide(FIRST, service(volumes=VOLUMES[1:]))
     (other,) = await volumes.provide(SECOND, service(volumes=VOLUMES[1:]))
-    await volumes.retain_instances(frozenset({SECOND}))
+    await volumes.retain_instances(lambda: {SECOND})
     assert not Path(one.host_path).exists()
     assert Path(other.host_path).is_dir()
+
+
+async def test_a_workload_of_the_same_name_gets_directories_of_its_own(tmp_path: Path) -> None:
+    volumes = DirectoryVolumes(tmp_path)
+    (old,) = await volumes.provide(FIRST, service(volumes=VOLUMES[1:]))
+    (new,) = await volumes.provide(evolve(FIRST, workload_id=NEW_WEB), service(volumes=VOLUMES[1:]))
+    await volumes.release(FIRST)
+    assert not Path(old.host_path).exists()
+    assert Path(new.host_path).is_dir()
+
+
+async def test_a_sweep_asks_what_is_used_once_nothing_is_being_made(tmp_path: Path) -> None:
+    volumes = DirectoryVolumes(tmp_path)
+    made = list[VolumeSource]()
+
+    async def provide() -> None:
+        made.extend(await volumes.provide(FIRST, service(volumes=VOLUMES)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(provide)
+        await trio.testing.wait_all_tasks_blocked()
+        await volumes.retain_instances(lambda: {FIRST} if made else set())
+        await volumes.retain_shared(lambda: {("default", "shared")} if made else set())
+    assert all(Path(source.host_path).is_dir() for source in made)
 
 
 async def test_a_directory_that_can_not_be_made_is_a_failure_with_its_reason(tmp_path: Path) -> None:

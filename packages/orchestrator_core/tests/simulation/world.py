@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Final
@@ -13,7 +13,7 @@ from zlib import crc32
 import trio
 from attrs import define, field
 from orchestrion.mocks import ClusterWorld, MemoryStore, MockBehaviour
-from orchestrion.orchestrator_core import PortTable, Timings, trio_time
+from orchestrion.orchestrator_core import PortTable, Timings, VolumeOwner, trio_time
 from orchestrion.orchestrator_core._records import InstanceName
 from orchestrion.runtime_interface import VolumeSource
 from orchestrion.shared_types import (
@@ -47,7 +47,7 @@ class Volumes:
         own: Those of instances.
     """
 
-    own: dict[tuple[NodeId, InstanceName], None] = field(factory=dict)
+    own: dict[tuple[NodeId, InstanceName], Uid] = field(factory=dict)
 
     def on(self, node_id: NodeId) -> NodeVolumes:
         """Return a node's part."""
@@ -61,26 +61,28 @@ class NodeVolumes:
     volumes: Volumes
     node_id: NodeId
 
-    async def provide(self, name: InstanceName, template: WorkloadDefinition, /) -> tuple[VolumeSource, ...]:
+    async def provide(self, owner: VolumeOwner, template: WorkloadDefinition, /) -> tuple[VolumeSource, ...]:
         await trio.lowlevel.checkpoint()
         if any(volume.scope is VolumeScope.INSTANCE for volume in template.volumes):
-            self.volumes.own[self.node_id, name] = None
+            self.volumes.own[self.node_id, owner.name] = owner.workload_id
         return tuple(
-            VolumeSource(volume=volume.name, host_path=f"/volumes/{name.short}/{volume.name}")
+            VolumeSource(volume=volume.name, host_path=f"/volumes/{owner.name.short}/{volume.name}")
             for volume in template.volumes
         )
 
-    async def release(self, name: InstanceName, /) -> None:
+    async def release(self, owner: VolumeOwner, /) -> None:
         await trio.lowlevel.checkpoint()
-        self.volumes.own.pop((self.node_id, name), None)
+        if self.volumes.own.get((self.node_id, owner.name)) == owner.workload_id:
+            del self.volumes.own[self.node_id, owner.name]
 
-    async def retain_instances(self, names: frozenset[InstanceName], /) -> None:
+    async def retain_instances(self, used: Callable[[], Set[VolumeOwner]], /) -> None:
         await trio.lowlevel.checkpoint()
-        for node_id, name in list(self.volumes.own):
-            if node_id == self.node_id and name not in names:
+        kept = used()
+        for (node_id, name), workload_id in list(self.volumes.own.items()):
+            if node_id == self.node_id and VolumeOwner(name, workload_id) not in kept:
                 del self.volumes.own[node_id, name]
 
-    async def retain_shared(self, namespace: str, names: frozenset[str], /) -> None:
+    async def retain_shared(self, used: Callable[[], Set[tuple[str, str]]], /) -> None:
         await trio.lowlevel.checkpoint()
 
 

@@ -23,7 +23,7 @@ from ._views import (
     WorkloadPhase,
     WorkloadView,
 )
-from ._volumes import DirectoryVolumes, NoVolumes, VolumeProvider
+from ._volumes import DirectoryVolumes, NoVolumes, VolumeOwner, VolumeProvider
 
 __all__ = [
     "MAX_APPLIED",
@@ -49,6 +49,7 @@ __all__ = [
     "Unschedulable",
     "Update",
     "UpdateKind",
+    "VolumeOwner",
     "VolumeProvider",
     "WallClock",
     "WorkloadChange",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from functools import partial
 from typing import Final
 
@@ -67,8 +67,8 @@ from ._node_lease import LeaseKeeper
 from ._node_plan import ContainerStart, InstanceFacts, InstancePlan, describe_exit, plan_instance
 from ._ports import PortTable
 from ._queue import KeyedQueue
-from ._records import InstanceName, binding_key, instance_key, status_key
-from ._volumes import VolumeProvider
+from ._records import InstanceName, WorkloadName, binding_key, instance_key, status_key
+from ._volumes import VolumeOwner, VolumeProvider
 from ._world import InstanceRecord, World
 
 PORT_TRIES: Final = 5
@@ -162,6 +162,7 @@ class NodeLoop:
     _starts: set[trio.CancelScope] = field(factory=set)
     _creating: int = 0
     _cleared: trio.Event = field(factory=trio.Event)
+    _cleared_owners: set[WorkloadName] = field(factory=set)
     _hinted_early: set[ContainerId] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
@@ -242,7 +243,8 @@ class NodeLoop:
                 await self._list()
                 await self._find_unlisted()
                 # What a former run could not release any more has no owner but this.
-                await self.volumes.retain_instances(frozenset(self.world.instances))
+                await self.volumes.retain_instances(self._volume_owners)
+                await self.volumes.retain_shared(self._shared_volumes)
             except RuntimeClosed:
                 raise
             except OrchestrationError as err:
@@ -417,6 +419,7 @@ class NodeLoop:
         What is settled would be planned the same: its binding has not changed, and neither have its containers.
         """
         await self._list_if_possible()
+        await self._release_shared()
         for name, record in self.world.nodes.get(self.node_id, {}).items():
             key = self._keys.get(name)
             if key is None:
@@ -565,8 +568,9 @@ class NodeLoop:
             return
         self._release_ports(instance)
         if instance.name is not None:
-            await self.volumes.release(instance.name)
-            await self._release_shared(instance.name)
+            await self.volumes.release(VolumeOwner(instance.name, key.workload_id))
+            self._cleared_owners.add(instance.name.owner)
+            await self._release_shared()
             if self._keys.get(instance.name) == key:
                 del self._keys[instance.name]
         del self._instances[key]
@@ -577,18 +581,32 @@ class NodeLoop:
             self.ports.release(owner)
         instance.ports.clear()
 
-    async def _release_shared(self, name: InstanceName) -> None:
-        if name.owner in self.world.workloads and self.world.workloads[name.owner].spec is not None:
-            return
-        used = {
-            volume.name
+    async def _release_shared(self) -> None:
+        """Remove the shared directories of workloads that had instances here and are gone."""
+        gone = {
+            name
+            for name in self._cleared_owners
+            if name not in self.world.workloads or self.world.workloads[name].spec is None
+        }
+        if gone:
+            await self.volumes.retain_shared(self._shared_volumes)
+            self._cleared_owners -= gone
+
+    def _volume_owners(self) -> Set[VolumeOwner]:
+        return {
+            VolumeOwner(name, record.bound.workload_id)
+            for name, record in self.world.instances.items()
+            if record.bound is not None
+        }
+
+    def _shared_volumes(self) -> Set[tuple[str, str]]:
+        return {
+            (workload.name.namespace, volume.name)
             for workload in self.world.workloads.values()
-            if workload.name.namespace == name.namespace
             for template in (*workload.templates.values(), *((workload.spec.definition,) if workload.spec else ()))
             for volume in template.volumes
             if volume.scope is VolumeScope.SHARED
         }
-        await self.volumes.retain_shared(name.namespace, frozenset(used))
 
     async def _remove(self, instance: _Instance, container_id: ContainerId) -> None:
         self._health.forget(container_id)
@@ -653,7 +671,7 @@ class NodeLoop:
         template: WorkloadDefinition,
         plan: InstancePlan,
     ) -> None:
-        volumes = await self.volumes.provide(record.name, template)
+        volumes = await self.volumes.provide(VolumeOwner(record.name, key.workload_id), template)
         variables = self._variables(record, template, volumes)
         for start in plan.start:
             mounted = {mount.volume for mount in start.config.volumes}
@@ -817,11 +835,17 @@ class NodeLoop:
                 )
 
     async def _check_of(
-        self, record: InstanceRecord, template: WorkloadDefinition, config: ContainerConfig, status: ContainerStatus
+        self,
+        key: InstanceKey,
+        record: InstanceRecord,
+        template: WorkloadDefinition,
+        config: ContainerConfig,
+        status: ContainerStatus,
     ) -> HealthCheck:
         """Return a container's health check with its references replaced, as when the container was created."""
         assert config.health is not None  # noqa: S101 - for the type checker: the caller has looked
-        variables = self._variables(record, template, await self.volumes.provide(record.name, template))
+        owner = VolumeOwner(record.name, key.workload_id)
+        variables = self._variables(record, template, await self.volumes.provide(owner, template))
         try:
             completed = complete_config(
                 config, variables, status.attempt, lambda port: status.ports.get(port.name, 0), self.environment
@@ -860,7 +884,7 @@ class NodeLoop:
             if self._health.is_tried(container_id):
                 continue
             if container_id not in instance.checks:
-                instance.checks[container_id] = await self._check_of(record, template, config, summary.status)
+                instance.checks[container_id] = await self._check_of(key, record, template, config, summary.status)
             before = recorded.get(container_id)
             self._health.start(
                 instance.checks[container_id],

@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
 from typing import Protocol
 
 import trio
-from attrs import define
+from attrs import define, field, frozen
 from orchestrion.runtime_interface import VolumeSource
-from orchestrion.shared_types import RuntimeFailure, VolumeScope, WorkloadDefinition
+from orchestrion.shared_types import RuntimeFailure, Uid, VolumeScope, WorkloadDefinition
 
 from ._records import InstanceName
+
+
+@frozen
+class VolumeOwner:
+    """An instance that directories belong to: a workload that is removed and applied again owns others.
+
+    Attributes:
+        name: The instance.
+        workload_id: Its workload.
+    """
+
+    name: InstanceName
+    workload_id: Uid
 
 
 class VolumeProvider(Protocol):
     """Makes and removes the directories of one node."""
 
-    async def provide(self, name: InstanceName, template: WorkloadDefinition, /) -> tuple[VolumeSource, ...]:
+    async def provide(self, owner: VolumeOwner, template: WorkloadDefinition, /) -> tuple[VolumeSource, ...]:
         """Make the directories of an instance's volumes, where they are not there yet, and return them all."""
         ...
 
-    async def release(self, name: InstanceName, /) -> None:
+    async def release(self, owner: VolumeOwner, /) -> None:
         """Remove the directories that only this instance uses."""
         ...
 
-    async def retain_instances(self, names: frozenset[InstanceName], /) -> None:
-        """Remove the directories that only instances use which are not among `names`."""
+    async def retain_instances(self, used: Callable[[], Set[VolumeOwner]], /) -> None:
+        """Remove the directories that only instances use which are not among `used`.
+
+        It is asked for those while no directory is being made, so that none is removed that it would name now.
+        """
         ...
 
-    async def retain_shared(self, namespace: str, names: frozenset[str], /) -> None:
-        """Remove the shared directories of a namespace that are not among `names`."""
+    async def retain_shared(self, used: Callable[[], Set[tuple[str, str]]], /) -> None:
+        """Remove the shared directories, named by namespace and volume, that are not among `used`; asked as above."""
         ...
 
 
@@ -44,8 +60,9 @@ class DirectoryVolumes:
     """
 
     root: Path
+    _lock: trio.Lock = field(factory=trio.Lock)
 
-    async def provide(self, name: InstanceName, template: WorkloadDefinition, /) -> tuple[VolumeSource, ...]:
+    async def provide(self, owner: VolumeOwner, template: WorkloadDefinition, /) -> tuple[VolumeSource, ...]:
         """Make the directories of an instance's volumes, and return them.
 
         Raises:
@@ -57,56 +74,62 @@ class DirectoryVolumes:
         sources = []
         for volume in template.volumes:
             shared = volume.scope is VolumeScope.SHARED
-            base = self._shared(name.namespace) if shared else self._own(name)
+            base = self._shared(owner.name.namespace) if shared else self._own(owner)
             sources.append(VolumeSource(volume=volume.name, host_path=str(base / volume.name)))
         try:
-            await trio.to_thread.run_sync(_make, [source.host_path for source in sources])
+            async with self._lock:
+                await trio.to_thread.run_sync(_make, [source.host_path for source in sources])
         except OSError as err:
-            msg = f"a directory for the volumes of {name} can't be made: {err.strerror}"
+            msg = f"a directory for the volumes of {owner.name} can't be made: {err.strerror}"
             raise RuntimeFailure(msg) from err
         return tuple(sources)
 
-    async def release(self, name: InstanceName, /) -> None:
+    async def release(self, owner: VolumeOwner, /) -> None:
         """Remove the directories of an instance's own volumes; nothing there is success."""
-        await trio.to_thread.run_sync(_remove, self._own(name))
+        await trio.to_thread.run_sync(_remove, self._own(owner))
 
-    async def retain_instances(self, names: frozenset[InstanceName], /) -> None:
-        """Remove the directories of instances that are not among `names`."""
-        kept = frozenset(str(self._own(name)) for name in names)
-        await trio.to_thread.run_sync(_remove_strays, self.root, kept)
+    async def retain_instances(self, used: Callable[[], Set[VolumeOwner]], /) -> None:
+        """Remove the directories of instances that are not among `used`."""
+        async with self._lock:
+            kept = frozenset(self._own(owner) for owner in used())
+            await trio.to_thread.run_sync(_remove_strays, self.root, "*/instances/*", kept)
 
-    async def retain_shared(self, namespace: str, names: frozenset[str], /) -> None:
-        """Remove the shared directories of a namespace that are not among `names`."""
-        await trio.to_thread.run_sync(_remove_others, self._shared(namespace), names)
+    async def retain_shared(self, used: Callable[[], Set[tuple[str, str]]], /) -> None:
+        """Remove the shared directories that are not among `used`."""
+        async with self._lock:
+            kept = frozenset(self._shared(namespace) / volume for namespace, volume in used())
+            await trio.to_thread.run_sync(_remove_strays, self.root, "*/shared/*", kept)
 
     def _shared(self, namespace: str) -> Path:
         return self.root / namespace / "shared"
 
-    def _own(self, name: InstanceName) -> Path:
-        return self.root / name.namespace / "instances" / name.short
+    def _own(self, owner: VolumeOwner) -> Path:
+        # The end of the id tells workloads of one name apart, and keeps paths short enough for sockets.
+        end = owner.workload_id.rpartition("-")[2]
+        return self.root / owner.name.namespace / "instances" / f"{owner.name.short}-{end}"
 
 
 @define(eq=False)
 class NoVolumes:
     """Volumes that are only names: for runtimes that make no use of this machine's directories."""
 
-    async def provide(self, name: InstanceName, template: WorkloadDefinition, /) -> tuple[VolumeSource, ...]:
+    async def provide(self, owner: VolumeOwner, template: WorkloadDefinition, /) -> tuple[VolumeSource, ...]:
         """Return made-up paths."""
         await trio.lowlevel.checkpoint()
         return tuple(
-            VolumeSource(volume=volume.name, host_path=f"/volumes/{name.namespace}/{volume.name}")
+            VolumeSource(volume=volume.name, host_path=f"/volumes/{owner.name.namespace}/{volume.name}")
             for volume in template.volumes
         )
 
-    async def release(self, name: InstanceName, /) -> None:
+    async def release(self, owner: VolumeOwner, /) -> None:
         """Do nothing."""
         await trio.lowlevel.checkpoint()
 
-    async def retain_instances(self, names: frozenset[InstanceName], /) -> None:
+    async def retain_instances(self, used: Callable[[], Set[VolumeOwner]], /) -> None:
         """Do nothing."""
         await trio.lowlevel.checkpoint()
 
-    async def retain_shared(self, namespace: str, names: frozenset[str], /) -> None:
+    async def retain_shared(self, used: Callable[[], Set[tuple[str, str]]], /) -> None:
         """Do nothing."""
         await trio.lowlevel.checkpoint()
 
@@ -120,14 +143,7 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _remove_strays(root: Path, kept: frozenset[str]) -> None:
-    for path in root.glob("*/instances/*"):
-        if str(path) not in kept:
+def _remove_strays(root: Path, pattern: str, kept: frozenset[Path]) -> None:
+    for path in root.glob(pattern):
+        if path not in kept:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove_others(parent: Path, names: frozenset[str]) -> None:
-    if parent.is_dir():
-        for child in parent.iterdir():
-            if child.name not in names:
-                shutil.rmtree(child, ignore_errors=True)
