@@ -111,6 +111,8 @@ def _blocked(planning: Planning) -> bool:
         return True
     if progress.outcome is not None:
         planning.progress = evolve(progress, outcome=None, reason="", message="", finished_at=None)
+    if state.wake_after is not None:
+        planning.plan.wake(state.wake_after)
     return bool(state.waiting_for)
 
 

@@ -123,10 +123,12 @@ class Dependencies:
     Attributes:
         waiting_for: Those that have not reached their condition, in words.
         impossible: Why one of them never will, or empty.
+        wake_after: Seconds until time alone may bring one of them to its condition, or None.
     """
 
     waiting_for: tuple[str, ...] = ()
     impossible: str = ""
+    wake_after: float | None = None
 
 
 def dependencies_of(record: WorkloadRecord, facts: Facts) -> Dependencies:
@@ -134,6 +136,7 @@ def dependencies_of(record: WorkloadRecord, facts: Facts) -> Dependencies:
     if record.spec is None:
         return Dependencies()
     waiting = list[str]()
+    waits = list[float]()
     for dependency in record.spec.definition.after:
         other = facts.workloads.get(WorkloadName(record.name.namespace, dependency.workload))
         if other is None or other.spec is None or other.control.removed:
@@ -144,8 +147,22 @@ def dependencies_of(record: WorkloadRecord, facts: Facts) -> Dependencies:
             text = f": {other.progress.message}" if other.progress is not None and other.progress.message else ""
             return Dependencies(impossible=f"{dependency.workload} failed{text}")
         if not _holds(other, condition, facts):
-            waiting.append(f"{dependency.workload} {condition}")
-    return Dependencies(waiting_for=tuple(waiting))
+            waiting.append(f"{dependency.workload} {condition}{_idle(other)}")
+            if condition is DependencyCondition.HEALTHY:
+                strategy = other.spec.definition.update
+                waits.extend(healthy_wait(instance, strategy, facts) or 0.0 for instance in other.instances.values())
+    wake_after = min((wait for wait in waits if wait > 0), default=None)
+    return Dependencies(waiting_for=tuple(waiting), wake_after=wake_after)
+
+
+def _idle(record: WorkloadRecord) -> str:
+    """Return what somebody has to do before anything of a workload runs, or empty."""
+    if record.control.stopped:
+        return " (it is stopped; apply it to start it)"
+    definition = record.spec.definition if record.spec is not None else None
+    if definition is not None and definition.kind is WorkloadKind.SERVICE and wanted_replicas(record) == 0:
+        return " (it has 0 replicas; scale it up)"
+    return ""
 
 
 def outcome_of(record: WorkloadRecord) -> Outcome | None:
