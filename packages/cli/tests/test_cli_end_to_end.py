@@ -82,6 +82,7 @@ def test_the_state_can_be_read_when_nobody_runs(shell: Any) -> None:
     assert shell.run("logs", "count.1").stdout == "count.1 | wrote one\n"
     records = [json.loads(line) for line in shell.run("logs", "total", "-o", "jsonl").stdout.splitlines()]
     assert {record["instance"] for record in records} == {"total.0.1"}
+    assert "part 0\n" in "".join(record["data"] for record in records)
     events = [json.loads(line) for line in shell.run("events", "-o", "jsonl").stdout.splitlines()]
     assert "workload/count" in {event["subject"] for event in events}
     for form in ("table", "yaml"):
@@ -89,6 +90,16 @@ def test_the_state_can_be_read_when_nobody_runs(shell: Any) -> None:
     assert shell.run("status", "nope").returncode == 3
     assert shell.run("logs", "nope").returncode == 3
     assert shell.run("logs", "count.9").returncode == 3
+    assert shell.run("status", "count.9").returncode == 3
+    assert "count.1.1" in shell.run("status", "count.1").stdout
+    assert "count.0.1" not in shell.run("status", "count.1").stdout
+    unknown = shell.run("logs", "total", "-c", "nope")
+    assert (unknown.returncode, "It has: reducer" in unknown.stderr) == (3, True)
+    of_one = [
+        json.loads(line)["subject"]
+        for line in shell.run("events", "--for", "count.1", "-o", "jsonl").stdout.splitlines()
+    ]
+    assert set(of_one) <= {"instance/count.1.1"}
 
 
 def test_changing_needs_an_owner_and_says_how_to_get_one(shell: Any) -> None:
@@ -134,6 +145,10 @@ def test_a_service_is_looked_at_spoken_to_scaled_and_drained(shell: Any) -> None
     done = shell.run("exec", "web.0", "--", "sh", "-c", "cat; echo aside >&2; exit 5", input="through")
     assert (done.returncode, done.stdout, done.stderr) == (5, "through", "aside\n")
     assert shell.run("explain", "web").returncode == 0
+    assert shell.run("explain", "web.1").stdout.startswith("web.1.1: on ")
+    assert shell.run("explain", "web.7").returncode == 3
+    assert shell.run("logs", "web", "-c", "nope").returncode == 3
+    assert "name one of them" in shell.run("exec", "web", "--", "true").stderr.lower()
     assert shell.run("scale", "web", "3").returncode == 0
     up.wait_for("web: Healthy (3/3 up, scaled)")
     same = shell.run("plan", path)

@@ -13,6 +13,7 @@ from orchestrion.runtime_interface import LogStream
 from orchestrion.shared_types import WorkloadInstance
 
 from ._lines import print_line
+from ._node_names import names_of
 from ._output import coloured, note, shows_colours
 from ._picture import Picture
 from ._words import ENDED, TERMINAL, container_words, full_name, instance_words, phase_colour, ready, view_name
@@ -151,6 +152,7 @@ def _table(picture: Picture, moment: datetime) -> Any:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("WORKLOAD", "STATE", "READY", "NODE", "WHAT"):
         table.add_column(title, no_wrap=title != "WHAT", overflow="ellipsis")
+    names = names_of(picture.nodes.values())
     for key in sorted(picture.views):
         view = picture.views[key]
         if view.phase in ENDED and key not in picture.active:
@@ -165,6 +167,6 @@ def _table(picture: Picture, moment: datetime) -> Any:
                 container_words(container, moment) for container in instance.status.containers
             )
             table.add_row(
-                f"  {instance.name}", instance.status.state.value, "", Text(instance.binding.node_id[:12]), words
+                f"  {instance.name}", instance.status.state.value, "", Text(names.of(instance.binding.node_id)), words
             )
     return table

@@ -15,6 +15,7 @@ from ._exit_codes import ExitCode
 from ._output import note
 from ._reach import reach_owner
 from ._state_directory import StateDirectory, at
+from ._subjects import runnable
 from ._words import exit_words
 
 _CHUNK_BYTES = 65536
@@ -39,7 +40,9 @@ async def _exec(
 ) -> ExitStatus:
     async with (
         reach_owner(place) as control,
-        control.exec(instance, command, namespace=namespace, container=container) as session,
+        control.exec(
+            await runnable(instance, namespace, control), command, namespace=namespace, container=container
+        ) as session,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(_send_input, session)

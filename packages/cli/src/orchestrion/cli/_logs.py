@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -12,11 +14,13 @@ import trio
 from attrs import evolve
 from orchestrion.control_plane import Control, HttpControl
 from orchestrion.orchestrator_core import LogQuery, LogRecord
+from orchestrion.shared_types import unstructure
 
 from ._lines import LineMaker, Print, prefix_of, print_line
-from ._output import json_line, note
+from ._output import note
 from ._reach import owner_or_lock
 from ._state_directory import Ownership, StateDirectory, at
+from ._subjects import check_container, parsed
 from ._times import moment
 
 
@@ -49,7 +53,7 @@ async def _logs(place: StateDirectory, query: LogQuery, form: Literal["table", "
     async with owner_or_lock(place) as found, _records(place, found, query) as records:
         if form == "jsonl":
             async for record in records:
-                print(json_line(record), flush=query.follow)
+                print(record_line(record), flush=query.follow)
         else:
             await print_records(records, print_line)
 
@@ -61,6 +65,8 @@ async def _records(
     async with AsyncExitStack() as stack:
         if isinstance(found, HttpControl):
             source: Control = found
+            if query.container is not None:
+                await check_container(query.container, parsed(query.subject), query.namespace, source)
             yield await stack.enter_async_context(source.logs(query))
             return
         from ._offline import offline_logs
@@ -68,6 +74,16 @@ async def _records(
         if query.follow:
             note("no orchestrator runs here: this is what was kept, and nothing comes after it")
         yield await stack.enter_async_context(offline_logs(place, found, evolve(query, follow=False)))
+
+
+def record_line(record: LogRecord) -> str:
+    """Return a record as one line of JSON: `data` is text; where it is no UTF-8, `data_base64` is given."""
+    fields = {**unstructure(record), "data": None}
+    try:
+        fields["data"] = record.data.decode()
+    except UnicodeDecodeError:
+        fields["data_base64"] = b64encode(record.data).decode()
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
 
 async def print_records(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,14 +15,18 @@ from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     Event,
     EventSeverity,
+    NodeId,
     WorkloadInstance,
 )
 
 from ._acting import reach_or_own
+from ._node_names import NodeNames, names_of
 from ._offline import reading, store_reader
 from ._output import Form, coloured, columns, json_line, note, show
 from ._reach import owner_or_lock
+from ._reader import Reader
 from ._state_directory import StateDirectory, at
+from ._subjects import Subject, event_subject, parsed
 from ._times import clock_time, moment, since
 from ._words import (
     TERMINAL,
@@ -59,12 +63,12 @@ class Report:
 
 def run_status(name: str | None, state: Path | None, namespace: str | None, form: Form) -> int:
     """Print how workloads are doing."""
-    reports = trio.run(_reports, at(state), name, namespace)
+    reports, names = trio.run(_reports, at(state), None if name is None else parsed(name), namespace)
     now = datetime.now(UTC)
     show(
         reports,
         form,
-        table=lambda items: _tree(items, now, detailed=name is not None),
+        table=lambda items: _tree(items, names, now, detailed=name is not None),
         name=lambda report: view_name(report.workload),
     )
     if form == "table" and not reports:
@@ -72,20 +76,25 @@ def run_status(name: str | None, state: Path | None, namespace: str | None, form
     return 0
 
 
-async def _reports(place: StateDirectory, name: str | None, namespace: str | None) -> list[Report]:
+async def _reports(
+    place: StateDirectory, wanted: Subject | None, namespace: str | None
+) -> tuple[list[Report], NodeNames]:
     async with reading(place) as reader:
-        if name is None:
+        names = names_of(await reader.list_nodes() if isinstance(reader, HttpControl) else ())
+        if wanted is None:
             views = await reader.list_workloads(namespace=namespace)
+            instances = await reader.list_instances(namespace=namespace)
         else:
-            views = [await reader.get_workload(name, namespace=namespace or DEFAULT_NAMESPACE)]
-        instances = await reader.list_instances(namespace=namespace, workload=name)
+            namespace = namespace or DEFAULT_NAMESPACE
+            views = [await reader.get_workload(wanted.workload, namespace=namespace)]
+            instances = wanted.chosen(await reader.list_instances(namespace=namespace, workload=wanted.workload))
         now = datetime.now(UTC)
         reports = []
         for view, own in by_workload(views, instances):
             events: list[Event] = []
-            if name is not None:
-                space = view.definition.metadata.namespace
-                events = await reader.events(namespace=space, subject=f"workload/{name}", limit=_EVENTS_IN_STATUS)
+            if wanted is not None:
+                subject = f"workload/{wanted.workload}" if wanted.index is None else f"instance/{own[0].name}"
+                events = await reader.events(namespace=namespace, subject=subject, limit=_EVENTS_IN_STATUS)
             reports.append(
                 Report(
                     workload=view,
@@ -94,10 +103,10 @@ async def _reports(place: StateDirectory, name: str | None, namespace: str | Non
                     next_action=next_action(view, own, now),
                 )
             )
-        return reports
+        return reports, names
 
 
-def _tree(reports: Sequence[Report], now: datetime, *, detailed: bool) -> Iterable[str]:
+def _tree(reports: Sequence[Report], names: NodeNames, now: datetime, *, detailed: bool) -> Iterable[str]:
     rows: list[tuple[str, ...]] = []
     if reports:
         rows.append(tuple(coloured(title, "dim") for title in ("NAME", "STATE", "READY", "NODE", "AGE", "WHAT")))
@@ -108,7 +117,7 @@ def _tree(reports: Sequence[Report], now: datetime, *, detailed: bool) -> Iterab
         rows.append((view_name(view), phase, ready(view), "", since(view.started_at, now), why))
         for instance in report.instances:
             if detailed or instance.status.state not in TERMINAL:
-                rows.extend(_instance_rows(instance, now, detailed=detailed))
+                rows.extend(_instance_rows(instance, names, now, detailed=detailed))
         if report.next_action:
             rows.append((f"{coloured('  next:', 'dim')} {report.next_action}",))
     yield from columns(rows)
@@ -119,11 +128,13 @@ def _tree(reports: Sequence[Report], now: datetime, *, detailed: bool) -> Iterab
             yield from columns(_event_rows(report.events))
 
 
-def _instance_rows(instance: WorkloadInstance, now: datetime, *, detailed: bool) -> Iterable[tuple[str, ...]]:
+def _instance_rows(
+    instance: WorkloadInstance, names: NodeNames, now: datetime, *, detailed: bool
+) -> Iterable[tuple[str, ...]]:
     status = instance.status
     state = coloured(status.state.value, state_colour(status.state))
     age = since(status.started_at or instance.binding.bound_at, now)
-    yield (f"  {instance.name}", state, "", instance.binding.node_id[:12], age, instance_words(instance, now))
+    yield (f"  {instance.name}", state, "", names.of(instance.binding.node_id), age, instance_words(instance, now))
     if detailed:
         for container in status.containers:
             attempt = f"attempt {container.attempt}"
@@ -142,21 +153,13 @@ def run_events(
 ) -> int:
     """Print what has happened."""
     start = None if since_text is None else moment(since_text, datetime.now(UTC))
-    wanted = None if subject is None else subject_of(subject)
-    trio.run(_events, at(state), wanted, namespace, start, limit, form, follow)
+    trio.run(_events, at(state), subject, namespace, start, limit, form, follow)
     return 0
-
-
-def subject_of(text: str, /) -> str:
-    """Return an event's subject: "web" is a workload, "web.0.1" an instance; with a kind in front it is complete."""
-    if "/" in text:
-        return text
-    return f"instance/{text}" if "." in text else f"workload/{text}"
 
 
 async def _events(
     place: StateDirectory,
-    subject: str | None,
+    name: str | None,
     namespace: str | None,
     start: datetime | None,
     limit: int,
@@ -167,13 +170,21 @@ async def _events(
     async with owner_or_lock(place) as found:
         if not isinstance(found, HttpControl):
             async with store_reader(place, found) as reader:
-                _print_events(await reader.events(namespace=namespace, subject=subject, since=start, limit=limit), form)
+                await _print_kept_events(reader, name, namespace, start, limit, form)
             if follow:
                 note("no orchestrator runs here: nothing comes after this")
         elif not follow:
-            _print_events(await found.events(namespace=namespace, subject=subject, since=start, limit=limit), form)
+            await _print_kept_events(found, name, namespace, start, limit, form)
         else:
+            subject, namespace = (None, namespace) if name is None else await event_subject(name, namespace, found)
             await _follow_events(found, subject, namespace, start, limit, form)
+
+
+async def _print_kept_events(
+    reader: Reader, name: str | None, namespace: str | None, start: datetime | None, limit: int, form: Form
+) -> None:
+    subject, namespace = (None, namespace) if name is None else await event_subject(name, namespace, reader)
+    _print_events(await reader.events(namespace=namespace, subject=subject, since=start, limit=limit), form)
 
 
 def _print_events(events: Sequence[Event], form: Form) -> None:
@@ -227,28 +238,52 @@ def _event_rows(events: Iterable[Event]) -> list[tuple[str, ...]]:
 
 def run_explain(name: str, state: Path | None, namespace: str, form: Form) -> int:
     """Print why a workload's slots are where they are."""
-    placements = trio.run(_explain, at(state), name, namespace)
-    show(placements, form, table=placement_lines, name=lambda placement: placement.instance)
+    placements, names = trio.run(_explain, at(state), parsed(name), namespace)
+    show(
+        placements,
+        form,
+        table=lambda items: placement_lines(items, names),
+        name=lambda placement: placement.instance,
+    )
     if not placements and form == "table":
         note(f"{name} has no slots to place now")
     return 0
 
 
-async def _explain(place: StateDirectory, name: str, namespace: str) -> list[SlotPlacement]:
+async def _explain(place: StateDirectory, wanted: Subject, namespace: str) -> tuple[list[SlotPlacement], NodeNames]:
     place.must_exist()
     async with reach_or_own(place) as control:
-        return await control.explain(name, namespace=namespace)
+        placements = await control.explain(wanted.workload, namespace=namespace)
+        names = names_of(await control.list_nodes())
+    if wanted.index is None:
+        return placements, names
+    chosen = [placement for placement in placements if wanted.names(placement.instance)]
+    if not chosen:
+        raise wanted.unknown()
+    return chosen, names
 
 
-def placement_lines(placements: Iterable[SlotPlacement], /) -> Iterable[str]:
+def placement_lines(placements: Iterable[SlotPlacement], names: NodeNames, /) -> Iterable[str]:
     """Return where slots go, or why they can't, and the smallest change that would place them."""
     for placement in placements:
+        text = names.within(placement.text)
         if placement.node_id is not None:
-            yield f"{placement.instance}: {coloured('on', 'green')} {placement.node_id}: {placement.text}"
+            yield f"{placement.instance}: {coloured('on', 'green')} {names.of(placement.node_id)}: {text}"
+            scores = _score_words(placement.explanation.scores, placement.node_id, names)
+            if scores:
+                yield f"    {scores}"
             continue
-        yield f"{placement.instance}: {coloured('nowhere', 'red')}: {placement.text}"
+        yield f"{placement.instance}: {coloured('nowhere', 'red')}: {text}"
         if placement.explanation.closest:
-            yield f"    closest: {', '.join(placement.explanation.closest)}"
-        change = describe_change(placement.explanation.smallest_change)
+            yield f"    closest: {', '.join(names.of(node_id) for node_id in placement.explanation.closest)}"
+        change = names.within(describe_change(placement.explanation.smallest_change))
         if change:
             yield f"    it would fit: {change}"
+
+
+def _score_words(scores: Mapping[NodeId, float], chosen: NodeId, names: NodeNames) -> str:
+    if chosen not in scores:
+        return ""
+    others = sorted((node_id for node_id in scores if node_id != chosen), key=lambda node_id: -scores[node_id])
+    second = f"; next best {names.of(others[0])} with {scores[others[0]]:.3g}" if others else "; no other node would do"
+    return f"score {scores[chosen]:.3g}{second}"

@@ -5,19 +5,14 @@ Whoever reads owns the directory meanwhile, so that no orchestrator starts in be
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
-from typing import Protocol
 
 from orchestrion.control_plane import HttpControl
-from orchestrion.orchestrator_core import LogQuery, LogRecord, StoreReader, WorkloadView
+from orchestrion.orchestrator_core import LogQuery, LogRecord, StoreReader
 from orchestrion.runtime_interface import LogStream, SupportsLogs
 from orchestrion.shared_types import (
-    DEFAULT_NAMESPACE,
     ContainerNotFound,
-    Event,
-    InstanceNotFound,
     NodeNotFound,
     Unsupported,
     WorkloadInstance,
@@ -26,36 +21,9 @@ from orchestrion.shared_types import (
 from ._owner import opened
 from ._picture import Picture, key_of
 from ._reach import owner_or_lock
+from ._reader import Reader
 from ._state_directory import Ownership, StateDirectory
-
-
-class Reader(Protocol):
-    """The questions of a Control that a store alone can answer."""
-
-    async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
-        """See `Control.list_workloads`."""
-        ...
-
-    async def get_workload(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
-        """See `Control.get_workload`."""
-        ...
-
-    async def list_instances(
-        self, *, namespace: str | None = None, workload: str | None = None
-    ) -> list[WorkloadInstance]:
-        """See `Control.list_instances`."""
-        ...
-
-    async def events(
-        self,
-        *,
-        namespace: str | None = None,
-        subject: str | None = None,
-        since: datetime | None = None,
-        limit: int = 1000,
-    ) -> list[Event]:
-        """See `Control.events`."""
-        ...
+from ._subjects import check_container, parsed
 
 
 @asynccontextmanager
@@ -95,12 +63,15 @@ async def offline_logs(
     Raises:
         WorkloadNotFound: The store knows no such workload.
         InstanceNotFound: The store knows no such instance.
+        ContainerNotFound: The workload has no such container.
         Unsupported: The runtime keeps no output.
     """
-    workload, _, _ = query.subject.partition(".")
+    subject = parsed(query.subject)
     async with store_reader(place, ownership) as reader:
-        await reader.get_workload(workload, namespace=query.namespace)
-        instances = _chosen(await reader.list_instances(namespace=query.namespace, workload=workload), query)
+        await reader.get_workload(subject.workload, namespace=query.namespace)
+        if query.container is not None:
+            await check_container(query.container, subject, query.namespace, reader)
+        instances = subject.chosen(await reader.list_instances(namespace=query.namespace, workload=subject.workload))
     async with opened("runtime", ownership.plugins["runtime"], place) as runtime:
         if not isinstance(runtime, SupportsLogs):
             msg = f"the runtime {ownership.plugins['runtime']!r} keeps no output"
@@ -113,18 +84,6 @@ async def offline_logs(
                 continue
             await records.read(instance)
         yield records
-
-
-def _chosen(instances: Sequence[WorkloadInstance], query: LogQuery) -> list[WorkloadInstance]:
-    workload, _, rest = query.subject.partition(".")
-    if not rest:
-        return list(instances)
-    index, _, epoch = rest.partition(".")
-    own = [one for one in instances if str(one.key.index) == index and epoch in ("", str(one.key.epoch))]
-    if not own:
-        msg = f"no instance {query.subject!r} is remembered"
-        raise InstanceNotFound(msg, remedy=f"`orchestrion status {workload}` lists those that are.")
-    return [max(own, key=lambda one: one.key.epoch)]
 
 
 class _OfflineRecords:

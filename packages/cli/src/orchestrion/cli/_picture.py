@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from attrs import define, field
 from orchestrion.control_plane import Control
 from orchestrion.orchestrator_core import Update, UpdateKind, WorkloadPhase, WorkloadView
-from orchestrion.shared_types import NetworkFailure, WorkloadDefinition, WorkloadInstance
+from orchestrion.shared_types import NetworkFailure, Node, WorkloadDefinition, WorkloadInstance
 
 from ._words import ENDED, TERMINAL
 
@@ -29,12 +29,14 @@ class Picture:
         instances: Instances by key.
         synced: Whether all that there was when the watch began has been told.
         active: Workloads that were seen with something to do.
+        nodes: Nodes by id.
     """
 
     views: dict[Key, WorkloadView] = field(factory=dict)
     instances: dict[Key, WorkloadInstance] = field(factory=dict)
     synced: bool = False
     active: set[Key] = field(factory=set)
+    nodes: dict[str, Node] = field(factory=dict)
 
     def take(self, update: Update, /) -> None:
         """Take an update in."""
@@ -50,6 +52,8 @@ class Picture:
                 self.instances[key] = update.instance
             case UpdateKind.INSTANCE_REMOVED:
                 self.instances.pop(key, None)
+            case UpdateKind.NODE if update.node is not None:
+                self.nodes[update.name] = update.node
             case UpdateKind.SYNCED:
                 self.synced = True
             case _:
@@ -57,7 +61,7 @@ class Picture:
 
     def copy(self) -> Picture:
         """Return a copy that later updates leave as it is."""
-        return Picture(dict(self.views), dict(self.instances), self.synced, set(self.active))
+        return Picture(dict(self.views), dict(self.instances), self.synced, set(self.active), dict(self.nodes))
 
     def instances_of(self, key: Key) -> list[WorkloadInstance]:
         """Return a workload's instances, by slot and epoch."""

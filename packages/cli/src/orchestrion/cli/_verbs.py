@@ -138,7 +138,9 @@ def rm(
 
 
 def status(
-    name: Annotated[str | None, Parameter(name="NAME", show_default=False, help="Only this workload.")] = None,
+    name: Annotated[
+        str | None, Parameter(name="NAME", show_default=False, help="Only this workload, or an instance such as web.0.")
+    ] = None,
     /,
     *,
     state: State = None,
@@ -182,7 +184,7 @@ def logs(
 def events(
     *,
     for_: Annotated[
-        str | None, Parameter(name="--for", show_default=False, help="A workload, or an instance such as web.0.1.")
+        str | None, Parameter(name="--for", show_default=False, help="A workload, or an instance such as web.0.")
     ] = None,
     follow: Follow = False,
     since: Annotated[
@@ -200,7 +202,7 @@ def events(
 
 
 def explain(
-    name: WorkloadName,
+    name: Subject,
     /,
     *,
     state: State = None,
@@ -214,7 +216,9 @@ def explain(
 
 
 def exec_(
-    instance: Annotated[str, Parameter(name="INSTANCE", help="An instance, such as web.0.")],
+    instance: Annotated[
+        str, Parameter(name="INSTANCE", help="An instance, such as web.0, or a workload of which one runs.")
+    ],
     /,
     *command: Annotated[str, Parameter(name="COMMAND", allow_leading_hyphen=True, help="Program and arguments.")],
     container: Container = None,

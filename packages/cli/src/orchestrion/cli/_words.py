@@ -75,11 +75,6 @@ def ready(view: WorkloadView) -> str:
     return f"{view.available}/{view.replicas} up{scaled}"
 
 
-def placed_on(instance: WorkloadInstance) -> str:
-    """Return where an instance is."""
-    return instance.binding.node_id
-
-
 def exit_words(exit_status: ExitStatus) -> str:
     """Return how a container ended."""
     if exit_status.out_of_memory:

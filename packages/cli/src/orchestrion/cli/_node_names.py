@@ -1,0 +1,37 @@
+"""How nodes are told to people: by name, with enough of the id to tell two of the same name apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+from orchestrion.shared_types import Node, NodeId
+
+_ID_CHARACTERS = 8
+_ALONE_CHARACTERS = 12
+
+
+@frozen
+class NodeNames:
+    """Names of the nodes that are known; others are told by the beginning of their id."""
+
+    _names: Mapping[NodeId, str]
+
+    def of(self, node_id: NodeId, /) -> str:
+        """Return a node for people."""
+        name = self._names.get(node_id, "")
+        if name in ("", node_id):
+            return node_id[:_ALONE_CHARACTERS]
+        return f"{name} ({node_id[:_ID_CHARACTERS]})"
+
+    def within(self, text: str, /) -> str:
+        """Return a text in which the ids of nodes that are known are replaced."""
+        for node_id in sorted(self._names, key=len, reverse=True):
+            if len(node_id) > _ALONE_CHARACTERS:  # a short id could be part of any word, and is read as easily
+                text = text.replace(node_id, self.of(node_id))
+        return text
+
+
+def names_of(nodes: Iterable[Node]) -> NodeNames:
+    """Return the names of nodes."""
+    return NodeNames({node.id: node.name for node in nodes})

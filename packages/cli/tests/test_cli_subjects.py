@@ -1,0 +1,164 @@
+"""Names on the command line: workloads, slots, instances, containers and nodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+import pytest
+from orchestrion.cli._logs import record_line
+from orchestrion.cli._look import placement_lines
+from orchestrion.cli._node_names import names_of
+from orchestrion.cli._subjects import check_container, event_subject, parsed, runnable
+from orchestrion.orchestrator_core import LogRecord, SlotPlacement, WorkloadPhase, WorkloadView
+from orchestrion.runtime_interface import LogStream
+from orchestrion.scheduler_interface import Explanation
+from orchestrion.shared_types import (
+    Binding,
+    ConfigInvalid,
+    ContainerConfig,
+    ContainerNotFound,
+    Event,
+    InstanceKey,
+    InstanceNotFound,
+    InstanceState,
+    InstanceStatus,
+    Metadata,
+    Node,
+    NodeId,
+    Uid,
+    WorkloadDefinition,
+    WorkloadInstance,
+)
+
+LONG_ID = NodeId("0f9e4c1a-7d7b-4d0e-9a51-5b1a3c9a0001")
+OTHER_ID = NodeId("77e4c1a0-7d7b-4d0e-9a51-5b1a3c9a0002")
+
+
+def instance(index: int, epoch: int, state: InstanceState = InstanceState.RUNNING) -> WorkloadInstance:
+    return WorkloadInstance(
+        key=InstanceKey(Uid("u"), index, epoch),
+        namespace="default",
+        workload="web",
+        binding=Binding(node_id=NodeId("n"), generation=1),
+        status=InstanceStatus(state=state),
+    )
+
+
+class Known:
+    """A reader that knows one workload."""
+
+    def __init__(self, *instances: WorkloadInstance) -> None:
+        self.instances = list(instances)
+
+    async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
+        return [await self.get_workload("web", namespace=namespace or "default")]
+
+    async def get_workload(self, name: str, /, *, namespace: str = "default") -> WorkloadView:
+        main = ContainerConfig(name="main", command=("true",))
+        definition = WorkloadDefinition(metadata=Metadata(name=name, namespace=namespace), containers=(main,))
+        return WorkloadView(definition=definition, phase=WorkloadPhase.HEALTHY)
+
+    async def list_instances(
+        self, *, namespace: str | None = None, workload: str | None = None
+    ) -> list[WorkloadInstance]:
+        return [one for one in self.instances if namespace in (None, "default") and workload in (None, one.workload)]
+
+    async def events(
+        self,
+        *,
+        namespace: str | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        limit: int = 1000,
+    ) -> list[Event]:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("web", ["web.0.1", "web.0.2", "web.1.1"]), ("web.0", ["web.0.2"]), ("web.0.1", ["web.0.1"])],
+)
+def test_an_index_alone_is_the_latest_epoch(text: str, names: Sequence[str]) -> None:
+    instances = [instance(0, 1), instance(0, 2), instance(1, 1)]
+    assert [one.name for one in parsed(text).chosen(instances)] == names
+
+
+@pytest.mark.parametrize("text", ["web.x", "web.", "web.0.1.2", "web.-1"])
+def test_what_can_be_no_name_of_an_instance_is_told(text: str) -> None:
+    with pytest.raises(InstanceNotFound, match=r"WORKLOAD\.INDEX"):
+        parsed(text)
+
+
+def test_an_instance_that_is_not_remembered_is_told() -> None:
+    with pytest.raises(InstanceNotFound, match=r"orchestrion status web"):
+        parsed("web.7").chosen([instance(0, 1)])
+
+
+def test_a_slot_names_its_instance_and_a_place_that_it_waits_for() -> None:
+    assert parsed("web.0").names("web.0.3")
+    assert parsed("web.0").names("web.0")
+    assert not parsed("web.0").names("web.1.1")
+    assert not parsed("web.0.2").names("web.0.3")
+
+
+async def test_events_of_a_slot_are_those_of_its_latest_instance() -> None:
+    known = Known(instance(0, 1), instance(0, 2))
+    assert await event_subject("web.0", None, known) == ("instance/web.0.2", "default")
+    assert await event_subject("web.0.1", None, known) == ("instance/web.0.1", None)
+    assert await event_subject("web", "other", known) == ("workload/web", "other")
+    assert await event_subject("workload/web.0", None, known) == ("workload/web.0", None)
+
+
+async def test_a_command_runs_in_the_only_instance_that_runs() -> None:
+    known = Known(instance(0, 1, InstanceState.FAILED), instance(0, 2))
+    assert await runnable("web", "default", known) == "web.0.2"
+    assert await runnable("web.5", "default", known) == "web.5"
+
+
+async def test_a_command_for_one_of_several_asks_which() -> None:
+    with pytest.raises(ConfigInvalid, match=r"web\.0\.1, web\.1\.1"):
+        await runnable("web", "default", Known(instance(0, 1), instance(1, 1)))
+    with pytest.raises(InstanceNotFound, match="no instance of 'web' runs"):
+        await runnable("web", "default", Known(instance(0, 1, InstanceState.FAILED)))
+
+
+async def test_a_container_that_is_not_there_is_told_with_those_that_are() -> None:
+    await check_container("main", parsed("web"), "default", Known())
+    with pytest.raises(ContainerNotFound, match="It has: main"):
+        await check_container("nope", parsed("web"), "default", Known())
+
+
+def record(data: bytes) -> LogRecord:
+    return LogRecord(instance="web.0.1", container="main", attempt=0, stream=LogStream.STDOUT, offset=0, data=data)
+
+
+def test_output_as_data_is_text_where_it_can_be() -> None:
+    told = json.loads(record_line(record("caf\u00e9\n".encode())))
+    assert told["data"] == "caf\u00e9\n"
+    assert "data_base64" not in told
+    assert (told["instance"], told["stream"], told["offset"]) == ("web.0.1", "stdout", 0)
+    assert json.loads(record_line(record(b"\xff\x00"))) == {**told, "data": None, "data_base64": "/wA="}
+
+
+def test_a_node_is_told_by_its_name_and_the_beginning_of_its_id() -> None:
+    names = names_of([Node(id=LONG_ID, name="laptop"), Node(id=NodeId("n1"), name="n1")])
+    assert names.of(LONG_ID) == "laptop (0f9e4c1a)"
+    assert names.of(NodeId("n1")) == "n1"
+    assert names.of(OTHER_ID) == "77e4c1a0-7d7"
+    assert names.within(f"on node {LONG_ID}: lower n1") == "on node laptop (0f9e4c1a): lower n1"
+
+
+def test_a_place_is_told_with_its_score_and_the_next_best() -> None:
+    names = names_of([Node(id=LONG_ID, name="a"), Node(id=OTHER_ID, name="b")])
+    placement = SlotPlacement(
+        instance="web.0",
+        node_id=LONG_ID,
+        explanation=Explanation(nodes_considered=2, scores={LONG_ID: 0.75, OTHER_ID: 0.5}),
+        text="the best of 2 nodes",
+    )
+    assert list(placement_lines([placement], names)) == [
+        "web.0: on a (0f9e4c1a): the best of 2 nodes",
+        "    score 0.75; next best b (77e4c1a0) with 0.5",
+    ]
