@@ -31,7 +31,7 @@ from orchestrion.shared_types import (
 
 from ._cluster_view import HypotheticalView
 from ._errors import Unschedulable
-from ._facts import is_scaled, outcome_of
+from ._facts import is_scaled, outcome_of, target_generation
 from ._records import Outcome, WorkloadControl, WorkloadName, WorkloadSpec, template_of
 from ._views import ChangeAction, FieldDifference, WorkloadChange
 from ._world import WorkloadRecord, World
@@ -117,6 +117,11 @@ def _compare(definition: WorkloadDefinition, before: WorkloadSpec, record: Workl
     rerun = outcome_of(record) is Outcome.FAILED
     if rerun:
         differences = (*differences, FieldDifference(path="", before="", after="", note="it failed, and runs again"))
+    retried = not rerun and target_generation(record) != before.template_generation
+    if retried and template_of(new) == template_of(old):
+        note = "it was rolled back, and is tried again"
+        differences = (*differences, FieldDifference(path="", before="", after="", note=note))
+    rerun = rerun or retried
     next_control = evolve(control, stopped=False) if control.stopped else None
     if next_control is not None:
         differences = (

@@ -36,7 +36,10 @@ def summarize(
     failed = sum(instance.state is InstanceState.FAILED for instance in record.instances.values())
     wanted = wanted_replicas(record)
     if definition.kind is WorkloadKind.DAEMON and wanted:
-        wanted = len({i.bound.binding.node_id for i in live if i.bound is not None})
+        refused = facts.refusals.get((record.name, generation), {})
+        # A node that is no place for it however empty is no shortage.
+        nodes = {node_id for node_id in facts.nodes if facts.takes_work(node_id) and not refused.get(node_id, False)}
+        wanted = len(nodes | {i.bound.binding.node_id for i in live if i.bound is not None})
     phase, reason, message = _phase(record, facts, live, wanted, available, updated, unplaced or {})
     return WorkloadView(
         definition=definition,
