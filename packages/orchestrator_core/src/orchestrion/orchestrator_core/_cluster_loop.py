@@ -161,7 +161,10 @@ class ClusterLoop:
 
     def pass_over_everything(self) -> None:
         """Look at every workload again."""
-        self._refusals.clear()
+        for refused in self._refusals.values():
+            # What room there is may have changed unseen; where a template may run changes only with the node.
+            for node_id in [node_id for node_id, never in refused.items() if not never]:
+                del refused[node_id]
         for name in list(self.world.workloads):
             self._queue.add(name)
 
@@ -189,6 +192,7 @@ class ClusterLoop:
     async def _reconcile_while_leading(self, leadership: Leadership) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pass_periodically)
+            self._refusals.clear()
             self.pass_over_everything()
             while True:
                 name = await self._queue.take()
@@ -344,6 +348,7 @@ class ClusterLoop:
         guard = (Compare(spec_key(record.name), plan.spec_revision),)
         for chunk in _chunks(operations):
             await self._write(leadership, guard, chunk)
+        self._forget_generations(record.name)
         self.recorder.record(record.name.namespace, f"workload/{record.name.name}", "Removed", "it is removed")
 
     async def _place(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
@@ -413,14 +418,21 @@ class ClusterLoop:
 
     def _note_refusal(self, name: WorkloadName, generation: int, node_id: NodeId, explanation: Explanation) -> None:
         """Remember that a node has no place for a template, and plan again: another node may have the turn."""
+        if (name, generation) not in self._refusals:
+            self._forget_generations(name)
         known = self._refusals.setdefault((name, generation), {})
         if node_id not in known:
             known[node_id] = not {group.predicate for group in explanation.groups}.isdisjoint(NEVER_ON_THIS_NODE)
             self._queue.add(name)
 
+    def _forget_generations(self, name: WorkloadName) -> None:
+        for key in [key for key in self._refusals if key[0] == name]:
+            del self._refusals[key]
+
     def _forget_refusals(self, node_id: NodeId) -> None:
-        for refused in self._refusals.values():
-            refused.pop(node_id, None)
+        for (name, _), refused in self._refusals.items():
+            if refused.pop(node_id, None) is not None:
+                self._queue.add(name)
 
     def _placeable(self, name: WorkloadName, template: WorkloadDefinition, generation: int) -> Placeable:
         key = (name, template.metadata.uid, generation)

@@ -107,9 +107,11 @@ def _fill(
     outgoing: Mapping[NodeId, InstanceRecord],
     failed: Mapping[NodeId, list[InstanceRecord]],
 ) -> None:
-    ending = _ending(planning)
+    held = {*current, *outgoing, *_ending(planning)}
+    # A node that had no place is asked again once it has changed, something there has ended, or some time has passed.
+    held |= planning.facts.refusals.get((planning.record.name, planning.generation), {}).keys()
     for node_id in sorted(planning.facts.nodes):
-        if node_id in current or node_id in outgoing or node_id in ending or not planning.facts.takes_work(node_id):
+        if node_id in held or not planning.facts.takes_work(node_id):
             continue
         if planning.backoff(failed.get(node_id, ()), node_id) > 0:
             continue
