@@ -75,7 +75,7 @@ CONTAINER = [
     ("command: [a]\nresources: {gpu: 1.5}\n", "6:24", "containers[0].resources.gpu", "whole devices, or for a share"),
     ("command: [a]\nresources: {cpu: 2}\nlimits: {cpu: 1}\n", "7:21", "containers[0].limits.cpu", "below the request"),
     ("command: [a]\nvolumes: [data]\n", "6:17", "containers[0].volumes.data", "unknown volume 'data'; there is none"),
-    ("command: [a]\nports: [8080]\n", "6:15", "containers[0].ports[0]", "a name (1 to 63 lower-case letters"),
+    ("command: [a]\nports: [8080]\n", "6:15", "containers[0].ports[0]", "write {http: 8080} instead of the list"),
     (
         "command: [a]\nports: {http: 99999}\n",
         "6:21",
@@ -162,6 +162,8 @@ BATCH = [
     ("volumes: {a: {scope: own}}\n", "5:26", "volumes.a.scope", "one of shared, instance is wanted"),
     ("labels: {a: [b]}\n", "5:17", "labels.a", "a text is wanted, not a list"),
     ("schedule: '* * * * *'\n", "5:5", "schedule", "unknown key 'schedule'"),
+    ("health: {tcp: http}\n", "5:5", "health", "health belongs in a container"),
+    ("env: {A: b}\n", "5:5", "env", "env belongs in a container"),
 ]
 
 

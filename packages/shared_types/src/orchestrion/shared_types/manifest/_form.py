@@ -24,7 +24,7 @@ from orchestrion.shared_types._workload import (
 
 from ._container_form import CONTAINER
 from ._nodes import Mapping as MappingNode
-from ._nodes import Scalar
+from ._nodes import Node, Scalar
 from ._placement_form import PLACEMENT
 from ._port_form import VOLUMES
 from ._scalars import Flag, Nothing, Real, Text, Whole, Word
@@ -116,8 +116,20 @@ AFTER = Forms(
 )
 
 
+_OF_CONTAINERS = frozenset(field.key for field in CONTAINER.fields) - {"name"}
+
+
 class _WorkloadRecord(Record):
     """A workload, some of whose keys have a meaning for some kinds only."""
+
+    def read_other(
+        self, key: str, place: Scalar, item: Node, path: Path, reader: Reader, values: dict[str, Any]
+    ) -> bool:
+        """See `Record`."""
+        if key not in _OF_CONTAINERS:
+            return super().read_other(key, place, item, path, reader, values)
+        reader.fail(place, (*path, key), f"{key} belongs in a container: write it there, beside its command or image")
+        return False
 
     def check(self, node: MappingNode, path: Path, reader: Reader) -> bool:
         """See `Record`."""

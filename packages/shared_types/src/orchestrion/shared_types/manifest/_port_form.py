@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 from orchestrion.shared_types._container import (
     PortMapping,
     Protocol,
     VolumeMount,
 )
+from orchestrion.shared_types._finding import Path
 from orchestrion.shared_types._workload import (
     Volume,
     VolumeScope,
 )
 
-from ._scalars import Flag, Nothing, Word
+from ._nodes import Node, Scalar
+from ._scalars import Flag, Nothing, Text, Word
+from ._shape import Reader
 from ._shapes import Field, Forms, ListOf, Mapped, Record, Table
 from ._terms import (
     NAME,
@@ -41,9 +46,24 @@ _PORT = Record(
     example="ports:\n  http: {}          # the node leases one\n  admin: 8080       # that one\n"
     "  dns: {port: 5353, protocol: udp}\n",
 )
+
+
+class _PortName(Text):
+    """The name of a port; who writes a number wants that port, and has to name it too."""
+
+    def read(self, node: Node, path: Path, reader: Reader) -> Any:
+        """See `Shape`."""
+        if isinstance(node, Scalar) and type(node.value) is int:
+            return reader.fail(node, path, f"a port has a name; write {{http: {node.text}}} instead of the list")
+        return super().read(node, path, reader)
+
+
 _PORT_FORM = Forms(Mapped(Nothing(), lambda _: {}), Mapped(PORT_NUMBER, lambda number: {"host_port": number}), _PORT)
 PORTS = Forms(
-    Mapped(ListOf(NAME), lambda names: tuple(PortMapping(name=name) for name in names)),
+    Mapped(
+        ListOf(_PortName(NAME.words, pattern=NAME.pattern)),
+        lambda names: tuple(PortMapping(name=name) for name in names),
+    ),
     Mapped(
         Table(NAME, _PORT_FORM),
         lambda ports: tuple(PortMapping(name=name, **port) for name, port in ports.items()),
