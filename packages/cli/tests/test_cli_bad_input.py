@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from orchestrion.cli import run
+from orchestrion.cli._complaints import told
+from orchestrion.orchestrator_core import Unschedulable
+from orchestrion.scheduler_interface import ChangeKind, Explanation, PlacementChange
+from orchestrion.shared_types import NodeId
 
 MAIN = "containers: [{name: main, command: [echo]}]"
 
@@ -112,3 +117,39 @@ def test_exec_wants_a_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_span_that_is_none_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["events", "--since", "soon"]) == 2
     assert "10m" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["-1", "1000001"])
+def test_a_number_of_instances_that_can_not_be_is_told_with_the_range(
+    number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["scale", "web", "--", number]) == 2
+    assert f"{number} is no number of instances: 0 to 1000000 are possible" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"), [("{", 2, "-:2:1:"), (f"workloads: {{a: {{{MAIN}}}}}", 0, "-: 1 workload, no problem")]
+)
+def test_standard_input_is_called_what_was_typed(
+    text: str, code: int, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert run(["validate", "-"]) == code
+    assert capsys.readouterr().err.startswith(words)
+
+
+def test_what_no_node_can_run_is_told_with_the_smallest_change(capsys: pytest.CaptureFixture[str]) -> None:
+    node_id = NodeId("0f9e4c1a-7d7b-4d0e-9a51-5b1a3c9a0001")
+    step = PlacementChange(kind=ChangeKind.LOWER_REQUEST, node_id=node_id, subject="cpu_millicores", amount=4000)
+    error = Unschedulable(
+        "no node could ever run workload 'huge': 1 node: cpu short by 4 cores at best",
+        namespace="default",
+        workload="huge",
+        explanation=Explanation(nodes_considered=1, smallest_change=(step,)),
+        remedy="Ask for less, or run it where there is more.",
+    )
+    assert told(error) == 7
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "next:  huge would fit: on node 0f9e4c1a-7d7: lower cpu to 4 cores",
+        "next:  Ask for less, or run it where there is more.",
+    ]

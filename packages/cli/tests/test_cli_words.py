@@ -191,8 +191,8 @@ def waiting(seconds: float) -> WorkloadInstance:
 
 def test_the_next_try_is_the_earliest_one() -> None:
     web = view(WorkloadKind.SERVICE, WorkloadPhase.DEGRADED)
-    assert next_action(web, [waiting(30), waiting(12)], NOW) == "next try in 12 s"
-    assert next_action(web, [waiting(-1)], NOW) == "next try now"
+    assert next_action(web, [waiting(30), waiting(12)], NOW) == "a container starts again in 12 s"
+    assert next_action(web, [waiting(-1)], NOW) == "a container starts again now"
     assert next_action(web, [], NOW) == ""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 from orchestrion.control_plane import Control
 from orchestrion.orchestrator_core import ApplyResult, ChangeAction, WorkloadChange
-from orchestrion.shared_types import ConfigInvalid, NetworkFailure, Problem
+from orchestrion.shared_types import MAX_SLOTS, ConfigInvalid, NetworkFailure, Problem
 
 from ._acting import reach_or_own
 from ._manifests import load
@@ -63,6 +63,9 @@ def run_scale(name: str, replicas: int | None, state: Path | None, namespace: st
     """Set a number of instances, or go back to the file's."""
     if reset == (replicas is not None):
         raise ConfigInvalid((Problem("say how many instances, or --reset"),), remedy=f"orchestrion scale {name} 3")
+
+    if replicas is not None and not 0 <= replicas <= MAX_SLOTS:
+        raise ConfigInvalid((Problem(f"{replicas} is no number of instances: 0 to {MAX_SLOTS} are possible"),))
 
     async def change() -> str:
         async with reach_owner(at(state)) as control:

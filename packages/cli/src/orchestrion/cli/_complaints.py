@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import traceback
 
-from orchestrion.shared_types import ConfigInvalid, OrchestrationError
+from attrs import evolve
+from orchestrion.shared_types import ConfigInvalid, NodeId, OrchestrationError
 
 from ._exit_codes import ExitCode, exit_code_of
 
@@ -22,7 +23,7 @@ def told(error: BaseException) -> int:
             _tell_remedy(error.remedy)
             return exit_code_of(error)
         case OrchestrationError():
-            complain(error.message, error.remedy)
+            complain(error.message, "\n".join(text for text in (_change_for(error), error.remedy) if text))
             return exit_code_of(error)
         case BaseExceptionGroup():
             return max(told(inner) for inner in error.exceptions)
@@ -35,6 +36,23 @@ def told(error: BaseException) -> int:
         f"{type(error).__name__}: {error}", "This is a fault of Orchestrion or of a plug-in; what is above it helps."
     )
     return ExitCode.FAILED
+
+
+def _change_for(error: OrchestrationError) -> str:
+    """Return the smallest change that would make a workload fit, for an error that knows one; "" for others."""
+    if error.code != "unschedulable":
+        return ""
+    from orchestrion.orchestrator_core import Unschedulable
+    from orchestrion.scheduler_interface import describe_change
+
+    from ._node_names import NodeNames
+
+    if not isinstance(error, Unschedulable):
+        return ""
+    steps = error.explanation.smallest_change
+    short = [evolve(step, node_id=step.node_id and NodeId(NodeNames({}).of(step.node_id))) for step in steps]
+    change = describe_change(short)
+    return f"{error.workload} would fit: {change}" if change else ""
 
 
 def complain(message: str, remedy: str = "") -> None:

@@ -6,12 +6,16 @@ import json
 import sys
 from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
 from orchestrion.shared_types import ConfigInvalid, WorkloadDefinition
 from orchestrion.shared_types.manifest import MAX_BYTES, Manifest, load_manifest, manifest_schema, parse_manifest
 
 from ._complaints import told
 from ._output import note
+
+_STDIN_NAME: Final = "-"
+"""What standard input is called where files are named: what was typed for it."""
 
 
 def load(path: Path, /, *, others: Collection[WorkloadDefinition] = ()) -> tuple[WorkloadDefinition, ...]:
@@ -39,7 +43,7 @@ def _manifest(path: Path, others: Collection[WorkloadDefinition]) -> Manifest:
     if not is_stdin(path):
         return load_manifest(path, others=others)
     text = sys.stdin.buffer.read(MAX_BYTES + 1)
-    return parse_manifest(text, file="<stdin>", folder=Path.cwd(), others=others)
+    return parse_manifest(text, file=_STDIN_NAME, folder=Path.cwd(), others=others)
 
 
 def run_validate(paths: Collection[Path]) -> int:
@@ -52,7 +56,8 @@ def run_validate(paths: Collection[Path]) -> int:
             this = told(err)
             code = code or this
         else:
-            note(f"{path}: {count} workload{'' if count == 1 else 's'}, no problem found")
+            name = _STDIN_NAME if is_stdin(path) else path
+            note(f"{name}: {count} workload{'' if count == 1 else 's'}, no problem found")
     return code
 
 

@@ -84,7 +84,9 @@ def apply(
 
 def scale(
     name: WorkloadName,
-    replicas: Annotated[int | None, Parameter(name="REPLICAS", show_default=False, help="How many, >= 0.")] = None,
+    replicas: Annotated[
+        int | None, Parameter(name="REPLICAS", show_default=False, help="How many, 0 to 1000000.")
+    ] = None,
     /,
     *,
     reset: Annotated[bool, Parameter(negative="", help="Go back to the file's number.")] = False,

@@ -118,6 +118,11 @@ def next_try(at: datetime, now: datetime) -> str:
     return f"next try in {span(seconds)}" if seconds > 0 else "next try now"
 
 
+def _next_start(at: datetime, now: datetime) -> str:
+    seconds = (at - now).total_seconds()
+    return f"a container starts again in {span(seconds)}" if seconds > 0 else "a container starts again now"
+
+
 def instance_words(instance: WorkloadInstance, now: datetime) -> str:
     """Return what is worth knowing of an instance beyond its state, in one line."""
     status = instance.status
@@ -145,7 +150,7 @@ def next_action(view: WorkloadView, instances: Iterable[WorkloadInstance], now: 
         case WorkloadPhase.FAILED:
             return f"`orchestrion logs {name}` shows what it wrote"
         case _:
-            return next_try(min(due), now) if due else ""
+            return _next_start(min(due), now) if due else ""
 
 
 def by_workload(
