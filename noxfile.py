@@ -219,6 +219,8 @@ def prove_alone(session: nox.Session, wheels: Path, package: Path) -> bool:
     install = [
         *("uv", "pip", "install", "--quiet", f"--python={python}"),
         *("--no-sources", f"--find-links={wheels}", f"--constraint={LOCK}"),
+        # Our versions stay the same while we work on them, so that only this brings what was just built.
+        *(f"--refresh-package={project_of(ours)['name']}" for ours in PACKAGES),
     ]
     commands = [
         ["uv", "venv", "--quiet", "--clear", f"--python={session.virtualenv.location}", str(place)],
