@@ -336,17 +336,19 @@ class ClusterLoop:
             await self._write(leadership, compares, operations)
 
     async def _purge(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
-        operations = list[Operation]()
+        # From the last chunk to the first. The workload's own part goes last and in one transaction: as long as all of
+        # it is there, a crash in between is taken up again; without the order to remove it, it would run again.
+        operations: list[Operation] = [
+            Delete(spec_key(record.name)),
+            Delete(control_key(record.name)),
+            Delete(progress_key(record.name)),
+        ]
+        operations.extend(Delete(template_key(record.name, generation)) for generation in record.templates)
         for instance in record.instances.values():
             operations.append(Delete(binding_key(instance.name)))
             operations.append(Delete(status_key(instance.name)))
-        operations.extend(Delete(template_key(record.name, generation)) for generation in record.templates)
-        operations.append(Delete(progress_key(record.name)))
-        # The author's part goes last: as long as it is there, a crash in between is taken up again.
-        operations.append(Delete(control_key(record.name)))
-        operations.append(Delete(spec_key(record.name)))
         guard = (Compare(spec_key(record.name), plan.spec_revision),)
-        for chunk in _chunks(operations):
+        for chunk in reversed(list(_chunks(operations))):
             await self._write(leadership, guard, chunk)
         self._forget_generations(record.name)
         self.recorder.record(record.name.namespace, f"workload/{record.name.name}", "Removed", "it is removed")
