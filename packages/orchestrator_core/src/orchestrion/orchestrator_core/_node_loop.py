@@ -488,6 +488,9 @@ class NodeLoop:
             await self._list()
             instance.unsure = False
         plan = plan_instance(self._facts(record, instance, template))
+        if plan.status.state is InstanceState.TERMINATING:
+            # On record first: what ends from now on has been stopped, and has not ended by itself.
+            await self._write_status(record, instance, plan.status)
         for container_id, grace in plan.stop:
             self._stop_soon(key, instance, container_id, grace, nursery)
         for container_id in plan.remove:
@@ -563,7 +566,8 @@ class NodeLoop:
                 await self._remove(instance, container_id)
             else:
                 running = True
-                self._stop_soon(key, instance, container_id, 10.0, nursery)
+                # Whoever took the binding away has given its place to another, or knows that it had ended.
+                self._stop_soon(key, instance, container_id, 0.0, nursery)
         if running:
             return
         self._release_ports(instance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from zlib import crc32
@@ -183,17 +182,14 @@ def _forget_attempts(plan: InstancePlan, facts: InstanceFacts, latest: Mapping[s
 
 
 def _all_ended_before_stop(facts: InstanceFacts, latest: Mapping[str, ContainerStatus]) -> bool:
-    """Whether every container had ended for good by itself before the order to stop came."""
-    stop_at = facts.binding.stop_at
-    if stop_at is None or len(latest) < len(facts.template.containers):
+    """Whether every container had ended for good by itself, before this node began to stop it."""
+    # Clocks of two machines can't tell. That this node is about to stop it is on record before it does so.
+    if facts.status.state is InstanceState.TERMINATING or len(latest) < len(facts.template.containers):
         return False
-    # Where this node has begun to stop it, an end in the very moment of the order is taken for the order's doing.
-    in_time = operator.lt if facts.status.state is InstanceState.TERMINATING else operator.le
     return all(
         container.state is ContainerState.EXITED
         and container.exit is not None
-        and container.finished_at is not None
-        and in_time(container.finished_at, stop_at)
+        and container.container_id not in facts.fenced
         and not is_restarted(facts.template.restart, facts.template.kind, container.exit)
         for container in latest.values()
     )
@@ -207,9 +203,11 @@ def _stop_running(plan: InstancePlan, facts: InstanceFacts) -> None:
 
 
 def _plan_stop(plan: InstancePlan, facts: InstanceFacts, latest: Mapping[str, ContainerStatus]) -> None:
-    _stop_running(plan, facts)
     if facts.binding.lost_at is not None:
+        # Its place is given to another; no grace for two at once.
+        plan.stop.extend((c.container_id, 0.0) for c in facts.containers if c.state is not ContainerState.EXITED)
         return
+    _stop_running(plan, facts)
     if plan.stop:
         plan.status = evolve(
             facts.status,

@@ -1,0 +1,113 @@
+"""What was stopped has not ended by itself, whatever the clocks say; what is lost gets no grace; a removal is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+import trio
+from attrs import evolve
+from orchestrion.mocks import ClusterWorld, ContainerWorld, MemoryState, MemoryStore, mock_nodes
+from orchestrion.orchestrator_core import WorkloadPhase, _cluster_loop, trio_time
+from orchestrion.orchestrator_core._clock import Deadlines
+from orchestrion.orchestrator_core._node_plan import InstanceFacts, plan_instance
+from orchestrion.orchestrator_core._records import InstanceName
+from orchestrion.shared_types import (
+    Binding,
+    ContainerId,
+    ContainerState,
+    ContainerStatus,
+    DesiredState,
+    InstanceStatus,
+)
+from orchestrion.store_interface import Compare, Delete, Operation, Revision, StoreUnavailable
+from trio.testing import MockClock
+
+from .core_stage import NODE, Stage, batch, service
+
+
+@pytest.mark.parametrize("behind", [-5, 0, 5])
+async def test_drained_work_is_not_complete_whatever_the_clock_of_its_node_says(
+    autojump_clock: MockClock, behind: int
+) -> None:
+    async with trio.open_nursery() as nursery:
+        containers = ContainerWorld(now=lambda: trio_time() - timedelta(seconds=behind))
+        stage = Stage(ClusterWorld(mock_nodes(2)), containers, MemoryState(), nursery)
+        await stage.start()
+        await stage.apply(batch("job", "trap", "0", "term-takes", "2s", "run"))
+        await trio.sleep(20)
+        (instance,) = await stage.instances("job")
+        deadline = trio_time() + timedelta(seconds=1)
+        await stage.orchestrator.drain_node(instance.binding.node_id, reason="repair", deadline=deadline)
+        await trio.sleep(20)
+        assert stage.slots("job") == [(0, 2)]
+        assert (await stage.instance("job.0.1")).status.reason == "stopped"
+        nursery.cancel_scope.cancel()
+
+
+async def test_work_that_ended_before_its_node_was_drained_is_complete_whatever_its_clock_says(
+    autojump_clock: MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        containers = ContainerWorld(now=lambda: trio_time() + timedelta(seconds=60))
+        stage = Stage(ClusterWorld(mock_nodes(2)), containers, MemoryState(), nursery)
+        await stage.start()
+        await stage.apply(batch("job", "exit", "0", "after", "20s"))
+        (instance,) = await stage.instances("job")
+        await stage.end()
+        await trio.sleep(30)
+        await stage.start()
+        await stage.orchestrator.drain_node(instance.binding.node_id, reason="repair", deadline=trio_time())
+        await trio.sleep(20)
+        assert (await stage.view("job")).phase is WorkloadPhase.SUCCEEDED
+        assert len(stage.containers.start_records) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_lost_gets_no_grace() -> None:
+    running = ContainerStatus(
+        name="main", state=ContainerState.RUNNING, container_id=ContainerId("c"), started_at=trio_time()
+    )
+    binding = Binding(node_id=NODE, generation=1)
+    facts = InstanceFacts(
+        name=InstanceName("default", "web", 0, 1),
+        binding=evolve(binding, desired=DesiredState.STOP, stop_at=trio_time(), lost_at=trio_time()),
+        template=service(),
+        status=InstanceStatus(),
+        containers=[running],
+        unhealthy={},
+        fenced=frozenset(),
+        deadlines=Deadlines(trio_time),
+    )
+    assert plan_instance(facts).stop == [(ContainerId("c"), 0.0)]
+
+
+class _NeverForgets(MemoryStore):
+    """A store that fails just when a specification is to go."""
+
+    async def transaction(self, compares: Sequence[Compare], operations: Sequence[Operation], /) -> Revision:
+        if any(isinstance(operation, Delete) and operation.key.endswith("/spec") for operation in operations):
+            await trio.lowlevel.checkpoint()
+            raise StoreUnavailable("cut")
+        return await super().transaction(compares, operations)
+
+
+@pytest.mark.parametrize("chunk", range(4, 8))
+async def test_a_removal_that_a_crash_cuts_short_is_taken_up_and_starts_nothing(
+    stage: Stage, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_cluster_loop, "CHUNK", chunk)
+    await stage.end()
+    stage.store_class = _NeverForgets
+    await stage.start()
+    await stage.apply(service())
+    await stage.orchestrator.remove("web")
+    await trio.sleep(20)
+    await stage.end()
+    stage.store_class = MemoryStore
+    starts = len(stage.containers.start_records)
+    await stage.start()
+    await trio.sleep(10)
+    assert len(stage.containers.start_records) == starts
+    assert not stage.orchestrator.world.workloads
