@@ -39,15 +39,16 @@ class LogReader:
 
     world: World
     runtime: ContainerRuntime
-    _changed: trio.Event = field(factory=trio.Event)
+    _changed: dict[WorkloadName, trio.Event] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.world.on_instance(lambda _name, _record: self._wake())
-        self.world.on_workload(lambda _name: self._wake())
+        self.world.on_instance(lambda name, _record: self._wake(name.owner))
+        self.world.on_workload(self._wake)
 
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+    def _wake(self, name: WorkloadName) -> None:
+        changed = self._changed.pop(name, None)
+        if changed is not None:
+            changed.set()
 
     @asynccontextmanager
     async def read(self, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
@@ -88,7 +89,8 @@ class LogReader:
                 begun = set[tuple[str, str]]()
                 first = True
                 while True:
-                    changed = self._changed
+                    workload = WorkloadName(query.namespace, query.subject.partition(".")[0])
+                    changed = self._changed.setdefault(workload, trio.Event())
                     for summary, instance in await self._containers(query):
                         if (summary.container_id, instance) in begun:
                             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sized
 from typing import Final
 
 import trio
@@ -39,6 +39,18 @@ class Subscriber:
     _events: deque[Event] = field(factory=lambda: deque(maxlen=MAX_UNREAD_EVENTS))
     _shown: dict[WorkloadName, WorkloadView] = field(factory=dict)
     _arrived: trio.Event = field(factory=trio.Event)
+    _turns: deque[tuple[Sized, Callable[[], Update | None]]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # In turn: what changes all the time must not keep the rest from being read.
+        self._turns = deque(
+            (
+                (self._touched_nodes, self._next_node),
+                (self._events, self._next_event),
+                (self._instances, self._next_instance),
+                (self._workloads, self._next_workload),
+            )
+        )
 
     def begin(self) -> None:
         """Let everything that there is be read first."""
@@ -92,19 +104,22 @@ class Subscriber:
                 await trio.lowlevel.checkpoint()
 
     def _next(self) -> Update | None:
-        if self._touched_nodes:
-            node_id = next(iter(self._touched_nodes))
-            del self._touched_nodes[node_id]
-            node = self.nodes.get(node_id)
-            return Update(kind=UpdateKind.NODE_REMOVED if node is None else UpdateKind.NODE, name=node_id, node=node)
-        if self._events:
-            event = self._events.popleft()
-            return Update(kind=UpdateKind.EVENT, namespace=event.namespace, name=event.subject, event=event)
-        if self._instances:
-            return self._next_instance()
-        if self._workloads:
-            return self._next_workload()
+        for _ in range(len(self._turns)):
+            unread, take = self._turns[0]
+            self._turns.rotate(-1)
+            if unread:
+                return take()
         return None
+
+    def _next_node(self) -> Update:
+        node_id = next(iter(self._touched_nodes))
+        del self._touched_nodes[node_id]
+        node = self.nodes.get(node_id)
+        return Update(kind=UpdateKind.NODE_REMOVED if node is None else UpdateKind.NODE, name=node_id, node=node)
+
+    def _next_event(self) -> Update:
+        event = self._events.popleft()
+        return Update(kind=UpdateKind.EVENT, namespace=event.namespace, name=event.subject, event=event)
 
     def _next_instance(self) -> Update | None:
         name = next(iter(self._instances))
