@@ -53,7 +53,7 @@ before anything runs.
 |---|---|
 | `ORCHESTRION_WORKLOAD`, `ORCHESTRION_NAMESPACE` | the workload's name and namespace |
 | `ORCHESTRION_INSTANCE`, `ORCHESTRION_NODE` | the instance's name, and its node |
-| `ORCHESTRION_INDEX`, `ORCHESTRION_COUNT` | which instance it is, from 0, of how many |
+| `ORCHESTRION_INDEX`, `ORCHESTRION_COUNT` | which it is, from 0, of how many; a service's may have gaps and be higher |
 | `ORCHESTRION_EPOCH`, `ORCHESTRION_ATTEMPT` | how often it was placed, and how often restarted in place |
 | `PORT_<NAME>` | the number of a port of the container |
 | `VOLUME_<NAME>` | the path of a volume of the container |
