@@ -153,3 +153,21 @@ def test_what_no_node_can_run_is_told_with_the_smallest_change(capsys: pytest.Ca
         "next:  huge would fit: on node 0f9e4c1a-7d7: lower cpu to 4 cores",
         "next:  Ask for less, or run it where there is more.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["scale", "web", "2"], 9),
+        (["exec", "web.0", "--", "true"], 9),
+        (["status"], 3),
+        (["logs", "web"], 3),
+        (["stop", "web"], 3),
+    ],
+)
+def test_without_a_directory_there_is_nobody_to_ask_and_nothing_to_look_at(
+    arguments: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHESTRION_STATE", str(tmp_path / "state"))
+    assert run(arguments) == code
+    assert "`orchestrion up FILE`" in capsys.readouterr().err

@@ -57,12 +57,16 @@ async def reach_owner(place: StateDirectory) -> AsyncIterator[Control]:
     """Give the owner's Control.
 
     Raises:
-        NotFound: There is no state directory.
-        NetworkFailure: Nobody owns it.
+        NetworkFailure: Nobody owns the directory, or there is none.
     """
-    place.must_exist()
+    if not place.path.is_dir():
+        raise _nobody(place)
     async with owner_or_lock(place) as found:
         if not isinstance(found, HttpControl):
-            msg = f"no orchestrator runs on {place.path}"
-            raise NetworkFailure(msg, remedy="`orchestrion up FILE` starts one and applies the file.")
+            raise _nobody(place)
         yield found
+
+
+def _nobody(place: StateDirectory) -> NetworkFailure:
+    msg = f"no orchestrator runs on {place.path}"
+    return NetworkFailure(msg, remedy="`orchestrion up FILE` starts one and applies the file; --state names another.")

@@ -49,7 +49,7 @@ def up(
 ) -> int:
     """Run what a manifest asks for, and follow it to its end.
 
-    It ends when all batch work has ended and no service is left running: with 0, or 1 if any batch workload failed.
+    It ends when all batch work has ended and no service is left running: with 0, or 1 if any workload has failed.
     Ctrl-C stops everything and ends with 130; a second Ctrl-C stops waiting for that.
 
     Where an `up` already runs on the state directory, the file is applied to that one and followed, and Ctrl-C only
