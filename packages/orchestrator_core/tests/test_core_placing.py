@@ -106,3 +106,30 @@ async def test_losing_half_of_a_large_cluster_is_planned_in_no_time() -> None:
     plan = plan_workload(record, facts)
     assert time.process_time() - began < 2
     assert len(plan.lose) == len(plan.place) == 15_000
+
+
+class _Counting(CursorScheduler):
+    """A scheduler that counts the slots that it is asked for."""
+
+    slots = 0
+
+    async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
+        _Counting.slots += len(request.slots)
+        return await super().schedule(request, view)
+
+
+async def test_a_free_place_costs_no_question_for_each_of_those_who_wait(stage: Stage) -> None:
+    await stage.end()
+    stage.scheduler = lambda: _Counting()
+    await stage.start()
+    node = stage.cluster.get_node(NODE)
+    assert node is not None
+    whole = Resources(cpu_millicores=node.allocatable.cpu_millicores)
+    one = container("main", "exit", "0", "after", "1s", resources=whole)
+    await stage.apply(batch(completions=600, containers=(one,)))
+    assert "597 instances have no place" in (await stage.view("job")).message
+    asked = _Counting.slots
+    await trio.sleep(10.5)
+    done = (await stage.view("job")).succeeded
+    assert done >= 24
+    assert _Counting.slots - asked <= 2 * 60 * (done + 3)

@@ -361,8 +361,15 @@ class ClusterLoop:
             raise SchedulingFailure(msg)
         unplaced = dict[int, Explanation]()
         for node_id, slots in _by_node(plan.place):
+            asked = 0
             for chunk in _chunks(slots):
                 await self._place_chunk(record, plan, template, node_id, chunk, unplaced, leadership)
+                asked += len(chunk)
+                if all(slot.name.slot in unplaced for slot in chunk):
+                    # Slots of one template differ in nothing: what was said of these holds for the others.
+                    said = unplaced[chunk[-1].name.slot]
+                    unplaced.update((slot.name.slot, said) for slot in slots[asked:])
+                    break
         self._explain_unplaced(record, template, unplaced)
 
     async def _place_chunk(
