@@ -61,8 +61,8 @@ def check_cleared(driver: Driver) -> None:
     for loop in _loops(driver):
         if loop.ports._leased:
             trace.violated(f"{loop.node_id} still leases ports {loop.ports._leased}")
-        if loop._instances or loop._keys:
-            trace.violated(f"{loop.node_id} still remembers {loop._instances}")
+        if loop._book.instances or loop._book.keys:
+            trace.violated(f"{loop.node_id} still remembers {loop._book.instances}")
 
 
 def _leader(driver: Driver) -> Server | None:

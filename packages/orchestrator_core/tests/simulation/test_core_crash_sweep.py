@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 from orchestrion.mocks import FaultKind
-from orchestrion.orchestrator_core._node_loop import NodeLoop
+from orchestrion.orchestrator_core._node_containers import ContainerBook
 from orchestrion.orchestrator_core._planning import Planning
 
 from .crash_points import Scenario, play
@@ -33,15 +33,15 @@ def _scenario(name: str) -> Scenario:
 
 
 def test_the_sweep_notices_a_node_loop_that_never_asks_what_runs_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def learn_nothing(loop: NodeLoop) -> None:
-        await loop.runtime.list_containers(loop.node_id)
+    async def learn_nothing(book: ContainerBook) -> None:
+        await book.runtime.list_containers(book.node_id)
 
-    async def look_for_nothing(_loop: NodeLoop) -> None:
+    async def look_for_nothing(_book: ContainerBook) -> None:
         await trio.lowlevel.checkpoint()
 
     clean = play(_scenario("deploy"))
-    monkeypatch.setattr(NodeLoop, "_list", learn_nothing)
-    monkeypatch.setattr(NodeLoop, "_find_unlisted", look_for_nothing)
+    monkeypatch.setattr(ContainerBook, "list", learn_nothing)
+    monkeypatch.setattr(ContainerBook, "find_unlisted", look_for_nothing)
     with pytest.RaisesGroup(Violation, flatten_subgroups=True):
         play(_scenario("deploy"), clean.calls, FaultKind.CRASH_AFTER)
 

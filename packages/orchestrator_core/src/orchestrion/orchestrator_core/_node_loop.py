@@ -16,14 +16,10 @@ from orchestrion.runtime_interface import (
     ContainerRuntime,
     ContainerSummary,
     CreateOptions,
-    LogStream,
     PortTaken,
-    RuntimeCapability,
     RuntimeClosed,
     StaleEpoch,
     StartFailed,
-    SupportsEvents,
-    SupportsLogs,
     VolumeSource,
 )
 from orchestrion.shared_types import (
@@ -44,14 +40,12 @@ from orchestrion.shared_types import (
     PortMapping,
     ReferenceInvalid,
     RuntimeFailure,
-    Uid,
     UidFactory,
     VolumeScope,
     WorkloadDefinition,
 )
 from orchestrion.store_interface import (
     Compare,
-    Revision,
     RevisionConflict,
     StateStore,
     StoreClosed,
@@ -63,45 +57,18 @@ from ._events import EventRecorder
 from ._health import Prober
 from ._health_checks import HealthChecks
 from ._lifecycle import START_FAILED, TERMINAL
+from ._node_containers import ContainerBook, HeldInstance
 from ._node_lease import LeaseKeeper
-from ._node_plan import ContainerStart, InstanceFacts, InstancePlan, describe_exit, plan_instance
+from ._node_plan import ContainerStart, InstanceFacts, InstancePlan, plan_instance
+from ._node_reports import announce, with_last_output
 from ._ports import PortTable
 from ._queue import KeyedQueue
-from ._records import InstanceName, WorkloadName, binding_key, instance_key, status_key
+from ._records import WorkloadName, binding_key, status_key
 from ._volumes import VolumeOwner, VolumeProvider
 from ._world import InstanceRecord, World
 
 PORT_TRIES: Final = 5
 """Leased ports that are tried in a row where others have taken them."""
-
-LOG_TAIL_BYTES: Final = 400
-"""How much of its last output goes into the message of a failed instance."""
-
-
-@define(eq=False)
-class _Instance:
-    """What a node loop remembers of an instance beyond what is stored.
-
-    `settled` is the revision of the binding for which nothing was left to do, not even to wait; None where there is.
-    """
-
-    name: InstanceName | None = None
-    workload_id: Uid = Uid("")
-    containers: dict[ContainerId, ContainerSummary] = field(factory=dict)
-    never_created: dict[str, ContainerStatus] = field(factory=dict)
-    checks: dict[ContainerId, HealthCheck] = field(factory=dict)
-    unsure: bool = False
-    stopping: dict[ContainerId, float] = field(factory=dict)
-    written: InstanceStatus | None = None
-    written_revision: Revision = Revision(0)
-    ports: set[tuple[InstanceKey, str, str]] = field(factory=set)
-
-    @property
-    def lives(self) -> bool:
-        """Whether any of its containers has not ended."""
-        return any(summary.status.state is not ContainerState.EXITED for summary in self.containers.values())
-
-    settled: Revision | None = None
 
 
 @define(eq=False)
@@ -150,23 +117,22 @@ class NodeLoop:
     ready: trio.Event = field(factory=trio.Event)
     tried: trio.Event = field(factory=trio.Event)
     _queue: KeyedQueue[InstanceKey] = field(init=False)
-    _instances: dict[InstanceKey, _Instance] = field(factory=dict)
-    _keys: dict[InstanceName, InstanceKey] = field(factory=dict)
+    _book: ContainerBook = field(init=False)
     _health: HealthChecks = field(init=False)
     _lease: LeaseKeeper = field(init=False)
     _fenced: set[ContainerId] = field(factory=set)
-    _owners: dict[ContainerId, InstanceKey] = field(factory=dict)
     _nursery: trio.Nursery | None = None
     _start_limit: trio.CapacityLimiter = field(init=False)
     _remove_limit: trio.CapacityLimiter = field(init=False)
     _starts: set[trio.CancelScope] = field(factory=set)
-    _creating: int = 0
     _cleared: trio.Event = field(factory=trio.Event)
     _cleared_owners: set[WorkloadName] = field(factory=set)
-    _hinted_early: set[ContainerId] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
+        self._book = ContainerBook(
+            self.node_id, self.runtime, self.world, self.ports, self._queue.add, self.poll_seconds
+        )
         self._health = HealthChecks(self.prober)
         # A call that hangs holds up its own kind only; what runs is stopped in any case.
         self._start_limit = trio.CapacityLimiter(self.at_once)
@@ -184,13 +150,13 @@ class NodeLoop:
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be done now."""
-        return self._queue.idle and not any(instance.stopping for instance in self._instances.values())
+        return self._queue.idle and not any(instance.stopping for instance in self._book.instances.values())
 
     async def wait_cleared(self) -> None:
         """Wait until nothing is left here of instances that are no longer bound to this node."""
         while True:
             bound = self.world.nodes.get(self.node_id, {})
-            if all(instance.name in bound for instance in self._instances.values()):
+            if all(instance.name in bound for instance in self._book.instances.values()):
                 return
             if self._cleared.is_set():
                 self._cleared = trio.Event()
@@ -207,11 +173,11 @@ class NodeLoop:
             self._nursery = nursery
             await nursery.start(self._lease.run)
             await self._take_up()
-            self.world.on_node(self.node_id, self._binding_changed)
+            self.world.on_node(self.node_id, self._book.bind)
             try:
                 for name in list(self.world.nodes.get(self.node_id, ())):
-                    self._binding_changed(name)
-                nursery.start_soon(self._follow_runtime)
+                    self._book.bind(name)
+                nursery.start_soon(self._book.follow)
                 nursery.start_soon(self._pass_periodically)
                 self.ready.set()
                 self.tried.set()
@@ -227,12 +193,12 @@ class NodeLoop:
             scope.cancel()
         assert self._nursery is not None  # noqa: S101 - for the type checker: the lease is kept by a task in it
         # At once: whoever works on an instance may be held up by a store or an engine that does not answer.
-        for key, instance in self._instances.items():
+        for key, instance in self._book.instances.items():
             self._stop_fenced(instance, self._nursery, key)
         self._wake_all()
 
     def _wake_all(self) -> None:
-        for key in list(self._instances):
+        for key in list(self._book.instances):
             self._queue.add(key)
 
     async def _take_up(self) -> None:
@@ -240,8 +206,8 @@ class NodeLoop:
         while True:
             try:
                 await self.runtime.init_node(self.node_id)
-                await self._list()
-                await self._find_unlisted()
+                await self._book.list()
+                await self._book.find_unlisted()
                 # What a former run could not release any more has no owner but this.
                 await self.volumes.retain_instances(self._volume_owners)
                 await self.volumes.retain_shared(self._shared_volumes)
@@ -257,157 +223,6 @@ class NodeLoop:
             else:
                 return
 
-    async def _list(self) -> None:
-        """Learn what the runtime has, and look at every instance that differs from what was known."""
-        listed = {summary.container_id: summary for summary in await self.runtime.list_containers(self.node_id)}
-        # A port is noted for what holds it now, not for what has had it.
-        for summary in sorted(listed.values(), key=_has_ended_and_older):
-            self._note(summary)
-        for container_id in [known for known in self._owners if known not in listed]:
-            key = self._owners.get(container_id)
-            if key is not None:
-                await self._check_missing(key, self._instances[key], container_id)
-
-    async def _check_missing(self, key: InstanceKey, instance: _Instance, container_id: ContainerId) -> None:
-        """Ask for a container that a list did not have: the list may be older than the container."""
-        try:
-            status = await self.runtime.get_container_status(container_id)
-        except ContainerNotFound:
-            if container_id in instance.containers:
-                self._drop(instance, container_id)
-                self._queue.add(key)
-        else:
-            self._note(ContainerSummary(container_id=container_id, node_id=self.node_id, instance=key, status=status))
-
-    async def _find_unlisted(self) -> None:
-        """Ask for what is recorded as running and is not in the list: only then is it believed to be lost."""
-        for name, record in list(self.world.nodes.get(self.node_id, {}).items()):
-            if record.bound is None or record.ended:
-                continue
-            key = instance_key(name, record.bound.workload_id)
-            instance = self._instance(key)
-            for recorded in record.status.containers:
-                if (
-                    recorded.container_id
-                    and recorded.state is not ContainerState.EXITED
-                    and recorded.container_id not in instance.containers
-                ):
-                    await self._check_missing(key, instance, recorded.container_id)
-
-    def _note(self, summary: ContainerSummary) -> None:
-        instance = self._instance(summary.instance)
-        held = instance.containers.get(summary.container_id)
-        if held is summary:
-            return
-        if held == summary:
-            # The runtime's own object: the next comparison is one of identity.
-            instance.containers[summary.container_id] = summary
-        else:
-            self._hold(instance, summary)
-            for port_name, number in summary.status.ports.items():
-                self._adopt_port(summary, instance, port_name, number)
-            self._queue.add(summary.instance)
-
-    def _adopt_port(self, summary: ContainerSummary, instance: _Instance, port_name: str, number: int) -> None:
-        owner = (summary.instance, summary.status.name, port_name)
-        record = self.world.instances.get(instance.name) if instance.name is not None else None
-        template = self.world.template(record) if record is not None else None
-        if template is None or record is None or record.ended:
-            return
-        if owner in instance.ports and summary.status.state is ContainerState.EXITED:
-            # The next attempt may have another port already.
-            return
-        for config in template.containers:
-            for port in config.ports:
-                leased = (config.name, port.name, port.host_port) == (summary.status.name, port_name, None)
-                if leased and self.ports.adopt(owner, port.protocol, number):
-                    instance.ports.add(owner)
-
-    def _instance(self, key: InstanceKey) -> _Instance:
-        instance = self._instances.get(key)
-        if instance is None:
-            instance = self._instances[key] = _Instance()
-            for name, record in self.world.nodes.get(self.node_id, {}).items():
-                if record.bound is not None and instance_key(name, record.bound.workload_id) == key:
-                    instance.name = name
-                    self._keys[name] = key
-                    break
-        return instance
-
-    def _binding_changed(self, name: InstanceName) -> None:
-        record = self.world.nodes.get(self.node_id, {}).get(name)
-        if record is not None and record.bound is not None:
-            key = instance_key(name, record.bound.workload_id)
-            instance = self._instances.get(key)
-            if instance is None:
-                instance = self._instances[key] = _Instance()
-            instance.name = name
-            instance.workload_id = record.bound.workload_id
-            self._keys[name] = key
-        known = self._keys.get(name)
-        if known is not None:
-            self._queue.add(known)
-
-    async def _follow_runtime(self) -> None:
-        runtime = self.runtime
-        if RuntimeCapability.EVENTS not in runtime.capabilities or not isinstance(runtime, SupportsEvents):
-            while True:
-                await trio.sleep(self.poll_seconds)
-                await self._list_if_possible()
-        while True:
-            try:
-                async with runtime.watch_containers(self.node_id) as hints:
-                    # What changed before the watch was armed is found by asking once more.
-                    await self._list()
-                    async for hint in hints:
-                        if hint.container_id is None:
-                            await self._list()
-                        else:
-                            await self._ask(hint.container_id)
-            except* RuntimeClosed:
-                raise
-            except* OrchestrationError:
-                # A runtime's watch may have tasks of its own, whose nursery makes a group of what is raised within it.
-                # The periodic pass covers what is missed meanwhile.
-                pass
-            await trio.sleep(self.poll_seconds)
-
-    async def _ask(self, container_id: ContainerId) -> None:
-        """Learn what has become of a container."""
-        key = self._owners.get(container_id)
-        if key is None:
-            # Its creation is under way, and asks by itself; or it is a stray, which the periodic pass finds.
-            if self._creating:
-                self._hinted_early.add(container_id)
-            return
-        instance = self._instances[key]
-        summary = instance.containers[container_id]
-        try:
-            status = await self.runtime.get_container_status(container_id)
-        except ContainerNotFound:
-            self._drop(instance, container_id)
-            self._queue.add(key)
-        else:
-            self._note(evolve(summary, status=status))
-
-    def _hold(self, instance: _Instance, summary: ContainerSummary) -> None:
-        instance.containers[summary.container_id] = summary
-        self._owners[summary.container_id] = summary.instance
-
-    def _drop(self, instance: _Instance, container_id: ContainerId) -> None:
-        instance.containers.pop(container_id, None)
-        instance.checks.pop(container_id, None)
-        self._owners.pop(container_id, None)
-
-    async def _list_if_possible(self) -> None:
-        try:
-            await self._list()
-        except RuntimeClosed:
-            raise
-        except OrchestrationError:
-            # The next pass asks again.
-            return
-
     async def _pass_periodically(self) -> None:
         while True:
             await trio.sleep(self.period_seconds)
@@ -418,15 +233,15 @@ class NodeLoop:
 
         What is settled would be planned the same: its binding has not changed, and neither have its containers.
         """
-        await self._list_if_possible()
+        await self._book.list_if_possible()
         await self._release_shared()
         for name, record in self.world.nodes.get(self.node_id, {}).items():
-            key = self._keys.get(name)
+            key = self._book.keys.get(name)
             if key is None:
-                self._binding_changed(name)
-            elif self._instances[key].settled != record.binding_revision:
+                self._book.bind(name)
+            elif self._book.instances[key].settled != record.binding_revision:
                 self._queue.add(key)
-        for key, instance in self._instances.items():
+        for key, instance in self._book.instances.items():
             if instance.settled is None:
                 self._queue.add(key)
 
@@ -452,7 +267,7 @@ class NodeLoop:
         if isinstance(err, RevisionConflict):
             # The world has moved on since the plan was made: nothing is wrong.
             return
-        instance = self._instances.get(key)
+        instance = self._book.instances.get(key)
         if instance is not None and instance.name is not None:
             self.recorder.record(
                 instance.name.namespace,
@@ -463,7 +278,7 @@ class NodeLoop:
             )
 
     async def _reconcile(self, key: InstanceKey, nursery: trio.Nursery) -> float | None:
-        instance = self._instances.get(key)
+        instance = self._book.instances.get(key)
         if instance is None:
             return None
         instance.settled = None
@@ -480,12 +295,12 @@ class NodeLoop:
         if self._lease.guard is None:
             if instance.unsure:
                 # A create that was cancelled when the lease was lost may have left a container all the same.
-                await self._list()
+                await self._book.list()
             self._stop_fenced(instance, nursery, key)
             return None
         if instance.unsure:
             # A create whose reply was lost may have left a container that must not outlive the instance's end.
-            await self._list()
+            await self._book.list()
             instance.unsure = False
         plan = plan_instance(self._facts(record, instance, template))
         if plan.status.state is InstanceState.TERMINATING:
@@ -523,7 +338,7 @@ class NodeLoop:
             instance.settled = record.binding_revision
         return plan.wake_after
 
-    def _facts(self, record: InstanceRecord, instance: _Instance, template: WorkloadDefinition) -> InstanceFacts:
+    def _facts(self, record: InstanceRecord, instance: HeldInstance, template: WorkloadDefinition) -> InstanceFacts:
         assert record.bound is not None  # noqa: S101 - for the type checker: the caller has looked
         containers = [self._health.with_health(summary.status) for summary in instance.containers.values()]
         containers.extend(instance.never_created.values())
@@ -538,7 +353,7 @@ class NodeLoop:
             deadlines=self.deadlines,
         )
 
-    def _status(self, record: InstanceRecord, instance: _Instance) -> InstanceStatus:
+    def _status(self, record: InstanceRecord, instance: HeldInstance) -> InstanceStatus:
         if instance.written is not None and instance.written_revision >= record.status_revision:
             return instance.written
         return record.status
@@ -547,18 +362,18 @@ class NodeLoop:
         """Whether containers of an older epoch of the same slot still run here."""
         return any(
             summary.status.state is not ContainerState.EXITED
-            for other, held in self._instances.items()
+            for other, held in self._book.instances.items()
             if (other.workload_id, other.index) == (key.workload_id, key.index) and other.epoch < key.epoch
             for summary in held.containers.values()
         )
 
-    def _stop_fenced(self, instance: _Instance, nursery: trio.Nursery, key: InstanceKey) -> None:
+    def _stop_fenced(self, instance: HeldInstance, nursery: trio.Nursery, key: InstanceKey) -> None:
         for container_id, summary in instance.containers.items():
             if summary.status.state is not ContainerState.EXITED:
                 self._fenced.add(container_id)
                 self._stop_soon(key, instance, container_id, 0.0, nursery)
 
-    async def _clear(self, key: InstanceKey, instance: _Instance, nursery: trio.Nursery) -> None:
+    async def _clear(self, key: InstanceKey, instance: HeldInstance, nursery: trio.Nursery) -> None:
         """Remove all that is left of an instance that has no binding here."""
         running = False
         for container_id, summary in list(instance.containers.items()):
@@ -575,12 +390,12 @@ class NodeLoop:
             await self.volumes.release(VolumeOwner(instance.name, key.workload_id))
             self._cleared_owners.add(instance.name.owner)
             await self._release_shared()
-            if self._keys.get(instance.name) == key:
-                del self._keys[instance.name]
-        del self._instances[key]
+            if self._book.keys.get(instance.name) == key:
+                del self._book.keys[instance.name]
+        del self._book.instances[key]
         self._cleared.set()
 
-    def _release_ports(self, instance: _Instance) -> None:
+    def _release_ports(self, instance: HeldInstance) -> None:
         for owner in instance.ports:
             self.ports.release(owner)
         instance.ports.clear()
@@ -612,15 +427,15 @@ class NodeLoop:
             if volume.scope is VolumeScope.SHARED
         }
 
-    async def _remove(self, instance: _Instance, container_id: ContainerId) -> None:
+    async def _remove(self, instance: HeldInstance, container_id: ContainerId) -> None:
         self._health.forget(container_id)
         async with self._remove_limit:
             await self.runtime.remove_container(container_id)
-        self._drop(instance, container_id)
+        self._book.drop(instance, container_id)
         self._fenced.discard(container_id)
 
     def _stop_soon(
-        self, key: InstanceKey, instance: _Instance, container_id: ContainerId, grace: float, nursery: trio.Nursery
+        self, key: InstanceKey, instance: HeldInstance, container_id: ContainerId, grace: float, nursery: trio.Nursery
     ) -> None:
         known = instance.stopping.get(container_id)
         if known is not None and known <= grace:
@@ -628,12 +443,12 @@ class NodeLoop:
         instance.stopping[container_id] = grace
         nursery.start_soon(self._stop, key, instance, container_id, grace)
 
-    async def _stop(self, key: InstanceKey, instance: _Instance, container_id: ContainerId, grace: float) -> None:
+    async def _stop(self, key: InstanceKey, instance: HeldInstance, container_id: ContainerId, grace: float) -> None:
         try:
             await self.runtime.stop_container(container_id, grace_seconds=grace)
             status = await self.runtime.get_container_status(container_id)
         except ContainerNotFound:
-            self._drop(instance, container_id)
+            self._book.drop(instance, container_id)
         except RuntimeClosed:
             raise
         except OrchestrationError as err:
@@ -642,7 +457,7 @@ class NodeLoop:
         else:
             summary = instance.containers.get(container_id)
             if summary is not None:
-                self._hold(instance, evolve(summary, status=status))
+                self._book.hold(instance, evolve(summary, status=status))
         finally:
             if instance.stopping.get(container_id) == grace:
                 del instance.stopping[container_id]
@@ -652,7 +467,7 @@ class NodeLoop:
         self,
         key: InstanceKey,
         record: InstanceRecord,
-        instance: _Instance,
+        instance: HeldInstance,
         template: WorkloadDefinition,
         plan: InstancePlan,
     ) -> bool:
@@ -671,7 +486,7 @@ class NodeLoop:
         self,
         key: InstanceKey,
         record: InstanceRecord,
-        instance: _Instance,
+        instance: HeldInstance,
         template: WorkloadDefinition,
         plan: InstancePlan,
     ) -> None:
@@ -688,18 +503,18 @@ class NodeLoop:
                 volumes=tuple(source for source in volumes if source.volume in mounted),
                 device_ids=record.bound.binding.devices.get(start.config.name, ()) if record.bound is not None else (),
             )
-            self._creating += 1
+            self._book.creating += 1
             try:
                 await self._create(key, instance, start, options, variables)
             finally:
-                self._creating -= 1
-                if not self._creating:
-                    self._hinted_early.clear()
+                self._book.creating -= 1
+                if not self._book.creating:
+                    self._book.hinted_early.clear()
 
     async def _create(
         self,
         key: InstanceKey,
-        instance: _Instance,
+        instance: HeldInstance,
         start: ContainerStart,
         options: CreateOptions,
         variables: Mapping[str, str],
@@ -723,7 +538,7 @@ class NodeLoop:
                 return
             except ContainerConflict:
                 # A call whose reply was lost has created it, with other ports or endpoints: it is taken as it is.
-                await self._list()
+                await self._book.list()
                 if not any(
                     c.status.name == name and c.status.attempt == start.attempt for c in instance.containers.values()
                 ):
@@ -736,16 +551,16 @@ class NodeLoop:
                 instance.never_created.pop(name, None)
                 if start.restarts_in_row:
                     status = evolve(status, restarts_in_row=start.restarts_in_row)
-                self._hold(
+                self._book.hold(
                     instance,
                     ContainerSummary(container_id=container_id, node_id=self.node_id, instance=key, status=status),
                 )
-                if container_id in self._hinted_early:
-                    self._hinted_early.remove(container_id)
-                    await self._ask(container_id)
+                if container_id in self._book.hinted_early:
+                    self._book.hinted_early.remove(container_id)
+                    await self._book.ask(container_id)
                 return
 
-    def _lease_port(self, key: InstanceKey, instance: _Instance, name: str) -> Callable[[PortMapping], int]:
+    def _lease_port(self, key: InstanceKey, instance: HeldInstance, name: str) -> Callable[[PortMapping], int]:
         def lease(port: PortMapping) -> int:
             owner = (key, name, port.name)
             instance.ports.add(owner)
@@ -754,7 +569,7 @@ class NodeLoop:
         return lease
 
     def _give_up_ports(
-        self, key: InstanceKey, instance: _Instance, config: ContainerConfig, taken: tuple[int, ...]
+        self, key: InstanceKey, instance: HeldInstance, config: ContainerConfig, taken: tuple[int, ...]
     ) -> bool:
         """Give up leased ports that others have taken, and return whether all that were taken are of that kind."""
         static = {port.host_port for port in config.ports}
@@ -776,7 +591,7 @@ class NodeLoop:
             restarts_in_row=start.restarts_in_row,
         )
 
-    async def _write_status(self, record: InstanceRecord, instance: _Instance, status: InstanceStatus) -> None:
+    async def _write_status(self, record: InstanceRecord, instance: HeldInstance, status: InstanceStatus) -> None:
         before = self._status(record, instance)
         if status == before:
             return
@@ -784,59 +599,12 @@ class NodeLoop:
         if guard is None:
             return
         if status.state is InstanceState.FAILED and before.state not in TERMINAL:
-            status = evolve(status, message=await self._with_last_output(status, instance))
+            status = evolve(status, message=await with_last_output(self.runtime, status, instance.containers))
         operations = [self.world.put(status_key(record.name), status)]
         compares = (guard, Compare(binding_key(record.name), record.binding_revision))
         revision = await self.store.transaction(compares, operations)
         instance.written, instance.written_revision = status, revision
-        self._announce(record.name, before, status)
-
-    async def _with_last_output(self, status: InstanceStatus, instance: _Instance) -> str:
-        """Return the message, with the last lines that the failed container wrote to its standard error."""
-        runtime = self.runtime
-        if not isinstance(runtime, SupportsLogs) or RuntimeCapability.LOGS not in runtime.capabilities:
-            return status.message
-        for container in status.containers:
-            if container.container_id not in instance.containers:
-                continue
-            if not status.message.startswith(describe_exit(container.name, container)):
-                continue
-            try:
-                chunk = await runtime.read_logs(
-                    container.container_id, LogStream.STDERR, offset=-LOG_TAIL_BYTES, max_bytes=LOG_TAIL_BYTES
-                )
-            except OrchestrationError:
-                # The message is complete without it.
-                return status.message
-            text = chunk.data.decode(errors="replace").strip()
-            return f"{status.message}: {text}" if text else status.message
-        return status.message
-
-    def _announce(self, name: InstanceName, before: InstanceStatus, after: InstanceStatus) -> None:
-        subject = f"instance/{name.short}"
-        if after.state is InstanceState.FAILED and before.state is not after.state:
-            self.recorder.record(name.namespace, subject, "Failed", after.message, EventSeverity.WARNING)
-        attempts = {container.name: container for container in before.containers}
-        for container in after.containers:
-            earlier = attempts.get(container.name)
-            if container.next_attempt_at is not None and (earlier is None or earlier.next_attempt_at is None):
-                wait = max(0.0, (container.next_attempt_at - self.deadlines.now()).total_seconds())
-                ended = describe_exit(container.name, container)
-                self.recorder.record(
-                    name.namespace,
-                    subject,
-                    "BackOff",
-                    f"{ended}; attempt {container.attempt + 1} in {wait:.1f} s",
-                    EventSeverity.WARNING,
-                )
-            if earlier is not None and earlier.health is not container.health is ContainerHealth.UNHEALTHY:
-                self.recorder.record(
-                    name.namespace,
-                    subject,
-                    "Unhealthy",
-                    f"container {container.name}: {container.reason}",
-                    EventSeverity.WARNING,
-                )
+        announce(self.recorder, self.deadlines.now(), record.name, before, status)
 
     async def _check_of(
         self,
@@ -870,7 +638,7 @@ class NodeLoop:
         self,
         key: InstanceKey,
         record: InstanceRecord,
-        instance: _Instance,
+        instance: HeldInstance,
         template: WorkloadDefinition,
         plan: InstancePlan,
         nursery: trio.Nursery,
@@ -901,10 +669,6 @@ class NodeLoop:
             )
 
 
-def _has_ended_and_older(summary: ContainerSummary) -> tuple[bool, int]:
-    return summary.status.state is ContainerState.EXITED, -summary.status.attempt
-
-
-def _status_of(instance: _Instance, container_id: ContainerId) -> ContainerStatus | None:
+def _status_of(instance: HeldInstance, container_id: ContainerId) -> ContainerStatus | None:
     summary = instance.containers.get(container_id)
     return None if summary is None else summary.status
