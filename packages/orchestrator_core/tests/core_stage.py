@@ -32,8 +32,8 @@ from orchestrion.orchestrator_core import (
     may_follow,
     trio_time,
 )
-from orchestrion.orchestrator_core._records import InstanceName
-from orchestrion.orchestrator_core._world import InstanceRecord
+from orchestrion.orchestrator_core._state.records import InstanceName
+from orchestrion.orchestrator_core._state.world import InstanceRecord
 from orchestrion.scheduler_interface import Scheduler
 from orchestrion.shared_types import (
     ContainerConfig,

@@ -12,7 +12,7 @@ import trio.testing
 from attrs import evolve
 from orchestrion.mocks import ContainerWorld, MockRuntime
 from orchestrion.orchestrator_core import DirectoryVolumes, NetworkProber, NoVolumes, RoutingRuntime, VolumeOwner
-from orchestrion.orchestrator_core._records import InstanceName
+from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.runtime_interface import ConfigUnsupported, CreateOptions, VolumeSource
 from orchestrion.shared_types import (
     ContainerState,

@@ -8,8 +8,9 @@ from unittest.mock import patch
 
 import trio
 from orchestrion.mocks import MemoryState, MemoryStore
-from orchestrion.orchestrator_core import _events, trio_time
-from orchestrion.orchestrator_core._events import EventRecorder
+from orchestrion.orchestrator_core import trio_time
+from orchestrion.orchestrator_core._state import events as event_log
+from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.shared_types import Uid
 from orchestrion.store_interface import Compare, Operation, Revision
 
@@ -26,7 +27,7 @@ async def test_two_who_write_events_at_once_keep_as_many_as_one(autojump_clock: 
     uids = count()
     store = _SlowStore(MemoryState())
     recorder = EventRecorder(store, trio_time, lambda: Uid(f"{next(uids):08}"))
-    with patch.object(_events, "MAX_EVENTS", 20):
+    with patch.object(event_log, "MAX_EVENTS", 20):
         for _ in range(10):
             async with trio.open_nursery() as nursery:
                 for _ in range(2):

@@ -8,7 +8,7 @@ import pytest
 import trio
 from orchestrion.mocks import MemoryStore
 from orchestrion.orchestrator_core import StoreReader, trio_time
-from orchestrion.orchestrator_core._world import World
+from orchestrion.orchestrator_core._state.world import World
 from orchestrion.shared_types import RestartPolicy, Retention
 
 from .core_stage import Stage, batch, daemon, service

@@ -20,12 +20,13 @@ from orchestrion.orchestrator_core import (
     may_follow,
 )
 from orchestrion.orchestrator_core._clock import Deadlines
-from orchestrion.orchestrator_core._cluster_view import Placeable, ViewKeeper, placed_instance
-from orchestrion.orchestrator_core._events import MAX_EVENTS, EventRecorder
-from orchestrion.orchestrator_core._health import Verdict
-from orchestrion.orchestrator_core._leadership import Campaign, LeadershipLost
+from orchestrion.orchestrator_core._cluster.leadership import Campaign, LeadershipLost
+from orchestrion.orchestrator_core._cluster.view import Placeable, ViewKeeper, placed_instance
+from orchestrion.orchestrator_core._node.health import Verdict
 from orchestrion.orchestrator_core._queue import KeyedQueue
-from orchestrion.orchestrator_core._records import (
+from orchestrion.orchestrator_core._routing import format_ref, parse_ref
+from orchestrion.orchestrator_core._state.events import MAX_EVENTS, EventRecorder
+from orchestrion.orchestrator_core._state.records import (
     InstanceName,
     format_ranges,
     lease_key,
@@ -33,8 +34,7 @@ from orchestrion.orchestrator_core._records import (
     parse_ranges,
     template_of,
 )
-from orchestrion.orchestrator_core._restart import delay_before
-from orchestrion.orchestrator_core._routing import format_ref, parse_ref
+from orchestrion.orchestrator_core._state.restart import delay_before
 from orchestrion.shared_types import (
     Binding,
     ContainerHealth,

@@ -11,10 +11,10 @@ from attrs import evolve
 from orchestrion.mocks import CursorScheduler, MemoryStore
 from orchestrion.orchestrator_core import Unschedulable, WorkloadPhase, trio_time
 from orchestrion.orchestrator_core._clock import Deadlines
-from orchestrion.orchestrator_core._cluster_plan import plan_workload
-from orchestrion.orchestrator_core._facts import Facts
-from orchestrion.orchestrator_core._records import BindingRecord, InstanceName, WorkloadName, WorkloadSpec
-from orchestrion.orchestrator_core._world import InstanceRecord, WorkloadRecord
+from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
+from orchestrion.orchestrator_core._state.facts import Facts
+from orchestrion.orchestrator_core._state.records import BindingRecord, InstanceName, WorkloadName, WorkloadSpec
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.scheduler_interface import ClusterView, ScheduleDecision, SchedulingRequest
 from orchestrion.shared_types import Binding, NodeId, Placement, Resources, Uid
 from orchestrion.store_interface import Compare, Operation, Revision

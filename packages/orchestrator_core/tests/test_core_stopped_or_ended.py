@@ -9,10 +9,11 @@ import pytest
 import trio
 from attrs import evolve
 from orchestrion.mocks import ClusterWorld, ContainerWorld, MemoryState, MemoryStore, mock_nodes
-from orchestrion.orchestrator_core import WorkloadPhase, _cluster_loop, trio_time
+from orchestrion.orchestrator_core import WorkloadPhase, trio_time
 from orchestrion.orchestrator_core._clock import Deadlines
-from orchestrion.orchestrator_core._node_plan import InstanceFacts, plan_instance
-from orchestrion.orchestrator_core._records import InstanceName
+from orchestrion.orchestrator_core._cluster import loop as cluster_loop
+from orchestrion.orchestrator_core._node.plan import InstanceFacts, plan_instance
+from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.shared_types import (
     Binding,
     ContainerId,
@@ -97,7 +98,7 @@ class _NeverForgets(MemoryStore):
 async def test_a_removal_that_a_crash_cuts_short_is_taken_up_and_starts_nothing(
     stage: Stage, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_cluster_loop, "CHUNK", chunk)
+    monkeypatch.setattr(cluster_loop, "CHUNK", chunk)
     await stage.end()
     stage.store_class = _NeverForgets
     await stage.start()

@@ -11,8 +11,8 @@ import trio
 from attrs import define, evolve, field
 from orchestrion.mocks import Fault, FaultKind, SimulatedCrash, mock_nodes
 from orchestrion.orchestrator_core import Orchestrator
-from orchestrion.orchestrator_core._records import parse_ranges
-from orchestrion.orchestrator_core._world import World as Mirror
+from orchestrion.orchestrator_core._state.records import parse_ranges
+from orchestrion.orchestrator_core._state.world import World as Mirror
 from orchestrion.shared_types import Node, NodeId, OrchestrationError, Resources
 
 from .options import Options

@@ -10,7 +10,7 @@ import trio
 from attrs import define, evolve, field
 from orchestrion.mocks import SimulatedCrash, mock_nodes
 from orchestrion.orchestrator_core import ApplyResult, Orchestrator
-from orchestrion.orchestrator_core._records import WorkloadControl, WorkloadSpec
+from orchestrion.orchestrator_core._state.records import WorkloadControl, WorkloadSpec
 from orchestrion.shared_types import (
     ExitStatus,
     Node,

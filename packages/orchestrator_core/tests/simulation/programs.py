@@ -12,9 +12,9 @@ from orchestrion.cluster_interface import ClusterUnavailable
 from orchestrion.mocks import MockClusterManager, MockRuntime, SimulatedCrash
 from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.orchestrator_core._clock import Deadlines
-from orchestrion.orchestrator_core._events import EventRecorder
-from orchestrion.orchestrator_core._node_loop import NodeLoop
-from orchestrion.orchestrator_core._world import World as Mirror
+from orchestrion.orchestrator_core._node.loop import NodeLoop
+from orchestrion.orchestrator_core._state.events import EventRecorder
+from orchestrion.orchestrator_core._state.world import World as Mirror
 from orchestrion.runtime_interface import RuntimeCapability, RuntimeUnavailable
 from orchestrion.scheduler_interface import SchedulerUnavailable, SimpleScheduler
 from orchestrion.shared_types import NodeId

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from orchestrion.mocks import MockContainer
-from orchestrion.orchestrator_core._facts import Dependencies, dependencies_of
-from orchestrion.orchestrator_core._node_loop import NodeLoop
-from orchestrion.orchestrator_core._records import InstanceName, Outcome, WorkloadName, instance_key
-from orchestrion.orchestrator_core._world import InstanceRecord, WorkloadRecord
-from orchestrion.orchestrator_core._world import World as Mirror
+from orchestrion.orchestrator_core._node.loop import NodeLoop
+from orchestrion.orchestrator_core._state.facts import Dependencies, dependencies_of
+from orchestrion.orchestrator_core._state.records import InstanceName, Outcome, WorkloadName, instance_key
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
+from orchestrion.orchestrator_core._state.world import World as Mirror
 from orchestrion.scheduler_interface import NoPlacement, SchedulingRequest, SimpleScheduler
 from orchestrion.shared_types import (
     ContainerState,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 from orchestrion.mocks import FaultKind
-from orchestrion.orchestrator_core._node_containers import ContainerBook
-from orchestrion.orchestrator_core._planning import Planning
+from orchestrion.orchestrator_core._cluster.planning import Planning
+from orchestrion.orchestrator_core._node.containers import ContainerBook
 
 from .crash_points import Scenario, play
 from .scenarios import SCENARIOS

@@ -9,7 +9,7 @@ import trio
 from attrs import define, evolve
 from orchestrion.mocks import Fault, FaultKind
 from orchestrion.orchestrator_core._queue import KeyedQueue
-from orchestrion.orchestrator_core._records import WorkloadName
+from orchestrion.orchestrator_core._state.records import WorkloadName
 from orchestrion.shared_types import (
     ContainerConfig,
     Metadata,

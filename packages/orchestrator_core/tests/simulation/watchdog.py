@@ -10,7 +10,7 @@ import trio
 from attrs import define, field
 from orchestrion.mocks import ContainerWorld, MemoryState, MockContainer
 from orchestrion.orchestrator_core import TERMINAL, may_follow
-from orchestrion.orchestrator_core._records import (
+from orchestrion.orchestrator_core._state.records import (
     BindingRecord,
     InstanceName,
     Outcome,

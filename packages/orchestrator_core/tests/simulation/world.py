@@ -14,7 +14,7 @@ import trio
 from attrs import define, field
 from orchestrion.mocks import ClusterWorld, MemoryStore, MockBehaviour
 from orchestrion.orchestrator_core import PortTable, Timings, VolumeOwner, trio_time
-from orchestrion.orchestrator_core._records import InstanceName
+from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.runtime_interface import VolumeSource
 from orchestrion.shared_types import (
     ContainerId,

@@ -1,15 +1,10 @@
 """Orchestrion's cluster loop and node loop over injected implementations."""
 
 from ._clock import WallClock, system_time, trio_time
-from ._errors import Unschedulable
-from ._health import NetworkProber, Prober
-from ._lifecycle import TERMINAL, TRANSITIONS, may_follow
-from ._orchestrator import MAX_APPLIED, Orchestrator, Timings
-from ._ports import NoPortFree, PortTable, can_bind, dynamic_range
-from ._reader import StoreReader
-from ._routing import RoutingRuntime
-from ._service import start_orchestrator_service
-from ._views import (
+from ._control.orchestrator import MAX_APPLIED, Orchestrator, Timings
+from ._control.reader import StoreReader
+from ._control.service import start_orchestrator_service
+from ._control.views import (
     ApplyResult,
     ChangeAction,
     FieldDifference,
@@ -23,7 +18,12 @@ from ._views import (
     WorkloadPhase,
     WorkloadView,
 )
-from ._volumes import DirectoryVolumes, NoVolumes, VolumeOwner, VolumeProvider
+from ._errors import Unschedulable
+from ._node.health import NetworkProber, Prober
+from ._node.ports import NoPortFree, PortTable, can_bind, dynamic_range
+from ._node.volumes import DirectoryVolumes, NoVolumes, VolumeOwner, VolumeProvider
+from ._routing import RoutingRuntime
+from ._state.lifecycle import TERMINAL, TRANSITIONS, may_follow
 
 __all__ = [
     "MAX_APPLIED",

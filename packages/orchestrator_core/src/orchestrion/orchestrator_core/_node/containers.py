@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import trio
 from attrs import define, evolve, field
+from orchestrion.orchestrator_core._node.ports import PortTable
+from orchestrion.orchestrator_core._state.records import InstanceName, instance_key
+from orchestrion.orchestrator_core._state.world import World
 from orchestrion.runtime_interface import (
     ContainerRuntime,
     ContainerSummary,
@@ -26,10 +29,6 @@ from orchestrion.shared_types import (
     Uid,
 )
 from orchestrion.store_interface import Revision
-
-from ._ports import PortTable
-from ._records import InstanceName, instance_key
-from ._world import World
 
 
 @define(eq=False)

@@ -7,6 +7,10 @@ from datetime import datetime, timedelta
 from zlib import crc32
 
 from attrs import define, evolve, field
+from orchestrion.orchestrator_core._clock import Deadlines
+from orchestrion.orchestrator_core._state.lifecycle import EXITED, RESTARTS_EXHAUSTED, STOPPED, TERMINAL
+from orchestrion.orchestrator_core._state.records import InstanceName
+from orchestrion.orchestrator_core._state.restart import delay_before, is_restarted, row_after
 from orchestrion.shared_types import (
     Binding,
     ContainerConfig,
@@ -20,11 +24,6 @@ from orchestrion.shared_types import (
     InstanceStatus,
     WorkloadDefinition,
 )
-
-from ._clock import Deadlines
-from ._lifecycle import EXITED, RESTARTS_EXHAUSTED, STOPPED, TERMINAL
-from ._records import InstanceName
-from ._restart import delay_before, is_restarted, row_after
 
 
 @define(eq=False)

@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import trio
 from orchestrion.cluster_interface import ClusterManager
+from orchestrion.orchestrator_core._control.orchestrator import Orchestrator
 from orchestrion.runtime_interface import ContainerRuntime
 from orchestrion.scheduler_interface import Scheduler
 from orchestrion.store_interface import StateStore
-
-from ._orchestrator import Orchestrator
 
 Options = Callable[[ContainerRuntime, ClusterManager, Scheduler, StateStore], Orchestrator]
 

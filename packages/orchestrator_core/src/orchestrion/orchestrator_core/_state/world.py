@@ -8,6 +8,20 @@ from urllib.parse import unquote
 
 import trio
 from attrs import define, evolve, field
+from orchestrion.orchestrator_core._state.lifecycle import TERMINAL
+from orchestrion.orchestrator_core._state.records import (
+    LEASE_PREFIX,
+    PREFIXES,
+    BindingRecord,
+    InstanceName,
+    NodeLease,
+    WorkloadControl,
+    WorkloadName,
+    WorkloadProgress,
+    WorkloadSpec,
+    lease_key,
+    parse_instance,
+)
 from orchestrion.shared_types import (
     ConfigInvalid,
     DesiredState,
@@ -23,21 +37,6 @@ from orchestrion.shared_types import (
     to_json,
 )
 from orchestrion.store_interface import Change, Entry, Put, Revision, RevisionCompacted, StateStore
-
-from ._lifecycle import TERMINAL
-from ._records import (
-    LEASE_PREFIX,
-    PREFIXES,
-    BindingRecord,
-    InstanceName,
-    NodeLease,
-    WorkloadControl,
-    WorkloadName,
-    WorkloadProgress,
-    WorkloadSpec,
-    lease_key,
-    parse_instance,
-)
 
 FIRST_RETRY_SECONDS: Final = 0.1
 MAX_RETRY_SECONDS: Final = 5.0

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 
 from attrs import define, field
+from orchestrion.orchestrator_core._clock import Deadlines
+from orchestrion.orchestrator_core._state.records import Outcome, WorkloadName
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.shared_types import (
     DependencyCondition,
     InstanceState,
@@ -15,10 +18,6 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
     WorkloadKind,
 )
-
-from ._clock import Deadlines
-from ._records import Outcome, WorkloadName
-from ._world import InstanceRecord, WorkloadRecord
 
 
 @define(eq=False)

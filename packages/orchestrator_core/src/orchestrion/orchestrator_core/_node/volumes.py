@@ -9,10 +9,9 @@ from typing import Protocol
 
 import trio
 from attrs import define, field, frozen
+from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.runtime_interface import VolumeSource
 from orchestrion.shared_types import RuntimeFailure, Uid, VolumeScope, WorkloadDefinition
-
-from ._records import InstanceName
 
 
 @frozen

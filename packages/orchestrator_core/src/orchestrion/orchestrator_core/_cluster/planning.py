@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from attrs import define, field
+from orchestrion.orchestrator_core._cluster.plan import WantedSlot, WorkloadPlan
+from orchestrion.orchestrator_core._state.facts import Facts, healthy_wait
+from orchestrion.orchestrator_core._state.lifecycle import STOPPED
+from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadProgress
+from orchestrion.orchestrator_core._state.restart import delay_before
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.shared_types import DesiredState, InstanceState, NodeId, WorkloadDefinition
-
-from ._facts import Facts, healthy_wait
-from ._lifecycle import STOPPED
-from ._plan import WantedSlot, WorkloadPlan
-from ._records import InstanceName, WorkloadProgress
-from ._restart import delay_before
-from ._world import InstanceRecord, WorkloadRecord
 
 
 @define(eq=False)

@@ -8,11 +8,10 @@ from typing import Final
 
 import trio
 from attrs import define, field
+from orchestrion.orchestrator_core._clock import WallClock
+from orchestrion.orchestrator_core._state.records import event_key
 from orchestrion.shared_types import Event, EventSeverity, UidFactory, Unavailable, to_json
 from orchestrion.store_interface import Delete, Operation, Put, StateStore
-
-from ._clock import WallClock
-from ._records import event_key
 
 MAX_EVENTS: Final = 5_000
 """Events that are kept; the oldest go first."""

@@ -10,6 +10,25 @@ from typing import Final
 
 import trio
 from attrs import define, evolve, field
+from orchestrion.orchestrator_core._clock import Deadlines
+from orchestrion.orchestrator_core._node.containers import ContainerBook, HeldInstance
+from orchestrion.orchestrator_core._node.environment import (
+    complete_config,
+    dependencies_of_template,
+    instance_variables,
+)
+from orchestrion.orchestrator_core._node.health import Prober
+from orchestrion.orchestrator_core._node.health_checks import HealthChecks
+from orchestrion.orchestrator_core._node.lease import LeaseKeeper
+from orchestrion.orchestrator_core._node.plan import ContainerStart, InstanceFacts, InstancePlan, plan_instance
+from orchestrion.orchestrator_core._node.ports import PortTable
+from orchestrion.orchestrator_core._node.reports import announce, with_last_output
+from orchestrion.orchestrator_core._node.volumes import VolumeOwner, VolumeProvider
+from orchestrion.orchestrator_core._queue import KeyedQueue
+from orchestrion.orchestrator_core._state.events import EventRecorder
+from orchestrion.orchestrator_core._state.lifecycle import START_FAILED, TERMINAL
+from orchestrion.orchestrator_core._state.records import WorkloadName, binding_key, status_key
+from orchestrion.orchestrator_core._state.world import InstanceRecord, World
 from orchestrion.runtime_interface import (
     ConfigUnsupported,
     ContainerConflict,
@@ -50,22 +69,6 @@ from orchestrion.store_interface import (
     StateStore,
     StoreClosed,
 )
-
-from ._clock import Deadlines
-from ._environment import complete_config, dependencies_of_template, instance_variables
-from ._events import EventRecorder
-from ._health import Prober
-from ._health_checks import HealthChecks
-from ._lifecycle import START_FAILED, TERMINAL
-from ._node_containers import ContainerBook, HeldInstance
-from ._node_lease import LeaseKeeper
-from ._node_plan import ContainerStart, InstanceFacts, InstancePlan, plan_instance
-from ._node_reports import announce, with_last_output
-from ._ports import PortTable
-from ._queue import KeyedQueue
-from ._records import WorkloadName, binding_key, status_key
-from ._volumes import VolumeOwner, VolumeProvider
-from ._world import InstanceRecord, World
 
 PORT_TRIES: Final = 5
 """Leased ports that are tried in a row where others have taken them."""

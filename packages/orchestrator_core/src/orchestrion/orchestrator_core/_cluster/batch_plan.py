@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from attrs import evolve
+from orchestrion.orchestrator_core._cluster.plan import Notice
+from orchestrion.orchestrator_core._cluster.planning import Planning
+from orchestrion.orchestrator_core._state.records import Outcome, parse_ranges
+from orchestrion.orchestrator_core._state.world import InstanceRecord
 from orchestrion.shared_types import EventSeverity, InstanceState
-
-from ._plan import Notice
-from ._planning import Planning
-from ._records import Outcome, parse_ranges
-from ._world import InstanceRecord
 
 
 def plan_batch(planning: Planning) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from attrs import evolve
+from orchestrion.orchestrator_core._state.facts import wanted_replicas
+from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadName
+from orchestrion.orchestrator_core._state.world import WorkloadRecord
 from orchestrion.runtime_interface import VolumeSource
 from orchestrion.shared_types import (
     ContainerConfig,
@@ -20,10 +23,6 @@ from orchestrion.shared_types import (
     port_variable,
     volume_variable,
 )
-
-from ._facts import wanted_replicas
-from ._records import InstanceName, WorkloadName
-from ._world import WorkloadRecord
 
 
 def endpoints_of(record: WorkloadRecord) -> dict[str, list[str]]:

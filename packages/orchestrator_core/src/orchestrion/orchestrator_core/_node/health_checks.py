@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import trio
 from attrs import define, evolve, field
+from orchestrion.orchestrator_core._node.health import Prober, Verdict
 from orchestrion.shared_types import ContainerHealth, ContainerId, ContainerStatus, HealthCheck
-
-from ._health import Prober, Verdict
 
 FIRST_TRIES_SECONDS = 0.1
 """Until the first verdict a container is tried this often, so that a start is not held up by a long interval."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from attrs import define, field
+from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadProgress
+from orchestrion.orchestrator_core._state.world import InstanceRecord
 from orchestrion.shared_types import EventSeverity, NodeId
 from orchestrion.store_interface import Revision
-
-from ._records import InstanceName, WorkloadProgress
-from ._world import InstanceRecord
 
 
 @define(eq=False)

@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import trio
 from attrs import define
+from orchestrion.orchestrator_core._state.records import NodeLease, lease_key
 from orchestrion.shared_types import NodeId, OrchestrationError, to_json
 from orchestrion.store_interface import Compare, LeaseId, LeaseNotFound, StateStore, StoreClosed
-
-from ._records import NodeLease, lease_key
 
 
 @define(eq=False)

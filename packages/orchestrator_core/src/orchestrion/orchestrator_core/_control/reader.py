@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from attrs import define, field
+from orchestrion.orchestrator_core._clock import Deadlines, WallClock, system_time
+from orchestrion.orchestrator_core._control.summary import summarize
+from orchestrion.orchestrator_core._control.views import WorkloadView
+from orchestrion.orchestrator_core._state.facts import Facts
+from orchestrion.orchestrator_core._state.records import WorkloadName
+from orchestrion.orchestrator_core._state.world import World
 from orchestrion.scheduler_interface import Explanation
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
@@ -16,13 +22,6 @@ from orchestrion.shared_types import (
     from_json,
 )
 from orchestrion.store_interface import StateStore
-
-from ._clock import Deadlines, WallClock, system_time
-from ._facts import Facts
-from ._records import WorkloadName
-from ._summary import summarize
-from ._views import WorkloadView
-from ._world import World
 
 
 def view_of(

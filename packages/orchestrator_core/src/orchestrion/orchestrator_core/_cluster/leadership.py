@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 import trio
 from attrs import define, field
+from orchestrion.orchestrator_core._state.records import LEADER_KEY, LeaderRecord
 from orchestrion.shared_types import OrchestrationError, Unavailable, to_json
 from orchestrion.store_interface import (
     ABSENT,
@@ -18,8 +19,6 @@ from orchestrion.store_interface import (
     RevisionConflict,
     StateStore,
 )
-
-from ._records import LEADER_KEY, LeaderRecord
 
 
 class LeadershipLost(Unavailable):

@@ -11,6 +11,45 @@ from typing import Final
 import trio
 from attrs import define, evolve, field
 from orchestrion.cluster_interface import ClusterManager, SupportsCordon
+from orchestrion.orchestrator_core._clock import Deadlines, WallClock, system_time
+from orchestrion.orchestrator_core._cluster.leadership import Campaign
+from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
+from orchestrion.orchestrator_core._control.admission import (
+    Admission,
+    admit,
+    check_possible,
+    name_of,
+    scale_note,
+    templated,
+)
+from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
+from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
+from orchestrion.orchestrator_core._control.updates import Subscriber
+from orchestrion.orchestrator_core._control.views import (
+    ApplyResult,
+    ChangeAction,
+    LogQuery,
+    LogRecord,
+    Plan,
+    SlotPlacement,
+    Update,
+    WorkloadChange,
+    WorkloadView,
+)
+from orchestrion.orchestrator_core._node.health import NetworkProber, Prober
+from orchestrion.orchestrator_core._node.loop import NodeLoop
+from orchestrion.orchestrator_core._node.ports import PortTable, dynamic_range
+from orchestrion.orchestrator_core._node.volumes import NoVolumes, VolumeProvider
+from orchestrion.orchestrator_core._state.events import EventRecorder
+from orchestrion.orchestrator_core._state.records import (
+    InstanceName,
+    WorkloadName,
+    control_key,
+    instance_key,
+    spec_key,
+    template_key,
+)
+from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.runtime_interface import ContainerRuntime, ExecSession, RuntimeCapability, SupportsExec
 from orchestrion.scheduler_interface import (
     AssignNode,
@@ -42,39 +81,6 @@ from orchestrion.shared_types import (
     to_json,
 )
 from orchestrion.store_interface import Compare, Operation, Put, Revision, RevisionConflict, StateStore
-
-from ._admission import Admission, admit, check_possible, name_of, scale_note, templated
-from ._clock import Deadlines, WallClock, system_time
-from ._cluster_loop import ClusterLoop
-from ._events import EventRecorder
-from ._health import NetworkProber, Prober
-from ._leadership import Campaign
-from ._logs import LogReader, find_instance
-from ._node_loop import NodeLoop
-from ._ports import PortTable, dynamic_range
-from ._reader import instances_of, not_found, read_events, view_of
-from ._records import (
-    InstanceName,
-    WorkloadName,
-    control_key,
-    instance_key,
-    spec_key,
-    template_key,
-)
-from ._updates import Subscriber
-from ._views import (
-    ApplyResult,
-    ChangeAction,
-    LogQuery,
-    LogRecord,
-    Plan,
-    SlotPlacement,
-    Update,
-    WorkloadChange,
-    WorkloadView,
-)
-from ._volumes import NoVolumes, VolumeProvider
-from ._world import WorkloadRecord, World
 
 MAX_APPLIED: Final = 42
 """Workloads that are applied at once: each takes three of a transaction's 128 operations."""

@@ -8,11 +8,10 @@ from typing import Final
 
 import trio
 from attrs import define, field
+from orchestrion.orchestrator_core._control.views import Update, UpdateKind, WorkloadView
+from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadName
+from orchestrion.orchestrator_core._state.world import World
 from orchestrion.shared_types import Event, Node, NodeId
-
-from ._records import InstanceName, WorkloadName
-from ._views import Update, UpdateKind, WorkloadView
-from ._world import World
 
 MAX_UNREAD_EVENTS: Final = 10_000
 """Events that a slow reader may be behind; the oldest are given up, and can be asked for by `events`."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrion.orchestrator_core._cluster.planning import Planning
+from orchestrion.orchestrator_core._cluster.service_plan import FAILING_STARTS
+from orchestrion.orchestrator_core._state.facts import effective_definition
+from orchestrion.orchestrator_core._state.world import InstanceRecord
 from orchestrion.scheduler_interface import demand_of, host_ports_of
 from orchestrion.shared_types import InstanceState, NodeId
-
-from ._facts import effective_definition
-from ._planning import Planning
-from ._service_plan import FAILING_STARTS
-from ._world import InstanceRecord
 
 
 def plan_daemon(planning: Planning) -> None:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from typing import Final
 
 from attrs import evolve
+from orchestrion.orchestrator_core._cluster.batch_plan import plan_batch
+from orchestrion.orchestrator_core._cluster.daemon_plan import plan_daemon
+from orchestrion.orchestrator_core._cluster.plan import Notice, WorkloadPlan
+from orchestrion.orchestrator_core._cluster.planning import Planning
+from orchestrion.orchestrator_core._cluster.service_plan import pause_update, plan_service
+from orchestrion.orchestrator_core._state.facts import Facts, dependencies_of, target_generation
+from orchestrion.orchestrator_core._state.records import (
+    InstanceName,
+    Outcome,
+    WorkloadProgress,
+    format_ranges,
+    parse_ranges,
+)
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.shared_types import (
     EventSeverity,
     InstanceState,
     WorkloadKind,
 )
-
-from ._batch_plan import plan_batch
-from ._daemon_plan import plan_daemon
-from ._facts import Facts, dependencies_of, target_generation
-from ._plan import Notice, WorkloadPlan
-from ._planning import Planning
-from ._records import InstanceName, Outcome, WorkloadProgress, format_ranges, parse_ranges
-from ._service_plan import pause_update, plan_service
-from ._world import InstanceRecord, WorkloadRecord
 
 MAX_FAILURES_KEPT: Final = 10
 """Recent failures that are kept beyond what is retained: more would make no wait longer."""

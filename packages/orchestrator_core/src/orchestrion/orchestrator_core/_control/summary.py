@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrion.orchestrator_core._control.views import WorkloadPhase, WorkloadView
+from orchestrion.orchestrator_core._state.facts import (
+    Facts,
+    dependencies_of,
+    healthy_wait,
+    is_scaled,
+    outcome_of,
+    target_generation,
+    wanted_replicas,
+)
+from orchestrion.orchestrator_core._state.lifecycle import STOPPED
+from orchestrion.orchestrator_core._state.records import Outcome, parse_ranges
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.scheduler_interface import Explanation, describe
 from orchestrion.shared_types import InstanceState, WorkloadKind
-
-from ._facts import Facts, dependencies_of, healthy_wait, is_scaled, outcome_of, target_generation, wanted_replicas
-from ._lifecycle import STOPPED
-from ._records import Outcome, parse_ranges
-from ._views import WorkloadPhase, WorkloadView
-from ._world import InstanceRecord, WorkloadRecord
 
 
 def summarize(

@@ -6,6 +6,9 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
+from orchestrion.orchestrator_core._node.plan import describe_exit
+from orchestrion.orchestrator_core._state.events import EventRecorder
+from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.runtime_interface import ContainerRuntime, LogStream, RuntimeCapability, SupportsLogs
 from orchestrion.shared_types import (
     ContainerHealth,
@@ -15,10 +18,6 @@ from orchestrion.shared_types import (
     InstanceStatus,
     OrchestrationError,
 )
-
-from ._events import EventRecorder
-from ._node_plan import describe_exit
-from ._records import InstanceName
 
 LOG_TAIL_BYTES: Final = 400
 """How much of its last output goes into the message of a failed instance."""

@@ -18,6 +18,29 @@ from orchestrion.cluster_interface import (
     Resync,
     Snapshot,
 )
+from orchestrion.orchestrator_core._clock import Deadlines
+from orchestrion.orchestrator_core._cluster.leadership import Campaign, Leadership, LeadershipLost
+from orchestrion.orchestrator_core._cluster.plan import WantedSlot, WorkloadPlan
+from orchestrion.orchestrator_core._cluster.view import Placeable, ViewKeeper, placed_instance
+from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
+from orchestrion.orchestrator_core._queue import KeyedQueue
+from orchestrion.orchestrator_core._state.events import EventRecorder
+from orchestrion.orchestrator_core._state.facts import Facts
+from orchestrion.orchestrator_core._state.records import (
+    LEADER_KEY,
+    BindingRecord,
+    InstanceName,
+    WorkloadName,
+    binding_key,
+    control_key,
+    instance_key,
+    lease_key,
+    progress_key,
+    spec_key,
+    status_key,
+    template_key,
+)
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord, World
 from orchestrion.scheduler_interface import (
     AssignNode,
     Explanation,
@@ -52,30 +75,6 @@ from orchestrion.store_interface import (
     StateStore,
     StoreClosed,
 )
-
-from ._clock import Deadlines
-from ._cluster_plan import plan_workload
-from ._cluster_view import Placeable, ViewKeeper, placed_instance
-from ._events import EventRecorder
-from ._facts import Facts
-from ._leadership import Campaign, Leadership, LeadershipLost
-from ._plan import WantedSlot, WorkloadPlan
-from ._queue import KeyedQueue
-from ._records import (
-    LEADER_KEY,
-    BindingRecord,
-    InstanceName,
-    WorkloadName,
-    binding_key,
-    control_key,
-    instance_key,
-    lease_key,
-    progress_key,
-    spec_key,
-    status_key,
-    template_key,
-)
-from ._world import InstanceRecord, WorkloadRecord, World
 
 T = TypeVar("T")
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from attrs import evolve
+from orchestrion.orchestrator_core._cluster.plan import Notice
+from orchestrion.orchestrator_core._cluster.planning import Planning
+from orchestrion.orchestrator_core._state.facts import wanted_replicas
+from orchestrion.orchestrator_core._state.records import InstanceName
+from orchestrion.orchestrator_core._state.world import InstanceRecord
 from orchestrion.shared_types import EventSeverity, InstanceState
-
-from ._facts import wanted_replicas
-from ._plan import Notice
-from ._planning import Planning
-from ._records import InstanceName
-from ._world import InstanceRecord
 
 FAILING_STARTS: Final = 3
 """So many failed starts of instances of a new template are taken as proof that it does not work."""

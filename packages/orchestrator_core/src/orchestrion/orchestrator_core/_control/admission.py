@@ -8,6 +8,18 @@ from datetime import datetime
 from typing import Any
 
 from attrs import define, evolve
+from orchestrion.orchestrator_core._cluster.view import HypotheticalView
+from orchestrion.orchestrator_core._control.views import ChangeAction, FieldDifference, WorkloadChange
+from orchestrion.orchestrator_core._errors import Unschedulable
+from orchestrion.orchestrator_core._state.facts import is_scaled, outcome_of, target_generation
+from orchestrion.orchestrator_core._state.records import (
+    Outcome,
+    WorkloadControl,
+    WorkloadName,
+    WorkloadSpec,
+    template_of,
+)
+from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.scheduler_interface import (
     NodeView,
     NoPlacement,
@@ -28,13 +40,6 @@ from orchestrion.shared_types import (
     check_workloads,
     unstructure,
 )
-
-from ._cluster_view import HypotheticalView
-from ._errors import Unschedulable
-from ._facts import is_scaled, outcome_of, target_generation
-from ._records import Outcome, WorkloadControl, WorkloadName, WorkloadSpec, template_of
-from ._views import ChangeAction, FieldDifference, WorkloadChange
-from ._world import WorkloadRecord, World
 
 
 @define(eq=False)

@@ -8,6 +8,10 @@ from datetime import datetime
 
 import trio
 from attrs import define, field
+from orchestrion.orchestrator_core._background import background
+from orchestrion.orchestrator_core._control.views import LogQuery, LogRecord
+from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadName, instance_key
+from orchestrion.orchestrator_core._state.world import InstanceRecord, World
 from orchestrion.runtime_interface import (
     ContainerRuntime,
     ContainerSummary,
@@ -17,11 +21,6 @@ from orchestrion.runtime_interface import (
     SupportsLogs,
 )
 from orchestrion.shared_types import ContainerId, ContainerNotFound, InstanceNotFound, Unsupported, WorkloadNotFound
-
-from ._background import background
-from ._records import InstanceName, WorkloadName, instance_key
-from ._views import LogQuery, LogRecord
-from ._world import InstanceRecord, World
 
 STREAMS = (LogStream.STDOUT, LogStream.STDERR)
 CHUNK_BYTES = 65_536

@@ -1,0 +1,1 @@
+"""The way in: what the orchestrator is asked, admits and answers."""

@@ -1,0 +1,1 @@
+"""The node loop: from bindings to containers, and back to statuses."""
