@@ -27,8 +27,8 @@ from orchestrion.mocks import (
     mock_nodes,
 )
 from orchestrion.orchestrator_core import Orchestrator, PortTable, Timings
-from orchestrion.orchestrator_core._records import InstanceName
-from orchestrion.orchestrator_core._world import InstanceRecord, World
+from orchestrion.orchestrator_core._state.records import InstanceName
+from orchestrion.orchestrator_core._state.world import InstanceRecord, World
 from orchestrion.shared_types import (
     ContainerConfig,
     ExitStatus,
