@@ -91,6 +91,16 @@ async def test_the_dependant_revives_when_the_dependency_is_applied_anew(stage: 
     assert (await stage.view("web")).phase is WorkloadPhase.HEALTHY
 
 
+async def test_what_failed_with_its_dependency_begins_with_it_and_not_before(stage: Stage) -> None:
+    work = [batch("count", "exit", "3"), batch("total", after=after("count"))]
+    await stage.apply(*work)
+    count, total = (await stage.orchestrator.apply(work, rerun=True)).changes
+    assert (count.generation, total.generation, total.note) == (2, 1, "")
+    await stage.apply(batch("count"), work[1])
+    await trio.sleep(5)
+    assert (await stage.view("total")).phase is WorkloadPhase.SUCCEEDED
+
+
 async def test_the_dependant_is_told_the_endpoints(stage: Stage) -> None:
     server = container("server", ports=(PortMapping(name="http"),))
     await stage.apply(service("web", replicas=2, containers=(server,)), batch("client", "run", after=after("web")))

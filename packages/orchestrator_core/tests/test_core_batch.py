@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from orchestrion.orchestrator_core import WorkloadPhase
+from orchestrion.orchestrator_core import ChangeAction, WorkloadPhase
 from orchestrion.shared_types import InstanceState, RestartPolicy, Retention
 
 from .core_stage import Stage, batch, service
@@ -116,14 +116,44 @@ async def test_failures_survive_the_history_that_is_forgotten(stage: Stage) -> N
     assert (await stage.view("job")).failed == 5
 
 
-async def test_what_has_failed_runs_again_when_it_is_applied_again(stage: Stage) -> None:
-    await stage.apply(batch("job", "exit", "9"))
-    assert (await stage.view("job")).phase is WorkloadPhase.FAILED
-    result = await stage.orchestrator.apply([batch("job", "exit", "9")])
-    assert result.changes[0].restarts
+@pytest.mark.parametrize("code", ["0", "9"])
+async def test_what_has_ended_is_left_alone_when_the_same_is_applied_again(stage: Stage, code: str) -> None:
+    await stage.apply(batch("job", "exit", code))
+    before = await stage.view("job")
+    for ask in (stage.orchestrator.apply, stage.orchestrator.plan):
+        (change,) = (await ask([batch("job", "exit", code)])).changes
+        assert (change.action, change.restarts) == (ChangeAction.UNCHANGED, False)
+        assert change.note == f"{'it failed' if code == '9' else 'it has succeeded'}, and is left as it ended"
+    await trio.sleep(60)
+    assert len(indexes_started(stage)) == 1
+    assert await stage.view("job") == before
+
+
+@pytest.mark.parametrize("code", ["0", "9"])
+async def test_what_has_ended_runs_again_where_that_is_asked_for(stage: Stage, code: str) -> None:
+    await stage.apply(batch("job", "exit", code))
+    for ask in (stage.orchestrator.plan, stage.orchestrator.apply):
+        (change,) = (await ask([batch("job", "exit", code)], rerun=True)).changes
+        assert (change.action, change.generation, change.restarts) == (ChangeAction.UPDATE, 2, True)
     await trio.sleep(5)
     assert len(indexes_started(stage)) == 2
-    await stage.apply(batch("job", "exit", "0"))
+
+
+async def test_what_is_at_work_goes_on_when_what_has_ended_is_to_run_again(stage: Stage) -> None:
+    jobs = [batch("done"), batch("busy", "exit", "0", "after", "10s")]
+    await stage.apply(*jobs)
+    done, busy = (await stage.orchestrator.apply(jobs, rerun=True)).changes
+    assert (done.restarts, busy.action) == (True, ChangeAction.UNCHANGED)
+    await trio.sleep(20)
+    assert len(indexes_started(stage)) == 3
+
+
+async def test_what_has_failed_runs_again_with_a_changed_definition(stage: Stage) -> None:
+    await stage.apply(batch("job", "exit", "9"))
+    await stage.apply(batch("job", "exit", "9", retries=1))
+    await trio.sleep(60)
+    assert len(indexes_started(stage)) == 3
+    await stage.apply(batch("job", "exit", "0", retries=1))
     await trio.sleep(5)
     assert (await stage.view("job")).phase is WorkloadPhase.SUCCEEDED
 

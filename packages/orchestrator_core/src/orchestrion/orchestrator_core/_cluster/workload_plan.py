@@ -10,7 +10,7 @@ from orchestrion.orchestrator_core._cluster.daemon_plan import plan_daemon
 from orchestrion.orchestrator_core._cluster.plan import Notice, WorkloadPlan
 from orchestrion.orchestrator_core._cluster.planning import Planning
 from orchestrion.orchestrator_core._cluster.service_plan import pause_update, plan_service
-from orchestrion.orchestrator_core._state.facts import Facts, dependencies_of, target_generation
+from orchestrion.orchestrator_core._state.facts import DEPENDENCY_FAILED, Facts, dependencies_of, target_generation
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
     Outcome,
@@ -119,9 +119,6 @@ def _blocked(planning: Planning) -> bool:
     if state.wake_after is not None:
         planning.plan.wake(state.wake_after)
     return bool(state.waiting_for)
-
-
-DEPENDENCY_FAILED: Final = "dependency-failed"
 
 
 def _forget_history(planning: Planning) -> None:

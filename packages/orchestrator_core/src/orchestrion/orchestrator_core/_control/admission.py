@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, evolve
 from orchestrion.orchestrator_core._cluster.view import HypotheticalView
 from orchestrion.orchestrator_core._control.views import ChangeAction, FieldDifference, WorkloadChange
 from orchestrion.orchestrator_core._errors import Unschedulable
-from orchestrion.orchestrator_core._state.facts import is_scaled, outcome_of, target_generation
+from orchestrion.orchestrator_core._state.facts import ended_as, is_scaled, target_generation
 from orchestrion.orchestrator_core._state.records import (
     Outcome,
     WorkloadControl,
@@ -65,9 +65,21 @@ def name_of(definition: WorkloadDefinition) -> WorkloadName:
 
 
 def admit(
-    definitions: Sequence[WorkloadDefinition], world: World, now: datetime, new_uid: UidFactory
+    definitions: Sequence[WorkloadDefinition],
+    world: World,
+    now: datetime,
+    new_uid: UidFactory,
+    *,
+    rerun: bool = False,
 ) -> list[Admission]:
     """Return what an apply of these definitions does.
+
+    Args:
+        definitions: What the author wants.
+        world: What is there.
+        now: The time that changes are noted with.
+        new_uid: Makes the ids of new workloads.
+        rerun: Whether work that has ended runs again although nothing of its definition has changed.
 
     Raises:
         ConfigInvalid: They can't be accepted together.
@@ -75,7 +87,8 @@ def admit(
     """
     _check(definitions, world)
     return [
-        _admit_one(definition, world.workloads.get(name_of(definition)), now, new_uid) for definition in definitions
+        _admit_one(definition, world.workloads.get(name_of(definition)), now, new_uid, rerun=rerun)
+        for definition in definitions
     ]
 
 
@@ -87,7 +100,7 @@ def _check(definitions: Sequence[WorkloadDefinition], world: World) -> None:
 
 
 def _admit_one(
-    definition: WorkloadDefinition, record: WorkloadRecord | None, now: datetime, new_uid: UidFactory
+    definition: WorkloadDefinition, record: WorkloadRecord | None, now: datetime, new_uid: UidFactory, *, rerun: bool
 ) -> Admission:
     before = record.spec if record is not None else None
     name = name_of(definition)
@@ -102,10 +115,12 @@ def _admit_one(
             namespace=name.namespace, name=name.name, action=ChangeAction.CREATE, generation=1, differences=()
         )
         return Admission(change, spec, None, record)
-    return _compare(definition, before, record, now)
+    return _compare(definition, before, record, now, rerun=rerun)
 
 
-def _compare(definition: WorkloadDefinition, before: WorkloadSpec, record: WorkloadRecord, now: datetime) -> Admission:
+def _compare(
+    definition: WorkloadDefinition, before: WorkloadSpec, record: WorkloadRecord, now: datetime, *, rerun: bool
+) -> Admission:
     old = before.definition
     kept = evolve(
         definition.metadata,
@@ -119,41 +134,50 @@ def _compare(definition: WorkloadDefinition, before: WorkloadSpec, record: Workl
     differences = tuple(_differences(unstructure(old), unstructure(new), ""))
     control = record.control
     differences = tuple(_with_note(difference, record, new) for difference in differences)
-    rerun = outcome_of(record) is Outcome.FAILED
-    if rerun:
-        differences = (*differences, FieldDifference(path="", before="", after="", note="it failed, and runs again"))
-    retried = not rerun and target_generation(record) != before.template_generation
-    if retried and template_of(new) == template_of(old):
-        note = "it was rolled back, and is tried again"
-        differences = (*differences, FieldDifference(path="", before="", after="", note=note))
-    rerun = rerun or retried
+    changed = new != old
+    retemplated = template_of(new) != template_of(old)
+    outcome = ended_as(record)
+    again, note = False, ""
+    if outcome is not None:
+        again = rerun or retemplated or (changed and outcome is Outcome.FAILED)
+        if again:
+            differences = (*differences, _noting(f"{_ENDED[outcome]}, and runs again"))
+        else:
+            note = f"{_ENDED[outcome]}, and is left as it ended"
+    elif target_generation(record) != before.template_generation:
+        again = True
+        if not retemplated:
+            differences = (*differences, _noting("it was rolled back, and is tried again"))
     next_control = evolve(control, stopped=False) if control.stopped else None
     if next_control is not None:
-        differences = (
-            *differences,
-            FieldDifference(path="", before="", after="", note="it was stopped, and starts again"),
-        )
-    changed = new != old
-    generation = old.metadata.generation + (1 if changed or rerun else 0)
-    retemplated = template_of(new) != template_of(old)
+        differences = (*differences, _noting("it was stopped, and starts again"))
+    generation = old.metadata.generation + (1 if changed or again else 0)
     change = WorkloadChange(
         namespace=record.name.namespace,
         name=record.name.name,
         action=ChangeAction.UPDATE if differences else ChangeAction.UNCHANGED,
         generation=generation,
         differences=differences,
-        restarts=retemplated or rerun,
+        restarts=retemplated or again,
+        note=note,
     )
-    if not changed and not rerun:
+    if not changed and not again:
         return Admission(change, None, next_control, record)
     metadata = evolve(kept, generation=generation, updated_at=now)
     spec = WorkloadSpec(
         definition=evolve(new, metadata=metadata),
-        template_generation=generation if retemplated or rerun else before.template_generation,
+        template_generation=generation if retemplated or again else before.template_generation,
     )
     if control.replicas is not None and control.scaled_from != new.replicas:
         next_control = evolve(next_control or control, replicas=None, scaled_from=0)
     return Admission(change, spec, next_control, record)
+
+
+_ENDED: Final = {Outcome.SUCCEEDED: "it has succeeded", Outcome.FAILED: "it failed"}
+
+
+def _noting(text: str) -> FieldDifference:
+    return FieldDifference(path="", before="", after="", note=text)
 
 
 def _with_note(difference: FieldDifference, record: WorkloadRecord, new: WorkloadDefinition) -> FieldDifference:

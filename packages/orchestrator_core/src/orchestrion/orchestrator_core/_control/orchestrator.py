@@ -356,8 +356,20 @@ class Orchestrator:
 
     # -- wanting --------------------------------------------------------------------------------------------------
 
-    async def apply(self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False) -> ApplyResult:
+    async def apply(
+        self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False, rerun: bool = False
+    ) -> ApplyResult:
         """Want these workloads, all of them or none; see `Control.apply`.
+
+        Applying the same again changes nothing: a batch workload that has succeeded or failed is left as it ended. A
+        changed definition runs it again; where only the way it is run has changed, as retries or parallelism, only if
+        it had failed.
+
+        Args:
+            workloads: Each (namespace, name) once.
+            dry_run: True checks and compares, and changes nothing.
+            rerun: True runs work that has ended once more, even where its definition is unchanged. What has not ended
+                goes on.
 
         Raises:
             ConfigInvalid: They can't be accepted.
@@ -368,7 +380,7 @@ class Orchestrator:
             problem = Problem(f"{len(workloads)} workloads are more than {MAX_APPLIED}, which one apply can take")
             raise ConfigInvalid((problem,), remedy="Split the manifest.")
         for _ in range(CONFLICT_TRIES):
-            admissions = await self._admit(workloads)
+            admissions = await self._admit(workloads, rerun=rerun)
             changes = tuple(admission.change for admission in admissions)
             compares, operations = _writes(admissions)
             if dry_run or not operations:
@@ -383,9 +395,9 @@ class Orchestrator:
         msg = "others kept changing the same workloads"
         raise Conflict(msg, remedy="Look at what they did, and apply again.")
 
-    async def _admit(self, workloads: Sequence[WorkloadDefinition]) -> list[Admission]:
+    async def _admit(self, workloads: Sequence[WorkloadDefinition], *, rerun: bool) -> list[Admission]:
         await self._catch_up()
-        admissions = admit(workloads, self.world, self.now(), self.new_uid)
+        admissions = admit(workloads, self.world, self.now(), self.new_uid, rerun=rerun)
         if self.refuse_impossible:
             changed = [admission.spec.definition for admission in admissions if admission.spec is not None]
             await check_possible(changed, self.scheduler, self.cluster_loop.nodes.values())
@@ -401,10 +413,15 @@ class Orchestrator:
             text = f"generation {change.generation}" + (f": {paths}" if paths else "")
             self.recorder.record(change.namespace, f"workload/{change.name}", verb, text)
 
-    async def plan(self, workloads: Sequence[WorkloadDefinition], /) -> Plan:
-        """Say what `apply` would change, and where new slots would go."""
+    async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
+        """Say what `apply` would change, and where new slots would go.
+
+        Args:
+            workloads: Each (namespace, name) once.
+            rerun: As for `apply`.
+        """
         await self._catch_up()
-        admissions = admit(workloads, self.world, self.now(), self.new_uid)
+        admissions = admit(workloads, self.world, self.now(), self.new_uid, rerun=rerun)
         placements = list[SlotPlacement]()
         for admission in admissions:
             if admission.spec is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from typing import Final
 
 from attrs import define, field
 from orchestrion.orchestrator_core._clock import Deadlines
@@ -170,6 +171,16 @@ def outcome_of(record: WorkloadRecord) -> Outcome | None:
     if progress is None or spec is None or progress.uid != spec.definition.metadata.uid:
         return None
     return progress.outcome if progress.run_generation == spec.template_generation else None
+
+
+DEPENDENCY_FAILED: Final = "dependency-failed"
+"""Why a workload failed that never began; it begins once what it comes after no longer stands in its way."""
+
+
+def ended_as(record: WorkloadRecord) -> Outcome | None:
+    """Return how a workload ended for good, or None; only a new run of it changes that."""
+    progress = record.progress
+    return None if progress is not None and progress.reason == DEPENDENCY_FAILED else outcome_of(record)
 
 
 def _holds(other: WorkloadRecord, condition: DependencyCondition, facts: Facts) -> bool:
