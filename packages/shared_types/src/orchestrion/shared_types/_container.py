@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 from attrs import field, frozen, validators
-from immutabledict import immutabledict
 
+from ._mappings import EMPTY, unchanging
 from ._resources import GpuRequest, Resources
 
 PROCESS_DRIVER: Final = "process"
@@ -158,7 +158,7 @@ class ContainerConfig:
     args: tuple[str, ...] = ()
     working_dir: str | None = None
     user: str | None = None
-    env_vars: Mapping[str, str] = field(factory=immutabledict, converter=immutabledict)
+    env_vars: Mapping[str, str] = field(default=EMPTY, converter=unchanging)
     inherit_env: tuple[str, ...] = ()
     ports: tuple[PortMapping, ...] = ()
     resources: Resources = Resources()

@@ -160,6 +160,7 @@ def _guard(converter: Converter, applies: Callable[[Any], bool], accepted: tuple
 
 
 _converter = make_converter()
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 _REFUSALS = (
     BaseValidationError,
@@ -191,9 +192,7 @@ def structure(data: Any, kind: type[T]) -> T:
 
 def to_json(value: object) -> bytes:
     """Return `value` as one line of compact JSON."""
-    return json.dumps(
-        _converter.unstructure(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return _encoder.encode(_converter.unstructure(value)).encode()
 
 
 def from_json(data: bytes, kind: type[T]) -> T:

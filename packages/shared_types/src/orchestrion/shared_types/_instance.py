@@ -7,9 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from attrs import field, frozen, validators
-from immutabledict import immutabledict
 
 from ._ids import ContainerId, InstanceKey, NodeId
+from ._mappings import EMPTY, unchanging
 
 
 class ContainerState(StrEnum):
@@ -87,7 +87,7 @@ class ContainerStatus:
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    ports: Mapping[str, int] = field(factory=immutabledict, converter=immutabledict)
+    ports: Mapping[str, int] = field(default=EMPTY, converter=unchanging)
     address: str = ""
     health: ContainerHealth = ContainerHealth.UNCHECKED
     next_attempt_at: datetime | None = None
@@ -146,9 +146,9 @@ class Binding:
     generation: int = field(validator=validators.ge(1))
     desired: DesiredState = DesiredState.RUN
     stop_reason: str = ""
-    devices: Mapping[str, tuple[str, ...]] = field(factory=immutabledict, converter=immutabledict)
-    device_thousandths: Mapping[str, int] = field(factory=immutabledict, converter=immutabledict)
-    cpu_set: Mapping[str, tuple[int, ...]] = field(factory=immutabledict, converter=immutabledict)
+    devices: Mapping[str, tuple[str, ...]] = field(default=EMPTY, converter=unchanging)
+    device_thousandths: Mapping[str, int] = field(default=EMPTY, converter=unchanging)
+    cpu_set: Mapping[str, tuple[int, ...]] = field(default=EMPTY, converter=unchanging)
     bound_at: datetime | None = None
     stop_at: datetime | None = None
     lost_at: datetime | None = None

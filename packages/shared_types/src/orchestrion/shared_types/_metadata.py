@@ -7,9 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from attrs import field, frozen, validators
-from immutabledict import immutabledict
 
 from ._ids import DEFAULT_NAMESPACE, Uid
+from ._mappings import EMPTY, unchanging
 
 
 class ObjectKind(StrEnum):
@@ -77,7 +77,7 @@ class Metadata:
     revision: int = field(default=0, validator=validators.ge(0))
     created_at: datetime | None = None
     updated_at: datetime | None = None
-    labels: Mapping[str, str] = field(factory=immutabledict, converter=immutabledict)
-    annotations: Mapping[str, str] = field(factory=immutabledict, converter=immutabledict)
+    labels: Mapping[str, str] = field(default=EMPTY, converter=unchanging)
+    annotations: Mapping[str, str] = field(default=EMPTY, converter=unchanging)
     owners: tuple[OwnerReference, ...] = ()
     finalizers: tuple[Finalizer, ...] = ()

@@ -7,9 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from attrs import field, frozen, validators
-from immutabledict import immutabledict
 
 from ._ids import NodeId
+from ._mappings import EMPTY, unchanging
 from ._resources import Resources
 
 
@@ -134,7 +134,7 @@ class Node:
     name: str
     address: str = "127.0.0.1"
     status: NodeStatus = NodeStatus.READY
-    labels: Mapping[str, str] = field(factory=immutabledict, converter=immutabledict)
+    labels: Mapping[str, str] = field(default=EMPTY, converter=unchanging)
     taints: tuple[Taint, ...] = ()
     capacity: Resources = Resources()
     allocatable: Resources = Resources()

@@ -8,6 +8,8 @@ from typing import Final
 from attrs import Attribute, field, frozen, validators
 from immutabledict import immutabledict
 
+from ._mappings import EMPTY, unchanging
+
 MAX_AMOUNT: Final = 2**62 - 1
 """The largest amount of anything. Two of them still add up within 64 bits, which compiled code relies on."""
 
@@ -15,7 +17,9 @@ _amount = [validators.instance_of(int), validators.ge(0), validators.le(MAX_AMOU
 
 
 def _without_zeros(amounts: Mapping[str, int]) -> Mapping[str, int]:
-    return immutabledict({name: amount for name, amount in amounts.items() if amount != 0})
+    if type(amounts) is immutabledict and 0 not in amounts.values():
+        return amounts
+    return unchanging({name: amount for name, amount in amounts.items() if amount != 0})
 
 
 def _extended(_instance: object, attribute: Attribute[Mapping[str, int]], value: Mapping[str, int]) -> None:
@@ -45,7 +49,7 @@ class Resources:
     memory_bytes: int = field(default=0, validator=_amount)
     disk_bytes: int = field(default=0, validator=_amount)
     extended: Mapping[str, int] = field(
-        factory=immutabledict,
+        default=EMPTY,
         converter=_without_zeros,
         validator=_extended,
     )

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from attrs import field, frozen, validators
-from immutabledict import immutabledict
 
 from ._container import MAX_SECONDS, ContainerConfig
+from ._mappings import EMPTY, unchanging
 from ._metadata import Metadata
 from ._node import TaintEffect
 
@@ -118,7 +118,7 @@ class InstanceAffinity:
         weight: None makes it a requirement; 1 to 100 a preference of that strength.
     """
 
-    match_labels: Mapping[str, str] = field(converter=immutabledict)
+    match_labels: Mapping[str, str] = field(converter=unchanging)
     by: str = "node"
     anti: bool = False
     weight: int | None = field(default=None, validator=_weight)
@@ -170,7 +170,7 @@ class Placement:
         tolerations: Taints that do not keep it off.
     """
 
-    select: Mapping[str, str] = field(factory=immutabledict, converter=immutabledict)
+    select: Mapping[str, str] = field(default=EMPTY, converter=unchanging)
     expressions: tuple[Expression, ...] = ()
     node_affinities: tuple[NodeAffinity, ...] = ()
     instance_affinities: tuple[InstanceAffinity, ...] = ()
