@@ -120,6 +120,22 @@ async def test_embedded_a_workload_that_no_node_could_run_is_refused(stage: Stag
     assert content(stage) == before
 
 
+async def test_all_that_no_node_can_run_are_named_at_once_each_with_what_would_help(stage: Stage) -> None:
+    stage.orchestrator.refuse_impossible = True
+    huge = (container("main", "run", resources=Resources(cpu_millicores=1_000_000)),)
+    zoned = Placement(select={"zone": "a"})
+    with pytest.raises(Unschedulable) as caught:
+        await stage.orchestrator.apply(
+            [service("huge", containers=huge), service("fine"), service("zoned", placement=zoned)]
+        )
+    assert [refused.workload for refused in caught.value.impossible] == ["huge", "zoned"]
+    title, first, second = caught.value.message.splitlines()
+    assert title == "no node could ever run 2 of these workloads"
+    assert first.startswith("'huge': 3 nodes: cpu short by")
+    assert "; it would fit: on node node-00000: lower cpu to" in first
+    assert second == "'zoned': 3 nodes: not zone=a; it would fit: on node node-00000: drop selector zone"
+
+
 async def test_a_server_keeps_such_a_workload_as_pending(stage: Stage) -> None:
     huge = (container("main", "run", resources=Resources(cpu_millicores=1_000_000)),)
     await stage.apply(service("huge", containers=huge))

@@ -18,7 +18,7 @@ from ._control.views import (
     WorkloadPhase,
     WorkloadView,
 )
-from ._errors import Unschedulable
+from ._errors import ImpossibleWorkload, Unschedulable
 from ._node.health import NetworkProber, Prober
 from ._node.ports import NoPortFree, PortTable, can_bind, dynamic_range
 from ._node.volumes import DirectoryVolumes, NoVolumes, VolumeOwner, VolumeProvider
@@ -33,6 +33,7 @@ __all__ = [
     "ChangeAction",
     "DirectoryVolumes",
     "FieldDifference",
+    "ImpossibleWorkload",
     "LogQuery",
     "LogRecord",
     "NetworkProber",

@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import define, evolve
 from orchestrion.orchestrator_core._cluster.view import HypotheticalView
 from orchestrion.orchestrator_core._control.views import ChangeAction, FieldDifference, WorkloadChange
-from orchestrion.orchestrator_core._errors import Unschedulable
+from orchestrion.orchestrator_core._errors import ImpossibleWorkload, Unschedulable
 from orchestrion.orchestrator_core._state.facts import ended_as, is_scaled, target_generation
 from orchestrion.orchestrator_core._state.records import (
     Outcome,
@@ -26,6 +26,7 @@ from orchestrion.scheduler_interface import (
     Scheduler,
     SchedulingRequest,
     describe,
+    describe_change,
 )
 from orchestrion.shared_types import (
     ConfigInvalid,
@@ -226,28 +227,46 @@ async def check_possible(
     """Check that each workload would find a place on some node, were all nodes up and empty.
 
     Raises:
-        Unschedulable: One would not.
+        Unschedulable: Some would not.
     """
     empty = [
         evolve(node, status=NodeStatus.READY, cordoned=False, drain=None, conditions=())
         for node in sorted(nodes, key=lambda node: node.id)
     ]
     view = HypotheticalView({node.id: NodeView(node=node) for node in empty})
+    impossible = list[ImpossibleWorkload]()
     for definition in definitions:
-        uid = definition.metadata.uid or Uid("unnamed")
-        workload = evolve(definition, metadata=evolve(definition.metadata, uid=uid))
+        metadata = definition.metadata
+        uid = metadata.uid or Uid("unnamed")
+        workload = evolve(definition, metadata=evolve(metadata, uid=uid))
         request = SchedulingRequest(workload=workload, slots=(InstanceKey(uid, 0, 1),))
         (decision,) = await scheduler.schedule(request, view)
         if isinstance(decision, NoPlacement):
-            name = definition.metadata.name
-            msg = f"no node could ever run workload {name!r}: {describe(decision.explanation)}"
-            raise Unschedulable(
-                msg,
-                namespace=definition.metadata.namespace,
-                workload=name,
-                explanation=decision.explanation,
-                remedy="Ask for less, or run it where there is more.",
+            impossible.append(
+                ImpossibleWorkload(
+                    namespace=metadata.namespace, workload=metadata.name, explanation=decision.explanation
+                )
             )
+    if not impossible:
+        return
+    first, *others = impossible
+    msg = f"no node could ever run workload {_why_not(first)}"
+    if others:
+        msg = "\n".join((f"no node could ever run {len(impossible)} of these workloads", *map(_why_not, impossible)))
+    raise Unschedulable(
+        msg,
+        namespace=first.namespace,
+        workload=first.workload,
+        explanation=first.explanation,
+        impossible=tuple(impossible),
+        remedy="Ask for less, or run it where there is more.",
+    )
+
+
+def _why_not(refused: ImpossibleWorkload) -> str:
+    change = describe_change(refused.explanation.smallest_change)
+    would_fit = f"; it would fit: {change}" if change else ""
+    return f"{refused.workload!r}: {describe(refused.explanation)}{would_fit}"
 
 
 def templated(spec: WorkloadSpec) -> WorkloadDefinition:

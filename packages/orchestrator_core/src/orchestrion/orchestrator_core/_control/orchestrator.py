@@ -373,7 +373,7 @@ class Orchestrator:
 
         Raises:
             ConfigInvalid: They can't be accepted.
-            Unschedulable: No node could ever run one of them, and that is not tolerated here.
+            Unschedulable: No node could ever run some of them, and that is not tolerated here; it names them all.
             Conflict: A workload of that name is being removed, or others kept changing them at the same time.
         """
         if len(workloads) > MAX_APPLIED:
