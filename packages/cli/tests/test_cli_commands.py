@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from orchestrion.cli import _verbs, run
-from orchestrion.cli._commands import COMMANDS
+from orchestrion.cli import _exec, _verbs, run
+from orchestrion.cli._commands import COMMANDS, Command
 from orchestrion.cli._main import make_app
 
 
@@ -38,10 +38,10 @@ def test_the_overview_imports_nothing_that_takes_time() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_help_of_a_command_imports_none_of_its_work() -> None:
+def test_the_help_of_a_command_imports_nothing_that_takes_time_either() -> None:
     probe = (
         "import sys; from orchestrion.cli import run; run(['up', '--help']);"
-        "print([name for name in ('trio', 'cattrs', 'litestar', 'hypercorn') if name in sys.modules])"
+        "print([name for name in ('trio', 'attrs', 'cattrs', 'cyclopts', 'rich') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -49,9 +49,9 @@ def test_the_help_of_a_command_imports_none_of_its_work() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_a_command_has_a_help_that_begins_with_its_documentation(
-    command: object, capsys: pytest.CaptureFixture[str]
+    command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name, function = command.name, command.function  # type: ignore[attr-defined] # pytest gives parameters no type
+    name, function = command.name, command.function
     assert run([name, "--help"]) == 0
     documentation = inspect.getdoc(getattr(_verbs, function)) or ""
     printed = " ".join(capsys.readouterr().out.split())
@@ -59,11 +59,58 @@ def test_a_command_has_a_help_that_begins_with_its_documentation(
     assert documentation.split(".")[0].split()[0] in printed
 
 
-def test_a_help_has_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["conformance", "--help"]) == 0
-    printed = capsys.readouterr().out
-    assert "MODULE:FACTORY: What opens" in printed
-    assert printed.isascii()
+def _help_of(name: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    assert run([name, "--help"]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("arguments", [["help", "up"], ["up", "-h"], ["up", "app.yaml", "--logs", "all", "--help"]])
+def test_a_help_is_asked_for_in_several_ways(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 0
+    assert capsys.readouterr().out.startswith("Usage: orchestrion up [OPTIONS] FILE\n")
+
+
+def test_a_help_of_what_is_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["help", "upp"]) == 2
+    assert 'Did you mean "up"?' in capsys.readouterr().err
+
+
+def test_a_help_behind_two_dashes_is_the_commands_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[object] = []
+
+    def note(_instance: str, command: object, *_options: object) -> int:
+        ran.append(command)
+        return 0
+
+    monkeypatch.setattr(_exec, "run_exec", note)
+    assert run(["exec", "web", "--", "ls", "--help"]) == 0
+    assert ran == [("ls", "--help")]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_help_fits_the_terminal(
+    command: Command, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = _help_of(command.name, capsys)
+    assert all(len(line) <= columns or len(line.split()) == 1 for line in lines if not line.startswith("Usage:"))
+    assert not any(line != line.rstrip() for line in lines)
+
+
+def test_a_help_tells_names_choices_defaults_and_variables(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    told = [" ".join(line.split()) for line in _help_of("stop", capsys) + _help_of("logs", capsys)]
+    assert "-s, --state STATE State directory. [.orchestrion] [environment: ORCHESTRION_STATE]" in told
+    assert "--wait, --no-wait Wait until nothing runs any more. [--wait]" in told
+    assert "-f, --follow Go on as more comes." in told
+    assert "-o, --output CHOICE How it is written. One of: table, jsonl. [table]" in told
+    assert "NAME A workload, or an instance such as web.0." in told
 
 
 def test_every_function_for_typing_is_in_the_table() -> None:

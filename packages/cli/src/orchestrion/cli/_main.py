@@ -13,9 +13,9 @@ from ._quick import LogChoice, quick_up
 
 if TYPE_CHECKING:
     from cyclopts import App
-    from rich.console import Console
 
-_HELP_FLAGS = ("--help", "-h", "help")
+HELP_FLAGS = ("--help", "-h")
+"""What asks for the help of a command."""
 
 
 def main() -> None:
@@ -25,14 +25,20 @@ def main() -> None:
 
 def run(arguments: Sequence[str], /) -> int:
     """Run the command and return its exit code. Foreseen errors are told on stderr, and never raised."""
-    if not arguments or arguments[0] in _HELP_FLAGS:
-        # Without the parser and its imports it is there in no time.
-        print(overview(), file=sys.stdout if arguments else sys.stderr)
-        return 0 if arguments else 2
+    if not arguments:
+        print(overview(), file=sys.stderr)
+        return 2
     if arguments[0] == "--version":
         arguments = ["version"]
     try:
-        code = _dispatch(arguments)
+        code = 0
+        if arguments[0] == "help":
+            arguments = [*arguments[1:], "--help"]
+        help_text = _help(arguments)
+        if help_text is None:
+            code = _dispatch(arguments)
+        else:
+            print(help_text)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -43,40 +49,45 @@ def run(arguments: Sequence[str], /) -> int:
     return code
 
 
-def make_app(console: Console | None = None, /) -> App:
-    """Return the parser of all commands; their modules are imported when one is used.
+def make_app(help_flags: Sequence[str] = ()) -> App:
+    """Return the parser of all commands.
 
     Args:
-        console: What helps are printed to; None makes one when it is needed.
+        help_flags: What the parser itself takes for a question for help: nothing where that was answered before.
     """
     from cyclopts import App
 
-    app = App(
-        name="orchestrion",
-        help_format="plaintext",
-        help_formatter="plain",
-        version_flags=[],
-        help_on_error=False,
-        console=console,
-    )
+    from . import _verbs
+    from ._parser import parsed_by
+
+    app = App(name="orchestrion", version_flags=[], help_flags=tuple(help_flags), help_on_error=False)
     for command in COMMANDS:
-        app.command(f"orchestrion.cli._verbs:{command.function}", name=command.name, help=None)
+        app.command(parsed_by(getattr(_verbs, command.function)), name=command.name, help=command.summary)
     return app
 
 
-def _with_stdin(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with `-` as a path: the parser takes it for an option. What follows `--` is not ours."""
-    end = list(arguments).index("--") if "--" in arguments else len(arguments)
-    return ["/dev/stdin" if argument == "-" else argument for argument in arguments[:end]] + list(arguments[end:])
-
-
-def _console(arguments: Sequence[str]) -> Console | None:
-    """Return the console for a help, in which `:FACTORY:` is a text and no emoji; None where no help is asked for."""
-    if not any(flag in arguments for flag in _HELP_FLAGS):
+def _help(arguments: Sequence[str]) -> str | None:
+    """Return the help that is asked for, or None. It takes no parser, and so it is there in no time."""
+    if not any(argument in HELP_FLAGS for argument in _ours(arguments)):
         return None
-    from rich.console import Console
+    for command in COMMANDS:
+        if command.name == arguments[0]:
+            from . import _verbs
+            from ._help import command_help
 
-    return Console(emoji=False)
+            return command_help(command.name, getattr(_verbs, command.function))
+    return overview() if arguments[0] in HELP_FLAGS else None
+
+
+def _ours(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the arguments before `--`: what follows it is not ours."""
+    return arguments[: list(arguments).index("--")] if "--" in arguments else arguments
+
+
+def _with_stdin(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `-` as a path: the parser takes it for an option."""
+    ours = _ours(arguments)
+    return ["/dev/stdin" if argument == "-" else argument for argument in ours] + list(arguments[len(ours) :])
 
 
 def _quickly(file: Path, state: Path | None, logs: LogChoice) -> int:
@@ -100,13 +111,9 @@ def _dispatch(arguments: Sequence[str]) -> int:
     from cyclopts import CycloptsError
 
     try:
-        code = make_app(_console(arguments))(
-            list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
-        )
+        code = make_app()(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as err:
-        from ._complaints import (
-            complain,
-        )  # the values that it knows take longer to import than a command's help to print
+        from ._complaints import complain
 
         verb = f" {arguments[0]}" if arguments[0] in {command.name for command in COMMANDS} else ""
         complain(str(err), f"`orchestrion{verb} --help` tells more.")

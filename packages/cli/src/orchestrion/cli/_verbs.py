@@ -5,33 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from ._arguments import Argument
 
 FormChoice = Literal["table", "json", "jsonl", "yaml", "name"]
 
 State = Annotated[
     Path | None,
-    Parameter(
-        name=["--state", "-s"], env_var="ORCHESTRION_STATE", show_default=False, help="State directory [.orchestrion]."
-    ),
+    Argument(("--state", "-s"), "State directory.", variable="ORCHESTRION_STATE", default=".orchestrion"),
 ]
-Namespace = Annotated[str, Parameter(name=["--namespace", "-n"], help="Namespace of the workload.")]
-AnyNamespace = Annotated[
-    str | None, Parameter(name=["--namespace", "-n"], show_default=False, help="Only this namespace.")
-]
-OutputForm = Annotated[FormChoice, Parameter(name=["--output", "-o"], help="How the data is written.")]
+Namespace = Annotated[str, Argument(("--namespace", "-n"), "Namespace of the workload.")]
+AnyNamespace = Annotated[str | None, Argument(("--namespace", "-n"), "Only this namespace.")]
+OutputForm = Annotated[FormChoice, Argument(("--output", "-o"), "How the data is written.")]
 Manifest = Annotated[
     Path,
-    Parameter(name="FILE", show_default=False, help="A manifest, a directory of manifests, or - for stdin."),
+    Argument(("FILE",), "A manifest, a directory of manifests, or - for stdin."),
 ]
-Subject = Annotated[str, Parameter(name="NAME", help="A workload, or an instance such as web.0.")]
-WorkloadName = Annotated[str, Parameter(name="NAME", help="A workload.")]
-Follow = Annotated[bool, Parameter(name=["--follow", "-f"], negative="", help="Go on as more comes.")]
-Container = Annotated[
-    str | None, Parameter(name=["--container", "-c"], show_default=False, help="Only this container.")
-]
-Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")]
-Wait = Annotated[bool, Parameter(name="--wait", help="Wait until nothing runs any more.")]
+Subject = Annotated[str, Argument(("NAME",), "A workload, or an instance such as web.0.")]
+WorkloadName = Annotated[str, Argument(("NAME",), "A workload.")]
+Follow = Annotated[bool, Argument(("--follow", "-f"), "Go on as more comes.")]
+Container = Annotated[str | None, Argument(("--container", "-c"), "Only this container.")]
+Yes = Annotated[bool, Argument(("--yes", "-y"), "Do not ask.")]
+Wait = Annotated[bool, Argument(("--wait",), "Wait until nothing runs any more.", can_be_denied=True)]
 
 
 def up(
@@ -40,12 +34,12 @@ def up(
     *,
     state: State = None,
     logs: Annotated[
-        Literal["batch", "all", "none"], Parameter(name="--logs", help="Whose output is shown while it runs.")
+        Literal["batch", "all", "none"], Argument(("--logs",), "Whose output is shown while it runs.")
     ] = "batch",
-    runtime: Annotated[str | None, Parameter(show_default=False, help="Runtime plug-in [process].")] = None,
-    cluster: Annotated[str | None, Parameter(show_default=False, help="Cluster plug-in [local].")] = None,
-    scheduler: Annotated[str | None, Parameter(show_default=False, help="Scheduler plug-in [simple].")] = None,
-    store: Annotated[str | None, Parameter(show_default=False, help="Store plug-in [sqlite].")] = None,
+    runtime: Annotated[str | None, Argument(("--runtime",), "Runtime plug-in.", default="process")] = None,
+    cluster: Annotated[str | None, Argument(("--cluster",), "Cluster plug-in.", default="local")] = None,
+    scheduler: Annotated[str | None, Argument(("--scheduler",), "Scheduler plug-in.", default="simple")] = None,
+    store: Annotated[str | None, Argument(("--store",), "Store plug-in.", default="sqlite")] = None,
 ) -> int:
     """Run what a manifest asks for, and follow it to its end.
 
@@ -68,7 +62,7 @@ def apply(
     /,
     *,
     state: State = None,
-    dry_run: Annotated[bool, Parameter(negative="", help="Say what would change, and change nothing.")] = False,
+    dry_run: Annotated[bool, Argument(("--dry-run",), "Say what would change, and change nothing.")] = False,
     output: OutputForm = "table",
 ) -> int:
     """Change what a running orchestrator is to run.
@@ -84,12 +78,10 @@ def apply(
 
 def scale(
     name: WorkloadName,
-    replicas: Annotated[
-        int | None, Parameter(name="REPLICAS", show_default=False, help="How many, 0 to 1000000.")
-    ] = None,
+    replicas: Annotated[int | None, Argument(("REPLICAS",), "How many, 0 to 1000000.")] = None,
     /,
     *,
-    reset: Annotated[bool, Parameter(negative="", help="Go back to the file's number.")] = False,
+    reset: Annotated[bool, Argument(("--reset",), "Go back to the file's number.")] = False,
     state: State = None,
     namespace: Namespace = "default",
 ) -> int:
@@ -122,7 +114,7 @@ def stop(
 
 
 def rm(
-    names: Annotated[tuple[str, ...], Parameter(name="NAME", help="Workloads.")],
+    names: Annotated[tuple[str, ...], Argument(("NAME",), "Workloads.")],
     /,
     *,
     yes: Yes = False,
@@ -140,9 +132,7 @@ def rm(
 
 
 def status(
-    name: Annotated[
-        str | None, Parameter(name="NAME", show_default=False, help="Only this workload, or an instance such as web.0.")
-    ] = None,
+    name: Annotated[str | None, Argument(("NAME",), "Only this workload, or an instance such as web.0.")] = None,
     /,
     *,
     state: State = None,
@@ -163,16 +153,12 @@ def logs(
     /,
     *,
     follow: Follow = False,
-    since: Annotated[
-        str | None, Parameter(show_default=False, help="Only what was written since: 10m, 2h, or a time.")
-    ] = None,
-    previous: Annotated[bool, Parameter(negative="", help="The attempt before the latest one.")] = False,
+    since: Annotated[str | None, Argument(("--since",), "Only what was written since: 10m, 2h, or a time.")] = None,
+    previous: Annotated[bool, Argument(("--previous",), "The attempt before the latest one.")] = False,
     container: Container = None,
     state: State = None,
     namespace: Namespace = "default",
-    output: Annotated[
-        Literal["table", "jsonl"], Parameter(name=["--output", "-o"], help="How it is written.")
-    ] = "table",
+    output: Annotated[Literal["table", "jsonl"], Argument(("--output", "-o"), "How it is written.")] = "table",
 ) -> int:
     """Show what instances have written: stdout on stdout, stderr on stderr, each line behind its instance's name.
 
@@ -185,14 +171,10 @@ def logs(
 
 def events(
     *,
-    for_: Annotated[
-        str | None, Parameter(name="--for", show_default=False, help="A workload, or an instance such as web.0.")
-    ] = None,
+    for_: Annotated[str | None, Argument(("--for",), "A workload, or an instance such as web.0.")] = None,
     follow: Follow = False,
-    since: Annotated[
-        str | None, Parameter(show_default=False, help="Only what happened since: 10m, 2h, or a time.")
-    ] = None,
-    limit: Annotated[int, Parameter(help="The most events, latest first kept.")] = 1000,
+    since: Annotated[str | None, Argument(("--since",), "Only what happened since: 10m, 2h, or a time.")] = None,
+    limit: Annotated[int, Argument(("--limit",), "The most events; the latest are shown.")] = 1000,
     state: State = None,
     namespace: AnyNamespace = None,
     output: OutputForm = "table",
@@ -218,11 +200,9 @@ def explain(
 
 
 def exec_(
-    instance: Annotated[
-        str, Parameter(name="INSTANCE", help="An instance, such as web.0, or a workload of which one runs.")
-    ],
+    instance: Annotated[str, Argument(("INSTANCE",), "An instance, such as web.0, or a workload of which one runs.")],
     /,
-    *command: Annotated[str, Parameter(name="COMMAND", allow_leading_hyphen=True, help="Program and arguments.")],
+    *command: Annotated[str, Argument(("COMMAND",), "Program and arguments.", takes_dashes=True)],
     container: Container = None,
     state: State = None,
     namespace: Namespace = "default",
@@ -236,7 +216,7 @@ def exec_(
     return run_exec(instance, command, state, namespace, container)
 
 
-def validate(files: Annotated[tuple[Path, ...], Parameter(name="FILE", help="Manifests or directories.")], /) -> int:
+def validate(files: Annotated[tuple[Path, ...], Argument(("FILE",), "Manifests or directories.")], /) -> int:
     """Check manifests, and change nothing. Each problem is told as file:line:column."""
     from ._manifests import run_validate
 
@@ -261,17 +241,18 @@ def schema() -> int:
 
 
 def conformance(
-    target: Annotated[str, Parameter(name="MODULE:FACTORY", help="What opens a subject; see the kit's page.")],
+    target: Annotated[str, Argument(("MODULE:FACTORY",), "What opens a subject; see the kit's page.")],
     /,
     *,
     kit: Annotated[
         Literal["runtime", "store", "cluster", "scheduler"] | None,
-        Parameter(show_default=False, help="Which kit; found from what the factory gives unless named."),
+        Argument(("--kit",), "Which kit; found from what the factory gives unless named."),
     ] = None,
     clock: Annotated[
-        Literal["mock", "real"], Parameter(help="real is for what waits for threads, processes or sockets.")
+        Literal["mock", "real"],
+        Argument(("--clock",), "The real one is for what waits for threads, processes or sockets."),
     ] = "mock",
-    only: Annotated[str | None, Parameter(show_default=False, help="Only checks whose id contains this.")] = None,
+    only: Annotated[str | None, Argument(("--only",), "Only checks whose id contains this.")] = None,
     output: OutputForm = "table",
 ) -> int:
     """Prove an implementation of an interface against its kit, and print a report.
@@ -286,16 +267,14 @@ def conformance(
     return run_conformance(target, kit, clock, only, output)
 
 
-def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(name="SHELL", help="Which shell.")], /
-) -> int:
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Argument(("SHELL",), "Which shell.")], /) -> int:
     """Print a completion script for a shell.
 
     Example: orchestrion completion bash > ~/.local/share/bash-completion/completions/orchestrion
     """
-    from ._main import make_app
+    from ._main import HELP_FLAGS, make_app
 
-    print(make_app().generate_completion(prog_name="orchestrion", shell=shell))
+    print(make_app(HELP_FLAGS).generate_completion(prog_name="orchestrion", shell=shell))
     return 0
 
 
