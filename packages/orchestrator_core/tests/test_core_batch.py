@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import trio
-from orchestrion.orchestrator_core import ChangeAction, WorkloadPhase
-from orchestrion.shared_types import InstanceState, RestartPolicy, Retention
+from orchestrion.orchestrator_core import ChangeAction, WorkloadPhase, trio_time
+from orchestrion.shared_types import InstanceState, Resources, RestartPolicy, Retention
 
-from .core_stage import Stage, batch, service
+from .core_stage import NODE, Stage, batch, container, service
 
 
 def indexes_started(stage: Stage) -> list[int]:
@@ -82,6 +84,27 @@ async def test_a_restart_of_the_orchestrator_does_not_lengthen_the_deadline(stag
     await stage.restart()
     await trio.sleep(11)
     assert (await stage.view("job")).phase is WorkloadPhase.FAILED
+
+
+async def test_the_deadline_does_not_run_while_it_waits_for_room(stage: Stage) -> None:
+    node = stage.cluster.get_node(NODE)
+    assert node is not None
+    full = container("main", "run", resources=Resources(cpu_millicores=node.allocatable.cpu_millicores))
+    keep = Retention(terminal_instances=0)
+    await stage.apply(service("web", replicas=3, containers=(full,)))
+    await stage.apply(batch("job", containers=(full,), deadline_seconds=30, retries=9, retention=keep))
+    await trio.sleep(100)
+    view = await stage.view("job")
+    assert (view.phase, view.started_at) == (WorkloadPhase.PENDING, None)
+    await stage.orchestrator.scale("web", 2)
+    await trio.sleep(20)
+    stage.exit(stage.running("job")[0], 1)
+    await trio.sleep(5)
+    view = await stage.view("job")
+    assert (view.phase, view.failed) == (WorkloadPhase.RUNNING, 1)
+    assert view.started_at == trio_time() - timedelta(seconds=25)
+    await trio.sleep(6)
+    assert (await stage.view("job")).reason == "deadline"
 
 
 async def test_an_instance_that_was_stopped_is_no_completion(stage: Stage) -> None:

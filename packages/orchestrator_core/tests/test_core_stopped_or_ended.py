@@ -9,11 +9,11 @@ import pytest
 import trio
 from attrs import evolve
 from orchestrion.mocks import ClusterWorld, ContainerWorld, MemoryState, MemoryStore, mock_nodes
-from orchestrion.orchestrator_core import WorkloadPhase, trio_time
+from orchestrion.orchestrator_core import ChangeAction, WorkloadPhase, trio_time
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster import loop as cluster_loop
 from orchestrion.orchestrator_core._node.plan import InstanceFacts, plan_instance
-from orchestrion.orchestrator_core._state.records import InstanceName
+from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadName
 from orchestrion.shared_types import (
     Binding,
     ContainerId,
@@ -112,3 +112,28 @@ async def test_a_removal_that_a_crash_cuts_short_is_taken_up_and_starts_nothing(
     await trio.sleep(10)
     assert len(stage.containers.start_records) == starts
     assert not stage.orchestrator.world.workloads
+
+
+@pytest.mark.parametrize("code", ["0", "1"])
+async def test_what_has_ended_stays_as_it_ended_when_everything_is_stopped(stage: Stage, code: str) -> None:
+    await stage.apply(service("web"), batch("job", "exit", code))
+    before = await stage.view("job")
+    await stage.orchestrator.stop_all()
+    await stage.orchestrator.stop("job")
+    assert await stage.view("job") == before
+    assert (await stage.view("web")).phase is WorkloadPhase.STOPPED
+    assert stage.orchestrator.world.workloads[WorkloadName("default", "job")].control.stopped is False
+    job, web = (await stage.orchestrator.apply([batch("job", "exit", code), service("web")])).changes
+    assert (job.action, web.action) == (ChangeAction.UNCHANGED, ChangeAction.UPDATE)
+
+
+async def test_what_succeeds_at_the_moment_of_the_stop_has_succeeded(stage: Stage) -> None:
+    await stage.apply(batch("job", "run"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.orchestrator.stop, "job")
+        stage.exit(stage.running("job")[0], 0)
+    await trio.sleep(5)
+    view = await stage.view("job")
+    assert (view.phase, view.message) == (WorkloadPhase.SUCCEEDED, "it has succeeded")
+    (change,) = (await stage.orchestrator.apply([batch("job", "run")])).changes
+    assert (change.action, change.differences) == (ChangeAction.UNCHANGED, ())

@@ -287,7 +287,8 @@ class WorkloadDefinition:
         completions: Instances of a batch workload that must succeed, >= 1; no meaning for others.
         parallelism: Instances of a batch workload that may run at once, >= 1; None is all.
         retries: New placements that each failed index of a batch workload gets.
-        deadline_seconds: A batch workload that has not ended so long after its first start fails; None is no limit.
+        deadline_seconds: A batch workload that has not ended so long after its first instance was placed fails;
+            waiting for room does not count. None is no limit.
         placement: Where instances may and should run.
         priority: Higher goes first; -2^31 to 2^31-1.
         restart: Restarts in place.

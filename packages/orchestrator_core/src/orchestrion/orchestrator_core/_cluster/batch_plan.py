@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from orchestrion.orchestrator_core._cluster.plan import Notice
 from orchestrion.orchestrator_core._cluster.planning import Planning
+from orchestrion.orchestrator_core._state.facts import first_placed
 from orchestrion.orchestrator_core._state.records import Outcome, parse_ranges
 from orchestrion.orchestrator_core._state.world import InstanceRecord
 from orchestrion.shared_types import EventSeverity, InstanceState
@@ -70,13 +71,10 @@ def _let_go(planning: Planning, instance: InstanceRecord) -> bool:
 def _ended(
     planning: Planning, completed: set[int], failures: dict[int, int], failed: dict[int, list[InstanceRecord]]
 ) -> bool:
-    definition, progress, now = planning.definition, planning.progress, planning.facts.deadlines.now()
+    definition = planning.definition
     exhausted = sorted(slot for slot, n in failures.items() if n > definition.retries and slot not in completed)
     if len(completed) >= definition.completions:
-        count = definition.completions
-        message = f"all {count} completions have succeeded" if count > 1 else "it has succeeded"
-        planning.plan.notices.append(Notice("Succeeded", message))
-        planning.progress = evolve(progress, outcome=Outcome.SUCCEEDED, message=message, finished_at=now)
+        _succeed(planning)
         return True
     if exhausted:
         slot = exhausted[0]
@@ -86,15 +84,40 @@ def _ended(
             message = f"{message}; at last: {detail.status.message or detail.status.reason}"
         _fail(planning, "index-failed", message)
         return True
-    if definition.deadline_seconds is not None and progress.started_at is not None:
+    # Not from when it looked for a place: who only waits for room does not miss a deadline.
+    placed_at = first_placed(planning.record) if definition.deadline_seconds is not None else None
+    if definition.deadline_seconds is not None and placed_at is not None:
         left = planning.facts.deadlines.remaining(
-            ("deadline", planning.record.name), progress.started_at, definition.deadline_seconds
+            ("deadline", planning.record.name), placed_at, definition.deadline_seconds
         )
         if left == 0:
             _fail(planning, "deadline", f"it did not end within its deadline of {definition.deadline_seconds:g} s")
             return True
         planning.plan.wake(left)
     return False
+
+
+def note_completion(planning: Planning) -> None:
+    """Note that a batch workload that is told to stop had succeeded before: it stays as it ended."""
+    if planning.progress.outcome is not None:
+        return
+    completed = set(parse_ranges(planning.progress.completed))
+    completed |= {
+        instance.name.slot
+        for instance in planning.record.instances.values()
+        if not planning.is_old(instance) and planning.is_completion(instance)
+    }
+    if len(completed) >= planning.definition.completions:
+        _succeed(planning)
+
+
+def _succeed(planning: Planning) -> None:
+    count = planning.definition.completions
+    message = f"all {count} completions have succeeded" if count > 1 else "it has succeeded"
+    planning.plan.notices.append(Notice("Succeeded", message))
+    planning.progress = evolve(
+        planning.progress, outcome=Outcome.SUCCEEDED, message=message, finished_at=planning.facts.deadlines.now()
+    )
 
 
 def _fail(planning: Planning, reason: str, message: str) -> None:

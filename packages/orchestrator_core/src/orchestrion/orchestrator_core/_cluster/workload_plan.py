@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from attrs import evolve
-from orchestrion.orchestrator_core._cluster.batch_plan import plan_batch
+from orchestrion.orchestrator_core._cluster.batch_plan import note_completion, plan_batch
 from orchestrion.orchestrator_core._cluster.daemon_plan import plan_daemon
 from orchestrion.orchestrator_core._cluster.plan import Notice, WorkloadPlan
 from orchestrion.orchestrator_core._cluster.planning import Planning
 from orchestrion.orchestrator_core._cluster.service_plan import pause_update, plan_service
-from orchestrion.orchestrator_core._state.facts import DEPENDENCY_FAILED, Facts, dependencies_of, target_generation
+from orchestrion.orchestrator_core._state.facts import (
+    DEPENDENCY_FAILED,
+    Facts,
+    dependencies_of,
+    first_placed,
+    target_generation,
+)
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
     Outcome,
@@ -46,6 +52,8 @@ def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
     if record.control.removed:
         planning.stop_all("the workload is removed")
     elif record.control.stopped:
+        if planning.definition.kind is WorkloadKind.BATCH:
+            note_completion(planning)
         planning.stop_all("the workload is stopped")
         pause_update(planning)
     elif not _blocked(planning):
@@ -85,6 +93,7 @@ def _prepare(record: WorkloadRecord, facts: Facts, plan: WorkloadPlan) -> Planni
             finished_at=None,
             # A batch workload's run begins anew, and with it its deadline.
             started_at=None if spec.definition.kind is WorkloadKind.BATCH else progress.started_at,
+            placed_at=None if spec.definition.kind is WorkloadKind.BATCH else progress.placed_at,
         )
     generation = target_generation(record)
     definition = spec.definition
@@ -154,6 +163,7 @@ def _forget_history(planning: Planning) -> None:
         completed=format_ranges(frozenset(completed)),
         failures={slot: count for slot, count in failures.items() if int(slot) not in completed},
         failed_total=failed_total,
+        placed_at=first_placed(planning.record),
     )
     planning.plan.forget.extend(forgotten)
     if len(forgettable) > len(forgotten):

@@ -150,7 +150,7 @@ def _compare(
         if not retemplated:
             differences = (*differences, _noting("it was rolled back, and is tried again"))
     next_control = evolve(control, stopped=False) if control.stopped else None
-    if next_control is not None:
+    if next_control is not None and (outcome is None or again):
         differences = (*differences, _noting("it was stopped, and starts again"))
     generation = old.metadata.generation + (1 if changed or again else 0)
     change = WorkloadChange(

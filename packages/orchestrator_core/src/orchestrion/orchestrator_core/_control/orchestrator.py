@@ -41,6 +41,7 @@ from orchestrion.orchestrator_core._node.loop import NodeLoop
 from orchestrion.orchestrator_core._node.ports import PortTable, dynamic_range
 from orchestrion.orchestrator_core._node.volumes import NoVolumes, VolumeProvider
 from orchestrion.orchestrator_core._state.events import EventRecorder
+from orchestrion.orchestrator_core._state.facts import ended_as
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
     WorkloadName,
@@ -77,6 +78,7 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
     WorkloadInstance,
     WorkloadKind,
+    WorkloadNotFound,
     new_uid,
     to_json,
 )
@@ -245,10 +247,14 @@ class Orchestrator:
         )
 
     async def stop_all(self) -> None:
-        """Stop every workload, and wait until nothing runs. They stay defined; `apply` starts them again."""
+        """Stop every workload, and wait until nothing runs. They stay defined; `apply` starts them again.
+
+        What has ended stays as it ended.
+        """
         for name, record in list(self.world.workloads.items()):
-            if record.spec is not None and not record.control.stopped:
-                await self._change_control(name, stopped=True)
+            if record.spec is not None:
+                with suppress(WorkloadNotFound):
+                    await self._change_control(name, unless_ended=True, stopped=True)
         async with self.watch() as updates:
             async for _ in updates:
                 if all(instance.ended for instance in self.world.instances.values()):
@@ -519,13 +525,13 @@ class Orchestrator:
         return await self.get_workload(name, namespace=namespace)
 
     async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
-        """Stop all instances, and keep the workload; `apply` starts it again.
+        """Stop all instances, and keep the workload; `apply` starts it again. What has ended stays as it ended.
 
         Raises:
             WorkloadNotFound: There is none of that name.
         """
         await self._catch_up()
-        await self._change_control(self._record(WorkloadName(namespace, name)).name, stopped=True)
+        await self._change_control(WorkloadName(namespace, name), unless_ended=True, stopped=True)
         return await self.get_workload(name, namespace=namespace)
 
     async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
@@ -587,11 +593,11 @@ class Orchestrator:
             raise not_found(name)
         return record
 
-    async def _change_control(self, name: WorkloadName, **changes: object) -> None:
+    async def _change_control(self, name: WorkloadName, *, unless_ended: bool = False, **changes: object) -> None:
         for _ in range(CONFLICT_TRIES):
             record = self._record(name)
             control = evolve(record.control, **changes)  # type: ignore[arg-type] # the fields of WorkloadControl
-            if control == record.control:
+            if control == record.control or (unless_ended and ended_as(record) is not None):
                 return
             compares = (
                 Compare(spec_key(name), record.spec_revision),

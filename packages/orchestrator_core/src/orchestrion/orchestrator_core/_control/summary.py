@@ -8,6 +8,7 @@ from orchestrion.orchestrator_core._control.views import WorkloadPhase, Workload
 from orchestrion.orchestrator_core._state.facts import (
     Facts,
     dependencies_of,
+    first_placed,
     healthy_wait,
     is_scaled,
     outcome_of,
@@ -62,7 +63,7 @@ def summarize(
         succeeded=succeeded,
         failed=failed + (progress.failed_total if progress is not None else 0),
         generation=generation,
-        started_at=progress.started_at if progress is not None else None,
+        started_at=first_placed(record),
         finished_at=progress.finished_at if progress is not None else None,
     )
 
@@ -111,8 +112,7 @@ def _phase(
     reason = progress.reason if progress is not None else ""
     message = progress.message if progress is not None else ""
     if spec is not None and spec.definition.kind is WorkloadKind.BATCH:
-        started = progress is not None and progress.started_at is not None
-        return (WorkloadPhase.RUNNING if started else WorkloadPhase.PENDING), reason, message
+        return (WorkloadPhase.RUNNING if first_placed(record) is not None else WorkloadPhase.PENDING), reason, message
     if available >= wanted and updated >= wanted and len(live) <= wanted:
         return WorkloadPhase.HEALTHY, reason, message
     if reason or _troubled(live):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from datetime import datetime
 from typing import Final
 
 from attrs import define, field
@@ -93,6 +94,28 @@ def target_generation(record: WorkloadRecord) -> int:
     ):
         return progress.stable_generation
     return wanted
+
+
+def first_placed(record: WorkloadRecord) -> datetime | None:
+    """Return when a workload's first instance was placed, for batch the first of its run; None where none was."""
+    spec, progress = record.spec, record.progress
+    if spec is None:
+        return None
+    batch = spec.definition.kind is WorkloadKind.BATCH
+    known = progress is not None and progress.uid == spec.definition.metadata.uid
+    same_run = progress is not None and progress.run_generation == spec.template_generation
+    if progress is not None and progress.placed_at is not None and known and (same_run or not batch):
+        return progress.placed_at
+    return min(
+        (
+            instance.bound.binding.bound_at
+            for instance in record.instances.values()
+            if instance.bound is not None
+            and instance.bound.binding.bound_at is not None
+            and (not batch or instance.bound.binding.generation == spec.template_generation)
+        ),
+        default=None,
+    )
 
 
 def healthy_wait(instance: InstanceRecord, strategy: UpdateStrategy, facts: Facts) -> float | None:

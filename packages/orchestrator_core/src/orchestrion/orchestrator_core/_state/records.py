@@ -111,7 +111,9 @@ class WorkloadProgress:
         completed: For batch: indexes that have succeeded and whose instances are forgotten, such as "0-41,43".
         failures: For batch: failed placements by index, of those whose instances are forgotten.
         failed_total: Failed instances that are forgotten.
-        started_at: When its first instance was placed (UTC); its dependencies held then.
+        started_at: When it first looked for places (UTC); its dependencies held then.
+        placed_at: When the first instance was placed (UTC), for batch that of its run; None where none was, or where
+            those that are remembered tell it.
         outcome: How it ended, or None.
         reason: A stable word for the outcome or the last rollback.
         message: One line for people.
@@ -130,6 +132,7 @@ class WorkloadProgress:
     failures: Mapping[str, int] = field(factory=immutabledict, converter=immutabledict)
     failed_total: int = 0
     started_at: datetime | None = None
+    placed_at: datetime | None = None
     outcome: Outcome | None = None
     reason: str = ""
     message: str = ""

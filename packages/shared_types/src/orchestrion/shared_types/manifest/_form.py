@@ -167,7 +167,7 @@ WORKLOAD = _WorkloadRecord(
         Field(
             "deadline",
             DURATION,
-            "A batch workload that has not ended so long after its first start fails; no limit without it.",
+            "A batch workload that has not ended so long after it first had a place fails; no limit without it.",
             "deadline_seconds",
         ),
         Field("placement", PLACEMENT, "Where instances may and should run."),
