@@ -354,8 +354,8 @@ def test_a_view_tells_which_nodes_have_changed_since_an_earlier_one() -> None:
     assert after.changes_since(before.revision) == frozenset({second.id})
     assert after.changes_since(after.revision) == frozenset()
     assert after.changes_since(after.revision + 1) is None
-    assert key in dict(after.views)[second.id].instances
-    assert key not in dict(before.views)[second.id].instances
+    assert key in after.table[second.id].instances
+    assert key not in before.table[second.id].instances
     keeper.remove(key)
     assert not keeper.holds(key)
     keeper.remove_node(first.id)

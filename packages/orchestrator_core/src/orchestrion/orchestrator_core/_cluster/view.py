@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
-from itertools import count
-from typing import Final
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, count
+from typing import Final, TypeVar
 
 from attrs import define, evolve, field, frozen
 from immutabledict import immutabledict
 from orchestrion.scheduler_interface import HostPort, NodeView, PlacedInstance, demand_of, host_ports_of
 from orchestrion.shared_types import (
+    MAX_AMOUNT,
     WHOLE_DEVICE,
     Binding,
     InstanceKey,
@@ -21,8 +22,90 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
 )
 
+K = TypeVar("K")
+
 MAX_CHANGES: Final = 20_000
-"""Changes that are remembered for `changes_since`."""
+"""Changes that are remembered for `changes_since` at least; at most twice as many."""
+
+PAGE: Final = 64
+"""Nodes whose views are copied together when one of them changes."""
+
+
+@frozen(eq=False)
+class Table(Mapping[NodeId, NodeView]):
+    """Views of nodes by id. It never changes; a changed copy shares all pages on which nothing is different.
+
+    Attributes:
+        places: The place of each node, ascending by id.
+        pages: Views by place, `PAGE` at a time.
+    """
+
+    places: Mapping[NodeId, int] = field(factory=dict)
+    pages: list[list[NodeView]] = field(factory=list)
+
+    @classmethod
+    def of(cls, views: Mapping[NodeId, NodeView]) -> Table:
+        """Return the table of these views."""
+        ids = sorted(views)
+        ordered = [views[node_id] for node_id in ids]
+        pages = [ordered[start : start + PAGE] for start in range(0, len(ordered), PAGE)]
+        return cls({node_id: place for place, node_id in enumerate(ids)}, pages)
+
+    def __getitem__(self, node_id: NodeId) -> NodeView:
+        page, place = divmod(self.places[node_id], PAGE)
+        return self.pages[page][place]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[NodeId]:
+        return iter(self.places)
+
+    def in_order(self) -> Iterator[NodeView]:
+        """Yield the views, ascending by id."""
+        return chain.from_iterable(self.pages)
+
+    def changed(self, views: Mapping[NodeId, NodeView | None]) -> Table:
+        """Return the table with these views instead; None takes a node away."""
+        if any((view is None) == (node_id in self.places) for node_id, view in views.items()):
+            after: dict[NodeId, NodeView | None] = dict(zip(self.places, self.in_order(), strict=True))
+            after.update(views)
+            return Table.of({node_id: view for node_id, view in after.items() if view is not None})
+        pages = list(self.pages)
+        own = set[int]()
+        for node_id, view in views.items():
+            if view is None:
+                continue
+            page, place = divmod(self.places[node_id], PAGE)
+            if page not in own:
+                own.add(page)
+                pages[page] = list(pages[page])
+            pages[page][place] = view
+        return Table(self.places, pages)
+
+
+@frozen(eq=False)
+class History:
+    """Which node each revision has changed. It is shared by views, and only grows.
+
+    Attributes:
+        before: The revision before the first change that is known.
+        changed: The node that each later revision has changed.
+    """
+
+    before: int = 0
+    changed: list[NodeId] = field(factory=list)
+
+    def between(self, earlier: int, later: int) -> frozenset[NodeId] | None:
+        """Return the nodes that have changed after one revision, up to another; None where that is not known."""
+        if not self.before <= earlier <= later:
+            return None
+        return frozenset(self.changed[earlier - self.before : later - self.before])
+
+    def cut(self) -> History:
+        """Return what is to be gone on with: the latest `MAX_CHANGES`, once there are twice as many."""
+        surplus = len(self.changed) - MAX_CHANGES
+        return self if surplus < MAX_CHANGES else History(self.before + surplus, self.changed[surplus:])
 
 
 @frozen(eq=False)
@@ -31,36 +114,27 @@ class View:
 
     Attributes:
         revision: Higher is later.
-        views: By node id, ascending.
-        changes: (revision, node id) of the latest changes, ascending.
-        oldest: Changes after this revision are all in `changes`.
+        table: By node id, ascending.
+        history: What has changed up to `revision`, and perhaps more.
     """
 
     revision: int
-    views: Mapping[NodeId, NodeView]
-    changes: tuple[tuple[int, NodeId], ...]
-    oldest: int
+    table: Table
+    history: History
 
     def __len__(self) -> int:
-        return len(self.views)
+        return len(self.table)
 
     def __iter__(self) -> Iterator[NodeView]:
-        return iter(self.views.values())
+        return self.table.in_order()
 
     def get(self, node_id: NodeId, /) -> NodeView | None:
         """Return one node, or None where there is none of that id."""
-        return self.views.get(node_id)
+        return self.table.get(node_id)
 
     def changes_since(self, revision: int, /) -> frozenset[NodeId] | None:
         """Return the ids of the nodes that have changed after `revision`, or None where that is no longer known."""
-        if not self.oldest <= revision <= self.revision:
-            return None
-        changed = set[NodeId]()
-        for at, node_id in reversed(self.changes):
-            if at <= revision:
-                break
-            changed.add(node_id)
-        return frozenset(changed)
+        return self.history.between(revision, self.revision)
 
 
 _HYPOTHESES: Final = count(1)
@@ -70,17 +144,22 @@ def _next_hypothesis() -> int:
     return -next(_HYPOTHESES)
 
 
+def _table_of(views: Mapping[NodeId, NodeView]) -> Table:
+    return Table.of(views)
+
+
 @frozen(eq=False)
 class HypotheticalView(View):
     """A view of nodes as they might be: nobody may think of it as a later or earlier state of the real ones.
 
     Attributes:
         revision: Below 0, and another one for each.
+        table: Given as views by node id, in any order.
     """
 
     revision: int = field(init=False, factory=_next_hypothesis)
-    changes: tuple[tuple[int, NodeId], ...] = field(init=False, default=())
-    oldest: int = field(init=False, default=0)
+    table: Table = field(converter=_table_of)
+    history: History = field(init=False, factory=History)
 
     def changes_since(self, revision: int, /) -> frozenset[NodeId] | None:
         """Return None: it has no history."""
@@ -133,26 +212,35 @@ class _Place:
     node: Node | None = None
     leased: bool = False
     instances: dict[InstanceKey, PlacedInstance] = field(factory=dict)
-    reserved: Resources = Resources()
-    ports: set[HostPort] = field(factory=set)
-    devices: dict[str, int] = field(factory=dict)
+    cpu: int = 0
+    memory: int = 0
+    disk: int = 0
+    extended: Counter[str] = field(factory=Counter)
+    ports: Counter[HostPort] = field(factory=Counter)
+    devices: Counter[str] = field(factory=Counter)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody has to remember it."""
+        return self.node is None and not self.leased and not self.instances
 
     def add(self, placed: PlacedInstance) -> None:
         self.instances[placed.key] = placed
-        self._count(placed)
+        self._count(placed, 1)
 
     def discard(self, key: InstanceKey) -> None:
-        if self.instances.pop(key, None) is None:
-            return
-        self.reserved, self.ports, self.devices = Resources(), set(), {}
-        for placed in self.instances.values():
-            self._count(placed)
+        placed = self.instances.pop(key, None)
+        if placed is not None:
+            self._count(placed, -1)
 
-    def _count(self, placed: PlacedInstance) -> None:
-        self.reserved = self.reserved + placed.demand
-        self.ports |= placed.host_ports
-        for device, thousandths in placed.device_thousandths.items():
-            self.devices[device] = self.devices.get(device, 0) + thousandths
+    def _count(self, placed: PlacedInstance, sign: int) -> None:
+        demand = placed.demand
+        self.cpu += sign * demand.cpu_millicores
+        self.memory += sign * demand.memory_bytes
+        self.disk += sign * demand.disk_bytes
+        _add(self.extended, demand.extended.items(), sign)
+        _add(self.ports, ((port, 1) for port in placed.host_ports), sign)
+        _add(self.devices, placed.device_thousandths.items(), sign)
 
     def build(self) -> NodeView | None:
         node = self.node
@@ -160,13 +248,28 @@ class _Place:
             return None
         if not self.leased and node.status is NodeStatus.READY:
             node = evolve(node, status=NodeStatus.UNKNOWN)
+        reserved = Resources(
+            cpu_millicores=min(MAX_AMOUNT, self.cpu),
+            memory_bytes=min(MAX_AMOUNT, self.memory),
+            disk_bytes=min(MAX_AMOUNT, self.disk),
+            extended={name: min(MAX_AMOUNT, self.extended[name]) for name in sorted(self.extended)},
+        )
         return NodeView(
             node=node,
-            reserved=self.reserved,
+            reserved=reserved,
             host_ports=frozenset(self.ports),
             device_thousandths=self.devices,
             instances=immutabledict(self.instances),
         )
+
+
+def _add(totals: Counter[K], amounts: Iterable[tuple[K, int]], sign: int) -> None:
+    for name, amount in amounts:
+        total = totals[name] + sign * amount
+        if total:
+            totals[name] = total
+        else:
+            del totals[name]
 
 
 @define(eq=False)
@@ -178,12 +281,8 @@ class ViewKeeper:
 
     _places: dict[NodeId, _Place] = field(factory=dict)
     _where: dict[InstanceKey, NodeId] = field(factory=dict)
-    _revision: int = 0
-    _changes: deque[tuple[int, NodeId]] = field(factory=lambda: deque(maxlen=MAX_CHANGES))
-    _dirty: set[NodeId] = field(factory=set)
-    _views: dict[NodeId, NodeView] = field(factory=dict)
-    _sorted: bool = True
-    _current: View | None = None
+    _dirty: dict[NodeId, None] = field(factory=dict)
+    _current: View = field(factory=lambda: View(0, Table(), History()))
 
     def set_node(self, node: Node) -> None:
         """Note a node as it is now."""
@@ -201,9 +300,9 @@ class ViewKeeper:
 
     def set_leased(self, node_id: NodeId, leased: bool) -> None:
         """Note whether a node's loop is at work."""
-        place = self._place(node_id)
-        if place.leased != leased:
-            place.leased = leased
+        known = self._places.get(node_id)
+        if leased != (known is not None and known.leased):
+            self._place(node_id).leased = leased
             self._touch(node_id)
 
     def put(self, node_id: NodeId, placed: PlacedInstance) -> None:
@@ -231,26 +330,25 @@ class ViewKeeper:
         """Whether an instance holds a place."""
         return key in self._where
 
+    @property
+    def remembered(self) -> int:
+        """How many nodes and places are remembered."""
+        return len(self._places) + len(self._where)
+
     def view(self) -> View:
-        """Return the view as of now. It costs what has changed since the last one, and a copy of the table of nodes."""
-        if self._dirty or self._current is None:
+        """Return the view as of now. It costs what has changed since the last one."""
+        if self._dirty:
+            before = self._current
+            built = dict[NodeId, NodeView | None]()
             for node_id in self._dirty:
-                built = self._places[node_id].build()
-                if built is None:
-                    self._views.pop(node_id, None)
-                elif node_id in self._views:
-                    self._views[node_id] = built
-                else:
-                    self._views[node_id] = built
-                    self._sorted = False
-                self._revision += 1
-                self._changes.append((self._revision, node_id))
+                place = self._places.get(node_id)
+                view = place.build() if place is not None else None
+                if view is not None or node_id in before.table:
+                    built[node_id] = view
             self._dirty.clear()
-            if not self._sorted:
-                self._views = dict(sorted(self._views.items()))
-                self._sorted = True
-            oldest = self._changes[0][0] - 1 if self._changes else self._revision
-            self._current = View(self._revision, dict(self._views), tuple(self._changes), oldest)
+            history = before.history.cut()
+            history.changed.extend(built)
+            self._current = View(before.revision + len(built), before.table.changed(built), history)
         return self._current
 
     def _place(self, node_id: NodeId) -> _Place:
@@ -260,4 +358,6 @@ class ViewKeeper:
         return place
 
     def _touch(self, node_id: NodeId) -> None:
-        self._dirty.add(node_id)
+        self._dirty[node_id] = None
+        if self._places[node_id].empty:
+            del self._places[node_id]
