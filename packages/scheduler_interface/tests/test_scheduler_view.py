@@ -66,21 +66,30 @@ def test_changes_are_known_since_earlier_revisions_and_no_others() -> None:
     first = StaticClusterView([node_view(a_node("a")), node_view(a_node("b"))], revision=7)
     second = first.changed(node_view(a_node("c")))
     third = second.changed(node_view(a_node("c"), [an_instance(0)]), removed=[NodeId("a")])
-    assert third.revision == 9
-    assert third.changes_since(9) == frozenset()
-    assert third.changes_since(8) == frozenset({NodeId("a"), NodeId("c")})
-    assert third.changes_since(7) == frozenset({NodeId("a"), NodeId("c")})
+    assert first.revision < second.revision < third.revision
+    assert third.changes_since(third.revision) == frozenset()
+    assert third.changes_since(second.revision) == frozenset({NodeId("a"), NodeId("c")})
+    assert third.changes_since(first.revision) == frozenset({NodeId("a"), NodeId("c")})
     assert third.changes_since(6) is None
-    assert first.changes_since(8) is None
+    assert first.changes_since(second.revision) is None
     assert [each.node.id for each in third] == ["b", "c"]
 
 
+def test_views_made_apart_are_never_taken_for_one_another() -> None:
+    first = StaticClusterView([node_view(a_node("a"))])
+    siblings = [first.changed(node_view(a_node(name))) for name in "bc"]
+    apart = StaticClusterView([node_view(a_node("b"))])
+    assert len({view.revision for view in (first, *siblings, apart)}) == 4
+    assert siblings[1].changes_since(siblings[0].revision) is None
+    assert apart.changes_since(first.revision) is None
+
+
 def test_history_is_bounded() -> None:
-    view = StaticClusterView([node_view(a_node("a"))])
+    first = view = StaticClusterView([node_view(a_node("a"))])
     for _ in range(200):
         view = view.changed(node_view(a_node("a")))
     assert view.changes_since(view.revision - 1) == frozenset({NodeId("a")})
-    assert view.changes_since(1) is None
+    assert view.changes_since(first.revision) is None
 
 
 def test_what_instances_hold_is_summed_up_and_capped() -> None:

@@ -1,9 +1,10 @@
 """The Scheduler interface, the view that it decides on, and a readable reference scheduler."""
 
 from ._describe import describe, describe_change
+from ._devices import DeviceWant, Grant, device_matches, device_wants, find_grants
 from ._errors import InvalidSchedulingRequest, SchedulerUnavailable
 from ._interface import ClusterView, Scheduler
-from ._labels import expression_matches, is_tolerated, selector_matches, topology_domain
+from ._labels import REFUSING_EFFECTS, expression_matches, is_tolerated, selector_matches, topology_domain
 from ._requests import check_request
 from ._simple import SimpleScheduler
 from ._types import (
@@ -28,10 +29,13 @@ from ._view import StaticClusterView, node_view, placed_instance, with_decisions
 from ._why import explain
 
 __all__ = [
+    "REFUSING_EFFECTS",
     "AssignNode",
     "ChangeKind",
     "ClusterView",
+    "DeviceWant",
     "Explanation",
+    "Grant",
     "HostPort",
     "InvalidSchedulingRequest",
     "NoPlacement",
@@ -51,9 +55,12 @@ __all__ = [
     "demand_of",
     "describe",
     "describe_change",
+    "device_matches",
+    "device_wants",
     "drivers_of",
     "explain",
     "expression_matches",
+    "find_grants",
     "host_ports_of",
     "is_tolerated",
     "node_view",

@@ -56,6 +56,26 @@ def with_instances(view: NodeView, instances: Iterable[PlacedInstance], /) -> No
     )
 
 
+class _Revisions:
+    """Gives out revisions that no other view of this process has."""
+
+    def __init__(self) -> None:
+        self._latest = 0
+
+    def note(self, revision: int) -> int:
+        self._latest = max(self._latest, revision)
+        return revision
+
+    def after(self, revision: int) -> int:
+        return self.note(max(self._latest, revision) + 1)
+
+    def next(self) -> int:
+        return self.after(self._latest)
+
+
+_latest: Final = _Revisions()
+
+
 class StaticClusterView:
     """A `ClusterView` over views of nodes, for tests, simulations and small clusters.
 
@@ -67,14 +87,15 @@ class StaticClusterView:
         nodes: Iterable[NodeView] = (),
         /,
         *,
-        revision: int = 1,
+        revision: int | None = None,
         changes: Mapping[int, frozenset[NodeId]] = immutabledict(),
     ) -> None:
         """Make a view.
 
         Args:
             nodes: The nodes in any order, each once.
-            revision: The view's revision.
+            revision: The view's revision; None takes one above all that were given to such views in this process, so
+                that views made apart are never taken for one another.
             changes: By earlier revision, the nodes that differ from it; revisions that are not named are unknown.
 
         Raises:
@@ -82,7 +103,7 @@ class StaticClusterView:
         """
         listed = sorted(nodes, key=lambda view: view.node.id)
         self._nodes = {view.node.id: view for view in listed}
-        self._revision = revision
+        self._revision = _latest.next() if revision is None else _latest.note(revision)
         self._changes = changes
         if len(self._nodes) != len(listed):
             twice = next(a.node.id for a, b in pairwise(listed) if a.node.id == b.node.id)
@@ -112,7 +133,7 @@ class StaticClusterView:
         return _NOTHING if revision == self._revision else self._changes.get(revision)
 
     def changed(self, *nodes: NodeView, removed: Iterable[NodeId] = ()) -> StaticClusterView:
-        """Return the view of the next revision, with these nodes added or replaced, and others removed."""
+        """Return the view of a later revision, with these nodes added or replaced, and others removed."""
         gone = frozenset(removed)
         touched = gone | {view.node.id for view in nodes}
         after = {**self._nodes, **{view.node.id: view for view in nodes}}
@@ -120,7 +141,6 @@ class StaticClusterView:
         changes = {revision: self._changes[revision] | touched for revision in known}
         return StaticClusterView(
             (view for node_id, view in after.items() if node_id not in gone),
-            revision=self._revision + 1,
             changes={**changes, self._revision: touched},
         )
 
@@ -142,7 +162,7 @@ def placed_instance(workload: WorkloadDefinition, decision: AssignNode, /) -> Pl
 def with_decisions(
     view: ClusterView, workload: WorkloadDefinition, decisions: Iterable[ScheduleDecision], /
 ) -> StaticClusterView:
-    """Return the view after `decisions` about slots of `workload`, one revision later.
+    """Return the view after `decisions` about slots of `workload`, with a later revision of its own.
 
     Slots that are placed there already, and slots that got no node, change nothing.
 
@@ -160,4 +180,4 @@ def with_decisions(
         if decision.slot not in before.instances:
             arrivals.setdefault(decision.node_id, []).append(placed_instance(workload, decision))
     after = (with_instances(node, arrivals[node.node.id]) if node.node.id in arrivals else node for node in view)
-    return StaticClusterView(after, revision=view.revision + 1, changes={view.revision: frozenset(arrivals)})
+    return StaticClusterView(after, revision=_latest.after(view.revision), changes={view.revision: frozenset(arrivals)})

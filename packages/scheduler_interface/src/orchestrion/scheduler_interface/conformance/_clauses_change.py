@@ -32,7 +32,7 @@ from ._changes import apply_change, fewer_steps_that_place, has_ideal_node
 from ._kit import KIT, SchedulerUnderTest, abilities_of, decide, decide_one
 from ._oracle import World, complaints
 from ._replay import Step, replay
-from ._strategies import Situation, situations
+from ._situations import Situation, situations
 
 Abilities = frozenset[SchedulerCapability]
 
@@ -49,7 +49,7 @@ async def _expect_change(
     found = decision.explanation.smallest_change
     assert set(found) == set(steps), f"expected {steps}, got {found}"
     changed, after = apply_change(found, definition, {each.node.id: each for each in view})
-    placed = await decide_one(subject, asking(changed), StaticClusterView(after.values(), revision=2))
+    placed = await decide_one(subject, asking(changed), StaticClusterView(after.values()))
     assert isinstance(placed, AssignNode), f"{found} does not place it: {placed}"
 
 
@@ -203,7 +203,7 @@ def _places(run: Runner[SchedulerUnderTest]) -> None:
                 continue
             changed, after = apply_change(change, request.workload, step.world)
             again = SchedulingRequest(workload=changed, slots=(_FRESH,), only_node=request.only_node)
-            view = StaticClusterView(after.values(), revision=situation.view.revision + 1)
+            view = StaticClusterView(after.values())
             placed = await decide_one(subject, again, view)
             assert isinstance(placed, AssignNode), f"{change} does not place it: {placed}"
             if change[0].node_id is not None:

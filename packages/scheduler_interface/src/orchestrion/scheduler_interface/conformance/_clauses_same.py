@@ -14,7 +14,8 @@ from orchestrion.shared_types import WorkloadDefinition
 
 from ._build import asking, cluster, container, node, resources, workload
 from ._kit import KIT, SchedulerUnderTest, abilities_of, decide
-from ._strategies import Situation, node_views, situations
+from ._situations import Situation, situations
+from ._strategies import node_views
 
 V = TypeVar("V")
 
@@ -92,7 +93,7 @@ def _same_history(run: Runner[SchedulerUnderTest]) -> None:
 def _same_without_history(run: Runner[SchedulerUnderTest]) -> None:
     request = asking(workload(container(wants=resources(cpu=1000))), slots=2)
     before = cluster(node("n1"), node("n2"), node("n3"))
-    after = StaticClusterView(cluster(node("n2"), node("n4"), node("n5", cordoned=True)), revision=40)
+    after = StaticClusterView(cluster(node("n2"), node("n4"), node("n5", cordoned=True)))
 
     async def ask_both(subject: SchedulerUnderTest) -> list[list[ScheduleDecision]]:
         return [await decide(subject, request, view) for view in (before, after, before)]
