@@ -8,16 +8,20 @@ import pytest
 import trio
 from attrs import evolve
 from orchestrion.orchestrator_core import WorkloadPhase
+from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
+from orchestrion.orchestrator_core._state.facts import Facts
 from orchestrion.shared_types import (
     ExecProbe,
     HealthCheck,
     InstanceState,
+    Resources,
     RestartCondition,
     RestartPolicy,
     UpdateStrategy,
+    WorkloadDefinition,
 )
 
-from .core_stage import Stage, container, service
+from .core_stage import NODE, Stage, container, service
 
 
 async def test_all_containers_of_an_instance_run(stage: Stage) -> None:
@@ -239,3 +243,41 @@ async def test_a_container_that_ignores_sigterm_is_killed_after_its_grace(stage:
     assert (await stage.view("web")).phase is WorkloadPhase.STOPPING
     await trio.sleep(1)
     assert stage.running() == []
+
+
+async def test_where_there_is_no_room_beside_what_does_not_serve_it_goes_first(stage: Stage) -> None:
+    node = stage.cluster.get_node(NODE)
+    assert node is not None
+    whole = Resources(cpu_millicores=node.allocatable.cpu_millicores)
+    check = HealthCheck(probe=ExecProbe(command=("true",)), unhealthy_threshold=1000)
+    sick = {0, 2}
+    stage.prober.sick = lambda tried: tried.options.instance.epoch == 1 and tried.options.instance.index in sick
+
+    def whole_nodes(*command: str) -> WorkloadDefinition:
+        return service(replicas=3, containers=(container("main", *command, resources=whole, health=check),))
+
+    await stage.apply(whole_nodes("run"))
+    await trio.sleep(60)
+    assert (await stage.view("web")).available == 1
+    await stage.apply(whole_nodes("run", "token", "new"))
+    await trio.sleep(60)
+    # The one that serves stays: nothing may be unavailable, and there is no room beside it.
+    assert [(c.options.instance.index, c.behaviour.token) for c in stage.running()] == [(0, "new"), (1, ""), (2, "new")]
+    sick.add(1)
+    await trio.sleep(2000)
+    assert [c.behaviour.token for c in stage.running()] == ["new"] * 3
+
+
+async def test_what_nobody_can_speak_for_may_serve_and_does_not_go_first(stage: Stage) -> None:
+    check = HealthCheck(probe=ExecProbe(command=("true",)), unhealthy_threshold=1000)
+    stage.prober.sick = lambda _: True
+    await stage.apply(service(replicas=3, containers=(container(health=check),)))
+    await trio.sleep(5)
+    record = next(iter(stage.orchestrator.world.workloads.values()))
+    assert record.spec is not None
+    record.templates[2] = record.spec.definition
+    record.spec = evolve(record.spec, template_generation=2)
+    facts = stage.orchestrator.cluster_loop.facts
+    assert len(plan_workload(record, facts).stop) == 3
+    unled = Facts(facts.nodes, frozenset(), frozenset(), facts.workloads, facts.deadlines)
+    assert plan_workload(record, unled).stop == []

@@ -334,9 +334,7 @@ class Driver:
                 continue
             name = definition.metadata.name
             needs = [dependency.workload for dependency in definition.after]
-            crowded = self.world.options.tight and definition.metadata.labels[QUALITY] == "bad"
-            # Where there is no room beside it, what does not work has to go first.
-            if crowded or any(f"/workload/default/{other}/spec" not in self.world.state.entries for other in needs):
+            if any(f"/workload/default/{other}/spec" not in self.world.state.entries for other in needs):
                 await self.remove(name)
             elif definition.metadata.labels[QUALITY] == "bad" and not await self.apply(name, good=True, anywhere=True):
                 self.world.trace.violated(f"{name} was refused although all is well")

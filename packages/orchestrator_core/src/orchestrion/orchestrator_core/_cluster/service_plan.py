@@ -76,9 +76,8 @@ def _watch_update(
         progress = evolve(progress, stable_generation=planning.generation, updated_available=new_available)
         if planning.record.spec is not None and planning.generation == planning.record.spec.template_generation:
             progress = evolve(progress, failed_generation=0, reason="", message="")
-        planning.plan.notices.append(
-            Notice("RolledOut", f"generation {planning.generation} is rolled out to {new_available} instances")
-        )
+        count = "1 instance" if new_available == 1 else f"{new_available} instances"
+        planning.plan.notices.append(Notice("RolledOut", f"generation {planning.generation} is rolled out to {count}"))
     elif not rolled_out and progress.stable_generation != planning.generation:
         if progress.stable_generation and new_available > progress.updated_available:
             progress = evolve(progress, updated_available=new_available, updated_at=facts.deadlines.now())
@@ -150,6 +149,11 @@ def _stop_surplus(
                 planning.stop(instance, f"its node is drained: {drain.reason}")
                 outgoing.remove(instance)
                 available.discard(instance.name)
+    for instance in list(outgoing):
+        # What does not serve is not missed, and may hold the very room that its replacement needs.
+        if _is_down(planning, instance):
+            planning.stop(instance, _replaced(planning, instance))
+            outgoing.remove(instance)
     floor = max(0, wanted - planning.definition.update.max_unavailable)
     total = min(len(current), wanted) + len(outgoing)
     new_unavailable = sum(instance.name not in available for instance in current)
@@ -163,8 +167,23 @@ def _stop_surplus(
                 continue
             spare_available -= 1
         spare -= 1
-        leaving = planning.is_leaving(instance) and not planning.is_old(instance)
-        planning.stop(instance, "its node is drained" if leaving else f"generation {planning.generation} replaces it")
+        planning.stop(instance, _replaced(planning, instance))
+
+
+def _is_down(planning: Planning, instance: InstanceRecord) -> bool:
+    """Whether an instance is known not to serve now: one that is healthy, if not yet for long enough, is not down."""
+    bound = instance.bound
+    return (
+        bound is not None
+        and bound.binding.node_id in planning.facts.leased
+        and instance.state in {InstanceState.PENDING, InstanceState.RUNNING}
+        and instance.status.healthy_since is None
+    )
+
+
+def _replaced(planning: Planning, instance: InstanceRecord) -> str:
+    leaving = planning.is_leaving(instance) and not planning.is_old(instance)
+    return "its node is drained" if leaving else f"generation {planning.generation} replaces it"
 
 
 def _grow(
