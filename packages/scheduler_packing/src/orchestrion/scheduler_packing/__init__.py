@@ -1,0 +1,9 @@
+"""The scheduler that packs tightly: compiled, exact, and explained."""
+
+from ._mode import choose, is_compiled
+
+choose()
+
+from ._scheduler import PackingScheduler  # noqa: E402 - which core there is to import has to be settled first
+
+__all__ = ["PackingScheduler", "is_compiled"]

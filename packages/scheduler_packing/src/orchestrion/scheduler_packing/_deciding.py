@@ -1,0 +1,192 @@
+"""One request: places for its slots, taken one after the other, and given back in the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from attrs import define, evolve, field
+from librt.vecs import vec
+from mypy_extensions import i64
+from orchestrion.scheduler_interface import (
+    AssignNode,
+    ClusterView,
+    Explanation,
+    Grant,
+    NoPlacement,
+    ScheduleDecision,
+    SchedulerCapability,
+    SchedulingRequest,
+    explain,
+    find_grants,
+    with_decisions,
+)
+from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
+from orchestrion.scheduler_packing._core.placing import (
+    NOWHERE,
+    Shape,
+    Term,
+    first_fitting,
+    first_within,
+    place_alike,
+    points_of,
+    take,
+)
+from orchestrion.scheduler_packing._index import Index
+from orchestrion.scheduler_packing._wanted import Wanted
+from orchestrion.shared_types import InstanceKey
+
+_FIRST = (-(1 << 62), NOWHERE)
+
+
+@define(eq=False)
+class Deciding:
+    """Decides one request on an index that shows the request's view, and leaves the index as it was."""
+
+    request: SchedulingRequest
+    wanted: Wanted
+    view: ClusterView
+    index: Index
+    capabilities: frozenset[SchedulerCapability]
+    _taken: Counter[int] = field(factory=Counter)
+    _granted: list[tuple[int, Grant]] = field(factory=list)
+
+    def decide(self) -> list[ScheduleDecision]:
+        """Return a decision for each slot, in their order."""
+        index = self.index
+        fresh = [slot for slot in self.request.slots if slot not in index.holders]
+        shape = None if self.wanted.unsupported else index.shape_of(self.wanted)
+        made: dict[InstanceKey, ScheduleDecision] = {}
+        if shape is not None and fresh:
+            try:
+                if self._is_bound_by_room_alone:
+                    placed = place_alike(index.fleet, self._order, shape, len(fresh), vec[i64]())
+                    self._taken.update(placed)
+                    for slot, position in zip(fresh, placed, strict=False):
+                        made[slot] = AssignNode(slot=slot, node_id=index.views[position].node.id)
+                else:
+                    self._place_each(fresh, shape, made)
+            finally:
+                self._give_back(shape)
+        return self._answers(made)
+
+    @property
+    def _is_bound_by_room_alone(self) -> bool:
+        wanted, request = self.wanted, self.request
+        return not (wanted.spreads or wanted.suitability.devices or request.only_node is not None or request.explain)
+
+    @property
+    def _order(self) -> Order:
+        return self.index.order_of(self.wanted.suitability)
+
+    def _answers(self, made: dict[InstanceKey, ScheduleDecision]) -> list[ScheduleDecision]:
+        answers: list[ScheduleDecision] = []
+        refusal: Explanation | None = None
+        for slot in self.request.slots:
+            position = self.index.holders.get(slot)
+            if position is not None:
+                answers.append(self._stays(slot, position))
+            elif slot in made:
+                answers.append(made[slot])
+            else:
+                # All slots are alike, and a refusal takes nothing: each other is refused for the same reasons.
+                refusal = refusal or self._explain(made)
+                answers.append(NoPlacement(slot=slot, explanation=refusal))
+        return answers
+
+    def _stays(self, slot: InstanceKey, position: int) -> AssignNode:
+        view = self.index.views[position]
+        return AssignNode(
+            slot=slot,
+            node_id=view.node.id,
+            device_thousandths=view.instances[slot].device_thousandths,
+            explanation=Explanation(nodes_considered=len(self.view)) if self.request.explain else None,
+        )
+
+    def _explain(self, made: dict[InstanceKey, ScheduleDecision]) -> Explanation:
+        after = with_decisions(self.view, self.request.workload, made.values()) if made else self.view
+        return explain(self.request, after, capabilities=self.capabilities)
+
+    def _place_each(self, slots: list[InstanceKey], shape: Shape, made: dict[InstanceKey, ScheduleDecision]) -> None:
+        terms = self.index.terms_of(self.wanted)
+        only = None if self.request.only_node is None else self.index.positions.get(self.request.only_node, NOWHERE)
+        for slot in slots:
+            order = self._order
+            found = self._best(order, shape, terms, only, NOWHERE)
+            if found is None:
+                return
+            position, grants = found
+            explanation = (
+                self._explain_choice(order, shape, terms, only, position, made) if self.request.explain else None
+            )
+            self._taken[position] += 1
+            take(self.index.fleet, shape, position, 1)
+            for grant in grants:
+                self.index.device_free[position][grant.device_id] -= grant.thousandths
+                self._granted.append((position, grant))
+            for term in terms:
+                term.add(position, 1)
+            made[slot] = _assignment(slot, self.index, position, grants, explanation)
+
+    def _best(
+        self, order: Order, shape: Shape, terms: list[Term], only: int | None, besides: int
+    ) -> tuple[int, tuple[Grant, ...]] | None:
+        """Return the best node but for one, and devices there."""
+        fleet = self.index.fleet
+        points, position, rank = *_FIRST, NOWHERE
+        while True:
+            if terms or only is not None:
+                position = first_within(fleet, order, shape, terms, points, position)
+                if position == NOWHERE:
+                    return None
+                points = points_of(order, terms, position)
+            else:
+                rank = first_fitting(fleet, order, shape, rank)
+                if rank == NOWHERE:
+                    return None
+                position = rank & MAX_NODES
+            if position == besides or only not in (None, position):
+                continue
+            wants = self.wanted.suitability.devices
+            if not wants:
+                return position, ()
+            grants = find_grants(wants, self.index.views[position].node.devices, self.index.device_free[position])
+            if grants is not None:
+                return position, grants
+
+    def _explain_choice(
+        self,
+        order: Order,
+        shape: Shape,
+        terms: list[Term],
+        only: int | None,
+        position: int,
+        made: dict[InstanceKey, ScheduleDecision],
+    ) -> Explanation:
+        runner_up = self._best(order, shape, terms, only, position)
+        scored = [position] if runner_up is None else [position, runner_up[0]]
+        views = self.index.views
+        scores = {views[each].node.id: float(-points_of(order, terms, each)) for each in scored}
+        return evolve(self._explain(made), scores=scores)
+
+    def _give_back(self, shape: Shape) -> None:
+        for position, number in self._taken.items():
+            take(self.index.fleet, shape, position, -number)
+        for position, grant in self._granted:
+            self.index.device_free[position][grant.device_id] += grant.thousandths
+
+
+def _assignment(
+    slot: InstanceKey, index: Index, position: int, grants: tuple[Grant, ...], explanation: Explanation | None
+) -> AssignNode:
+    devices: dict[str, tuple[str, ...]] = {}
+    thousandths: Counter[str] = Counter()
+    for grant in sorted(grants, key=lambda grant: (grant.container, grant.device_id)):
+        devices[grant.container] = (*devices.get(grant.container, ()), grant.device_id)
+        thousandths[grant.device_id] += grant.thousandths
+    return AssignNode(
+        slot=slot,
+        node_id=index.views[position].node.id,
+        devices=devices,
+        device_thousandths=thousandths,
+        explanation=explanation,
+    )

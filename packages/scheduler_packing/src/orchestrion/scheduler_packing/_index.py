@@ -1,0 +1,255 @@
+"""The latest view of a cluster, in the columns of the core."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import define, evolve
+from librt.vecs import vec
+from mypy_extensions import i64
+from orchestrion.scheduler_interface import ClusterView, InvalidSchedulingRequest, NodeView, topology_domain
+from orchestrion.scheduler_packing._core.fleet import CPU, DISK, MEMORY, PLAIN_DIMENSIONS, Fleet, zeros
+from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
+from orchestrion.scheduler_packing._core.placing import Shape, Term
+from orchestrion.scheduler_packing._suitability import STEP_POINTS, points_of
+from orchestrion.scheduler_packing._wanted import Suitability, Wanted, port_number
+from orchestrion.shared_types import WHOLE_DEVICE, InstanceKey, NodeId, Resources, Spread, Uid
+
+MAX_ORDERS: Final = 64
+"""So many orders are kept, one for each suitability; the one unused for longest goes first."""
+
+_NO_INSTANCES: Final[dict[InstanceKey, object]] = {}
+
+
+@define(eq=False)
+class Domains:
+    """The topology domains of one key: number 0 is that of nodes which are in none.
+
+    Attributes:
+        numbers: The number of each domain, by its name.
+        of_position: The number of each node's domain.
+    """
+
+    numbers: dict[str, int]
+    of_position: vec[i64]
+
+
+class Index:
+    """What the latest view says, for the core.
+
+    It changes nothing about a decision, and can always be made again from a view: it only spares looking at nodes that
+    did not change.
+    """
+
+    def __init__(self, sign: int) -> None:
+        """Start with no nodes.
+
+        Args:
+            sign: 1 to prefer the fullest nodes, -1 the emptiest.
+        """
+        self._sign = sign
+        self._view: ClusterView | None = None
+        self._dimensions = {"cpu_millicores": CPU, "memory_bytes": MEMORY, "disk_bytes": DISK}
+        self.fleet = Fleet(0, PLAIN_DIMENSIONS)
+        self.views: list[NodeView] = []
+        self.positions: dict[NodeId, int] = {}
+        self.device_free: dict[int, dict[str, int]] = {}
+        self.holders: dict[InstanceKey, int] = {}
+        self._own: dict[Uid, Counter[int]] = {}
+        self._orders: OrderedDict[Suitability, Order] = OrderedDict()
+        self._domains: dict[str, Domains] = {}
+        self._scale = (0, 0, 0)
+
+    def show(self, view: ClusterView) -> None:
+        """Take over what a view says.
+
+        Raises:
+            InvalidSchedulingRequest: The view has more nodes than can be told apart.
+        """
+        if view is self._view:
+            return
+        changed = None if self._view is None else view.changes_since(self._view.revision)
+        self._view = None
+        if changed is None:
+            self._take_all(view)
+        else:
+            self._take_changed(view, changed)
+        self._view = view
+
+    # -- what the core is given
+
+    def shape_of(self, wanted: Wanted) -> Shape | None:
+        """Return what a slot takes, or None where it asks for a resource that no node has."""
+        amounts = [0] * len(self._dimensions)
+        for name, amount in wanted.demand.dimensions():
+            if amount == 0:
+                continue
+            if name not in self._dimensions:
+                return None
+            amounts[self._dimensions[name]] = amount
+        return Shape(vec[i64](amounts), wanted.device_thousandths, list(wanted.host_ports))
+
+    def order_of(self, suitability: Suitability) -> Order:
+        """Return the nodes that suit, best first, up to date."""
+        order = self._orders.get(suitability)
+        if order is None:
+            points = [points_of(view.node, suitability) for view in self.views]
+            members = vec[i64]([0 if each is None else 1 for each in points])
+            base = vec[i64]([each or 0 for each in points])
+            order = Order(self.fleet, members, base, self._sign)
+            self._orders[suitability] = order
+            if len(self._orders) > MAX_ORDERS:
+                self._orders.popitem(last=False)
+        self._orders.move_to_end(suitability)
+        order.catch_up()
+        return order
+
+    def terms_of(self, wanted: Wanted) -> list[Term]:
+        """Return how the workload's instances are spread now."""
+        if not wanted.spreads:
+            return []
+        suiting = self.order_of(evolve(wanted.suitability, devices=()))
+        return [self._term(spread, wanted.workload.metadata.uid, suiting) for spread in wanted.spreads]
+
+    def _term(self, spread: Spread, uid: Uid, suiting: Order) -> Term:
+        domains = self._domains_of(spread.by)
+        counts = zeros(len(domains.numbers) + 1)
+        for position, number in self._own.get(uid, {}).items():
+            counts[domains.of_position[position]] += number
+        counting = zeros(len(domains.numbers) + 1)
+        if spread.required:
+            for position in range(len(self.views)):
+                if suiting.members[position]:
+                    counting[domains.of_position[position]] = 1
+        return Term(domains.of_position, counts, counting, STEP_POINTS, spread.max_skew if spread.required else 0)
+
+    def _domains_of(self, by: str) -> Domains:
+        domains = self._domains.get(by)
+        if domains is None:
+            names = [topology_domain(view.node, by) for view in self.views]
+            numbers: dict[str, int] = {}
+            for name in names:
+                if name is not None:
+                    numbers.setdefault(name, len(numbers) + 1)
+            domains = Domains(numbers, vec[i64]([0 if name is None else numbers[name] for name in names]))
+            self._domains[by] = domains
+        return domains
+
+    # -- taking over views
+
+    def _take_all(self, view: ClusterView) -> None:
+        if len(view) > MAX_NODES:
+            msg = f"a cluster of {len(view)} nodes; this scheduler tells {MAX_NODES} apart"
+            raise InvalidSchedulingRequest(msg, remedy="Split the cluster, or use another scheduler.")
+        self.views = list(view)
+        self.positions = {each.node.id: position for position, each in enumerate(self.views)}
+        for each in self.views:
+            for name in each.node.allocatable.extended:
+                self._dimensions.setdefault(name, len(self._dimensions))
+        self.fleet = Fleet(len(self.views), len(self._dimensions))
+        self.device_free = {}
+        self.holders = {}
+        self._own = {}
+        self._orders.clear()
+        self._domains = {}
+        self._find_scale()
+        for position, each in enumerate(self.views):
+            self._hold(position, each.instances, ())
+            self._fill(position, each)
+
+    def _take_changed(self, view: ClusterView, changed: frozenset[NodeId]) -> None:
+        updates: list[tuple[int, NodeView, NodeView]] = []
+        for node_id in changed:
+            after, position = view.get(node_id), self.positions.get(node_id)
+            if after is None and position is None:
+                continue
+            if after is None or position is None:
+                self._take_all(view)
+                return
+            before = self.views[position]
+            if after is not before:
+                updates.append((position, before, after))
+        is_rescaled = False
+        for position, before, after in updates:
+            self.views[position] = after
+            if after.node is not before.node and after.node != before.node:
+                if any(name not in self._dimensions for name in after.node.allocatable.extended):
+                    self._take_all(view)
+                    return
+                self._domains = {}
+                is_rescaled = True
+                for suitability, order in self._orders.items():
+                    points = points_of(after.node, suitability)
+                    order.set_member(position, 0 if points is None else 1, points or 0)
+        if is_rescaled and self._find_scale():
+            for position in range(len(self.views)):
+                self.fleet.touch(position)
+        for position, before, after in updates:
+            if after.instances is not before.instances:
+                self._hold(
+                    position,
+                    after.instances.keys() - before.instances.keys(),
+                    before.instances.keys() - after.instances.keys(),
+                )
+            self._fill(position, after)
+
+    def _hold(self, position: int, arrived: Iterable[InstanceKey], left: Iterable[InstanceKey]) -> None:
+        for key in left:
+            if self.holders.get(key) == position:
+                del self.holders[key]
+            own = self._own[key.workload_id]
+            own[position] -= 1
+            if own[position] == 0:
+                del own[position]
+                if not own:
+                    del self._own[key.workload_id]
+        for key in arrived:
+            self.holders[key] = position
+            self._own.setdefault(key.workload_id, Counter())[position] += 1
+
+    def _find_scale(self) -> bool:
+        """Note how much the largest node has; whether that has changed."""
+        scale = (
+            max((view.node.allocatable.cpu_millicores for view in self.views), default=0),
+            max((view.node.allocatable.memory_bytes for view in self.views), default=0),
+            max((len(view.node.devices) * WHOLE_DEVICE for view in self.views), default=0),
+        )
+        if scale == self._scale:
+            self.fleet.set_scale(*scale)
+            return False
+        self._scale = scale
+        self.fleet.set_scale(*scale)
+        return True
+
+    def _fill(self, position: int, view: NodeView) -> None:
+        """Take over what is free on a node."""
+        fleet = self.fleet
+        allocatable, reserved = view.node.allocatable, view.reserved
+        columns = fleet.free
+        columns[CPU][position] = max(0, allocatable.cpu_millicores - reserved.cpu_millicores)
+        columns[MEMORY][position] = max(0, allocatable.memory_bytes - reserved.memory_bytes)
+        columns[DISK][position] = max(0, allocatable.disk_bytes - reserved.disk_bytes)
+        for name, column in list(self._dimensions.items())[PLAIN_DIMENSIONS:]:
+            columns[column][position] = _extended(allocatable, reserved, name)
+        if view.node.devices:
+            free = {
+                device.id: max(0, WHOLE_DEVICE - view.device_thousandths.get(device.id, 0))
+                for device in view.node.devices
+            }
+            self.device_free[position] = free
+            fleet.gpu[position] = sum(free.values())
+        else:
+            self.device_free.pop(position, None)
+            fleet.gpu[position] = 0
+        if view.host_ports:
+            fleet.ports[position] = {port_number(port) for port in view.host_ports}
+        else:
+            fleet.ports.pop(position, None)
+        fleet.loads[position] = len(view.instances)
+        fleet.touch(position)
+
+
+def _extended(allocatable: Resources, reserved: Resources, name: str) -> int:
+    return max(0, allocatable.extended.get(name, 0) - reserved.extended.get(name, 0))

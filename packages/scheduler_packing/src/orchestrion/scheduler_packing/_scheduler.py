@@ -1,0 +1,59 @@
+"""The scheduler."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+import trio
+from orchestrion.scheduler_interface import (
+    ClusterView,
+    ScheduleDecision,
+    SchedulerCapability,
+    SchedulingRequest,
+    check_request,
+)
+from orchestrion.scheduler_packing._deciding import Deciding
+from orchestrion.scheduler_packing._index import Index
+from orchestrion.scheduler_packing._wanted import Wanted, wanted_of
+from orchestrion.shared_types import WorkloadDefinition
+
+CAPABILITIES: Final = frozenset({SchedulerCapability.SPREAD, SchedulerCapability.DEVICES})
+MAX_REMEMBERED: Final = 8192
+"""What so many workloads want is remembered; the one that was met first goes first."""
+
+
+class PackingScheduler:
+    """Puts each slot on the node that has least left of what it has, so that other nodes stay free for larger ones.
+
+    Nodes that dislike a slot less come first, then those that are not idle, then the fullest over cpu, memory and
+    devices, each as a share of the largest node's; of equals the lowest id.
+    """
+
+    def __init__(self) -> None:
+        """Make a scheduler for one cluster."""
+        self._index = Index(1)
+        self._wanted: OrderedDict[int, Wanted] = OrderedDict()
+
+    @property
+    def capabilities(self) -> frozenset[SchedulerCapability]:
+        """The optional abilities that this scheduler has."""
+        return CAPABILITIES
+
+    async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
+        """Decide for each slot of the request; see `Scheduler.schedule`."""
+        await trio.lowlevel.checkpoint()
+        check_request(request)
+        wanted = self._wanted_of(request.workload)
+        self._index.show(view)
+        return Deciding(request, wanted, view, self._index, CAPABILITIES).decide()
+
+    def _wanted_of(self, workload: WorkloadDefinition) -> Wanted:
+        """Return what a workload wants; the object is remembered with it, so that its identity stays its own."""
+        known = self._wanted.get(id(workload))
+        if known is not None:
+            return known
+        wanted = self._wanted[id(workload)] = wanted_of(workload)
+        if len(self._wanted) > MAX_REMEMBERED:
+            self._wanted.popitem(last=False)
+        return wanted

@@ -1,0 +1,50 @@
+"""Whether a node suits a workload, and how well, whatever is free on it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from orchestrion.scheduler_interface import (
+    REFUSING_EFFECTS,
+    expression_matches,
+    find_grants,
+    is_tolerated,
+    selector_matches,
+)
+from orchestrion.scheduler_packing._core.order import MAX_LEFT
+from orchestrion.scheduler_packing._wanted import Suitability
+from orchestrion.shared_types import WHOLE_DEVICE, Node, NodeStatus
+
+STEP_POINTS: Final = MAX_LEFT
+"""What a taint that is not tolerated but only disliked costs, or one more instance in the same domain of a spread: more
+than how full a node is can make up for."""
+FULL_WEIGHT: Final = 100
+"""A preference of this weight that does not hold costs one step."""
+
+
+def points_of(node: Node, suitability: Suitability) -> int | None:
+    """Return the points of a node, fewer are better, or None where it does not suit."""
+    if node.status is not NodeStatus.READY or node.cordoned:
+        return None
+    if any(condition.active for condition in node.conditions) or not suitability.drivers <= node.drivers:
+        return None
+    if not all(selector_matches(node, key, value) for key, value in suitability.select):
+        return None
+    if not all(expression_matches(node.labels, expression) for expression in suitability.expressions):
+        return None
+    points = 0
+    for taint in node.taints:
+        if not is_tolerated(taint, suitability.tolerations):
+            if taint.effect in REFUSING_EFFECTS:
+                return None
+            points += STEP_POINTS
+    if suitability.devices:
+        untouched = {device.id: WHOLE_DEVICE for device in node.devices}
+        if find_grants(suitability.devices, node.devices, untouched) is None:
+            return None
+    for affinity in suitability.node_affinities:
+        if affinity.weight is not None and not all(
+            expression_matches(node.labels, expression) for expression in affinity.expressions
+        ):
+            points += STEP_POINTS * affinity.weight // FULL_WEIGHT
+    return points

@@ -1,0 +1,89 @@
+"""What the slots of a workload want, as the core needs it: worked out once per workload."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+from orchestrion.scheduler_interface import DeviceWant, HostPort, demand_of, device_wants, drivers_of, host_ports_of
+from orchestrion.shared_types import (
+    MAX_AMOUNT,
+    Expression,
+    NodeAffinity,
+    Protocol,
+    Resources,
+    Spread,
+    Toleration,
+    WorkloadDefinition,
+)
+
+_PORT_NUMBERS: Final = {Protocol.TCP: 0, Protocol.UDP: 1 << 16}
+
+
+@frozen
+class Suitability:
+    """What a node must and should be, whatever is free on it. Requests that agree in it share an order of nodes."""
+
+    drivers: frozenset[str]
+    select: tuple[tuple[str, str], ...]
+    expressions: tuple[Expression, ...]
+    node_affinities: tuple[NodeAffinity, ...]
+    tolerations: tuple[Toleration, ...]
+    devices: tuple[DeviceWant, ...]
+
+
+@frozen(eq=False)
+class Wanted:
+    """What each slot of a workload wants.
+
+    Attributes:
+        workload: Which workload.
+        demand: What a slot reserves.
+        host_ports: Static host ports, as one number each.
+        suitability: What a node must and should be.
+        spreads: How the workload's instances are spread.
+        unsupported: Whether something is required that this scheduler has no ability for.
+    """
+
+    workload: WorkloadDefinition
+    demand: Resources
+    host_ports: tuple[int, ...]
+    suitability: Suitability
+    spreads: tuple[Spread, ...]
+    unsupported: bool
+
+    @property
+    def device_thousandths(self) -> int:
+        """How much of devices a slot wants in all."""
+        return min(MAX_AMOUNT, sum(want.count * want.thousandths for want in self.suitability.devices))
+
+
+def wanted_of(workload: WorkloadDefinition) -> Wanted:
+    """Return what the slots of a workload want.
+
+    Raises:
+        ValueError: The demand exceeds `MAX_AMOUNT`.
+    """
+    placement = workload.placement
+    return Wanted(
+        workload=workload,
+        demand=demand_of(workload),
+        host_ports=tuple(port_number(port) for port in host_ports_of(workload.containers)),
+        suitability=Suitability(
+            drivers=drivers_of(workload),
+            select=tuple(sorted(placement.select.items())),
+            expressions=placement.expressions,
+            node_affinities=placement.node_affinities,
+            tolerations=placement.tolerations,
+            devices=device_wants(workload.containers),
+        ),
+        spreads=placement.spreads,
+        unsupported=any(affinity.weight is None for affinity in placement.node_affinities)
+        or any(affinity.weight is None for affinity in placement.instance_affinities),
+    )
+
+
+def port_number(port: HostPort) -> int:
+    """Return a protocol and port as one number."""
+    protocol, number = port
+    return _PORT_NUMBERS[protocol] + number
