@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 import trio
 from attrs import evolve
+from orchestrion.conformance_kit import EXAMPLES
 from orchestrion.scheduler_interface import (
     AssignNode,
     ChangeKind,
@@ -241,6 +242,7 @@ class KeepsTheRequestInItself(Mutant):
 
 
 @fails("FIT-1")
+@fails("SAFE-4")
 class TrustsUnknownNodes(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, status=NodeStatus.READY) if node.status is NodeStatus.UNKNOWN else node
@@ -253,12 +255,14 @@ class TrustsNoNode(Mutant):
 
 
 @fails("FIT-2")
+@fails("SAFE-4")
 class IgnoresCordons(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, cordoned=False, drain=None)
 
 
 @fails("FIT-3")
+@fails("SAFE-4")
 class IgnoresConditions(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, conditions=())
@@ -271,6 +275,7 @@ class TakesAnyConditionForAFault(Mutant):
 
 
 @fails("FIT-4")
+@fails("SAFE-4")
 class IgnoresTheOnlyNode(Mutant):
     def request(self, request: SchedulingRequest) -> SchedulingRequest:
         return evolve(request, only_node=None)
@@ -284,12 +289,20 @@ class IsContentWithOneDriver(Mutant):
 
 
 @fails("FIT-5")
+@fails("SAFE-4")
+class IgnoresDrivers(Mutant):
+    def node(self, request: SchedulingRequest, node: Node) -> Node:
+        return evolve(node, drivers=node.drivers | drivers_of(request.workload))
+
+
+@fails("FIT-5")
 class IgnoresImages(Mutant):
     def workload(self, workload: WorkloadDefinition) -> WorkloadDefinition:
         return evolve(workload, containers=tuple(evolve(each, image=None) for each in workload.containers))
 
 
 @fails("FIT-6")
+@fails("SAFE-4")
 class LooksAtOneSelector(Mutant):
     def placement(self, placement: Placement) -> Placement:
         return evolve(placement, select=dict(sorted(placement.select.items())[:1]))
@@ -307,6 +320,20 @@ class DoesNotSelectTopologyByLabel(Mutant):
         return evolve(node, labels={key: value for key, value in node.labels.items() if key != "zone"})
 
 
+@fails("FIT-6")
+@fails("SAFE-4")
+class IgnoresSelectors(Mutant):
+    def placement(self, placement: Placement) -> Placement:
+        return evolve(placement, select={})
+
+
+@fails("FIT-7")
+@fails("SAFE-4")
+class IgnoresExpressions(Mutant):
+    def placement(self, placement: Placement) -> Placement:
+        return evolve(placement, expressions=())
+
+
 class RewritesExpressions(Mutant):
     def expression(self, expression: Expression) -> Expression | None:
         return expression
@@ -317,12 +344,14 @@ class RewritesExpressions(Mutant):
 
 
 @fails("FIT-7")
+@fails("SAFE-4")
 class LooksAtTheFirstValue(RewritesExpressions):
     def expression(self, expression: Expression) -> Expression:
         return evolve(expression, values=expression.values[:1])
 
 
 @fails("FIT-7")
+@fails("SAFE-4")
 class IgnoresExistence(RewritesExpressions):
     def expression(self, expression: Expression) -> Expression | None:
         return expression if expression.values else None
@@ -350,9 +379,17 @@ class ComparesFractions(Mutant):
 
 
 @fails("FIT-8")
+@fails("SAFE-4")
 class IgnoresNoExecute(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, taints=tuple(each for each in node.taints if each.effect is not TaintEffect.NO_EXECUTE))
+
+
+@fails("FIT-8")
+@fails("SAFE-4")
+class IgnoresTaints(Mutant):
+    def node(self, request: SchedulingRequest, node: Node) -> Node:
+        return evolve(node, taints=())
 
 
 @fails("FIT-8")
@@ -408,6 +445,7 @@ class RewritesPorts(Mutant):
 
 
 @fails("FIT-10")
+@fails("SAFE-2")
 class IgnoresPorts(RewritesPorts):
     def port(self, port: PortMapping) -> PortMapping:
         return evolve(port, host_port=None)
@@ -441,18 +479,35 @@ class RewritesDemand(Mutant):
 
 
 @fails("FIT-11")
+@fails("SAFE-1")
+class ForgetsCpu(RewritesDemand):
+    def demand(self, resources: Resources) -> Resources:
+        return evolve(resources, cpu_millicores=0)
+
+
+@fails("FIT-11")
+@fails("SAFE-1")
+class ForgetsMemory(RewritesDemand):
+    def demand(self, resources: Resources) -> Resources:
+        return evolve(resources, memory_bytes=0)
+
+
+@fails("FIT-11")
+@fails("SAFE-1")
 class ForgetsDisk(RewritesDemand):
     def demand(self, resources: Resources) -> Resources:
         return evolve(resources, disk_bytes=0)
 
 
 @fails("FIT-11")
+@fails("SAFE-1")
 class ForgetsExtendedResources(RewritesDemand):
     def demand(self, resources: Resources) -> Resources:
         return evolve(resources, extended={})
 
 
 @fails("FIT-11")
+@fails("SAFE-1")
 class LooksAtTheFirstContainer(RewritesDemand):
     def workload(self, workload: WorkloadDefinition) -> WorkloadDefinition:
         first, *others = super().workload(workload).containers
@@ -460,6 +515,7 @@ class LooksAtTheFirstContainer(RewritesDemand):
 
 
 @fails("FIT-11")
+@fails("SAFE-1")
 class ForgetsWhatIsReserved(Mutant):
     def view(self, request: SchedulingRequest, view: NodeView) -> NodeView:
         return evolve(view, reserved=Resources())
@@ -507,6 +563,13 @@ class RewritesGpus(Mutant):
 class GrantsOneDevice(RewritesGpus):
     def gpu(self, gpu: GpuRequest) -> GpuRequest:
         return evolve(gpu, count=min(1, gpu.count))
+
+
+@fails("DEVICE-1")
+@fails("SAFE-3")
+class IgnoresWhoHoldsDevices(Mutant):
+    def view(self, request: SchedulingRequest, view: NodeView) -> NodeView:
+        return evolve(view, device_thousandths={})
 
 
 @fails("DEVICE-1")
@@ -952,7 +1015,7 @@ def failed_checks(kind: MutantKind, clause: str) -> list[str]:
         yield SchedulerUnderTest(kind())
 
     failed = []
-    for check in checks(open_mutant, examples=60, shrink=False):
+    for check in checks(open_mutant, examples=EXAMPLES["ci"], shrink=False):
         if check.check.clause == clause and (error := error_of(check)) is not None:
             assert broken_by(error), f"{check.id} did not fail but broke: {error!r}"
             failed.append(check.id)

@@ -22,7 +22,8 @@ from . import (  # noqa: F401 - importing a module declares its clauses, in this
 )
 from ._kit import SchedulerUnderTest, check_ids, checks, conformance_checks
 from ._replay import Violation, violations
-from ._strategies import Situation, cluster_views, node_views, nodes, placements, situations, workloads
+from ._situations import Situation, situations
+from ._strategies import cluster_views, node_views, nodes, placements, workloads
 
 __all__ = [
     "SchedulerUnderTest",

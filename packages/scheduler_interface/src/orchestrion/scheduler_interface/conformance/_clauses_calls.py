@@ -8,7 +8,6 @@ import trio
 from attrs import evolve
 from orchestrion.conformance_kit import Runner, cancellation_sweep
 from orchestrion.scheduler_interface import (
-    AssignNode,
     InvalidSchedulingRequest,
     NoPlacement,
     Predicate,
@@ -31,9 +30,17 @@ from orchestrion.shared_types import (
 )
 
 from ._build import NEIGHBOUR, asking, cluster, container, node, one, resources, slot, tcp, workload
-from ._kit import KIT, SchedulerUnderTest, decide, decide_one, expect_node, for_all_situations
-from ._replay import violations
-from ._strategies import Situation
+from ._kit import (
+    KIT,
+    SchedulerUnderTest,
+    decide,
+    decide_one,
+    expect_node,
+    expect_placed,
+    expect_unbroken,
+    for_all_situations,
+)
+from ._situations import Situation
 
 Abilities = frozenset[SchedulerCapability]
 
@@ -43,7 +50,9 @@ _ON_SSD = (Expression(key="disk", operator=Operator.IN, values=("ssd",)),)
 @KIT.property_clause("DECIDE-1", "each-slot-gets-one-decision-in-the-order-of-the-request")
 def _decide_in_order(run: Runner[SchedulerUnderTest]) -> None:
     def examine(situation: Situation, decisions: list[ScheduleDecision], _abilities: Abilities) -> None:
-        assert [decision.slot for decision in decisions] == list(situation.request.slots)
+        got = [str(decision.slot) for decision in decisions]
+        wanted = [str(slot) for slot in situation.request.slots]
+        assert got == wanted, f"asked for the slots {wanted}: the decisions are about {got}"
 
     for_all_situations(run, examine)
 
@@ -51,22 +60,21 @@ def _decide_in_order(run: Runner[SchedulerUnderTest]) -> None:
 @KIT.property_clause("DECIDE-2", "assignments-name-nodes-of-the-view")
 def _decide_known_nodes(run: Runner[SchedulerUnderTest]) -> None:
     def examine(situation: Situation, decisions: list[ScheduleDecision], abilities: Abilities) -> None:
-        broken = violations(situation.request, situation.view, decisions, abilities)
-        assert [each.text for each in broken if each.clause == "DECIDE-2"] == []
+        expect_unbroken(situation, decisions, abilities, "DECIDE-2")
 
     for_all_situations(run, examine)
 
 
 @KIT.clause("DECIDE-2", "a-cluster-without-nodes-refuses-every-slot")
 async def _decide_empty_cluster(subject: SchedulerUnderTest) -> None:
-    decisions = await decide(subject, asking(workload(), slots=3), cluster())
-    assert [type(decision) for decision in decisions] == [NoPlacement] * 3
+    request = asking(workload(), slots=3)
+    await expect_placed(subject, request, cluster(), None, None, None, rule="there is no node")
 
 
 @KIT.clause("DECIDE-3", "an-assignment-is-explained-if-the-request-says-so")
 async def _decide_explains(subject: SchedulerUnderTest) -> None:
     decision = await expect_node(subject, asking(workload(), explain=True), one(node()), "n1")
-    assert decision.explanation is not None
+    assert decision.explanation is not None, f"the request asks for explanations, and there is none: {decision}"
 
 
 @KIT.clause("REFUSE-1", "a-request-without-slots-is-an-error")
@@ -105,8 +113,9 @@ async def _expect_invalid(subject: SchedulerUnderTest, request: SchedulingReques
 async def _able_constant(subject: SchedulerUnderTest) -> None:
     before = subject.scheduler.capabilities
     await decide(subject, asking(workload()), one(node()))
-    assert subject.scheduler.capabilities == before
-    assert isinstance(before, frozenset)
+    after = subject.scheduler.capabilities
+    assert after == before, f"the capabilities were {before} and are {after} after a call"
+    assert isinstance(before, frozenset), f"the capabilities are no frozenset: {before!r}"
     assert before <= frozenset(SchedulerCapability), f"unknown capabilities: {sorted(before)}"
 
 
@@ -145,7 +154,8 @@ async def _expect_unsupported(
     assert isinstance(decision, NoPlacement), f"expected a refusal, got {decision}"
     groups = [group for group in decision.explanation.groups if group.predicate is Predicate.UNSUPPORTED]
     assert [group.samples for group in groups] == [("n1", "n2")], decision.explanation.groups
-    assert decision.explanation.smallest_change == ()
+    change = decision.explanation.smallest_change
+    assert change == (), f"no change helps where something is unsupported: {change}"
 
 
 @KIT.clause("PREFER-1", "preferences-refuse-nothing")
@@ -155,8 +165,9 @@ async def _prefer_refuses_nothing(subject: SchedulerUnderTest) -> None:
         instance_affinities=(InstanceAffinity(match_labels={"app": "db"}, weight=100),),
         spreads=(Spread(by="node"), Spread(by="zone")),
     )
-    decisions = await decide(subject, asking(definition, slots=4), one(node(labels={"disk": "hdd"})))
-    assert [type(decision) for decision in decisions] == [AssignNode] * 4, decisions
+    view = one(node(labels={"disk": "hdd"}))
+    rule = "weights, and spreads that are not required, refuse nothing"
+    await expect_placed(subject, asking(definition, slots=4), view, *["n1"] * 4, rule=rule)
 
 
 @KIT.property_clause("CANCEL-1", "a-cancelled-call-has-no-effect")
@@ -169,7 +180,8 @@ def _cancel_atomic(run: Runner[SchedulerUnderTest]) -> None:
         await decide(subject, request, view)
 
     async def verify(subject: SchedulerUnderTest, _cancelled: bool) -> None:
-        assert await decide(subject, request, view) == expected
+        decisions = await decide(subject, request, view)
+        assert decisions == expected, f"before a call was cancelled: {expected}; after it: {decisions}"
 
     cancellation_sweep(run, operation, verify)
 
@@ -186,7 +198,9 @@ async def _cancel_checkpoint(subject: SchedulerUnderTest) -> None:
 async def _tasks_at_once(subject: SchedulerUnderTest) -> None:
     first = cluster(*(node(f"n{number}") for number in range(4)))
     requests = [asking(_numbered(number), slots=number + 1) for number in range(8)]
-    views = [first.changed(removed=[each.node.id for each in first][: number % 3]) for number in range(8)]
+    history = [first]
+    history.extend(history[-1].changed(removed=[each.node.id]) for each in list(first)[:2])
+    views = [history[number % len(history)] for number in range(8)]
     alone = [await decide(subject, request, view) for request, view in zip(requests, views, strict=True)]
     together: dict[int, list[ScheduleDecision]] = {}
 
@@ -196,7 +210,8 @@ async def _tasks_at_once(subject: SchedulerUnderTest) -> None:
     async with trio.open_nursery() as nursery:
         for number in range(8):
             nursery.start_soon(ask, number)
-    assert [together[number] for number in range(8)] == alone
+    for number, expected in enumerate(alone):
+        assert together[number] == expected, f"alone: {expected}; while others ask: {together[number]}"
 
 
 def _numbered(number: int) -> WorkloadDefinition:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from orchestrion.conformance_kit import Runner
-from orchestrion.scheduler_interface import AssignNode, NoPlacement, Predicate, ScheduleDecision, SchedulerCapability
+from orchestrion.scheduler_interface import Predicate, ScheduleDecision, SchedulerCapability
 from orchestrion.shared_types import MAX_AMOUNT, Device, GpuRequest, WorkloadDefinition
 
 from ._build import asking, container, neighbour, node, one, workload
-from ._kit import KIT, SchedulerUnderTest, decide, expect_node, expect_refused, for_all_situations
-from ._replay import violations
-from ._strategies import Situation
+from ._kit import (
+    KIT,
+    SchedulerUnderTest,
+    expect_node,
+    expect_placed,
+    expect_refused,
+    expect_unbroken,
+    for_all_situations,
+)
+from ._situations import Situation
 
 DEVICES = SchedulerCapability.DEVICES
 
@@ -58,8 +65,9 @@ async def _other_kind(subject: SchedulerUnderTest) -> None:
 @KIT.clause("DEVICE-2", "shares-fill-a-device-to-the-last-thousandth", requires=DEVICES)
 async def _shares_fit(subject: SchedulerUnderTest) -> None:
     view = one(node(devices=(_gpu("d0"),)), neighbour(device_thousandths={"d0": 250}))
-    decisions = await decide(subject, asking(_wanting(GpuRequest(thousandths=250)), slots=4), view)
-    assert [type(decision) for decision in decisions] == [*[AssignNode] * 3, NoPlacement], decisions
+    request = asking(_wanting(GpuRequest(thousandths=250)), slots=4)
+    rule = "of 1000 thousandths 250 are held"
+    await expect_placed(subject, request, view, "n1", "n1", "n1", None, rule=rule)
 
 
 @KIT.clause("DEVICE-2", "one-thousandth-too-much-refuses", requires=DEVICES)
@@ -133,7 +141,6 @@ def _grants(run: Runner[SchedulerUnderTest]) -> None:
     def examine(
         situation: Situation, decisions: list[ScheduleDecision], abilities: frozenset[SchedulerCapability]
     ) -> None:
-        broken = violations(situation.request, situation.view, decisions, abilities)
-        assert [each.text for each in broken if each.clause.startswith("DEVICE")] == []
+        expect_unbroken(situation, decisions, abilities, "DEVICE")
 
     for_all_situations(run, examine)

@@ -18,10 +18,10 @@ from orchestrion.scheduler_interface import (
 from orchestrion.shared_types import NodeId, NodeStatus, Taint
 
 from ._build import asking, cluster, container, neighbour, node, resources, tcp, workload
-from ._kit import KIT, SchedulerUnderTest, decide_one, expect_refused, for_all_situations
+from ._kit import KIT, SchedulerUnderTest, decide_one, expect_placed, expect_refused, for_all_situations
 from ._oracle import complaints, demand, free
 from ._replay import Step, replay
-from ._strategies import Situation
+from ._situations import Situation
 
 Abilities = frozenset[SchedulerCapability]
 Examine = Callable[[Situation, Step, Explanation, Abilities], None]
@@ -66,8 +66,10 @@ def _groups_are_true(run: Runner[SchedulerUnderTest]) -> None:
 def _counts_agree(run: Runner[SchedulerUnderTest]) -> None:
     def examine(_situation: Situation, _step: Step, explanation: Explanation, _abilities: Abilities) -> None:
         for group in explanation.groups:
-            assert list(group.samples) == sorted(set(group.samples)), group
-            assert len(group.samples) == min(group.node_count, MAX_SAMPLES), group
+            in_order = list(group.samples) == sorted(set(group.samples))
+            assert in_order, f"samples are ascending by id, each once: {group}"
+            enough = len(group.samples) == min(group.node_count, MAX_SAMPLES)
+            assert enough, f"samples are all nodes, or {MAX_SAMPLES} where there are more: {group}"
         keys = Counter((group.predicate, group.detail, group.dimension) for group in explanation.groups)
         assert set(keys.values()) <= {1}, f"groups that are not apart: {keys}"
 
@@ -113,9 +115,11 @@ def _amounts_are_right(run: Runner[SchedulerUnderTest]) -> None:
             if group.predicate is Predicate.RESOURCE:
                 needed = demand(situation.request.workload)[group.dimension]
                 best = max(free(step.world[node_id], group.dimension) for node_id in group.samples)
-                assert (group.needed, group.best_free) == (needed, best), group
+                text = f"{group.dimension}: {needed} asked for and {best} free at best on {', '.join(group.samples)}"
+                assert (group.needed, group.best_free) == (needed, best), f"{text}; the group says {group}"
             else:
-                assert (group.dimension, group.needed, group.best_free) == ("", 0, 0), group
+                amounts = (group.dimension, group.needed, group.best_free)
+                assert amounts == ("", 0, 0), f"only groups of {Predicate.RESOURCE} have amounts: {group}"
 
     _for_all_explanations(run, examine)
 
@@ -125,18 +129,26 @@ async def _best_of_all(subject: SchedulerUnderTest) -> None:
     sizes = [node(f"n{number}", room=resources(cpu=number)) for number in range(9)]
     request = asking(workload(container(wants=resources(cpu=10))))
     explanation = await expect_refused(subject, request, cluster(*sizes), Predicate.RESOURCE)
-    assert [(group.needed, group.best_free) for group in explanation.groups] == [(10, 8)], explanation
+    _expect_amounts(explanation, 10, 8, "nodes have 0 to 8 free, of which 5 may be samples")
     twice = asking(workload(container(wants=resources(cpu=5))), slots=2)
-    decisions = await subject.scheduler.schedule(twice, cluster(node(room=resources(cpu=8))))
-    assert isinstance(decisions[1], NoPlacement), decisions
-    assert [group.best_free for group in decisions[1].explanation.groups] == [3], decisions
+    rule = "the first slot leaves 3 of 8"
+    decisions = await expect_placed(subject, twice, cluster(node(room=resources(cpu=8))), "n1", None, rule=rule)
+    if decisions[1].explanation is not None:
+        _expect_amounts(decisions[1].explanation, 5, 3, rule)
+
+
+def _expect_amounts(explanation: Explanation, needed: int, best_free: int, rule: str) -> None:
+    found = [(group.needed, group.best_free) for group in explanation.groups]
+    assert found == [(needed, best_free)], (
+        f"expected one group with {needed} needed and {best_free} free at best, for {rule}; got {explanation.groups}"
+    )
 
 
 @KIT.property_clause("EXPLAIN-4", "groups-with-most-nodes-come-first")
 def _order(run: Runner[SchedulerUnderTest]) -> None:
     def examine(_situation: Situation, _step: Step, explanation: Explanation, _abilities: Abilities) -> None:
         order = [(-g.node_count, g.predicate.value, g.detail, g.dimension) for g in explanation.groups]
-        assert order == sorted(order), order
+        assert order == sorted(order), f"(-node_count, predicate, detail, dimension) are not ascending: {order}"
 
     _for_all_explanations(run, examine)
 
@@ -159,7 +171,8 @@ def _considered(run: Runner[SchedulerUnderTest]) -> None:
     def examine(situation: Situation, decisions: list[ScheduleDecision], _abilities: Abilities) -> None:
         for decision in decisions:
             if decision.explanation is not None:
-                assert decision.explanation.nodes_considered == len(situation.view), decision
+                told = decision.explanation.nodes_considered
+                assert told == len(situation.view), f"the view has {len(situation.view)} nodes, told are {told}"
 
     for_all_situations(run, examine)
 
@@ -171,7 +184,8 @@ def _closest(run: Runner[SchedulerUnderTest]) -> None:
         only = situation.request.only_node
         eligible = [node_id for node_id in reasons if only in (None, node_id)]
         expected = sorted(eligible, key=lambda node_id: (reasons[node_id], node_id))[:3]
-        assert list(explanation.closest) == expected, explanation
+        closest = list(explanation.closest)
+        assert closest == expected, f"the closest are {expected}, by number of groups and id; told are {closest}"
 
     _for_all_explanations(run, examine, refusals_only=True)
 
@@ -180,8 +194,8 @@ def _closest(run: Runner[SchedulerUnderTest]) -> None:
 async def _no_closest(subject: SchedulerUnderTest) -> None:
     view = cluster(node("n1", cordoned=True), node("n2"))
     decision = await decide_one(subject, asking(workload(), explain=True), view)
-    assert decision.explanation is not None
-    assert decision.explanation.closest == ()
+    assert decision.explanation is not None, f"asked for an explanation, got {decision}"
+    assert decision.explanation.closest == (), f"an assignment with closest nodes: {decision}"
 
 
 @KIT.property_clause("EXPLAIN-8", "the-chosen-node-has-the-highest-score")
@@ -191,8 +205,9 @@ def _scores(run: Runner[SchedulerUnderTest]) -> None:
         if isinstance(step.decision, NoPlacement):
             assert not scores, f"a refusal with scores: {scores}"
         elif scores and isinstance(step.decision, AssignNode):
-            assert scores.get(step.decision.node_id) == max(scores.values()), (step.decision.node_id, scores)
-            assert len(scores) <= 2, scores
+            chosen = scores.get(step.decision.node_id)
+            assert chosen == max(scores.values()), f"node {step.decision.node_id!r} was chosen, and scores {scores}"
+            assert len(scores) <= 2, f"scores of others than the chosen node and the runner-up: {scores}"
             request = situation.request
             for node_id in scores:
                 failed = complaints(request.workload, node_id, step.world, abilities, request.only_node)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from attrs import evolve
 from orchestrion.conformance_kit import Runner
-from orchestrion.scheduler_interface import AssignNode, NoPlacement, Predicate, ScheduleDecision, SchedulerCapability
+from orchestrion.scheduler_interface import Predicate, ScheduleDecision, SchedulerCapability
 from orchestrion.shared_types import MAX_AMOUNT, PortMapping
 
 from ._build import asking, cluster, container, neighbour, node, one, resources, tcp, udp, with_amount, workload
-from ._kit import KIT, SchedulerUnderTest, decide, expect_node, expect_refused, for_all_situations
-from ._replay import violations
-from ._strategies import Situation
+from ._kit import (
+    KIT,
+    SchedulerUnderTest,
+    expect_node,
+    expect_placed,
+    expect_refused,
+    expect_unbroken,
+    for_all_situations,
+)
+from ._situations import Situation
 
 _DIMENSIONS = {
     "cpu_millicores": resources(cpu=100),
@@ -38,16 +45,16 @@ async def _port_of_other_protocol(subject: SchedulerUnderTest) -> None:
 async def _dynamic_port(subject: SchedulerUnderTest) -> None:
     leased = evolve(container(), ports=(PortMapping(name="http", container_port=80),))
     view = one(node(), neighbour(host_ports=frozenset({tcp(80)})))
-    decisions = await decide(subject, asking(workload(leased), slots=2), view)
-    assert [type(decision) for decision in decisions] == [AssignNode] * 2, decisions
+    rule = "a port without a host port is chosen by the node, and is none that a scheduler looks at"
+    await expect_placed(subject, asking(workload(leased), slots=2), view, "n1", "n1", rule=rule)
 
 
 @KIT.clause("FIT-10", "a-static-host-port-goes-to-one-slot-per-node")
 async def _port_once_per_node(subject: SchedulerUnderTest) -> None:
     request = asking(workload(container(ports=(tcp(80),))), slots=3)
-    decisions = await decide(subject, request, cluster(node("n1"), node("n2")))
-    assert {each.node_id for each in decisions if isinstance(each, AssignNode)} == {"n1", "n2"}, decisions
-    assert isinstance(decisions[2], NoPlacement), decisions
+    rule = "a slot that got a node took its host port there"
+    view = cluster(node("n1"), node("n2"))
+    await expect_placed(subject, request, view, "n1", "n2", None, rule=rule, in_any_order=True)
 
 
 @KIT.clause("FIT-11", "one-unit-too-much-in-any-dimension-refuses")
@@ -56,7 +63,8 @@ async def _short_by_one(subject: SchedulerUnderTest) -> None:
     for dimension, wanted in _DIMENSIONS.items():
         view = one(node(room=with_amount(full, dimension, 99)))
         explanation = await expect_refused(subject, asking(workload(container(wants=wanted))), view, Predicate.RESOURCE)
-        assert [group.dimension for group in explanation.groups] == [dimension], explanation.groups
+        short = [group.dimension for group in explanation.groups]
+        assert short == [dimension], f"only {dimension} is short, by one; the groups tell of {short}: {explanation}"
 
 
 @KIT.clause("FIT-11", "a-resource-that-no-node-names-refuses")
@@ -98,8 +106,9 @@ async def _fits_exactly(subject: SchedulerUnderTest) -> None:
 @KIT.clause("FIT-12", "slots-fill-a-node-to-the-last-unit")
 async def _fills_up(subject: SchedulerUnderTest) -> None:
     request = asking(workload(container(wants=resources(cpu=250, licence=1))), slots=5)
-    decisions = await decide(subject, request, one(node(room=resources(cpu=1000, licence=4))))
-    assert [type(decision) for decision in decisions] == [*[AssignNode] * 4, NoPlacement], decisions
+    view = one(node(room=resources(cpu=1000, licence=4)))
+    rule = "what fits exactly passes, and what was given before is not free"
+    await expect_placed(subject, request, view, *["n1"] * 4, None, rule=rule)
 
 
 @KIT.clause("FIT-12", "amounts-near-the-largest-are-compared-exactly")
@@ -116,8 +125,7 @@ def _huge(run: Runner[SchedulerUnderTest]) -> None:
     def examine(
         situation: Situation, decisions: list[ScheduleDecision], abilities: frozenset[SchedulerCapability]
     ) -> None:
-        broken = violations(situation.request, situation.view, decisions, abilities)
-        assert [each.text for each in broken if each.clause in ("SAFE-1", "FULL-1")] == []
+        expect_unbroken(situation, decisions, abilities, "SAFE-1", "FULL-1")
 
     for_all_situations(run, examine, huge=True)
 

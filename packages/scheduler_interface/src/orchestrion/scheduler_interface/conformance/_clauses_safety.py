@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+from hypothesis import given
 from orchestrion.conformance_kit import Runner
-from orchestrion.scheduler_interface import AssignNode, ScheduleDecision, SchedulerCapability, node_view
+from orchestrion.scheduler_interface import ScheduleDecision, SchedulerCapability, node_view
 from orchestrion.shared_types import Device, GpuRequest, NodeId, NodeStatus
 
 from ._build import asking, cluster, container, neighbour, node, resources, sibling, slot, tcp, workload
-from ._kit import KIT, SchedulerUnderTest, decide, expect_node, for_all_situations
-from ._replay import violations
-from ._strategies import Situation
+from ._kit import (
+    KIT,
+    SchedulerUnderTest,
+    abilities_of,
+    decide,
+    expect_node,
+    expect_placed,
+    expect_unbroken,
+    for_all_situations,
+)
+from ._situations import Situation, near_misses, suiting_nodes
 
 Abilities = frozenset[SchedulerCapability]
 
 
 def _never_broken(run: Runner[SchedulerUnderTest], clause: str) -> None:
     def examine(situation: Situation, decisions: list[ScheduleDecision], abilities: Abilities) -> None:
-        broken = violations(situation.request, situation.view, decisions, abilities)
-        assert [each.text for each in broken if each.clause == clause] == []
+        expect_unbroken(situation, decisions, abilities, clause)
 
     for_all_situations(run, examine)
+
+
+def _never_deceived(run: Runner[SchedulerUnderTest], clause: str) -> None:
+    abilities = abilities_of(run)
+
+    async def examine(subject: SchedulerUnderTest, situation: Situation) -> None:
+        for near in near_misses(situation):
+            decisions = await decide(subject, near.request, near.view)
+            expect_unbroken(near, decisions, abilities, clause)
+
+    @run.settings()
+    @given(suiting_nodes(abilities))
+    def example(situation: Situation) -> None:
+        run(examine, situation)
+
+    example()
 
 
 @KIT.property_clause("SAFE-1", "no-more-is-given-than-is-allocatable")
@@ -27,14 +51,29 @@ def _safe_resources(run: Runner[SchedulerUnderTest]) -> None:
     _never_broken(run, "SAFE-1")
 
 
+@KIT.property_clause("SAFE-1", "one-unit-too-little-is-too-little")
+def _safe_resources_alone(run: Runner[SchedulerUnderTest]) -> None:
+    _never_deceived(run, "SAFE-1")
+
+
 @KIT.property_clause("SAFE-2", "no-host-port-is-given-twice")
 def _safe_ports(run: Runner[SchedulerUnderTest]) -> None:
     _never_broken(run, "SAFE-2")
 
 
+@KIT.property_clause("SAFE-2", "a-port-that-alone-is-taken-refuses")
+def _safe_ports_alone(run: Runner[SchedulerUnderTest]) -> None:
+    _never_deceived(run, "SAFE-2")
+
+
 @KIT.property_clause("SAFE-3", "no-device-is-given-beyond-the-whole")
 def _safe_devices(run: Runner[SchedulerUnderTest]) -> None:
     _never_broken(run, "SAFE-3")
+
+
+@KIT.property_clause("SAFE-3", "devices-that-alone-are-held-refuse", requires=SchedulerCapability.DEVICES)
+def _safe_devices_alone(run: Runner[SchedulerUnderTest]) -> None:
+    _never_deceived(run, "SAFE-3")
 
 
 @KIT.clause("SAFE-3", "many-shares-do-not-exceed-a-device", requires=SchedulerCapability.DEVICES)
@@ -43,13 +82,17 @@ async def _safe_shares(subject: SchedulerUnderTest) -> None:
     view = cluster(node_view(node(devices=devices), [neighbour(device_thousandths={"d0": 700})]))
     request = asking(workload(container(gpu=GpuRequest(thousandths=300))), slots=6)
     decisions = await decide(subject, request, view)
-    broken = violations(request, view, decisions, subject.scheduler.capabilities)
-    assert [each.text for each in broken if each.clause == "SAFE-3"] == []
+    expect_unbroken(Situation(request=request, view=view), decisions, subject.scheduler.capabilities, "SAFE-3")
 
 
 @KIT.property_clause("SAFE-4", "no-slot-gets-a-node-that-fails-a-predicate")
 def _safe_predicates(run: Runner[SchedulerUnderTest]) -> None:
     _never_broken(run, "SAFE-4")
+
+
+@KIT.property_clause("SAFE-4", "a-node-that-fails-one-predicate-alone-gets-nothing")
+def _safe_predicates_alone(run: Runner[SchedulerUnderTest]) -> None:
+    _never_deceived(run, "SAFE-4")
 
 
 @KIT.property_clause("FULL-1", "a-slot-is-refused-only-if-no-node-passes")
@@ -63,9 +106,8 @@ async def _needle(subject: SchedulerUnderTest) -> None:
     request = asking(workload(container(wants=resources(cpu=10))), slots=2)
     for position in (0, 17, 39):
         haystack = [*small[:position], node(f"n{position:02}", room=resources(cpu=20)), *small[position + 1 :]]
-        decisions = await decide(subject, request, cluster(*haystack))
-        assert {each.node_id for each in decisions if isinstance(each, AssignNode)} == {f"n{position:02}"}, decisions
-        assert all(isinstance(each, AssignNode) for each in decisions), decisions
+        found = f"n{position:02}"
+        await expect_placed(subject, request, cluster(*haystack), found, found, rule="it alone is large enough")
 
 
 @KIT.property_clause("STAY-1", "a-slot-that-is-placed-already-stays-with-what-it-holds")
@@ -90,11 +132,12 @@ async def _stay_takes_nothing(subject: SchedulerUnderTest) -> None:
     # A scheduler that took the room of slot 0 once more would have none left for slot 2.
     view = cluster(node_view(node("n1", room=resources(cpu=20)), [holding]), node("n2", room=resources(cpu=10)))
     portless = workload(container(wants=resources(cpu=10)))
-    for each, expected in ((definition, ["n1", "n2"]), (portless, ["n1", "n1", "n2"])):
-        decisions = await decide(subject, asking(each, slots=len(expected)), view)
-        placed = [decision.node_id for decision in decisions if isinstance(decision, AssignNode)]
-        assert sorted(placed) == expected, decisions
-        assert placed[0] == "n1", decisions
+    rule = "slot 0 is on n1 already, and takes neither its room nor its port once more"
+    await expect_placed(subject, asking(definition, slots=2), view, "n1", "n2", rule=rule)
+    decisions = await expect_placed(
+        subject, asking(portless, slots=3), view, "n1", "n1", "n2", rule=rule, in_any_order=True
+    )
+    assert getattr(decisions[0], "node_id", None) == "n1", f"{rule}; the decision about slot 0 is {decisions[0]}"
 
 
 @KIT.clause("STAY-3", "another-incarnation-of-a-slot-is-another-instance")

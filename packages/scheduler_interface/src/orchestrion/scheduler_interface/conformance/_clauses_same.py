@@ -28,11 +28,21 @@ def _same_content(run: Runner[SchedulerUnderTest]) -> None:
         async def ask_twice(subject: SchedulerUnderTest) -> None:
             first = await decide(subject, situation.request, situation.view)
             copy = StaticClusterView([evolve(each) for each in situation.view], revision=situation.view.revision)
-            assert await decide(subject, evolve(situation.request), copy) == first
+            again = await decide(subject, evolve(situation.request), copy)
+            assert again == first, f"of a view: {first}; of an equal one: {again}"
 
         run(ask_twice)
 
     example()
+
+
+@KIT.clause("SAME-1", "among-nodes-alike-the-choice-is-the-same-for-an-equal-view")
+async def _same_among_alike(subject: SchedulerUnderTest) -> None:
+    alike = [node(f"n{number}") for number in range(4)]
+    request = asking(workload(container(wants=resources(cpu=100))))
+    first, *others = [await decide(subject, request, cluster(*alike)) for _ in range(3)]
+    for other in others:
+        assert other == first, f"asked for the same three times: got {first}, and later {other}"
 
 
 @KIT.property_clause("SAME-2", "the-order-of-calls-makes-no-difference")
@@ -57,7 +67,8 @@ def _same_mappings(run: Runner[SchedulerUnderTest]) -> None:
         expected = run(decide, situation.request, situation.view)
         request = evolve(situation.request, workload=_workload_backwards(situation.request.workload))
         view = StaticClusterView([_view_backwards(each) for each in situation.view], revision=situation.view.revision)
-        assert run(decide, request, view) == expected
+        backwards = run(decide, request, view)
+        assert backwards == expected, f"expected {expected}; with every mapping backwards: {backwards}"
 
     example()
 

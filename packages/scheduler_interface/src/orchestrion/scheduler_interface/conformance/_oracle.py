@@ -18,7 +18,9 @@ from orchestrion.shared_types import (
     NodeId,
     NodeStatus,
     Operator,
+    Placement,
     Spread,
+    Taint,
     TaintEffect,
     Toleration,
     WorkloadDefinition,
@@ -84,12 +86,10 @@ def _standing(
         yield Predicate.DRIVER, ""
     if any(not _selected(node, key, value) for key, value in placement.select.items()):
         yield Predicate.SELECTOR, ""
-    if any(not _true_of(expression, node.labels) for expression in placement.expressions):
+    if any(not is_true_of(expression, node.labels) for expression in placement.expressions):
         yield Predicate.EXPRESSION, ""
-    for taint in node.taints:
-        tolerated = [each for each in placement.tolerations if _covers(each, taint.key, taint.value, taint.effect)]
-        if taint.effect != TaintEffect.PREFER_NO_SCHEDULE and not tolerated:
-            yield Predicate.TAINT, ""
+    if any(is_kept_off_by(taint, placement) for taint in node.taints):
+        yield Predicate.TAINT, ""
     if _unsupported(workload, abilities):
         yield Predicate.UNSUPPORTED, ""
 
@@ -116,7 +116,8 @@ def _selected(node: Node, key: str, value: str) -> bool:
     return value in [node.labels.get(key), topology.get(key) or None]
 
 
-def _true_of(expression: Expression, labels: Mapping[str, str]) -> bool:
+def is_true_of(expression: Expression, labels: Mapping[str, str]) -> bool:
+    """Whether labels match an expression."""
     there, value = expression.key in labels, labels.get(expression.key, "")
     if expression.operator == Operator.EXISTS:
         return there
@@ -137,6 +138,12 @@ def _is_whole(text: str) -> bool:
     return digits.isascii() and digits.isdigit()
 
 
+def is_kept_off_by(taint: Taint, placement: Placement) -> bool:
+    """Whether a taint refuses what is placed so."""
+    tolerated = [each for each in placement.tolerations if _covers(each, taint.key, taint.value, taint.effect)]
+    return taint.effect != TaintEffect.PREFER_NO_SCHEDULE and not tolerated
+
+
 def _covers(toleration: Toleration, key: str, value: str, effect: TaintEffect) -> bool:
     if toleration.key != "" and toleration.key != key:
         return False
@@ -155,7 +162,7 @@ def _room(
     for dimension, amount in demand(workload).items():
         if amount > free(view, dimension):
             yield Predicate.RESOURCE, dimension
-    if SchedulerCapability.DEVICES in abilities and not _can_grant(workload, view):
+    if SchedulerCapability.DEVICES in abilities and not can_grant(workload, view):
         yield Predicate.DEVICE, ""
 
 
@@ -175,7 +182,8 @@ def suits(device: Device, request: GpuRequest) -> bool:
     return numbers[0] >= numbers[1]
 
 
-def _can_grant(workload: WorkloadDefinition, view: NodeView) -> bool:
+def can_grant(workload: WorkloadDefinition, view: NodeView) -> bool:
+    """Whether a node has free devices for all containers together."""
     ways: list[list[Counter[str]]] = []
     for each in workload.containers:
         if each.gpu is not None:

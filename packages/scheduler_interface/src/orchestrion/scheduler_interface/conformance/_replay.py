@@ -114,7 +114,8 @@ def _examine(
 def _examine_stay(decision: ScheduleDecision, world: World, held_by: NodeId) -> Iterator[Violation]:
     held = world[held_by].instances[decision.slot]
     if not isinstance(decision, AssignNode) or decision.node_id != held_by:
-        yield Violation("STAY-1", f"slot {decision.slot} is on node {held_by!r}, and the decision is {decision}")
+        text = f"slot {decision.slot} is on node {held_by!r} already, where it stays; the decision is {decision}"
+        yield Violation("STAY-1", text)
     elif dict(decision.device_thousandths) != dict(held.device_thousandths):
         text = f"slot {decision.slot} holds {dict(held.device_thousandths)}, and the decision is {decision}"
         yield Violation("STAY-1", text)

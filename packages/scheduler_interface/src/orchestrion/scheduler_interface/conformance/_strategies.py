@@ -1,18 +1,16 @@
-"""Strategies for clusters, workloads and requests: small, and close to the limits of what fits."""
+"""Strategies for nodes, clusters and workloads: small, and close to the limits of what fits."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import TypeVar
 
-from attrs import frozen
 from hypothesis import strategies as st
 from immutabledict import immutabledict
 from orchestrion.scheduler_interface import (
     NodeView,
     PlacedInstance,
     SchedulerCapability,
-    SchedulingRequest,
     StaticClusterView,
     node_view,
 )
@@ -37,7 +35,6 @@ from orchestrion.shared_types import (
     Protocol,
     Resources,
     Spread,
-    Taint,
     TaintEffect,
     Toleration,
     Topology,
@@ -45,28 +42,28 @@ from orchestrion.shared_types import (
 )
 
 from ._build import NEIGHBOUR, WORKLOAD
+from ._suiting import LABELS, TAINTS
 
 ALL = frozenset(SchedulerCapability)
-
-_LABELS = {"disk": ("ssd", "hdd"), "gen": ("1", "2", "10", "x")}
 
 T = TypeVar("T")
 
 # Strategies are built once: hypothesis would otherwise spend most of its time on checking them anew for each example.
 
 
-def _rarely(strategy: st.SearchStrategy[T], otherwise: T) -> st.SearchStrategy[T]:
-    return st.one_of(st.just(otherwise), st.just(otherwise), st.just(otherwise), strategy)
+def rarely(strategy: st.SearchStrategy[T], otherwise: T, *, times: int = 4) -> st.SearchStrategy[T]:
+    """Draw from the strategy about once in so many times."""
+    return st.one_of(*(st.just(otherwise) for _ in range(times - 1)), strategy)
 
 
 def _tuples(strategy: st.SearchStrategy[T], max_size: int) -> st.SearchStrategy[tuple[T, ...]]:
-    return _rarely(st.lists(strategy, max_size=max_size).map(tuple), ())
+    return rarely(st.lists(strategy, max_size=max_size).map(tuple), ())
 
 
-_BOOLEANS = st.booleans()
-_RARELY_TRUE = _rarely(_BOOLEANS, False)
-_UP_TO_THREE = st.integers(0, 3)
-_EPOCHS = st.integers(1, 2)
+BOOLEANS = st.booleans()
+_RARELY_TRUE = rarely(BOOLEANS, False)
+UP_TO_THREE = st.integers(0, 3)
+EPOCHS = st.integers(1, 2)
 
 
 @cache
@@ -78,7 +75,7 @@ def _resources(highest: int, *, huge: bool = False) -> st.SearchStrategy[Resourc
         cpu_millicores=amounts,
         memory_bytes=amounts,
         disk_bytes=small,
-        extended=_rarely(st.fixed_dictionaries({"licence": _UP_TO_THREE}), {}),
+        extended=rarely(st.fixed_dictionaries({"licence": UP_TO_THREE}), {}),
     )
 
 
@@ -89,22 +86,18 @@ def _number_devices(drawn: list[tuple[str, str, int, str]]) -> tuple[Device, ...
     )
 
 
-_NODE_LABELS = st.fixed_dictionaries({}, optional={key: st.sampled_from(values) for key, values in _LABELS.items()})
-_STATUSES = _rarely(st.sampled_from(NodeStatus), NodeStatus.READY)
-_TAINTS = _rarely(
-    st.lists(
-        st.builds(Taint, st.sampled_from(("gpu", "old")), st.sampled_from(("", "only")), st.sampled_from(TaintEffect)),
-        max_size=2,
-        unique_by=lambda taint: (taint.key, taint.effect),
-    ).map(tuple),
+_NODE_LABELS = st.fixed_dictionaries({}, optional={key: st.sampled_from(values) for key, values in LABELS.items()})
+_STATUSES = rarely(st.sampled_from(NodeStatus), NodeStatus.READY)
+_TAINTS = rarely(
+    st.lists(st.sampled_from(TAINTS), max_size=2, unique_by=lambda taint: (taint.key, taint.effect)).map(tuple),
     (),
 )
 _TOPOLOGIES = st.builds(Topology, zone=st.sampled_from(("", "a", "b")), rack=st.sampled_from(("", "r1")))
-_DRIVERS = _rarely(st.frozensets(st.sampled_from(("process", "docker"))), frozenset({"process"}))
-_CONDITIONS = _tuples(st.builds(NodeCondition, type=st.just("DiskPressure"), active=_BOOLEANS), 1)
+_DRIVERS = rarely(st.frozensets(st.sampled_from(("process", "docker"))), frozenset({"process"}))
+_CONDITIONS = _tuples(st.builds(NodeCondition, type=st.just("DiskPressure"), active=BOOLEANS), 1)
 _DEVICES = st.lists(
     st.tuples(
-        _rarely(st.just("fpga"), "gpu"),
+        rarely(st.just("fpga"), "gpu"),
         st.sampled_from(("A100-40", "A100-80", "T4")),
         st.sampled_from((0, 40, 80)),
         st.sampled_from(("", "7.5", "8.0", "10")),
@@ -129,7 +122,7 @@ def _draw_node(draw: st.DrawFn, node_id: str, *, huge: bool) -> Node:
         drivers=draw(_DRIVERS),
         conditions=draw(_CONDITIONS),
         cordoned=cordoned,
-        drain=Drain(reason="upkeep") if cordoned and draw(_BOOLEANS) else None,
+        drain=Drain(reason="upkeep") if cordoned and draw(BOOLEANS) else None,
     )
 
 
@@ -137,12 +130,13 @@ _HELD_PORTS = st.frozensets(st.tuples(st.sampled_from(Protocol), st.sampled_from
 _SHARES = st.sampled_from((0, 0, 300, 500, 1000))
 
 
-def _draw_node_view(draw: st.DrawFn, node_id: str, position: int, *, huge: bool) -> NodeView:
+def draw_node_view(draw: st.DrawFn, node_id: str, position: int, *, huge: bool) -> NodeView:
+    """Draw a node with instances, as `node_views` does, inside another strategy."""
     node = _draw_node(draw, node_id, huge=huge)
     free = {device.id: 1000 for device in node.devices}
     instances = []
-    for index in range(draw(_UP_TO_THREE)):
-        own = draw(_BOOLEANS)
+    for index in range(draw(UP_TO_THREE)):
+        own = draw(BOOLEANS)
         shares = {}
         for device_id in sorted(free):
             share = draw(_SHARES)
@@ -152,7 +146,7 @@ def _draw_node_view(draw: st.DrawFn, node_id: str, position: int, *, huge: bool)
         instances.append(
             PlacedInstance(
                 # Apart from node to node, since an instance is in one place; and such as requests ask for.
-                key=InstanceKey(WORKLOAD if own else NEIGHBOUR, position * 3 + index, draw(_EPOCHS)),
+                key=InstanceKey(WORKLOAD if own else NEIGHBOUR, position * 3 + index, draw(EPOCHS)),
                 namespace="default",
                 workload="web" if own else "neighbour",
                 demand=draw(_resources(3)),
@@ -163,10 +157,12 @@ def _draw_node_view(draw: st.DrawFn, node_id: str, position: int, *, huge: bool)
     return node_view(node, instances)
 
 
-def _draw_cluster(draw: st.DrawFn, min_nodes: int, max_nodes: int, revision: int, *, huge: bool) -> StaticClusterView:
+def _draw_cluster(
+    draw: st.DrawFn, min_nodes: int, max_nodes: int, revision: int | None, *, huge: bool
+) -> StaticClusterView:
     count = draw(st.integers(min_nodes, max_nodes))
     return StaticClusterView(
-        [_draw_node_view(draw, f"n{position}", position, huge=huge) for position in range(count)],
+        [draw_node_view(draw, f"n{position}", position, huge=huge) for position in range(count)],
         revision=revision,
     )
 
@@ -187,45 +183,45 @@ def node_views(draw: st.DrawFn, node_id: str = "n1", *, position: int = 0, huge:
         position: Different for each node of a cluster, so that no instance is in two places.
         huge: Whether to draw the largest amounts too.
     """
-    return _draw_node_view(draw, node_id, position, huge=huge)
+    return draw_node_view(draw, node_id, position, huge=huge)
 
 
 @st.composite
 def cluster_views(
-    draw: st.DrawFn, *, min_nodes: int = 0, max_nodes: int = 5, huge: bool = False, revision: int = 1
+    draw: st.DrawFn, *, min_nodes: int = 0, max_nodes: int = 5, huge: bool = False, revision: int | None = None
 ) -> StaticClusterView:
     """Draw a cluster."""
     return _draw_cluster(draw, min_nodes, max_nodes, revision, huge=huge)
 
 
 def _expression_values(operator: Operator) -> st.SearchStrategy[tuple[str, ...]]:
-    value = st.sampled_from(("1", "2", "ssd", "x"))
     if operator in (Operator.IN, Operator.NOT_IN):
-        return st.lists(value, min_size=1, max_size=2).map(tuple)
-    return st.tuples(value) if operator in (Operator.GREATER, Operator.LESS) else st.just(())
+        return st.lists(st.sampled_from(("1", "2", "ssd", "x")), min_size=1, max_size=2).map(tuple)
+    bound = st.sampled_from(("1", "2", "1", "2", "x"))
+    return st.tuples(bound) if operator in (Operator.GREATER, Operator.LESS) else st.just(())
 
 
 _EXPRESSION = st.one_of(
     [
         st.builds(
             Expression,
-            key=st.sampled_from(tuple(_LABELS)),
+            key=st.sampled_from(tuple(LABELS)),
             operator=st.just(operator),
             values=_expression_values(operator),
         )
         for operator in Operator
     ]
 )
-_EXPRESSIONS = _tuples(_EXPRESSION, 2)
-_SELECT = _rarely(
-    st.fixed_dictionaries({}, optional={"disk": st.sampled_from(_LABELS["disk"]), "zone": st.just("a")}), {}
+_EXPRESSIONS = rarely(st.lists(_EXPRESSION, min_size=1, max_size=2).map(tuple), (), times=2)
+_SELECT = rarely(
+    st.fixed_dictionaries({}, optional={"disk": st.sampled_from(LABELS["disk"]), "zone": st.just("a")}), {}, times=2
 )
 _SPREADS = _tuples(
     st.builds(
         Spread,
         by=st.sampled_from(("node", "zone", "rack", "disk")),
         max_skew=st.integers(1, 2),
-        required=_BOOLEANS,
+        required=BOOLEANS,
     ),
     2,
 )
@@ -247,11 +243,11 @@ def _affinities(
 ) -> tuple[st.SearchStrategy[tuple[NodeAffinity, ...]], st.SearchStrategy[tuple[InstanceAffinity, ...]]]:
     weights: st.SearchStrategy[int | None] = st.integers(1, 100)
     if required:
-        weights = _rarely(st.none(), 50)
+        weights = rarely(st.none(), 50, times=8)
     labels = st.just(immutabledict({"app": "db"}))
     return (
         _tuples(st.builds(NodeAffinity, expressions=st.tuples(_EXPRESSION), weight=weights), 1),
-        _tuples(st.builds(InstanceAffinity, match_labels=labels, anti=_BOOLEANS, weight=weights), 1),
+        _tuples(st.builds(InstanceAffinity, match_labels=labels, anti=BOOLEANS, weight=weights), 1),
     )
 
 
@@ -279,26 +275,32 @@ def placements(draw: st.DrawFn, abilities: frozenset[SchedulerCapability] = ALL)
     return _draw_placement(draw, abilities)
 
 
-_GPUS = _rarely(
+_GPUS = rarely(
     st.builds(
         lambda size, model, memory, capability: GpuRequest(
             count=size // 1000, thousandths=size % 1000, model=model, memory_bytes=memory, capability=capability
         ),
         st.sampled_from((1000, 2000, 300, 500)),
-        _rarely(st.sampled_from(("a100", "T4", "80")), None),
-        _rarely(st.sampled_from((40, 80)), 0),
-        _rarely(st.sampled_from(("7", "8.0", "9.1")), None),
+        rarely(st.sampled_from(("a100", "T4", "80")), None),
+        rarely(st.sampled_from((40, 80)), 0),
+        rarely(st.sampled_from(("7", "8.0", "9.1")), None),
     ),
     None,
 )
-_DRIVER = _rarely(st.just("docker"), None)
-_PORTS = _tuples(
-    st.builds(PortMapping, name=st.just("p"), host_port=st.sampled_from((80, 443)), protocol=st.sampled_from(Protocol)),
-    1,
+_DRIVER = rarely(st.just("docker"), None)
+_PORTS = rarely(
+    st.tuples(
+        st.builds(
+            PortMapping, name=st.just("p"), host_port=st.sampled_from((80, 443)), protocol=st.sampled_from(Protocol)
+        )
+    ),
+    (),
+    times=2,
 )
 
 
-def _draw_workload(draw: st.DrawFn, abilities: frozenset[SchedulerCapability], *, huge: bool) -> WorkloadDefinition:
+def draw_workload(draw: st.DrawFn, abilities: frozenset[SchedulerCapability], *, huge: bool) -> WorkloadDefinition:
+    """Draw a workload, as `workloads` does, inside another strategy."""
     return WorkloadDefinition(
         metadata=Metadata(name="web", uid=WORKLOAD, generation=1),
         containers=tuple(
@@ -311,7 +313,7 @@ def _draw_workload(draw: st.DrawFn, abilities: frozenset[SchedulerCapability], *
                 gpu=draw(_GPUS),
             )
             # Two that ask for the largest amount would ask for more than can be counted.
-            for position in range(1 if huge else draw(_EPOCHS))
+            for position in range(1 if huge else draw(EPOCHS))
         ),
         placement=_draw_placement(draw, abilities),
     )
@@ -322,32 +324,4 @@ def workloads(
     draw: st.DrawFn, abilities: frozenset[SchedulerCapability] = ALL, *, huge: bool = False
 ) -> WorkloadDefinition:
     """Draw a workload of one or two containers, whose demand can be counted."""
-    return _draw_workload(draw, abilities, huge=huge)
-
-
-@frozen(kw_only=True)
-class Situation:
-    """A request and the cluster that it is about."""
-
-    request: SchedulingRequest
-    view: StaticClusterView
-
-
-_SLOT_INDICES = st.lists(st.integers(0, 14), min_size=1, max_size=5, unique=True)
-_ONLY_NODE = _rarely(st.sampled_from([NodeId(f"n{position}") for position in range(6)]), None)
-
-
-@st.composite
-def situations(
-    draw: st.DrawFn,
-    abilities: frozenset[SchedulerCapability] = ALL,
-    *,
-    min_nodes: int = 0,
-    huge: bool = False,
-) -> Situation:
-    """Draw a cluster and a request of up to five slots, some of which may be placed already."""
-    view = _draw_cluster(draw, min_nodes, 5, 1, huge=huge)
-    workload = _draw_workload(draw, abilities, huge=huge)
-    slots = tuple(InstanceKey(WORKLOAD, index, draw(_EPOCHS)) for index in draw(_SLOT_INDICES))
-    request = SchedulingRequest(workload=workload, slots=slots, only_node=draw(_ONLY_NODE), explain=draw(_BOOLEANS))
-    return Situation(request=request, view=view)
+    return draw_workload(draw, abilities, huge=huge)

@@ -1,0 +1,105 @@
+"""Situations: a request, and a cluster of which most nodes could take it, or but for one thing could."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from attrs import evolve, frozen
+from hypothesis import strategies as st
+from orchestrion.scheduler_interface import NodeView, SchedulerCapability, SchedulingRequest, StaticClusterView
+from orchestrion.shared_types import InstanceKey, NodeId, WorkloadDefinition
+
+from ._build import WORKLOAD
+from ._strategies import ALL, BOOLEANS, EPOCHS, UP_TO_THREE, draw_node_view, draw_workload, rarely
+from ._suiting import flaws, suited
+
+
+@frozen(kw_only=True)
+class Situation:
+    """A request and the cluster that it is about."""
+
+    request: SchedulingRequest
+    view: StaticClusterView
+
+
+_SLOT_INDICES = st.lists(st.integers(0, 14), min_size=1, max_size=5, unique=True)
+_ANY_NUMBER = st.integers(0, 59)
+_ROOMS = st.sampled_from((1, 1, 2, -1))
+_ONLY_NODE = rarely(st.sampled_from("SFSA?"), "", times=10)
+"""The request names the first node of that kind alone, or one that is not there."""
+_SHAPES = (
+    *("FS", "SFF", "FSF", "FFS", "FFSFF", "SAF", "FAS", "AFSFA", "FSFSF", "FAFS", "SFSF", "SS", "SF", "S") * 2,
+    *("FF", "AAA", ""),
+)
+"""Of which nodes a cluster is made: S suits the workload, F would but for one thing, A is any. The first counts as the
+simplest."""
+
+
+@cache
+def _shapes(min_nodes: int) -> st.SearchStrategy[str]:
+    return st.sampled_from([shape for shape in _SHAPES if len(shape) >= min_nodes])
+
+
+def _draw_situation_node(
+    draw: st.DrawFn, position: int, kind: str, workload: WorkloadDefinition, *, huge: bool
+) -> NodeView:
+    view = draw_node_view(draw, f"n{position}", position, huge=huge)
+    if kind == "A":
+        return view
+    view = suited(view, workload, draw(_ROOMS))
+    if kind == "F":
+        possible = flaws(workload)
+        view = possible[(draw(_ANY_NUMBER) + 5 * position) % len(possible)](view)
+    return view
+
+
+def _draw_slots(draw: st.DrawFn, view: StaticClusterView) -> tuple[InstanceKey, ...]:
+    slots = [InstanceKey(WORKLOAD, index, draw(EPOCHS)) for index in draw(_SLOT_INDICES)]
+    held = [key for each in view for key in each.instances if key.workload_id == WORKLOAD]
+    stays = draw(BOOLEANS)
+    if held and stays:
+        slots.insert(draw(UP_TO_THREE), held[draw(_ANY_NUMBER) % len(held)])
+    return tuple(dict.fromkeys(slots))
+
+
+@st.composite
+def situations(
+    draw: st.DrawFn,
+    abilities: frozenset[SchedulerCapability] = ALL,
+    *,
+    min_nodes: int = 0,
+    huge: bool = False,
+) -> Situation:
+    """Draw a cluster and a request of up to six slots, some of which may be placed already.
+
+    Most nodes suit the workload, with room for a slot or two, or would but for one thing: in most situations there is
+    a place, and next to it one that looks like it.
+    """
+    workload = draw_workload(draw, abilities, huge=huge)
+    shape = draw(_shapes(min_nodes))
+    view = StaticClusterView(
+        _draw_situation_node(draw, position, kind, workload, huge=huge) for position, kind in enumerate(shape)
+    )
+    slots = _draw_slots(draw, view)
+    kind = draw(_ONLY_NODE)
+    only_node = NodeId(f"n{shape.find(kind)}") if kind else None
+    request = SchedulingRequest(workload=workload, slots=slots, only_node=only_node, explain=draw(BOOLEANS))
+    return Situation(request=request, view=view)
+
+
+@st.composite
+def suiting_nodes(draw: st.DrawFn, abilities: frozenset[SchedulerCapability] = ALL) -> Situation:
+    """Draw a workload and a cluster of one node that suits it, and ask for a slot."""
+    workload = draw_workload(draw, abilities, huge=False)
+    view = suited(draw_node_view(draw, "n0", 0, huge=False), workload, draw(_ROOMS))
+    request = SchedulingRequest(workload=workload, slots=(InstanceKey(WORKLOAD, 100, 1),))
+    return Situation(request=request, view=StaticClusterView([view]))
+
+
+def near_misses(situation: Situation) -> Iterator[Situation]:
+    """Return a situation again and again, each time with one other thing that keeps the slot off every node."""
+    request = situation.request
+    for flaw in flaws(request.workload):
+        yield evolve(situation, view=StaticClusterView(flaw(view) for view in situation.view))
+    yield evolve(situation, request=evolve(request, only_node=NodeId("elsewhere")))

@@ -1,0 +1,46 @@
+"""What the kit draws is worth asking: mostly clusters with a place, next to nodes that only look like one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import Phase, given, seed, settings
+from orchestrion.scheduler_interface import SimpleScheduler
+from orchestrion.scheduler_interface.conformance import Situation, situations
+from orchestrion.scheduler_interface.conformance._oracle import complaints
+from orchestrion.scheduler_interface.conformance._situations import near_misses, suiting_nodes
+
+ABILITIES = SimpleScheduler().capabilities
+
+
+def reasons(situation: Situation) -> list[frozenset[tuple[str, str]]]:
+    """Return why each node refuses the first slot."""
+    request, world = situation.request, {view.node.id: view for view in situation.view}
+    return [complaints(request.workload, node_id, world, ABILITIES, request.only_node) for node_id in world]
+
+
+@pytest.mark.slow
+def test_most_situations_have_a_place() -> None:
+    placeable: list[bool] = []
+
+    @seed(1)
+    @settings(max_examples=200, database=None, deadline=None, phases=[Phase.generate])
+    @given(situations(ABILITIES))
+    def draw(situation: Situation) -> None:
+        placeable.append(frozenset() in reasons(situation))
+
+    draw()
+    assert sum(placeable) / len(placeable) >= 0.6
+
+
+def test_a_near_miss_fails_one_predicate() -> None:
+    exactly_one: list[bool] = []
+
+    @seed(1)
+    @settings(max_examples=40, database=None, deadline=None, phases=[Phase.generate])
+    @given(suiting_nodes(ABILITIES))
+    def draw(situation: Situation) -> None:
+        if reasons(situation) == [frozenset()]:
+            exactly_one.extend(len(failed) == 1 for near in near_misses(situation) for failed in reasons(near))
+
+    draw()
+    assert sum(exactly_one) / len(exactly_one) >= 0.9
