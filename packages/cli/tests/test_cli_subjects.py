@@ -10,8 +10,8 @@ import pytest
 from orchestrion.cli._logs import record_line
 from orchestrion.cli._look import placement_lines
 from orchestrion.cli._node_names import names_of
-from orchestrion.cli._subjects import check_container, event_subject, parsed, runnable
-from orchestrion.orchestrator_core import LogRecord, SlotPlacement, WorkloadPhase, WorkloadView
+from orchestrion.cli._subjects import check_container, chosen, event_subject, runnable
+from orchestrion.orchestrator_core import LogRecord, SlotPlacement, WorkloadPhase, WorkloadView, parse_subject
 from orchestrion.runtime_interface import LogStream
 from orchestrion.scheduler_interface import Explanation
 from orchestrion.shared_types import (
@@ -65,6 +65,9 @@ class Known:
     ) -> list[WorkloadInstance]:
         return [one for one in self.instances if namespace in (None, "default") and workload in (None, one.workload)]
 
+    async def list_nodes(self) -> list[Node]:
+        return []
+
     async def events(
         self,
         *,
@@ -82,25 +85,12 @@ class Known:
 )
 def test_an_index_alone_is_the_latest_epoch(text: str, names: Sequence[str]) -> None:
     instances = [instance(0, 1), instance(0, 2), instance(1, 1)]
-    assert [one.name for one in parsed(text).chosen(instances)] == names
-
-
-@pytest.mark.parametrize("text", ["web.x", "web.", "web.0.1.2", "web.-1"])
-def test_what_can_be_no_name_of_an_instance_is_told(text: str) -> None:
-    with pytest.raises(InstanceNotFound, match=r"WORKLOAD\.INDEX"):
-        parsed(text)
+    assert [one.name for one in chosen(parse_subject(text), instances)] == names
 
 
 def test_an_instance_that_is_not_remembered_is_told() -> None:
     with pytest.raises(InstanceNotFound, match=r"orchestrion status web"):
-        parsed("web.7").chosen([instance(0, 1)])
-
-
-def test_a_slot_names_its_instance_and_a_place_that_it_waits_for() -> None:
-    assert parsed("web.0").names("web.0.3")
-    assert parsed("web.0").names("web.0")
-    assert not parsed("web.0").names("web.1.1")
-    assert not parsed("web.0.2").names("web.0.3")
+        chosen(parse_subject("web.7"), [instance(0, 1)])
 
 
 async def test_events_of_a_slot_are_those_of_its_latest_instance() -> None:
@@ -125,9 +115,9 @@ async def test_a_command_for_one_of_several_asks_which() -> None:
 
 
 async def test_a_container_that_is_not_there_is_told_with_those_that_are() -> None:
-    await check_container("main", parsed("web"), "default", Known())
+    await check_container("main", parse_subject("web"), "default", Known())
     with pytest.raises(ContainerNotFound, match="It has: main"):
-        await check_container("nope", parsed("web"), "default", Known())
+        await check_container("nope", parse_subject("web"), "default", Known())
 
 
 def record(data: bytes) -> LogRecord:

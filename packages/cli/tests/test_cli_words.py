@@ -149,9 +149,22 @@ def test_streams_do_not_mix_and_a_gap_is_told() -> None:
 
 
 def test_the_prefix_is_the_slot_and_the_container_where_there_are_several() -> None:
-    source = ("web.0.3", "main", 0, LogStream.STDOUT)
+    source = ("web.0.1", "main", 0, LogStream.STDOUT)
     assert prefix_of(source, with_container=False) == "web.0"
     assert prefix_of(source, with_container=True) == "web.0/main"
+
+
+@pytest.mark.parametrize(
+    ("instance", "attempt", "prefix"),
+    [
+        ("web.0.1", 0, "web.0/main"),
+        ("web.0.1", 2, "web.0/main#2"),
+        ("web.0.2", 0, "web.0.2/main"),
+        ("web.0.12", 1, "web.0.12/main#1"),
+    ],
+)
+def test_later_instances_of_a_slot_and_attempts_are_told_apart(instance: str, attempt: int, prefix: str) -> None:
+    assert prefix_of((instance, "main", attempt, LogStream.STDOUT), with_container=True) == prefix
 
 
 @pytest.mark.parametrize(

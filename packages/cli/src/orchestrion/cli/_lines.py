@@ -18,6 +18,8 @@ _COLOURS: Final = ("cyan", "yellow", "green", "magenta", "blue")
 _MAX_LINE_BYTES: Final = 65536
 """A line that is longer is cut into several: a program that never ends its line must not fill the memory."""
 
+_FIRST_EPOCH: Final = "1"
+
 Source = tuple[str, str, int, LogStream]
 """Instance, container, attempt and stream."""
 
@@ -59,10 +61,14 @@ Print = Callable[[LogStream, str, bytes], None]
 
 
 def prefix_of(source: Source, *, with_container: bool) -> str:
-    """Return what stands before a line: the slot's name, and the container's where there are several."""
-    instance, container, _, _ = source
-    slot = instance.rpartition(".")[0]
-    return f"{slot}/{container}" if with_container else slot
+    """Return what stands before a line: the slot's name, and the container's where there are several.
+
+    Later instances of a slot are named in full, and later attempts of a container with their number: "web.0.2#1".
+    """
+    instance, container, attempt, _ = source
+    slot, _, epoch = instance.rpartition(".")
+    name = slot if epoch == _FIRST_EPOCH else instance
+    return f"{name}{f'/{container}' if with_container else ''}{f'#{attempt}' if attempt else ''}"
 
 
 def print_line(stream: LogStream, prefix: str, line: bytes) -> None:

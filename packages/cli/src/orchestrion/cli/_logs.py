@@ -13,14 +13,14 @@ from typing import Literal
 import trio
 from attrs import evolve
 from orchestrion.control_plane import Control, HttpControl
-from orchestrion.orchestrator_core import LogQuery, LogRecord
+from orchestrion.orchestrator_core import LogQuery, LogRecord, parse_subject
 from orchestrion.shared_types import unstructure
 
 from ._lines import LineMaker, Print, prefix_of, print_line
 from ._output import note
 from ._reach import owner_or_lock
 from ._state_directory import Ownership, StateDirectory, at
-from ._subjects import check_container, parsed
+from ._subjects import check_container
 from ._times import moment
 
 
@@ -66,7 +66,7 @@ async def _records(
         if isinstance(found, HttpControl):
             source: Control = found
             if query.container is not None:
-                await check_container(query.container, parsed(query.subject), query.namespace, source)
+                await check_container(query.container, parse_subject(query.subject), query.namespace, source)
             yield await stack.enter_async_context(source.logs(query))
             return
         from ._offline import offline_logs

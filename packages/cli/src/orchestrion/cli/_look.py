@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 from attrs import frozen
 from orchestrion.control_plane import Control, HttpControl
-from orchestrion.orchestrator_core import SlotPlacement, UpdateKind, WorkloadView
+from orchestrion.orchestrator_core import SlotPlacement, Subject, UpdateKind, WorkloadView, parse_subject
 from orchestrion.scheduler_interface import describe_change
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
@@ -26,7 +26,7 @@ from ._output import Form, coloured, columns, json_line, note, show
 from ._reach import owner_or_lock
 from ._reader import Reader
 from ._state_directory import StateDirectory, at
-from ._subjects import Subject, event_subject, parsed
+from ._subjects import chosen, event_subject
 from ._times import clock_time, moment, since
 from ._words import (
     TERMINAL,
@@ -63,7 +63,7 @@ class Report:
 
 def run_status(name: str | None, state: Path | None, namespace: str | None, form: Form) -> int:
     """Print how workloads are doing."""
-    reports, names = trio.run(_reports, at(state), None if name is None else parsed(name), namespace)
+    reports, names = trio.run(_reports, at(state), None if name is None else parse_subject(name), namespace)
     now = datetime.now(UTC)
     show(
         reports,
@@ -80,14 +80,14 @@ async def _reports(
     place: StateDirectory, wanted: Subject | None, namespace: str | None
 ) -> tuple[list[Report], NodeNames]:
     async with reading(place) as reader:
-        names = names_of(await reader.list_nodes() if isinstance(reader, HttpControl) else ())
+        names = names_of(await reader.list_nodes())
         if wanted is None:
             views = await reader.list_workloads(namespace=namespace)
             instances = await reader.list_instances(namespace=namespace)
         else:
             namespace = namespace or DEFAULT_NAMESPACE
             views = [await reader.get_workload(wanted.workload, namespace=namespace)]
-            instances = wanted.chosen(await reader.list_instances(namespace=namespace, workload=wanted.workload))
+            instances = chosen(wanted, await reader.list_instances(namespace=namespace, workload=wanted.workload))
         now = datetime.now(UTC)
         reports = []
         for view, own in by_workload(views, instances):
@@ -238,7 +238,7 @@ def _event_rows(events: Iterable[Event]) -> list[tuple[str, ...]]:
 
 def run_explain(name: str, state: Path | None, namespace: str, form: Form) -> int:
     """Print why a workload's slots are where they are."""
-    placements, names = trio.run(_explain, at(state), parsed(name), namespace)
+    placements, names = trio.run(_explain, at(state), parse_subject(name), namespace)
     show(
         placements,
         form,
@@ -257,10 +257,10 @@ async def _explain(place: StateDirectory, wanted: Subject, namespace: str) -> tu
         names = names_of(await control.list_nodes())
     if wanted.index is None:
         return placements, names
-    chosen = [placement for placement in placements if wanted.names(placement.instance)]
-    if not chosen:
-        raise wanted.unknown()
-    return chosen, names
+    own = [placement for placement in placements if wanted.names(placement.instance)]
+    if not own:
+        raise wanted.unknown(namespace)
+    return own, names
 
 
 def placement_lines(placements: Iterable[SlotPlacement], names: NodeNames, /) -> Iterable[str]:

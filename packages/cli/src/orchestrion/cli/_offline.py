@@ -6,31 +6,54 @@ Whoever reads owns the directory meanwhile, so that no orchestrator starts in be
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+import trio
+from attrs import define, field
 from orchestrion.control_plane import HttpControl
-from orchestrion.orchestrator_core import LogQuery, LogRecord, StoreReader
-from orchestrion.runtime_interface import LogStream, SupportsLogs
-from orchestrion.shared_types import (
-    ContainerNotFound,
-    NodeNotFound,
-    Unsupported,
-    WorkloadInstance,
-)
+from orchestrion.orchestrator_core import LogQuery, LogReader, LogRecord, StoreReader, parse_subject
+from orchestrion.shared_types import Node, NodeNotFound, OrchestrationError
 
 from ._owner import opened
 from ._picture import Picture, key_of
 from ._reach import owner_or_lock
 from ._reader import Reader
 from ._state_directory import Ownership, StateDirectory
-from ._subjects import check_container, parsed
+from ._subjects import check_container
+
+_NODES_SECONDS = 2.0
+"""How long naming the nodes may take: a cluster manager elsewhere may not answer."""
+
+
+@define(eq=False)
+class OfflineReader(StoreReader):
+    """Reads the store of a directory that this process owns, and asks its cluster plug-in for the nodes.
+
+    Attributes:
+        place: The directory.
+        cluster: The plug-in's name.
+    """
+
+    place: StateDirectory = field(kw_only=True)
+    cluster: str = field(kw_only=True)
+
+    async def list_nodes(self) -> list[Node]:
+        """Return the nodes that the cluster manager knows at once; they are only for naming."""
+        with trio.move_on_after(_NODES_SECONDS):
+            try:
+                async with opened("cluster", self.cluster, self.place) as cluster:
+                    await cluster.initialize()
+                    return list(await cluster.list_nodes())
+            except OrchestrationError:
+                pass
+        return []
 
 
 @asynccontextmanager
-async def store_reader(place: StateDirectory, ownership: Ownership) -> AsyncIterator[Reader]:
+async def store_reader(place: StateDirectory, ownership: Ownership) -> AsyncIterator[OfflineReader]:
     """Give what reads the store of a directory that this process owns."""
     async with opened("store", ownership.plugins["store"], place) as store:
-        yield StoreReader(store)
+        yield OfflineReader(store, place=place, cluster=ownership.plugins["cluster"])
 
 
 @asynccontextmanager
@@ -66,72 +89,14 @@ async def offline_logs(
         ContainerNotFound: The workload has no such container.
         Unsupported: The runtime keeps no output.
     """
-    subject = parsed(query.subject)
     async with store_reader(place, ownership) as reader:
-        await reader.get_workload(subject.workload, namespace=query.namespace)
+        await reader.get_workload(parse_subject(query.subject).workload, namespace=query.namespace)
         if query.container is not None:
-            await check_container(query.container, subject, query.namespace, reader)
-        instances = subject.chosen(await reader.list_instances(namespace=query.namespace, workload=subject.workload))
+            await check_container(query.container, parse_subject(query.subject), query.namespace, reader)
+        world = await reader.world()
     async with opened("runtime", ownership.plugins["runtime"], place) as runtime:
-        if not isinstance(runtime, SupportsLogs):
-            msg = f"the runtime {ownership.plugins['runtime']!r} keeps no output"
-            raise Unsupported(msg)
-        records = _OfflineRecords(runtime, query)
-        for instance in instances:
-            try:
-                await runtime.init_node(instance.binding.node_id)  # type: ignore[attr-defined] # it is a runtime too
-            except NodeNotFound:
-                continue
-            await records.read(instance)
-        yield records
-
-
-class _OfflineRecords:
-    """Pieces of output, in the order in which containers are read."""
-
-    def __init__(self, runtime: SupportsLogs, query: LogQuery) -> None:
-        self._runtime = runtime
-        self._query = query
-        self._records: list[LogRecord] = []
-
-    def __aiter__(self) -> _OfflineRecords:
-        return self
-
-    async def __anext__(self) -> LogRecord:
-        if not self._records:
-            raise StopAsyncIteration
-        return self._records.pop(0)
-
-    async def read(self, instance: WorkloadInstance) -> None:
-        """Read what is kept of an instance's containers."""
-        for container in instance.status.containers:
-            if self._query.container not in (None, container.name) or not container.container_id:
-                continue
-            for stream in LogStream:
-                await self._read(instance.name, container.name, container.attempt, container.container_id, stream)
-
-    async def _read(self, instance: str, container: str, attempt: int, container_id: str, stream: LogStream) -> None:
-        from orchestrion.shared_types import ContainerId
-
-        offset = 0
-        while True:
-            try:
-                chunk = await self._runtime.read_logs(ContainerId(container_id), stream, offset=offset)
-            except ContainerNotFound:
-                return
-            if not chunk.data and not chunk.gap_bytes:
-                return
-            offset = chunk.offset + len(chunk.data)
-            if self._query.since is None or chunk.written_at is None or chunk.written_at >= self._query.since:
-                self._records.append(
-                    LogRecord(
-                        instance=instance,
-                        container=container,
-                        attempt=attempt,
-                        stream=stream,
-                        offset=chunk.offset,
-                        data=chunk.data,
-                        gap_bytes=chunk.gap_bytes,
-                        written_at=chunk.written_at,
-                    )
-                )
+        for node_id in {one.bound.binding.node_id for one in world.instances.values() if one.bound is not None}:
+            with suppress(NodeNotFound):
+                await runtime.init_node(node_id)
+        async with LogReader(world, runtime).read(query) as records:
+            yield records

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from orchestrion.orchestrator_core import WorkloadView
-from orchestrion.shared_types import DEFAULT_NAMESPACE, Event, WorkloadInstance
+from orchestrion.shared_types import DEFAULT_NAMESPACE, Event, Node, WorkloadInstance
 
 
 class Reader(Protocol):
@@ -24,6 +24,10 @@ class Reader(Protocol):
         self, *, namespace: str | None = None, workload: str | None = None
     ) -> list[WorkloadInstance]:
         """See `Control.list_instances`."""
+        ...
+
+    async def list_nodes(self) -> list[Node]:
+        """See `Control.list_nodes`; none where nobody can tell."""
         ...
 
     async def events(

@@ -1,9 +1,11 @@
 """Orchestrion's cluster loop and node loop over injected implementations."""
 
 from ._clock import WallClock, system_time, trio_time
+from ._control.logs import LogReader
 from ._control.orchestrator import MAX_APPLIED, Orchestrator, Timings
 from ._control.reader import StoreReader
 from ._control.service import start_orchestrator_service
+from ._control.subjects import Subject, parse_subject
 from ._control.views import (
     ApplyResult,
     ChangeAction,
@@ -35,6 +37,7 @@ __all__ = [
     "FieldDifference",
     "ImpossibleWorkload",
     "LogQuery",
+    "LogReader",
     "LogRecord",
     "NetworkProber",
     "NoPortFree",
@@ -46,6 +49,7 @@ __all__ = [
     "RoutingRuntime",
     "SlotPlacement",
     "StoreReader",
+    "Subject",
     "Timings",
     "Unschedulable",
     "Update",
@@ -59,6 +63,7 @@ __all__ = [
     "can_bind",
     "dynamic_range",
     "may_follow",
+    "parse_subject",
     "start_orchestrator_service",
     "system_time",
     "trio_time",
