@@ -68,7 +68,7 @@ def _replace(
         if replacement is not None:
             if planning.is_available(replacement):
                 planning.stop(instance, reason)
-        elif refused.get(node_id, False):
+        elif node_id in refused and refused[node_id].never:
             planning.stop(instance, f"generation {planning.generation} may not run on its node")
         elif room > 0 and (strategy.max_surge == 0 or (node_id in refused and _in_the_way(planning, instance))):
             room -= 1

@@ -20,12 +20,12 @@ from orchestrion.cluster_interface import (
 )
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.leadership import Campaign, Leadership, LeadershipLost
-from orchestrion.orchestrator_core._cluster.plan import WantedSlot, WorkloadPlan
+from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
 from orchestrion.orchestrator_core._cluster.view import Placeable, ViewKeeper, placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._queue import KeyedQueue
 from orchestrion.orchestrator_core._state.events import EventRecorder
-from orchestrion.orchestrator_core._state.facts import Facts
+from orchestrion.orchestrator_core._state.facts import Facts, Refusal, lacking_nodes
 from orchestrion.orchestrator_core._state.records import (
     LEADER_KEY,
     BindingRecord,
@@ -46,7 +46,6 @@ from orchestrion.scheduler_interface import (
     Explanation,
     NodeView,
     NoPlacement,
-    Predicate,
     Scheduler,
     SchedulingRequest,
     describe,
@@ -79,14 +78,6 @@ from orchestrion.store_interface import (
 T = TypeVar("T")
 
 CAMPAIGN_PAUSE_SECONDS: Final = 0.1
-
-NEVER_ON_THIS_NODE: Final = frozenset(
-    {Predicate.DRIVER, Predicate.SELECTOR, Predicate.EXPRESSION, Predicate.TAINT, Predicate.NODE_AFFINITY}
-)
-"""Reasons that a node is no place for a template, however empty it is."""
-
-CHUNK: Final = 60
-"""Instances that one transaction writes: each takes up to two operations or compares of 128."""
 
 
 @define(eq=False)
@@ -134,7 +125,7 @@ class ClusterLoop:
     _last_write: Revision = Revision(0)
     _node_listeners: list[Callable[[NodeId], None]] = field(factory=list)
     _complaints: dict[WorkloadName, str] = field(factory=dict)
-    _refusals: dict[tuple[WorkloadName, int], dict[NodeId, bool]] = field(factory=dict)
+    _refusals: dict[tuple[WorkloadName, int], dict[NodeId, Refusal]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
@@ -162,7 +153,7 @@ class ClusterLoop:
         """Look at every workload again."""
         for refused in self._refusals.values():
             # What room there is may have changed unseen; where a template may run changes only with the node.
-            for node_id in [node_id for node_id, never in refused.items() if not never]:
+            for node_id in [node_id for node_id, refusal in refused.items() if not refusal.never]:
                 del refused[node_id]
         for name in list(self.world.workloads):
             self._queue.add(name)
@@ -359,7 +350,7 @@ class ClusterLoop:
             msg = f"workload {record.name}: the template of generation {plan.generation} is missing"
             raise SchedulingFailure(msg)
         unplaced = dict[int, Explanation]()
-        for node_id, slots in _by_node(plan.place):
+        for node_id, slots in by_node(plan.place):
             asked = 0
             for chunk in _chunks(slots):
                 await self._place_chunk(record, plan, template, node_id, chunk, unplaced, leadership)
@@ -430,7 +421,7 @@ class ClusterLoop:
             self._forget_generations(name)
         known = self._refusals.setdefault((name, generation), {})
         if node_id not in known:
-            known[node_id] = not {group.predicate for group in explanation.groups}.isdisjoint(NEVER_ON_THIS_NODE)
+            known[node_id] = refusal_of(explanation)
             self._queue.add(name)
 
     def _forget_generations(self, name: WorkloadName) -> None:
@@ -453,7 +444,13 @@ class ClusterLoop:
         self, record: WorkloadRecord, template: WorkloadDefinition, unplaced: dict[int, Explanation]
     ) -> None:
         if template.kind is WorkloadKind.DAEMON:
-            # A node that a daemon may not run on is no shortage.
+            lacking = lacking_nodes(record, self._facts)
+            if lacking:
+                text = describe(next(iter(lacking.values())))
+                nodes = "1 node has" if len(lacking) == 1 else f"{len(lacking)} nodes have"
+                self._complain(record.name, f"{nodes} no place for it: {text}")
+            else:
+                self._complaints.pop(record.name, None)
             return
         if unplaced:
             self.explanations[record.name] = unplaced
@@ -624,10 +621,3 @@ def _wanted_still(record: WorkloadRecord, plan: WorkloadPlan) -> list[Compare]:
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
-
-
-def _by_node(slots: Sequence[WantedSlot]) -> Iterator[tuple[NodeId | None, list[WantedSlot]]]:
-    groups = dict[NodeId | None, list[WantedSlot]]()
-    for slot in slots:
-        groups.setdefault(slot.only_node, []).append(slot)
-    yield from groups.items()

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from attrs import define, field
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from attrs import define, evolve, field
+from orchestrion.orchestrator_core._state.facts import Refusal
 from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadProgress
 from orchestrion.orchestrator_core._state.world import InstanceRecord
+from orchestrion.scheduler_interface import Explanation, Predicate
 from orchestrion.shared_types import EventSeverity, NodeId
 from orchestrion.store_interface import Revision
+
+CHUNK: Final = 60
+"""Instances that one transaction writes: each takes up to two operations or compares of 128."""
+
+NEVER_ON_THIS_NODE: Final = frozenset(
+    {Predicate.DRIVER, Predicate.SELECTOR, Predicate.EXPRESSION, Predicate.TAINT, Predicate.NODE_AFFINITY}
+)
+"""Reasons that a node is no place for a template, however empty it is."""
 
 
 @define(eq=False)
@@ -88,3 +101,18 @@ class WorkloadPlan:
             or self.purge
             or self.notices
         )
+
+
+def by_node(slots: Sequence[WantedSlot]) -> Iterator[tuple[NodeId | None, list[WantedSlot]]]:
+    """Yield the slots that may go to the same node; None is any."""
+    groups = dict[NodeId | None, list[WantedSlot]]()
+    for slot in slots:
+        groups.setdefault(slot.only_node, []).append(slot)
+    yield from groups.items()
+
+
+def refusal_of(explanation: Explanation) -> Refusal:
+    """Return why one node was refused; `explanation` is of a request for that node only."""
+    groups = tuple(group for group in explanation.groups if group.predicate is not Predicate.OTHER_NODE)
+    never = not {group.predicate for group in groups}.isdisjoint(NEVER_ON_THIS_NODE)
+    return Refusal(explanation=evolve(explanation, groups=groups, nodes_considered=1), never=never)

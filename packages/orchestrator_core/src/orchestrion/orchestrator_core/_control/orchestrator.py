@@ -24,6 +24,7 @@ from orchestrion.orchestrator_core._control.admission import (
 )
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
+from orchestrion.orchestrator_core._control.refused import refused_nodes
 from orchestrion.orchestrator_core._control.updates import Subscriber
 from orchestrion.orchestrator_core._control.views import (
     ApplyResult,
@@ -474,7 +475,7 @@ class Orchestrator:
         return found
 
     async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
-        """Say for each slot why it is where it is, or why it is nowhere.
+        """Say for each slot why it is where it is, or why it is nowhere; for a daemon also why it is not on a node.
 
         Raises:
             WorkloadNotFound: There is none of that name.
@@ -491,6 +492,7 @@ class Orchestrator:
             key = instance_key(instance_name, bound.workload_id)
             (placed,) = await self._ask_scheduler(template, name, [key])
             found.append(evolve(placed, instance=instance_name.short, node_id=bound.binding.node_id))
+        found.extend(refused_nodes(record, self.cluster_loop.facts))
         unplaced = self.cluster_loop.explanations.get(record.name, {})
         for slot, explanation in sorted(unplaced.items()):
             found.append(

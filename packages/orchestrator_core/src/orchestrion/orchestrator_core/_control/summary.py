@@ -11,6 +11,7 @@ from orchestrion.orchestrator_core._state.facts import (
     first_placed,
     healthy_wait,
     is_scaled,
+    lacking_nodes,
     outcome_of,
     target_generation,
     wanted_replicas,
@@ -46,7 +47,12 @@ def summarize(
     if definition.kind is WorkloadKind.DAEMON and wanted:
         refused = facts.refusals.get((record.name, generation), {})
         # A node that is no place for it however empty is no shortage.
-        nodes = {node_id for node_id in facts.nodes if facts.takes_work(node_id) and not refused.get(node_id, False)}
+        nodes = {
+            node_id
+            for node_id in facts.nodes
+            if facts.takes_work(node_id) and not (node_id in refused and refused[node_id].never)
+        }
+        unplaced = dict(enumerate(lacking_nodes(record, facts).values()))
         wanted = len(nodes | {i.bound.binding.node_id for i in live if i.bound is not None})
     phase, reason, message = _phase(record, facts, live, wanted, available, updated, unplaced or {})
     return WorkloadView(

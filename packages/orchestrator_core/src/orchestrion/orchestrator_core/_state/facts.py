@@ -6,10 +6,11 @@ from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._state.records import Outcome, WorkloadName
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
+from orchestrion.scheduler_interface import Explanation
 from orchestrion.shared_types import (
     DependencyCondition,
     InstanceState,
@@ -22,6 +23,19 @@ from orchestrion.shared_types import (
 )
 
 
+@frozen(kw_only=True)
+class Refusal:
+    """Why a template found no place on a node.
+
+    Attributes:
+        explanation: Of this node alone.
+        never: Whether the node is no place for it however empty.
+    """
+
+    explanation: Explanation
+    never: bool
+
+
 @define(eq=False)
 class Facts:
     """What a workload's plan depends on beside the workload itself.
@@ -32,8 +46,8 @@ class Facts:
         lost: Nodes that were without a loop for longer than a lease and the skew between clocks.
         workloads: Every workload, for those that come after others.
         deadlines: Tells how much of a wait is left.
-        refusals: Nodes that a workload's template found no place on when it was last tried there, by workload and
-            generation; True where the node is no place for it however empty.
+        refusals: Nodes that a workload's template found no place on when it was last tried there, and why, by workload
+            and generation.
     """
 
     nodes: Mapping[NodeId, Node]
@@ -41,7 +55,7 @@ class Facts:
     lost: Set[NodeId]
     workloads: Mapping[WorkloadName, WorkloadRecord]
     deadlines: Deadlines
-    refusals: Mapping[tuple[WorkloadName, int], Mapping[NodeId, bool]] = field(factory=dict)
+    refusals: Mapping[tuple[WorkloadName, int], Mapping[NodeId, Refusal]] = field(factory=dict)
 
     def is_leaving(self, node_id: NodeId) -> bool:
         """Whether a node is to be emptied."""
@@ -116,6 +130,21 @@ def first_placed(record: WorkloadRecord) -> datetime | None:
         ),
         default=None,
     )
+
+
+def lacking_nodes(record: WorkloadRecord, facts: Facts) -> dict[NodeId, Explanation]:
+    """Return the nodes that a daemon lacks room on, where nothing of it is, and why; where it may not run is none."""
+    there = {
+        instance.bound.binding.node_id
+        for instance in record.instances.values()
+        if instance.bound is not None and not instance.ended
+    }
+    refused = facts.refusals.get((record.name, target_generation(record)), {})
+    return {
+        node_id: refused[node_id].explanation
+        for node_id in sorted(refused)
+        if not refused[node_id].never and node_id not in there
+    }
 
 
 def healthy_wait(instance: InstanceRecord, strategy: UpdateStrategy, facts: Facts) -> float | None:
