@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 from orchestrion.runtime_interface import RuntimeUnavailable
-from orchestrion.shared_types import ContainerId, StateFailure
+from orchestrion.shared_types import ContainerId, ExitStatus, StateFailure
 
 from . import _cgroups, _processes
 from ._record import (
     NODE_REBOOTED,
     RECORD_FILE,
+    RECORD_LOST,
     SHIM_LOST,
     Body,
     Head,
@@ -28,7 +29,8 @@ from ._record import (
     write_lost,
 )
 from ._settings import Settings
-from ._state_dir import StateDirectory, remove_tree
+from ._state_dir import StateDirectory
+from ._trees import remove_tree
 
 _log = logging.getLogger(__name__)
 
@@ -93,13 +95,35 @@ class Adopted:
     never_started: bool = False
 
 
-def adopt(settings: Settings, found: Found) -> Adopted | None:
-    """Find out what a container is like now. None: its shim is starting, ask again."""
+def adopt_each(settings: Settings, left: Iterable[Found], adopted: list[Adopted]) -> list[Found]:
+    """Find out what containers are like now. Return those whose shims are starting: ask again for them.
+
+    Args:
+        settings: What all have in common.
+        left: The containers.
+        adopted: Where the others are put, each as soon as its descriptor is open.
+
+    Raises:
+        OSError: A record can't be read; nothing was changed.
+    """
+    starting = []
+    for found in left:
+        one = _adopt(settings, found)
+        if one is None:
+            starting.append(found)
+        else:
+            adopted.append(one)
+    return starting
+
+
+def _adopt(settings: Settings, found: Found) -> Adopted | None:
     directory = settings.state.containers / found.container_id
     try:
         head = read_head(directory)
     except FileNotFoundError:
         return Adopted(found=found, never_started=True)  # Removed by an attempt that then failed elsewhere.
+    except (RecordDamaged, RecordTooNew):
+        head = found.head  # Damaged since it was found, by what runs; its end will tell so.
     if head.shim is not None:
         pidfd = _processes.open_process(head.shim, settings.boot_id)
         if pidfd is not None and head.main_pid is None and head.exit is None:
@@ -123,17 +147,31 @@ def adopt(settings: Settings, found: Found) -> Adopted | None:
     return Adopted(found=found, never_started=True)
 
 
-def conclude(settings: Settings, container_id: ContainerId, body: Body, now: Callable[[], datetime]) -> Head:
+def conclude(
+    settings: Settings, container_id: ContainerId, body: Body, known: Head, now: Callable[[], datetime]
+) -> Head:
     """Tidy up after a shim that has ended, and return the final word on its container.
 
     If the shim ended before its work was done, everything that is left of the container is killed first; if it could
     not say how the container ended, that is said in its place.
 
+    Args:
+        settings: What all have in common.
+        container_id: The container.
+        body: What its record said from the start.
+        known: What was added to it when it was last read.
+        now: The wall clock, in UTC.
+
     Raises:
         OSError: The disk refuses, or a process does not die; call again.
     """
     directory = settings.state.containers / container_id
-    head = read_head(directory)
+    try:
+        head = read_head(directory)
+    except (FileNotFoundError, NotADirectoryError, RecordDamaged, RecordTooNew) as err:
+        _log.error("how container %s ended is not known: its record is lost (%s)", container_id, err)
+        lost = ExitStatus(reason=RECORD_LOST, message="the container's record was damaged or taken away while it ran")
+        head = evolve(known, exit=lost, finished_at=now())
     if head.end is None:
         kill_leftovers(settings, container_id, body)
     if head.exit is None:
@@ -162,10 +200,10 @@ def kill_leftovers(settings: Settings, container_id: ContainerId, body: Body) ->
         return
     _cgroups.kill(body.cgroups)
     # What carries the mark but is in none of the groups: where there are none, or where it was moved out.
-    _kill_all_marked(settings, lambda one: one == container_id)
+    kill_all_marked(settings, lambda one: one == container_id)
 
 
-def _kill_all_marked(settings: Settings, unwanted: Callable[[str], bool]) -> int:
+def kill_all_marked(settings: Settings, unwanted: Callable[[str], bool]) -> int:
     """Kill the processes with this owner's marks whose container is unwanted, until none is left. Return how many.
 
     Raises:
@@ -221,7 +259,7 @@ def sweep_strays(settings: Settings, live: Iterable[ContainerId]) -> int:
     known = set(live)
     count = 0
     try:
-        count += _kill_all_marked(settings, lambda one: one not in known)
+        count += kill_all_marked(settings, lambda one: one not in known)
     except TimeoutError as err:
         _log.warning("strays: %s", err)
     if count:

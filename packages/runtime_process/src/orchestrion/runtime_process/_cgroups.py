@@ -16,6 +16,8 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from ._shortage import raise_if_short
+
 UNIFIED: Final = "unified"
 LIMITING: Final = ("memory", "cpu", "pids")
 _FIRST_VERSION: Final = ("memory", "cpu", "pids", "cpuacct", "freezer")
@@ -122,6 +124,10 @@ class Cgroups:
             remove(made)
             raise
         return made
+
+    def of(self, container_id: str) -> dict[str, str]:
+        """Return where a container's groups are, if it has them, by controller."""
+        return {controller: str(group / container_id) for controller, group in self.groups.items()}
 
     def _limit_second(self, directory: Path, limits: Limits) -> None:
         if "memory" in self.unified_controllers and limits.memory_bytes:
@@ -253,13 +259,32 @@ def cpu_file(groups: Mapping[str, str]) -> str:
 
 
 def members(groups: Mapping[str, str]) -> set[int]:
-    """Return the processes in any of the groups."""
+    """Return the processes in any of the groups, or in those that containers have made within them.
+
+    Raises:
+        OSError: Descriptors or memory are short.
+    """
     found: set[int] = set()
-    for directory in groups.values():
+    for folder in _folders(groups):
         try:
-            found.update(int(pid) for pid in Path(directory, "cgroup.procs").read_text().split())
-        except OSError:
-            continue
+            found.update(int(pid) for pid in Path(folder, "cgroup.procs").read_text().split())
+        except OSError as err:
+            raise_if_short(err)
+    return found
+
+
+def _folders(groups: Mapping[str, str]) -> list[str]:
+    """Return the groups and all within them, each before those within it."""
+    found: list[str] = []
+    waiting = list(groups.values())
+    while waiting:
+        folder = waiting.pop()
+        found.append(folder)
+        try:
+            with os.scandir(folder) as entries:
+                waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError as err:
+            raise_if_short(err)
     return found
 
 
@@ -300,12 +325,12 @@ def _freeze_and_kill(groups: Mapping[str, str]) -> None:
 
 
 def remove(groups: Mapping[str, str]) -> None:
-    """Remove groups whose processes have ended. Missing ones are success. It blocks.
+    """Remove groups whose processes have ended, and those within them. Missing ones are success. It blocks.
 
     Raises:
         OSError: A group is not empty.
     """
-    for directory in groups.values():
+    for directory in reversed(_folders(groups)):
         for tries in range(200):
             try:
                 Path(directory).rmdir()

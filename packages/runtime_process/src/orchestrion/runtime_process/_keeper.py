@@ -38,11 +38,11 @@ from ._container import Container, Creation, Key, Task, key_of, ports_of
 from ._epochs import EpochMemory, Slot
 from ._hints import Hints
 from ._inotify import DirectoryWatcher
-from ._launch import start_container
+from ._launch import clean_up, start_container
 from ._plan import refuse_unsupported
-from ._record import read_head
+from ._record import RecordDamaged, RecordTooNew, read_head
 from ._settings import Settings
-from ._state_dir import remove_tree
+from ._trees import remove_tree
 
 T = TypeVar("T")
 
@@ -134,9 +134,10 @@ class Keeper:
     async def _take_up(self, node_id: NodeId) -> None:
         mine = [found for found in self._found if found.body.options.node_id == node_id]
         others = [found for found in self._found if found.body.options.node_id != node_id]
-        pidfds: set[int] = set()
+        adopted: list[Adopted] = []
+        taken = False
         try:
-            adopted = await self._adopt_all(mine, pidfds)
+            await self._adopt_all(mine, adopted)
             if not self._nodes:
                 # Only now is it certain that nothing is being created.
                 live = [one.found.container_id for one in adopted if one.pidfd is not None]
@@ -146,10 +147,11 @@ class Keeper:
             for one in adopted:
                 if not one.never_started:
                     self._register(one.found.container_id, self._made(one.found), one.pidfd)
-            pidfds.clear()
+            taken = True
         finally:
-            for pidfd in pidfds:
-                os.close(pidfd)
+            for one in adopted:
+                if one.pidfd is not None and not taken:
+                    os.close(one.pidfd)
         self._nodes.add(node_id)
 
     async def _create(self, creation: Creation) -> None:
@@ -178,11 +180,18 @@ class Keeper:
 
     async def _launched(self, creation: Creation) -> Container:
         container_id = creation.container_id
-        started = await self._in_thread(
-            start_container, self._settings, container_id, creation.config, creation.options, creation.created_at
-        )
+        try:
+            started = await self._in_thread(
+                start_container, self._settings, container_id, creation.config, creation.options, creation.created_at
+            )
+        except OSError as err:
+            # A directory that stays would be taken for a container, or be in the way of the next attempt.
+            await self._insist(clean_up, self._settings, container_id)
+            msg = f"can't create container {container_id}: {err.strerror}"
+            raise RuntimeUnavailable(msg) from err
         directory = self._settings.state.containers / container_id
         creation.pidfd = pidfd = started.pidfd
+        unread = ""
         try:
             if creation.unwanted:
                 _processes.send_signal(pidfd, signal.SIGKILL)
@@ -190,14 +199,19 @@ class Keeper:
                 report = await _read_report(started.report_fd)
             finally:
                 os.close(started.report_fd)
-            if report == "ok":
-                container = Container(container_id, started.body, read_head(directory), address=self._settings.address)
+            try:
+                head = read_head(directory) if report == "ok" else None
+            except (OSError, RecordDamaged, RecordTooNew) as err:
+                _processes.send_signal(pidfd, signal.SIGKILL)
+                head, report, unread = None, "", str(err)
+            if head is not None:
+                container = Container(container_id, started.body, head, address=self._settings.address)
                 self._register(container_id, container, pidfd)
                 pidfd = -1
                 return container
             await _processes.wait_ended(pidfd)
             _processes.reap(pidfd)
-            words = await self._in_thread(_adoption.last_words, directory)
+            words = unread or await self._in_thread(_adoption.last_words, directory)
             await self._insist(_adoption.discard, self._settings, container_id, started.body)
             raise _start_error(creation, report, words)
         finally:
@@ -228,7 +242,9 @@ class Keeper:
         await _processes.wait_ended(pidfd)
         _processes.reap(pidfd)
         container.end_sessions()
-        head = await self._insist(_adoption.conclude, self._settings, container.container_id, container.body, self._now)
+        head = await self._insist(
+            _adoption.conclude, self._settings, container.container_id, container.body, container.head, self._now
+        )
         os.close(pidfd)
         container.pidfd = None
         self._release_ports(container.container_id)
@@ -247,19 +263,26 @@ class Keeper:
     async def _see_to_end(self, container: Container) -> None:
         """Kill a container when its time has come, and then its shim if that does not come to an end."""
         if container.kill_at > trio.current_time():
-            container.signal_main(signal.SIGTERM, self._settings.boot_id)
+            await self._signal_main(container, signal.SIGTERM)
         while not container.ended.is_set() and trio.current_time() < container.kill_at:
             container.stop_changed = trio.Event()
             with trio.move_on_at(container.kill_at):
                 await container.stop_changed.wait()
         if container.ended.is_set():
             return
-        container.signal_main(signal.SIGKILL, self._settings.boot_id)
+        await self._signal_main(container, signal.SIGKILL)
         with trio.move_on_after(SHIM_SECONDS):
             await container.ended.wait()
         if container.pidfd is not None:
             _log.warning("the shim of container %s does not come to an end and is killed", container.container_id)
             _processes.send_signal(container.pidfd, signal.SIGKILL)
+
+    async def _signal_main(self, container: Container, number: int) -> None:
+        try:
+            container.signal_main(number, self._settings.boot_id)
+        except OSError:
+            # Descriptors are short, and the process may still be another one: there is no way but to wait for some.
+            await self._insist(container.signal_main, number, self._settings.boot_id)
 
     async def _remove(self, container: Container, removal: Task) -> None:
         container_id = container.container_id
@@ -289,26 +312,20 @@ class Keeper:
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
-    async def _adopt_all(self, mine: list[Found], pidfds: set[int]) -> list[Adopted]:
+    async def _adopt_all(self, mine: list[Found], adopted: list[Adopted]) -> None:
         """Find out what became of containers, waiting for those that are starting just now.
 
         Args:
             mine: Their records.
-            pidfds: Where the descriptors that are opened are put.
+            adopted: Where what was found out is put.
         """
-        adopted: list[Adopted] = []
         deadline = trio.current_time() + START_WAIT_SECONDS
-        while mine:
-            results = await self._in_thread(lambda left: [_adoption.adopt(self._settings, one) for one in left], mine)
-            adopted += [result for result in results if result is not None]
-            pidfds.update(result.pidfd for result in results if result is not None and result.pidfd is not None)
-            mine = [found for found, result in zip(mine, results, strict=True) if result is None]
-            if mine and trio.current_time() > deadline:
+        while mine := await self._in_thread(_adoption.adopt_each, self._settings, mine, adopted):
+            if trio.current_time() > deadline:
                 msg = f"container {mine[0].container_id} is being started and does not get on"
                 raise RuntimeUnavailable(msg, remedy="See what its shim waits for, or kill it; then try again.")
-            if mine:
-                # A former program started these in its last moment; nothing but a look tells that they are ready.
-                await trio.sleep(START_LOOK_SECONDS)
+            # A former program started these in its last moment; nothing but a look tells that they are ready.
+            await trio.sleep(START_LOOK_SECONDS)
         for number, one in enumerate(adopted):
             found = one.found
             self._epochs.note(found.body.options.instance, found.body.config.name, found.body.options.attempt)
@@ -316,9 +333,10 @@ class Keeper:
                 await self._write_epoch(found.body.options)
                 await self._in_thread(_adoption.discard, self._settings, found.container_id, found.body)
             elif one.pidfd is None and (found.head.exit is None or found.head.end is None):
-                head = await self._insist(_adoption.conclude, self._settings, found.container_id, found.body, self._now)
+                head = await self._insist(
+                    _adoption.conclude, self._settings, found.container_id, found.body, found.head, self._now
+                )
                 adopted[number] = Adopted(found=Found(container_id=found.container_id, body=found.body, head=head))
-        return adopted
 
     def _held_slots(self) -> set[Slot]:
         keys = [container.body.options.instance for container in self._containers.values()]
@@ -420,6 +438,14 @@ class Keeper:
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+
+    async def _asked(self, question: Callable[[], T]) -> T:
+        """Find something out in a thread."""
+        try:
+            return await self._in_thread(question)
+        except OSError as err:
+            msg = f"can't read {err.filename or 'what was asked for'}: {err.strerror}"
+            raise RuntimeUnavailable(msg) from err
 
     def _start(self, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
         self._check_open()

@@ -20,7 +20,7 @@ from orchestrion.runtime_interface import CreateOptions, RuntimeUnavailable, Sta
 from orchestrion.shared_types import ContainerConfig, ContainerId
 
 from . import _cgroups
-from ._adoption import kill_leftovers
+from ._adoption import kill_all_marked, kill_leftovers
 from ._cgroups import Cgroups, Limits
 from ._plan import environment_of, limits_of
 from ._ports import open_ports
@@ -29,7 +29,8 @@ from ._record import RECORD_FILE, Body, lock_record, new_record
 from ._settings import Settings
 from ._shim import FIRST_FD, RECORD_FD, REPORT_FD, SPEC_FD
 from ._spec import Spec
-from ._state_dir import remove_tree, sync_directory
+from ._state_dir import sync_directory
+from ._trees import remove_tree
 from ._users import User, find_user
 
 _MAX_RLIMIT = (1 << 63) - 1
@@ -70,7 +71,11 @@ def start_container(
         ValueError: A text or a number is none that the system can be given; nothing is left.
         OverflowError: The same.
         RuntimeUnavailable: Not now; nothing is left.
+        OSError: Not now, and what was begun could not be undone; see `clean_up`.
     """
+    if (settings.state.containers / container_id).exists():
+        msg = f"container {container_id} is there already, of a node that was not initialised"
+        raise RuntimeUnavailable(msg, remedy="Initialise that node.")
     with ExitStack() as undo, ExitStack() as close:
         sockets = [close.enter_context(opened) for opened in open_ports(config.ports, settings.address)]
         user = find_user(config.user)
@@ -80,8 +85,9 @@ def start_container(
         undo.callback(_cgroups.remove, groups)
         try:
             body = _make_directory(settings, container_id, config, options, created_at, user, groups, undo)
+            undo.callback(kill_leftovers, settings, container_id, body)
             report_fd, pidfd = _start_shim(settings, container_id, body, sockets)
-            undo.callback(_abandon, settings, container_id, body, pidfd, report_fd)
+            undo.callback(_abandon, pidfd, report_fd)
             _sync(settings, container_id)
         except OSError as err:
             full = " (the disk is full)" if err.errno in _FULL else ""
@@ -89,6 +95,20 @@ def start_container(
             raise RuntimeUnavailable(msg) from err
         undo.pop_all()
     return Started(body=body, pidfd=pidfd, report_fd=report_fd)
+
+
+def clean_up(settings: Settings, container_id: ContainerId) -> None:
+    """Remove whatever an attempt to start a container has left.
+
+    Raises:
+        OSError: Something can't be removed; call again.
+    """
+    groups = settings.cgroups.of(container_id)
+    _cgroups.kill(groups)
+    kill_all_marked(settings, lambda one: one == container_id)
+    _cgroups.remove(groups)
+    for folder in (settings.state.containers, settings.state.new):
+        remove_tree(folder / container_id)
 
 
 def _check_places(config: ContainerConfig, options: CreateOptions) -> None:
@@ -120,6 +140,7 @@ def _make_directory(
     state = settings.state
     final = state.containers / container_id
     directory = state.new / container_id
+    remove_tree(directory)  # What an attempt that failed twice over may have left.
     undo.callback(remove_tree, directory)
     directory.mkdir(mode=0o711)
     (directory / "logs").mkdir(mode=0o700)
@@ -176,14 +197,15 @@ def _sync(settings: Settings, container_id: ContainerId) -> None:
     sync_directory(settings.state.containers)
 
 
-def _abandon(settings: Settings, container_id: ContainerId, body: Body, pidfd: int, report_fd: int) -> None:
-    """End a shim that nobody will be told of, and what it has started."""
+def _abandon(pidfd: int, report_fd: int) -> None:
+    """End a shim that nobody will be told of."""
     os.close(report_fd)
     send_signal(pidfd, signal.SIGKILL)
-    select.select([pidfd], [], [])
+    ended = select.poll()
+    ended.register(pidfd, select.POLLIN)
+    ended.poll()
     reap(pidfd)
     os.close(pidfd)
-    kill_leftovers(settings, container_id, body)
 
 
 def _start_shim(
@@ -303,8 +325,13 @@ def spawn_shim(settings: Settings, container_id: str, spec: Spec, given: dict[in
             setsigmask=[],
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD],
         )
-        # The number is ours until we wait for it.
-        return os.pidfd_open(pid)
+        try:
+            return os.pidfd_open(pid)
+        except OSError:
+            # The number is its own until we wait for it.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
 
 def _opened(close: ExitStack, fd: int) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import trio
 from attrs import frozen
 
 from ._record import ProcessName
+from ._shortage import raise_if_short
 
 OWNER_VARIABLE = "ORCHESTRION_OWNER"
 CONTAINER_VARIABLE = "ORCHESTRION_CONTAINER_ID"
@@ -26,10 +28,15 @@ def boot_id() -> str:
 
 
 def stat_fields(pid: int) -> list[bytes]:
-    """Return the fields of /proc/PID/stat from the third (the state) on; empty where there is no such process."""
+    """Return the fields of /proc/PID/stat from the third (the state) on; empty where there is no such process.
+
+    Raises:
+        OSError: Descriptors or memory are short.
+    """
     try:
         data = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+    except OSError as err:
+        raise_if_short(err)
         return []
     return data.rpartition(b")")[2].split()
 
@@ -43,17 +50,24 @@ def start_time(pid: int) -> int | None:
 
 
 def open_process(name: ProcessName, current_boot: str) -> int | None:
-    """Return a pidfd of a live process, or None where it has ended (a zombie has ended)."""
+    """Return a pidfd of a live process, or None where it has ended (a zombie has ended).
+
+    Raises:
+        OSError: Descriptors or memory are short.
+    """
     if name.boot_id != current_boot or name.pid <= 0:
         return None
     try:
         pidfd = os.pidfd_open(name.pid)
-    except OSError:
+    except OSError as err:
+        raise_if_short(err)
         return None
-    # Read after the pidfd was opened: from then on the number can't pass to another process unnoticed.
-    if start_time(name.pid) != name.start_time:
-        os.close(pidfd)
-        return None
+    with ExitStack() as undo:
+        undo.callback(os.close, pidfd)
+        # Read after the pidfd was opened: from then on the number can't pass to another process unnoticed.
+        if start_time(name.pid) != name.start_time:
+            return None
+        undo.pop_all()
     return pidfd
 
 
@@ -99,7 +113,11 @@ def _all_processes() -> list[int]:
 
 
 def marked_processes(owner: str) -> Iterator[Marked]:
-    """Yield the live processes that carry an owner's marks, shims too. Those that can't be looked at are left out."""
+    """Yield the live processes that carry an owner's marks, shims too. Those of others that are closed are left out.
+
+    Raises:
+        OSError: Descriptors or memory are short.
+    """
     of_owner = f"{OWNER_VARIABLE}={owner}".encode()
     container_mark = f"{CONTAINER_VARIABLE}=".encode()
     shim_mark = f"{SHIM_VARIABLE}={owner}:".encode()
@@ -110,7 +128,8 @@ def marked_processes(owner: str) -> Iterator[Marked]:
             continue
         try:
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:
+        except OSError as err:
+            raise_if_short(err)
             continue
         mark = container_mark if of_owner in variables else shim_mark
         container = next((v.removeprefix(mark) for v in variables if v.startswith(mark)), None)

@@ -27,6 +27,7 @@ RECORD_FILE: Final = "record"
 
 SHIM_LOST: Final = "shim-lost"
 NODE_REBOOTED: Final = "node-rebooted"
+RECORD_LOST: Final = "record-lost"
 
 
 class RecordDamaged(Exception):

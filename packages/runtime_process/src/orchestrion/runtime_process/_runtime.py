@@ -195,7 +195,7 @@ class ProcessRuntime(Keeper):
         ended = container.ended.is_set()
         total = container.log_total(stream is LogStream.STDOUT)
         directory = self._settings.state.containers / container.container_id / "logs"
-        return await self._in_thread(
+        return await self._asked(
             lambda: _logs.read_chunk(directory, stream, offset=offset, max_bytes=max_bytes, ended=ended, total=total)
         )
 
@@ -262,7 +262,7 @@ class ProcessRuntime(Keeper):
         container = self._get(container_id)
         memory = processes = 0
         if not container.ended.is_set():
-            usage = await self._in_thread(_stats.usage_of, container.body, container.head.shim)
+            usage = await self._asked(lambda: _stats.usage_of(container.body, container.head.shim))
             container.cpu_nanoseconds = max(container.cpu_nanoseconds, usage.cpu_nanoseconds or 0)
             memory, processes = usage.memory_bytes or 0, usage.processes or 0
         if container.ended.is_set():

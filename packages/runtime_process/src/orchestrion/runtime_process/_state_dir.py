@@ -6,11 +6,9 @@ import fcntl
 import hashlib
 import importlib.util
 import json
+import logging
 import marshal
 import os
-import shutil
-import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,10 @@ from typing import Any
 from attrs import frozen
 from orchestrion.runtime_interface import RuntimeUnavailable
 from orchestrion.shared_types import StateFailure
+
+from ._trees import remove_tree
+
+_log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 
@@ -111,7 +113,11 @@ def _prepare(path: Path, lock_fd: int, new_owner: Callable[[], str]) -> StateDir
         folder.mkdir(mode=0o711, exist_ok=True)
     for folder in (state.new, state.trash):
         for entry in folder.iterdir():
-            remove_tree(entry)
+            try:
+                remove_tree(entry)
+            except OSError as err:
+                # It belongs to no container any more, and the next program will try again.
+                _log.warning("can't remove %s: %s", err.filename or entry, err.strerror)
     return state
 
 
@@ -161,29 +167,3 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory or file, also where a container took away permissions. It blocks.
-
-    Raises:
-        OSError: Something in it can't be removed.
-    """
-
-    def permit_and_retry(function: Callable[..., Any], failed: str, error: BaseException) -> None:
-        if isinstance(error, FileNotFoundError):
-            return
-        parent = Path(failed).parent
-        parent.chmod(stat.S_IMODE(parent.stat().st_mode) | stat.S_IRWXU)
-        if function is os.unlink or function is os.rmdir:
-            function(failed)
-        else:
-            Path(failed).chmod(stat.S_IRWXU)
-            shutil.rmtree(failed)
-
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-    elif sys.version_info >= (3, 12):
-        shutil.rmtree(path, onexc=permit_and_retry)
-    else:
-        shutil.rmtree(path, onerror=lambda function, failed, error: permit_and_retry(function, failed, error[1]))
