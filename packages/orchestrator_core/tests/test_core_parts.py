@@ -182,23 +182,23 @@ async def test_the_earliest_time_asked_for_counts(autojump_clock: MockClock) -> 
 def test_a_jump_of_the_wall_clock_neither_stretches_nor_skips_a_wait(jump: timedelta) -> None:
     wall, monotonic = BEGIN, 0.0
     deadlines = Deadlines(lambda: wall, lambda: monotonic)
-    assert deadlines.remaining("k", BEGIN, 60) == 60
+    assert deadlines.remaining(("wait", "k"), BEGIN, 60) == 60
     wall, monotonic = BEGIN + jump, 20.0
-    assert deadlines.remaining("k", BEGIN, 60) == 40
+    assert deadlines.remaining(("wait", "k"), BEGIN, 60) == 40
     monotonic = 60.0
-    assert deadlines.remaining("k", BEGIN, 60) == 0
+    assert deadlines.remaining(("wait", "k"), BEGIN, 60) == 0
 
 
 def test_a_wait_that_is_taken_up_again_goes_on_and_is_never_longer_than_it_was() -> None:
-    assert Deadlines(lambda: BEGIN + timedelta(seconds=45), lambda: 0.0).remaining("k", BEGIN, 60) == 15
-    assert Deadlines(lambda: BEGIN - timedelta(days=1), lambda: 0.0).remaining("k", BEGIN, 60) == 60
+    assert Deadlines(lambda: BEGIN + timedelta(seconds=45), lambda: 0.0).remaining(("wait", "k"), BEGIN, 60) == 15
+    assert Deadlines(lambda: BEGIN - timedelta(days=1), lambda: 0.0).remaining(("wait", "k"), BEGIN, 60) == 60
 
 
 def test_another_beginning_under_the_same_key_is_another_wait() -> None:
     deadlines = Deadlines(lambda: BEGIN, lambda: 0.0)
-    deadlines.remaining("k", BEGIN, 60)
-    assert deadlines.remaining("k", BEGIN, 5) == 5
-    assert deadlines.remaining("k", BEGIN - timedelta(seconds=2), 5) == 3
+    deadlines.remaining(("wait", "k"), BEGIN, 60)
+    assert deadlines.remaining(("wait", "k"), BEGIN, 5) == 5
+    assert deadlines.remaining(("wait", "k"), BEGIN - timedelta(seconds=2), 5) == 3
 
 
 def test_back_off_grows_to_its_limit_and_overflows_nothing() -> None:

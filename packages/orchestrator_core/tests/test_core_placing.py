@@ -101,7 +101,7 @@ async def test_losing_half_of_a_large_cluster_is_planned_in_no_time() -> None:
     for slot in range(30_000):
         binding = Binding(node_id=NODE if slot % 2 else SECOND, generation=1)
         instance = InstanceName("default", "web", slot, 1)
-        record.instances[instance] = InstanceRecord(instance, BindingRecord(workload_id=Uid("u"), binding=binding))
+        record.note(InstanceRecord(instance, BindingRecord(workload_id=Uid("u"), binding=binding)))
     began = time.process_time()
     plan = plan_workload(record, facts)
     assert time.process_time() - began < 2

@@ -39,23 +39,30 @@ class Deadlines:
 
     now: WallClock
     monotonic: Callable[[], float] = trio.current_time
-    _ends: dict[Hashable, tuple[datetime, float, float]] = field(factory=dict)
+    _ends: dict[Hashable, dict[tuple[Hashable, ...], tuple[datetime, float, float]]] = field(factory=dict)
 
-    def remaining(self, key: Hashable, since: datetime, length_seconds: float) -> float:
+    def remaining(self, key: tuple[Hashable, ...], since: datetime, length_seconds: float) -> float:
         """Return the seconds until `length_seconds` after `since`; 0 once they have passed.
 
         Args:
-            key: What the wait is for; another `since` or length under the same key is another wait.
+            key: What the wait is for: a word, whose wait it is, and what else tells it from others of the same owner.
+                Another `since` or length under the same key is another wait.
             since: When it began, by the wall clock.
             length_seconds: How long it takes, >= 0.
         """
-        known = self._ends.get(key)
+        ends = self._ends.setdefault(key[1], {})
+        known = ends.get(key)
         if known is None or known[0] != since or known[1] != length_seconds:
             passed = max(0.0, (self.now() - since).total_seconds())
-            known = self._ends[key] = (since, length_seconds, self.monotonic() + max(0.0, length_seconds - passed))
+            known = ends[key] = (since, length_seconds, self.monotonic() + max(0.0, length_seconds - passed))
         left = known[2] - self.monotonic()
         return 0.0 if left < EPSILON_SECONDS else left
 
-    def forget(self, key: Hashable) -> None:
-        """Drop what is known about a wait."""
-        self._ends.pop(key, None)
+    def forget(self, owner: Hashable) -> None:
+        """Drop what is known about the waits of one who is gone."""
+        self._ends.pop(owner, None)
+
+    @property
+    def owners(self) -> int:
+        """How many have waits that are remembered."""
+        return len(self._ends)

@@ -21,7 +21,7 @@ from orchestrion.cluster_interface import (
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.leadership import Campaign, Leadership, LeadershipLost
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
-from orchestrion.orchestrator_core._cluster.view import Placeable, ViewKeeper, placed_instance
+from orchestrion.orchestrator_core._cluster.view import Placeable, ViewKeeper, check_room, placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._queue import KeyedQueue
 from orchestrion.orchestrator_core._state.events import EventRecorder
@@ -44,7 +44,6 @@ from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadR
 from orchestrion.scheduler_interface import (
     AssignNode,
     Explanation,
-    NodeView,
     NoPlacement,
     Scheduler,
     SchedulingRequest,
@@ -380,7 +379,9 @@ class ClusterLoop:
         now = self.deadlines.now()
         placeable = self._placeable(record.name, template, generation)
         bound = list[tuple[InstanceKey, BindingRecord]]()
-        taken = dict[NodeId, NodeView]()
+        assigned = dict[NodeId, list[AssignNode]]()
+        # All that goes to a node without devices of its own has the same on record, and is written out once.
+        alike = dict[NodeId, BindingRecord]()
         for decision in decisions:
             name = names.get(decision.slot)
             if name is None:
@@ -392,16 +393,23 @@ class ClusterLoop:
                     if only_node is not None:
                         self._note_refusal(record.name, generation, only_node, decision.explanation)
                 case AssignNode():
-                    binding = Binding(
-                        node_id=decision.node_id,
-                        generation=generation,
-                        devices=decision.devices,
-                        device_thousandths=decision.device_thousandths,
-                        bound_at=now,
-                    )
-                    before = taken.get(decision.node_id) or view.get(decision.node_id)
-                    taken[decision.node_id] = _admitted(before, decision, placeable)
-                    bound.append((decision.slot, BindingRecord(workload_id=template.metadata.uid, binding=binding)))
+                    plain = not decision.devices and not decision.device_thousandths
+                    value = alike.get(decision.node_id) if plain else None
+                    if value is None:
+                        binding = Binding(
+                            node_id=decision.node_id,
+                            generation=generation,
+                            devices=decision.devices,
+                            device_thousandths=decision.device_thousandths,
+                            bound_at=now,
+                        )
+                        value = BindingRecord(workload_id=template.metadata.uid, binding=binding)
+                    if plain:
+                        alike[decision.node_id] = value
+                    assigned.setdefault(decision.node_id, []).append(decision)
+                    bound.append((decision.slot, value))
+        for node_id, group in assigned.items():
+            check_room(view.get(node_id), group, placeable)
         if not bound:
             return
         compares = _wanted_still(record, plan)
@@ -585,29 +593,6 @@ class ClusterLoop:
         self._node_changed(node_id)
         for listener in self._node_listeners:
             listener(node_id)
-
-
-def _admitted(before: NodeView | None, decision: AssignNode, placeable: Placeable) -> NodeView:
-    """Return the node with the decision on it.
-
-    Raises:
-        SchedulingFailure: There is no such node, or the decision asks more of it than it has.
-    """
-    if before is None:
-        msg = f"the scheduler chose node {decision.node_id!r}, which does not exist"
-        raise SchedulingFailure(msg)
-    reserved = before.reserved + placeable.demand
-    ports = before.host_ports & placeable.host_ports
-    devices = dict(before.device_thousandths)
-    for granted in decision.devices.values():
-        for device in granted:
-            devices[device] = devices.get(device, 0) + decision.device_thousandths.get(device, 1000)
-    if not reserved.fits_in(before.node.allocatable) or ports or any(share > 1000 for share in devices.values()):
-        msg = f"the scheduler asked more of node {decision.node_id!r} than it has; nothing was placed"
-        raise SchedulingFailure(msg)
-    return evolve(
-        before, reserved=reserved, host_ports=before.host_ports | placeable.host_ports, device_thousandths=devices
-    )
 
 
 def _wanted_still(record: WorkloadRecord, plan: WorkloadPlan) -> list[Compare]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count
 from typing import Final, TypeVar
 
 from attrs import define, evolve, field, frozen
 from immutabledict import immutabledict
-from orchestrion.scheduler_interface import HostPort, NodeView, PlacedInstance, demand_of, host_ports_of
+from orchestrion.scheduler_interface import AssignNode, HostPort, NodeView, PlacedInstance, demand_of, host_ports_of
 from orchestrion.shared_types import (
     MAX_AMOUNT,
     WHOLE_DEVICE,
@@ -19,6 +19,7 @@ from orchestrion.shared_types import (
     NodeId,
     NodeStatus,
     Resources,
+    SchedulingFailure,
     WorkloadDefinition,
 )
 
@@ -361,3 +362,38 @@ class ViewKeeper:
         self._dirty[node_id] = None
         if self._places[node_id].empty:
             del self._places[node_id]
+
+
+def check_room(node: NodeView | None, decisions: Sequence[AssignNode], placeable: Placeable) -> None:
+    """Check that a node has all that decisions for it, about instances of one template, ask of it.
+
+    Raises:
+        SchedulingFailure: There is no such node, or they ask for more than it has.
+    """
+    chosen = decisions[0].node_id
+    if node is None:
+        msg = f"the scheduler chose node {chosen!r}, which does not exist"
+        raise SchedulingFailure(msg)
+    count = len(decisions)
+    # What is not asked for may be overdrawn: a node that has become smaller still takes what needs nothing of it.
+    fits = all(
+        amount == 0 or reserved + count * amount <= allocatable
+        for reserved, amount, allocatable in _dimensions(node.reserved, placeable.demand, node.node.allocatable)
+    )
+    ports = placeable.host_ports and (count > 1 or not node.host_ports.isdisjoint(placeable.host_ports))
+    shares = Counter(node.device_thousandths)
+    for decision in decisions:
+        for granted in decision.devices.values():
+            for device in granted:
+                shares[device] += decision.device_thousandths.get(device, WHOLE_DEVICE)
+    if not fits or ports or any(share > WHOLE_DEVICE for share in shares.values()):
+        msg = f"the scheduler asked more of node {chosen!r} than it has; nothing was placed"
+        raise SchedulingFailure(msg)
+
+
+def _dimensions(reserved: Resources, demand: Resources, allocatable: Resources) -> Iterator[tuple[int, int, int]]:
+    yield reserved.cpu_millicores, demand.cpu_millicores, allocatable.cpu_millicores
+    yield reserved.memory_bytes, demand.memory_bytes, allocatable.memory_bytes
+    yield reserved.disk_bytes, demand.disk_bytes, allocatable.disk_bytes
+    for name, amount in demand.extended.items():
+        yield reserved.extended.get(name, 0), amount, allocatable.extended.get(name, 0)

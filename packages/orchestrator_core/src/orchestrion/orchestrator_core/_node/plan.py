@@ -251,7 +251,7 @@ def _judge(
     since = latest.finished_at or facts.deadlines.now()
     jitter = crc32(f"{facts.name}/{config.name}/{latest.attempt}".encode()) / 2**32
     delay = delay_before(policy, row, jitter)
-    wait = facts.deadlines.remaining((facts.name, config.name), since, delay)
+    wait = facts.deadlines.remaining(("restart", facts.name, config.name), since, delay)
     if wait > 0:
         plan.wake(wait)
         waiting = evolve(latest, next_attempt_at=since + timedelta(seconds=delay), restarts_in_row=row)

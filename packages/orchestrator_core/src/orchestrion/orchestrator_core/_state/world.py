@@ -22,6 +22,7 @@ from orchestrion.orchestrator_core._state.records import (
     lease_key,
     parse_instance,
 )
+from orchestrion.orchestrator_core._state.roll import Roll
 from orchestrion.shared_types import (
     ConfigInvalid,
     DesiredState,
@@ -121,6 +122,7 @@ class WorkloadRecord:
         progress_revision: Its revision.
         templates: By generation.
         instances: By name.
+        roll: The same, sorted.
     """
 
     name: WorkloadName
@@ -132,6 +134,16 @@ class WorkloadRecord:
     progress_revision: Revision = Revision(0)
     templates: dict[int, WorkloadDefinition] = field(factory=dict)
     instances: dict[InstanceName, InstanceRecord] = field(factory=dict)
+    roll: Roll = field(factory=Roll)
+
+    def note(self, record: InstanceRecord) -> None:
+        """Take in an instance that has come or changed, or let go one of which nothing is left."""
+        if record.bound is None and record.status_revision == 0:
+            self.instances.pop(record.name, None)
+            self.roll.forget(record.name)
+        else:
+            self.instances[record.name] = record
+            self.roll.note(record)
 
     @property
     def empty(self) -> bool:
@@ -171,13 +183,16 @@ class World:
     _node_listeners: dict[NodeId, Callable[[InstanceName], None]] = field(factory=dict)
     _advanced: trio.Event = field(factory=trio.Event)
     _own_writes: dict[str, tuple[bytes, Any]] = field(factory=dict)
+    _written_out: tuple[object, bytes] = (None, b"")
 
     def put(self, key: str, value: object) -> Put:
         """Return the operation that writes a value.
 
         When it comes back by the watch, unchanged, it is not read again. That is only an optimisation.
         """
-        data = to_json(value)
+        # What many keys hold in common, such as the bindings of a chunk to one node, is written out once.
+        data = self._written_out[1] if value is self._written_out[0] else to_json(value)
+        self._written_out = value, data
         if len(self._own_writes) >= MAX_OWN_WRITES:
             self._own_writes.clear()
         self._own_writes[key] = data, value
@@ -329,7 +344,11 @@ class World:
 
     def _index_dependencies(self, name: WorkloadName, before: WorkloadSpec | None, after: WorkloadSpec | None) -> None:
         for dependency in before.definition.after if before is not None else ():
-            self.dependants.get(WorkloadName(name.namespace, dependency.workload), {}).pop(name, None)
+            other = WorkloadName(name.namespace, dependency.workload)
+            known = self.dependants.get(other, {})
+            known.pop(name, None)
+            if not known:
+                self.dependants.pop(other, None)
         for dependency in after.definition.after if after is not None else ():
             self.dependants.setdefault(WorkloadName(name.namespace, dependency.workload), {})[name] = None
 
@@ -350,7 +369,6 @@ class World:
                 self._touched(workload)
                 return
             record = self.instances[name] = InstanceRecord(name)
-            workload.instances[name] = record
         node_id = record.bound.binding.node_id if record.bound is not None else None
         if part == "binding":
             record.bound = None if entry is None else self._read(entry, BindingRecord)
@@ -368,7 +386,7 @@ class World:
             record.status_revision = Revision(0) if entry is None else entry.modified
         if record.bound is None and record.status_revision == 0:
             del self.instances[name]
-            workload.instances.pop(name, None)
+        workload.note(record)
         for listener in self._instance_listeners:
             listener(name, record)
         if part == "binding" and node_id is not None:

@@ -1,0 +1,117 @@
+"""The instances of a workload, sorted change by change, are where a look at each of them would put them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+from orchestrion.orchestrator_core._state.records import BindingRecord, InstanceName, WorkloadName
+from orchestrion.orchestrator_core._state.roll import Standing
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
+from orchestrion.shared_types import Binding, DesiredState, InstanceState, InstanceStatus, NodeId, Uid
+from orchestrion.store_interface import Revision
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+STATES = [state for state in InstanceState if state is not InstanceState.LOST]
+
+bindings = st.none() | st.builds(
+    lambda node, generation, stop, lost: BindingRecord(
+        workload_id=Uid("u"),
+        binding=Binding(
+            node_id=NodeId(f"node-{node}"),
+            generation=generation,
+            desired=DesiredState.STOP if stop or lost else DesiredState.RUN,
+            lost_at=NOW if lost else None,
+        ),
+    ),
+    st.integers(0, 2),
+    st.integers(1, 3),
+    st.booleans(),
+    st.booleans(),
+)
+statuses = st.none() | st.builds(
+    lambda state, healthy: InstanceStatus(state=state, healthy_since=NOW if healthy else None),
+    st.sampled_from(STATES),
+    st.booleans(),
+)
+changes = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3), bindings, statuses), max_size=40)
+
+
+def workload_after(taken: Iterable[tuple[int, int, BindingRecord | None, InstanceStatus | None]]) -> WorkloadRecord:
+    """Return a workload whose instances have changed so, one after another."""
+    workload = WorkloadRecord(WorkloadName("default", "web"))
+    records = dict[InstanceName, InstanceRecord]()
+    for slot, epoch, bound, status in taken:
+        name = InstanceName("default", "web", slot, epoch)
+        record = records.setdefault(name, InstanceRecord(name))
+        record.bound = bound
+        record.status = status or InstanceStatus()
+        record.status_revision = Revision(0) if status is None else Revision(7)
+        workload.note(record)
+        if name not in workload.instances:
+            del records[name]
+    assert workload.instances == records
+    return workload
+
+
+def standing_of(record: InstanceRecord) -> Standing:
+    """Return where an instance stands, from what the words mean."""
+    bound, status = record.bound, record.status
+    if record.ended:
+        return Standing.FAILED if status.state is InstanceState.FAILED else Standing.ENDED
+    if bound is None:
+        return Standing.UNBOUND
+    if bound.binding.desired is DesiredState.STOP:
+        return Standing.STOPPING
+    serves = status.state is InstanceState.RUNNING and status.healthy_since is not None
+    return Standing.SERVING if serves else Standing.STARTING
+
+
+@given(changes)
+def test_each_instance_is_found_where_it_stands_and_nowhere_else(
+    taken: list[tuple[int, int, BindingRecord | None, InstanceStatus | None]],
+) -> None:
+    workload = workload_after(taken)
+    roll = workload.roll
+    found = {
+        record.name: (standing, generation)
+        for standing in Standing
+        for generation, group in roll.standing(standing)
+        for record in group.values()
+    }
+    assert found == {
+        name: (standing_of(record), record.bound.binding.generation if record.bound is not None else 0)
+        for name, record in workload.instances.items()
+    }
+    assert sum(len(group) for standing in Standing for _, group in roll.standing(standing)) == len(found)
+    for name, (standing, generation) in found.items():
+        assert roll.of(standing, generation)[name] is workload.instances[name]
+
+
+@given(changes)
+def test_nodes_slots_and_ends_are_those_of_the_instances(
+    taken: list[tuple[int, int, BindingRecord | None, InstanceStatus | None]],
+) -> None:
+    workload = workload_after(taken)
+    records = list(workload.instances.values())
+    roll = workload.roll
+    on_nodes = {(node_id, name) for node_id, group in roll.nodes.items() for name in group}
+    assert on_nodes == {(r.bound.binding.node_id, r.name) for r in records if r.bound is not None and not r.ended}
+    assert all(roll.nodes.values())
+    for slot in range(5):
+        assert {r.name for r in roll.in_slot(slot)} == {r.name for r in records if r.name.slot == slot}
+    assert {r.name for r in roll.ended} == {r.name for r in records if r.ended}
+    assert roll.generations == {r.bound.binding.generation for r in records if r.bound is not None}
+
+
+def test_nothing_is_left_of_instances_that_have_come_and_gone() -> None:
+    bound = BindingRecord(workload_id=Uid("u"), binding=Binding(node_id=NodeId("n"), generation=1))
+    workload = workload_after(
+        (slot, epoch, kept, None) for slot in range(20) for epoch in range(1, 4) for kept in (bound, None)
+    )
+    assert workload.empty
+    assert not workload.roll.nodes
+    assert not workload.roll.generations
+    assert not any(workload.roll.in_slot(slot) for slot in range(20))
