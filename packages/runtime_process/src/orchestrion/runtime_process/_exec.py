@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import weakref
+from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -84,9 +86,12 @@ class ProcessExecSession:
         self._pipes = pipes
         self._status: ExitStatus | None = None
         self._report = b""
-        self._output: list[ExecOutput] = []
+        self._output: deque[ExecOutput] = deque()
         self._unread = 0
         self._open_streams = 2
+        self._reader: weakref.ref[_Output] | None = None
+        self._waiting = 0
+        self._dropping = False
         self._changed = trio.Event()
         self._stdin_lock = trio.Lock()
         self._pump = trio.CancelScope()
@@ -107,14 +112,31 @@ class ProcessExecSession:
         await self._pipes.stdin.aclose()
 
     def output(self) -> AsyncIterator[ExecOutput]:
-        """Iterate over what it writes, to the end. One reader at a time."""
-        return _Output(self)
+        """Iterate over what it writes, to the end. One reader at a time; while it is slow, the command waits."""
+        reader = _Output(self)
+        token = trio.lowlevel.current_trio_token()
+
+        def left(_: object) -> None:
+            # Called wherever the reader's last reference goes, which may be in another thread, or after the run.
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(self._notify, idempotent=True)
+
+        self._reader = weakref.ref(reader, left)
+        return reader
 
     async def wait(self) -> ExitStatus:
-        """Wait until the command has ended, by itself or with its container."""
+        """Wait until the command has ended, by itself or with its container.
+
+        While somebody waits and nobody reads, output beyond 1 MiB is dropped, and from then on all of it.
+        """
         await trio.lowlevel.checkpoint()
-        while self._status is None:
-            await self.wait_changed()
+        self._waiting += 1
+        self._notify()
+        try:
+            while self._status is None:
+                await self.wait_changed()
+        finally:
+            self._waiting -= 1
         return self._status
 
     # ---- for the runtime ----
@@ -152,15 +174,26 @@ class ProcessExecSession:
 
     async def _read(self, pipe: trio.lowlevel.FdStream, stream: LogStream) -> None:
         try:
-            while data := await pipe.receive_some(_READ_BYTES):
-                kept = bytes(data[: max(0, MAX_UNREAD_BYTES - self._unread)])
-                if kept:
-                    self._output.append(ExecOutput(stream=stream, data=kept))
-                    self._unread += len(kept)
+            while True:
+                await self._wait_for_room()
+                data = await pipe.receive_some(_READ_BYTES)
+                if not data:
+                    return
+                if not self._dropping:
+                    self._output.append(ExecOutput(stream=stream, data=bytes(data)))
+                    self._unread += len(data)
                     self._notify()
         finally:
             self._open_streams -= 1
             self._notify()
+
+    async def _wait_for_room(self) -> None:
+        """Wait until what was read has been taken, or until it is known that nobody will take it."""
+        while self._unread >= MAX_UNREAD_BYTES and not self._dropping:
+            if self._waiting and (self._reader is None or self._reader() is None):
+                self._dropping = True
+            else:
+                await self.wait_changed()
 
     async def _read_report(self) -> None:
         while b"\n" not in self._report:
@@ -207,8 +240,9 @@ class ProcessExecSession:
         """Return the next piece of output, if there is one."""
         if not self._output:
             return None
-        piece = self._output.pop(0)
+        piece = self._output.popleft()
         self._unread -= len(piece.data)
+        self._notify()
         return piece
 
     @property
