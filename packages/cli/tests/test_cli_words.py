@@ -203,10 +203,17 @@ def waiting(seconds: float) -> WorkloadInstance:
 
 
 def test_the_next_try_is_the_earliest_one() -> None:
-    web = view(WorkloadKind.SERVICE, WorkloadPhase.DEGRADED)
+    web = view(WorkloadKind.SERVICE, WorkloadPhase.PROGRESSING)
     assert next_action(web, [waiting(30), waiting(12)], NOW) == "a container starts again in 12 s"
     assert next_action(web, [waiting(-1)], NOW) == "a container starts again now"
     assert next_action(web, [], NOW) == ""
+
+
+def test_what_is_in_trouble_says_where_to_look() -> None:
+    web = view(WorkloadKind.SERVICE, WorkloadPhase.DEGRADED)
+    look = "`orchestrion logs web` shows what it wrote"
+    assert next_action(web, [waiting(12)], NOW) == f"a container starts again in 12 s; {look}"
+    assert next_action(web, [], NOW) == look
 
 
 def test_what_can_not_be_placed_says_how_to_find_out_why() -> None:

@@ -10,7 +10,7 @@ import trio
 from attrs import frozen
 from orchestrion.control_plane import Control, HttpControl
 from orchestrion.orchestrator_core import SlotPlacement, Subject, UpdateKind, WorkloadView, parse_subject
-from orchestrion.scheduler_interface import describe_change
+from orchestrion.scheduler_interface import describe, describe_change
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     Event,
@@ -268,7 +268,8 @@ def placement_lines(placements: Iterable[SlotPlacement], names: NodeNames, /) ->
     for placement in placements:
         text = names.within(placement.text)
         if placement.node_id is not None:
-            yield f"{placement.instance}: {coloured('on', 'green')} {names.of(placement.node_id)}: {text}"
+            why = _why_there(placement, text)
+            yield f"{placement.instance}: {coloured('on', 'green')} {names.of(placement.node_id)}: {why}"
             scores = _score_words(placement.explanation.scores, placement.node_id, names)
             if scores:
                 yield f"    {scores}"
@@ -279,6 +280,17 @@ def placement_lines(placements: Iterable[SlotPlacement], names: NodeNames, /) ->
         change = names.within(describe_change(placement.explanation.smallest_change))
         if change:
             yield f"    it would fit: {change}"
+
+
+def _why_there(placement: SlotPlacement, text: str) -> str:
+    explanation = placement.explanation
+    if placement.text != describe(explanation):
+        return text
+    if explanation.groups:
+        return f"it fits there, and not on {text}"
+    # Of a slot that has a place nobody asks anew where else it might go.
+    has_place = parse_subject(placement.instance).epoch is not None
+    return "it was placed there, and stays" if has_place else "it fits there"
 
 
 def _score_words(scores: Mapping[NodeId, float], chosen: NodeId, names: NodeNames) -> str:

@@ -142,13 +142,16 @@ def next_action(view: WorkloadView, instances: Iterable[WorkloadInstance], now: 
         if container.next_attempt_at is not None and instance.status.state not in TERMINAL
     ]
     name = view.definition.metadata.name
+    wrote = f"`orchestrion logs {name}` shows what it wrote"
     match view.phase:
         case WorkloadPhase.PENDING:
             return f"it is placed as soon as a node can take it; `orchestrion explain {name}` says why none can"
         case WorkloadPhase.STOPPED:
             return "`orchestrion apply` or `up` with its file starts it again"
         case WorkloadPhase.FAILED:
-            return f"`orchestrion logs {name}` shows what it wrote"
+            return wrote
+        case WorkloadPhase.DEGRADED:
+            return "; ".join((*([_next_start(min(due), now)] if due else []), wrote))
         case _:
             return _next_start(min(due), now) if due else ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrion.orchestrator_core._control.trouble import Trouble, trouble_of
 from orchestrion.orchestrator_core._control.views import WorkloadPhase, WorkloadView
 from orchestrion.orchestrator_core._state.facts import (
     Facts,
@@ -54,7 +55,7 @@ def summarize(
         }
         unplaced = dict(enumerate(lacking_nodes(record, facts).values()))
         wanted = len(nodes | {i.bound.binding.node_id for i in live if i.bound is not None})
-    phase, reason, message = _phase(record, facts, live, wanted, available, updated, unplaced or {})
+    phase, reason, message = _phase(record, facts, generation, live, wanted, available, updated, unplaced or {})
     return WorkloadView(
         definition=definition,
         phase=phase,
@@ -92,6 +93,7 @@ def _completed(record: WorkloadRecord, generation: int) -> int:
 def _phase(
     record: WorkloadRecord,
     facts: Facts,
+    generation: int,
     live: list[InstanceRecord],
     wanted: int,
     available: int,
@@ -114,27 +116,24 @@ def _phase(
             return WorkloadPhase.WAITING, "after", f"waits for {', '.join(dependencies.waiting_for)}"
     if unplaced:
         text = describe(next(iter(unplaced.values())))
-        return WorkloadPhase.PENDING, "unplaceable", f"{len(unplaced)} instances have no place: {text}"
+        have = "1 instance has" if len(unplaced) == 1 else f"{len(unplaced)} instances have"
+        return WorkloadPhase.PENDING, "unplaceable", f"{have} no place: {text}"
     reason = progress.reason if progress is not None else ""
     message = progress.message if progress is not None else ""
     if spec is not None and spec.definition.kind is WorkloadKind.BATCH:
-        return (WorkloadPhase.RUNNING if first_placed(record) is not None else WorkloadPhase.PENDING), reason, message
+        if first_placed(record) is None:
+            return WorkloadPhase.PENDING, reason, message
+        finished = parse_ranges(progress.completed) if progress is not None else ()
+        return WorkloadPhase.RUNNING, *_with_trouble(reason, message, trouble_of(record, generation, finished))
     if available >= wanted and updated >= wanted and len(live) <= wanted:
         return WorkloadPhase.HEALTHY, reason, message
-    if reason or _troubled(live):
-        return WorkloadPhase.DEGRADED, reason or "unavailable", message or _trouble(live)
+    trouble = trouble_of(record, generation)
+    if reason or trouble is not None:
+        return WorkloadPhase.DEGRADED, *_with_trouble(reason, message, trouble)
     return WorkloadPhase.PROGRESSING, reason, message
 
 
-def _troubled(live: list[InstanceRecord]) -> bool:
-    return any(
-        container.attempt > 0 for i in live for container in i.status.containers if i.status.healthy_since is None
-    )
-
-
-def _trouble(live: list[InstanceRecord]) -> str:
-    for instance in live:
-        for container in instance.status.containers:
-            if container.attempt > 0 and instance.status.healthy_since is None:
-                return f"{instance.name.short}: container {container.name} is at attempt {container.attempt}"
-    return ""
+def _with_trouble(reason: str, message: str, trouble: Trouble | None) -> tuple[str, str]:
+    if trouble is None:
+        return reason, message
+    return reason or trouble.reason, f"{message}; {trouble.message}" if message else trouble.message
