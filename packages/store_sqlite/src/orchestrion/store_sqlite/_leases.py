@@ -46,18 +46,14 @@ class Leases:
         Raises:
             LeaseNotFound: It does not exist or has run out.
         """
-        self.check(lease)
-        self._deadlines[lease] = trio.current_time() + self._lengths[lease]
-
-    def check(self, lease: LeaseId) -> None:
-        """Raise unless a lease still lasts.
-
-        Raises:
-            LeaseNotFound: It does not exist or has run out.
-        """
-        if self._deadlines.get(lease, -math.inf) <= trio.current_time():
+        if not self.lasts(lease):
             msg = f"lease {lease} does not exist or has run out"
             raise LeaseNotFound(msg, remedy="grant a new lease")
+        self._deadlines[lease] = trio.current_time() + self._lengths[lease]
+
+    def lasts(self, lease: LeaseId) -> bool:
+        """Whether a lease exists and has not run out."""
+        return self._deadlines.get(lease, -math.inf) > trio.current_time()
 
     def remove(self, lease: LeaseId) -> None:
         """Forget a lease that was ended."""

@@ -156,8 +156,9 @@ class Ledger:
             if actual != compare.revision:
                 raise RevisionConflict(compare.key, expected=compare.revision, actual=actual)
         for operation in request.operations:
-            if isinstance(operation, Put) and operation.lease is not None and operation.lease not in self.leases:
-                msg = f"lease {operation.lease} does not exist or has run out; key {operation.key!r} was to live by it"
+            lease = operation.lease if isinstance(operation, Put) else None
+            if lease is not None and (lease in request.ended or lease not in self.leases):
+                msg = f"lease {lease} does not exist or has run out; key {operation.key!r} was to live by it"
                 raise LeaseNotFound(msg, remedy="grant a new lease")
         return self._apply(request.operations)
 

@@ -17,10 +17,17 @@ from orchestrion.store_interface import (
 
 @frozen
 class Write:
-    """Do all operations if all compares hold. The reply is the revision."""
+    """Do all operations if all compares hold and all leases last. The reply is the revision.
+
+    Attributes:
+        compares: The conditions, which are looked at before the leases.
+        operations: What to do.
+        ended: Leases of the operations that had run out, or did not exist, when it was asked for.
+    """
 
     compares: tuple[Compare, ...]
     operations: tuple[Operation, ...]
+    ended: frozenset[LeaseId] = frozenset()
 
 
 @frozen

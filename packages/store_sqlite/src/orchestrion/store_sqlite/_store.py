@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 from orchestrion.shared_types import OrchestrationError
 from orchestrion.store_interface import (
     MIN_HISTORY,
@@ -204,20 +204,14 @@ class SqliteStore:
 
     async def _write(self, request: Write) -> Revision:
         check_bytes(request.operations)
+        leases = {each.lease for each in request.operations if isinstance(each, Put) and each.lease is not None}
+        ended = frozenset(lease for lease in leases if not self._leases.lasts(lease))
+        return Revision(await self._ask(evolve(request, ended=ended) if ended else request))
 
-        def check_leases() -> None:
-            for operation in request.operations:
-                if isinstance(operation, Put) and operation.lease is not None:
-                    self._leases.check(operation.lease)
-
-        return Revision(await self._ask(request, check_leases))
-
-    async def _ask(self, request: Request, check: Callable[[], None] | None = None) -> int:
+    async def _ask(self, request: Request) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             self._check_usable()
-            if check is not None:
-                check()
         except OrchestrationError:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
