@@ -13,6 +13,7 @@ import pytest
 import trio
 from attrs import evolve
 from orchestrion.mocks import MemoryState, MemoryStore
+from orchestrion.mocks._store_leases import LeaseDeadlines
 from orchestrion.store_interface import (
     MAX_KEY_BYTES,
     MAX_LEASE_SECONDS,
@@ -228,6 +229,13 @@ class NamesAWrongOldest(Mutant):
             return super()._readable(revision)
         except RevisionCompacted as err:
             raise RevisionCompacted(err.message, oldest=err.oldest + 1) from err
+
+
+@breaks("GET-5")
+class CountsFromTheEnd(Mutant):
+    def _readable(self, revision: Revision | None) -> Revision:
+        below = revision is not None and revision < 0
+        return super()._readable(Revision(self.state.revision + 1 + (revision or 0)) if below else revision)
 
 
 @breaks("LIST-1")
@@ -470,6 +478,29 @@ class TransactsOneByOne(Mutant):
         return super()._transaction(compares if not operations else [], [])
 
 
+@breaks("ERROR-2")
+class LooksAtLeasesFirst(Mutant):
+    def _put(self, key: str, value: bytes, expected: Revision | None, lease: LeaseId | None) -> Revision:
+        if lease is not None and not self._closed:
+            self.state.find_lease(lease)
+        return super()._put(key, value, expected, lease)
+
+
+@breaks("ERROR-2")
+class LooksAtArgumentsLast(Mutant):
+    async def get(self, key: str, /, *, at_revision: Revision | None = None) -> ReadResult:
+        await trio.lowlevel.checkpoint()
+        self._begin()
+        return self._get(key, at_revision)
+
+
+@breaks("ERROR-2")
+class LooksAtRevisionsWhenClosed(Mutant):
+    def _get(self, key: str, at_revision: Revision | None) -> ReadResult:
+        self._readable(at_revision)
+        return super()._get(key, at_revision)
+
+
 # Leases.
 
 
@@ -488,6 +519,19 @@ class LeasesOfAnotherLength(Mutant):
 class EndsEarly(LeasesOfAnotherLength):
     def length(self, ttl_seconds: float) -> float:
         return ttl_seconds - 0.01
+
+
+@breaks("LEASE-2", "LEASE-4", "KEEP-2")
+class GoesByAnotherClock(LeasesOfAnotherLength):
+    """As one that goes by time.monotonic() does while a mock clock jumps: no lease ever ends."""
+
+    def length(self, ttl_seconds: float) -> float:
+        return inf
+
+    def _start_leases(self):  # type: ignore[no-untyped-def] # as the overridden
+        super()._start_leases()
+        self._deadlines = LeaseDeadlines(dict.fromkeys(self.state.leases, inf))
+        return self._deadlines
 
 
 @breaks("LEASE-2")
@@ -746,6 +790,32 @@ class ForgetsOneMore(Mutant):
     def _compact(self, revision: Revision) -> None:
         super()._compact(revision)
         super()._compact(min(Revision(revision + 1), self.state.revision))
+
+
+@breaks("COMPACT-3")
+class CutsOffAllWhoAreBehind(Mutant):
+    def _compact(self, revision: Revision) -> None:
+        super()._compact(revision)
+        for watchers in self._hub._by_prefix.values():
+            for watcher in watchers:
+                watcher.lost = watcher.lost or self._places.get(id(watcher), Revision(0)) < revision
+
+    async def next_batch(self, watcher, /) -> WatchBatch:  # type: ignore[no-untyped-def] # as the overridden
+        batch = await super().next_batch(watcher)
+        self._places[id(watcher)] = batch.revision
+        return batch
+
+    def __init__(self, state: MemoryState) -> None:
+        super().__init__(state)
+        self._places: dict[int, Revision] = {}
+
+
+@breaks("COMPACT-4")
+class RefusesRevisionsBelowZero(Mutant):
+    def _compact(self, revision: Revision) -> None:
+        if revision < 0:
+            raise InvalidRequest("no revision")
+        super()._compact(revision)
 
 
 @breaks("COMPACT-4")

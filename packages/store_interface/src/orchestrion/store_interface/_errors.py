@@ -33,7 +33,12 @@ class RevisionConflict(Conflict):
 
 
 class RevisionCompacted(Compacted, StateFailure):
-    """The revision asked for is no longer kept. List anew and go on from there."""
+    """The revision asked for is no longer kept. List anew and go on from there.
+
+    Attributes:
+        oldest: The oldest revision kept when this was raised: the lowest that can be read at and watched since. 0 is
+            that of a store that has forgotten nothing.
+    """
 
     code = "state-compacted"
 

@@ -32,7 +32,10 @@ class StateStore(Protocol):
     **Concurrency.** Any number of tasks of one trio run may call any methods at once [CONCURRENCY-1].
 
     **Errors.** Each method can raise `StoreClosed` after `aclose`, and `StoreUnavailable`. A method that raises has
-    changed nothing, except that a write which raises `StoreUnavailable` may have happened [ERROR-1].
+    changed nothing, except that a write which raises `StoreUnavailable` may have happened [ERROR-1]. Where several
+    errors apply, the first of these is raised: `InvalidRequest` for what the arguments show by themselves, also of a
+    closed store; `StoreClosed`; `FutureRevision` or `RevisionCompacted`; `RevisionConflict`; `LeaseNotFound` [ERROR-2].
+    `StoreUnavailable` may come instead of any but the first two.
 
     **Keys and values.** Keys have 1 to `MAX_KEY_BYTES` bytes in UTF-8 and no NUL, and are kept as they are: nothing is
     normalised, trimmed or folded [KEY-1]. Anything else, also text that UTF-8 can't encode, raises
@@ -54,7 +57,8 @@ class StateStore(Protocol):
         Raises:
             InvalidRequest: The key is not valid.
             FutureRevision: `at_revision` is above the current revision [GET-4].
-            RevisionCompacted: `at_revision` is below the oldest revision kept, which the error names [GET-5].
+            RevisionCompacted: `at_revision` is below the oldest revision kept, which the error names [GET-5]. What is
+                below 0 is below every oldest revision.
         """
         ...
 
@@ -151,10 +155,10 @@ class StateStore(Protocol):
     async def grant_lease(self, ttl_seconds: float, /) -> LeaseId:
         """Grant a lease that ends `ttl_seconds` after its last keep-alive.
 
-        It never ends earlier, by the store's monotonic clock [LEASE-1]; it ends at the latest one second
-        later [LEASE-2]. Its keys then go in one revision, ascending by code point [LEASE-3]. When the store is opened
-        anew, every lease starts again at its full length [LEASE-4]. Granting and keeping alive write no
-        revision [LEASE-5].
+        It never ends earlier [LEASE-1], and ends at the latest one second later [LEASE-2]: by `trio.current_time()`
+        where the store runs in this program, else by the monotonic clock of where it runs. Its keys then go in one
+        revision, ascending by code point [LEASE-3]. When the store is opened anew, every lease starts again at its full
+        length [LEASE-4]. Granting and keeping alive write no revision [LEASE-5].
 
         Args:
             ttl_seconds: `MIN_LEASE_SECONDS` to `MAX_LEASE_SECONDS`.
@@ -163,7 +167,7 @@ class StateStore(Protocol):
             An id that was never used before [LEASE-6].
 
         Raises:
-            InvalidRequest: `ttl_seconds` is outside that range, or no number [LEASE-7].
+            InvalidRequest: `ttl_seconds` is outside that range, as an infinity is, or is NaN [LEASE-7].
         """
         ...
 
@@ -192,8 +196,9 @@ class StateStore(Protocol):
         when the store is closed [WATCH-4]. A wait that is cancelled loses nothing: iterating again goes on [WATCH-5].
         A batch has all of a revision's changes under the prefix or none [WATCH-6], in the order of the transaction's
         operations [WATCH-7], and its revision is never lower than before [WATCH-8]. A reader that is slow delays
-        nobody [WATCH-9], and is cut off with `RevisionCompacted` where the store no longer keeps what it has to
-        read [WATCH-10]. Entering does not wait for a change; all writes after it are seen [WATCH-11].
+        nobody [WATCH-9], and is cut off with `RevisionCompacted` where changes under the prefix that it was not given
+        yet are no longer kept [WATCH-10]; what changed elsewhere cuts nobody off. Entering does not wait for a change;
+        all writes after it are seen [WATCH-11].
 
         Args:
             prefix: What the keys begin with.
@@ -203,7 +208,8 @@ class StateStore(Protocol):
         Raises:
             InvalidRequest: The prefix is not valid (on entering) [WATCH-14].
             FutureRevision: `since` is above the current revision (on entering) [WATCH-15].
-            RevisionCompacted: Changes after `since` are no longer kept (on entering or while iterating) [WATCH-16].
+            RevisionCompacted: `since` is below the oldest revision kept, whatever has changed under the prefix (on
+                entering) [WATCH-16]; or the reader was cut off (while iterating).
         """
         ...
 
@@ -211,7 +217,8 @@ class StateStore(Protocol):
         """Forget what only reads and watches below `revision` need. What is current stays [COMPACT-1].
 
         Afterwards reads at, and watches since, a revision below it raise `RevisionCompacted` [COMPACT-2]; at and since
-        it they work [COMPACT-3]. Compacting to a revision that is already forgotten succeeds and does
+        it they work, and watches that are open go on if they were given all that changed under their prefix up to
+        it [COMPACT-3]. Compacting to the oldest revision kept or below, also below 0, succeeds and does
         nothing [COMPACT-4].
 
         Raises:

@@ -16,7 +16,7 @@ from orchestrion.store_interface import (
     StateStore,
 )
 
-from ._subject import KIT, StoreUnderTest, changes_until, contents, refused, revision_of, values
+from ._subject import KIT, StoreUnderTest, changes_until, contents, on_another_clock, refused, revision_of, values
 
 TTL = 1.5
 LATE = 1.001
@@ -29,7 +29,10 @@ async def assert_kept(store: StateStore, key: str, /, *, until: float) -> None:
         await trio.sleep_until(moment)
         entry = (await store.get(key)).entry
         # On a real clock the read may have taken so long that its result says nothing.
-        assert entry is not None or trio.current_time() >= until, f"gone {until - trio.current_time()} seconds early"
+        early = until - trio.current_time()
+        assert entry is not None or early <= 0, (
+            f"key {key!r} is gone {early:.3f} s before its lease may end{on_another_clock()}"
+        )
 
 
 async def assert_gone(store: StateStore, key: str, /, *, after: float) -> None:
@@ -38,7 +41,10 @@ async def assert_gone(store: StateStore, key: str, /, *, after: float) -> None:
         begun = trio.current_time()
         if (await store.get(key)).entry is None:
             return
-        assert begun < after + LATE, "not gone yet"
+        assert begun < after + LATE, (
+            f"key {key!r} is still there {begun - after:.3f} s after its lease should have ended; a lease ends at the "
+            f"latest one second late{on_another_clock()}"
+        )
         await trio.sleep_until(min(begun + 0.05, after + LATE))
 
 

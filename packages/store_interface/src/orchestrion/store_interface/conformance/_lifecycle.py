@@ -116,11 +116,32 @@ async def compact_above(t: StoreUnderTest) -> None:
         assert [change.revision for change in await changes_until(batches, Revision(6))] == [4, 5, 6]
 
 
+@KIT.clause("COMPACT-3", "an-open-watch-that-was-given-all-of-its-own-goes-on")
+async def compact_beside_watch(t: StoreUnderTest) -> None:
+    await t.store.put("a/1", b"v")
+    async with t.store.watch("a/", since=Revision(0)) as told, t.store.watch("a/") as idle:
+        await changes_until(told, Revision(1))
+        for _ in range(4):
+            await t.store.put("b", b"v")
+        await t.store.compact(Revision(5))
+        await t.store.put("a/2", b"v")
+        for what, batches in (("was given all", told), ("had nothing to give", idle)):
+            try:
+                changes = await changes_until(batches, Revision(6))
+            except RevisionCompacted as err:
+                msg = (
+                    f"a watch of 'a/' that {what} up to revision 1 was cut off by compacting to 5, though nothing "
+                    "under 'a/' changed at 2 to 5: only changes under its prefix that it was not given cut a watch off"
+                )
+                raise AssertionError(msg) from err
+            assert [(change.key, change.revision) for change in changes] == [("a/2", 6)], changes
+
+
 @KIT.clause("COMPACT-4", "compacting-again-or-to-less-does-nothing")
 async def compact_again(t: StoreUnderTest) -> None:
     for _ in range(4):
         await t.store.put("a", b"v")
-    for revision in (3, 3, 1, 0, 2):
+    for revision in (3, 3, 1, 0, 2, -1):
         await t.store.compact(Revision(revision))
         await t.store.get("a", at_revision=Revision(3))
         await refused(RevisionCompacted, t.store.get("a", at_revision=Revision(2)))
@@ -377,6 +398,50 @@ async def errors(t: StoreUnderTest) -> None:
         assert [change.key for change in await changes_until(batches, Revision(3))] == ["last"]
     await t.store.revoke(lease)
     assert [entry.key for entry in await contents(t.store)] == ["b", "last"]
+
+
+@KIT.clause("ERROR-2", "what-the-arguments-show-comes-before-being-closed")
+async def invalid_before_closed(t: StoreUnderTest) -> None:
+    await t.store.aclose()
+    calls: tuple[Callable[[], Awaitable[object]], ...] = (
+        lambda: t.store.get(""),
+        lambda: t.store.list("", limit=0),
+        lambda: t.store.put("", b"v"),
+        lambda: t.store.delete("a\0"),
+        lambda: t.store.transaction([], [Delete("a"), Delete("a")]),
+        lambda: t.store.grant_lease(0),
+        lambda: enter(t.store, "a\0"),
+    )
+    for call in calls:
+        await refused(InvalidRequest, call())
+
+
+@KIT.clause("ERROR-2", "being-closed-comes-before-what-only-the-state-shows")
+async def closed_before_the_rest(t: StoreUnderTest) -> None:
+    await t.store.put("a", b"v")
+    await t.store.compact(Revision(1))
+    await t.store.aclose()
+    calls: tuple[Callable[[], Awaitable[object]], ...] = (
+        lambda: t.store.get("a", at_revision=Revision(9)),
+        lambda: t.store.list("", at_revision=Revision(0)),
+        lambda: enter(t.store, "", since=Revision(9)),
+        lambda: t.store.compact(Revision(9)),
+        lambda: t.store.put("a", b"v", expected=ABSENT, lease=NO_LEASE),
+        lambda: t.store.keep_alive(NO_LEASE),
+    )
+    for call in calls:
+        await refused(StoreClosed, call())
+
+
+@KIT.clause("ERROR-2", "a-conflict-comes-before-a-lease-that-is-not-there")
+async def conflict_before_lease(t: StoreUnderTest) -> None:
+    await t.store.put("a", b"v")
+    ended = await t.store.grant_lease(60)
+    await t.store.revoke(ended)
+    for lease in (NO_LEASE, ended):
+        await refused(RevisionConflict, t.store.put("a", b"v", expected=ABSENT, lease=lease))
+        await refused(RevisionConflict, t.store.transaction([Compare("a", ABSENT)], [Put("b", b"v", lease)]))
+        await refused(LeaseNotFound, t.store.put("a", b"v", expected=Revision(1), lease=lease))
 
 
 @KIT.clause("CHECKPOINT-1", "every-call-is-a-checkpoint")

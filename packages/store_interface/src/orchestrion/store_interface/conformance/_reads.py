@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.conformance_kit import Runner
@@ -19,7 +21,7 @@ from orchestrion.store_interface import (
 
 from ._strategies import few_keys, keys, prefixes
 from ._strategies import values as any_values
-from ._subject import BAD_TEXTS, KIT, StoreUnderTest, contents, next_changes, refused, revision_of, values
+from ._subject import BAD_TEXTS, KIT, StoreUnderTest, contents, enter, next_changes, refused, revision_of, values
 
 TWINS = (
     "A",
@@ -221,6 +223,20 @@ async def get_compacted(t: StoreUnderTest) -> None:
     for at in range(3):
         err = await refused(RevisionCompacted, t.store.get("a", at_revision=Revision(at)))
         assert err.oldest == 3
+    assert (await t.store.get("a", at_revision=Revision(3))).revision == 3
+
+
+@KIT.clause("GET-5", "what-is-below-zero-is-below-the-oldest")
+async def get_below_zero(t: StoreUnderTest) -> None:
+    await t.store.put("a", b"v")
+    calls: tuple[Callable[[], Awaitable[object]], ...] = (
+        lambda: t.store.get("a", at_revision=Revision(-1)),
+        lambda: t.store.list("", at_revision=Revision(-1)),
+        lambda: enter(t.store, "", since=Revision(-1)),
+    )
+    for call in calls:
+        err = await refused(RevisionCompacted, call())
+        assert err.oldest == 0, f"nothing was forgotten, so 0 is the oldest revision kept; the error says {err.oldest}"
 
 
 @KIT.clause("LIST-1", "a-list-has-the-keys-with-the-prefix-and-no-others")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
+import trio
+import trio.lowlevel
 from attrs import frozen
 from orchestrion.conformance_kit import Kit
 from orchestrion.shared_types import OrchestrationError
 from orchestrion.store_interface import MAX_KEY_BYTES, Change, Entry, Revision, StateStore, WatchBatch
+from trio.testing import MockClock
 
 E = TypeVar("E", bound=OrchestrationError)
 
@@ -44,6 +47,16 @@ async def refused(error: type[E], call: Awaitable[object], /) -> E:
         raise AssertionError(msg) from err
     msg = f"expected {error.__name__}, got {result!r}"
     raise AssertionError(msg)
+
+
+def on_another_clock() -> str:
+    """Return, for the text of a failure about time, what else may be wrong: the clock that the store goes by."""
+    if not isinstance(trio.lowlevel.current_clock(), MockClock):
+        return ""
+    return (
+        ". If the store measures time by time.monotonic() or by a thread: the kit's clock here jumps over waiting, "
+        'which such a store does not see; measure by trio.current_time(), or give the kit clock="real"'
+    )
 
 
 async def enter(store: StateStore, prefix: str, /, *, since: Revision | None = None) -> None:
