@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrion.orchestrator_core._state.records import BindingRecord, InstanceName, WorkloadName
+from orchestrion.mocks import mock_nodes
+from orchestrion.orchestrator_core._clock import Deadlines
+from orchestrion.orchestrator_core._cluster.plan import WorkloadPlan
+from orchestrion.orchestrator_core._cluster.planning import Planning
+from orchestrion.orchestrator_core._state.facts import Facts
+from orchestrion.orchestrator_core._state.records import BindingRecord, InstanceName, WorkloadName, WorkloadProgress
 from orchestrion.orchestrator_core._state.roll import Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
-from orchestrion.shared_types import Binding, DesiredState, InstanceState, InstanceStatus, NodeId, Uid
+from orchestrion.shared_types import (
+    Binding,
+    DesiredState,
+    Drain,
+    InstanceState,
+    InstanceStatus,
+    NodeId,
+    Uid,
+    UpdateStrategy,
+)
 from orchestrion.store_interface import Revision
+
+from .core_stage import service
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 STATES = [state for state in InstanceState if state is not InstanceState.LOST]
@@ -102,8 +120,51 @@ def test_nodes_slots_and_ends_are_those_of_the_instances(
     assert all(roll.nodes.values())
     for slot in range(5):
         assert {r.name for r in roll.in_slot(slot)} == {r.name for r in records if r.name.slot == slot}
+    assert roll.held_slots == Counter(r.name.slot for r in records if not r.ended)
+    assert all(roll.held_slots.values())
     assert {r.name for r in roll.ended} == {r.name for r in records if r.ended}
     assert roll.generations == {r.bound.binding.generation for r in records if r.bound is not None}
+
+
+@given(
+    changes,
+    st.integers(1, 3),
+    st.sets(st.integers(0, 2)),
+    st.sets(st.integers(0, 2)),
+    st.sets(st.integers(0, 2)),
+    st.sampled_from([0.0, 60.0]),
+)
+def test_a_plan_sorts_instances_as_a_look_at_each_would(
+    taken: list[tuple[int, int, BindingRecord | None, InstanceStatus | None]],
+    generation: int,
+    leased: set[int],
+    lost: set[int],
+    drained: set[int],
+    min_healthy: float,
+) -> None:
+    workload = workload_after(taken)
+    definition = service(update=UpdateStrategy(min_healthy_seconds=min_healthy))
+    nodes = [evolve(node, id=NodeId(f"node-{n}")) for n, node in enumerate(mock_nodes(3))]
+    facts = Facts(
+        {
+            node.id: evolve(node, cordoned=True, drain=Drain(reason="repair")) if n in drained else node
+            for n, node in enumerate(nodes)
+        },
+        {NodeId(f"node-{n}") for n in leased - lost},
+        {NodeId(f"node-{n}") for n in lost},
+        {},
+        Deadlines(lambda: NOW + timedelta(seconds=30), lambda: 0.0),
+    )
+    planning = Planning(workload, facts, WorkloadPlan(), definition, WorkloadProgress(uid=Uid("u")), generation)
+
+    active = [record for record in workload.instances.values() if planning.is_active(record)]
+    going = {record.name for record in active if planning.is_old(record) or planning.is_leaving(record)}
+    current, outgoing = planning.active()
+    assert outgoing.keys() == going
+    assert current.keys() == {record.name for record in active} - going
+    assert planning.available() == {record.name for record in active if planning.is_available(record)}
+    held = {record.name.slot for record in workload.instances.values() if not record.ended}
+    assert list(planning.free_slots(3)) == [slot for slot in range(10) if slot not in held][:3]
 
 
 def test_nothing_is_left_of_instances_that_have_come_and_gone() -> None:
@@ -113,5 +174,6 @@ def test_nothing_is_left_of_instances_that_have_come_and_gone() -> None:
     )
     assert workload.empty
     assert not workload.roll.nodes
+    assert not workload.roll.held_slots
     assert not workload.roll.generations
     assert not any(workload.roll.in_slot(slot) for slot in range(20))

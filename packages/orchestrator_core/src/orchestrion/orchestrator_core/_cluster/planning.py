@@ -10,6 +10,7 @@ from orchestrion.orchestrator_core._state.facts import Facts, healthy_wait
 from orchestrion.orchestrator_core._state.lifecycle import STOPPED
 from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadProgress
 from orchestrion.orchestrator_core._state.restart import delay_before
+from orchestrion.orchestrator_core._state.roll import Instances, Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.shared_types import DesiredState, InstanceState, NodeId, WorkloadDefinition
 
@@ -33,7 +34,7 @@ class Planning:
     definition: WorkloadDefinition
     progress: WorkloadProgress
     generation: int
-    _taken: set[int] | None = None
+    _freed: set[int] | None = None
     _next_slot: int = 0
     _epochs: dict[int, int] = field(factory=dict)
 
@@ -79,9 +80,41 @@ class Planning:
 
     def stop_all(self, reason: str) -> None:
         """Stop every instance that is there."""
-        for instance in self.record.instances.values():
-            if self.is_active(instance):
+        for group in self.active():
+            for instance in group.values():
                 self.stop(instance, reason)
+
+    def active(self) -> tuple[Instances, Instances]:
+        """Return the instances that are there and are to stay, and those that are there and are to be replaced.
+
+        The latter run another template than they should, or on a node that is to be emptied.
+        """
+        roll, facts = self.record.roll, self.facts
+        current = {**roll.of(Standing.SERVING, self.generation), **roll.of(Standing.STARTING, self.generation)}
+        outgoing = dict[InstanceName, InstanceRecord]()
+        for generation, group in roll.standing(Standing.SERVING, Standing.STARTING):
+            if generation != self.generation:
+                outgoing.update(group)
+        for node_id in roll.nodes.keys() & facts.lost:
+            for name in roll.nodes[node_id]:
+                current.pop(name, None)
+                outgoing.pop(name, None)
+        for node_id, group in roll.nodes.items():
+            if facts.is_leaving(node_id):
+                outgoing.update((name, current.pop(name)) for name in group if name in current)
+        return current, outgoing
+
+    def available(self) -> set[InstanceName]:
+        """Return those that have been healthy for long enough; if that is a matter of time, look again then."""
+        roll = self.record.roll
+        serving = [group for _, group in roll.standing(Standing.SERVING)]
+        if self.definition.update.min_healthy_seconds == 0:
+            found = set[InstanceName]().union(*serving)
+        else:
+            found = {name for group in serving for name, instance in group.items() if self.is_available(instance)}
+        for node_id in roll.nodes.keys() - self.facts.leased:
+            found.difference_update(roll.nodes[node_id])
+        return found
 
     def place(self, slot: int, only_node: NodeId | None = None) -> None:
         """Place a slot, as a new epoch."""
@@ -91,11 +124,13 @@ class Planning:
 
     def free_slots(self, count: int) -> Iterator[int]:
         """Yield the lowest slots that no instance holds, each once per plan."""
-        if self._taken is None:
+        roll = self.record.roll
+        if self._freed is None:
             lost = self.lost
-            self._taken = {i.name.slot for i in self.record.instances.values() if not i.ended and i.name not in lost}
+            slots = {instance.name.slot for instance in self.plan.lose}
+            self._freed = {slot for slot in slots if all(i.ended or i.name in lost for i in roll.in_slot(slot))}
         for _ in range(count):
-            while self._next_slot in self._taken:
+            while self._next_slot in roll.held_slots and self._next_slot not in self._freed:
                 self._next_slot += 1
             yield self._next_slot
             self._next_slot += 1
@@ -128,9 +163,7 @@ class Planning:
         return window - abs((self.facts.deadlines.now() - ended).total_seconds())
 
     def _next_epoch(self, slot: int) -> int:
-        if not self._epochs:
-            for name in self.record.instances:
-                self._epochs[name.slot] = max(name.epoch, self._epochs.get(name.slot, 0))
-        epoch = max(self.progress.epoch_floor, self._epochs.get(slot, 0)) + 1
+        known = max((instance.name.epoch for instance in self.record.roll.in_slot(slot)), default=0)
+        epoch = max(self.progress.epoch_floor, known, self._epochs.get(slot, 0)) + 1
         self._epochs[slot] = epoch
         return epoch

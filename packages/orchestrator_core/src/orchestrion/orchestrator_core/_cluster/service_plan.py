@@ -9,6 +9,7 @@ from orchestrion.orchestrator_core._cluster.plan import Notice
 from orchestrion.orchestrator_core._cluster.planning import Planning
 from orchestrion.orchestrator_core._state.facts import wanted_replicas
 from orchestrion.orchestrator_core._state.records import InstanceName
+from orchestrion.orchestrator_core._state.roll import Instances, Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord
 from orchestrion.shared_types import EventSeverity, InstanceState
 
@@ -23,16 +24,9 @@ UPDATE_FAILED: Final = "update-failed"
 def plan_service(planning: Planning) -> None:
     """Add to the plan what brings a service to its size and template, never below what its update strategy permits."""
     wanted = wanted_replicas(planning.record)
-    current = list[InstanceRecord]()
-    outgoing = list[InstanceRecord]()
-    failed = list[InstanceRecord]()
-    for instance in planning.record.instances.values():
-        if planning.is_active(instance):
-            old = planning.is_old(instance) or planning.is_leaving(instance)
-            (outgoing if old else current).append(instance)
-        elif instance.state is InstanceState.FAILED and not planning.is_old(instance):
-            failed.append(instance)
-    available = {instance.name for instance in (*current, *outgoing) if planning.is_available(instance)}
+    current, outgoing = planning.active()
+    failed = planning.record.roll.of(Standing.FAILED, planning.generation)
+    available = planning.available()
     _watch_update(planning, wanted, current, outgoing, failed, available)
     if planning.progress.failed_generation == planning.generation:
         # The verdict has just fallen: once it is stored, the next plan leads back.
@@ -51,9 +45,9 @@ def pause_update(planning: Planning) -> None:
 def _watch_update(
     planning: Planning,
     wanted: int,
-    current: list[InstanceRecord],
-    outgoing: list[InstanceRecord],
-    failed: list[InstanceRecord],
+    current: Instances,
+    outgoing: Instances,
+    failed: Instances,
     available: set[InstanceName],
 ) -> None:
     """Note how an update goes, and give up on one that does not work."""
@@ -61,7 +55,7 @@ def _watch_update(
         pause_update(planning)
         return
     progress, facts = planning.progress, planning.facts
-    new_available = sum(instance.name in available for instance in current)
+    new_available = len(current.keys() & available)
     if progress.target_generation != planning.generation:
         progress = evolve(
             progress,
@@ -71,7 +65,7 @@ def _watch_update(
             reason="" if progress.reason == UPDATE_FAILED else progress.reason,
             message="" if progress.reason == UPDATE_FAILED else progress.message,
         )
-    rolled_out = new_available >= wanted and not any(planning.is_old(instance) for instance in outgoing)
+    rolled_out = new_available >= wanted and not any(planning.is_old(instance) for instance in outgoing.values())
     if rolled_out and progress.stable_generation != planning.generation:
         progress = evolve(progress, stable_generation=planning.generation, updated_available=new_available)
         if planning.record.spec is not None and planning.generation == planning.record.spec.template_generation:
@@ -87,19 +81,16 @@ def _watch_update(
     planning.progress = progress
 
 
-def _judge(
-    planning: Planning, current: list[InstanceRecord], failed: list[InstanceRecord], available: set[InstanceName]
-) -> None:
+def _judge(planning: Planning, current: Instances, failed: Instances, available: set[InstanceName]) -> None:
     progress = planning.progress
     if progress.reason == UPDATE_FAILED or progress.updated_at is None:
         return
     starts = len(failed) + sum(
-        max((container.attempt for container in instance.status.containers), default=0)
-        for instance in current
-        if instance.name not in available
+        max((container.attempt for container in current[name].status.containers), default=0)
+        for name in current.keys() - available
     )
     left = planning.facts.deadlines.remaining(
-        ("update", planning.record.name, planning.generation),
+        ("update", planning.record.name),
         progress.updated_at,
         planning.definition.update.progress_deadline_seconds,
     )
@@ -121,8 +112,8 @@ def _judge(
 def _stop_surplus(
     planning: Planning,
     wanted: int,
-    current: list[InstanceRecord],
-    outgoing: list[InstanceRecord],
+    current: Instances,
+    outgoing: Instances,
     available: set[InstanceName],
 ) -> None:
     def weakest_first(instance: InstanceRecord) -> tuple[bool, float, int]:
@@ -131,35 +122,20 @@ def _stop_surplus(
         return (instance.name in available, age, -instance.name.slot)
 
     surplus = len(current) - wanted
-    for instance in sorted(current, key=weakest_first)[:surplus] if surplus > 0 else ():
+    for instance in sorted(current.values(), key=weakest_first)[:surplus] if surplus > 0 else ():
         planning.stop(instance, "the workload is scaled down")
         available.discard(instance.name)
-    outgoing = sorted(outgoing, key=weakest_first)
-    for instance in list(outgoing):
-        drain = (
-            planning.facts.nodes[instance.bound.binding.node_id].drain
-            if planning.is_leaving(instance) and instance.bound is not None
-            else None
-        )
-        if drain is not None and drain.deadline is not None:
-            left = (drain.deadline - planning.facts.deadlines.now()).total_seconds()
-            if left > 0:
-                planning.plan.wake(left)
-            else:
-                planning.stop(instance, f"its node is drained: {drain.reason}")
-                outgoing.remove(instance)
-                available.discard(instance.name)
-    for instance in list(outgoing):
-        # What does not serve is not missed, and may hold the very room that its replacement needs.
-        if _is_down(planning, instance):
-            planning.stop(instance, _replaced(planning, instance))
-            outgoing.remove(instance)
+    staying = [
+        instance
+        for instance in sorted(outgoing.values(), key=weakest_first)
+        if not _ends_now(planning, instance, available)
+    ]
     floor = max(0, wanted - planning.definition.update.max_unavailable)
-    total = min(len(current), wanted) + len(outgoing)
-    new_unavailable = sum(instance.name not in available for instance in current)
+    total = min(len(current), wanted) + len(staying)
+    new_unavailable = len(current.keys() - available)
     spare = max(0, total - floor - new_unavailable)
     spare_available = max(0, len(available) - floor)
-    for instance in outgoing:
+    for instance in staying:
         if spare == 0:
             return
         if instance.name in available:
@@ -168,6 +144,24 @@ def _stop_surplus(
             spare_available -= 1
         spare -= 1
         planning.stop(instance, _replaced(planning, instance))
+
+
+def _ends_now(planning: Planning, instance: InstanceRecord, available: set[InstanceName]) -> bool:
+    """Stop an outgoing instance that nobody has to wait for, and return whether that was done."""
+    node = planning.facts.nodes.get(instance.bound.binding.node_id) if instance.bound is not None else None
+    drain = node.drain if node is not None else None
+    if drain is not None and drain.deadline is not None:
+        left = (drain.deadline - planning.facts.deadlines.now()).total_seconds()
+        if left <= 0:
+            planning.stop(instance, f"its node is drained: {drain.reason}")
+            available.discard(instance.name)
+            return True
+        planning.plan.wake(left)
+    if _is_down(planning, instance):
+        # What does not serve is not missed, and may hold the very room that its replacement needs.
+        planning.stop(instance, _replaced(planning, instance))
+        return True
+    return False
 
 
 def _is_down(planning: Planning, instance: InstanceRecord) -> bool:
@@ -189,17 +183,17 @@ def _replaced(planning: Planning, instance: InstanceRecord) -> str:
 def _grow(
     planning: Planning,
     wanted: int,
-    current: list[InstanceRecord],
-    outgoing: list[InstanceRecord],
-    failed: list[InstanceRecord],
+    current: Instances,
+    outgoing: Instances,
+    failed: Instances,
 ) -> None:
     stopping = {instance.name for instance, _ in planning.plan.stop}
-    staying = sum(instance.name not in stopping for instance in outgoing)
+    staying = len(outgoing.keys() - stopping)
     room = wanted + (planning.definition.update.max_surge if outgoing else 0) - len(current) - staying
     count = min(wanted - len(current), room)
     if count <= 0:
         return
-    if planning.backoff(failed, planning.generation) > 0:
+    if planning.backoff(failed.values(), "service") > 0:
         return
     for slot in planning.free_slots(count):
         planning.place(slot)

@@ -41,11 +41,9 @@ MAX_FORGOTTEN: Final = 50
 def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
     """Return what is to be done about a workload, as the world is now. Converged, there is nothing to do."""
     plan = WorkloadPlan(spec_revision=record.spec_revision, control_revision=record.control_revision)
-    for instance in record.instances.values():
-        bound = instance.bound
-        if bound is not None and bound.binding.node_id in facts.lost and not instance.ended:
-            plan.lose.append(instance)
-    if record.spec is None or (record.control.removed and all(i.ended for i in record.instances.values())):
+    for node_id in sorted(record.roll.nodes.keys() & facts.lost):
+        plan.lose.extend(record.roll.nodes[node_id].values())
+    if record.spec is None or (record.control.removed and not record.roll.held_slots):
         plan.purge = not plan.lose
         return plan
     planning = _prepare(record, facts, plan)
@@ -132,7 +130,7 @@ def _blocked(planning: Planning) -> bool:
 
 def _forget_history(planning: Planning) -> None:
     """Give up the oldest ended instances beyond what is retained."""
-    ended = [instance for instance in planning.record.instances.values() if instance.ended]
+    ended = planning.record.roll.ended
     surplus = len(ended) - planning.definition.retention.terminal_instances
     if surplus <= 0:
         return
@@ -194,9 +192,7 @@ def _drop_templates(planning: Planning) -> None:
     needed = {planning.generation, planning.progress.stable_generation}
     if spec is not None:
         needed.add(spec.template_generation)
-    for instance in planning.record.instances.values():
-        if instance.bound is not None:
-            needed.add(instance.bound.binding.generation)
+    needed |= planning.record.roll.generations
     planning.plan.drop_templates.extend(
         generation for generation in planning.record.templates if generation not in needed
     )

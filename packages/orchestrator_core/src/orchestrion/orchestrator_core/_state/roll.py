@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -62,6 +63,7 @@ class Roll:
     _groups: dict[tuple[Standing, int], dict[InstanceName, InstanceRecord]] = field(factory=dict)
     _nodes: dict[NodeId, dict[InstanceName, InstanceRecord]] = field(factory=dict)
     _slots: dict[int, tuple[InstanceRecord, ...]] = field(factory=dict)
+    _held: Counter[int] = field(factory=Counter)
     _filed: dict[InstanceName, Filing] = field(factory=dict)
 
     def note(self, record: InstanceRecord) -> None:
@@ -76,8 +78,10 @@ class Roll:
             self._take_out(name, before)
         self._filed[name] = filing
         self._groups.setdefault((filing.standing, filing.generation), {})[name] = record
-        if filing.node_id is not None and filing.standing not in ENDS:
-            self._nodes.setdefault(filing.node_id, {})[name] = record
+        if filing.standing not in ENDS:
+            self._held[name.slot] += 1
+            if filing.node_id is not None:
+                self._nodes.setdefault(filing.node_id, {})[name] = record
 
     def forget(self, name: InstanceName) -> None:
         """Take out an instance that is gone."""
@@ -116,14 +120,23 @@ class Roll:
         """Those that have not ended, by the node that they are bound to."""
         return self._nodes
 
+    @property
+    def held_slots(self) -> Mapping[int, int]:
+        """How many have not ended in each slot in which any have not."""
+        return self._held
+
     def in_slot(self, slot: int) -> tuple[InstanceRecord, ...]:
         """Return the instances of a slot, ended ones too."""
         return self._slots.get(slot, ())
 
     def _take_out(self, name: InstanceName, filing: Filing) -> None:
         _discard(self._groups, (filing.standing, filing.generation), name)
-        if filing.node_id is not None and filing.standing not in ENDS:
-            _discard(self._nodes, filing.node_id, name)
+        if filing.standing not in ENDS:
+            self._held[name.slot] -= 1
+            if not self._held[name.slot]:
+                del self._held[name.slot]
+            if filing.node_id is not None:
+                _discard(self._nodes, filing.node_id, name)
 
 
 def _filing(record: InstanceRecord) -> Filing:
