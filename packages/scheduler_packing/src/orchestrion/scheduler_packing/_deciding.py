@@ -24,13 +24,12 @@ from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
 from orchestrion.scheduler_packing._core.placing import (
     NOWHERE,
     Shape,
-    Term,
     first_fitting,
-    first_within,
     place_alike,
-    points_of,
     take,
 )
+from orchestrion.scheduler_packing._core.search import best_within, points_of
+from orchestrion.scheduler_packing._core.terms import Term
 from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._wanted import Wanted
 from orchestrion.shared_types import InstanceKey
@@ -71,8 +70,8 @@ class Deciding:
 
     @property
     def _is_bound_by_room_alone(self) -> bool:
-        wanted, request = self.wanted, self.request
-        return not (wanted.spreads or wanted.suitability.devices or request.only_node is not None or request.explain)
+        request = self.request
+        return self.wanted.is_bound_by_room_alone and request.only_node is None and not request.explain
 
     @property
     def _order(self) -> Order:
@@ -135,7 +134,7 @@ class Deciding:
         points, position, rank = *_FIRST, NOWHERE
         while True:
             if terms or only is not None:
-                position = first_within(fleet, order, shape, terms, points, position)
+                position = best_within(fleet, order, shape, terms, points, position)
                 if position == NOWHERE:
                     return None
                 points = points_of(order, terms, position)

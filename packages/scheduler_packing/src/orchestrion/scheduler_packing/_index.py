@@ -9,18 +9,38 @@ from typing import Final
 from attrs import define, evolve
 from librt.vecs import vec
 from mypy_extensions import i64
-from orchestrion.scheduler_interface import ClusterView, InvalidSchedulingRequest, NodeView, topology_domain
-from orchestrion.scheduler_packing._core.fleet import CPU, DISK, MEMORY, PLAIN_DIMENSIONS, Fleet, zeros
+from orchestrion.scheduler_interface import (
+    ClusterView,
+    InvalidSchedulingRequest,
+    NodeView,
+    PlacedInstance,
+    topology_domain,
+)
+from orchestrion.scheduler_packing._core.fleet import CPU, DISK, MEMORY, PLAIN_DIMENSIONS, Fleet
 from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
-from orchestrion.scheduler_packing._core.placing import Shape, Term
-from orchestrion.scheduler_packing._suitability import STEP_POINTS, points_of
+from orchestrion.scheduler_packing._core.placing import Shape
+from orchestrion.scheduler_packing._core.terms import APART, SPREAD, TOGETHER, Term
+from orchestrion.scheduler_packing._groups import Group, group_of
+from orchestrion.scheduler_packing._suitability import FULL_WEIGHT, STEP_POINTS, points_of
 from orchestrion.scheduler_packing._wanted import Suitability, Wanted, port_number
-from orchestrion.shared_types import WHOLE_DEVICE, InstanceKey, NodeId, Resources, Spread, Uid
+from orchestrion.shared_types import (
+    WHOLE_DEVICE,
+    InstanceAffinity,
+    InstanceKey,
+    Metadata,
+    NodeId,
+    Resources,
+    Spread,
+    Uid,
+)
 
 MAX_ORDERS: Final = 64
 """So many orders are kept, one for each suitability; the one unused for longest goes first."""
 
-_NO_INSTANCES: Final[dict[InstanceKey, object]] = {}
+MAX_GROUPS: Final = 256
+"""The instances of so many groups, for affinities, are kept counted."""
+
+_NONE: Final[Counter[int]] = Counter()
 
 
 @define(eq=False)
@@ -58,6 +78,7 @@ class Index:
         self.device_free: dict[int, dict[str, int]] = {}
         self.holders: dict[InstanceKey, int] = {}
         self._own: dict[Uid, Counter[int]] = {}
+        self._groups: OrderedDict[Group, Counter[int]] = OrderedDict()
         self._orders: OrderedDict[Suitability, Order] = OrderedDict()
         self._domains: dict[str, Domains] = {}
         self._scale = (0, 0, 0)
@@ -107,23 +128,52 @@ class Index:
         return order
 
     def terms_of(self, wanted: Wanted) -> list[Term]:
-        """Return how the workload's instances are spread now."""
-        if not wanted.spreads:
-            return []
-        suiting = self.order_of(evolve(wanted.suitability, devices=()))
-        return [self._term(spread, wanted.workload.metadata.uid, suiting) for spread in wanted.spreads]
+        """Return what the instances that are placed now mean for the workload's slots."""
+        metadata = wanted.workload.metadata
+        terms = []
+        for spread in wanted.spreads:
+            term = self._spread_term(spread, wanted)
+            for position, number in self._own.get(metadata.uid, _NONE).items():
+                term.add(position, number)
+            terms.append(term)
+        for affinity in wanted.instance_affinities:
+            group = group_of(metadata.namespace, affinity)
+            terms.append(self._affinity_term(affinity, group, metadata))
+        return terms
 
-    def _term(self, spread: Spread, uid: Uid, suiting: Order) -> Term:
+    def _spread_term(self, spread: Spread, wanted: Wanted) -> Term:
         domains = self._domains_of(spread.by)
-        counts = zeros(len(domains.numbers) + 1)
-        for position, number in self._own.get(uid, {}).items():
-            counts[domains.of_position[position]] += number
-        counting = zeros(len(domains.numbers) + 1)
+        term = Term(SPREAD, domains.of_position, len(domains.numbers), STEP_POINTS, spread.required, spread.max_skew)
         if spread.required:
+            suiting = self.order_of(evolve(wanted.suitability, devices=()))
             for position in range(len(self.views)):
                 if suiting.members[position]:
-                    counting[domains.of_position[position]] = 1
-        return Term(domains.of_position, counts, counting, STEP_POINTS, spread.max_skew if spread.required else 0)
+                    term.let_count(position)
+        return term
+
+    def _affinity_term(self, affinity: InstanceAffinity, group: Group, metadata: Metadata) -> Term:
+        domains = self._domains_of(affinity.by)
+        cost = 0 if affinity.weight is None else STEP_POINTS * affinity.weight // FULL_WEIGHT
+        kind = APART if affinity.anti else TOGETHER
+        term = Term(kind, domains.of_position, len(domains.numbers), cost, affinity.weight is None, 0)
+        term.counts_itself = group.has(metadata.namespace, metadata.labels)
+        for position, number in self._counts_of(group).items():
+            term.add(position, number)
+        return term
+
+    def _counts_of(self, group: Group) -> Counter[int]:
+        """Return how many instances of a group each node holds; kept up to date from now on."""
+        counts = self._groups.get(group)
+        if counts is None:
+            counts = self._groups[group] = Counter()
+            for position, view in enumerate(self.views):
+                number = sum(group.has(each.namespace, each.labels) for each in view.instances.values())
+                if number:
+                    counts[position] = number
+            if len(self._groups) > MAX_GROUPS:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(group)
+        return counts
 
     def _domains_of(self, by: str) -> Domains:
         domains = self._domains.get(by)
@@ -152,11 +202,12 @@ class Index:
         self.device_free = {}
         self.holders = {}
         self._own = {}
+        self._groups.clear()
         self._orders.clear()
         self._domains = {}
         self._find_scale()
         for position, each in enumerate(self.views):
-            self._hold(position, each.instances, ())
+            self._hold(position, each.instances.values(), ())
             self._fill(position, each)
 
     def _take_changed(self, view: ClusterView, changed: frozenset[NodeId]) -> None:
@@ -188,26 +239,25 @@ class Index:
                 self.fleet.touch(position)
         for position, before, after in updates:
             if after.instances is not before.instances:
-                self._hold(
-                    position,
-                    after.instances.keys() - before.instances.keys(),
-                    before.instances.keys() - after.instances.keys(),
-                )
+                self._hold(position, _lacking(after, before), _lacking(before, after))
             self._fill(position, after)
 
-    def _hold(self, position: int, arrived: Iterable[InstanceKey], left: Iterable[InstanceKey]) -> None:
-        for key in left:
+    def _hold(self, position: int, arrived: Iterable[PlacedInstance], left: Iterable[PlacedInstance]) -> None:
+        for instance in left:
+            key = instance.key
             if self.holders.get(key) == position:
                 del self.holders[key]
-            own = self._own[key.workload_id]
-            own[position] -= 1
-            if own[position] == 0:
-                del own[position]
-                if not own:
-                    del self._own[key.workload_id]
-        for key in arrived:
+            _count(self._own, key.workload_id, position, -1)
+            for group, counts in self._groups.items():
+                if group.has(instance.namespace, instance.labels):
+                    counts[position] -= 1
+        for instance in arrived:
+            key = instance.key
             self.holders[key] = position
-            self._own.setdefault(key.workload_id, Counter())[position] += 1
+            _count(self._own, key.workload_id, position, 1)
+            for group, counts in self._groups.items():
+                if group.has(instance.namespace, instance.labels):
+                    counts[position] += 1
 
     def _find_scale(self) -> bool:
         """Note how much the largest node has; whether that has changed."""
@@ -249,6 +299,21 @@ class Index:
             fleet.ports.pop(position, None)
         fleet.loads[position] = len(view.instances)
         fleet.touch(position)
+
+
+def _lacking(here: NodeView, there: NodeView) -> list[PlacedInstance]:
+    """Return the instances that one view of a node has and the other has not, or has otherwise."""
+    others = there.instances
+    return [instance for key, instance in here.instances.items() if others.get(key) is not instance]
+
+
+def _count(own: dict[Uid, Counter[int]], uid: Uid, position: int, number: int) -> None:
+    counts = own.setdefault(uid, Counter())
+    counts[position] += number
+    if counts[position] == 0:
+        del counts[position]
+        if not counts:
+            del own[uid]
 
 
 def _extended(allocatable: Resources, reserved: Resources, name: str) -> int:

@@ -9,6 +9,7 @@ from orchestrion.scheduler_interface import DeviceWant, HostPort, demand_of, dev
 from orchestrion.shared_types import (
     MAX_AMOUNT,
     Expression,
+    InstanceAffinity,
     NodeAffinity,
     Protocol,
     Resources,
@@ -42,6 +43,7 @@ class Wanted:
         host_ports: Static host ports, as one number each.
         suitability: What a node must and should be.
         spreads: How the workload's instances are spread.
+        instance_affinities: Which neighbours it needs and prefers.
         unsupported: Whether something is required that this scheduler has no ability for.
     """
 
@@ -50,7 +52,13 @@ class Wanted:
     host_ports: tuple[int, ...]
     suitability: Suitability
     spreads: tuple[Spread, ...]
+    instance_affinities: tuple[InstanceAffinity, ...]
     unsupported: bool
+
+    @property
+    def is_bound_by_room_alone(self) -> bool:
+        """Whether any node that suits and has room will do, as well as its place in the order says."""
+        return not (self.spreads or self.instance_affinities or self.suitability.devices)
 
     @property
     def device_thousandths(self) -> int:
@@ -78,6 +86,7 @@ def wanted_of(workload: WorkloadDefinition) -> Wanted:
             devices=device_wants(workload.containers),
         ),
         spreads=placement.spreads,
+        instance_affinities=placement.instance_affinities,
         unsupported=any(affinity.weight is None for affinity in placement.node_affinities)
         or any(affinity.weight is None for affinity in placement.instance_affinities),
     )

@@ -14,7 +14,7 @@ PLAIN_DIMENSIONS: Final = 3
 """Further columns are of extended resources."""
 
 LEVELS: Final = 2**18
-"""In so many steps is told apart how much a node has left of one resource."""
+"""In so many steps, at least half as many, is told apart how much a node has left of one resource."""
 
 
 @final
@@ -29,6 +29,7 @@ class Fleet:
         ports: Static host ports that are taken, by position and as one number each; nodes without any are absent.
         ranks: How much each node has left, in levels; lower is fuller.
         log: Positions whose free amounts changed, latest last.
+        latest: For each node, the number of its latest change, counted from the first that was ever logged.
         logged: How many positions were logged before those that `log` still has.
     """
 
@@ -42,9 +43,10 @@ class Fleet:
         self.ranks: vec[i64] = zeros(count)
         self.log: vec[i64] = vec[i64]()
         self.logged: i64 = 0
-        self._cpu_step: i64 = 1
-        self._memory_step: i64 = 1
-        self._gpu_step: i64 = 1
+        self.latest: vec[i64] = zeros(count)
+        self._cpu_shift: i64 = 0
+        self._memory_shift: i64 = 0
+        self._gpu_shift: i64 = 0
         done: i64 = 0
         while done < dimensions:
             self.free.append(zeros(count))
@@ -56,14 +58,15 @@ class Fleet:
 
     def set_scale(self, cpu: i64, memory: i64, gpu: i64) -> None:
         """Tell how much the largest node has of each; all ranks are to be taken again."""
-        self._cpu_step = 1 + cpu // LEVELS
-        self._memory_step = 1 + memory // LEVELS
-        self._gpu_step = 1 + gpu // LEVELS
+        self._cpu_shift = shift_for(cpu)
+        self._memory_shift = shift_for(memory)
+        self._gpu_shift = shift_for(gpu)
 
     def touch(self, position: i64) -> None:
         """Take a node's rank again, after its amounts changed."""
-        left: i64 = self.free[CPU][position] // self._cpu_step + self.free[MEMORY][position] // self._memory_step
-        left += self.gpu[position] // self._gpu_step
+        left: i64 = self.free[CPU][position] >> self._cpu_shift
+        left += self.free[MEMORY][position] >> self._memory_shift
+        left += self.gpu[position] >> self._gpu_shift
         if self.loads[position] == 0:
             left += LEVELS
         self.ranks[position] = left
@@ -72,13 +75,23 @@ class Fleet:
         if size >= limit:
             self.logged += size
             self.log = vec[i64]()
+            size = 0
         self.log = append(self.log, position)
+        self.latest[position] = self.logged + size
 
     @property
     def changes(self) -> i64:
         """How many changes were logged in all."""
         size: i64 = len(self.log)
         return self.logged + size
+
+
+def shift_for(most: i64) -> i64:
+    """Return by how many bits amounts up to `most` are shifted to lie below `LEVELS`."""
+    shift: i64 = 0
+    while most >> shift >= LEVELS:
+        shift += 1
+    return shift
 
 
 def zeros(count: i64) -> vec[i64]:

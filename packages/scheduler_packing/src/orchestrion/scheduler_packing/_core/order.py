@@ -117,8 +117,12 @@ class Order:
         end: i64 = changes - fleet.logged
         self._cursor = changes
         log = fleet.log
+        latest = fleet.latest
         while at < end:
-            self._move(log[at])
+            position: i64 = log[at]
+            # What changed again later is moved then.
+            if latest[position] == fleet.logged + at:
+                self._move(position)
             at += 1
 
     def set_member(self, position: i64, member: i64, base: i64) -> None:

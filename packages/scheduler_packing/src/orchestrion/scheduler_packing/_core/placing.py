@@ -7,7 +7,7 @@ from typing import Final, final
 from librt.vecs import append, vec
 from mypy_extensions import i64
 from orchestrion.scheduler_packing._core.fleet import CPU, DISK, MEMORY, Fleet
-from orchestrion.scheduler_packing._core.order import MAX_NODES, POSITIONS, Order
+from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
 
 NOWHERE: Final = -1
 
@@ -136,90 +136,3 @@ def place_alike(fleet: Fleet, order: Order, shape: Shape, number: i64, placed: v
             placed = append(placed, position)
             here -= 1
     return placed
-
-
-@final
-class Term:
-    """How many instances of certain workloads each topology domain holds, and what that means for one more slot.
-
-    Attributes:
-        domains: For each position the number of its domain; 0 is that of nodes which are in none.
-        counts: How many instances each domain holds.
-        counting: For each domain 1 if the emptiest is looked for among it, else 0.
-        cost: Points for each instance in the domain.
-        skew: The most that a domain may exceed the emptiest by, with the slot there; 0 refuses nothing.
-    """
-
-    def __init__(self, domains: vec[i64], counts: vec[i64], counting: vec[i64], cost: i64, skew: i64) -> None:
-        self.domains: vec[i64] = domains
-        self.counts: vec[i64] = counts
-        self.counting: vec[i64] = counting
-        self.cost: i64 = cost
-        self.skew: i64 = skew
-        self.lowest: i64 = 0
-
-    def find_lowest(self) -> None:
-        """Note how many instances the emptiest domain holds that counts; 0 where none does."""
-        lowest: i64 = -1
-        at: i64 = 1
-        end: i64 = len(self.counts)
-        while at < end:
-            if self.counting[at] != 0 and (lowest < 0 or self.counts[at] < lowest):
-                lowest = self.counts[at]
-            at += 1
-        self.lowest = lowest if lowest > 0 else 0
-
-    def allows(self, position: i64) -> bool:
-        """Whether one more instance on a node is within what is required."""
-        if self.skew == 0:
-            return True
-        domain: i64 = self.domains[position]
-        return domain != 0 and self.counts[domain] + 1 - self.lowest <= self.skew
-
-    def add(self, position: i64, number: i64) -> None:
-        """Count instances on a node."""
-        self.counts[self.domains[position]] += number
-
-
-def first_within(
-    fleet: Fleet, order: Order, shape: Shape, terms: list[Term], after_points: i64, after_position: i64
-) -> i64:
-    """Return the position with the fewest points that has room and that all terms allow, or -1.
-
-    Args:
-        fleet: All nodes.
-        order: Those that may take a slot; it is caught up.
-        shape: What the slot takes; of devices the sum is looked at.
-        terms: What adds to the points, and what is required.
-        after_points: Only nodes with more points than these, or as many and a higher position.
-        after_position: See `after_points`.
-    """
-    for term in terms:
-        if term.skew != 0:
-            term.find_lowest()
-    best: i64 = NOWHERE
-    best_points: i64 = 0
-    position: i64 = 0
-    while position < fleet.count:
-        rank: i64 = order.rank_of(position)
-        if rank >= 0 and fits(fleet, shape, position):
-            points: i64 = points_of(order, terms, position)
-            is_after = points > after_points or (points == after_points and position > after_position)
-            if is_after and (best < 0 or points < best_points):
-                allowed = True
-                for term in terms:
-                    if not term.allows(position):
-                        allowed = False
-                if allowed:
-                    best = position
-                    best_points = points
-        position += 1
-    return best
-
-
-def points_of(order: Order, terms: list[Term], position: i64) -> i64:
-    """Return a member's points for one more slot; fewer are better."""
-    points: i64 = order.rank_of(position) // POSITIONS
-    for term in terms:
-        points += term.cost * term.counts[term.domains[position]]
-    return points

@@ -1,0 +1,134 @@
+"""What the instances that are placed mean for one more slot, by topology domain."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from librt.vecs import append, vec
+from mypy_extensions import i64
+from orchestrion.scheduler_packing._core.fleet import zeros
+
+SPREAD: Final = 0
+"""Each instance in a domain counts against it; where it is required, a domain may exceed the emptiest by a skew."""
+TOGETHER: Final = 1
+"""A domain that holds an instance is wanted."""
+APART: Final = 2
+"""A domain that holds an instance is unwanted."""
+
+
+@final
+class Term:
+    """How many instances of certain workloads each topology domain holds, and what that means for one more slot.
+
+    Attributes:
+        kind: `SPREAD`, `TOGETHER` or `APART`.
+        cost: Points for each instance in the domain, for a spread; else for a domain that is not as wanted.
+        is_required: Whether domains that are not as wanted are refused.
+        skew: For a required spread, the most that a domain may exceed the emptiest by, with the slot there.
+        counts_itself: Whether the slots are among those that are counted.
+    """
+
+    def __init__(
+        self, kind: i64, domains: vec[i64], domain_count: i64, cost: i64, is_required: bool, skew: i64
+    ) -> None:
+        """Start with no instances.
+
+        Args:
+            kind: See the attributes, as for `cost`, `is_required` and `skew`.
+            domains: For each position the number of its domain; 0 is that of nodes which are in none.
+            domain_count: How many domains there are, besides that one.
+            cost: See above.
+            is_required: See above.
+            skew: See above.
+        """
+        self.kind: i64 = kind
+        self.cost: i64 = cost
+        self.is_required: bool = is_required
+        self.skew: i64 = skew
+        self.counts_itself: bool = True
+        self._domains: vec[i64] = domains
+        self._counts: vec[i64] = zeros(domain_count + 1)
+        self._total: i64 = 0
+        # How many domains hold so many instances: of those among which the emptiest is looked for, and of all.
+        self._counting: vec[i64] = zeros(domain_count + 1)
+        self._counting_by_count: vec[i64] = zeros(1)
+        self._all_by_count: vec[i64] = zeros(1)
+        self._lowest_counting: i64 = 0
+        self._lowest: i64 = 0
+        at: i64 = 0
+        end: i64 = len(domains)
+        is_inhabited: vec[i64] = zeros(domain_count + 1)
+        while at < end:
+            is_inhabited[domains[at]] = 1
+            at += 1
+        self._is_inhabited: vec[i64] = is_inhabited
+        at = 0
+        while at <= domain_count:
+            self._all_by_count[0] += is_inhabited[at]
+            at += 1
+
+    def let_count(self, position: i64) -> None:
+        """Look for the emptiest among the node's domain, too; before any instance is counted."""
+        domain: i64 = self._domains[position]
+        if domain != 0 and self._counting[domain] == 0:
+            self._counting[domain] = 1
+            self._counting_by_count[0] += 1
+
+    def add(self, position: i64, number: i64) -> None:
+        """Count instances on a node; a negative number takes them back."""
+        domain: i64 = self._domains[position]
+        before: i64 = self._counts[domain]
+        after: i64 = before + number
+        self._counts[domain] = after
+        self._total += number
+        size: i64 = len(self._all_by_count)
+        while size <= after:
+            self._all_by_count = append(self._all_by_count, 0)
+            self._counting_by_count = append(self._counting_by_count, 0)
+            size += 1
+        if self._is_inhabited[domain] != 0:
+            self._lowest = moved(self._all_by_count, before, after, self._lowest)
+        if self._counting[domain] != 0:
+            self._lowest_counting = moved(self._counting_by_count, before, after, self._lowest_counting)
+
+    def allows(self, position: i64) -> bool:
+        """Whether one more slot on a node is as required."""
+        if not self.is_required:
+            return True
+        domain: i64 = self._domains[position]
+        if self.kind == APART:
+            return domain == 0 or self._counts[domain] == 0
+        if domain == 0:
+            return False
+        if self.kind == TOGETHER:
+            # The first of those that are to be together has nobody to join.
+            return self._counts[domain] > 0 or (self._total == 0 and self.counts_itself)
+        return self._counts[domain] + 1 - self._lowest_counting <= self.skew
+
+    def points(self, position: i64) -> i64:
+        """Return the points that one more slot on a node costs."""
+        if self.cost == 0:
+            return 0
+        domain: i64 = self._domains[position]
+        count: i64 = self._counts[domain]
+        if self.kind == SPREAD:
+            return self.cost * count
+        if (domain != 0 and count > 0) == (self.kind == TOGETHER):
+            return 0
+        return self.cost
+
+    def least_points(self) -> i64:
+        """Return a number of points that no node is below."""
+        return self.cost * self._lowest if self.kind == SPREAD else 0
+
+
+def moved(by_count: vec[i64], before: i64, after: i64, lowest: i64) -> i64:
+    """Note that one domain has another count, and return the lowest that any has."""
+    by_count[before] -= 1
+    by_count[after] += 1
+    if after < lowest:
+        return after
+    end: i64 = len(by_count)
+    while lowest < end and by_count[lowest] == 0:
+        lowest += 1
+    return lowest if lowest < end else 0
