@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -17,7 +18,7 @@ from ._runtime_engine import MockEngine
 from ._runtime_records import MockContainer, MockNode, Pulse
 
 UNREAD_BYTES: Final = 1 << 20
-"""Output that nobody has read is kept up to this."""
+"""So much output is kept while somebody waits for the command and nobody reads; else all of it."""
 
 
 @define(eq=False)
@@ -43,6 +44,9 @@ class MockExecSession:
     _ends_at: float = math.inf
     _unread: deque[ExecOutput] = field(factory=deque)
     _unread_bytes: int = 0
+    _reader: weakref.ref[_OutputReader] | None = None
+    _waiting: int = 0
+    _dropping: bool = False
     _changed: Pulse = field(factory=Pulse)
 
     def __attrs_post_init__(self) -> None:
@@ -74,7 +78,9 @@ class MockExecSession:
 
     def output(self) -> AsyncIterator[ExecOutput]:
         """Iterate over what it writes."""
-        return _OutputReader(self)
+        reader = _OutputReader(self)
+        self._reader = weakref.ref(reader)
+        return reader
 
     async def next_output(self) -> ExecOutput | None:
         """Return the next piece of what it writes, or None at the end."""
@@ -93,9 +99,13 @@ class MockExecSession:
     async def wait(self) -> ExitStatus:
         """Wait until it has ended."""
         await trio.lowlevel.checkpoint()
-        while not self.ended:
-            self.check()
-            await self._wait()
+        self._waiting += 1
+        try:
+            while not self.ended:
+                self.check()
+                await self._wait()
+        finally:
+            self._waiting -= 1
         self.check()
         assert self.exit is not None  # noqa: S101 - what `ended` says
         return self.exit
@@ -126,7 +136,13 @@ class MockExecSession:
             self._end(self.behaviour.exit or ExitStatus(code=0))
 
     def _write(self, stream: LogStream, data: bytes) -> None:
-        kept = data[: UNREAD_BYTES - self._unread_bytes]
+        room = len(data)
+        if self._dropping:
+            room = 0
+        elif self._waiting and (self._reader is None or self._reader() is None):
+            room = max(0, UNREAD_BYTES - self._unread_bytes)
+            self._dropping = room < len(data)
+        kept = data[:room]
         if kept:
             self._unread.append(ExecOutput(stream=stream, data=kept))
             self._unread_bytes += len(kept)
@@ -149,7 +165,7 @@ class MockExecSession:
         scope.cancel()
 
 
-@define(eq=False)
+@define(eq=False, weakref_slot=True)
 class _OutputReader:
     session: MockExecSession
 
