@@ -402,6 +402,38 @@ def twin(container: MockContainer) -> MockContainer:
     return copy.copy(container)
 
 
+class Loses(MockExecSession):
+    """Drops output, whoever reads."""
+
+    keeps = 1 << 20
+    hole = 0
+
+    def _write(self, stream: LogStream, data: bytes) -> None:
+        super()._write(stream, data[: self.keeps] + data[self.keeps + self.hole :] if self.hole else data[: self.keeps])
+
+
+class LosesOutput(MockRuntime):
+    session_class: type[Loses] = Loses
+
+    async def _exec(self, container_id: ContainerId, command: tuple[str, ...]) -> MockExecSession:
+        honest = await super()._exec(container_id, command)
+        return self.session_class(self.world, honest.container, honest.behaviour, honest.check)
+
+
+@breaks("EXEC-11")
+class DropsWhatIsNotReadAtOnce(LosesOutput):
+    pass
+
+
+class LosesTheMiddle(Loses):
+    keeps, hole = 1000, 1000
+
+
+@breaks("EXEC-8", "EXEC-11")
+class DropsInBetween(LosesOutput):
+    session_class = LosesTheMiddle
+
+
 @breaks("EXEC-9")
 class ForgetsTheEnvironment(Execs):
     def container_of(self, container: MockContainer) -> MockContainer:

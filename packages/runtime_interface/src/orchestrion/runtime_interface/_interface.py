@@ -219,13 +219,19 @@ class ExecSession(Protocol):
         ...
 
     def output(self) -> AsyncIterator[ExecOutput]:
-        """Iterate over what it writes, to the end [EXEC-1]. One reader at a time."""
+        """Iterate over what it writes, to the end [EXEC-1]. One reader at a time.
+
+        Nothing is dropped, however slowly it is read or however late that begins: while 1 MiB is unread, the command
+        may have to wait until it can write more [EXEC-11]. There is one exception, which `wait` states.
+        """
         ...
 
     async def wait(self) -> ExitStatus:
         """Wait until the command has ended, by itself or with its container [EXEC-10].
 
-        Output that nobody reads does not keep it from ending; what is beyond 1 MiB and unread is dropped [EXEC-8].
+        While somebody waits here and there is no reader, which is an iterator of `output` that was not dropped,
+        output does not keep the command from ending: of what is unread at least 1 MiB is kept from its beginning, and
+        all from there on may be dropped [EXEC-8]. To have all of it, call `output` before.
         """
         ...
 

@@ -22,6 +22,12 @@ from ._bench import EVENTS, EXEC, LOGS, STATS, Bench, clause, equal, expect
 
 UNKNOWN = ContainerId("no-such-container")
 
+KEPT_BYTES = 1 << 20
+"""So much of unread output is kept in any case."""
+
+MANY_BYTES = 3_000_000
+"""Much more than what is kept of it."""
+
 
 async def read_all(session: ExecSession) -> dict[LogStream, bytes]:
     """Return all that a command writes, by stream."""
@@ -124,9 +130,62 @@ async def exec_cannot_start(bench: Bench) -> None:
 @execs("EXEC-8", "output that nobody reads does not keep a command from ending", "Prints")
 async def exec_unread(bench: Bench) -> None:
     container_id = await place(bench)
-    async with bench.execs.exec_in_container(container_id, bench.command(Prints(3_000_000))) as session:
+    async with bench.execs.exec_in_container(container_id, bench.command(Prints(MANY_BYTES))) as session:
         with bench.promptly("the command ends"):
             equal((await session.wait()).code, 0)
+
+
+@execs("EXEC-8", "what is kept of output that nobody reads is its beginning", "Prints")
+async def exec_unread_beginning(bench: Bench) -> None:
+    container_id = await place(bench)
+    async with bench.execs.exec_in_container(container_id, bench.command(Prints(MANY_BYTES))) as session:
+        with bench.promptly("the command ends, and so does its output"):
+            await session.wait()
+            got = (await read_all(session))[LogStream.STDOUT]
+    assert len(got) >= KEPT_BYTES, f"of {MANY_BYTES} unread bytes {len(got)} were kept, and not {KEPT_BYTES}"
+    _expect_beginning(got)
+
+
+@execs("EXEC-11", "a slow reader gets every byte also while somebody waits", "Prints")
+async def exec_slow_reader(bench: Bench) -> None:
+    container_id, got = await place(bench), b""
+    async with bench.execs.exec_in_container(container_id, bench.command(Prints(MANY_BYTES))) as session:
+        reader = session.output()
+        with bench.promptly("the output ends"):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(session.wait)
+                await trio.sleep(bench.subject.settle_seconds)
+                async for item in reader:
+                    got += item.data
+                    if len(got) < KEPT_BYTES // 2:
+                        await trio.sleep(0.01)
+    _expect_all(got)
+
+
+@execs("EXEC-11", "a late reader gets every byte if nobody waits", "Prints")
+async def exec_late_reader(bench: Bench) -> None:
+    container_id = await place(bench)
+    async with bench.execs.exec_in_container(container_id, bench.command(Prints(MANY_BYTES))) as session:
+        await trio.sleep(bench.subject.settle_seconds)
+        with bench.promptly("the output ends"):
+            got = (await read_all(session))[LogStream.STDOUT]
+    _expect_all(got)
+
+
+def _expect_beginning(got: bytes) -> None:
+    expected = pattern(0, len(got))
+    if got != expected:
+        first = next(place for place, (one, other) in enumerate(zip(got, expected, strict=True)) if one != other)
+        msg = f"of the {len(got)} bytes that came the first {first} are as they were written, and then some are missing"
+        raise AssertionError(msg)
+
+
+def _expect_all(got: bytes) -> None:
+    _expect_beginning(got)
+    assert len(got) == MANY_BYTES, (
+        f"of {MANY_BYTES} bytes {len(got)} came, though there was a reader or nobody waited: a command that writes "
+        "faster than it is read has to wait"
+    )
 
 
 @execs("EXEC-9", "a command has the container's environment", "PrintsEnvironment")
