@@ -761,6 +761,15 @@ class ForgetsWhatASlotHolds(Mutant):
         return decision
 
 
+@fails("STAY-1")
+class GuessesWhichContainerHasWhat(Mutant):
+    def decision(self, request: SchedulingRequest, view: ClusterView, decision: ScheduleDecision) -> ScheduleDecision:
+        if isinstance(decision, AssignNode) and any(decision.slot in each.instances for each in view):
+            first = request.workload.containers[0].name
+            return evolve(decision, devices={first: tuple(decision.device_thousandths)})
+        return decision
+
+
 @fails("STAY-2")
 class TakesRoomForWhatStays(Mutant):
     def view(self, request: SchedulingRequest, view: NodeView) -> NodeView:

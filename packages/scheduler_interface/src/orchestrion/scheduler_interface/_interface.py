@@ -70,8 +70,9 @@ class Scheduler(Protocol):
         A slot is given no node that fails a predicate [SAFE-4], and is refused only if, after the slots before it, no
         node passes all predicates [FULL-1].
 
-        A slot that the view already holds on a node stays there: its decision is `AssignNode` to that node with what it
-        holds, whatever the predicates and `only_node` say [STAY-1], and takes nothing anew [STAY-2]. An incarnation of
+        A slot that the view already holds on a node stays there: its decision is `AssignNode` to that node, whatever
+        the predicates and `only_node` say, with the shares of devices that the view says it holds, and no `devices`,
+        since a view does not say which container has which [STAY-1]. It takes nothing anew [STAY-2]. An incarnation of
         another epoch is another instance [STAY-3].
 
         A node passes if

@@ -125,6 +125,15 @@ async def _stay_anyway(subject: SchedulerUnderTest) -> None:
     await expect_node(subject, asking(definition, only_node=NodeId("n2")), view, "n1")
 
 
+@KIT.clause("STAY-1", "a-slot-stays-with-its-devices-whatever-it-would-get-now", requires=SchedulerCapability.DEVICES)
+async def _stay_with_devices(subject: SchedulerUnderTest) -> None:
+    devices = (Device(id="d0"), Device(id="d1"))
+    view = cluster(node_view(node(devices=devices), [sibling(device_thousandths={"d1": 700})]))
+    request = asking(workload(container(gpu=GpuRequest(count=2))), slots=2)
+    decisions = await expect_placed(subject, request, view, "n1", None, rule="slot 0 is on n1, and d1 is held")
+    expect_unbroken(Situation(request=request, view=view), decisions, subject.scheduler.capabilities, "STAY-1")
+
+
 @KIT.clause("STAY-2", "a-slot-that-is-placed-already-takes-nothing-anew")
 async def _stay_takes_nothing(subject: SchedulerUnderTest) -> None:
     definition = workload(container(wants=resources(cpu=10), ports=(tcp(80),)))

@@ -117,8 +117,12 @@ def _examine_stay(decision: ScheduleDecision, world: World, held_by: NodeId) -> 
         text = f"slot {decision.slot} is on node {held_by!r} already, where it stays; the decision is {decision}"
         yield Violation("STAY-1", text)
     elif dict(decision.device_thousandths) != dict(held.device_thousandths):
-        text = f"slot {decision.slot} holds {dict(held.device_thousandths)}, and the decision is {decision}"
+        told, holds = dict(decision.device_thousandths), dict(held.device_thousandths)
+        text = f"slot {decision.slot} is placed already and holds the shares {holds}; the decision says {told}"
         yield Violation("STAY-1", text)
+    elif any(decision.devices.values()):
+        text = f"slot {decision.slot} is placed already; the decision says which containers have {decision.devices}"
+        yield Violation("STAY-1", f"{text}, which only its binding knows")
 
 
 def _examine_grants(workload: WorkloadDefinition, decision: AssignNode, view: NodeView) -> Iterator[Violation]:
