@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,9 +12,18 @@ import trio.testing
 from attrs import evolve
 from orchestrion.mocks import ContainerWorld, MockRuntime
 from orchestrion.orchestrator_core import DirectoryVolumes, NetworkProber, NoVolumes, RoutingRuntime, VolumeOwner
+from orchestrion.orchestrator_core._node.health_checks import HealthChecks
 from orchestrion.orchestrator_core._state.records import InstanceName
-from orchestrion.runtime_interface import ConfigUnsupported, CreateOptions, VolumeSource
+from orchestrion.runtime_interface import (
+    ConfigUnsupported,
+    CreateOptions,
+    ExecSession,
+    RuntimeUnavailable,
+    VolumeSource,
+)
 from orchestrion.shared_types import (
+    ContainerHealth,
+    ContainerId,
     ContainerState,
     ContainerStatus,
     ExecProbe,
@@ -28,6 +37,7 @@ from orchestrion.shared_types import (
     Volume,
     VolumeScope,
 )
+from trio.testing import MockClock
 
 from .core_stage import container, service
 
@@ -103,6 +113,80 @@ async def test_an_exec_probe_runs_a_command_in_the_container(command: tuple[str,
     status = await runtime.get_container_status(container_id)
     check = HealthCheck(probe=ExecProbe(command=command))
     assert await NetworkProber(runtime).try_once(check, status) == expected
+
+
+class _Grouped(MockRuntime):
+    """A runtime whose commands have tasks of their own, so that what goes wrong comes in groups."""
+
+    failure: Exception = RuntimeUnavailable("the engine is down")
+
+    @asynccontextmanager
+    async def exec_in_container(
+        self, container_id: ContainerId, command: Sequence[str], /
+    ) -> AsyncIterator[ExecSession]:
+        async with trio.open_nursery() as nursery, super().exec_in_container(container_id, command) as session:
+            nursery.start_soon(self._fail)
+            yield session
+
+    async def _fail(self) -> None:
+        await trio.sleep(1)
+        raise self.failure
+
+
+async def probed(runtime: MockRuntime) -> str:
+    await runtime.init_node(NODE)
+    container_id = await runtime.create_container(container(), options("web"))
+    status = await runtime.get_container_status(container_id)
+    return await NetworkProber(runtime).try_once(HealthCheck(probe=ExecProbe(command=("run",))), status)
+
+
+async def test_what_fails_in_a_task_of_an_exec_probe_is_a_failed_try(autojump_clock: MockClock) -> None:
+    assert await probed(_Grouped()) == "the engine is down"
+
+
+async def test_a_fault_of_the_program_in_a_task_of_an_exec_probe_is_not_hidden(autojump_clock: MockClock) -> None:
+    runtime = _Grouped()
+    runtime.failure = ZeroDivisionError("mine")
+    with pytest.RaisesGroup(ZeroDivisionError):
+        await probed(runtime)
+
+
+class _RaisingProber:
+    """A prober that raises, alone or in a group; in a group also when its time is over."""
+
+    late = False
+    raised = RuntimeUnavailable("out of reach")
+
+    async def try_once(self, _check: HealthCheck, _status: ContainerStatus, /) -> str:
+        if not self.late:
+            await trio.lowlevel.checkpoint()
+            raise self.raised
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._fail_late)
+        return ""
+
+    async def _fail_late(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise self.raised
+
+
+class _LateProber(_RaisingProber):
+    late = True
+
+
+@pytest.mark.parametrize("prober", [_RaisingProber(), _LateProber()])
+async def test_a_prober_that_raises_has_failed(autojump_clock: MockClock, prober: _RaisingProber) -> None:
+    checks = HealthChecks(prober)
+    check = HealthCheck(probe=TcpProbe(port="http"), unhealthy_threshold=1)
+    changed = trio.Event()
+    one = ContainerId("one")
+    async with trio.open_nursery() as nursery:
+        checks.start(check, ContainerHealth.UNCHECKED, "", one, lambda: status_with(1), changed.set, nursery)
+        await changed.wait()
+        assert checks.unhealthy[one] == "unhealthy: out of reach"
+        nursery.cancel_scope.cancel()
 
 
 async def test_routing_hands_containers_to_the_runtime_of_their_node_and_driver() -> None:

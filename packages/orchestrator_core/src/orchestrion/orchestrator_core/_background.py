@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import trio
@@ -24,6 +24,15 @@ async def background() -> AsyncIterator[trio.Nursery]:
         if alone is None:
             raise
         raise alone from alone.__cause__
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """Iterate over the errors of a group and of the groups in it."""
+    for found in group.exceptions:
+        if isinstance(found, BaseExceptionGroup):
+            yield from leaves(found)
+        else:
+            yield found
 
 
 def _alone(group: BaseExceptionGroup[BaseException]) -> Exception | None:

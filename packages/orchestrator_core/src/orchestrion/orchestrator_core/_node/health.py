@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import h11
 import trio
 from attrs import define
+from orchestrion.orchestrator_core._background import leaves
 from orchestrion.runtime_interface import ContainerRuntime, SupportsExec
 from orchestrion.shared_types import (
     ContainerHealth,
@@ -25,7 +26,10 @@ class Prober(Protocol):
     """Tries whether a container serves."""
 
     async def try_once(self, check: HealthCheck, status: ContainerStatus, /) -> str:
-        """Return "" if it serves, or why not in a few words. The caller bounds the time."""
+        """Return "" if it serves, or why not in a few words. The caller bounds the time.
+
+        An `OrchestrationError` or `OSError` that it raises, alone or in a group of such, is a failed try.
+        """
         ...
 
 
@@ -65,6 +69,12 @@ class NetworkProber:
                 ended = await session.wait()
         except OrchestrationError as err:
             return err.message
+        except ExceptionGroup as group:
+            # A session may have tasks of its own, whose nursery makes a group of what is raised within it.
+            found = next(leaves(group))
+            if not isinstance(found, OrchestrationError):
+                raise
+            return found.message
         return (
             ""
             if ended.succeeded

@@ -6,8 +6,15 @@ from collections.abc import Callable
 
 import trio
 from attrs import define, evolve, field
+from orchestrion.orchestrator_core._background import leaves
 from orchestrion.orchestrator_core._node.health import Prober, Verdict
-from orchestrion.shared_types import ContainerHealth, ContainerId, ContainerStatus, HealthCheck
+from orchestrion.shared_types import (
+    ContainerHealth,
+    ContainerId,
+    ContainerStatus,
+    HealthCheck,
+    OrchestrationError,
+)
 
 FIRST_TRIES_SECONDS = 0.1
 """Until the first verdict a container is tried this often, so that a start is not held up by a long interval."""
@@ -97,9 +104,7 @@ class HealthChecks:
                 current = status()
                 if current is None:
                     return
-                failure = f"no answer within {check.timeout_seconds:g} s"
-                with trio.move_on_after(check.timeout_seconds):
-                    failure = await self.prober.try_once(check, current)
+                failure = await self._try_once(check, current)
                 now = trio.current_time()
                 undecided = verdict.health is ContainerHealth.UNCHECKED
                 # Quick first tries find a success early; failures count no faster than the author's interval.
@@ -113,3 +118,22 @@ class HealthChecks:
                 undecided = verdict.health is ContainerHealth.UNCHECKED
                 interval = check.interval_seconds
                 await trio.sleep(min(FIRST_TRIES_SECONDS, interval) if undecided else interval)
+
+    async def _try_once(self, check: HealthCheck, status: ContainerStatus) -> str:
+        failure = f"no answer within {check.timeout_seconds:g} s"
+        try:
+            with trio.move_on_after(check.timeout_seconds):
+                failure = await self.prober.try_once(check, status)
+        except (OrchestrationError, OSError) as err:
+            return _words(err)
+        except ExceptionGroup as group:
+            # A probe may have tasks of its own; what they raise while it is given up is seen only here.
+            found = list(leaves(group))
+            if not all(isinstance(err, OrchestrationError | OSError) for err in found):
+                raise
+            return _words(found[0])
+        return failure
+
+
+def _words(err: BaseException) -> str:
+    return (err.message if isinstance(err, OrchestrationError) else str(err)) or type(err).__name__
