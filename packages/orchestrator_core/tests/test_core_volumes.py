@@ -12,6 +12,7 @@ from orchestrion.runtime_interface import VolumeSource
 from orchestrion.shared_types import (
     ContainerId,
     Retention,
+    RuntimeFailure,
     Volume,
     VolumeMount,
     VolumeScope,
@@ -103,3 +104,60 @@ async def test_a_workload_that_is_removed_and_applied_again_keeps_its_new_direct
     (new,) = volumes.own
     assert new.name == old.name
     assert new.workload_id != old.workload_id
+
+
+async def test_a_shared_directory_has_gone_when_nothing_is_waited_for_any_more(stage: Stage) -> None:
+    volumes = await with_volumes(stage)
+    done = (container("main", "exit", "0", volumes=MOUNTS),)
+    kept = Retention(terminal_instances=100)
+    await stage.apply(batch("job", completions=100, volumes=(Volume(name="data"),), containers=done, retention=kept))
+    assert volumes.shared == {("default", "data")}
+    began = trio.current_time()
+    await stage.orchestrator.remove("job")
+    while stage.orchestrator.world.workloads:
+        await trio.sleep(0.1)
+    await stage.orchestrator.wait_cleared()
+    assert volumes.shared == set()
+    assert trio.current_time() - began < 5
+
+
+async def test_a_shared_directory_goes_with_a_workload_that_has_no_instances_left(stage: Stage) -> None:
+    volumes = await with_volumes(stage)
+    mounted = (container(volumes=MOUNTS),)
+    await stage.apply(service(volumes=(Volume(name="data"),), containers=mounted))
+    await stage.orchestrator.scale("web", 0)
+    await trio.sleep(60)
+    await stage.restart()
+    assert volumes.shared == {("default", "data")}
+    await stage.orchestrator.remove("web")
+    await stage.settle()
+    assert volumes.shared == set()
+
+
+class _Stubborn(_Remembered):
+    """Directories of which the shared ones can't be removed at first."""
+
+    failures = 3
+
+    async def retain_shared(self, used: Callable[[], Set[tuple[str, str]]], /) -> None:
+        if self.shared - used() and self.failures:
+            self.failures -= 1
+            await trio.lowlevel.checkpoint()
+            msg = "the disk is busy"
+            raise RuntimeFailure(msg)
+        await super().retain_shared(used)
+
+
+async def test_a_shared_directory_that_can_not_be_removed_is_tried_again_and_told_of(stage: Stage) -> None:
+    volumes = _Stubborn()
+    await stage.end()
+    stage.options["volumes"] = volumes
+    await stage.start()
+    await stage.apply(service(volumes=(Volume(name="data"),), containers=(container(volumes=MOUNTS),)))
+    await stage.orchestrator.remove("web")
+    while stage.orchestrator.world.workloads:
+        await trio.sleep(0.1)
+    with trio.fail_after(10):
+        await stage.orchestrator.wait_cleared()
+    assert volumes.shared == set()
+    assert "VolumesLeft" in [event.reason for event in await stage.orchestrator.events()]

@@ -224,6 +224,9 @@ class Driver:
         else:
             self.world.cluster.set_status(node_id, NodeStatus.DOWN)
 
+    async def _lose_sight(self) -> None:
+        self.world.cluster.set_status(self.any_node().id, NodeStatus.UNKNOWN)
+
     async def _heal_node(self) -> None:
         node_id = self.any_node().id
         self.world.shaken[node_id] = trio.current_time()
@@ -361,4 +364,5 @@ class Driver:
         "sicken container": _sicken_container,
         "take ports": _take_ports,
         "reset calls": _reset_calls,
+        "lose sight": _lose_sight,
     }

@@ -72,6 +72,7 @@ UPHEAVALS = (
     "sicken container",
     "take ports",
     "reset calls",
+    "lose sight",
 )
 
 

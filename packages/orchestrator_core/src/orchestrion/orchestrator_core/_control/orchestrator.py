@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import trio
@@ -69,6 +70,7 @@ from orchestrion.shared_types import (
     InstanceKey,
     InstanceNotFound,
     Node,
+    NodeCondition,
     NodeId,
     NodeStatus,
     OrchestrationError,
@@ -87,6 +89,9 @@ from orchestrion.store_interface import Compare, Operation, Put, Revision, Revis
 
 MAX_APPLIED: Final = 42
 """Workloads that are applied at once: each takes three of a transaction's 128 operations."""
+
+ENGINE_UNAVAILABLE: Final = "EngineUnavailable"
+"""The condition of a node whose engine can't be used."""
 
 CONFLICT_TRIES: Final = 8
 """How often a change is tried again that others came before."""
@@ -154,6 +159,8 @@ class Orchestrator:
     _logs: LogReader = field(init=False)
     _subscribers: set[Subscriber] = field(factory=set, init=False)
     _node_scopes: dict[NodeId, trio.CancelScope] = field(factory=dict, init=False)
+    _leaving: dict[NodeId, trio.CancelScope] = field(factory=dict, init=False)
+    _shown: dict[NodeId, Node] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._deadlines = Deadlines(self.now)
@@ -208,17 +215,46 @@ class Orchestrator:
 
     def _on_node(self, node_id: NodeId, nursery: trio.Nursery) -> None:
         node = self.cluster_loop.nodes.get(node_id)
-        up = node is not None and node.status in {NodeStatus.READY, NodeStatus.NOT_READY} and self.runs_node(node)
-        if up and node_id not in self._node_scopes:
+        runs_here = node is not None and self.runs_node(node)
+        seen = node is not None and node.status in {NodeStatus.READY, NodeStatus.NOT_READY}
+        loop = self.node_loops.get(node_id)
+        if runs_here and loop is None and node is not None and node.status is not NodeStatus.DOWN:
             scope = self._node_scopes[node_id] = trio.CancelScope()
             loop = self.node_loops[node_id] = self._node_loop(node_id)
             nursery.start_soon(self._run_node, node_id, loop, scope)
-        elif not up and node_id in self._node_scopes:
-            # Nobody can speak for a node that is away: its lease runs out, and others take its work.
-            self._node_scopes.pop(node_id).cancel()
-            self.node_loops.pop(node_id, None)
+        if loop is not None:
+            if runs_here and seen:
+                loop.resume()
+            else:
+                # Its lease lapses, and others take its work; what can still be reached is stopped before.
+                loop.let_go()
+            if runs_here and node_id in self._leaving:
+                self._leaving.pop(node_id).cancel()
+            elif not runs_here and node_id not in self._leaving:
+                leaving = self._leaving[node_id] = trio.CancelScope()
+                nursery.start_soon(self._end_node, node_id, loop, leaving)
+        self._show_node(node_id)
+
+    def _show_node(self, node_id: NodeId) -> None:
+        """Note how a node is shown to people and the scheduler: one whose engine can't be used is not ready."""
+        node = self.cluster_loop.nodes.get(node_id)
+        if node is None:
+            self._shown.pop(node_id, None)
+        else:
+            loop = self.node_loops.get(node_id)
+            self._shown[node_id] = _troubled(node, loop.trouble if loop is not None else "")
+            self.cluster_loop.keeper.set_node(self._shown[node_id])
         for subscriber in self._subscribers:
             subscriber.node_changed(node_id)
+
+    async def _end_node(self, node_id: NodeId, loop: NodeLoop, leaving: trio.CancelScope) -> None:
+        """End the loop of a node that has left once nothing runs there, or nothing more can be hoped for."""
+        with leaving:
+            with trio.move_on_after(self.timings.lease + self.timings.skew + self.timings.period):
+                await loop.wait_stopped()
+            del self._leaving[node_id]
+            self._node_scopes.pop(node_id).cancel()
+            del self.node_loops[node_id]
 
     async def _run_node(self, node_id: NodeId, loop: NodeLoop, scope: trio.CancelScope) -> None:
         try:
@@ -245,6 +281,7 @@ class Orchestrator:
             skew_seconds=self.timings.skew,
             period_seconds=self.timings.period,
             poll_seconds=self.timings.poll,
+            on_trouble=partial(self._show_node, node_id),
         )
 
     async def stop_all(self) -> None:
@@ -299,7 +336,7 @@ class Orchestrator:
     async def list_nodes(self) -> list[Node]:
         """Return all nodes, by id."""
         await trio.lowlevel.checkpoint()
-        return [self.cluster_loop.nodes[node_id] for node_id in sorted(self.cluster_loop.nodes)]
+        return [self._shown[node_id] for node_id in sorted(self._shown)]
 
     async def events(
         self,
@@ -317,7 +354,7 @@ class Orchestrator:
     async def watch(self, *, namespace: str | None = None) -> AsyncIterator[AsyncIterator[Update]]:
         """Follow everything: first all that there is, then SYNCED, then each change."""
         await self._catch_up()
-        subscriber = Subscriber(self.world, self.cluster_loop.nodes, self._view, namespace)
+        subscriber = Subscriber(self.world, self._shown, self._view, namespace)
         subscriber.begin()
         self._subscribers.add(subscriber)
         try:
@@ -616,6 +653,8 @@ class Orchestrator:
         raise Conflict(msg, remedy="Look at what they did, and try again.")
 
     def _on_workload(self, name: WorkloadName) -> None:
+        for loop in self.node_loops.values():
+            loop.workload_changed(name)
         for subscriber in self._subscribers:
             subscriber.workload_changed(name)
 
@@ -647,6 +686,15 @@ def _writes(admissions: Sequence[Admission]) -> tuple[list[Compare], list[Operat
             compares.append(Compare(control_key(name), held))
             operations.append(Put(control_key(name), to_json(admission.control)))
     return compares, operations
+
+
+def _troubled(node: Node, trouble: str) -> Node:
+    if not trouble:
+        return node
+    others = (condition for condition in node.conditions if condition.type != ENGINE_UNAVAILABLE)
+    condition = NodeCondition(type=ENGINE_UNAVAILABLE, active=True, reason=trouble)
+    status = NodeStatus.NOT_READY if node.status is NodeStatus.READY else node.status
+    return evolve(node, status=status, conditions=(*others, condition))
 
 
 def _noted(admission: Admission) -> WorkloadChange:

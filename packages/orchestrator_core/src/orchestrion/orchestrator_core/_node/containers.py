@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, field
+from orchestrion.orchestrator_core._node.engine import Engine
 from orchestrion.orchestrator_core._node.ports import PortTable
 from orchestrion.orchestrator_core._state.records import InstanceName, instance_key
 from orchestrion.orchestrator_core._state.world import World
 from orchestrion.runtime_interface import (
-    ContainerRuntime,
     ContainerSummary,
     RuntimeCapability,
     RuntimeClosed,
@@ -24,7 +24,6 @@ from orchestrion.shared_types import (
     HealthCheck,
     InstanceKey,
     InstanceStatus,
-    NodeId,
     OrchestrationError,
     Uid,
 )
@@ -37,12 +36,17 @@ class HeldInstance:
 
     Attributes:
         name: Its name; None where no binding has named it yet.
-        workload_id: Its workload's uid.
         containers: What the runtime has of it, all attempts.
         never_created: Attempts that could not be started, by container.
         checks: Health checks with their references replaced, by container.
         unsure: Whether a container may exist whose creation got no reply.
+        given_up: Creations in a row that were given up for want of an answer.
+        asked: Containers whose status is to be asked for before anything is planned, in order.
         stopping: The grace of each container that is being stopped.
+        stop_failures: Stops in a row that failed.
+        trouble: Why the last one did; "" once one has succeeded.
+        fenced: Containers that were killed because the node had lost its lease; their end is not their own.
+        tried: Containers whose health was tried.
         written: The status that was written last.
         written_revision: Its revision.
         ports: Owners of the ports that are leased for it.
@@ -50,12 +54,17 @@ class HeldInstance:
     """
 
     name: InstanceName | None = None
-    workload_id: Uid = Uid("")
     containers: dict[ContainerId, ContainerSummary] = field(factory=dict)
     never_created: dict[str, ContainerStatus] = field(factory=dict)
     checks: dict[ContainerId, HealthCheck] = field(factory=dict)
     unsure: bool = False
+    given_up: int = 0
+    asked: dict[ContainerId, None] = field(factory=dict)
     stopping: dict[ContainerId, float] = field(factory=dict)
+    stop_failures: int = 0
+    trouble: str = ""
+    fenced: set[ContainerId] = field(factory=set)
+    tried: set[ContainerId] = field(factory=set)
     written: InstanceStatus | None = None
     written_revision: Revision = Revision(0)
     ports: set[tuple[InstanceKey, str, str]] = field(factory=set)
@@ -72,8 +81,7 @@ class ContainerBook:
     """Knows the containers of one node by instance, and keeps up with the runtime.
 
     Attributes:
-        node_id: Which node.
-        runtime: What it keeps up with.
+        engine: What it keeps up with.
         world: The mirror of the store.
         ports: The node's table of dynamic ports.
         changed: Called with each instance of which something has changed.
@@ -81,12 +89,10 @@ class ContainerBook:
         instances: What is known, by instance.
         keys: The instance of each name.
         owners: The instance of each container.
-        creating: Creations under way.
-        hinted_early: Containers that were announced while creations are under way, and belong to nobody yet.
+        slots: The instances of each slot.
     """
 
-    node_id: NodeId
-    runtime: ContainerRuntime
+    engine: Engine
     world: World
     ports: PortTable
     changed: Callable[[InstanceKey], None]
@@ -94,23 +100,24 @@ class ContainerBook:
     instances: dict[InstanceKey, HeldInstance] = field(factory=dict)
     keys: dict[InstanceName, InstanceKey] = field(factory=dict)
     owners: dict[ContainerId, InstanceKey] = field(factory=dict)
-    creating: int = 0
-    hinted_early: set[ContainerId] = field(factory=set)
+    slots: dict[tuple[Uid, int], set[InstanceKey]] = field(factory=dict)
+    _failed: bool = False
 
     def bind(self, name: InstanceName) -> None:
         """Note that an instance's binding to this node has come, changed or gone."""
-        record = self.world.nodes.get(self.node_id, {}).get(name)
+        record = self.world.nodes.get(self.engine.node_id, {}).get(name)
         if record is not None and record.bound is not None:
             key = instance_key(name, record.bound.workload_id)
-            instance = self.instances.get(key)
-            if instance is None:
-                instance = self.instances[key] = HeldInstance()
-            instance.name = name
-            instance.workload_id = record.bound.workload_id
+            self._instance(key).name = name
             self.keys[name] = key
         known = self.keys.get(name)
         if known is not None:
             self.changed(known)
+
+    def older_lives(self, key: InstanceKey) -> bool:
+        """Whether containers of an older epoch of the same slot still run."""
+        others = self.slots.get((key.workload_id, key.index), ())
+        return any(other.epoch < key.epoch and self.instances[other].lives for other in others)
 
     async def follow(self) -> None:
         """Keep up with the runtime until cancelled.
@@ -118,39 +125,49 @@ class ContainerBook:
         Raises:
             RuntimeClosed: The runtime was closed.
         """
-        runtime = self.runtime
+        runtime = self.engine.runtime
         if RuntimeCapability.EVENTS not in runtime.capabilities or not isinstance(runtime, SupportsEvents):
             while True:
                 await trio.sleep(self.poll_seconds)
                 await self.list_if_possible()
         while True:
             try:
-                async with runtime.watch_containers(self.node_id) as hints:
+                async with runtime.watch_containers(self.engine.node_id) as hints:
                     # What changed before the watch was armed is found by asking once more.
                     await self.list()
                     async for hint in hints:
                         if hint.container_id is None:
                             await self.list()
                         else:
-                            await self.ask(hint.container_id)
+                            self.hint(hint.container_id)
             except* RuntimeClosed:
                 raise
             except* OrchestrationError:
                 # A runtime's watch may have tasks of its own, whose nursery makes a group of what is raised within it.
                 # The periodic pass covers what is missed meanwhile.
-                pass
+                self._failed = True
             await trio.sleep(self.poll_seconds)
 
     async def list(self) -> None:
         """Learn what the runtime has, and look at every instance that differs from what was known."""
-        listed = {summary.container_id: summary for summary in await self.runtime.list_containers(self.node_id)}
+        try:
+            listed = {summary.container_id: summary for summary in await self.engine.list()}
+        except OrchestrationError:
+            self._failed = True
+            raise
         # A port is noted for what holds it now, not for what has had it.
         for summary in sorted(listed.values(), key=_has_ended_and_older):
-            self._note(summary)
-        for container_id in [known for known in self.owners if known not in listed]:
-            key = self.owners.get(container_id)
-            if key is not None:
-                await self._check_missing(key, self.instances[key], container_id)
+            if self._note(summary):
+                self.changed(summary.instance)
+        for container_id, key in list(self.owners.items()):
+            if container_id not in listed:
+                # The list may be older than the container.
+                self._ask_for(container_id, key)
+        if self._failed:
+            self._failed = False
+            for key, instance in self.instances.items():
+                if instance.settled is None:
+                    self.changed(key)
 
     async def list_if_possible(self) -> None:
         """Do as `list`, unless the runtime fails."""
@@ -162,9 +179,9 @@ class ContainerBook:
             # The next pass asks again.
             return
 
-    async def find_unlisted(self) -> None:
-        """Ask for what is recorded as running and is not in the list: only then is it believed to be lost."""
-        for name, record in list(self.world.nodes.get(self.node_id, {}).items()):
+    def find_unlisted(self) -> None:
+        """See that what is recorded as running and is not in the list is asked for: only then it is believed lost."""
+        for name, record in self.world.nodes.get(self.engine.node_id, {}).items():
             if record.bound is None or record.ended:
                 continue
             key = instance_key(name, record.bound.workload_id)
@@ -175,25 +192,48 @@ class ContainerBook:
                     and recorded.state is not ContainerState.EXITED
                     and recorded.container_id not in instance.containers
                 ):
-                    await self._check_missing(key, instance, recorded.container_id)
+                    self._ask_for(recorded.container_id, key)
 
-    async def ask(self, container_id: ContainerId) -> None:
-        """Learn what has become of a container."""
+    def hint(self, container_id: ContainerId) -> None:
+        """See that a container's status is asked for when its instance is looked at next; many hints ask once."""
         key = self.owners.get(container_id)
-        if key is None:
-            # Its creation is under way, and asks by itself; or it is a stray, which the periodic pass finds.
-            if self.creating:
-                self.hinted_early.add(container_id)
+        # One that belongs to nobody is being created, and asked for then; or it is a stray that the next pass finds.
+        if key is not None:
+            self._ask_for(container_id, key)
+
+    def _ask_for(self, container_id: ContainerId, key: InstanceKey) -> None:
+        instance = self.instances.get(key)
+        if instance is None:
+            # Its creation got no reply before its instance went.
+            del self.owners[container_id]
             return
-        instance = self.instances[key]
-        summary = instance.containers[container_id]
-        try:
-            status = await self.runtime.get_container_status(container_id)
-        except ContainerNotFound:
-            self.drop(instance, container_id)
-            self.changed(key)
-        else:
-            self._note(evolve(summary, status=status))
+        instance.asked[container_id] = None
+        self.changed(key)
+
+    async def refresh(self, key: InstanceKey, instance: HeldInstance) -> None:
+        """Learn what has become of those containers of an instance about which something was announced.
+
+        Raises:
+            OrchestrationError: The runtime failed; those that are left are asked for the next time.
+        """
+        while instance.asked:
+            container_id = next(iter(instance.asked))
+            # Before the question: what is announced while it is under way asks another one.
+            del instance.asked[container_id]
+            try:
+                status = await self.engine.status(container_id)
+            except ContainerNotFound:
+                self.drop(instance, container_id)
+            except OrchestrationError:
+                instance.asked[container_id] = None
+                raise
+            else:
+                node_id = self.engine.node_id
+                self._note(ContainerSummary(container_id=container_id, node_id=node_id, instance=key, status=status))
+
+    def own(self, container_id: ContainerId, key: InstanceKey) -> None:
+        """Note whose a container is that was created just now."""
+        self.owners[container_id] = key
 
     def hold(self, instance: HeldInstance, summary: ContainerSummary) -> None:
         """Note a container as it is now."""
@@ -203,33 +243,34 @@ class ContainerBook:
     def drop(self, instance: HeldInstance, container_id: ContainerId) -> None:
         """Note that a container is gone."""
         instance.containers.pop(container_id, None)
+        instance.asked.pop(container_id, None)
         instance.checks.pop(container_id, None)
         self.owners.pop(container_id, None)
 
-    async def _check_missing(self, key: InstanceKey, instance: HeldInstance, container_id: ContainerId) -> None:
-        """Ask for a container that a list did not have: the list may be older than the container."""
-        try:
-            status = await self.runtime.get_container_status(container_id)
-        except ContainerNotFound:
-            if container_id in instance.containers:
-                self.drop(instance, container_id)
-                self.changed(key)
-        else:
-            self._note(ContainerSummary(container_id=container_id, node_id=self.node_id, instance=key, status=status))
+    def forget(self, key: InstanceKey) -> None:
+        """Note that nothing is left of an instance, and that it is not to come back."""
+        instance = self.instances.pop(key)
+        if instance.name is not None and self.keys.get(instance.name) == key:
+            del self.keys[instance.name]
+        slot = (key.workload_id, key.index)
+        self.slots[slot].discard(key)
+        if not self.slots[slot]:
+            del self.slots[slot]
 
-    def _note(self, summary: ContainerSummary) -> None:
+    def _note(self, summary: ContainerSummary) -> bool:
+        """Note a container as the runtime tells of it, and return whether that is new."""
         instance = self._instance(summary.instance)
         held = instance.containers.get(summary.container_id)
         if held is summary:
-            return
+            return False
         if held == summary:
             # The runtime's own object: the next comparison is one of identity.
             instance.containers[summary.container_id] = summary
-        else:
-            self.hold(instance, summary)
-            for port_name, number in summary.status.ports.items():
-                self._adopt_port(summary, instance, port_name, number)
-            self.changed(summary.instance)
+            return False
+        self.hold(instance, summary)
+        for port_name, number in summary.status.ports.items():
+            self._adopt_port(summary, instance, port_name, number)
+        return True
 
     def _adopt_port(self, summary: ContainerSummary, instance: HeldInstance, port_name: str, number: int) -> None:
         owner = (summary.instance, summary.status.name, port_name)
@@ -247,14 +288,11 @@ class ContainerBook:
                     instance.ports.add(owner)
 
     def _instance(self, key: InstanceKey) -> HeldInstance:
+        # Whatever is bound here has its name by `bind`; what has none is not to be here.
         instance = self.instances.get(key)
         if instance is None:
             instance = self.instances[key] = HeldInstance()
-            for name, record in self.world.nodes.get(self.node_id, {}).items():
-                if record.bound is not None and instance_key(name, record.bound.workload_id) == key:
-                    instance.name = name
-                    self.keys[name] = key
-                    break
+            self.slots.setdefault((key.workload_id, key.index), set()).add(key)
         return instance
 
 

@@ -119,7 +119,5 @@ def complete_config(
     told = {**variables, "ORCHESTRION_ATTEMPT": str(attempt)}
     told.update((port_variable(port.name), str(port.host_port)) for port in ports)
     known = {name: inherited[name] for name in config.inherit_env if name in inherited}
-    if ports != config.ports:
-        config = evolve(config, ports=ports)
     expanded = expand_container(config, {**known, **told})
-    return evolve(expanded, env_vars={**told, **expanded.env_vars})
+    return evolve(expanded, ports=ports, env_vars={**told, **expanded.env_vars})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import trio
-from attrs import define
+from attrs import define, field
 from orchestrion.orchestrator_core._state.records import NodeLease, lease_key
 from orchestrion.shared_types import NodeId, OrchestrationError, to_json
 from orchestrion.store_interface import Compare, LeaseId, LeaseNotFound, StateStore, StoreClosed
@@ -13,7 +14,7 @@ from orchestrion.store_interface import Compare, LeaseId, LeaseNotFound, StateSt
 
 @define(eq=False)
 class LeaseKeeper:
-    """Keeps a node's lease, gets another one when it is lost, and says which of both is the case.
+    """Keeps a node's lease while it is claimed, gets another one when it is lost, and says which of both is the case.
 
     Attributes:
         node_id: Which node.
@@ -22,8 +23,9 @@ class LeaseKeeper:
         lease_seconds: How long the node is believed alive without a word from it.
         skew_seconds: By how much two clocks may run apart; the lease is given up so long before its end.
         obtained: Called when there is a lease.
-        lost: Called when it is lost; everything on the node is to stop.
+        lost: Called when it has lapsed; everything on the node is to stop.
         guard: What every write of the node loop compares, so that a former run of it can't write; None without a lease.
+        lapsed: Whether others may be told by now that the node is lost.
     """
 
     node_id: NodeId
@@ -34,39 +36,56 @@ class LeaseKeeper:
     obtained: Callable[[], None]
     lost: Callable[[], None]
     guard: Compare | None = None
+    lapsed: bool = False
+    _claimed: trio.Event = field(factory=trio.Event)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the lease until cancelled; it counts as started once there is one.
+    def claim(self) -> None:
+        """Get a lease, and keep it from now on."""
+        self._claimed.set()
+
+    def let_go(self) -> None:
+        """Keep the lease no longer: it lapses, unless it is claimed again before."""
+        if self._claimed.is_set():
+            self._claimed = trio.Event()
+
+    async def run(self, until: float) -> None:
+        """Keep the lease while it is claimed, until cancelled.
+
+        Args:
+            until: On trio's clock: until then a former run's lease is still good for what runs.
 
         Raises:
             StoreClosed: The store was closed.
         """
-        started = False
         while True:
-            lease, deadline = await self._obtain()
-            if started:
+            held: tuple[LeaseId, float] | None = None
+            with trio.move_on_at(until):
+                held = await self._obtain()
+            if held is not None:
+                self.lapsed = False
                 self.obtained()
-            else:
-                started = True
-                task_status.started()
-            await self._hold(lease, deadline)
-            self.guard = None
+                await self._hold(*held)
+                self.guard = None
+            self.lapsed = True
             self.lost()
+            until = math.inf
 
     async def _obtain(self) -> tuple[LeaseId, float]:
         delay = 0.1
         while True:
+            await self._claimed.wait()
             asked = trio.current_time()
             try:
-                lease = await self.store.grant_lease(self.lease_seconds)
-                key = lease_key(self.node_id)
-                # Whoever held it before is this node's own former loop: two never run for one node.
-                revision = await self.store.put(
-                    key, to_json(NodeLease(node_id=self.node_id, holder=self.holder)), lease=lease
-                )
+                with trio.fail_after(self.lease_seconds):
+                    lease = await self.store.grant_lease(self.lease_seconds)
+                    key = lease_key(self.node_id)
+                    # Whoever held it before is this node's own former loop: two never run for one node.
+                    revision = await self.store.put(
+                        key, to_json(NodeLease(node_id=self.node_id, holder=self.holder)), lease=lease
+                    )
             except StoreClosed:
                 raise
-            except OrchestrationError:
+            except (OrchestrationError, trio.TooSlowError):
                 await trio.sleep(delay)
                 delay = min(5.0, delay * 2)
                 continue
@@ -78,8 +97,12 @@ class LeaseKeeper:
         pause = self.lease_seconds / 4
         while True:
             await trio.sleep(pause)
-            asked = trio.current_time()
             give_up = deadline - self.skew_seconds
+            with trio.move_on_at(give_up):
+                await self._claimed.wait()
+            if not self._claimed.is_set():
+                return
+            asked = trio.current_time()
             try:
                 with trio.fail_after(max(0.0, give_up - asked)):
                     await self.store.keep_alive(lease)

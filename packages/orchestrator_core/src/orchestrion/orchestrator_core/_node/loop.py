@@ -4,63 +4,55 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
 import trio
 from attrs import define, evolve, field
 from orchestrion.orchestrator_core._clock import Deadlines
+from orchestrion.orchestrator_core._node.complaints import Complaints
 from orchestrion.orchestrator_core._node.containers import ContainerBook, HeldInstance
-from orchestrion.orchestrator_core._node.environment import (
-    complete_config,
-    dependencies_of_template,
-    instance_variables,
-)
+from orchestrion.orchestrator_core._node.engine import Engine, NoAnswer, Slots
 from orchestrion.orchestrator_core._node.health import Prober
 from orchestrion.orchestrator_core._node.health_checks import HealthChecks
 from orchestrion.orchestrator_core._node.lease import LeaseKeeper
-from orchestrion.orchestrator_core._node.plan import ContainerStart, InstanceFacts, InstancePlan, plan_instance
+from orchestrion.orchestrator_core._node.plan import InstanceFacts, InstancePlan, plan_instance
 from orchestrion.orchestrator_core._node.ports import PortTable
+from orchestrion.orchestrator_core._node.remains import Remains
 from orchestrion.orchestrator_core._node.reports import announce, with_last_output
+from orchestrion.orchestrator_core._node.starts import Starter
 from orchestrion.orchestrator_core._node.volumes import VolumeOwner, VolumeProvider
 from orchestrion.orchestrator_core._queue import KeyedQueue
 from orchestrion.orchestrator_core._state.events import EventRecorder
-from orchestrion.orchestrator_core._state.lifecycle import START_FAILED, TERMINAL
-from orchestrion.orchestrator_core._state.records import WorkloadName, binding_key, status_key
+from orchestrion.orchestrator_core._state.lifecycle import TERMINAL
+from orchestrion.orchestrator_core._state.records import (
+    BindingRecord,
+    InstanceName,
+    WorkloadName,
+    binding_key,
+    status_key,
+)
 from orchestrion.orchestrator_core._state.world import InstanceRecord, World
 from orchestrion.runtime_interface import (
-    ConfigUnsupported,
-    ContainerConflict,
     ContainerRuntime,
-    ContainerSummary,
-    CreateOptions,
-    PortTaken,
     RuntimeClosed,
-    StaleEpoch,
-    StartFailed,
-    VolumeSource,
+    RuntimeUnavailable,
 )
 from orchestrion.shared_types import (
-    ContainerConfig,
     ContainerHealth,
     ContainerId,
     ContainerNotFound,
     ContainerState,
     ContainerStatus,
     EventSeverity,
-    ExitStatus,
-    HealthCheck,
     InstanceKey,
     InstanceState,
     InstanceStatus,
     NodeId,
     OrchestrationError,
-    PortMapping,
-    ReferenceInvalid,
     RuntimeFailure,
     UidFactory,
-    VolumeScope,
     WorkloadDefinition,
 )
 from orchestrion.store_interface import (
@@ -70,13 +62,19 @@ from orchestrion.store_interface import (
     StoreClosed,
 )
 
-PORT_TRIES: Final = 5
-"""Leased ports that are tried in a row where others have taken them."""
+MAX_STOP_RETRY_SECONDS: Final = 10.0
+"""The longest wait before a container that could not be stopped is tried again."""
+
+MAX_INIT_RETRY_SECONDS: Final = 10.0
 
 
 @define(eq=False)
 class NodeLoop:
     """Makes what runs on one node what its bindings say.
+
+    It takes part, which is to say it holds the node's lease, while the cluster sees the node (`resume`, `let_go`) and
+    the engine has been made ready. Without a lease it starts nothing, and stops what it reaches once the last one has
+    lapsed; until then what runs is left alone.
 
     Attributes:
         node_id: Which node.
@@ -96,8 +94,10 @@ class NodeLoop:
         poll_seconds: How often the runtime is asked where it does not announce changes.
         at_once: Instances that are started at once, and containers that are removed at once.
         environment: What `inherit_env` names variables of.
+        on_trouble: Called when `trouble` has changed.
         ready: Set once the node has a lease and has taken up what runs.
-        tried: Set once it is ready, or the runtime has failed for the first time and is asked again and again.
+        tried: Set once it is ready, or need not be waited for: the runtime has failed, or the node is out of sight.
+        trouble: Why the engine can't be used, while that keeps the node from taking part; else "".
     """
 
     node_id: NodeId
@@ -117,36 +117,41 @@ class NodeLoop:
     poll_seconds: float = 1.0
     at_once: int = 16
     environment: Mapping[str, str] = field(factory=lambda: os.environ)
+    on_trouble: Callable[[], None] = field(default=lambda: None)
     ready: trio.Event = field(factory=trio.Event)
     tried: trio.Event = field(factory=trio.Event)
+    trouble: str = ""
     _queue: KeyedQueue[InstanceKey] = field(init=False)
+    _engine: Engine = field(init=False)
     _book: ContainerBook = field(init=False)
+    _complaints: Complaints = field(init=False)
     _health: HealthChecks = field(init=False)
     _lease: LeaseKeeper = field(init=False)
-    _fenced: set[ContainerId] = field(factory=set)
+    _starter: Starter = field(init=False)
+    _remains: Remains = field(init=False)
     _nursery: trio.Nursery | None = None
-    _start_limit: trio.CapacityLimiter = field(init=False)
-    _remove_limit: trio.CapacityLimiter = field(init=False)
-    _starts: set[trio.CancelScope] = field(factory=set)
-    _cleared: trio.Event = field(factory=trio.Event)
-    _cleared_owners: set[WorkloadName] = field(factory=set)
+    _removals: Slots = field(init=False)
+    _taken_up: bool = False
+    _away: bool = False
+    _sight: trio.Event = field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
-        self._book = ContainerBook(
-            self.node_id, self.runtime, self.world, self.ports, self._queue.add, self.poll_seconds
-        )
+        self._engine = Engine(self.runtime, self.node_id)
+        self._book = ContainerBook(self._engine, self.world, self.ports, self._queue.add, self.poll_seconds)
+        self._complaints = Complaints(self.recorder)
         self._health = HealthChecks(self.prober)
-        # A call that hangs holds up its own kind only; what runs is stopped in any case.
-        self._start_limit = trio.CapacityLimiter(self.at_once)
-        self._remove_limit = trio.CapacityLimiter(self.at_once)
+        # A call that hangs holds up its own kind only, and not for long; what runs is stopped in any case.
+        starts, self._removals = Slots(self.at_once), Slots(self.at_once)
+        self._starter = Starter(self._book, self._engine, self.volumes, self.environment, starts, self.deadlines.now)
+        self._remains = Remains(self._book, self.volumes, self._complaints)
         self._lease = LeaseKeeper(
             self.node_id,
             self.store,
             self.new_uid(),
             self.lease_seconds,
             self.skew_seconds,
-            obtained=self._wake_all,
+            obtained=self._lease_obtained,
             lost=self._lease_lost,
         )
 
@@ -155,15 +160,49 @@ class NodeLoop:
         """Whether nothing waits to be done now."""
         return self._queue.idle and not any(instance.stopping for instance in self._book.instances.values())
 
+    @property
+    def away(self) -> bool:
+        """Whether the cluster has lost sight of the node."""
+        return self._away
+
+    def let_go(self) -> None:
+        """Take no part any more, because the cluster does not see the node: its lease lapses unless it is back before.
+
+        Until then what runs is left alone and reported; then all that can be reached is stopped. Nothing is started.
+        """
+        if not self._away:
+            self._away = True
+            self._lease.let_go()
+            self.tried.set()
+            self._sight_changed()
+
+    def resume(self) -> None:
+        """Take part again: the cluster sees the node."""
+        if self._away:
+            self._away = False
+            self._sight_changed()
+            self._wake_all()
+
+    def _sight_changed(self) -> None:
+        self._sight.set()
+        self._sight = trio.Event()
+        self._remains.changed()
+
+    def workload_changed(self, name: WorkloadName) -> None:
+        """Look whether a workload has gone; whoever runs the loop says so of each that the world has a change of."""
+        self._remains.workload_changed(name)
+
     async def wait_cleared(self) -> None:
-        """Wait until nothing is left here of instances that are no longer bound to this node."""
-        while True:
-            bound = self.world.nodes.get(self.node_id, {})
-            if all(instance.name in bound for instance in self._book.instances.values()):
-                return
-            if self._cleared.is_set():
-                self._cleared = trio.Event()
-            await self._cleared.wait()
+        """Wait until nothing is left here of what is no longer bound to this node, or gone; not while it is away."""
+        while self._taken_up and not self._away and not self._remains.cleared:
+            await self._remains.wait_changed()
+
+    async def wait_stopped(self) -> None:
+        """Wait until the lease has lapsed and all is stopped that was known to run."""
+        while self._taken_up and not (
+            self._lease.lapsed and not any(instance.lives for instance in self._book.instances.values())
+        ):
+            await self._remains.wait_changed()
 
     async def run(self) -> None:
         """Keep the node's lease and its containers, until cancelled. What runs then goes on running.
@@ -172,33 +211,53 @@ class NodeLoop:
             OrchestrationError: The store or the runtime was closed.
         """
         await self.world.synced.wait()
+        trusted_until = trio.current_time() + self.lease_seconds - self.skew_seconds
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            await nursery.start(self._lease.run)
-            await self._take_up()
             self.world.on_node(self.node_id, self._book.bind)
             try:
                 for name in list(self.world.nodes.get(self.node_id, ())):
                     self._book.bind(name)
+                await self._take_up()
                 nursery.start_soon(self._book.follow)
                 nursery.start_soon(self._pass_periodically)
-                self.ready.set()
-                self.tried.set()
+                nursery.start_soon(self._remains.run)
+                # However long the engine took, there is time for a first try to get a lease.
+                nursery.start_soon(self._lease.run, max(trusted_until, trio.current_time() + self.skew_seconds))
+                nursery.start_soon(self._take_part)
                 await self._work(nursery)
             finally:
                 self.world.on_node(self.node_id, None)
 
+    async def _take_part(self) -> None:
+        """Claim the lease whenever the cluster sees the node; after a lapse once its engine is ready again."""
+        while True:
+            if not self._away:
+                if self._lease.lapsed:
+                    await self._take_up()
+                if not self._away:
+                    self._lease.claim()
+            await self._sight.wait()
+
+    def _lease_obtained(self) -> None:
+        self.ready.set()
+        self.tried.set()
+        self._wake_all()
+
     def _lease_lost(self) -> None:
         """Stop everything: others may be told that this node is lost, and start the same elsewhere."""
-        text = "the node lost its lease; it stops everything"
+        why = (
+            "the cluster does not see the node, and its lease has run out" if self._away else "the node lost its lease"
+        )
+        text = f"{why}; it stops everything"
         self.recorder.record("default", f"node/{self.node_id}", "LeaseLost", text, EventSeverity.WARNING)
-        for scope in self._starts:
-            scope.cancel()
+        self._starter.cancel_all()
         assert self._nursery is not None  # noqa: S101 - for the type checker: the lease is kept by a task in it
         # At once: whoever works on an instance may be held up by a store or an engine that does not answer.
         for key, instance in self._book.instances.items():
             self._stop_fenced(instance, self._nursery, key)
         self._wake_all()
+        self._remains.changed()
 
     def _wake_all(self) -> None:
         for key in list(self._book.instances):
@@ -208,23 +267,27 @@ class NodeLoop:
         delay = 0.1
         while True:
             try:
-                await self.runtime.init_node(self.node_id)
+                await self._engine.init_node()
                 await self._book.list()
-                await self._book.find_unlisted()
-                # What a former run could not release any more has no owner but this.
-                await self.volumes.retain_instances(self._volume_owners)
-                await self.volumes.retain_shared(self._shared_volumes)
+                self._book.find_unlisted()
+                await self._remains.sweep()
             except RuntimeClosed:
                 raise
             except OrchestrationError as err:
-                self.recorder.record(
-                    "default", f"node/{self.node_id}", "RuntimeUnavailable", err.message, EventSeverity.WARNING
-                )
+                self._complaints.say("default", f"node/{self.node_id}", "RuntimeUnavailable", err.message, delay)
+                self._set_trouble(err.message)
                 self.tried.set()
                 await trio.sleep(delay)
-                delay = min(10.0, delay * 2)
+                delay = min(MAX_INIT_RETRY_SECONDS, delay * 2)
             else:
+                self._set_trouble("")
+                self._taken_up = True
                 return
+
+    def _set_trouble(self, text: str) -> None:
+        if self.trouble != text:
+            self.trouble = text
+            self.on_trouble()
 
     async def _pass_periodically(self) -> None:
         while True:
@@ -237,7 +300,6 @@ class NodeLoop:
         What is settled would be planned the same: its binding has not changed, and neither have its containers.
         """
         await self._book.list_if_possible()
-        await self._release_shared()
         for name, record in self.world.nodes.get(self.node_id, {}).items():
             key = self._book.keys.get(name)
             if key is None:
@@ -265,24 +327,26 @@ class NodeLoop:
             self._queue.done(key)
             if wake is not None:
                 self._queue.add_after(key, wake)
+            instance = self._book.instances.get(key)
+            if instance is not None and instance.settled is not None and instance.name is not None:
+                self._complaints.forget(*_subject(instance.name))
 
     def _complain(self, key: InstanceKey, err: OrchestrationError, delay: float) -> None:
         if isinstance(err, RevisionConflict):
             # The world has moved on since the plan was made: nothing is wrong.
             return
+        if isinstance(err, RuntimeUnavailable) and not isinstance(err, NoAnswer):
+            # It is no matter of this instance.
+            self._complaints.say("default", f"node/{self.node_id}", "RuntimeUnavailable", err.message, delay)
+            return
         instance = self._book.instances.get(key)
         if instance is not None and instance.name is not None:
-            self.recorder.record(
-                instance.name.namespace,
-                f"instance/{instance.name.short}",
-                "Retry",
-                f"{err.message}; next try in {delay:.1f} s",
-                EventSeverity.WARNING,
-            )
+            self._complaints.say(*_subject(instance.name), "Retry", err.message, delay)
 
     async def _reconcile(self, key: InstanceKey, nursery: trio.Nursery) -> float | None:
         instance = self._book.instances.get(key)
-        if instance is None:
+        if instance is None or (self._lease.guard is None and not self._lease.lapsed):
+            # A former run's lease may be good for what runs. Both a lease and its lapse lead here again.
             return None
         instance.settled = None
         record = self.world.nodes.get(self.node_id, {}).get(instance.name) if instance.name is not None else None
@@ -296,64 +360,90 @@ class NodeLoop:
             msg = f"instance {record.name}: its template is missing"
             raise RuntimeFailure(msg)
         if self._lease.guard is None:
+            self._stop_fenced(instance, nursery, key)
             if instance.unsure:
                 # A create that was cancelled when the lease was lost may have left a container all the same.
                 await self._book.list()
-            self._stop_fenced(instance, nursery, key)
+                self._stop_fenced(instance, nursery, key)
             return None
-        if instance.unsure:
-            # A create whose reply was lost may have left a container that must not outlive the instance's end.
-            await self._book.list()
-            instance.unsure = False
-        plan = plan_instance(self._facts(record, instance, template))
+        bound = await self._learn(key, record, instance)
+        if bound is None:
+            # That it has gone meanwhile leads here again.
+            return None
+        plan = plan_instance(self._facts(record, bound, instance, template))
         if plan.status.state is InstanceState.TERMINATING:
             # On record first: what ends from now on has been stopped, and has not ended by itself.
             await self._write_status(record, instance, plan.status)
+        held_back = False
         for container_id, grace in plan.stop:
             self._stop_soon(key, instance, container_id, grace, nursery)
         for container_id in plan.remove:
             await self._remove(instance, container_id)
-        if plan.start and self._older_epoch_lives(key):
+        if self._away or self._lease.guard is None:
+            # Nothing new, until the cluster sees the node again; that leads here again, as does a lease.
+            plan.start.clear()
+            held_back = True
+        if plan.start and self._book.older_lives(key):
             # The end of the older one brings this one back at once; the wait is for a stop that fails.
             plan.start.clear()
             plan.wake(self.poll_seconds)
         if plan.start:
             try:
-                if not await self._start_unless_fenced(key, record, instance, template, plan):
+                if not await self._starter.start(key, record, instance, template, plan.start):
                     return None
             except (StoreClosed, RuntimeClosed):
                 raise
             except OrchestrationError as err:
-                plan = plan_instance(self._facts(record, instance, template))
+                plan = plan_instance(self._facts(record, bound, instance, template))
                 if plan.status.state is InstanceState.PENDING:
                     # Whoever waits for it to start sees what it waits for; the next plan has no such words.
                     await self._write_status(record, instance, evolve(plan.status, message=err.message))
                 raise
             # What has become of the starts goes into the status.
-            plan = plan_instance(self._facts(record, instance, template))
+            plan = plan_instance(self._facts(record, bound, instance, template))
             if plan.start:
                 self._queue.add_after(key, 0.0)
         await self._follow_health(key, record, instance, template, plan, nursery)
         await self._write_status(record, instance, plan.status)
         if plan.status.state in TERMINAL and not instance.lives:
             self._release_ports(instance)
-        if plan.wake_after is None and not (plan.stop or plan.remove or plan.start):
+        if plan.wake_after is None and not (plan.stop or plan.remove or plan.start or held_back):
             instance.settled = record.binding_revision
         return plan.wake_after
 
-    def _facts(self, record: InstanceRecord, instance: HeldInstance, template: WorkloadDefinition) -> InstanceFacts:
-        assert record.bound is not None  # noqa: S101 - for the type checker: the caller has looked
+    async def _learn(self, key: InstanceKey, record: InstanceRecord, instance: HeldInstance) -> BindingRecord | None:
+        """Ask what has become of an instance's containers where that is not known; return its binding after that."""
+        try:
+            if instance.unsure:
+                # A create whose reply was lost may have left a container that must not outlive the instance's end.
+                await self._book.list()
+                instance.unsure = False
+            await self._book.refresh(key, instance)
+        except RuntimeClosed:
+            raise
+        except OrchestrationError as err:
+            status = self._status(record, instance)
+            if status.state not in TERMINAL:
+                # Nothing else is known to have changed; the next plan has no such words.
+                await self._write_status(record, instance, evolve(status, message=err.message))
+            raise
+        return record.bound
+
+    def _facts(
+        self, record: InstanceRecord, bound: BindingRecord, instance: HeldInstance, template: WorkloadDefinition
+    ) -> InstanceFacts:
         containers = [self._health.with_health(summary.status) for summary in instance.containers.values()]
         containers.extend(instance.never_created.values())
         return InstanceFacts(
             name=record.name,
-            binding=record.bound.binding,
+            binding=bound.binding,
             template=template,
             status=self._status(record, instance),
             containers=containers,
             unhealthy=self._health.unhealthy,
-            fenced=self._fenced,
+            fenced=instance.fenced,
             deadlines=self.deadlines,
+            trouble=instance.trouble,
         )
 
     def _status(self, record: InstanceRecord, instance: HeldInstance) -> InstanceStatus:
@@ -361,23 +451,17 @@ class NodeLoop:
             return instance.written
         return record.status
 
-    def _older_epoch_lives(self, key: InstanceKey) -> bool:
-        """Whether containers of an older epoch of the same slot still run here."""
-        return any(
-            summary.status.state is not ContainerState.EXITED
-            for other, held in self._book.instances.items()
-            if (other.workload_id, other.index) == (key.workload_id, key.index) and other.epoch < key.epoch
-            for summary in held.containers.values()
-        )
-
     def _stop_fenced(self, instance: HeldInstance, nursery: trio.Nursery, key: InstanceKey) -> None:
         for container_id, summary in instance.containers.items():
             if summary.status.state is not ContainerState.EXITED:
-                self._fenced.add(container_id)
+                instance.fenced.add(container_id)
                 self._stop_soon(key, instance, container_id, 0.0, nursery)
 
     async def _clear(self, key: InstanceKey, instance: HeldInstance, nursery: trio.Nursery) -> None:
         """Remove all that is left of an instance that has no binding here."""
+        if instance.unsure:
+            await self._book.list()
+            instance.unsure = False
         running = False
         for container_id, summary in list(instance.containers.items()):
             if summary.status.state is ContainerState.EXITED:
@@ -389,53 +473,28 @@ class NodeLoop:
         if running:
             return
         self._release_ports(instance)
-        if instance.name is not None:
-            await self.volumes.release(VolumeOwner(instance.name, key.workload_id))
-            self._cleared_owners.add(instance.name.owner)
-            await self._release_shared()
-            if self._book.keys.get(instance.name) == key:
-                del self._book.keys[instance.name]
-        del self._book.instances[key]
-        self._cleared.set()
+        for container_id in instance.tried:
+            self._health.forget(container_id)
+        name = instance.name
+        if name is not None:
+            await self.volumes.release(VolumeOwner(name, key.workload_id))
+            self.deadlines.forget(name)
+            self._complaints.forget(*_subject(name))
+        self._book.forget(key)
+        self._remains.changed()
 
     def _release_ports(self, instance: HeldInstance) -> None:
         for owner in instance.ports:
             self.ports.release(owner)
         instance.ports.clear()
 
-    async def _release_shared(self) -> None:
-        """Remove the shared directories of workloads that had instances here and are gone."""
-        gone = {
-            name
-            for name in self._cleared_owners
-            if name not in self.world.workloads or self.world.workloads[name].spec is None
-        }
-        if gone:
-            await self.volumes.retain_shared(self._shared_volumes)
-            self._cleared_owners -= gone
-
-    def _volume_owners(self) -> Set[VolumeOwner]:
-        return {
-            VolumeOwner(name, record.bound.workload_id)
-            for name, record in self.world.instances.items()
-            if record.bound is not None
-        }
-
-    def _shared_volumes(self) -> Set[tuple[str, str]]:
-        return {
-            (workload.name.namespace, volume.name)
-            for workload in self.world.workloads.values()
-            for template in (*workload.templates.values(), *((workload.spec.definition,) if workload.spec else ()))
-            for volume in template.volumes
-            if volume.scope is VolumeScope.SHARED
-        }
-
     async def _remove(self, instance: HeldInstance, container_id: ContainerId) -> None:
         self._health.forget(container_id)
-        async with self._remove_limit:
-            await self.runtime.remove_container(container_id)
+        instance.tried.discard(container_id)
+        async with self._removals.one():
+            await self._engine.remove(container_id)
         self._book.drop(instance, container_id)
-        self._fenced.discard(container_id)
+        instance.fenced.discard(container_id)
 
     def _stop_soon(
         self, key: InstanceKey, instance: HeldInstance, container_id: ContainerId, grace: float, nursery: trio.Nursery
@@ -447,159 +506,38 @@ class NodeLoop:
         nursery.start_soon(self._stop, key, instance, container_id, grace)
 
     async def _stop(self, key: InstanceKey, instance: HeldInstance, container_id: ContainerId, grace: float) -> None:
+        delay = 0.0
         try:
-            await self.runtime.stop_container(container_id, grace_seconds=grace)
-            status = await self.runtime.get_container_status(container_id)
+            status = await self._engine.stop(container_id, grace)
         except ContainerNotFound:
             self._book.drop(instance, container_id)
         except RuntimeClosed:
             raise
         except OrchestrationError as err:
-            self._complain(key, err, self.poll_seconds)
-            await trio.sleep(self.poll_seconds)
+            delay = min(MAX_STOP_RETRY_SECONDS, self.poll_seconds * 2.0 ** min(instance.stop_failures, 10))
+            instance.stop_failures += 1
+            instance.trouble = err.message
+            self._complain(key, err, delay)
         else:
+            instance.stop_failures, instance.trouble = 0, ""
             summary = instance.containers.get(container_id)
             if summary is not None:
                 self._book.hold(instance, evolve(summary, status=status))
         finally:
             if instance.stopping.get(container_id) == grace:
                 del instance.stopping[container_id]
-        self._queue.add(key)
-
-    async def _start_unless_fenced(
-        self,
-        key: InstanceKey,
-        record: InstanceRecord,
-        instance: HeldInstance,
-        template: WorkloadDefinition,
-        plan: InstancePlan,
-    ) -> bool:
-        """Start containers, and return whether that was not cut short by the loss of the lease."""
-        scope = trio.CancelScope()
-        self._starts.add(scope)
-        try:
-            with scope:
-                async with self._start_limit:
-                    await self._start(key, record, instance, template, plan)
-        finally:
-            self._starts.remove(scope)
-        return not scope.cancelled_caught
-
-    async def _start(
-        self,
-        key: InstanceKey,
-        record: InstanceRecord,
-        instance: HeldInstance,
-        template: WorkloadDefinition,
-        plan: InstancePlan,
-    ) -> None:
-        volumes = await self.volumes.provide(VolumeOwner(record.name, key.workload_id), template)
-        variables = self._variables(record, template, volumes)
-        for start in plan.start:
-            mounted = {mount.volume for mount in start.config.volumes}
-            options = CreateOptions(
-                node_id=self.node_id,
-                instance=key,
-                attempt=start.attempt,
-                namespace=record.name.namespace,
-                workload=record.name.workload,
-                volumes=tuple(source for source in volumes if source.volume in mounted),
-                device_ids=record.bound.binding.devices.get(start.config.name, ()) if record.bound is not None else (),
-            )
-            self._book.creating += 1
-            try:
-                await self._create(key, instance, start, options, variables)
-            finally:
-                self._book.creating -= 1
-                if not self._book.creating:
-                    self._book.hinted_early.clear()
-
-    async def _create(
-        self,
-        key: InstanceKey,
-        instance: HeldInstance,
-        start: ContainerStart,
-        options: CreateOptions,
-        variables: Mapping[str, str],
-    ) -> None:
-        name = start.config.name
-        for tried in range(PORT_TRIES):
-            try:
-                config = complete_config(
-                    start.config, variables, start.attempt, self._lease_port(key, instance, name), self.environment
-                )
-                instance.unsure = True
-                container_id = await self.runtime.create_container(config, options)
-                status = await self.runtime.get_container_status(container_id)
-            except PortTaken as err:
-                instance.unsure = False
-                if not self._give_up_ports(key, instance, start.config, err.ports) or tried == PORT_TRIES - 1:
-                    raise
-            except (StartFailed, ConfigUnsupported, StaleEpoch) as err:
-                instance.unsure = False
-                instance.never_created[name] = self._not_started(start, err)
-                return
-            except ContainerConflict:
-                # A call whose reply was lost has created it, with other ports or endpoints: it is taken as it is.
-                await self._book.list()
-                if not any(
-                    c.status.name == name and c.status.attempt == start.attempt for c in instance.containers.values()
-                ):
-                    raise
-                return
-            else:
-                instance.unsure = False
-                if config.health is not None:
-                    instance.checks[container_id] = config.health
-                instance.never_created.pop(name, None)
-                if start.restarts_in_row:
-                    status = evolve(status, restarts_in_row=start.restarts_in_row)
-                self._book.hold(
-                    instance,
-                    ContainerSummary(container_id=container_id, node_id=self.node_id, instance=key, status=status),
-                )
-                if container_id in self._book.hinted_early:
-                    self._book.hinted_early.remove(container_id)
-                    await self._book.ask(container_id)
-                return
-
-    def _lease_port(self, key: InstanceKey, instance: HeldInstance, name: str) -> Callable[[PortMapping], int]:
-        def lease(port: PortMapping) -> int:
-            owner = (key, name, port.name)
-            instance.ports.add(owner)
-            return self.ports.lease(owner, port.protocol)
-
-        return lease
-
-    def _give_up_ports(
-        self, key: InstanceKey, instance: HeldInstance, config: ContainerConfig, taken: tuple[int, ...]
-    ) -> bool:
-        """Give up leased ports that others have taken, and return whether all that were taken are of that kind."""
-        static = {port.host_port for port in config.ports}
-        for port in config.ports:
-            owner = (key, config.name, port.name)
-            if port.host_port is None and owner in instance.ports and self.ports.lease(owner, port.protocol) in taken:
-                self.ports.release(owner)
-        return not static.intersection(taken)
-
-    def _not_started(self, start: ContainerStart, err: OrchestrationError) -> ContainerStatus:
-        now = self.deadlines.now()
-        return ContainerStatus(
-            name=start.config.name,
-            state=ContainerState.EXITED,
-            attempt=start.attempt,
-            exit=ExitStatus(reason=START_FAILED, message=err.message),
-            created_at=now,
-            finished_at=now,
-            restarts_in_row=start.restarts_in_row,
-        )
+        if delay:
+            self._queue.add_after(key, delay)
+        else:
+            self._queue.add(key)
+            self._remains.changed()
 
     async def _write_status(self, record: InstanceRecord, instance: HeldInstance, status: InstanceStatus) -> None:
         before = self._status(record, instance)
         if status == before:
             return
         guard = self._lease.guard
-        if guard is None:
+        if guard is None or record.bound is None:
             return
         if status.state is InstanceState.FAILED and before.state not in TERMINAL:
             status = evolve(status, message=await with_last_output(self.runtime, status, instance.containers))
@@ -608,34 +546,6 @@ class NodeLoop:
         revision = await self.store.transaction(compares, operations)
         instance.written, instance.written_revision = status, revision
         announce(self.recorder, self.deadlines.now(), record.name, before, status)
-
-    async def _check_of(
-        self,
-        key: InstanceKey,
-        record: InstanceRecord,
-        template: WorkloadDefinition,
-        config: ContainerConfig,
-        status: ContainerStatus,
-    ) -> HealthCheck:
-        """Return a container's health check with its references replaced, as when the container was created."""
-        assert config.health is not None  # noqa: S101 - for the type checker: the caller has looked
-        owner = VolumeOwner(record.name, key.workload_id)
-        variables = self._variables(record, template, await self.volumes.provide(owner, template))
-        try:
-            completed = complete_config(
-                config, variables, status.attempt, lambda port: status.ports.get(port.name, 0), self.environment
-            )
-        except ReferenceInvalid:
-            # What it inherited is no longer there for this run of the program; the container still runs.
-            return config.health
-        return completed.health or config.health
-
-    def _variables(
-        self, record: InstanceRecord, template: WorkloadDefinition, volumes: tuple[VolumeSource, ...]
-    ) -> dict[str, str]:
-        workload = self.world.workloads[record.name.owner]
-        dependencies = dependencies_of_template(workload, self.world.workloads)
-        return instance_variables(record.name, self.node_id, template, workload, volumes, dependencies)
 
     async def _follow_health(
         self,
@@ -659,8 +569,11 @@ class NodeLoop:
             if self._health.is_tried(container_id):
                 continue
             if container_id not in instance.checks:
-                instance.checks[container_id] = await self._check_of(key, record, template, config, summary.status)
+                instance.checks[container_id] = await self._starter.check_of(
+                    key, record, template, config, config.health, summary.status
+                )
             before = recorded.get(container_id)
+            instance.tried.add(container_id)
             self._health.start(
                 instance.checks[container_id],
                 before.health if before is not None else ContainerHealth.UNCHECKED,
@@ -670,6 +583,10 @@ class NodeLoop:
                 partial(self._queue.add, key),
                 nursery,
             )
+
+
+def _subject(name: InstanceName) -> tuple[str, str]:
+    return name.namespace, f"instance/{name.short}"
 
 
 def _status_of(instance: HeldInstance, container_id: ContainerId) -> ContainerStatus | None:

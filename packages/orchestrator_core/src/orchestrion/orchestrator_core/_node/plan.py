@@ -77,6 +77,7 @@ class InstanceFacts:
         unhealthy: Containers that their health check has given up.
         fenced: Containers that were killed because the node had lost its lease; their end is not their own.
         deadlines: The clocks.
+        trouble: Why a container could not be stopped when that was tried last, or "".
     """
 
     name: InstanceName
@@ -87,6 +88,7 @@ class InstanceFacts:
     unhealthy: Mapping[ContainerId, str]
     fenced: Set[ContainerId]
     deadlines: Deadlines
+    trouble: str = ""
 
 
 @define(eq=False)
@@ -212,7 +214,7 @@ def _plan_stop(plan: InstancePlan, facts: InstanceFacts, latest: Mapping[str, Co
             facts.status,
             state=InstanceState.TERMINATING,
             reason=STOPPED,
-            message=facts.binding.stop_reason,
+            message="; ".join(filter(None, (facts.binding.stop_reason, facts.trouble))),
             containers=_in_order(facts, latest),
             healthy_since=None,
         )

@@ -103,4 +103,11 @@ class PortTable:
         port = self._by_owner.pop(owner, None)
         if port is not None:
             del self._leased[port]
-            self._resting[port] = trio.current_time() + QUARANTINE_SECONDS
+            now = trio.current_time()
+            self._forget_rested(now)
+            self._resting[port] = now + QUARANTINE_SECONDS
+
+    def _forget_rested(self, now: float) -> None:
+        # All rest for equally long: the first is the first to be ready.
+        while self._resting and next(iter(self._resting.values())) <= now:
+            del self._resting[next(iter(self._resting))]

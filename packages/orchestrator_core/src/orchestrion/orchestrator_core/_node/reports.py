@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
+import trio
 from orchestrion.orchestrator_core._node.plan import describe_exit
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.records import InstanceName
@@ -22,6 +23,9 @@ from orchestrion.shared_types import (
 LOG_TAIL_BYTES: Final = 400
 """How much of its last output goes into the message of a failed instance."""
 
+LOG_TAIL_SECONDS: Final = 5.0
+"""The message does not wait for it for longer."""
+
 
 async def with_last_output(runtime: ContainerRuntime, status: InstanceStatus, held: Collection[ContainerId]) -> str:
     """Return the message, with the last lines that the failed container wrote to its standard error."""
@@ -33,10 +37,11 @@ async def with_last_output(runtime: ContainerRuntime, status: InstanceStatus, he
         if not status.message.startswith(describe_exit(container.name, container)):
             continue
         try:
-            chunk = await runtime.read_logs(
-                container.container_id, LogStream.STDERR, offset=-LOG_TAIL_BYTES, max_bytes=LOG_TAIL_BYTES
-            )
-        except OrchestrationError:
+            with trio.fail_after(LOG_TAIL_SECONDS):
+                chunk = await runtime.read_logs(
+                    container.container_id, LogStream.STDERR, offset=-LOG_TAIL_BYTES, max_bytes=LOG_TAIL_BYTES
+                )
+        except (OrchestrationError, trio.TooSlowError):
             # The message is complete without it.
             return status.message
         text = chunk.data.decode(errors="replace").strip()
