@@ -6,6 +6,7 @@ import math
 import unittest
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -288,6 +289,20 @@ def test_the_profile_says_how_many_examples(
     kit = new_kit()
     declare_property(kit, [])
     assert only(kit).runner.examples == examples
+
+
+def test_a_kit_may_draw_fewer_examples_on_a_real_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRION_KIT_PROFILE", "ci")
+    kit = Kit[Counter](lambda counter: counter.capabilities, real_share=5)
+    declare_property(kit, [])
+
+    def examples(**options: Any) -> int:
+        (check,) = kit.checks(open_counter, **options)
+        return check.runner.examples
+
+    assert (examples(), examples(clock="real"), examples(clock="real", examples=4)) == (50, 10, 4)
+    monkeypatch.setenv("ORCHESTRION_KIT_PROFILE", "quick")
+    assert examples(clock="real") == 3
 
 
 def test_an_unknown_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

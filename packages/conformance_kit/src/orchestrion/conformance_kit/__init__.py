@@ -1,5 +1,6 @@
 """The machinery that conformance kits are made of: named clauses, a trio runner, a cancellation sweep."""
 
+from ._asserts import explain_asserts
 from ._check import BoundCheck, Check, Offer
 from ._kit import EXAMPLES, CheckOptions, Kit
 from ._runner import ClockKind, Factory, Runner
@@ -16,4 +17,5 @@ __all__ = [
     "Offer",
     "Runner",
     "cancellation_sweep",
+    "explain_asserts",
 ]

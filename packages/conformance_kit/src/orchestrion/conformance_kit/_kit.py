@@ -37,13 +37,15 @@ _SENTENCE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 class Kit(Generic[S]):
     """The checks of one interface, in the order in which they were declared."""
 
-    def __init__(self, capabilities_of: Callable[[S], Iterable[str]]) -> None:
+    def __init__(self, capabilities_of: Callable[[S], Iterable[str]], *, real_share: int = 1) -> None:
         """Make an empty kit.
 
         Args:
             capabilities_of: Asks a subject for the capabilities that its implementation declares.
+            real_share: With a real clock one in so many of the profile's examples is drawn, and 3 at least.
         """
         self._capabilities_of = capabilities_of
+        self._real_share = real_share
         self._checks: dict[str, Check[S]] = {}
 
     def clause(
@@ -106,7 +108,7 @@ class Kit(Generic[S]):
             capabilities: What the implementation can do; None asks it.
             expected_failures: Reasons by check id or clause id: these checks, or all of the clause, are known to fail.
             clock: "mock", or "real" for an implementation that waits for threads, processes or sockets.
-            examples: Examples per property; None takes the profile's.
+            examples: Examples per property; None takes the profile's, or the kit's share of them on a real clock.
             deadline_seconds: The longest time of a single run.
             shrink: Whether a property that fails looks for the simplest example.
 
@@ -118,7 +120,7 @@ class Kit(Generic[S]):
             if profile not in EXAMPLES:
                 msg = f"ORCHESTRION_KIT_PROFILE is {profile!r}; it must be one of {', '.join(EXAMPLES)}"
                 raise ValueError(msg)
-            examples = EXAMPLES[profile]
+            examples = max(3, EXAMPLES[profile] // (self._real_share if clock == "real" else 1))
         reasons = dict(expected_failures or {})
         known = set(self._checks) | {check.clause for check in self._checks.values()}
         unknown = sorted(set(reasons) - known)

@@ -5,18 +5,15 @@ It needs the extra `[conformance]`. The clause ids are those in the docstrings o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Unpack
+from orchestrion.conformance_kit import explain_asserts
 
-from orchestrion.conformance_kit import BoundCheck, CheckOptions, Factory
+explain_asserts(__name__, __path__)
 
 from . import _calls, _cancellation, _cordon, _events, _histories  # noqa: F401 # importing them declares their checks
 from ._kit import KIT
 from ._reader import Reader, open_reader
 from ._strategies import histories, node_ids, nodes
 from ._subject import ClusterUnderTest
-
-if TYPE_CHECKING:
-    from _pytest.mark import ParameterSet
 
 __all__ = [
     "CHECK_IDS",
@@ -34,25 +31,12 @@ __all__ = [
 CHECK_IDS: tuple[str, ...] = KIT.ids
 """The ids of all checks: the clause and the sentence."""
 
+checks = KIT.checks
+"""Returns all checks, bound to a cluster manager; call each. They need no pytest.
 
-def checks(
-    factory: Factory[ClusterUnderTest], /, **options: Unpack[CheckOptions]
-) -> list[BoundCheck[ClusterUnderTest]]:
-    """Return all checks, bound to an implementation; call each. They need no pytest.
+The first argument opens a fresh subject, whose manager is not yet initialised; leaving its context releases everything.
+The options are those of `orchestrion.conformance_kit.Kit.checks`.
+"""
 
-    Args:
-        factory: Opens a fresh subject, whose manager is not yet initialised; leaving its context releases everything.
-        **options: Those of `orchestrion.conformance_kit.Kit.checks`: capabilities, expected failures, clock, examples.
-
-    Raises:
-        ValueError: An expected failure names no check.
-    """
-    return KIT.checks(factory, **options)
-
-
-def conformance_checks(factory: Factory[ClusterUnderTest], /, **options: Unpack[CheckOptions]) -> list[ParameterSet]:
-    """Return all checks as parameters for `pytest.mark.parametrize`; expected failures are strict.
-
-    It takes what `checks` takes.
-    """
-    return KIT.conformance_checks(factory, **options)
+conformance_checks = KIT.conformance_checks
+"""Returns the same as parameters for `pytest.mark.parametrize`; expected failures are strict."""

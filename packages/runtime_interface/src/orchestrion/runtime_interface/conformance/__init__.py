@@ -1,14 +1,15 @@
-"""The kit that proves a `ContainerRuntime` right."""
+"""The conformance kit of `ContainerRuntime`: proves an implementation right, clause by clause.
+
+It needs the extra `[conformance]`. The clause ids are those in the docstrings of the interface.
+"""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from orchestrion.conformance_kit import explain_asserts
 
-from orchestrion.conformance_kit import EXAMPLES, BoundCheck, CheckOptions, Factory
-from typing_extensions import Unpack
+explain_asserts(__name__, __path__)
 
-from . import _abilities, _cancellation, _create, _end, _histories, _logs, _status
+from . import _abilities, _cancellation, _create, _end, _histories, _logs, _status  # noqa: F401 # they declare checks
 from ._behaviour import (
     Behaviour,
     CannotStart,
@@ -28,46 +29,8 @@ from ._behaviour import (
 from ._bench import KIT
 from ._subject import RuntimeUnderTest
 
-if TYPE_CHECKING:
-    from _pytest.mark import ParameterSet
-
-CHECK_MODULES = (_status, _create, _end, _logs, _abilities, _histories, _cancellation)
-"""Importing them declares their checks in `KIT`."""
-
-REAL_SHARE = 5
-"""With a real clock, one example in so many is drawn: there each takes processes and time."""
-
-
-def _bounded(options: CheckOptions) -> CheckOptions:
-    if options.get("clock") == "real" and options.get("examples") is None:
-        profile = os.environ.get("ORCHESTRION_KIT_PROFILE", "ci")
-        if profile in EXAMPLES:
-            return {**options, "examples": max(3, EXAMPLES[profile] // REAL_SHARE)}
-    return options
-
-
-def checks(
-    factory: Factory[RuntimeUnderTest], /, **options: Unpack[CheckOptions]
-) -> list[BoundCheck[RuntimeUnderTest]]:
-    """Return all checks, bound to a runtime. They need no pytest.
-
-    Args:
-        factory: Opens a fresh runtime that has no containers, and closes it.
-        options: As `orchestrion.conformance_kit.Kit.checks` has them. With clock="real" a fifth of the examples is
-            drawn.
-
-    Raises:
-        ValueError: An expected failure names no check.
-    """
-    return KIT.checks(factory, **_bounded(options))
-
-
-def conformance_checks(factory: Factory[RuntimeUnderTest], /, **options: Unpack[CheckOptions]) -> list[ParameterSet]:
-    """Return all checks as parameters for `pytest.mark.parametrize`; it takes what `checks` takes."""
-    return KIT.conformance_checks(factory, **_bounded(options))
-
-
 __all__ = [
+    "CHECK_IDS",
     "KIT",
     "Behaviour",
     "CannotStart",
@@ -87,3 +50,17 @@ __all__ = [
     "conformance_checks",
     "pattern",
 ]
+
+CHECK_IDS: tuple[str, ...] = KIT.ids
+"""The ids of all checks: the clause and the sentence."""
+
+checks = KIT.checks
+"""Returns all checks, bound to a runtime; call each. They need no pytest.
+
+The first argument opens a fresh runtime that has no containers, and closes it. The options are those of
+`orchestrion.conformance_kit.Kit.checks`; on a real clock a fifth of the examples is drawn, as each takes processes and
+time.
+"""
+
+conformance_checks = KIT.conformance_checks
+"""Returns the same as parameters for `pytest.mark.parametrize`; expected failures are strict."""

@@ -46,7 +46,7 @@ EXEC = RuntimeCapability.EXEC.value
 STATS = RuntimeCapability.STATS.value
 EVENTS = RuntimeCapability.EVENTS.value
 
-KIT: Kit[RuntimeUnderTest] = Kit(lambda subject: subject.runtime.capabilities)
+KIT: Kit[RuntimeUnderTest] = Kit(lambda subject: subject.runtime.capabilities, real_share=5)
 
 
 class Raised:

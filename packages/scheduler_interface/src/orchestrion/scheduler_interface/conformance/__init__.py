@@ -1,4 +1,6 @@
-"""The kit that proves a scheduler right. It needs the extra `[conformance]`.
+"""The conformance kit of `Scheduler`: proves an implementation right, clause by clause.
+
+It needs the extra `[conformance]`. The clause ids are those in the docstrings of the interface.
 
     @pytest.mark.parametrize("check", conformance_checks(open_scheduler))
     def test_conformance(check):
@@ -7,7 +9,12 @@
 `open_scheduler` takes nothing and returns an async context manager that gives a `SchedulerUnderTest`.
 """
 
+from __future__ import annotations
+
+from orchestrion.conformance_kit import explain_asserts
 from orchestrion.scheduler_interface import StaticClusterView
+
+explain_asserts(__name__, __path__)
 
 from . import (  # noqa: F401 - importing a module declares its clauses, in this order
     _clauses_calls,
@@ -20,17 +27,18 @@ from . import (  # noqa: F401 - importing a module declares its clauses, in this
     _clauses_same,
     _clauses_spread,
 )
-from ._kit import SchedulerUnderTest, check_ids, checks, conformance_checks
+from ._kit import KIT, SchedulerUnderTest
 from ._replay import Violation, violations
 from ._situations import Situation, situations
 from ._strategies import cluster_views, node_views, nodes, placements, workloads
 
 __all__ = [
+    "CHECK_IDS",
+    "KIT",
     "SchedulerUnderTest",
     "Situation",
     "StaticClusterView",
     "Violation",
-    "check_ids",
     "checks",
     "cluster_views",
     "conformance_checks",
@@ -41,3 +49,15 @@ __all__ = [
     "violations",
     "workloads",
 ]
+
+CHECK_IDS: tuple[str, ...] = KIT.ids
+"""The ids of all checks: the clause and the sentence."""
+
+checks = KIT.checks
+"""Returns all checks, bound to a scheduler; call each. They need no pytest.
+
+The first argument opens a fresh scheduler. The options are those of `orchestrion.conformance_kit.Kit.checks`.
+"""
+
+conformance_checks = KIT.conformance_checks
+"""Returns the same as parameters for `pytest.mark.parametrize`; expected failures are strict."""

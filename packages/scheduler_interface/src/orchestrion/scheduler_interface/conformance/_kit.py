@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Unpack
 
 from attrs import frozen
 from hypothesis import given
-from orchestrion.conformance_kit import BoundCheck, CheckOptions, Factory, Kit, Runner
+from orchestrion.conformance_kit import Kit, Runner
 from orchestrion.scheduler_interface import (
     AssignNode,
     ClusterView,
@@ -28,9 +27,6 @@ from ._oracle import demand, free
 from ._replay import violations
 from ._situations import Situation, situations
 
-if TYPE_CHECKING:
-    from _pytest.mark import ParameterSet
-
 
 @frozen
 class SchedulerUnderTest:
@@ -44,32 +40,6 @@ class SchedulerUnderTest:
 
 
 KIT: Kit[SchedulerUnderTest] = Kit(lambda subject: subject.scheduler.capabilities)
-
-
-def checks(
-    factory: Factory[SchedulerUnderTest], /, **options: Unpack[CheckOptions]
-) -> list[BoundCheck[SchedulerUnderTest]]:
-    """Return all checks, bound to an implementation. They are callables and need no pytest.
-
-    Args:
-        factory: Opens a fresh scheduler.
-        **options: As `Kit.checks` of the conformance kit has them: `capabilities`, `expected_failures`, `examples` and
-        so on.
-
-    Raises:
-        ValueError: An expected failure names no check.
-    """
-    return KIT.checks(factory, **options)
-
-
-def conformance_checks(factory: Factory[SchedulerUnderTest], /, **options: Unpack[CheckOptions]) -> list[ParameterSet]:
-    """Return all checks as parameters for `pytest.mark.parametrize`; it takes what `checks` takes."""
-    return KIT.conformance_checks(factory, **options)
-
-
-def check_ids() -> tuple[str, ...]:
-    """Return the ids of all checks."""
-    return KIT.ids
 
 
 async def decide(subject: SchedulerUnderTest, request: SchedulingRequest, view: ClusterView) -> list[ScheduleDecision]:
