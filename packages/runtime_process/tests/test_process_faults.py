@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -234,6 +235,36 @@ async def test_a_state_directory_has_one_user_at_a_time(opened: Callable[..., An
         with pytest.raises(RuntimeUnavailable, match="in use by another program"):
             async with opened():
                 pass
+    async with opened():
+        pass
+
+
+async def test_a_lock_that_outlives_a_killed_owner_for_a_moment_is_waited_for(
+    opened: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened():
+        pass
+    # What a killed program has left of itself: a process that still has its descriptors.
+    left = os.open(tmp_path / "state" / "lock", os.O_RDWR)
+    fcntl.flock(left, fcntl.LOCK_EX)
+    monkeypatch.setattr("orchestrion.runtime_process._state_dir.time.sleep", lambda _: os.close(left))
+    async with opened():
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": "1", "owner": "x"}', "\xff"])
+async def test_a_damaged_mark_of_the_owner_is_refused_and_the_directory_is_free_again(
+    harness: Any, opened: Callable[..., Any], tmp_path: Path, text: str
+) -> None:
+    mark = tmp_path / "state" / "owner.json"
+    async with opened():
+        pass
+    whole = mark.read_bytes()
+    mark.write_bytes(text.encode("latin-1"))
+    with pytest.raises(StateFailure, match="damaged"):
+        async with opened():
+            pass
+    mark.write_bytes(whole)
     async with opened():
         pass
 

@@ -174,6 +174,8 @@ sys.exit(6)
     async with opened(log_buffer_bytes=65536) as runtime:
         container_id = await runtime.create_container(harness.python(script), harness.options())
         assert (await harness.exited(runtime, container_id)).exit.code == 6
+        chunk = await runtime.read_logs(container_id, OUT)
+        assert (chunk.gap_bytes, chunk.data) == (64 * 65536, b""), "what the disk never took is counted too"
         await harness.remove_all(runtime)
     assert harness.leftovers(tmp_path / "state") == []
 

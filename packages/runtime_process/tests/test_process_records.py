@@ -107,11 +107,14 @@ def test_what_was_appended_is_known_again(memory: EpochMemory) -> None:
     assert again.known_epoch(InstanceKey(Uid("w"), 1, 1)) == 0
 
 
-def test_a_torn_line_costs_no_other(memory: EpochMemory) -> None:
+@pytest.mark.parametrize(
+    "torn", [b'["torn",1', b"\xff\xfe", bytes(9), b"7", b"[1, 2]", b'["a", -1, {}, 3]', b'["a", 1, 2, {"main": null}]']
+)
+def test_a_torn_line_costs_no_other(memory: EpochMemory, torn: bytes) -> None:
     memory.note(KEY, "main", 0)
     memory.append(memory.line_for(KEY))
     with memory.path.open("ab") as file:
-        file.write(b'["torn",1')
+        file.write(torn)
     other = InstanceKey(Uid("other"), 0, 7)
     memory.note(other, "main", 0)
     memory.append(memory.line_for(other))

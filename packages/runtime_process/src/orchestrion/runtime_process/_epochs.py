@@ -41,17 +41,21 @@ class EpochMemory:
     def load(self) -> None:
         """Read the file. A last line that was torn by a crash is left out: its record is still there. It blocks."""
         try:
-            text = self.path.read_text()
+            text = self.path.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             return
         for line in text.splitlines():
             try:
                 workload_id, index, epoch, attempts = json.loads(line)
-            except ValueError:
+                noted = [
+                    (InstanceKey(workload_id, int(index), int(epoch)), name, int(attempt))
+                    for name, attempt in (dict(attempts) or {"": 0}).items()
+                ]
+            except (ValueError, TypeError, RecursionError):
                 continue
             self._lines += 1
-            for name, attempt in attempts.items() or [("", 0)]:
-                self.note(InstanceKey(workload_id, index, epoch), name, attempt)
+            for one in noted:
+                self.note(*one)
 
     def known_epoch(self, instance: InstanceKey) -> int:
         """Return the highest epoch of the instance's slot, or 0."""

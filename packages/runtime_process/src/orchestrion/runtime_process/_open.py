@@ -45,11 +45,11 @@ def host_cgroups() -> dict[str, Path]:
 def _remembered_cgroups(state: StateDirectory, bases: Mapping[str, Path]) -> Cgroups:
     """Make the owner's control groups, and remember where: the next program may have another place."""
     known = state.path / "cgroups"
-    former = [Path(line) for line in known.read_text().splitlines()] if known.exists() else []
+    former = [Path(os.fsdecode(line)) for line in known.read_bytes().splitlines()] if known.exists() else []
     cgroups = open_cgroups(bases, state.owner, former)
     paths = [*cgroups.groups.values(), *cgroups.former]
     if set(paths) != set(former):
-        write_durably(known, "".join(f"{path}\n" for path in paths).encode())
+        write_durably(known, b"".join(os.fsencode(path) + b"\n" for path in paths))
     return cgroups
 
 

@@ -311,6 +311,7 @@ class Stream:
         self.open = True
         self.pending: list[tuple[bytes, int] | int] = []  # (bytes, time) or a number of bytes that were dropped
         self.buffered = 0
+        self.taken = 0
         self.prefix = prefix
         self.segment_bytes = segment_bytes
         self.keep = segments
@@ -406,6 +407,7 @@ class Writer:
 
     def put(self, stream: Stream, data: bytes, drop: bool) -> None:
         """Hand over what was read."""
+        stream.taken += len(data)
         with self.lock:
             if drop:
                 if stream.pending and isinstance(stream.pending[-1], int):
@@ -589,7 +591,7 @@ def run_container(spec: Spec) -> None:
     write_exit(spec, f"exit {describe(status)} {int(killed)} {time.time_ns()} - ")
     end_all(spec["kill_file"])
     finish_logs(streams, writer)
-    totals = " ".join(str(total_of(stream)) for stream in streams)
+    totals = " ".join(str(stream.taken) for stream in streams)
     write_slot(END_SLOT, f"end {totals} {processor_nanoseconds(spec['cpu_file'])}")
 
 
@@ -647,12 +649,6 @@ def finish_logs(streams: list[Stream], writer: Writer) -> None:
             writer.put(stream, data, late)
     while not writer.idle() and time.monotonic() < deadline:
         time.sleep(0.0005)
-
-
-def total_of(stream: Stream) -> int:
-    """Return how many bytes the container wrote to the stream, lost ones too."""
-    waiting = sum(item if isinstance(item, int) else len(item[0]) for item in list(stream.pending))
-    return stream.offset + waiting
 
 
 def run_command(spec: Spec) -> None:

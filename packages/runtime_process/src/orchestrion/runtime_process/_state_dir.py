@@ -9,9 +9,9 @@ import json
 import logging
 import marshal
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 from orchestrion.runtime_interface import RuntimeUnavailable
@@ -22,6 +22,8 @@ from ._trees import remove_tree
 _log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
+_LOCK_SECONDS = 0.5
+_LOCK_LOOK_SECONDS = 0.005
 
 
 @frozen
@@ -90,7 +92,7 @@ def open_state_directory(path: Path, new_owner: Callable[[], str]) -> StateDirec
         raise RuntimeUnavailable(msg, remedy="Choose a directory that can be written to.") from err
     try:
         try:
-            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock_fd)
         except BlockingIOError as err:
             msg = f"the state directory {path} is in use by another program"
             raise RuntimeUnavailable(msg, remedy="End that program, or choose another directory.") from err
@@ -102,6 +104,27 @@ def open_state_directory(path: Path, new_owner: Callable[[], str]) -> StateDirec
     except (RuntimeUnavailable, StateFailure):
         os.close(lock_fd)
         raise
+
+
+def _lock(fd: int) -> None:
+    """Lock a file.
+
+    A program that was killed while it started a process leaves one that holds its descriptors until it has become
+    another program: that is waited for, so that whoever is started anew at once is not refused.
+
+    Raises:
+        BlockingIOError: Somebody else holds the lock, and keeps it.
+    """
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(_LOCK_LOOK_SECONDS)
 
 
 def _prepare(path: Path, lock_fd: int, new_owner: Callable[[], str]) -> StateDirectory:
@@ -123,18 +146,21 @@ def _prepare(path: Path, lock_fd: int, new_owner: Callable[[], str]) -> StateDir
 
 def _owner(path: Path, new_owner: Callable[[], str]) -> str:
     try:
-        known: dict[str, Any] = json.loads(path.read_bytes())
+        known = json.loads(path.read_bytes())
     except FileNotFoundError:
         owner = new_owner()
         write_durably(path, json.dumps({"version": FORMAT_VERSION, "owner": owner}).encode())
         return owner
-    except ValueError as err:
-        msg = f"{path} is damaged"
-        raise StateFailure(msg, remedy="Restore it: it names what runs on this machine for this directory.") from err
-    if known["version"] > FORMAT_VERSION:
-        msg = f"{path.parent} was written by a later version (format {known['version']}, known is {FORMAT_VERSION})"
-        raise StateFailure(msg, remedy="Use that version; nothing was changed.")
-    return str(known["owner"])
+    except (ValueError, RecursionError):
+        known = None
+    match known:
+        case {"version": int(version)} if version > FORMAT_VERSION:
+            msg = f"{path.parent} was written by a later version (format {version}, known is {FORMAT_VERSION})"
+            raise StateFailure(msg, remedy="Use that version; nothing was changed.")
+        case {"version": int(), "owner": str(owner)} if owner:
+            return owner
+    msg = f"{path} is damaged"
+    raise StateFailure(msg, remedy="Restore it: it names what runs on this machine for this directory.")
 
 
 def _compiled_shim(path: Path) -> Path:
