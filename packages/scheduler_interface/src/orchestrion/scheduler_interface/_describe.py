@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from ._types import ChangeKind, Explanation, PlacementChange, Predicate, RefusalGroup
 
-_BINARY_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_REASONS: Final[Mapping[Predicate, str]] = {
+    Predicate.NODE_STATUS: "status {}",
+    Predicate.CORDONED: "cordoned",
+    Predicate.NODE_CONDITION: "condition {}",
+    Predicate.OTHER_NODE: "not the node that is asked for",
+    Predicate.DRIVER: "can't run driver {}",
+    Predicate.SELECTOR: "not {}",
+    Predicate.EXPRESSION: "not {}",
+    Predicate.HOST_PORT: "port {} is taken",
+    Predicate.DEVICE: "no free GPUs for the request {}",
+    Predicate.SPREAD: "spread exceeded in {}",
+    Predicate.UNSUPPORTED: "the scheduler does not support: {}",
+}
+"""Why nodes refuse, with the group's detail; other predicates are told by their name."""
+
+_STEPS: Final[Mapping[ChangeKind, str]] = {
+    ChangeKind.DROP_SELECTOR: "drop selector {}",
+    ChangeKind.DROP_EXPRESSION: "drop expression on {}",
+    ChangeKind.TOLERATE_TAINT: "tolerate taint {}",
+    ChangeKind.UNCORDON: "uncordon it",
+    ChangeKind.FREE_PORT: "free port {}",
+    ChangeKind.ENABLE_DRIVER: "enable driver {}",
+}
+"""What to do, with the step's subject."""
+
+_BINARY_UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def describe(explanation: Explanation, /) -> str:
@@ -35,54 +61,20 @@ def describe_change(steps: Iterable[PlacementChange], /) -> str:
 
 
 def _reason(group: RefusalGroup) -> str:
-    match group.predicate:
-        case Predicate.NODE_STATUS:
-            return f"status {group.detail}"
-        case Predicate.CORDONED:
-            return "cordoned"
-        case Predicate.NODE_CONDITION:
-            return f"condition {group.detail}"
-        case Predicate.OTHER_NODE:
-            return "not the node that is asked for"
-        case Predicate.DRIVER:
-            return f"can't run driver {group.detail}"
-        case Predicate.SELECTOR:
-            return f"not {group.detail}"
-        case Predicate.EXPRESSION:
-            return f"not {group.detail}"
-        case Predicate.HOST_PORT:
-            return f"port {group.detail} is taken"
-        case Predicate.RESOURCE:
-            missing = quantity(group.dimension, group.needed - group.best_free)
-            return f"{_resource(group.dimension)} short by {missing} at best"
-        case Predicate.DEVICE:
-            return f"no free GPUs for the request {group.detail}"
-        case Predicate.SPREAD:
-            return f"spread exceeded in {group.detail}"
-        case Predicate.UNSUPPORTED:
-            return f"the scheduler does not support: {group.detail}"
-        case _:
-            return f"{group.predicate.value.replace('-', ' ')} {group.detail}".rstrip()
+    if group.predicate is Predicate.RESOURCE:
+        missing = quantity(group.dimension, group.needed - group.best_free)
+        return f"{_resource(group.dimension)} short by {missing} at best"
+    words = _REASONS.get(group.predicate, group.predicate.value.replace("-", " ") + " {}")
+    return words.format(group.detail).rstrip()
 
 
 def _step(step: PlacementChange) -> str:
-    match step.kind:
-        case ChangeKind.LOWER_REQUEST:
-            return f"lower {_resource(step.subject)} to {quantity(step.subject, step.amount)}"
-        case ChangeKind.DROP_SELECTOR:
-            return f"drop selector {step.subject}"
-        case ChangeKind.DROP_EXPRESSION:
-            return f"drop expression on {step.subject}"
-        case ChangeKind.TOLERATE_TAINT:
-            return f"tolerate taint {step.subject}"
-        case ChangeKind.UNCORDON:
-            return "uncordon it"
-        case ChangeKind.FREE_PORT:
-            return f"free port {step.subject}"
-        case ChangeKind.ENABLE_DRIVER:
-            return f"enable driver {step.subject}"
-        case ChangeKind.ADD_NODE:
-            return f"{quantity(step.subject, step.amount)} {_resource(step.subject)}" if step.subject else "room"
+    resource, amount = _resource(step.subject), quantity(step.subject, step.amount)
+    if step.kind is ChangeKind.ADD_NODE:
+        return f"{amount} {resource}" if step.subject else "room"
+    if step.kind is ChangeKind.LOWER_REQUEST:
+        return f"lower {resource} to {amount}"
+    return _STEPS[step.kind].format(step.subject)
 
 
 def _resource(dimension: str) -> str:
