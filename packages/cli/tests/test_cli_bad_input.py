@@ -9,8 +9,8 @@ from textwrap import dedent
 import pytest
 from orchestrion.cli import run
 from orchestrion.cli._complaints import told
-from orchestrion.orchestrator_core import Unschedulable
-from orchestrion.scheduler_interface import ChangeKind, Explanation, PlacementChange
+from orchestrion.orchestrator_core import ImpossibleWorkload, Unschedulable
+from orchestrion.scheduler_interface import ChangeKind, Explanation, PlacementChange, describe_change
 from orchestrion.shared_types import NodeId
 
 MAIN = "containers: [{name: main, command: [echo]}]"
@@ -138,19 +138,29 @@ def test_standard_input_is_called_what_was_typed(
     assert capsys.readouterr().err.startswith(words)
 
 
-def test_what_no_node_can_run_is_told_with_the_smallest_change(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_that_no_node_can_run_is_told_with_nodes_that_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     node_id = NodeId("0f9e4c1a-7d7b-4d0e-9a51-5b1a3c9a0001")
     step = PlacementChange(kind=ChangeKind.LOWER_REQUEST, node_id=node_id, subject="cpu_millicores", amount=4000)
+    refused = [
+        ImpossibleWorkload(
+            namespace="default", workload=name, explanation=Explanation(nodes_considered=1, smallest_change=(step,))
+        )
+        for name in ("huge", "wide")
+    ]
+    change = describe_change((step,))
     error = Unschedulable(
-        "no node could ever run workload 'huge': 1 node: cpu short by 4 cores at best",
+        f"no node could ever run 2 of these workloads\n'huge': it would fit: {change}\n'wide': it would fit: {change}",
         namespace="default",
         workload="huge",
-        explanation=Explanation(nodes_considered=1, smallest_change=(step,)),
+        explanation=refused[0].explanation,
+        impossible=tuple(refused),
         remedy="Ask for less, or run it where there is more.",
     )
     assert told(error) == 7
-    assert capsys.readouterr().err.splitlines()[1:] == [
-        "next:  huge would fit: on node 0f9e4c1a-7d7: lower cpu to 4 cores",
+    assert capsys.readouterr().err.splitlines() == [
+        "error: no node could ever run 2 of these workloads",
+        "       'huge': it would fit: on node 0f9e4c1a-7d7: lower cpu to 4 cores",
+        "       'wide': it would fit: on node 0f9e4c1a-7d7: lower cpu to 4 cores",
         "next:  Ask for less, or run it where there is more.",
     ]
 
@@ -171,3 +181,9 @@ def test_without_a_directory_there_is_nobody_to_ask_and_nothing_to_look_at(
     monkeypatch.setenv("ORCHESTRION_STATE", str(tmp_path / "state"))
     assert run(arguments) == code
     assert "`orchestrion up FILE`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit", ["0", "-5"])
+def test_a_number_of_events_is_one_or_more(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["events", "--limit", limit]) == 2
+    assert "1 or more are possible" in capsys.readouterr().err

@@ -126,16 +126,18 @@ class FakeControl:
             raise WorkloadNotFound(msg, remedy="`orchestrion status` lists them.")
         return self.views[namespace, name]
 
-    async def apply(self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False) -> ApplyResult:
+    async def apply(
+        self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False, rerun: bool = False
+    ) -> ApplyResult:
         self._fail()
-        changes = (await self.plan(workloads)).changes
+        changes = (await self.plan(workloads, rerun=rerun)).changes
         if not dry_run:
             for one in workloads:
                 key = (one.metadata.namespace, one.metadata.name)
                 self.views[key] = WorkloadView(definition=one, phase=WorkloadPhase.HEALTHY, started_at=NOW)
         return ApplyResult(changes=changes, revision=0 if dry_run else 42)
 
-    async def plan(self, workloads: Sequence[WorkloadDefinition], /) -> Plan:
+    async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
         self._fail()
         difference = FieldDifference(path="replicas", before="1", after="3", note="set by scale")
         changes = tuple(
@@ -147,6 +149,7 @@ class FakeControl:
                 else ChangeAction.CREATE,
                 generation=1,
                 differences=(difference,),
+                note="runs again" if rerun else "",
             )
             for one in workloads
         )

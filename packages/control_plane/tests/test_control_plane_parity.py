@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 import trio
 from orchestrion.control_plane import Control
-from orchestrion.orchestrator_core import LogQuery, LogRecord, Unschedulable, Update, UpdateKind, WorkloadPhase
+from orchestrion.orchestrator_core import (
+    ImpossibleWorkload,
+    LogQuery,
+    LogRecord,
+    Unschedulable,
+    Update,
+    UpdateKind,
+    WorkloadPhase,
+)
 from orchestrion.runtime_interface import LogStream, PortTaken, StaleEpoch, StartFailed
 from orchestrion.scheduler_interface import Explanation, Predicate, RefusalGroup
 from orchestrion.shared_types import (
@@ -44,6 +52,10 @@ ERRORS: list[OrchestrationError] = [
             nodes_considered=1,
             scores={NodeId("n1"): 0.5},
         ),
+        impossible=(
+            ImpossibleWorkload(namespace="default", workload="web", explanation=Explanation(nodes_considered=1)),
+            ImpossibleWorkload(namespace="other", workload="job", explanation=Explanation(nodes_considered=2)),
+        ),
         remedy="ask for less",
     ),
     InstanceNotFound("no instance 'web.7'"),
@@ -77,6 +89,14 @@ async def test_a_dry_run_changes_nothing(control: Control, make_definition: Any)
     result = await control.apply([make_definition("web")], dry_run=True)
     assert result.revision == 0
     assert await control.list_workloads() == []
+
+
+async def test_ended_work_runs_again_only_where_that_is_asked_for(control: Control, make_definition: Any) -> None:
+    given = [make_definition("job")]
+    assert [change.note for change in (await control.apply(given)).changes] == [""]
+    assert [change.note for change in (await control.apply(given, rerun=True)).changes] == ["runs again"]
+    assert [change.note for change in (await control.plan(given)).changes] == [""]
+    assert [change.note for change in (await control.plan(given, rerun=True)).changes] == ["runs again"]
 
 
 async def test_a_plan_arrives_whole(control: Control, fake: Any, make_definition: Any) -> None:

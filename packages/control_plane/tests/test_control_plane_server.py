@@ -179,6 +179,9 @@ async def test_a_server_that_dies_cuts_streams_off_with_an_error(fake: Any, sock
         (b"DELETE /v1/ping HTTP/1.1\r\nHost: x\r\n\r\n", 405, "not-found"),
         (b"GET /v1/workload HTTP/1.1\r\nHost: x\r\n\r\n", 400, "config-invalid"),
         (b"GET /v1/events?limit=many HTTP/1.1\r\nHost: x\r\n\r\n", 400, "config-invalid"),
+        (b"GET /v1/events?limit=0 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "config-invalid"),
+        (b"GET /v1/events?since=2026-01-01T00:00:00 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "config-invalid"),
+        (b"POST /v1/apply HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 400, "config-invalid"),
         (b"POST /v1/apply HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{{{", 400, "config-invalid"),
         (b"POST /v1/apply HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n" + b'{"nope": []}', 400, "config-invalid"),
         (b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 400, "config-invalid"),
@@ -193,6 +196,22 @@ async def test_nonsense_is_answered_with_a_problem(
     assert problem["code"] == code
     assert problem["status"] == status
     assert problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        (b"GET /v1/events?since=2026-01-01T00:00:00", "since: a time with its time zone is wanted"),
+        (b"GET /v1/events?limit=-1", "'limit' must be >= 1"),
+        (b"POST /v1/plan", "the request has no body"),
+    ],
+)
+async def test_what_is_wrong_with_a_request_is_told(
+    fake: Any, socket_path: Path, serving: Any, target: bytes, told: str
+) -> None:
+    async with serving(fake, socket_path):
+        _, problem = await exchange(socket_path, target + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    assert problem["detail"].startswith(told)
 
 
 async def test_an_unknown_field_is_named_with_its_path(fake: Any, socket_path: Path, serving: Any) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 
-from attrs import evolve
-from orchestrion.shared_types import ConfigInvalid, NodeId, OrchestrationError
+from orchestrion.shared_types import ConfigInvalid, OrchestrationError
 
 from ._exit_codes import ExitCode, exit_code_of
 
@@ -23,7 +22,7 @@ def told(error: BaseException) -> int:
             _tell_remedy(error.remedy)
             return exit_code_of(error)
         case OrchestrationError():
-            complain(error.message, "\n".join(text for text in (_change_for(error), error.remedy) if text))
+            complain(_message(error), error.remedy)
             return exit_code_of(error)
         case BaseExceptionGroup():
             return max(told(inner) for inner in error.exceptions)
@@ -38,21 +37,18 @@ def told(error: BaseException) -> int:
     return ExitCode.FAILED
 
 
-def _change_for(error: OrchestrationError) -> str:
-    """Return the smallest change that would make a workload fit, for an error that knows one; "" for others."""
+def _message(error: OrchestrationError) -> str:
+    """Return an error's message; where it names nodes, by what people can read."""
     if error.code != "unschedulable":
-        return ""
+        return error.message
     from orchestrion.orchestrator_core import Unschedulable
-    from orchestrion.scheduler_interface import describe_change
 
     from ._node_names import NodeNames
 
     if not isinstance(error, Unschedulable):
-        return ""
-    steps = error.explanation.smallest_change
-    short = [evolve(step, node_id=step.node_id and NodeId(NodeNames({}).of(step.node_id))) for step in steps]
-    change = describe_change(short)
-    return f"{error.workload} would fit: {change}" if change else ""
+        return error.message
+    steps = [step for one in error.impossible for step in one.explanation.smallest_change]
+    return NodeNames({step.node_id: "" for step in steps if step.node_id is not None}).within(error.message)
 
 
 def complain(message: str, remedy: str = "") -> None:

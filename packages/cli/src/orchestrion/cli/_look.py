@@ -13,9 +13,11 @@ from orchestrion.orchestrator_core import SlotPlacement, Subject, UpdateKind, Wo
 from orchestrion.scheduler_interface import describe, describe_change
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
+    ConfigInvalid,
     Event,
     EventSeverity,
     NodeId,
+    Problem,
     WorkloadInstance,
 )
 
@@ -152,6 +154,8 @@ def run_events(
     follow: bool,
 ) -> int:
     """Print what has happened."""
+    if limit < 1:
+        raise ConfigInvalid((Problem(f"{limit} is no number of events: 1 or more are possible"),))
     start = None if since_text is None else moment(since_text, datetime.now(UTC))
     trio.run(_events, at(state), subject, namespace, start, limit, form, follow)
     return 0

@@ -26,11 +26,11 @@ from ._manifests import is_stdin, load
 from ._offline import stored_picture
 from ._output import note
 from ._owner import orchestrating
-from ._picture import Key, Picture, gone, key_of, wait_until
+from ._picture import Key, Picture, gone, key_of
 from ._quick import LogChoice
 from ._reach import owner_or_lock
 from ._state_directory import Ownership, StateDirectory, at
-from ._words import ENDED, view_name
+from ._words import ENDED, full_name, view_name
 
 _LAST_OUTPUT_SECONDS = 5.0
 """How long output may still come after its workload has ended."""
@@ -93,19 +93,18 @@ async def _own(request: Request, place: StateDirectory, ownership: Ownership, in
     """Be the owner: run the orchestrator until all is over, or until interrupted and drained."""
     plugins = {**ownership.plugins, **request.plugins}
     async with orchestrating(place, plugins) as orchestrator:
-        workloads, _ = await _apply(orchestrator, request, again=not ownership.was_cut_short)
+        applied = await _apply(orchestrator, request, again=not ownership.was_cut_short)
         ownership.begin(plugins)
         picture = Picture()
-        keys = {key_of(one) for one in workloads}
         with display(_now) as shown:
             async with trio.open_nursery() as nursery:
                 outputs = _Outputs(orchestrator, shown, request.logs)
-                nursery.start_soon(outputs.show, workloads)
+                nursery.start_soon(outputs.show, applied)
                 nursery.start_soon(_drain_when_interrupted, orchestrator, interrupted, shown)
                 await _watch(orchestrator, picture, shown, None)
                 await outputs.finish()
                 nursery.cancel_scope.cancel()
-            code = _conclude(picture, keys | picture.active, shown)
+            code = _conclude(picture, applied.keys | picture.active, shown)
         ownership.end()
     return ExitCode.INTERRUPTED if interrupted.is_set() else code
 
@@ -118,15 +117,15 @@ async def _drain_when_interrupted(orchestrator: Orchestrator, interrupted: trio.
 
 async def _follow_other(request: Request, place: StateDirectory, control: HttpControl, interrupted: trio.Event) -> int:
     """Apply to the owner, and follow what was applied."""
-    workloads, result = await _apply(control, request, again=True)
-    keys = {key_of(one) for one in workloads}
-    changed = sum(change.action is not ChangeAction.UNCHANGED for change in result.changes)
+    applied = await _apply(control, request, again=True)
+    keys = applied.keys
+    changed = sum(change.action is not ChangeAction.UNCHANGED for change in applied.result.changes)
     note(f"applied to the orchestrator that runs here already: {changed} of {len(keys)} changed")
     picture = Picture()
     with display(_now) as shown:
         async with trio.open_nursery() as nursery:
             outputs = _Outputs(control, shown, request.logs)
-            nursery.start_soon(outputs.show, workloads)
+            nursery.start_soon(outputs.show, applied)
             nursery.start_soon(_leave_when_interrupted, interrupted, nursery.cancel_scope)
             try:
                 await _watch(control, picture, shown, keys)
@@ -148,25 +147,42 @@ async def _leave_when_interrupted(interrupted: trio.Event, scope: trio.CancelSco
     scope.cancel()
 
 
-async def _apply(
-    control: Control, request: Request, *, again: bool
-) -> tuple[Sequence[WorkloadDefinition], ApplyResult]:
+@frozen
+class _Applied:
+    """What was applied.
+
+    Attributes:
+        workloads: What the file says.
+        result: What that changed.
+        again: The batch workloads that had ended, and run again.
+        at: When: what they wrote before is of an earlier run.
+    """
+
+    workloads: Sequence[WorkloadDefinition]
+    result: ApplyResult
+    again: Collection[Key]
+    at: datetime
+
+    @property
+    def keys(self) -> set[Key]:
+        """The workloads of the file."""
+        return {key_of(one) for one in self.workloads}
+
+
+async def _apply(control: Control, request: Request, *, again: bool) -> _Applied:
     """Apply the file. `again` runs its batch work again if all of it has ended before."""
     views = {key_of(view.definition): view for view in await control.list_workloads()}
     workloads = request.workloads
     if workloads is None:
         workloads = load(request.file, others=[view.definition for view in views.values()])
-    batches = [key_of(one) for one in workloads if one.kind is WorkloadKind.BATCH and key_of(one) in views]
-    if again and batches and all(views[key].phase in ENDED for key in batches):
-        await control.apply(workloads, dry_run=True)  # what can't be accepted must not cost what was there
-        for namespace, name in batches:
-            note(f"{name}: {views[namespace, name].phase.value} before, and runs again")
-            try:
-                await control.remove(name, namespace=namespace)
-            except WorkloadNotFound:
-                continue
-        await wait_until(control, lambda picture: not any(key in picture.views for key in batches))
-    return workloads, await control.apply(workloads)
+    ended = [key_of(one) for one in workloads if one.kind is WorkloadKind.BATCH and key_of(one) in views]
+    if not again or not all(views[key].phase in ENDED for key in ended):
+        ended = []
+    at = _now()
+    result = await control.apply(workloads, rerun=bool(ended))
+    for key in ended:
+        note(f"{full_name(*key)}: {views[key].phase.value} before, and runs again")
+    return _Applied(workloads, result, ended, at)
 
 
 async def _watch(control: Control, picture: Picture, shown: Display, keys: Collection[Key] | None) -> None:
@@ -194,12 +210,13 @@ class _Outputs:
         self._choice = choice
         self._done = trio.Event()
 
-    async def show(self, workloads: Sequence[WorkloadDefinition]) -> None:
+    async def show(self, applied: _Applied) -> None:
         """Show the output of all workloads whose output was asked for, to its end."""
         async with trio.open_nursery() as nursery:
-            for workload in workloads:
+            for workload in applied.workloads:
                 if self._choice == "all" or (self._choice == "batch" and workload.kind is WorkloadKind.BATCH):
-                    nursery.start_soon(self._show_one, workload)
+                    since = applied.at if key_of(workload) in applied.again else None
+                    nursery.start_soon(self._show_one, workload, since)
         self._done.set()
 
     async def finish(self) -> None:
@@ -207,8 +224,9 @@ class _Outputs:
         with trio.move_on_after(_LAST_OUTPUT_SECONDS):
             await self._done.wait()
 
-    async def _show_one(self, workload: WorkloadDefinition) -> None:
-        query = LogQuery(subject=workload.metadata.name, namespace=workload.metadata.namespace, follow=True)
+    async def _show_one(self, workload: WorkloadDefinition, since: datetime | None) -> None:
+        name, namespace = workload.metadata.name, workload.metadata.namespace
+        query = LogQuery(subject=name, namespace=namespace, follow=True, since=since)
         try:
             async with self._control.logs(query) as records:
                 await print_records(records, self._shown.line, with_container=len(workload.containers) > 1)

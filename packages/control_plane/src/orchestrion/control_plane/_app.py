@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Generator
-from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import trio
@@ -33,9 +32,12 @@ from orchestrion.shared_types import (
 from ._control import Control
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
 from ._streams import LineStream, serve_exec
-from ._wire import MAX_BODY_BYTES, ScaleRequest, WorkloadsRequest
+from ._wire import MAX_BODY_BYTES, EventsQuery, ScaleRequest, WorkloadsRequest
 
 T = TypeVar("T")
+
+_BODY = "data"
+"""What handlers, and so the framework's errors, call a request's body."""
 
 _log = logging.getLogger("orchestrion.control_plane")
 
@@ -105,12 +107,14 @@ def make_app(control: Control, ending: trio.Event, /) -> Litestar:
         return {"ok": True}
 
     @post("/v1/apply", status_code=200)
-    async def apply(data: JSONBody[WorkloadsRequest], dry_run: FromQuery[bool] = False) -> ApplyResult:
-        return await control.apply(data.workloads, dry_run=dry_run)
+    async def apply(
+        data: JSONBody[WorkloadsRequest], dry_run: FromQuery[bool] = False, rerun: FromQuery[bool] = False
+    ) -> ApplyResult:
+        return await control.apply(data.workloads, dry_run=dry_run, rerun=rerun)
 
     @post("/v1/plan", status_code=200)
-    async def plan(data: JSONBody[WorkloadsRequest]) -> Plan:
-        return await control.plan(data.workloads)
+    async def plan(data: JSONBody[WorkloadsRequest], rerun: FromQuery[bool] = False) -> Plan:
+        return await control.plan(data.workloads, rerun=rerun)
 
     @get("/v1/workloads")
     async def list_workloads(namespace: FromQuery[str | None] = None) -> list[WorkloadView]:
@@ -153,10 +157,14 @@ def make_app(control: Control, ending: trio.Event, /) -> Litestar:
     async def events(
         namespace: FromQuery[str | None] = None,
         subject: FromQuery[str | None] = None,
-        since: FromQuery[datetime | None] = None,
+        since: FromQuery[str | None] = None,
         limit: FromQuery[int] = 1000,
     ) -> list[Event]:
-        return await control.events(namespace=namespace, subject=subject, since=since, limit=limit)
+        given = {"namespace": namespace, "subject": subject, "since": since, "limit": limit}
+        query = structure(given, EventsQuery)
+        return await control.events(
+            namespace=query.namespace, subject=query.subject, since=query.since, limit=query.limit
+        )
 
     @get("/v1/watch")
     async def watch(namespace: FromQuery[str | None] = None) -> ASGIApp:
@@ -215,6 +223,8 @@ def _answer_refusal(_request: Request[Any, Any, Any], error: HTTPException) -> R
     else:
         extra = error.extra if isinstance(error.extra, list) else []
         texts = [(str(item.get("key", "")), str(item.get("message", ""))) for item in extra if isinstance(item, dict)]
+        if any(key == _BODY for key, _ in texts):
+            texts = [("", "the request has no body, where a JSON text is wanted")]
         answer = ConfigInvalid(
             tuple(Problem(text, path=key) for key, text in texts) or (Problem(error.detail),),
         )

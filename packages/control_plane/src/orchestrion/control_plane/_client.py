@@ -54,14 +54,16 @@ class HttpControl:
         """
         await self._ask("GET", "/v1/ping", dict[str, bool])
 
-    async def apply(self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False) -> ApplyResult:
+    async def apply(
+        self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False, rerun: bool = False
+    ) -> ApplyResult:
         """See `Control.apply`."""
         body = WorkloadsRequest(workloads=tuple(workloads))
-        return await self._ask("POST", "/v1/apply", ApplyResult, body, dry_run=dry_run)
+        return await self._ask("POST", "/v1/apply", ApplyResult, body, dry_run=dry_run, rerun=rerun)
 
-    async def plan(self, workloads: Sequence[WorkloadDefinition], /) -> Plan:
+    async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
         """See `Control.plan`."""
-        return await self._ask("POST", "/v1/plan", Plan, WorkloadsRequest(workloads=tuple(workloads)))
+        return await self._ask("POST", "/v1/plan", Plan, WorkloadsRequest(workloads=tuple(workloads)), rerun=rerun)
 
     async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
         """See `Control.list_workloads`."""

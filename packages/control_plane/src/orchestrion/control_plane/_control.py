@@ -24,20 +24,24 @@ class Control(Protocol):
     **Cancellation.** Changes are *indeterminate* and may be repeated; queries and streams have no effect.
     """
 
-    async def apply(self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False) -> ApplyResult:
+    async def apply(
+        self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False, rerun: bool = False
+    ) -> ApplyResult:
         """Want these workloads, all of them or none. What a definition leaves out is its default, not what was there.
 
-        A workload that was stopped runs again. What `scale` has set stays, as long as the file's number does not
-        change. Names are in the definitions; workloads that are not named stay as they are.
+        A workload that was stopped runs again; batch work that has ended does not, unless its definition changes. What
+        `scale` has set stays, as long as the file's number does not change. Names are in the definitions; workloads
+        that are not named stay as they are.
 
         Args:
             workloads: Each (namespace, name) once.
             dry_run: True checks and compares, and changes nothing.
+            rerun: True runs batch work that has ended once more. What has not ended goes on.
         """
         ...
 
-    async def plan(self, workloads: Sequence[WorkloadDefinition], /) -> Plan:
-        """Say what `apply` would change, and where new slots would go."""
+    async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
+        """Say what `apply` would change, and where new slots would go; `rerun` is as for `apply`."""
         ...
 
     async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:

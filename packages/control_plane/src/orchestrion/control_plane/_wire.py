@@ -10,9 +10,10 @@ stream; the client's text message `stdin` closes the input. The last message is 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen, validators
 from orchestrion.runtime_interface import LogStream
 from orchestrion.shared_types import DEFAULT_NAMESPACE, WorkloadDefinition
 
@@ -36,6 +37,16 @@ class ScaleRequest:
     """The body of scale; None goes back to the file's number."""
 
     replicas: int | None
+
+
+@frozen(kw_only=True)
+class EventsQuery:
+    """The parameters of events."""
+
+    namespace: str | None = None
+    subject: str | None = None
+    since: datetime | None = None
+    limit: int = field(default=1000, validator=validators.ge(1))
 
 
 @frozen(kw_only=True)
