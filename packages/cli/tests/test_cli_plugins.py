@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from orchestrion.cli._plugins import GROUPS, PluginBroken, broken, load_plugin
+from orchestrion.cli._plugins import GROUPS, PluginBroken, broken, folder_name, load_plugin
 from orchestrion.shared_types import ConfigInvalid, NotFound
 
 Install = Callable[[str, str, str, str], None]
@@ -73,3 +73,32 @@ def test_two_of_one_name_are_not_chosen_between(install: Install) -> None:
 def test_one_that_fails_to_open_is_named() -> None:
     error = broken("runtime", "acme", KeyError("x"))
     assert str(error).startswith("the runtime 'acme' failed to open: KeyError: 'x'")
+
+
+def test_one_that_is_not_installed_is_named_by_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "being_written.py").write_text("class Acme: pass")
+    assert load_plugin("scheduler", "acme=being_written:Acme").__name__ == "Acme"
+    assert folder_name("acme=being_written:Acme") == "acme"
+    assert folder_name("acme") == "acme"
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "told"),
+    [
+        ("acme=", ConfigInvalid, "does not name a factory"),
+        ("acme=json", ConfigInvalid, "does not name a factory"),
+        ("../acme=json:dumps", ConfigInvalid, "is no name of a plug-in"),
+        ("=json:dumps", ConfigInvalid, "is no name of a plug-in"),
+        ("acme=no_such_module_anywhere:x", NotFound, "can't be imported"),
+        ("acme=json:nothing", NotFound, "has no 'nothing'"),
+        ("acme=json:__name__", ConfigInvalid, "can't be called"),
+    ],
+)
+def test_one_that_is_nowhere_is_told(
+    name: str, error: type[Exception], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(error, match=told):
+        load_plugin("scheduler", name)

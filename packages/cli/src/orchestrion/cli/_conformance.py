@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 import unittest
@@ -10,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal
 
@@ -19,6 +17,7 @@ from attrs import frozen
 from orchestrion.shared_types import ConfigInvalid, NotFound, Problem
 
 from ._exit_codes import ExitCode
+from ._factories import factory_at
 from ._output import Form, coloured, show_one
 
 KITS: Final = ("runtime", "store", "cluster", "scheduler")
@@ -103,31 +102,8 @@ def run_conformance(target: str, kit: str | None, clock: Literal["mock", "real"]
 
 
 def _factory(target: str) -> Factory:
-    module_name, colon, attribute = target.partition(":")
-    if not colon or not attribute:
-        raise ConfigInvalid((Problem(f"{target!r} does not name a factory"),), remedy="Write MODULE:FACTORY.")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: what is being written is not yet installed
-    try:
-        found: Any = import_module(module_name)
-    except Exception as err:
-        msg = f"{module_name!r} can't be imported: {type(err).__name__}: {err}"
-        raise NotFound(msg, remedy="Look whether it is installed here, or in the current folder.") from err
-    for part in attribute.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as err:
-            msg = f"{module_name!r} has no {attribute!r}"
-            raise NotFound(msg, remedy=_offers(found)) from err
-    if not callable(found):
-        raise ConfigInvalid((Problem(f"{target!r} is no factory: it can't be called"),))
-    factory: Factory = found
+    factory: Factory = factory_at(target)
     return factory
-
-
-def _offers(module: object) -> str:
-    names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-    return f"It has: {', '.join(names[:10])}." if names else ""
 
 
 def _kit_module(kit: str) -> ModuleType:

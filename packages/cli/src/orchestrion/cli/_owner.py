@@ -11,7 +11,7 @@ from orchestrion.control_plane import serve_control
 from orchestrion.orchestrator_core import DirectoryVolumes, Orchestrator
 from orchestrion.shared_types import OrchestrationError
 
-from ._plugins import broken, load_plugin
+from ._plugins import broken, folder_name, load_plugin
 from ._state_directory import StateDirectory
 
 _SERVER_DELAY_SECONDS = 2.0
@@ -30,7 +30,7 @@ async def opened(interface: str, name: str, place: StateDirectory) -> AsyncItera
     """
     factory = load_plugin(interface, name)
     try:
-        context: AbstractAsyncContextManager[Any] = factory(place.part(interface, name))
+        context: AbstractAsyncContextManager[Any] = factory(place.part(interface, folder_name(name)))
         part = await context.__aenter__()
     except (OrchestrationError, BaseExceptionGroup):
         raise

@@ -1,11 +1,14 @@
-"""Finding implementations by their names: ours and those of others alike, through entry points."""
+"""Finding implementations: ours and those of others alike by the names of entry points, or by where they are."""
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from orchestrion.shared_types import ConfigInvalid, NotFound, OrchestrationError, Problem
+
+from ._factories import factory_at
 
 GROUPS: Final = {
     "runtime": "orchestrion.runtimes",
@@ -16,20 +19,39 @@ GROUPS: Final = {
 """The entry-point group of each interface."""
 
 
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+"""It becomes part of a folder's name."""
+
+
 class PluginBroken(OrchestrationError):
     """A plug-in is there but can't be used."""
 
     code = "plugin-broken"
 
 
+def folder_name(plugin: str, /) -> str:
+    """Return what a plug-in's state is kept under: its name, without where it is found."""
+    return plugin.partition("=")[0]
+
+
 def load_plugin(interface: str, name: str, /) -> Any:
-    """Return the callable that the plug-in `name` offers for an interface.
+    """Return the callable that a plug-in offers for an interface.
+
+    Args:
+        interface: Which interface.
+        name: The name of an entry point, or NAME=MODULE:FACTORY for what is not installed as a plug-in.
 
     Raises:
-        NotFound: Nothing installed offers it.
-        ConfigInvalid: More than one distribution does.
+        NotFound: Nothing installed offers it, or there is no such module or factory.
+        ConfigInvalid: More than one distribution does, or the text is neither.
         PluginBroken: It can't be imported, or is no callable.
     """
+    short, given, target = name.partition("=")
+    if given:
+        if not _NAME.fullmatch(short):
+            problem = Problem(f"{short!r} is no name of a plug-in: letters, digits, '.', '_' and '-' are possible")
+            raise ConfigInvalid((problem,), remedy=f"Write --{interface} NAME=MODULE:FACTORY.")
+        return factory_at(target)
     found = list(entry_points(group=GROUPS[interface], name=name))
     if not found:
         names = ", ".join(sorted(entry_points(group=GROUPS[interface]).names)) or "none"

@@ -24,6 +24,7 @@ Subject = Annotated[str, Argument(("NAME",), "A workload, or an instance such as
 WorkloadName = Annotated[str, Argument(("NAME",), "A workload.")]
 Follow = Annotated[bool, Argument(("--follow", "-f"), "Go on as more comes.")]
 Container = Annotated[str | None, Argument(("--container", "-c"), "Only this container.")]
+PLUGIN = "A plug-in, or NAME=MODULE:FACTORY."
 Yes = Annotated[bool, Argument(("--yes", "-y"), "Do not ask.")]
 Wait = Annotated[bool, Argument(("--wait",), "Wait until nothing runs any more.", can_be_denied=True)]
 
@@ -36,10 +37,10 @@ def up(
     logs: Annotated[
         Literal["batch", "all", "none"], Argument(("--logs",), "Whose output is shown while it runs.")
     ] = "batch",
-    runtime: Annotated[str | None, Argument(("--runtime",), "Runtime plug-in.", default="process")] = None,
-    cluster: Annotated[str | None, Argument(("--cluster",), "Cluster plug-in.", default="local")] = None,
-    scheduler: Annotated[str | None, Argument(("--scheduler",), "Scheduler plug-in.", default="simple")] = None,
-    store: Annotated[str | None, Argument(("--store",), "Store plug-in.", default="sqlite")] = None,
+    runtime: Annotated[str | None, Argument(("--runtime",), PLUGIN, default="process")] = None,
+    cluster: Annotated[str | None, Argument(("--cluster",), PLUGIN, default="local")] = None,
+    scheduler: Annotated[str | None, Argument(("--scheduler",), PLUGIN, default="simple")] = None,
+    store: Annotated[str | None, Argument(("--store",), PLUGIN, default="sqlite")] = None,
 ) -> int:
     """Run what a manifest asks for, and follow it to its end.
 
