@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
-import queue
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,61 +17,21 @@ from typing import Any
 
 import pytest
 
-PATIENCE_SECONDS = 60.0
-"""How long anything may take before a test fails; nothing waits for it to pass."""
-
-COMMAND = (sys.executable, "-m", "orchestrion.cli")
+_HELPERS = Path(__file__).parents[2] / "packages" / "cli" / "tests" / "running_command.py"
+"""The command's own tests run it in the same way; they are run alone too, and so the helpers are theirs."""
 
 
-class Up:
-    """A running `orchestrion up`, whose lines are read as they come."""
+def _helpers() -> Any:
+    spec = importlib.util.spec_from_file_location("running_command", _HELPERS)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        self.out: list[str] = []
-        self.err: list[str] = []
-        self._seen: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._readers = [
-            threading.Thread(target=self._read, args=(stream, lines), daemon=True)
-            for stream, lines in ((process.stdout, self.out), (process.stderr, self.err))
-        ]
-        for reader in self._readers:
-            reader.start()
 
-    def _read(self, stream: Iterator[bytes], lines: list[str]) -> None:
-        for line in stream:
-            lines.append(line.decode(errors="replace").rstrip("\n"))
-            self._seen.put(lines[-1])
-        self._seen.put(None)
-
-    def wait_for(self, text: str) -> str:
-        """Wait for a line with `text` that was not yet waited for, and return it."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        open_streams = 2
-        while open_streams:
-            try:
-                line = self._seen.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                break
-            if line is None:
-                open_streams -= 1
-            elif text in line:
-                return line
-        pytest.fail(f"no line with {text!r}; stdout: {self.out[-20:]}; stderr: {self.err[-20:]}")
-
-    def send(self, number: int) -> None:
-        """Send a signal."""
-        self.process.send_signal(number)
-
-    def end(self) -> int:
-        """Wait for its end, and return the exit code."""
-        code = self.process.wait(timeout=PATIENCE_SECONDS)
-        for reader in self._readers:
-            reader.join(timeout=PATIENCE_SECONDS)
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
-        return code
+running_command = _helpers()
 
 
 class System:
@@ -81,7 +40,7 @@ class System:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.state = folder / "state"
-        self.ups: list[Up] = []
+        self.ups: list[Any] = []
 
     @property
     def environment(self) -> dict[str, str]:
@@ -95,36 +54,22 @@ class System:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
+        done: subprocess.CompletedProcess[str] = running_command.run_to_end(
+            *arguments, folder=self.folder, environment=self.environment
         )
+        return done
 
-    def up(self, *arguments: str) -> Up:
+    def up(self, *arguments: str) -> Any:
         """Start `up`."""
-        process = subprocess.Popen(
-            [*COMMAND, "up", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        self.ups.append(Up(process))
+        self.ups.append(running_command.begin("up", *arguments, folder=self.folder, environment=self.environment))
         return self.ups[-1]
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait until something in the world is so, which nobody announces."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + running_command.PATIENCE_SECONDS
         while not holds():
             if time.monotonic() > deadline:
-                pytest.fail(f"not within {PATIENCE_SECONDS} s: {what}; {self.processes()}")
+                pytest.fail(f"not within {running_command.PATIENCE_SECONDS} s: {what}; {self.processes()}")
             time.sleep(0.01)
 
     def phase(self, workload: str) -> str:
@@ -205,9 +150,7 @@ class System:
     def clean(self) -> None:
         """End whatever a failed test has left."""
         for up in self.ups:
-            if up.process.poll() is None:
-                up.process.kill()
-            up.end()
+            up.kill()
         while found := self.processes():
             for pid in found:
                 with suppress(ProcessLookupError):

@@ -3,66 +3,14 @@
 from __future__ import annotations
 
 import os
-import queue
-import signal
 import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-PATIENCE_SECONDS = 60.0
-"""How long anything may take before a test fails; nothing waits for it to pass."""
-
-
-class Up:
-    """A running `orchestrion up`."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.out: list[str] = []
-        self.err: list[str] = []
-        self._seen: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._readers = [
-            threading.Thread(target=self._read, args=(process.stdout, self.out), daemon=True),
-            threading.Thread(target=self._read, args=(process.stderr, self.err), daemon=True),
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    def _read(self, stream: Iterator[str], lines: list[str]) -> None:
-        for line in stream:
-            lines.append(line.rstrip("\n"))
-            self._seen.put(line)
-
-    def wait_for(self, text: str) -> None:
-        """Wait until it prints a line with `text`, which it has not yet been waited for."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                line = self._seen.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                pytest.fail(f"no line with {text!r}; stdout: {self.out}; stderr: {self.err}")
-            if text in line:
-                return
-
-    def interrupt(self, number: int = signal.SIGINT) -> None:
-        """Send a signal, as a terminal does."""
-        self.process.send_signal(number)
-
-    def end(self) -> int:
-        """Wait for the end, and return the exit code."""
-        code = self.process.wait(timeout=PATIENCE_SECONDS)
-        for reader in self._readers:
-            reader.join(timeout=PATIENCE_SECONDS)
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
-        return code
+from .running_command import RunningCommand, begin, run_to_end
 
 
 class Shell:
@@ -71,7 +19,7 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.state = folder / "state"
-        self.ups: list[Up] = []
+        self.ups: list[RunningCommand] = []
         self.environment = {**os.environ, "ORCHESTRION_STATE": str(self.state)}
 
     def write(self, name: str, text: str) -> Path:
@@ -82,31 +30,12 @@ class Shell:
 
     def run(self, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:  # noqa: A002 # as subprocess.run
         """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "orchestrion.cli", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
+        return run_to_end(*arguments, folder=self.folder, environment=self.environment, text=input)
 
-    def up(self, *arguments: str) -> Up:
+    def up(self, *arguments: str) -> RunningCommand:
         """Start `up`."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrion.cli", "up", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        up = Up(process)
-        self.ups.append(up)
-        return up
+        self.ups.append(begin("up", *arguments, folder=self.folder, environment=self.environment))
+        return self.ups[-1]
 
     def strays(self) -> list[str]:
         """Return the command lines of all processes that belong to the folder."""
@@ -129,9 +58,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     shell = Shell(tmp_path)
     yield shell
     for up in shell.ups:
-        if up.process.poll() is None:
-            up.process.kill()
-            up.end()
+        up.kill()
     if (shell.state / "lock").exists():
         names = shell.run("status", "-o", "name").stdout.split()
         if names:

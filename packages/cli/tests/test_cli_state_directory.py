@@ -6,11 +6,14 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from orchestrion.cli._state_directory import StateDirectory, at
 from orchestrion.shared_types import NotFound, StateFailure
+
+_NOBODY = 65534
 
 
 @pytest.fixture
@@ -90,10 +93,27 @@ def test_a_file_in_its_place_is_told(tmp_path: Path) -> None:
     assert "--state" in caught.value.remedy
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="to root nothing is forbidden")
-def test_a_directory_that_is_not_ours_is_told(tmp_path: Path) -> None:
-    (tmp_path / "state").mkdir(mode=0o500)
-    with pytest.raises(StateFailure, match="can't use"), StateDirectory(tmp_path / "state").owned():
+@pytest.fixture
+def nobody_special(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Gives up what root may do, to which nothing is forbidden; the folder of the test can be entered all the same."""
+    tmp_path.chmod(0o711)
+    monkeypatch.chdir(tmp_path)
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_a_directory_that_is_not_ours_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    (tmp_path / "state").mkdir(mode=0o555)
+    request.getfixturevalue("nobody_special")
+    with (
+        pytest.raises(StateFailure, match="can't use the state directory state: Permission denied"),
+        StateDirectory(Path("state")).owned(),
+    ):
         pytest.fail("it was owned")
 
 
