@@ -177,8 +177,8 @@ async def running(control: Control, count: int, workload: str | None = None) -> 
                     return
 
 
-async def remove_all(control: Control) -> None:
-    """Remove all workloads, and wait until they are gone."""
+async def remove_all(control: Orchestrator) -> None:
+    """Remove all workloads, and wait until they and their containers are gone."""
     names = [view.definition.metadata.name for view in await control.list_workloads()]
     for name in names:
         await control.remove(name)
@@ -186,7 +186,27 @@ async def remove_all(control: Control) -> None:
         async with control.watch() as updates:
             async for _ in updates:
                 if not await control.list_workloads():
-                    return
+                    break
+        await control.wait_cleared()
+
+
+async def clear(state: Path) -> None:
+    """Remove all that a state directory holds, which nobody owns any more."""
+    async with orchestrator(state) as control:
+        await remove_all(control)
+
+
+@contextmanager
+def cleared_folder() -> Iterator[Path]:
+    """Give a folder for state directories; however a part ends, nothing of theirs runs on."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            yield folder
+        finally:
+            for state in [path.parent for path in folder.glob("*/store-sqlite")]:
+                trio.run(clear, state)
+                assert not processes_of(state), f"processes of {state} were left"
 
 
 async def apply_each(control: Control, count: int) -> list[float]:
@@ -335,8 +355,8 @@ def main(argv: list[str] | None = None) -> None:
     print(f"load: {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores", flush=True)
     for name, part in parts.items():
         if arguments.only in ("", name):
-            with tempfile.TemporaryDirectory() as folder:
-                rows += part(Path(folder))
+            with cleared_folder() as folder:
+                rows += part(folder)
     print(f"{NAME:<52} {'value':>10} {'min':>10} {'max':>10}  {'unit':<12} reach")
     for one in rows:
         figures = f"{one['value']:>10,.2f} {one['min']:>10,.2f} {one['max']:>10,.2f}"
