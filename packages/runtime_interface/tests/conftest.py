@@ -12,78 +12,25 @@ from functools import partial
 
 import pytest
 from orchestrion.mocks import ContainerWorld, MockRuntime
-from orchestrion.runtime_interface import ContainerRuntime
-from orchestrion.runtime_interface.conformance import (
-    KIT,
-    Behaviour,
-    CannotStart,
-    CopiesStdin,
-    Dies,
-    Exits,
-    Forks,
-    IgnoresSigterm,
-    ListensOn,
-    Prints,
-    PrintsEnvironment,
-    RuntimeUnderTest,
-    Sleeps,
-    TrapsSigterm,
-    Unsupported,
-    checks,
-    conformance_checks,
-    pattern,
-)
-from orchestrion.shared_types import ContainerConfig, NodeId, OrchestrationError
+from orchestrion.mocks.conformance import open_runtime_over
+from orchestrion.runtime_interface.conformance import KIT, RuntimeUnderTest, checks, conformance_checks
+from orchestrion.shared_types import NodeId, OrchestrationError
 
-NODES = (NodeId("node-1"), NodeId("node-2"))
+NODES = {NodeId("node-1"), NodeId("node-2")}
 BUDGET = 100_000
-READY = ("print", "stdout", "ready\n")
 
 Factory = Callable[[], AbstractAsyncContextManager[RuntimeUnderTest]]
-
-
-def command_for(behaviour: Behaviour) -> tuple[str, ...]:
-    """Return the mock command that behaves so."""
-    match behaviour:
-        case Exits(code):
-            return ("exit", str(code))
-        case Dies(signal):
-            return ("die", str(signal))
-        case Sleeps(token):
-            return ("run", "token", token)
-        case TrapsSigterm(code):
-            return (*READY, "trap", str(code))
-        case IgnoresSigterm():
-            return (*READY, "ignore-term")
-        case Forks(token):
-            return (*READY, "fork", "token", token)
-        case Prints(size, stream, then_sleeps):
-            printing = ("print", stream.value, pattern(0, size).decode())
-            return printing if then_sleeps else (*printing, "exit", "0")
-        case PrintsEnvironment():
-            return ("env", "exit", "0")
-        case CopiesStdin():
-            return ("copy-stdin",)
-        case ListensOn():
-            return ("run",)
-        case CannotStart():
-            return ("fail", "no such program")
-        case Unsupported():
-            return ("unsupported", "no such ability")
 
 
 @asynccontextmanager
 async def open_mock(runtime_class: type[MockRuntime]) -> AsyncIterator[RuntimeUnderTest]:
     """Open a mock runtime of that class on a fresh world. Its `strays` count as processes."""
-    world = ContainerWorld(set(NODES), log_budget_bytes=BUDGET)
-    runtimes = [runtime_class(world)]
+    world = ContainerWorld(NODES, log_budget_bytes=BUDGET)
+    runtimes: list[MockRuntime] = []
 
-    async def reopen() -> ContainerRuntime:
+    def make() -> MockRuntime:
         runtimes.append(runtime_class(world))
         return runtimes[-1]
-
-    async def starts(token: str) -> int:
-        return world.starts_of(token)
 
     async def processes(token: str) -> int:
         strays: Counter[str] = Counter()
@@ -91,23 +38,9 @@ async def open_mock(runtime_class: type[MockRuntime]) -> AsyncIterator[RuntimeUn
             strays.update(getattr(runtime, "strays", {}))
         return world.processes_of(token) + strays[token]
 
-    @asynccontextmanager
-    async def occupied_port() -> AsyncIterator[int]:
-        world.occupy_port(NODES[0], 2000)
-        yield 2000
-        world.release_port(NODES[0], 2000)
-
-    yield RuntimeUnderTest(
-        runtime=runtimes[0],
-        node_ids=NODES,
-        config_for=lambda behaviour: ContainerConfig(name="main", command=command_for(behaviour)),
-        reopen=reopen,
-        starts=starts,
-        processes=processes,
-        free_port=lambda: 3000,
-        occupied_port=occupied_port,
-        log_budget_bytes=BUDGET,
-    )
+    async with open_runtime_over((world,), make) as subject:
+        subject.processes = processes
+        yield subject
 
 
 def failed_checks(runtime_class: type[MockRuntime], clause: str) -> list[str]:
