@@ -4,6 +4,7 @@ from ._mode import choose, is_compiled
 
 choose()
 
+from ._ledger import PackingLedger, Placements  # noqa: E402 - which core there is to import has to be settled first
 from ._scheduler import PackingScheduler  # noqa: E402 - which core there is to import has to be settled first
 
-__all__ = ["PackingScheduler", "is_compiled"]
+__all__ = ["PackingLedger", "PackingScheduler", "Placements", "is_compiled"]

@@ -17,24 +17,14 @@ from orchestrion.scheduler_interface import (
     SchedulerCapability,
     SchedulingRequest,
     explain,
-    find_grants,
     with_decisions,
 )
-from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
-from orchestrion.scheduler_packing._core.placing import (
-    NOWHERE,
-    Shape,
-    first_fitting,
-    place_alike,
-    take,
-)
-from orchestrion.scheduler_packing._core.search import best_within, points_of
-from orchestrion.scheduler_packing._core.terms import Term
+from orchestrion.scheduler_packing._choice import Choice
+from orchestrion.scheduler_packing._core.order import Order
+from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape, place_alike, take
 from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._wanted import Wanted
-from orchestrion.shared_types import InstanceKey
-
-_FIRST = (-(1 << 62), NOWHERE)
+from orchestrion.shared_types import InstanceKey, NodeId
 
 
 @define(eq=False)
@@ -106,65 +96,29 @@ class Deciding:
         return explain(self.request, after, capabilities=self.capabilities)
 
     def _place_each(self, slots: list[InstanceKey], shape: Shape, made: dict[InstanceKey, ScheduleDecision]) -> None:
-        terms = self.index.terms_of(self.wanted)
-        only = None if self.request.only_node is None else self.index.positions.get(self.request.only_node, NOWHERE)
+        index, request = self.index, self.request
+        only = None if request.only_node is None else index.positions.get(request.only_node, NOWHERE)
+        choice = Choice(index, self.wanted, shape, index.terms_of(self.wanted), only)
         for slot in slots:
-            order = self._order
-            found = self._best(order, shape, terms, only, NOWHERE)
+            found = choice.best()
             if found is None:
                 return
             position, grants = found
-            explanation = (
-                self._explain_choice(order, shape, terms, only, position, made) if self.request.explain else None
-            )
+            explanation = self._explain_choice(choice, position, made) if request.explain else None
             self._taken[position] += 1
-            take(self.index.fleet, shape, position, 1)
+            take(index.fleet, shape, position, 1)
             for grant in grants:
-                self.index.device_free[position][grant.device_id] -= grant.thousandths
+                index.device_free[position][grant.device_id] -= grant.thousandths
                 self._granted.append((position, grant))
-            for term in terms:
-                term.add(position, 1)
-            made[slot] = _assignment(slot, self.index, position, grants, explanation)
+            for term in choice.terms:
+                if term.counts_itself:
+                    term.add(position, 1)
+            made[slot] = assignment(slot, index.views[position].node.id, grants, explanation)
 
-    def _best(
-        self, order: Order, shape: Shape, terms: list[Term], only: int | None, besides: int
-    ) -> tuple[int, tuple[Grant, ...]] | None:
-        """Return the best node but for one, and devices there."""
-        fleet = self.index.fleet
-        points, position, rank = *_FIRST, NOWHERE
-        while True:
-            if terms or only is not None:
-                position = best_within(fleet, order, shape, terms, points, position)
-                if position == NOWHERE:
-                    return None
-                points = points_of(order, terms, position)
-            else:
-                rank = first_fitting(fleet, order, shape, rank)
-                if rank == NOWHERE:
-                    return None
-                position = rank & MAX_NODES
-            if position == besides or only not in (None, position):
-                continue
-            wants = self.wanted.suitability.devices
-            if not wants:
-                return position, ()
-            grants = find_grants(wants, self.index.views[position].node.devices, self.index.device_free[position])
-            if grants is not None:
-                return position, grants
-
-    def _explain_choice(
-        self,
-        order: Order,
-        shape: Shape,
-        terms: list[Term],
-        only: int | None,
-        position: int,
-        made: dict[InstanceKey, ScheduleDecision],
-    ) -> Explanation:
-        runner_up = self._best(order, shape, terms, only, position)
+    def _explain_choice(self, choice: Choice, position: int, made: dict[InstanceKey, ScheduleDecision]) -> Explanation:
+        runner_up = choice.best(besides=position)
         scored = [position] if runner_up is None else [position, runner_up[0]]
-        views = self.index.views
-        scores = {views[each].node.id: float(-points_of(order, terms, each)) for each in scored}
+        scores = {self.index.views[each].node.id: float(-choice.points(each)) for each in scored}
         return evolve(self._explain(made), scores=scores)
 
     def _give_back(self, shape: Shape) -> None:
@@ -174,18 +128,15 @@ class Deciding:
             self.index.device_free[position][grant.device_id] += grant.thousandths
 
 
-def _assignment(
-    slot: InstanceKey, index: Index, position: int, grants: tuple[Grant, ...], explanation: Explanation | None
+def assignment(
+    slot: InstanceKey, node_id: NodeId, grants: tuple[Grant, ...], explanation: Explanation | None
 ) -> AssignNode:
+    """Return the decision that gives a slot its node and devices."""
     devices: dict[str, tuple[str, ...]] = {}
     thousandths: Counter[str] = Counter()
     for grant in sorted(grants, key=lambda grant: (grant.container, grant.device_id)):
         devices[grant.container] = (*devices.get(grant.container, ()), grant.device_id)
         thousandths[grant.device_id] += grant.thousandths
     return AssignNode(
-        slot=slot,
-        node_id=index.views[position].node.id,
-        devices=devices,
-        device_thousandths=thousandths,
-        explanation=explanation,
+        slot=slot, node_id=node_id, devices=devices, device_thousandths=thousandths, explanation=explanation
     )

@@ -132,16 +132,20 @@ class Index:
         metadata = wanted.workload.metadata
         terms = []
         for spread in wanted.spreads:
-            term = self._spread_term(spread, wanted)
+            term = self.spread_term(spread, wanted)
             for position, number in self._own.get(metadata.uid, _NONE).items():
                 term.add(position, number)
             terms.append(term)
         for affinity in wanted.instance_affinities:
             group = group_of(metadata.namespace, affinity)
-            terms.append(self._affinity_term(affinity, group, metadata))
+            term = self.affinity_term(affinity, group, metadata)
+            for position, number in self._counts_of(group).items():
+                term.add(position, number)
+            terms.append(term)
         return terms
 
-    def _spread_term(self, spread: Spread, wanted: Wanted) -> Term:
+    def spread_term(self, spread: Spread, wanted: Wanted) -> Term:
+        """Return the term of a spread, without any instance counted."""
         domains = self._domains_of(spread.by)
         term = Term(SPREAD, domains.of_position, len(domains.numbers), STEP_POINTS, spread.required, spread.max_skew)
         if spread.required:
@@ -151,14 +155,13 @@ class Index:
                     term.let_count(position)
         return term
 
-    def _affinity_term(self, affinity: InstanceAffinity, group: Group, metadata: Metadata) -> Term:
+    def affinity_term(self, affinity: InstanceAffinity, group: Group, metadata: Metadata) -> Term:
+        """Return the term of an affinity of a workload to a group, without any instance counted."""
         domains = self._domains_of(affinity.by)
         cost = 0 if affinity.weight is None else STEP_POINTS * affinity.weight // FULL_WEIGHT
         kind = APART if affinity.anti else TOGETHER
         term = Term(kind, domains.of_position, len(domains.numbers), cost, affinity.weight is None, 0)
         term.counts_itself = group.has(metadata.namespace, metadata.labels)
-        for position, number in self._counts_of(group).items():
-            term.add(position, number)
         return term
 
     def _counts_of(self, group: Group) -> Counter[int]:

@@ -6,14 +6,17 @@ from typing import Any, Final, final
 
 from librt.vecs import append, vec
 from mypy_extensions import i64
-from orchestrion.scheduler_packing._core.fleet import CPU, DISK, MEMORY, PLAIN_DIMENSIONS, Fleet, zeros
+from orchestrion.scheduler_packing._core.fleet import Fleet
 from orchestrion.scheduler_packing._core.order import MAX_NODES, POSITION_BITS, Order
 from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape, first_fitting, room, take
+from orchestrion.scheduler_packing._core.terms import Term
 
 MAX_EPOCHS: Final = 1 << 31
 """An incarnation is kept as one number: its index, and below it its epoch, each less than this."""
 MAX_LOTS: Final = 1 << 16
 """What so many workloads want is remembered by identity; those met first are forgotten first."""
+NO_PORTS: Final[list[int]] = []
+NO_TERMS: Final[list[Term]] = []
 _MOST: Final = (1 << 62) - 1
 
 
@@ -23,20 +26,28 @@ class Lot:
 
     Attributes:
         workload: The workload, which is told by its identity.
+        wanted: What the maker of the lot noted about it; None for one that was taken in here.
+        is_possible: Whether there is such a node at all, however empty.
         uid: Its id.
         shape: What a slot takes.
-        order: The nodes that may take one; None where only the owner of the books can tell.
+        order: The nodes that may take one; None where more than room is to be looked at.
+        counted_by: The terms that count the workload's instances.
         held: The places of its id's incarnations, by number: the lot's number, and below it a position.
         number: Which lot this is.
         count: How many hold a place.
         is_current: Whether it is still found by its workload.
     """
 
-    def __init__(self, workload: Any, uid: str, shape: Shape, order: Order | None, held: dict[int, int]) -> None:
+    def __init__(
+        self, workload: Any, wanted: Any, uid: str, shape: Shape, order: Order | None, held: dict[int, int]
+    ) -> None:
         self.workload: Any = workload
+        self.wanted: Any = wanted
+        self.is_possible: bool = True
         self.uid: str = uid
         self.shape: Shape = shape
         self.order: Order | None = order
+        self.counted_by: list[Term] = NO_TERMS
         self.held: dict[int, int] = held
         self.number: int = 0
         self.count: i64 = 0
@@ -47,28 +58,36 @@ class Lot:
 class Books:
     """The places of a fleet, by incarnation.
 
-    `orders` has, by the identity of a placement, the placement and the nodes that it suits for plain processes:
-    workloads that ask for nothing else are taken in here, all others by `make`.
+    Attributes:
+        fleet: The nodes.
+        plain: The nodes that suit plain processes that want nothing but room; None where these, too, are for `make`.
+            Workloads of nothing else are taken in here, all others by `make`.
+        lots: What workloads want, by number; None where a number is unused.
+        fresh: The slots that `place` gave a place when it was last called, and that had none before.
     """
 
-    def __init__(self, fleet: Fleet, make: Any) -> None:
+    def __init__(self, fleet: Fleet, make: Any, released: Any) -> None:
         """Open empty books.
 
         Args:
             fleet: The nodes.
             make: Called with a workload; makes its lot.
+            released: Called with the key and position of each place that was given up, of lots without an order.
         """
         self.fleet: Fleet = fleet
-        self.orders: dict[int, tuple[Any, Order]] = {}
+        self.plain: Order | None = None
+        self.fresh: list[Any] = []
+        self._plain_placement: Any = None
         self._make: Any = make
-        self._lots: dict[int, Lot] = {}
-        self._numbered: list[Lot | None] = []
+        self._released: Any = released
+        self._known: dict[int, Lot] = {}
+        self.lots: list[Lot | None] = []
         self._unused: list[int] = []
         self._held: dict[str, dict[int, int]] = {}
 
     def lot_of(self, workload: Any) -> Lot:
         """Return what the slots of a workload want."""
-        known = self._lots.get(id(workload))
+        known = self._known.get(id(workload))
         if known is not None:
             return known
         lot = self._plain_lot(workload)
@@ -87,9 +106,14 @@ class Books:
 
     def _plain_lot(self, workload: Any) -> Lot | None:
         """Return the lot of a workload that asks for cpu, memory and disk alone, or None where it asks for more."""
-        known = self.orders.get(id(workload.placement))
-        if known is None:
+        plain = self.plain
+        if plain is None:
             return None
+        placement = workload.placement
+        if placement is not self._plain_placement:
+            if not is_plain(placement):
+                return None
+            self._plain_placement = placement
         cpu: int = 0
         memory: int = 0
         disk: int = 0
@@ -108,31 +132,34 @@ class Books:
             disk += resources.disk_bytes
         if cpu > _MOST or memory > _MOST or disk > _MOST:
             return None
-        amounts = zeros(PLAIN_DIMENSIONS)
-        amounts[CPU] = cpu
-        amounts[MEMORY] = memory
-        amounts[DISK] = disk
+        amounts = vec[i64]([cpu, memory, disk])
         uid: str = workload.metadata.uid
-        return Lot(workload, uid, Shape(amounts, 0, []), known[1], self.held_of(uid))
+        return Lot(workload, None, uid, Shape(amounts, 0, NO_PORTS), plain, self.held_of(uid))
+
+    def _make_again(self, lot: Lot) -> Lot:
+        """Let the maker look at a workload that was taken in here."""
+        made: Lot = self._make(lot.workload)
+        lot.wanted = made.wanted
+        return lot
 
     def _remember(self, lot: Lot) -> None:
-        if len(self._lots) >= MAX_LOTS:
-            for identity in self._lots:
-                oldest = self._lots.pop(identity)
+        if len(self._known) >= MAX_LOTS:
+            for identity in self._known:
+                oldest = self._known.pop(identity)
                 oldest.is_current = False
                 self._forget_unused(oldest)
                 break
         if self._unused:
             lot.number = self._unused.pop()
-            self._numbered[lot.number] = lot
+            self.lots[lot.number] = lot
         else:
-            lot.number = len(self._numbered)
-            self._numbered.append(lot)
-        self._lots[id(lot.workload)] = lot
+            lot.number = len(self.lots)
+            self.lots.append(lot)
+        self._known[id(lot.workload)] = lot
 
     def _forget_unused(self, lot: Lot) -> None:
         if lot.count == 0 and not lot.is_current:
-            self._numbered[lot.number] = None
+            self.lots[lot.number] = None
             self._unused.append(lot.number)
             if not lot.held:
                 self._held.pop(lot.uid, None)
@@ -149,10 +176,13 @@ class Books:
             A position for each slot, in order; -1 where no node has room.
         """
         placed = vec[i64]()
+        self.fresh = []
         for request in requests:
             lot = self.lot_of(request.workload)
             order = lot.order
             if order is None or request.only_node is not None:
+                if lot.wanted is None:
+                    lot = self._make_again(lot)
                 placed = careful(request, lot, placed)
             else:
                 placed = self._place_plain(request.slots, lot, order, placed)
@@ -163,6 +193,7 @@ class Books:
         shape = lot.shape
         held = lot.held
         uid = lot.uid
+        fresh = self.fresh
         tag: int = lot.number << POSITION_BITS
         position: i64 = NOWHERE
         left: i64 = 0
@@ -173,7 +204,7 @@ class Books:
             if slot.workload_id != uid:
                 self._settle(lot, position, used)
                 raise ValueError(f"slot {slot} does not belong to the workload whose uid is {uid}")
-            number: int = slot.index * MAX_EPOCHS + slot.epoch
+            number: int = number_of(slot)
             where = held.get(number)
             asked -= 1
             if where is not None:
@@ -198,46 +229,85 @@ class Books:
             left -= 1
             used += 1
             held[number] = tag + position
+            fresh.append(slot)
             placed = append(placed, position)
         self._settle(lot, position, used)
         return placed
 
     def _settle(self, lot: Lot, position: i64, used: i64) -> None:
         if used > 0:
-            take(self.fleet, lot.shape, position, used)
-            lot.count += used
+            self._take(lot, position, used)
 
-    def note(self, lot: Lot, index: int, epoch: int, position: i64) -> None:
-        """Keep a place that was taken outside."""
-        lot.held[index * MAX_EPOCHS + epoch] = (lot.number << POSITION_BITS) + position
-        lot.count += 1
+    def _take(self, lot: Lot, position: i64, number: i64) -> None:
+        take(self.fleet, lot.shape, position, number)
+        lot.count += number
+        for term in lot.counted_by:
+            term.add(position, number)
+
+    def count_into(self, lot: Lot, term: Term) -> None:
+        """Have a term count the places of a lot, those that it has and those to come."""
+        lot.counted_by = [*lot.counted_by, term]
+        for where in lot.held.values():
+            if where >> POSITION_BITS == lot.number:
+                term.add(where & MAX_NODES, 1)
+
+    def hold(self, lot: Lot, key: Any, position: i64) -> None:
+        """Give an incarnation a place that was chosen outside."""
+        self._take(lot, position, 1)
+        self.fresh.append(key)
+        lot.held[number_of(key)] = (lot.number << POSITION_BITS) + position
 
     def position_of(self, key: Any) -> i64:
         """Return where an incarnation holds a place, or -1."""
         held = self._held.get(key.workload_id)
         if held is None:
             return NOWHERE
-        where = held.get(key.index * MAX_EPOCHS + key.epoch)
+        where = held.get(number_of(key))
         if where is None:
             return NOWHERE
         return where & MAX_NODES
 
     def release(self, keys: Any) -> i64:
         """Give up the places of some incarnations; those that hold none are passed over. Return how many held one."""
-        fleet = self.fleet
         released: i64 = 0
         for key in keys:
             held = self._held.get(key.workload_id)
             if held is None:
                 continue
-            where = held.pop(key.index * MAX_EPOCHS + key.epoch, None)
+            where = held.pop(number_of(key), None)
             if where is None:
                 continue
-            lot = self._numbered[where >> POSITION_BITS]
+            lot = self.lots[where >> POSITION_BITS]
             if lot is None:
                 raise AssertionError(f"{key} holds a place of a lot that was forgotten")
-            take(fleet, lot.shape, where & MAX_NODES, -1)
-            lot.count -= 1
+            self._take(lot, where & MAX_NODES, -1)
             released += 1
+            if lot.order is None:
+                self._released(key, where & MAX_NODES)
             self._forget_unused(lot)
         return released
+
+
+def is_plain(placement: Any) -> bool:
+    """Whether a placement says nothing."""
+    return not (
+        placement.select
+        or placement.spreads
+        or placement.tolerations
+        or placement.expressions
+        or placement.node_affinities
+        or placement.instance_affinities
+    )
+
+
+def number_of(key: Any) -> int:
+    """Return an incarnation of a workload as one number.
+
+    Raises:
+        ValueError: Its epoch is too high.
+    """
+    epoch: int = key.epoch
+    if epoch >= MAX_EPOCHS:
+        raise ValueError(f"the epoch of {key} is not below {MAX_EPOCHS}")
+    index: int = key.index
+    return index * MAX_EPOCHS + epoch

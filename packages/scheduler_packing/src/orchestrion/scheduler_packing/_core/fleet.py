@@ -64,9 +64,9 @@ class Fleet:
 
     def touch(self, position: i64) -> None:
         """Take a node's rank again, after its amounts changed."""
-        left: i64 = self.free[CPU][position] >> self._cpu_shift
-        left += self.free[MEMORY][position] >> self._memory_shift
-        left += self.gpu[position] >> self._gpu_shift
+        left: i64 = level(self.free[CPU][position] >> self._cpu_shift)
+        left += level(self.free[MEMORY][position] >> self._memory_shift)
+        left += level(self.gpu[position] >> self._gpu_shift)
         if self.loads[position] == 0:
             left += LEVELS
         self.ranks[position] = left
@@ -84,6 +84,11 @@ class Fleet:
         """How many changes were logged in all."""
         size: i64 = len(self.log)
         return self.logged + size
+
+
+def level(shifted: i64) -> i64:
+    """Return an amount in levels; more than the largest node has counts as much as that."""
+    return shifted if shifted < LEVELS else LEVELS
 
 
 def shift_for(most: i64) -> i64:

@@ -1,0 +1,234 @@
+"""A cluster whose books the scheduler keeps itself: what it decides is committed in one go."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import accumulate
+from typing import Final, overload
+
+from librt.vecs import append, vec
+from mypy_extensions import i64
+from orchestrion.scheduler_interface import (
+    AssignNode,
+    Grant,
+    InvalidSchedulingRequest,
+    SchedulingRequest,
+    StaticClusterView,
+    node_view,
+)
+from orchestrion.scheduler_packing._choice import Choice
+from orchestrion.scheduler_packing._core.books import Books, Lot
+from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape
+from orchestrion.scheduler_packing._core.terms import Term
+from orchestrion.scheduler_packing._deciding import assignment
+from orchestrion.scheduler_packing._groups import Group, group_of
+from orchestrion.scheduler_packing._index import Index
+from orchestrion.scheduler_packing._wanted import Suitability, Wanted, wanted_of
+from orchestrion.shared_types import (
+    InstanceAffinity,
+    InstanceKey,
+    Metadata,
+    Node,
+    NodeId,
+    Spread,
+    Uid,
+    WorkloadDefinition,
+)
+
+PLAIN: Final = Suitability(
+    drivers=frozenset({"process"}), select=(), expressions=(), node_affinities=(), tolerations=(), devices=()
+)
+NO_SHAPE: Final = Shape(vec[i64]([0, 0, 0]), 0, [])
+
+
+class Placements(Sequence[AssignNode | None]):
+    """Where the slots of some requests hold their places: for each slot in order its decision, or None for no place.
+
+    The decisions are made when they are looked at; `node_ids` needs none.
+    """
+
+    def __init__(
+        self,
+        requests: Sequence[SchedulingRequest],
+        positions: vec[i64],
+        ids: list[NodeId],
+        grants: dict[InstanceKey, tuple[Grant, ...]],
+    ) -> None:
+        self._requests = requests
+        self._positions = positions
+        self._ids = ids
+        self._grants = grants
+        self._ends: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @property
+    def node_ids(self) -> list[NodeId | None]:
+        """The node of each slot, or None."""
+        ids = self._ids
+        return [None if position < 0 else ids[position] for position in self._positions]
+
+    @property
+    def placed_count(self) -> int:
+        """How many slots have a place."""
+        return sum(position >= 0 for position in self._positions)
+
+    @overload
+    def __getitem__(self, index: int) -> AssignNode | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[AssignNode | None]: ...
+    def __getitem__(self, index: int | slice) -> AssignNode | Sequence[AssignNode | None] | None:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        position = self._positions[index]
+        if position < 0:
+            return None
+        if self._ends is None:
+            self._ends = list(accumulate(len(request.slots) for request in self._requests))
+        number = bisect_right(self._ends, index)
+        start = self._ends[number - 1] if number else 0
+        slot = self._requests[number].slots[index - start]
+        return assignment(slot, self._ids[position], self._grants.get(slot, ()), None)
+
+    def __iter__(self) -> Iterator[AssignNode | None]:
+        return (self[index] for index in range(len(self)))
+
+
+class PackingLedger:
+    """Nodes, and who holds a place on them: decides as `PackingScheduler` does, and commits at once.
+
+    For programs that place at a high rate and are the only ones who place. An incarnation is placed once: asked for
+    again, it is answered with the place that it has. Its key alone releases it. Not for several threads at once.
+    """
+
+    def __init__(self, nodes: Iterable[Node] = (), /) -> None:
+        """Open empty books.
+
+        Args:
+            nodes: The nodes in any order, each once.
+
+        Raises:
+            ValueError: A node is there twice.
+            InvalidSchedulingRequest: There are more nodes than can be told apart.
+        """
+        self._index = Index(1)
+        self._index.show(StaticClusterView(node_view(node) for node in nodes))
+        self._ids = [view.node.id for view in self._index.views]
+        self._books = Books(self._index.fleet, self._make_lot, self._released)
+        self._spread_terms: dict[tuple[Uid, Spread, Suitability], Term] = {}
+        self._group_terms: dict[tuple[Group, InstanceAffinity, bool], Term] = {}
+        self._grants: dict[InstanceKey, tuple[Grant, ...]] = {}
+
+    def place(self, requests: Sequence[SchedulingRequest], /, *, minimum: int = 0) -> Placements:
+        """Give every slot of every request a place, one after the other, and keep the places.
+
+        Args:
+            requests: The requests. All decisions see those before them.
+            minimum: Where fewer of all slots would hold a place in the end, none that did not before gets one.
+
+        Raises:
+            InvalidSchedulingRequest: A slot is of another workload than its request's, or a demand exceeds
+                `MAX_AMOUNT`. No slot has got a place then.
+        """
+        try:
+            positions = self._books.place(requests, self._place_with_care)
+        except ValueError as err:
+            self._books.release(self._books.fresh)
+            raise InvalidSchedulingRequest(str(err), remedy="Ask for each workload's own slots, and for less.") from err
+        if minimum > 0 and sum(position >= 0 for position in positions) < minimum:
+            self._books.release(self._books.fresh)
+            slots = (slot for request in requests for slot in request.slots)
+            positions = vec[i64]([self._books.position_of(slot) for slot in slots])
+        return Placements(requests, positions, self._ids, self._grants)
+
+    def release(self, keys: Iterable[InstanceKey], /) -> int:
+        """Give up the places of incarnations, and return how many held one; the others are passed over."""
+        return self._books.release(keys)
+
+    def node_of(self, key: InstanceKey, /) -> NodeId | None:
+        """Return the node that an incarnation holds a place on, or None."""
+        position = self._books.position_of(key)
+        return None if position == NOWHERE else self._ids[position]
+
+    def _place_with_care(self, request: SchedulingRequest, lot: Lot, placed: vec[i64]) -> vec[i64]:
+        books, index = self._books, self._index
+        wanted: Wanted = lot.wanted
+        only = None if request.only_node is None else index.positions.get(request.only_node, NOWHERE)
+        choice: Choice | None = None
+        for slot in request.slots:
+            if slot.workload_id != lot.uid:
+                msg = f"slot {slot} does not belong to the workload whose uid is {lot.uid}"
+                raise ValueError(msg)
+            position = books.position_of(slot)
+            if position == NOWHERE and lot.is_possible:
+                choice = choice or Choice(index, wanted, lot.shape, self._terms_of(wanted), only)
+                found = choice.best()
+                if found is not None:
+                    position, grants = found
+                    books.hold(lot, slot, position)
+                    if grants:
+                        self._grants[slot] = grants
+                        for grant in grants:
+                            index.device_free[position][grant.device_id] -= grant.thousandths
+            placed = append(placed, position)
+        return placed
+
+    def _released(self, key: InstanceKey, position: int) -> None:
+        for grant in self._grants.pop(key, ()):
+            self._index.device_free[position][grant.device_id] += grant.thousandths
+
+    # -- what workloads want
+
+    def _make_lot(self, workload: WorkloadDefinition) -> Lot:
+        wanted = wanted_of(workload)
+        shape = None if wanted.unsupported else self._index.shape_of(wanted)
+        order = None
+        if shape is not None and wanted.is_bound_by_room_alone:
+            order = self._index.order_of(wanted.suitability)
+            if wanted.suitability == PLAIN and not self._group_terms:
+                self._books.plain = order
+        uid = workload.metadata.uid
+        lot = Lot(workload, wanted, uid, shape or NO_SHAPE, order, self._books.held_of(uid))
+        lot.is_possible = shape is not None
+        lot.counted_by = [
+            *(term for (counted, _, _), term in self._spread_terms.items() if counted == uid),
+            *(term for (group, _, _), term in self._group_terms.items() if _is_of(group, lot)),
+        ]
+        return lot
+
+    def _terms_of(self, wanted: Wanted) -> list[Term]:
+        """Return what the instances that are placed now mean; kept up to date by the books from now on."""
+        metadata = wanted.workload.metadata
+        terms = []
+        for spread in wanted.spreads:
+            own = (metadata.uid, spread, wanted.suitability)
+            if own not in self._spread_terms:
+                term = self._spread_terms[own] = self._index.spread_term(spread, wanted)
+                self._count_into(term, lambda lot: lot.uid == metadata.uid)
+            terms.append(self._spread_terms[own])
+        for affinity in wanted.instance_affinities:
+            group = group_of(metadata.namespace, affinity)
+            about = (group, affinity, group.has(metadata.namespace, metadata.labels))
+            if about not in self._group_terms:
+                term = self._group_terms[about] = self._index.affinity_term(affinity, group, metadata)
+                self._books.plain = None
+                self._count_into(term, partial(_is_of, group))
+            terms.append(self._group_terms[about])
+        return terms
+
+    def _count_into(self, term: Term, counts: Callable[[Lot], bool]) -> None:
+        for lot in self._books.lots:
+            if lot is not None and counts(lot):
+                self._books.count_into(lot, term)
+
+
+def _is_of(group: Group, lot: Lot) -> bool:
+    metadata: Metadata = lot.workload.metadata
+    return group.has(metadata.namespace, metadata.labels)

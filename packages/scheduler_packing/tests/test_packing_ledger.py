@@ -1,0 +1,219 @@
+"""The ledger decides as the scheduler does, keeps what it decided, and gives it up by key alone."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from orchestrion.scheduler_interface import (
+    AssignNode,
+    InvalidSchedulingRequest,
+    SchedulingRequest,
+    StaticClusterView,
+    node_view,
+    with_decisions,
+)
+from orchestrion.scheduler_packing import PackingLedger, PackingScheduler
+from orchestrion.shared_types import (
+    MAX_AMOUNT,
+    ContainerConfig,
+    Device,
+    GpuRequest,
+    InstanceKey,
+    Metadata,
+    Node,
+    NodeId,
+    Placement,
+    PortMapping,
+    Resources,
+    Spread,
+    Taint,
+    Toleration,
+    Topology,
+    Uid,
+    WorkloadDefinition,
+    WorkloadKind,
+)
+
+ANYWHERE = Placement()
+
+
+def a_node(name: str, cpu: int, *, zone: str = "", gpus: int = 0, taints: tuple[Taint, ...] = ()) -> Node:
+    room = Resources(cpu_millicores=cpu, memory_bytes=1000)
+    devices = tuple(Device(id=f"{name}-gpu{number}") for number in range(gpus))
+    return Node(
+        id=NodeId(name),
+        name=name,
+        capacity=room,
+        allocatable=room,
+        devices=devices,
+        taints=taints,
+        topology=Topology(zone=zone),
+    )
+
+
+def a_workload(
+    number: int,
+    *,
+    cpu: int = 0,
+    memory: int = 0,
+    placement: Placement = ANYWHERE,
+    port: int | None = None,
+    gpu: GpuRequest | None = None,
+) -> WorkloadDefinition:
+    container = ContainerConfig(
+        name="main",
+        command=("true",),
+        resources=Resources(cpu_millicores=cpu, memory_bytes=memory),
+        ports=() if port is None else (PortMapping(name="http", host_port=port),),
+        gpu=gpu,
+    )
+    return WorkloadDefinition(
+        metadata=Metadata(name=f"w{number}", uid=Uid(f"01900000-0000-7000-8000-{number:012}")),
+        kind=WorkloadKind.SERVICE,
+        containers=(container,),
+        placement=placement,
+    )
+
+
+def asking(workload: WorkloadDefinition, *indexes: int, epoch: int = 1) -> SchedulingRequest:
+    slots = tuple(InstanceKey(workload.metadata.uid, index, epoch) for index in indexes)
+    return SchedulingRequest(workload=workload, slots=slots)
+
+
+PLACEMENTS = st.sampled_from(
+    [
+        Placement(),
+        Placement(spreads=(Spread(by="zone"),)),
+        Placement(spreads=(Spread(by="node", required=True),)),
+        Placement(spreads=(Spread(by="zone", required=True), Spread(by="node"))),
+        Placement(select={"zone": "a"}),
+        Placement(tolerations=(Toleration(key="gpu"),)),
+    ]
+)
+GPUS = st.sampled_from([None, None, None, GpuRequest(count=1), GpuRequest(thousandths=300)])
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> list[Node]:
+    return [
+        a_node(
+            f"n{number}",
+            draw(st.integers(1, 30)),
+            zone=draw(st.sampled_from(["", "a", "b"])),
+            gpus=draw(st.integers(0, 2)),
+            taints=draw(st.sampled_from([(), (), (Taint("gpu"),)])),
+        )
+        for number in range(draw(st.integers(1, 8)))
+    ]
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[SchedulingRequest]:
+    workloads = [
+        a_workload(
+            number,
+            cpu=draw(st.integers(0, 9)),
+            memory=draw(st.integers(0, 300)),
+            placement=draw(PLACEMENTS),
+            port=draw(st.sampled_from([None, None, 80])),
+            gpu=draw(GPUS),
+        )
+        for number in range(draw(st.integers(1, 4)))
+    ]
+    chosen = draw(st.lists(st.tuples(st.sampled_from(workloads), st.integers(1, 4)), max_size=10))
+    return [asking(workload, *range(4 * at, 4 * at + count)) for at, (workload, count) in enumerate(chosen)]
+
+
+@pytest.mark.slow
+@settings(max_examples=200)
+@given(clusters(), streams())
+def test_a_ledger_decides_as_the_scheduler_does_on_views_that_are_kept(
+    nodes: list[Node], requests: list[SchedulingRequest]
+) -> None:
+    ledger, scheduler = PackingLedger(nodes), PackingScheduler()
+    view = StaticClusterView(node_view(node) for node in nodes)
+    for request in requests:
+        decisions = trio.run(scheduler.schedule, request, view)
+        expected = [decision if isinstance(decision, AssignNode) else None for decision in decisions]
+        assert list(ledger.place([request])) == expected
+        view = with_decisions(view, request.workload, decisions)
+
+
+@pytest.mark.slow
+@settings(max_examples=100)
+@given(clusters(), streams(), st.data())
+def test_what_is_released_by_key_alone_is_free_again(
+    nodes: list[Node], requests: list[SchedulingRequest], data: st.DataObject
+) -> None:
+    ledger = PackingLedger(nodes)
+    first = ledger.place(requests).node_ids
+    keys = [slot for request in requests for slot in request.slots]
+    leaving = data.draw(st.permutations(keys))
+    assert ledger.release(leaving) == sum(node_id is not None for node_id in first)
+    assert [ledger.node_of(key) for key in keys] == [None] * len(keys)
+    assert ledger.release(leaving) == 0
+    assert ledger.place(requests).node_ids == first
+
+
+def test_an_incarnation_asked_for_again_keeps_its_place() -> None:
+    ledger = PackingLedger([a_node("a", 10), a_node("b", 10)])
+    web = a_workload(1, cpu=6)
+    assert ledger.place([asking(web, 0, 1), asking(web, 1, 0)]).node_ids == ["a", "b", "b", "a"]
+    assert ledger.place([asking(web, 0, epoch=2)]).node_ids == [None]
+
+
+def test_all_or_none_get_a_place_where_a_minimum_is_asked_for() -> None:
+    ledger = PackingLedger([a_node("a", 10), a_node("b", 10)])
+    web = a_workload(1, cpu=4)
+    assert ledger.place([asking(web, 0)]).node_ids == ["a"]
+    assert ledger.place([asking(web, *range(6))], minimum=6).node_ids == ["a", None, None, None, None, None]
+    assert ledger.place([asking(web, *range(6))], minimum=4).node_ids == ["a", "a", "b", "b", None, None]
+
+
+def test_a_request_that_is_wrong_leaves_no_place_taken() -> None:
+    ledger = PackingLedger([a_node("a", 10)])
+    web, db = a_workload(1, cpu=1), a_workload(2, cpu=1)
+    for workload in (web, a_workload(3, cpu=1, placement=Placement(spreads=(Spread(),)))):
+        strangers = SchedulingRequest(workload=workload, slots=(InstanceKey(db.metadata.uid, 0, 1),))
+        with pytest.raises(InvalidSchedulingRequest, match="does not belong to the workload"):
+            ledger.place([asking(web, 0), asking(workload, 5), strangers])
+        assert ledger.node_of(InstanceKey(web.metadata.uid, 0, 1)) is None
+        assert ledger.place([asking(workload, *range(10))]).placed_count == 10
+        assert ledger.release(asking(workload, *range(10)).slots) == 10
+
+
+def test_more_than_can_be_counted_is_refused() -> None:
+    half = ContainerConfig(name="main", command=("true",), resources=Resources(memory_bytes=MAX_AMOUNT))
+    web = a_workload(1)
+    too_much = WorkloadDefinition(
+        metadata=web.metadata,
+        kind=web.kind,
+        containers=(half, ContainerConfig(name="b", command=("true",), resources=half.resources)),
+    )
+    ledger = PackingLedger([a_node("a", 10)])
+    ledger.place([asking(web, 0)])
+    with pytest.raises(InvalidSchedulingRequest):
+        ledger.place([asking(too_much, 1)])
+
+
+def test_an_epoch_beyond_what_is_told_apart_is_refused() -> None:
+    web = a_workload(1)
+    ledger = PackingLedger([a_node("a", 10)])
+    assert ledger.place([asking(web, 0, epoch=2**31 - 1)]).node_ids == ["a"]
+    with pytest.raises(InvalidSchedulingRequest, match="the epoch of"):
+        ledger.place([asking(web, 0, epoch=2**31)])
+
+
+def test_devices_are_granted_and_come_back() -> None:
+    ledger = PackingLedger([a_node("a", 10, gpus=1)])
+    share = a_workload(1, gpu=GpuRequest(thousandths=600))
+    placements = ledger.place([asking(share, 0, 1)])
+    first = placements[0]
+    assert first is not None
+    assert first.device_thousandths == {"a-gpu0": 600}
+    assert first.devices == {"main": ("a-gpu0",)}
+    assert placements[1] is None
+    assert ledger.release(asking(share, 0).slots) == 1
+    assert ledger.place([asking(share, 1)]).node_ids == ["a"]
