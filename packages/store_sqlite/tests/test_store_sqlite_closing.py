@@ -6,10 +6,18 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
-from orchestrion.store_interface import InvalidRequest, Put, Revision, StoreClosed, StoreUnavailable
+from orchestrion.store_interface import (
+    InvalidRequest,
+    Put,
+    Revision,
+    RevisionCompacted,
+    StoreClosed,
+    StoreUnavailable,
+)
 from orchestrion.store_sqlite import SqliteStore, open_store
 
 
@@ -193,3 +201,42 @@ async def test_a_value_that_is_not_bytes_is_refused_and_does_no_harm(tmp_path: P
         with pytest.raises(InvalidRequest, match="of type list"):
             await store.transaction([], [Put("a", [1])])  # type: ignore[arg-type]  # as above
         assert await store.put("a", b"1") == 1
+
+
+@pytest.mark.parametrize("wrong", ["1", 1.5, None, [1]])
+async def test_a_revision_or_lease_that_is_no_whole_number_is_refused_and_does_no_harm(
+    tmp_path: Path, wrong: Any
+) -> None:
+    async with open_store(tmp_path) as store:
+        await store.put("a", b"1")
+        await store.put("a", b"2")
+        for call in (store.compact(wrong), store.revoke(wrong)):
+            with pytest.raises(InvalidRequest, match="must be a whole number"):
+                await call
+        assert await store.put("a", b"3") == 3
+    async with open_store(tmp_path) as store:
+        assert (await store.list("")).revision == 3
+
+
+class FailingToShrink(FailingConnection):
+    """A disk that is locked just when room is given back, after a commit."""
+
+    def execute(self, statement: str, *parameters: tuple[object, ...]) -> sqlite3.Cursor:
+        if statement == "PRAGMA freelist_count":
+            err = sqlite3.OperationalError("database is locked")
+            err.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise err
+        return self._connection.execute(statement, *parameters)
+
+
+async def test_what_is_on_disk_is_true_whatever_fails_after_it(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        for value in (b"1", b"2"):
+            await store.put("a", value)
+        store._file._connection = FailingToShrink(store._file._connection)  # type: ignore[assignment]  # as far as used
+        await store.compact(Revision(2))
+        assert await store.put("a", b"3") == 3
+        with pytest.raises(RevisionCompacted):
+            await store.get("a", at_revision=Revision(1))
+    async with open_store(tmp_path) as store:
+        assert (await store.list("")).revision == 3

@@ -97,3 +97,16 @@ async def test_a_lease_starts_at_its_full_length_when_the_store_is_opened_anew(
     async with open_store(tmp_path) as store:
         assert (await store.get("a")).entry is None
         assert await store.grant_lease(30.0) == lease + 1
+
+
+async def test_leases_that_were_revoked_early_leave_nothing(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with open_store(tmp_path) as store:
+        kept = await store.grant_lease(60)
+        await store.put("a", b"1", lease=kept)
+        for _ in range(300):
+            await store.revoke(await store.grant_lease(86400))
+        assert len(store._leases._looks) < 100
+        async with store.watch("") as batches:
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(60)
+            assert (await anext(batches)).changes[0].key == "a"

@@ -244,6 +244,70 @@ async def test_a_second_opener_in_another_process_is_told_who_has_it(tmp_path: P
     assert await other() == b"opened"
 
 
+async def test_a_lock_that_outlives_a_killed_owner_for_a_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a killed program may leave of itself: a process that was just started by it and still has its descriptors.
+    script = (
+        "import fcntl, os, sys\n"
+        "fd = os.open(sys.argv[1], os.O_RDONLY)\n"
+        "fcntl.flock(fd, fcntl.LOCK_EX)\n"
+        "if os.fork() == 0:\n"
+        "    print('locked', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-ISc", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as killed:
+        assert killed.stdin is not None
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == b"locked\n"
+        assert killed.wait() == 0
+        waits = []
+
+        def let_go(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 1:
+                killed.stdin.close()  # type: ignore[union-attr]  # it is a pipe
+                killed.stdout.read()  # type: ignore[union-attr]  # it is a pipe
+
+        monkeypatch.setattr("orchestrion.store_sqlite._lock.time.sleep", let_go)
+        async with open_store(tmp_path) as store:
+            assert waits
+            await store.put("a", b"1")
+
+
+async def test_what_is_made_is_there_after_a_power_failure_with_the_way_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = set()
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr("orchestrion.store_sqlite._file.os.fsync", fsync)
+    async with open_store(tmp_path / "new" / "state"):
+        pass
+    assert {tmp_path, tmp_path / "new", tmp_path / "new" / "state"} <= synced, "each holds the name of the next"
+
+
+async def test_an_unforeseen_fault_while_opening_leaves_the_directory_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestrion.store_sqlite._opening.load", fault)
+        with pytest.raises(MemoryError):
+            async with open_store(tmp_path):
+                pass
+    async with open_store(tmp_path) as store:
+        await store.put("a", b"1")
+
+
 async def test_a_program_that_reads_the_file_with_sqlite_keeps_the_store_from_opening(tmp_path: Path) -> None:
     await fill(tmp_path)
     reader = sqlite3.connect(tmp_path / "state.db", isolation_level=None)

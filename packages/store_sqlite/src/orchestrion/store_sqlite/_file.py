@@ -102,15 +102,16 @@ def create(path: Path) -> None:
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 connection.execute("PRAGMA journal_mode = WAL").fetchall()
-            _sync(draft)
+            sync(draft)
             draft.rename(path)
-            _sync(path.parent)
+            sync(path.parent)
         except (sqlite3.Error, OSError):
             draft.unlink(missing_ok=True)
             raise
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -288,21 +289,18 @@ class StateFile:
                 if self._connection.in_transaction:
                     execute("ROLLBACK")
                 raise
-            if batch.freed:
+        if batch.freed:
+            # The batch is on disk: what fails from here on must not be told as if it were not. A later batch will do
+            # it, or hear of it where the disk itself fails.
+            with contextlib.suppress(sqlite3.Error):
                 self._shrink()
 
     def _shrink(self) -> None:
-        """Give room back to the file system where much is free."""
+        """Give room back to the file system where much is free, which takes some room at first."""
         ((free,),) = self._pragma("freelist_count")
-        if not isinstance(free, int) or free <= 2 * _VACUUM_PAGES:
-            return
-        try:
+        if isinstance(free, int) and free > 2 * _VACUUM_PAGES:
             # It frees a page per step, and only a script is stepped to its end: execute() would free a single one.
             self._connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
-        except sqlite3.OperationalError as err:
-            # Giving back takes some room at first; where there is none, a later batch will do it.
-            if not _is_full(err):
-                raise
 
     def close(self) -> None:
         """Carry the log over into the file, which then stands alone, and close it.

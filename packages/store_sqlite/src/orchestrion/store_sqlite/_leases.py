@@ -14,6 +14,8 @@ from orchestrion.store_interface import LeaseId, LeaseNotFound, StoreClosed
 _RETRY_SECONDS: Final = 1.0
 """The wait after leases could not be ended, for example because the disk is full."""
 
+_SPARE_LOOKS: Final = 64
+
 
 class Leases:
     """The leases that have not run out, by the clock of the trio run."""
@@ -59,6 +61,10 @@ class Leases:
         """Forget a lease that was ended."""
         self._lengths.pop(lease, None)
         self._deadlines.pop(lease, None)
+        # Looks at leases that were ended early go when they are due, which may be in a day: too many go at once.
+        if len(self._looks) > _SPARE_LOOKS + 2 * len(self._deadlines):
+            self._looks = [(deadline, one) for one, deadline in self._deadlines.items()]
+            heapq.heapify(self._looks)
 
     async def expire(self, end: Callable[[tuple[LeaseId, ...]], Awaitable[object]]) -> None:
         """End leases as they run out, until the store is closed.

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 from ._failures import Failure, StoreInUse, unavailable
 from ._file import FileFailure
+
+_WAIT_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.005
 
 
 class DirectoryLock:
@@ -27,15 +32,27 @@ class DirectoryLock:
             self._descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as err:
             raise FileFailure(unavailable(directory, "could not open the state directory", err)) from err
+        deadline = time.monotonic() + _WAIT_SECONDS
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            owner = _owner_of(self._descriptor)
-            self.release()
-            raise FileFailure(_in_use(directory, owner, err)) from err
+            while (held := self._try()) is not None:
+                owner = _owner_of(self._descriptor)
+                if _is_alive(owner) or time.monotonic() > deadline:
+                    raise FileFailure(_in_use(directory, owner, held)) from held
+                # Its owner was killed, but a process that it was just starting still has its descriptors for a moment.
+                time.sleep(_LOOK_SECONDS)
         except OSError as err:
             self.release()
             raise FileFailure(unavailable(directory, "could not lock the state directory", err)) from err
+        except FileFailure:
+            self.release()
+            raise
+
+    def _try(self) -> BlockingIOError | None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            return err
+        return None
 
     def release(self) -> None:
         """Let others in."""
@@ -70,6 +87,14 @@ def _owner_of(descriptor: int) -> int | None:
         if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5] == place and int(fields[4]) > 0:
             return int(fields[4])
     return None
+
+
+def _is_alive(pid: int | None) -> bool:
+    """Whether a process is there and has not ended; False where it can't be told."""
+    try:
+        return pid is not None and Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False
 
 
 def _command_of(pid: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from attrs import frozen
@@ -15,6 +16,7 @@ from ._file import (
     check_writable,
     create,
     load,
+    sync,
 )
 from ._ledger import Limits
 from ._lock import DirectoryLock
@@ -38,17 +40,25 @@ def open_file(state_dir: Path, limits: Limits) -> Opened:
         FileFailure: One of these failed; the directory is unlocked, and a file that was there is untouched.
     """
     try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(state_dir.absolute())
     except OSError as err:
         raise FileFailure(unavailable(state_dir, "could not make the state directory", err)) from err
     lock = DirectoryLock(state_dir)
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(lock.release)
         path = state_dir / FILE_NAME
         create(path)
         check_header(path)
         check_writable(path)
         loaded = load(path, limits)
-        return Opened(lock, StateFile(path), loaded)
-    except FileFailure:
-        lock.release()
-        raise
+        opened = Opened(lock, StateFile(path), loaded)
+        undo.pop_all()
+    return opened
+
+
+def _make(directory: Path) -> None:
+    """Make a directory, and those above it, so that a power failure does not take away the way to what it will hold."""
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for one in missing:
+        sync(one.parent)

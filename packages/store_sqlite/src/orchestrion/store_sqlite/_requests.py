@@ -72,3 +72,10 @@ def check_bytes(operations: Sequence[Operation]) -> None:
         if not isinstance(value, bytes):
             msg = f"the value of {operation.key!r} is of type {type(value).__name__}; it must be bytes"
             raise InvalidRequest(msg, remedy="encode it")
+
+
+def check_number(what: str, number: object) -> None:
+    """Raise `InvalidRequest` unless this is a whole number, for the same reason as `check_bytes`."""
+    if not isinstance(number, int):
+        msg = f"the {what} is {number!r}; it must be a whole number"
+        raise InvalidRequest(msg, remedy="give one that the store has given")

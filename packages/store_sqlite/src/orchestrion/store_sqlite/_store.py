@@ -40,6 +40,7 @@ from ._requests import (
     Revoke,
     Write,
     check_bytes,
+    check_number,
 )
 from ._watchers import Watcher, Watchers
 from ._writer import Commit, Writer, closed
@@ -157,6 +158,7 @@ class SqliteStore:
 
     async def revoke(self, lease: LeaseId, /) -> None:
         """See `StateStore.revoke`."""
+        check_number("lease", lease)
         await self._ask(Revoke((lease,)))
         self._leases.remove(lease)
 
@@ -178,6 +180,7 @@ class SqliteStore:
 
     async def compact(self, revision: Revision, /) -> None:
         """See `StateStore.compact`."""
+        check_number("revision", revision)
         await self._ask(Compact(revision))
 
     async def aclose(self) -> None:
