@@ -1,0 +1,31 @@
+"""No clause is without a mutant, and what mutants derive from is right."""
+
+from __future__ import annotations
+
+import pytest
+from orchestrion.scheduler_interface.conformance import KIT
+
+from . import (
+    test_scheduler_mutants_calls,
+    test_scheduler_mutants_explain,
+    test_scheduler_mutants_fit,
+    test_scheduler_mutants_safety,
+)
+from .scheduler_mutants import Mutant, failed_checks
+
+MODULES = (
+    test_scheduler_mutants_calls,
+    test_scheduler_mutants_explain,
+    test_scheduler_mutants_fit,
+    test_scheduler_mutants_safety,
+)
+
+
+def test_every_clause_has_a_mutant() -> None:
+    killed = {clause for module in MODULES for clause, _ in module.MUTANTS.pairs}
+    assert killed == set(KIT.clauses)
+
+
+@pytest.mark.slow
+def test_the_unchanged_base_is_no_mutant() -> None:
+    assert [failed_checks(Mutant, clause) for clause in ("SAFE-1", "EXPLAIN-2", "CHANGE-2")] == [[], [], []]
