@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 
 from orchestrion.store_interface.conformance import StoreUnderTest, checks
 
-from .test_store_interface_mutants import CutsOffAllWhoAreBehind, GoesByAnotherClock, Mutant
+from .store_mutants import Mutant
+from .test_store_mutants_leases import GoesByAnotherClock
+from .test_store_mutants_lifecycle import CutsOffAllWhoAreBehind
 
 
 def failures(mutant: type[Mutant], *clauses: str) -> list[str]:
