@@ -153,7 +153,7 @@ def _after_findings(workload: WorkloadDefinition, at: Path, known: Others) -> It
 
 def _cycles(given: Set[str], known: Others) -> Iterator[Finding]:
     """Yield each cycle of `after` once, by taking away what depends on nothing until only cycles feed the rest."""
-    waits = {name: [after.workload for after in one.after] for name, one in known.items() if one is not None}
+    waits = _waits_of(given, known)
     for _ in range(_SHOWN_CYCLES):
         _peel(waits)
         if not waits:
@@ -174,6 +174,19 @@ def _cycles(given: Set[str], known: Others) -> Iterator[Finding]:
         )
         for member in cycle:
             del waits[member]
+
+
+def _waits_of(given: Set[str], known: Others) -> dict[str, list[str]]:
+    """Return what the given workloads wait for, directly or not: what was accepted before has no cycle of its own."""
+    waits: dict[str, list[str]] = {}
+    to_visit = [name for name in known if name in given]
+    while to_visit:
+        name = to_visit.pop()
+        one = known.get(name)
+        if one is not None and name not in waits:
+            waits[name] = [after.workload for after in one.after]
+            to_visit.extend(waits[name])
+    return {name: waits[name] for name in known if name in waits}
 
 
 def _peel(waits: dict[str, list[str]]) -> None:

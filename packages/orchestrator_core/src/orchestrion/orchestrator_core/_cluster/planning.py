@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from attrs import define, field
@@ -34,8 +35,7 @@ class Planning:
     definition: WorkloadDefinition
     progress: WorkloadProgress
     generation: int
-    _freed: set[int] | None = None
-    _next_slot: int = 0
+    _free: Iterator[int] | None = None
     _epochs: dict[int, int] = field(factory=dict)
 
     def is_active(self, instance: InstanceRecord) -> bool:
@@ -124,16 +124,13 @@ class Planning:
 
     def free_slots(self, count: int) -> Iterator[int]:
         """Yield the lowest slots that no instance holds, each once per plan."""
-        roll = self.record.roll
-        if self._freed is None:
-            lost = self.lost
+        if self._free is None:
+            roll, lost = self.record.roll, self.lost
             slots = {instance.name.slot for instance in self.plan.lose}
-            self._freed = {slot for slot in slots if all(i.ended or i.name in lost for i in roll.in_slot(slot))}
-        for _ in range(count):
-            while self._next_slot in roll.held_slots and self._next_slot not in self._freed:
-                self._next_slot += 1
-            yield self._next_slot
-            self._next_slot += 1
+            freed = {slot for slot in slots if all(i.ended or i.name in lost for i in roll.in_slot(slot))}
+            held = roll.held_slots.keys() - freed if freed else roll.held_slots
+            self._free = itertools.filterfalse(held.__contains__, itertools.count())
+        yield from itertools.islice(self._free, count)
 
     def backoff(self, failed: Iterable[InstanceRecord], key: object) -> float:
         """Return the seconds to wait before failed instances are replaced; 0 is now.

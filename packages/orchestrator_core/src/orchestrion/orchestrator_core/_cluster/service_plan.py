@@ -55,7 +55,7 @@ def _watch_update(
         pause_update(planning)
         return
     progress, facts = planning.progress, planning.facts
-    new_available = len(current.keys() & available)
+    new_available = len(set(current) & available)
     if progress.target_generation != planning.generation:
         progress = evolve(
             progress,
@@ -87,7 +87,7 @@ def _judge(planning: Planning, current: Instances, failed: Instances, available:
         return
     starts = len(failed) + sum(
         max((container.attempt for container in current[name].status.containers), default=0)
-        for name in current.keys() - available
+        for name in set(current) - available
     )
     left = planning.facts.deadlines.remaining(
         ("update", planning.record.name),
@@ -132,7 +132,7 @@ def _stop_surplus(
     ]
     floor = max(0, wanted - planning.definition.update.max_unavailable)
     total = min(len(current), wanted) + len(staying)
-    new_unavailable = len(current.keys() - available)
+    new_unavailable = len(set(current) - available)
     spare = max(0, total - floor - new_unavailable)
     spare_available = max(0, len(available) - floor)
     for instance in staying:
@@ -188,7 +188,7 @@ def _grow(
     failed: Instances,
 ) -> None:
     stopping = {instance.name for instance, _ in planning.plan.stop}
-    staying = len(outgoing.keys() - stopping)
+    staying = len(set(outgoing) - stopping)
     room = wanted + (planning.definition.update.max_surge if outgoing else 0) - len(current) - staying
     count = min(wanted - len(current), room)
     if count <= 0:

@@ -83,9 +83,8 @@ from orchestrion.shared_types import (
     WorkloadKind,
     WorkloadNotFound,
     new_uid,
-    to_json,
 )
-from orchestrion.store_interface import Compare, Operation, Put, Revision, RevisionConflict, StateStore
+from orchestrion.store_interface import Compare, Operation, Revision, RevisionConflict, StateStore
 
 MAX_APPLIED: Final = 42
 """Workloads that are applied at once: each takes three of a transaction's 128 operations."""
@@ -426,7 +425,7 @@ class Orchestrator:
         for _ in range(CONFLICT_TRIES):
             admissions = await self._admit(workloads, rerun=rerun)
             changes = tuple(admission.change for admission in admissions)
-            compares, operations = _writes(admissions)
+            compares, operations = _writes(admissions, self.world)
             if dry_run or not operations:
                 return ApplyResult(changes=changes)
             try:
@@ -643,7 +642,7 @@ class Orchestrator:
                 Compare(control_key(name), record.control_revision),
             )
             try:
-                revision = await self.store.transaction(compares, [Put(control_key(name), to_json(control))])
+                revision = await self.store.transaction(compares, [self.world.put(control_key(name), control)])
             except RevisionConflict:
                 await self._catch_up()
                 continue
@@ -667,7 +666,7 @@ class Orchestrator:
             subscriber.event_recorded(event)
 
 
-def _writes(admissions: Sequence[Admission]) -> tuple[list[Compare], list[Operation]]:
+def _writes(admissions: Sequence[Admission], world: World) -> tuple[list[Compare], list[Operation]]:
     compares = list[Compare]()
     operations = list[Operation]()
     for admission in admissions:
@@ -679,12 +678,12 @@ def _writes(admissions: Sequence[Admission]) -> tuple[list[Compare], list[Operat
         compares.append(Compare(spec_key(name), revision))
         if admission.spec is not None:
             template = templated(admission.spec)
-            operations.append(Put(spec_key(name), to_json(admission.spec)))
-            operations.append(Put(template_key(name, admission.spec.template_generation), to_json(template)))
+            operations.append(world.put(spec_key(name), admission.spec))
+            operations.append(world.put(template_key(name, admission.spec.template_generation), template))
         if admission.control is not None:
             held = admission.record.control_revision if admission.record is not None else Revision(0)
             compares.append(Compare(control_key(name), held))
-            operations.append(Put(control_key(name), to_json(admission.control)))
+            operations.append(world.put(control_key(name), admission.control))
     return compares, operations
 
 
