@@ -9,12 +9,13 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from attrs import evolve
 from orchestrion.runtime_interface import ConfigUnsupported, LogStream, PortTaken, StartFailed, VolumeSource
-from orchestrion.runtime_process import ProcessRuntime
+from orchestrion.runtime_process import ProcessRuntime, open_runtime
 from orchestrion.shared_types import ContainerConfig, PortMapping, Resources, VolumeMount
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do that")
@@ -64,6 +65,7 @@ async def test_a_given_working_directory_is_entered(harness: Any, runtime: Proce
         ({"user": "0:no-such-group"}, "there is no group 'no-such-group'"),
         ({"user": "54321"}, "number 54321 has no entry that tells its group"),
         ({"cpu_set": (9999,)}, "can't pin to cores (9999,)"),
+        ({"cpu_set": (1 << 40,)}, "can't pin to cores (1099511627776,)"),
     ],
 )
 async def test_what_cannot_be_started_is_said_and_nothing_is_left(
@@ -127,6 +129,21 @@ async def test_a_container_runs_as_its_user_with_its_groups_and_owns_its_directo
     assert text.split() == ["1234", "0"]
 
 
+@root_only
+async def test_other_users_reach_their_directories_whatever_the_umask(harness: Any) -> None:
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        before = os.umask(0o077)
+        try:
+            async with open_runtime(Path(place) / "made" / "state") as runtime:
+                await runtime.init_node(harness.NODE)
+                config = harness.shell("touch $TMPDIR/x && touch $PWD/y && echo both", user="nobody")
+                assert (await said(harness, runtime, config)).strip() == "both"
+                await harness.remove_all(runtime)
+        finally:
+            os.umask(before)
+
+
 async def test_privileges_cores_and_signals_are_as_they_should_be(harness: Any, runtime: ProcessRuntime) -> None:
     config = harness.shell("grep -E 'NoNewPrivs|Cpus_allowed_list|SigIgn|SigBlk' /proc/self/status", cpu_set=(0,))
     facts = dict(line.split(":\t") for line in (await said(harness, runtime, config)).splitlines())
@@ -143,6 +160,23 @@ async def test_what_the_starter_ignores_a_container_does_not(harness: Any, runti
     finally:
         signal.signal(signal.SIGQUIT, before)
     assert int(text.split()[1], 16) & 1 << signal.SIGQUIT - 1 == 0
+
+
+async def test_a_shim_is_beyond_the_terminal_from_its_first_moment(
+    harness: Any, runtime: ProcessRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = []
+    real = os.posix_spawn
+
+    def spawn(*arguments: Any, **more: Any) -> int:
+        pid = real(*arguments, **more)
+        sessions.append((os.getsid(pid), pid))
+        return pid
+
+    monkeypatch.setattr("orchestrion.runtime_process._launch.os.posix_spawn", spawn)
+    await runtime.create_container(harness.SLEEPS, harness.options())
+    ((session, pid),) = sessions
+    assert session == pid
 
 
 async def test_core_files_are_off_and_no_descriptor_leaks_in(harness: Any, runtime: ProcessRuntime) -> None:

@@ -29,7 +29,7 @@ from ._record import RECORD_FILE, Body, lock_record, new_record
 from ._settings import Settings
 from ._shim import FIRST_FD, RECORD_FD, REPORT_FD, SPEC_FD
 from ._spec import Spec
-from ._state_dir import sync_directory
+from ._state_dir import make_passable, sync_directory
 from ._trees import remove_tree
 from ._users import User, find_user
 
@@ -142,7 +142,7 @@ def _make_directory(
     directory = state.new / container_id
     remove_tree(directory)  # What an attempt that failed twice over may have left.
     undo.callback(remove_tree, directory)
-    directory.mkdir(mode=0o711)
+    make_passable(directory)
     (directory / "logs").mkdir(mode=0o700)
     private = ["tmp"] if config.working_dir is not None else ["tmp", "work"]
     for name in private:
@@ -322,6 +322,8 @@ def spawn_shim(settings: Settings, container_id: str, spec: Spec, given: dict[in
             [settings.python, "-S", "-E", "-I", str(settings.state.shim), container_id],
             environment,
             file_actions=actions,
+            # From its first moment, so that a signal of our terminal never meets it.
+            setsid=True,
             setsigmask=[],
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD],
         )

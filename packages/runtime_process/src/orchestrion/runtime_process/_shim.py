@@ -204,6 +204,8 @@ def become(spec: Spec, stdio: tuple[int, int, int], errors: int, parent: int) ->
         os.write(errors, f"{err.errno or 0} {step}".encode())
     except ValueError:  # of setrlimit, where it would raise a hard limit
         os.write(errors, f"{errno.EPERM} {step}".encode())
+    except OverflowError:  # a number that no system call takes
+        os.write(errors, f"{errno.EINVAL} {step}".encode())
     finally:
         exit_now(127)
 
@@ -701,7 +703,6 @@ def main() -> None:
     spec = marshal.loads(b"".join(parts))  # noqa: S302 # it comes from the runtime that started us
     os.close(SPEC_FD)
     close_others(spec["fds"])
-    os.setsid()
     os.chdir("/")
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     if spec["oom_score_adj"]:

@@ -85,7 +85,7 @@ def open_state_directory(path: Path, new_owner: Callable[[], str]) -> StateDirec
     """
     path = path.absolute()
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_passable(path)
         lock_fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as err:
         msg = f"can't use the state directory {path}: {err.strerror}"
@@ -104,6 +104,20 @@ def open_state_directory(path: Path, new_owner: Callable[[], str]) -> StateDirec
     except (RuntimeUnavailable, StateFailure):
         os.close(lock_fd)
         raise
+
+
+def make_passable(path: Path) -> None:
+    """Make a directory that is not there, and those above it.
+
+    Containers of other users pass through to their own directories, whatever the umask is, and can't list those of
+    others. What is there already has the permissions that somebody wanted. It blocks.
+
+    Raises:
+        OSError: It can't be made.
+    """
+    for one in reversed([one for one in (path, *path.parents) if not one.exists()]):
+        one.mkdir(exist_ok=True)
+        one.chmod(0o711)
 
 
 def _lock(fd: int) -> None:
@@ -132,8 +146,7 @@ def _prepare(path: Path, lock_fd: int, new_owner: Callable[[], str]) -> StateDir
     shim = _compiled_shim(path)
     state = StateDirectory(path, owner, shim, lock_fd)
     for folder in (state.containers, state.new, state.trash):
-        # Containers of other users pass through to their own directories, and can't list those of others.
-        folder.mkdir(mode=0o711, exist_ok=True)
+        make_passable(folder)
     for folder in (state.new, state.trash):
         for entry in folder.iterdir():
             try:
