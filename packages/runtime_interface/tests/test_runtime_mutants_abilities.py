@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar, cast
 
+import pytest
 import trio
 from attrs import evolve
 from orchestrion.mocks import MockBehaviour, MockContainer, MockRuntime
@@ -24,40 +25,13 @@ from orchestrion.runtime_interface import (
     NodeNotFound,
     RuntimeFailure,
 )
-from orchestrion.runtime_interface.conformance import KIT
 from orchestrion.shared_types import ContainerConfig, ContainerId, ExitStatus, NodeId
 
-PREFIXES = ("LOGS", "FOLLOW", "EXEC", "STATS", "EVENTS")
-MUTANTS: dict[str, list[type[MockRuntime]]] = {}
+from .runtime_mutants import Mutants, failed_checks
 
-Failed = Callable[[type[MockRuntime], str], list[str]]
-"""Returns the ids of the clause's checks that a runtime fails."""
+MUTANTS = Mutants()
 
-C = TypeVar("C", bound=type[MockRuntime])
 T = TypeVar("T")
-
-
-def breaks(*clauses: str) -> Callable[[C], C]:
-    """Declare a mutant of these clauses."""
-
-    def declare(cls: C) -> C:
-        for clause in clauses:
-            MUTANTS.setdefault(clause, []).append(cls)
-        return cls
-
-    return declare
-
-
-def test_mutant_of_an_ability_fails_its_clause(mutant: tuple[str, type[MockRuntime]], failed: Failed) -> None:
-    clause, cls = mutant
-    assert failed(cls, clause)
-
-
-def test_each_check_of_an_ability_is_failed_by_a_mutant(clause: str, failed: Failed) -> None:
-    missed = {check_id for check_id in KIT.ids if check_id.startswith(f"{clause}-")}
-    for cls in MUTANTS[clause]:
-        missed -= set(failed(cls, clause))
-    assert not missed
 
 
 class Stream(Generic[T]):
@@ -90,7 +64,7 @@ class Reads(MockRuntime):
         return await self.change(container_id, chunk, offset)
 
 
-@breaks("LOGS-1")
+@MUTANTS.breaks("LOGS-1")
 class MixesStreams(MockRuntime):
     async def read_logs(
         self, container_id: ContainerId, stream: LogStream, /, *, offset: int = 0, max_bytes: int = 65536
@@ -99,7 +73,7 @@ class MixesStreams(MockRuntime):
         return evolve(max(chunks, key=lambda chunk: len(chunk.data)), stream=stream)
 
 
-@breaks("LOGS-1")
+@MUTANTS.breaks("LOGS-1")
 class MixesAttempts(MockRuntime):
     async def read_logs(
         self, container_id: ContainerId, stream: LogStream, /, *, offset: int = 0, max_bytes: int = 65536
@@ -107,7 +81,7 @@ class MixesAttempts(MockRuntime):
         return await super().read_logs(min(self.world.containers), stream, offset=offset, max_bytes=max_bytes)
 
 
-@breaks("LOGS-2")
+@MUTANTS.breaks("LOGS-2")
 class StopsTheWriter(MockRuntime):
     async def create_container(self, config: ContainerConfig, options: CreateOptions, /) -> ContainerId:
         if sum(map(len, config.command)) > 1_000_000:
@@ -115,7 +89,7 @@ class StopsTheWriter(MockRuntime):
         return await super().create_container(config, options)
 
 
-@breaks("LOGS-3")
+@MUTANTS.breaks("LOGS-3")
 class WaitsForMore(Reads):
     async def change(self, container_id: ContainerId, chunk: LogChunk, offset: int) -> LogChunk:
         if not chunk.data:
@@ -123,37 +97,37 @@ class WaitsForMore(Reads):
         return chunk
 
 
-@breaks("LOGS-4")
+@MUTANTS.breaks("LOGS-4")
 class RoundsOffsets(Reads):
     def ask(self, offset: int, max_bytes: int) -> tuple[int, int]:
         return offset // 16 * 16, max_bytes
 
 
-@breaks("LOGS-5")
+@MUTANTS.breaks("LOGS-5")
 class TakesNegativeForZero(Reads):
     def ask(self, offset: int, max_bytes: int) -> tuple[int, int]:
         return max(0, offset), max_bytes
 
 
-@breaks("LOGS-6")
+@MUTANTS.breaks("LOGS-6")
 class EchoesTheOffset(Reads):
     async def change(self, container_id: ContainerId, chunk: LogChunk, offset: int) -> LogChunk:
         return chunk if chunk.data else evolve(chunk, offset=offset)
 
 
-@breaks("LOGS-7")
+@MUTANTS.breaks("LOGS-7")
 class GivesMore(Reads):
     def ask(self, offset: int, max_bytes: int) -> tuple[int, int]:
         return offset, max_bytes + 1
 
 
-@breaks("LOGS-8")
+@MUTANTS.breaks("LOGS-8")
 class HidesGaps(Reads):
     async def change(self, container_id: ContainerId, chunk: LogChunk, offset: int) -> LogChunk:
         return evolve(chunk, gap_bytes=0)
 
 
-@breaks("LOGS-9")
+@MUTANTS.breaks("LOGS-9")
 class InventsLogs(MockRuntime):
     async def read_logs(
         self, container_id: ContainerId, stream: LogStream, /, *, offset: int = 0, max_bytes: int = 65536
@@ -164,19 +138,19 @@ class InventsLogs(MockRuntime):
             return LogChunk(stream=stream, offset=0)
 
 
-@breaks("LOGS-10")
+@MUTANTS.breaks("LOGS-10")
 class SaysFinalEarly(Reads):
     async def change(self, container_id: ContainerId, chunk: LogChunk, offset: int) -> LogChunk:
         return evolve(chunk, final=True)
 
 
-@breaks("LOGS-10")
+@MUTANTS.breaks("LOGS-10")
 class SaysFinalAtTheEndOfWhatIsThere(Reads):
     async def change(self, container_id: ContainerId, chunk: LogChunk, offset: int) -> LogChunk:
         return evolve(chunk, final=len(chunk.data) == 1000)
 
 
-@breaks("LOGS-11")
+@MUTANTS.breaks("LOGS-11")
 class LosesLogsAtARestart(MockRuntime):
     async def init_node(self, node_id: NodeId, /) -> None:
         await super().init_node(node_id)
@@ -202,26 +176,26 @@ class Follows(MockRuntime):
             yield Stream(lambda: self.next_chunk(container, honest))
 
 
-@breaks("FOLLOW-1")
+@MUTANTS.breaks("FOLLOW-1")
 class NeverSaysFinal(Follows):
     async def next_chunk(self, container: MockContainer, honest: AsyncIterator[LogChunk]) -> LogChunk:
         return evolve(await anext(honest), final=False)
 
 
-@breaks("FOLLOW-1")
+@MUTANTS.breaks("FOLLOW-1")
 class RepeatsBytes(Follows):
     async def next_chunk(self, container: MockContainer, honest: AsyncIterator[LogChunk]) -> LogChunk:
         chunk = await anext(honest)
         return evolve(chunk, data=chunk.data + chunk.data[-1:])
 
 
-@breaks("FOLLOW-2")
+@MUTANTS.breaks("FOLLOW-2")
 class FollowsFromTheStart(Follows):
     def start(self, container_id: ContainerId, offset: int) -> int:
         return 0
 
 
-@breaks("FOLLOW-3")
+@MUTANTS.breaks("FOLLOW-3")
 class WaitsForTheEnd(Follows):
     async def next_chunk(self, container: MockContainer, honest: AsyncIterator[LogChunk]) -> LogChunk:
         while not container.ended:
@@ -229,7 +203,7 @@ class WaitsForTheEnd(Follows):
         return await anext(honest)
 
 
-@breaks("FOLLOW-4")
+@MUTANTS.breaks("FOLLOW-4")
 class MissesTheEnd(Follows):
     async def next_chunk(self, container: MockContainer, honest: AsyncIterator[LogChunk]) -> LogChunk:
         running = not container.ended
@@ -239,7 +213,7 @@ class MissesTheEnd(Follows):
         return chunk
 
 
-@breaks("FOLLOW-5")
+@MUTANTS.breaks("FOLLOW-5")
 class MissesTheRemoval(Follows):
     async def next_chunk(self, container: MockContainer, honest: AsyncIterator[LogChunk]) -> LogChunk:
         try:
@@ -250,7 +224,7 @@ class MissesTheRemoval(Follows):
             raise
 
 
-@breaks("FOLLOW-6")
+@MUTANTS.breaks("FOLLOW-6")
 class SharesOneCursor(Follows):
     taken = 0
 
@@ -260,7 +234,7 @@ class SharesOneCursor(Follows):
         return await anext(honest) if self.taken == 2 else chunk
 
 
-@breaks("FOLLOW-7")
+@MUTANTS.breaks("FOLLOW-7")
 class BreaksWhenLeft(MockRuntime):
     left = False
 
@@ -290,19 +264,19 @@ class Execs(MockRuntime):
         return MockExecSession(self.world, container, behaviour, honest.check)
 
 
-@breaks("EXEC-1")
+@MUTANTS.breaks("EXEC-1")
 class LosesCodes(Execs):
     def behaviour_of(self, behaviour: MockBehaviour) -> MockBehaviour:
         return evolve(behaviour, exit=ExitStatus(code=0))
 
 
-@breaks("EXEC-1")
+@MUTANTS.breaks("EXEC-1")
 class MixesOutput(Execs):
     def behaviour_of(self, behaviour: MockBehaviour) -> MockBehaviour:
         return evolve(behaviour, output=tuple(evolve(o, stream=LogStream.STDOUT) for o in behaviour.output))
 
 
-@breaks("EXEC-2")
+@MUTANTS.breaks("EXEC-2")
 class DropsInput(Execs):
     def behaviour_of(self, behaviour: MockBehaviour) -> MockBehaviour:
         return evolve(behaviour, copies_stdin=False)
@@ -344,12 +318,12 @@ class BrokenPipe(Session):
         raise RuntimeFailure(msg)
 
 
-@breaks("EXEC-3")
+@MUTANTS.breaks("EXEC-3")
 class RefusesLateInput(WrapsExec):
     session_class = BrokenPipe
 
 
-@breaks("EXEC-4")
+@MUTANTS.breaks("EXEC-4")
 class LeavesCommandsRunning(MockRuntime):
     @asynccontextmanager
     async def exec_in_container(
@@ -376,12 +350,12 @@ class InventsSessions(MockRuntime):
             yield Session(cast("ExecSession", None))
 
 
-@breaks("EXEC-5")
+@MUTANTS.breaks("EXEC-5")
 class RunsInTheUnknown(InventsSessions):
     caught = ContainerNotFound
 
 
-@breaks("EXEC-6", "EXEC-7")
+@MUTANTS.breaks("EXEC-6", "EXEC-7")
 class RunsInTheDead(InventsSessions):
     caught = RuntimeFailure
 
@@ -392,7 +366,7 @@ class FullPipe(Session):
         raise AssertionError
 
 
-@breaks("EXEC-8")
+@MUTANTS.breaks("EXEC-8")
 class WaitsForAReader(WrapsExec):
     session_class = FullPipe
 
@@ -420,7 +394,7 @@ class LosesOutput(MockRuntime):
         return self.session_class(self.world, honest.container, honest.behaviour, honest.check)
 
 
-@breaks("EXEC-11")
+@MUTANTS.breaks("EXEC-11")
 class DropsWhatIsNotReadAtOnce(LosesOutput):
     pass
 
@@ -429,12 +403,12 @@ class LosesTheMiddle(Loses):
     keeps, hole = 1000, 1000
 
 
-@breaks("EXEC-8", "EXEC-11")
+@MUTANTS.breaks("EXEC-8", "EXEC-11")
 class DropsInBetween(LosesOutput):
     session_class = LosesTheMiddle
 
 
-@breaks("EXEC-9")
+@MUTANTS.breaks("EXEC-9")
 class ForgetsTheEnvironment(Execs):
     def container_of(self, container: MockContainer) -> MockContainer:
         other = twin(container)
@@ -442,7 +416,7 @@ class ForgetsTheEnvironment(Execs):
         return other
 
 
-@breaks("EXEC-10")
+@MUTANTS.breaks("EXEC-10")
 class OutlivesTheContainer(Execs):
     def container_of(self, container: MockContainer) -> MockContainer:
         return twin(container)
@@ -458,25 +432,25 @@ class Counts(MockRuntime):
         return self.change(await super().get_container_stats(container_id))
 
 
-@breaks("STATS-1")
+@MUTANTS.breaks("STATS-1")
 class SeesNoProcess(Counts):
     def change(self, stats: ContainerStats) -> ContainerStats:
         return evolve(stats, processes=0)
 
 
-@breaks("STATS-2")
+@MUTANTS.breaks("STATS-2")
 class CountsDown(Counts):
     def change(self, stats: ContainerStats) -> ContainerStats:
         return evolve(stats, cpu_nanoseconds=10**15 - stats.cpu_nanoseconds)
 
 
-@breaks("STATS-3")
+@MUTANTS.breaks("STATS-3")
 class KeepsMemory(Counts):
     def change(self, stats: ContainerStats) -> ContainerStats:
         return evolve(stats, memory_bytes=1)
 
 
-@breaks("STATS-4")
+@MUTANTS.breaks("STATS-4")
 class InventsStats(MockRuntime):
     async def get_container_stats(self, container_id: ContainerId, /) -> ContainerStats:
         try:
@@ -490,7 +464,7 @@ async def never() -> ContainerHint:
     raise AssertionError
 
 
-@breaks("EVENTS-1")
+@MUTANTS.breaks("EVENTS-1")
 class NeverHints(MockRuntime):
     @asynccontextmanager
     async def watch_containers(self, node_id: NodeId, /) -> AsyncIterator[AsyncIterator[ContainerHint]]:
@@ -498,7 +472,7 @@ class NeverHints(MockRuntime):
             yield Stream(never)
 
 
-@breaks("EVENTS-2")
+@MUTANTS.breaks("EVENTS-2")
 class ArmsLate(MockRuntime):
     @asynccontextmanager
     async def watch_containers(self, node_id: NodeId, /) -> AsyncIterator[AsyncIterator[ContainerHint]]:
@@ -515,7 +489,7 @@ class ArmsLate(MockRuntime):
     armed = False
 
 
-@breaks("EVENTS-3")
+@MUTANTS.breaks("EVENTS-3")
 class DropsHints(MockRuntime):
     @asynccontextmanager
     async def watch_containers(self, node_id: NodeId, /) -> AsyncIterator[AsyncIterator[ContainerHint]]:
@@ -524,7 +498,7 @@ class DropsHints(MockRuntime):
             yield honest
 
 
-@breaks("EVENTS-4")
+@MUTANTS.breaks("EVENTS-4")
 class WatchesAnything(MockRuntime):
     @asynccontextmanager
     async def watch_containers(self, node_id: NodeId, /) -> AsyncIterator[AsyncIterator[ContainerHint]]:
@@ -535,7 +509,7 @@ class WatchesAnything(MockRuntime):
             yield Stream(never)
 
 
-@breaks("EVENTS-5")
+@MUTANTS.breaks("EVENTS-5")
 class HasOneReader(MockRuntime):
     readers = 0
 
@@ -544,3 +518,8 @@ class HasOneReader(MockRuntime):
         self.readers += 1
         async with super().watch_containers(node_id) as honest:
             yield honest if self.readers == 1 else Stream(never)
+
+
+@pytest.mark.parametrize(("clause", "mutant"), MUTANTS.parameters())
+def test_the_kit_finds_out(clause: str, mutant: type[MockRuntime]) -> None:
+    assert failed_checks(clause, mutant)

@@ -1,0 +1,150 @@
+"""Runtimes that are wrong on purpose: what they derive from, and what the kit says of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+import pytest
+from _pytest.mark import ParameterSet
+from attrs import evolve
+from orchestrion.mocks import ContainerWorld, MockContainer, MockRuntime
+from orchestrion.mocks.conformance import open_runtime_over
+from orchestrion.runtime_interface import (
+    ContainerSummary,
+    CreateOptions,
+)
+from orchestrion.runtime_interface.conformance import RuntimeUnderTest, checks
+from orchestrion.shared_types import (
+    ContainerConfig,
+    ContainerId,
+    ContainerStatus,
+    NodeId,
+    OrchestrationError,
+)
+
+__all__ = ["Lists", "Mutant", "Mutants", "Tells", "failed_checks", "open_mock"]
+
+NODES = {NodeId("node-1"), NodeId("node-2")}
+BUDGET = 100_000
+
+
+@asynccontextmanager
+async def open_mock(runtime_class: type[MockRuntime]) -> AsyncIterator[RuntimeUnderTest]:
+    """Open a mock runtime of that class on a fresh world. Its `strays` count as processes."""
+    world = ContainerWorld(NODES, log_budget_bytes=BUDGET)
+    runtimes: list[MockRuntime] = []
+
+    def make() -> MockRuntime:
+        runtimes.append(runtime_class(world))
+        return runtimes[-1]
+
+    async def processes(token: str) -> int:
+        strays: Counter[str] = Counter()
+        for runtime in runtimes:
+            strays.update(getattr(runtime, "strays", {}))
+        return world.processes_of(token) + strays[token]
+
+    async with open_runtime_over((world,), make) as subject:
+        subject.processes = processes
+        yield subject
+
+
+C = TypeVar("C", bound=type[MockRuntime])
+
+
+class Mutants:
+    """The mutants of a module, by the clause that they break."""
+
+    def __init__(self) -> None:
+        self.by_clause: dict[str, list[type[MockRuntime]]] = {}
+
+    def breaks(self, *clauses: str) -> Callable[[C], C]:
+        """Register a mutant of these clauses."""
+
+        def register(cls: C) -> C:
+            for clause in clauses:
+                self.by_clause.setdefault(clause, []).append(cls)
+            return cls
+
+        return register
+
+    def parameters(self) -> list[ParameterSet]:
+        return [
+            pytest.param(clause, cls, id=f"mutant-{clause}-{cls.__name__}")
+            for clause, classes in self.by_clause.items()
+            for cls in classes
+        ]
+
+
+_FAILED: dict[tuple[str, str], frozenset[str]] = {}
+
+
+def failed_checks(clause: str, runtime_class: type[MockRuntime]) -> frozenset[str]:
+    """Return the ids of the clause's checks that a mutant fails; it is found out once."""
+    key = clause, runtime_class.__name__
+    if key not in _FAILED:
+        _FAILED[key] = frozenset(_find_failed(clause, runtime_class))
+    return _FAILED[key]
+
+
+def _find_failed(clause: str, runtime_class: type[MockRuntime]) -> Iterator[str]:
+    for check in checks(partial(open_mock, runtime_class), shrink=False):
+        if check.check.clause == clause and (error := _error_of(check)) is not None:
+            assert repr(error) != "AssertionError()", f"{check.id} failed without a word"
+            yield check.id
+
+
+def _error_of(check: Callable[[], None]) -> Exception | None:
+    try:
+        check()
+    except (AssertionError, OrchestrationError) as error:
+        return error
+    return None
+
+
+class Mutant(MockRuntime):
+    """Knows which containers this program created, and finds containers by their key."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.mine: set[ContainerId] = set()
+        self.strays: Counter[str] = Counter()
+
+    def existing(self, config: ContainerConfig, options: CreateOptions) -> MockContainer | None:
+        memory = self.world.node(options.node_id).memory
+        return memory.keys.get((options.instance, config.name, options.attempt))
+
+    def reset_epoch(self, options: CreateOptions, epoch: int = 0) -> None:
+        self.world.node(options.node_id).memory.slot(options.instance).epoch = epoch
+
+    async def create_container(self, config: ContainerConfig, options: CreateOptions, /) -> ContainerId:
+        container_id = await super().create_container(config, options)
+        self.mine.add(container_id)
+        return container_id
+
+
+class Tells(Mutant):
+    """Changes each status that it tells."""
+
+    def change(self, status: ContainerStatus) -> ContainerStatus:
+        return status
+
+    async def get_container_status(self, container_id: ContainerId, /) -> ContainerStatus:
+        return self.change(await super().get_container_status(container_id))
+
+    async def list_containers(self, node_id: NodeId, /) -> list[ContainerSummary]:
+        return [evolve(s, status=self.change(s.status)) for s in await super().list_containers(node_id)]
+
+
+class Lists(Mutant):
+    """Leaves containers out of its lists."""
+
+    def shows(self, summary: ContainerSummary) -> bool:
+        return True
+
+    async def list_containers(self, node_id: NodeId, /) -> list[ContainerSummary]:
+        return [summary for summary in await super().list_containers(node_id) if self.shows(summary)]
