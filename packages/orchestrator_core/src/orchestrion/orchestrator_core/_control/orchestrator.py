@@ -652,8 +652,11 @@ class Orchestrator:
         raise Conflict(msg, remedy="Look at what they did, and try again.")
 
     def _on_workload(self, name: WorkloadName) -> None:
-        for loop in self.node_loops.values():
-            loop.workload_changed(name)
+        record = self.world.workloads.get(name)
+        if record is None or record.spec is None:
+            # Only its end is of interest to a node: telling each of every change would cost nodes times changes.
+            for loop in self.node_loops.values():
+                loop.workload_changed(name)
         for subscriber in self._subscribers:
             subscriber.workload_changed(name)
 

@@ -189,7 +189,7 @@ class NodeLoop:
         self._remains.changed()
 
     def workload_changed(self, name: WorkloadName) -> None:
-        """Look whether a workload has gone; whoever runs the loop says so of each that the world has a change of."""
+        """Look whether a workload has gone; whoever runs the loop says so of each whose definition has gone."""
         self._remains.workload_changed(name)
 
     async def wait_cleared(self) -> None:
