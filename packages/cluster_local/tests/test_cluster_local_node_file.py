@@ -205,3 +205,18 @@ async def test_a_fault_in_the_sampling_is_not_swallowed(machine: Any) -> None:
 
     with pytest.RaisesGroup(ZeroDivisionError):
         await use()
+
+
+def test_what_is_made_is_there_after_a_power_failure_with_the_way_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = set()
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr("orchestrion.cluster_local._node_file.os.fsync", fsync)
+    save_node_record(tmp_path / "new" / "state", NodeRecord(id="node", created_at=DEADLINE))
+    assert {tmp_path, tmp_path / "new", tmp_path / "new" / "state"} <= synced, "each holds the name of the next"

@@ -85,9 +85,11 @@ def save_node_record(state_dir: Path, record: NodeRecord) -> None:
     data = json.dumps({"version": SCHEMA_VERSION, **unstructure(record)}, ensure_ascii=False, indent=2) + "\n"
     draft = path.with_suffix(".json.new")
     try:
-        if not state_dir.exists():
-            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync_directory(state_dir.parent)
+        absolute = state_dir.absolute()
+        missing = [one for one in (absolute, *absolute.parents) if not one.exists()]
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for one in missing:
+            _sync_directory(one.parent)
         with draft.open("wb") as file:
             file.write(data.encode())
             file.flush()
