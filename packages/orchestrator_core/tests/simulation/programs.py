@@ -188,7 +188,6 @@ class Agent:
             period_seconds=TIMINGS.period,
             poll_seconds=TIMINGS.poll,
         )
-        mirror.on_workload(loop.workload_changed)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(mirror.follow, store)
             nursery.start_soon(recorder.run)

@@ -38,9 +38,11 @@ from orchestrion.orchestrator_core._control.views import (
     WorkloadChange,
     WorkloadView,
 )
+from orchestrion.orchestrator_core._node.complaints import Complaints
 from orchestrion.orchestrator_core._node.health import NetworkProber, Prober
 from orchestrion.orchestrator_core._node.loop import NodeLoop
 from orchestrion.orchestrator_core._node.ports import PortTable, dynamic_range
+from orchestrion.orchestrator_core._node.shared_volumes import SharedVolumes
 from orchestrion.orchestrator_core._node.volumes import NoVolumes, VolumeProvider
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.facts import ended_as
@@ -156,6 +158,7 @@ class Orchestrator:
     node_loops: dict[NodeId, NodeLoop] = field(factory=dict, init=False)
     _deadlines: Deadlines = field(init=False)
     _logs: LogReader = field(init=False)
+    _shared_volumes: SharedVolumes = field(init=False)
     _subscribers: set[Subscriber] = field(factory=set, init=False)
     _node_scopes: dict[NodeId, trio.CancelScope] = field(factory=dict, init=False)
     _leaving: dict[NodeId, trio.CancelScope] = field(factory=dict, init=False)
@@ -177,6 +180,7 @@ class Orchestrator:
             skew_seconds=self.timings.skew,
             period_seconds=self.timings.period,
         )
+        self._shared_volumes = SharedVolumes(self.world, self.volumes, Complaints(self.recorder))
         self._logs = LogReader(self.world, self.runtime)
         self.recorder.on_record(self._on_event)
         self.world.on_workload(self._on_workload)
@@ -199,6 +203,7 @@ class Orchestrator:
                 nursery.start_soon(self.world.follow, self.store)
                 await self.world.synced.wait()
                 nursery.start_soon(self.recorder.run)
+                nursery.start_soon(self._shared_volumes.run)
                 self.cluster_loop.on_node(lambda node_id: self._on_node(node_id, nursery))
                 nursery.start_soon(self.cluster_loop.run)
                 await self.cluster_loop.nodes_known.wait()
@@ -304,6 +309,7 @@ class Orchestrator:
         """
         for loop in list(self.node_loops.values()):
             await loop.wait_cleared()
+        await self._shared_volumes.wait_idle()
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
@@ -652,11 +658,6 @@ class Orchestrator:
         raise Conflict(msg, remedy="Look at what they did, and try again.")
 
     def _on_workload(self, name: WorkloadName) -> None:
-        record = self.world.workloads.get(name)
-        if record is None or record.spec is None:
-            # Only its end is of interest to a node: telling each of every change would cost nodes times changes.
-            for loop in self.node_loops.values():
-                loop.workload_changed(name)
         for subscriber in self._subscribers:
             subscriber.workload_changed(name)
 

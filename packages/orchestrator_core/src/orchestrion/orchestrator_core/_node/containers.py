@@ -41,7 +41,9 @@ class HeldInstance:
         checks: Health checks with their references replaced, by container.
         unsure: Whether a container may exist whose creation got no reply.
         given_up: Creations in a row that were given up for want of an answer.
-        asked: Containers whose status is to be asked for before anything is planned, in order.
+        asked: Containers whose status is to be asked for, in order.
+        asking: Whether that is under way.
+        ask_failed: How it went wrong, until whoever works on the instance has told of it.
         stopping: The grace of each container that is being stopped.
         stop_failures: Stops in a row that failed.
         trouble: Why the last one did; "" once one has succeeded.
@@ -60,11 +62,13 @@ class HeldInstance:
     unsure: bool = False
     given_up: int = 0
     asked: dict[ContainerId, None] = field(factory=dict)
+    asking: bool = False
+    ask_failed: OrchestrationError | None = None
     stopping: dict[ContainerId, float] = field(factory=dict)
     stop_failures: int = 0
     trouble: str = ""
-    fenced: set[ContainerId] = field(factory=set)
-    tried: set[ContainerId] = field(factory=set)
+    fenced: dict[ContainerId, None] = field(factory=dict)
+    tried: dict[ContainerId, None] = field(factory=dict)
     written: InstanceStatus | None = None
     written_revision: Revision = Revision(0)
     ports: set[tuple[InstanceKey, str, str]] = field(factory=set)
@@ -100,7 +104,7 @@ class ContainerBook:
     instances: dict[InstanceKey, HeldInstance] = field(factory=dict)
     keys: dict[InstanceName, InstanceKey] = field(factory=dict)
     owners: dict[ContainerId, InstanceKey] = field(factory=dict)
-    slots: dict[tuple[Uid, int], set[InstanceKey]] = field(factory=dict)
+    slots: dict[tuple[Uid, int], tuple[InstanceKey, ...]] = field(factory=dict)
     _failed: bool = False
 
     def bind(self, name: InstanceName) -> None:
@@ -130,23 +134,24 @@ class ContainerBook:
             while True:
                 await trio.sleep(self.poll_seconds)
                 await self.list_if_possible()
-        while True:
-            try:
-                async with runtime.watch_containers(self.engine.node_id) as hints:
-                    # What changed before the watch was armed is found by asking once more.
-                    await self.list()
-                    async for hint in hints:
-                        if hint.container_id is None:
-                            await self.list()
-                        else:
-                            self.hint(hint.container_id)
-            except* RuntimeClosed:
-                raise
-            except* OrchestrationError:
-                # A runtime's watch may have tasks of its own, whose nursery makes a group of what is raised within it.
-                # The periodic pass covers what is missed meanwhile.
-                self._failed = True
-            await trio.sleep(self.poll_seconds)
+        async with trio.open_nursery() as nursery:
+            while True:
+                try:
+                    async with runtime.watch_containers(self.engine.node_id) as hints:
+                        # What changed before the watch was armed is found by asking once more.
+                        await self.list()
+                        async for hint in hints:
+                            if hint.container_id is None:
+                                await self.list()
+                            else:
+                                self._hint(hint.container_id, nursery)
+                except* RuntimeClosed:
+                    raise
+                except* OrchestrationError:
+                    # A runtime's watch may have tasks of its own, whose nursery makes a group of what is raised in it.
+                    # The periodic pass covers what is missed meanwhile.
+                    self._failed = True
+                await trio.sleep(self.poll_seconds)
 
     async def list(self) -> None:
         """Learn what the runtime has, and look at every instance that differs from what was known."""
@@ -194,12 +199,31 @@ class ContainerBook:
                 ):
                     self._ask_for(recorded.container_id, key)
 
-    def hint(self, container_id: ContainerId) -> None:
-        """See that a container's status is asked for when its instance is looked at next; many hints ask once."""
+    def _hint(self, container_id: ContainerId, nursery: trio.Nursery) -> None:
+        """Ask for a container's status, unless that is about to be done; many hints ask once."""
         key = self.owners.get(container_id)
-        # One that belongs to nobody is being created, and asked for then; or it is a stray that the next pass finds.
-        if key is not None:
-            self._ask_for(container_id, key)
+        instance = self.instances.get(key) if key is not None else None
+        if key is None or instance is None:
+            # It is being created, and asked for then; or it is a stray that the next pass finds.
+            return
+        instance.asked[container_id] = None
+        if container_id in instance.containers and not instance.asking:
+            # A task for each instance: an engine that does not answer about one keeps nobody from hearing of others.
+            instance.asking = True
+            nursery.start_soon(self._ask, key, instance)
+
+    async def _ask(self, key: InstanceKey, instance: HeldInstance) -> None:
+        try:
+            changed = await self.refresh(key, instance)
+        except RuntimeClosed:
+            raise
+        except OrchestrationError as err:
+            instance.ask_failed = err
+            changed = True
+        finally:
+            instance.asking = False
+        if changed:
+            self.changed(key)
 
     def _ask_for(self, container_id: ContainerId, key: InstanceKey) -> None:
         instance = self.instances.get(key)
@@ -210,12 +234,13 @@ class ContainerBook:
         instance.asked[container_id] = None
         self.changed(key)
 
-    async def refresh(self, key: InstanceKey, instance: HeldInstance) -> None:
-        """Learn what has become of those containers of an instance about which something was announced.
+    async def refresh(self, key: InstanceKey, instance: HeldInstance) -> bool:
+        """Learn what has become of those containers of an instance that are to be asked for; return whether it is new.
 
         Raises:
             OrchestrationError: The runtime failed; those that are left are asked for the next time.
         """
+        changed = False
         while instance.asked:
             container_id = next(iter(instance.asked))
             # Before the question: what is announced while it is under way asks another one.
@@ -224,12 +249,15 @@ class ContainerBook:
                 status = await self.engine.status(container_id)
             except ContainerNotFound:
                 self.drop(instance, container_id)
+                changed = True
             except OrchestrationError:
                 instance.asked[container_id] = None
                 raise
             else:
                 node_id = self.engine.node_id
-                self._note(ContainerSummary(container_id=container_id, node_id=node_id, instance=key, status=status))
+                summary = ContainerSummary(container_id=container_id, node_id=node_id, instance=key, status=status)
+                changed = self._note(summary) or changed
+        return changed
 
     def own(self, container_id: ContainerId, key: InstanceKey) -> None:
         """Note whose a container is that was created just now."""
@@ -253,8 +281,10 @@ class ContainerBook:
         if instance.name is not None and self.keys.get(instance.name) == key:
             del self.keys[instance.name]
         slot = (key.workload_id, key.index)
-        self.slots[slot].discard(key)
-        if not self.slots[slot]:
+        others = tuple(other for other in self.slots[slot] if other != key)
+        if others:
+            self.slots[slot] = others
+        else:
             del self.slots[slot]
 
     def _note(self, summary: ContainerSummary) -> bool:
@@ -292,7 +322,8 @@ class ContainerBook:
         instance = self.instances.get(key)
         if instance is None:
             instance = self.instances[key] = HeldInstance()
-            self.slots.setdefault((key.workload_id, key.index), set()).add(key)
+            slot = (key.workload_id, key.index)
+            self.slots[slot] = (*self.slots.get(slot, ()), key)
         return instance
 
 

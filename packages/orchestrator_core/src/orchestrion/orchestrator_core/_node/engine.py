@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from typing import Final, TypeVar
 
 import trio
@@ -43,19 +42,19 @@ class Slots:
     _taken: dict[object, float] = field(factory=dict)
     _waiting: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Wait for a place, and keep it for the block, but not for longer than it takes others."""
-        mine = object()
+    async def take(self) -> object:
+        """Wait for a place and return what to give back."""
         while len(self._taken) >= self.total and not self._give_up_oldest():
             with trio.move_on_at(next(iter(self._taken.values())) + self.seconds):
                 await self._waiting.park()
-        self._taken[mine] = trio.current_time()
-        try:
-            yield
-        finally:
-            if self._taken.pop(mine, None) is not None:
-                self._waiting.unpark()
+        place = object()
+        self._taken[place] = trio.current_time()
+        return place
+
+    def give_back(self, place: object) -> None:
+        """Let another have the place, unless one has it already."""
+        if self._taken.pop(place, None) is not None:
+            self._waiting.unpark()
 
     def _give_up_oldest(self) -> bool:
         oldest = next(iter(self._taken))

@@ -29,7 +29,6 @@ from orchestrion.orchestrator_core._state.lifecycle import TERMINAL
 from orchestrion.orchestrator_core._state.records import (
     BindingRecord,
     InstanceName,
-    WorkloadName,
     binding_key,
     status_key,
 )
@@ -144,7 +143,7 @@ class NodeLoop:
         # A call that hangs holds up its own kind only, and not for long; what runs is stopped in any case.
         starts, self._removals = Slots(self.at_once), Slots(self.at_once)
         self._starter = Starter(self._book, self._engine, self.volumes, self.environment, starts, self.deadlines.now)
-        self._remains = Remains(self._book, self.volumes, self._complaints)
+        self._remains = Remains(self._book, self.volumes)
         self._lease = LeaseKeeper(
             self.node_id,
             self.store,
@@ -188,12 +187,8 @@ class NodeLoop:
         self._sight = trio.Event()
         self._remains.changed()
 
-    def workload_changed(self, name: WorkloadName) -> None:
-        """Look whether a workload has gone; whoever runs the loop says so of each whose definition has gone."""
-        self._remains.workload_changed(name)
-
     async def wait_cleared(self) -> None:
-        """Wait until nothing is left here of what is no longer bound to this node, or gone; not while it is away."""
+        """Wait until nothing is left here of instances that are no longer bound to this node; not while it is away."""
         while self._taken_up and not self._away and not self._remains.cleared:
             await self._remains.wait_changed()
 
@@ -221,7 +216,6 @@ class NodeLoop:
                 await self._take_up()
                 nursery.start_soon(self._book.follow)
                 nursery.start_soon(self._pass_periodically)
-                nursery.start_soon(self._remains.run)
                 # However long the engine took, there is time for a first try to get a lease.
                 nursery.start_soon(self._lease.run, max(trusted_until, trio.current_time() + self.skew_seconds))
                 nursery.start_soon(self._take_part)
@@ -401,7 +395,7 @@ class NodeLoop:
                 raise
             # What has become of the starts goes into the status.
             plan = plan_instance(self._facts(record, bound, instance, template))
-            if plan.start:
+            if plan.stop or plan.remove or plan.start:
                 self._queue.add_after(key, 0.0)
         await self._follow_health(key, record, instance, template, plan, nursery)
         await self._write_status(record, instance, plan.status)
@@ -418,6 +412,9 @@ class NodeLoop:
                 # A create whose reply was lost may have left a container that must not outlive the instance's end.
                 await self._book.list()
                 instance.unsure = False
+            failed, instance.ask_failed = instance.ask_failed, None
+            if failed is not None:
+                raise failed
             await self._book.refresh(key, instance)
         except RuntimeClosed:
             raise
@@ -441,7 +438,7 @@ class NodeLoop:
             status=self._status(record, instance),
             containers=containers,
             unhealthy=self._health.unhealthy,
-            fenced=instance.fenced,
+            fenced=instance.fenced.keys(),
             deadlines=self.deadlines,
             trouble=instance.trouble,
         )
@@ -454,7 +451,7 @@ class NodeLoop:
     def _stop_fenced(self, instance: HeldInstance, nursery: trio.Nursery, key: InstanceKey) -> None:
         for container_id, summary in instance.containers.items():
             if summary.status.state is not ContainerState.EXITED:
-                instance.fenced.add(container_id)
+                instance.fenced[container_id] = None
                 self._stop_soon(key, instance, container_id, 0.0, nursery)
 
     async def _clear(self, key: InstanceKey, instance: HeldInstance, nursery: trio.Nursery) -> None:
@@ -490,11 +487,14 @@ class NodeLoop:
 
     async def _remove(self, instance: HeldInstance, container_id: ContainerId) -> None:
         self._health.forget(container_id)
-        instance.tried.discard(container_id)
-        async with self._removals.one():
+        instance.tried.pop(container_id, None)
+        place = await self._removals.take()
+        try:
             await self._engine.remove(container_id)
+        finally:
+            self._removals.give_back(place)
         self._book.drop(instance, container_id)
-        instance.fenced.discard(container_id)
+        instance.fenced.pop(container_id, None)
 
     def _stop_soon(
         self, key: InstanceKey, instance: HeldInstance, container_id: ContainerId, grace: float, nursery: trio.Nursery
@@ -573,7 +573,7 @@ class NodeLoop:
                     key, record, template, config, config.health, summary.status
                 )
             before = recorded.get(container_id)
-            instance.tried.add(container_id)
+            instance.tried[container_id] = None
             self._health.start(
                 instance.checks[container_id],
                 before.health if before is not None else ContainerHealth.UNCHECKED,

@@ -85,8 +85,11 @@ class Starter:
         self._scopes.add(scope)
         try:
             with scope:
-                async with self.slots.one():
+                place = await self.slots.take()
+                try:
                     await self._start(key, record, instance, template, starts)
+                finally:
+                    self.slots.give_back(place)
         finally:
             self._scopes.remove(scope)
         return not scope.cancelled_caught
@@ -133,6 +136,9 @@ class Starter:
                 # What is announced from now on is known to be of this container; what was before is in its status.
                 self.book.own(container_id, key)
                 status = await self.engine.status(container_id)
+                while container_id in instance.asked:
+                    del instance.asked[container_id]
+                    status = await self.engine.status(container_id)
             except NoAnswer:
                 instance.given_up += 1
                 raise
