@@ -140,7 +140,7 @@ async def _best_of_all(subject: SchedulerUnderTest) -> None:
 def _expect_amounts(explanation: Explanation, needed: int, best_free: int, rule: str) -> None:
     found = [(group.needed, group.best_free) for group in explanation.groups]
     assert found == [(needed, best_free)], (
-        f"expected one group with {needed} needed and {best_free} free at best, for {rule}; got {explanation.groups}"
+        f"expected one group with {needed} needed and {best_free} free at best, since {rule}; got {explanation.groups}"
     )
 
 

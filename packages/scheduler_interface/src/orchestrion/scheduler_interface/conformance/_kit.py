@@ -99,7 +99,7 @@ async def expect_placed(
     got = [decision.node_id if isinstance(decision, AssignNode) else None for decision in decisions]
     compared = sorted(got, key=lambda node_id: (node_id is None, node_id)) if in_any_order else got
     assert compared == list(expected), (
-        f"asked for {asked(request, view)}: expected {_words(expected)}, for {rule}; got {_words(got)}: {decisions}"
+        f"asked for {asked(request, view)}: expected {_words(expected)}, since {rule}; got {_words(got)}: {decisions}"
     )
     return decisions
 
