@@ -19,11 +19,11 @@ from orchestrion.orchestrator_core._control.admission import (
     Admission,
     admit,
     check_possible,
-    name_of,
     scale_note,
     templated,
 )
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
+from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
 from orchestrion.orchestrator_core._control.refused import refused_nodes
 from orchestrion.orchestrator_core._control.updates import Subscriber
@@ -463,41 +463,32 @@ class Orchestrator:
             self.recorder.record(change.namespace, f"workload/{change.name}", verb, text)
 
     async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
-        """Say what `apply` would change, and where new slots would go.
+        """Say what `apply` would do: what it changes, and where new instances would then go.
+
+        The placements are those that the cluster loop would make from how things are now, if all goes well: what starts
+        is healthy, what it comes after succeeds, nobody else changes anything. An update that is done step by step is
+        foreseen to its end; of a batch workload, the instances that begin at once.
 
         Args:
             workloads: Each (namespace, name) once.
             rerun: As for `apply`.
+
+        Raises:
+            ConfigInvalid: They can't be accepted.
+            Conflict: A workload of that name is being removed.
         """
         await self._catch_up()
         admissions = admit(workloads, self.world, self.now(), self.new_uid, rerun=rerun)
-        placements = list[SlotPlacement]()
-        for admission in admissions:
-            if admission.spec is not None:
-                placements.extend(await self._preview(admission))
-        return Plan(changes=tuple(_noted(admission) for admission in admissions), placements=tuple(placements))
-
-    async def _preview(self, admission: Admission) -> list[SlotPlacement]:
-        """Say where the slots would go that an apply adds."""
-        spec = admission.spec
-        if spec is None:
-            return []
-        definition = spec.definition
-        name = name_of(definition)
-        there = {
-            instance.slot
-            for instance, record in (admission.record.instances.items() if admission.record is not None else ())
-            if not record.ended and not admission.change.restarts
-        }
-        wanted = definition.completions if definition.kind is WorkloadKind.BATCH else definition.replicas
-        if definition.kind is WorkloadKind.DAEMON:
-            wanted = len(self.cluster_loop.nodes)
-        at_once = min(wanted, definition.parallelism or wanted) if definition.kind is WorkloadKind.BATCH else wanted
-        slots = [slot for slot in range(at_once) if slot not in there]
-        keys = [InstanceKey(definition.metadata.uid, slot, 1_000_000_000) for slot in slots]
-        if not keys:
-            return []
-        return await self._ask_scheduler(templated(spec), name.name, keys)
+        loop = self.cluster_loop
+        preview = Preview.of(admissions, loop.facts, self.scheduler, loop.keeper.view())
+        await preview.foresee()
+        return Plan(
+            changes=tuple(
+                _noted(admission, preview.note(WorkloadName(admission.change.namespace, admission.change.name)))
+                for admission in admissions
+            ),
+            placements=tuple(preview.placements()),
+        )
 
     async def _ask_scheduler(
         self, template: WorkloadDefinition, name: str, keys: Sequence[InstanceKey]
@@ -700,6 +691,6 @@ def _troubled(node: Node, trouble: str) -> Node:
     return evolve(node, status=status, conditions=(*others, condition))
 
 
-def _noted(admission: Admission) -> WorkloadChange:
-    note = scale_note(admission.record) if admission.record is not None and admission.control is None else ""
-    return evolve(admission.change, note=note) if note else admission.change
+def _noted(admission: Admission, waits: str) -> WorkloadChange:
+    scaled = scale_note(admission.record) if admission.record is not None and admission.control is None else ""
+    return evolve(admission.change, note="; ".join(filter(None, (admission.change.note, scaled, waits))))

@@ -1,0 +1,332 @@
+"""What an apply would lead to: the cluster loop's own plans, carried out on a draft of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import count
+from typing import Final
+
+import trio
+from attrs import define, evolve, field
+from orchestrion.orchestrator_core._clock import Deadlines
+from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
+from orchestrion.orchestrator_core._cluster.view import History, Placeable, Table, View, placed_instance
+from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
+from orchestrion.orchestrator_core._control.admission import Admission, templated
+from orchestrion.orchestrator_core._control.refused import refused_nodes
+from orchestrion.orchestrator_core._control.views import ChangeAction, SlotPlacement
+from orchestrion.orchestrator_core._state.facts import DEPENDENCY_FAILED, Facts, Refusal, dependencies_of
+from orchestrion.orchestrator_core._state.lifecycle import STOPPED
+from orchestrion.orchestrator_core._state.records import (
+    BindingRecord,
+    InstanceName,
+    Outcome,
+    WorkloadName,
+    instance_key,
+)
+from orchestrion.orchestrator_core._state.roll import Roll, Standing
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
+from orchestrion.scheduler_interface import (
+    AssignNode,
+    Explanation,
+    PlacedInstance,
+    Scheduler,
+    SchedulingRequest,
+    describe,
+    node_view,
+)
+from orchestrion.shared_types import (
+    Binding,
+    DesiredState,
+    InstanceKey,
+    InstanceState,
+    InstanceStatus,
+    NodeId,
+    WorkloadDefinition,
+    WorkloadKind,
+)
+
+MAX_ROUNDS: Final = 1000
+"""Plans of each workload that are carried out at most."""
+
+MAX_LOOKS: Final = 200_000
+"""Instances that are looked at in all those plans at most: an update of very many is foreseen only in part."""
+
+_DRAFTS: Final = count(1)
+
+_SPAN: Final = 1_000_000_000
+"""More than a draft ever has revisions. They are below 0, and those of each draft its own."""
+
+
+@define(eq=False)
+class _Draft:
+    """What is placed where, as it might be: nobody may think of it as a later or earlier state of the real cluster."""
+
+    table: Table
+    history: History = field(factory=lambda: History(-next(_DRAFTS) * _SPAN))
+
+    def view(self) -> View:
+        return View(self.history.before + len(self.history.changed), self.table, self.history)
+
+    def put(self, node_id: NodeId, placed: Iterable[PlacedInstance]) -> None:
+        here = self.table.get(node_id)
+        if here is not None:
+            self._set(node_id, {**here.instances, **{one.key: one for one in placed}})
+
+    def remove(self, node_id: NodeId, key: InstanceKey) -> None:
+        here = self.table.get(node_id)
+        if here is not None and key in here.instances:
+            self._set(node_id, {other: placed for other, placed in here.instances.items() if other != key})
+
+    def _set(self, node_id: NodeId, instances: Mapping[InstanceKey, PlacedInstance]) -> None:
+        self.table = self.table.changed({node_id: node_view(self.table[node_id].node, instances.values())})
+        self.history.changed.append(node_id)
+
+
+@define(eq=False)
+class _Foresight(Deadlines):
+    """Clocks in a world where everything that is awaited comes, and no deadline passes."""
+
+    def remaining(self, key: object, since: datetime, length_seconds: float) -> float:
+        """Return 0 for a wait that only delays, and the whole length of any other."""
+        delays = isinstance(key, tuple) and key[0] in {"healthy", "replace"}
+        return 0.0 if delays else length_seconds
+
+
+@define(eq=False)
+class Preview:
+    """What would become of some workloads if all goes well: what starts is healthy at once, and batch work succeeds.
+
+    Attributes:
+        facts: The real world, and in it the drafts of these workloads.
+        scheduler: Decides where slots would go.
+        draft: What would be placed where.
+        records: The workloads, as they would be.
+        placed: Instances that would come, by name.
+        unplaced: Slots that would find no place, by workload.
+    """
+
+    facts: Facts
+    scheduler: Scheduler
+    draft: _Draft
+    records: dict[WorkloadName, WorkloadRecord]
+    refusals: dict[tuple[WorkloadName, int], dict[NodeId, Refusal]]
+    placed: dict[InstanceName, SlotPlacement] = field(factory=dict)
+    unplaced: dict[WorkloadName, dict[int, SlotPlacement]] = field(factory=dict)
+    _changed: set[WorkloadName] = field(factory=set)
+    _refused: int = 0
+
+    @classmethod
+    def of(cls, admissions: Sequence[Admission], facts: Facts, scheduler: Scheduler, view: View) -> Preview:
+        """Return the preview of an apply, of which nothing is foreseen yet."""
+        records = {record.name: record for record in map(_draft_of, admissions)}
+        now = facts.deadlines.now()
+        refusals = dict[tuple[WorkloadName, int], dict[NodeId, Refusal]]()
+        drafted = Facts(
+            facts.nodes,
+            frozenset(facts.leased),
+            frozenset(facts.lost),
+            {**facts.workloads, **records},
+            _Foresight(lambda: now),
+            refusals,
+        )
+        changed = {
+            WorkloadName(admission.change.namespace, admission.change.name)
+            for admission in admissions
+            if admission.change.action is not ChangeAction.UNCHANGED
+        }
+        return cls(drafted, scheduler, _Draft(view.table), records, refusals, changed=changed)
+
+    async def foresee(self) -> None:
+        """Do what the cluster loop would do, until it would have nothing more to do."""
+        if not self._changed:
+            return
+        instances = sum(len(record.instances) for record in self.records.values())
+        for _ in range(max(10, min(MAX_ROUNDS, MAX_LOOKS // max(1, instances)))):
+            moved = False
+            for record in self.records.values():
+                moved |= await self._step(record)
+            if not moved and not self._end_batches():
+                return
+
+    def placements(self) -> list[SlotPlacement]:
+        """Return where slots would go, and those that would go nowhere."""
+        found = list[SlotPlacement]()
+        for name, record in self.records.items():
+            found.extend(self.placed[instance] for instance in sorted(self.placed) if instance.owner == name)
+            if name not in self._changed:
+                continue
+            if record.spec is not None and record.spec.definition.kind is WorkloadKind.DAEMON:
+                found.extend(refused_nodes(record, self.facts, shortages_only=True))
+            else:
+                found.extend(placement for _, placement in sorted(self.unplaced.get(name, {}).items()))
+        return found
+
+    def note(self, name: WorkloadName) -> str:
+        """Return why nothing of a workload would start yet, or ""."""
+        record = self.records[name]
+        progress = record.progress
+        if progress is not None and progress.outcome is not None and progress.reason == DEPENDENCY_FAILED:
+            return progress.message
+        if record.control.stopped or (progress is not None and progress.started_at is not None):
+            return ""
+        waiting = dependencies_of(record, self.facts).waiting_for
+        return f"waits for {', '.join(waiting)}" if waiting else ""
+
+    async def _step(self, record: WorkloadRecord) -> bool:
+        """Carry out one plan of a workload; return whether anything has moved."""
+        await trio.lowlevel.checkpoint()
+        plan = plan_workload(record, self.facts)
+        if plan.purge:
+            return False
+        stopping = _stopping(record)
+        moved = bool(plan.lose or plan.stop or plan.forget or plan.progress is not None)
+        for instance in plan.lose:
+            self._change(record, instance, lost_at=self.facts.deadlines.now())
+            self._release(instance)
+            self.placed.pop(instance.name, None)
+        for instance, reason in plan.stop:
+            self._change(record, instance, desired=DesiredState.STOP, stop_reason=reason)
+        for instance in plan.forget:
+            record.instances.pop(instance.name, None)
+            record.roll.forget(instance.name)
+        if plan.progress is not None:
+            record.progress = plan.progress
+        # Those that stop hold their places for as long as the next ones take to start, as they do in the world.
+        refused = self._refused
+        arrived = await self._place(record, plan)
+        for instance in stopping:
+            self._end(record, instance, reason=STOPPED)
+            self.placed.pop(instance.name, None)
+        for instance in arrived:
+            record.note(instance)
+        return moved or bool(arrived or stopping) or self._refused > refused
+
+    def _change(self, record: WorkloadRecord, instance: InstanceRecord, **changes: object) -> None:
+        bound = instance.bound
+        if bound is not None:
+            binding = evolve(bound.binding, **changes)  # type: ignore[arg-type] # the fields of Binding
+            instance.bound = evolve(bound, binding=binding)
+            record.note(instance)
+
+    def _release(self, instance: InstanceRecord) -> None:
+        if instance.bound is None:
+            return
+        node_id = instance.bound.binding.node_id
+        self.draft.remove(node_id, instance_key(instance.name, instance.bound.workload_id))
+        for refused in self.refusals.values():
+            refused.pop(node_id, None)
+
+    def _end(self, record: WorkloadRecord, instance: InstanceRecord, reason: str = "") -> None:
+        now = self.facts.deadlines.now()
+        instance.status = evolve(instance.status, state=InstanceState.SUCCEEDED, reason=reason, finished_at=now)
+        record.note(instance)
+        self._release(instance)
+
+    async def _place(self, record: WorkloadRecord, plan: WorkloadPlan) -> list[InstanceRecord]:
+        template = record.templates.get(plan.generation)
+        arrived = list[InstanceRecord]()
+        unplaced = self.unplaced[record.name] = {}
+        if template is None:
+            return arrived
+        for only_node, slots in by_node(plan.place):
+            for start in range(0, len(slots), CHUNK):
+                chunk = slots[start : start + CHUNK]
+                came = await self._place_chunk(record, template, plan.generation, only_node, chunk, unplaced)
+                arrived.extend(came)
+                if not came:
+                    said = unplaced[chunk[-1].name.slot]
+                    for slot in slots[start + CHUNK :]:
+                        instance = f"{record.name.name}.{slot.name.slot}"
+                        unplaced[slot.name.slot] = evolve(said, instance=instance)
+                    break
+        return arrived
+
+    async def _place_chunk(
+        self,
+        record: WorkloadRecord,
+        template: WorkloadDefinition,
+        generation: int,
+        only_node: NodeId | None,
+        slots: Sequence[WantedSlot],
+        unplaced: dict[int, SlotPlacement],
+    ) -> list[InstanceRecord]:
+        names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
+        request = SchedulingRequest(workload=template, slots=tuple(names), only_node=only_node, explain=True)
+        placeable = Placeable.of(template)
+        now = self.facts.deadlines.now()
+        arrived = list[InstanceRecord]()
+        held = dict[NodeId, list[PlacedInstance]]()
+        for decision in await self.scheduler.schedule(request, self.draft.view()):
+            name = names[decision.slot]
+            explanation = decision.explanation or Explanation()
+            placement = SlotPlacement(
+                instance=f"{record.name.name}.{name.slot}",
+                node_id=decision.node_id if isinstance(decision, AssignNode) else None,
+                explanation=explanation,
+                text=describe(explanation),
+            )
+            if not isinstance(decision, AssignNode):
+                unplaced[name.slot] = placement
+                if only_node is not None:
+                    self.refusals.setdefault((record.name, generation), {})[only_node] = refusal_of(explanation)
+                    self._refused += 1
+                continue
+            self.placed[name] = placement
+            binding = Binding(
+                node_id=decision.node_id,
+                generation=generation,
+                devices=decision.devices,
+                device_thousandths=decision.device_thousandths,
+                bound_at=now,
+            )
+            held.setdefault(decision.node_id, []).append(placed_instance(decision.slot, template, placeable, binding))
+            status = InstanceStatus(state=InstanceState.RUNNING, started_at=now, healthy_since=now)
+            bound = BindingRecord(workload_id=template.metadata.uid, binding=binding)
+            arrived.append(InstanceRecord(name, bound, status=status))
+        for node_id, placed in held.items():
+            self.draft.put(node_id, placed)
+        return arrived
+
+    def _end_batches(self) -> bool:
+        """Let batch work succeed that others wait for, once nothing else would happen; return whether any did."""
+        awaited = {
+            WorkloadName(record.name.namespace, dependency.workload)
+            for record in self.records.values()
+            if record.spec is not None and (record.progress is None or record.progress.started_at is None)
+            for dependency in record.spec.definition.after
+        }
+        ended = False
+        for name in awaited & self.records.keys():
+            record = self.records[name]
+            progress = record.progress
+            live = [instance for instance in record.instances.values() if not instance.ended]
+            batch = record.spec is not None and record.spec.definition.kind is WorkloadKind.BATCH
+            if not batch or progress is None or progress.outcome is not None or not live or record.control.stopped:
+                continue
+            record.progress = evolve(progress, outcome=Outcome.SUCCEEDED, finished_at=self.facts.deadlines.now())
+            for instance in live:
+                self._end(record, instance)
+            ended = True
+        return ended
+
+
+def _stopping(record: WorkloadRecord) -> list[InstanceRecord]:
+    return [instance for _, group in record.roll.standing(Standing.STOPPING) for instance in group.values()]
+
+
+def _draft_of(admission: Admission) -> WorkloadRecord:
+    """Return a workload as it would be right after the apply; what is real is not touched by changes of it."""
+    before = admission.record
+    record = WorkloadRecord(WorkloadName(admission.change.namespace, admission.change.name))
+    if before is not None:
+        record = evolve(before, templates=dict(before.templates), instances={}, roll=Roll())
+        for instance in before.instances.values():
+            record.note(evolve(instance))
+    if admission.spec is not None:
+        record.spec = admission.spec
+        record.templates[admission.spec.template_generation] = templated(admission.spec)
+    if admission.control is not None:
+        record.control = admission.control
+    return record
