@@ -9,7 +9,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrion.mocks import MemoryState, MemoryStore, mock_nodes
+from orchestrion.mocks import Fault, FaultKind, MemoryState, MemoryStore, ScriptedFaults, mock_nodes
 from orchestrion.orchestrator_core import (
     TERMINAL,
     TRANSITIONS,
@@ -323,8 +323,6 @@ async def test_the_writes_of_a_leader_that_was_taken_over_fail(autojump_clock: M
 
 
 async def test_a_leader_that_can_not_keep_its_lease_says_so(autojump_clock: MockClock) -> None:
-    from orchestrion.mocks import Fault, FaultKind, ScriptedFaults
-
     hang = Fault(FaultKind.HANG)
     store = MemoryStore(faults=ScriptedFaults({("keep_alive", n): hang for n in range(1, 99)}))
     with pytest.raises(BaseExceptionGroup) as caught:
@@ -332,6 +330,18 @@ async def test_a_leader_that_can_not_keep_its_lease_says_so(autojump_clock: Mock
             await trio.sleep_forever()
     assert caught.group_contains(LeadershipLost)
     assert trio.current_time() <= 10
+
+
+async def test_a_store_that_does_not_answer_a_campaign_in_time_is_asked_anew(autojump_clock: MockClock) -> None:
+    hang = Fault(FaultKind.HANG)
+    for call in ("grant_lease", "put"):
+        store = MemoryStore(faults=ScriptedFaults({(call, 1): hang}))
+        campaign = Campaign(store, "one", 10)
+        with pytest.raises(LeadershipLost):
+            async with campaign.lead():
+                pass
+        async with campaign.lead():
+            pass
 
 
 # -- the view ---------------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 
 import trio
 from attrs import define, field
@@ -27,15 +27,38 @@ class LeadershipLost(Unavailable):
     code = "leadership-lost"
 
 
+@contextmanager
+def _in_time(what: str, seconds: float) -> Iterator[None]:
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError as err:
+        msg = f"{what} took longer than {seconds:g} s"
+        raise LeadershipLost(msg) from err
+
+
 @define(eq=False)
 class Leadership:
     """A term of leadership.
 
     Attributes:
         fence: What every write of the leader compares.
+        patience_seconds: How long a leader may be held up by one call.
     """
 
     fence: Compare
+    patience_seconds: float
+
+    def in_time(self, what: str) -> AbstractContextManager[None]:
+        """Give up what is inside, and the lead, if it takes longer than a leader may be held up.
+
+        A leader that waits for ever keeps its lease, and so keeps out any other that could go on. What was to be
+        written may still come: the fence of another term refuses it.
+
+        Raises:
+            LeadershipLost: It took longer.
+        """
+        return _in_time(what, self.patience_seconds)
 
 
 @define(eq=False)
@@ -61,14 +84,15 @@ class Campaign:
         """Wait until this one leads, and keep the lead inside the context.
 
         Raises:
-            LeadershipLost: The lead was lost inside the context.
+            LeadershipLost: The lead was lost inside the context, or the store did not answer in time.
         """
-        lease = await self.store.grant_lease(self.ttl_seconds)
+        with _in_time("to get a lease of the store", self.ttl_seconds):
+            lease = await self.store.grant_lease(self.ttl_seconds)
         try:
             revision = await self._acquire(lease)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep, lease)
-                yield Leadership(Compare(LEADER_KEY, revision))
+                yield Leadership(Compare(LEADER_KEY, revision), self.ttl_seconds)
                 nursery.cancel_scope.cancel()
         finally:
             # Where this fails, the lease runs out by itself.
@@ -79,24 +103,33 @@ class Campaign:
         value = to_json(LeaderRecord(holder=self.holder))
         while True:
             try:
-                return await self.store.put(LEADER_KEY, value, expected=None if self.take_over else ABSENT, lease=lease)
+                with _in_time("to take the lead", self.ttl_seconds):
+                    return await self.store.put(
+                        LEADER_KEY, value, expected=None if self.take_over else ABSENT, lease=lease
+                    )
             except RevisionConflict:
                 await self._wait_for_vacancy(lease)
 
     async def _wait_for_vacancy(self, lease: LeaseId) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep, lease)
-            found = await self.store.get(LEADER_KEY)
+            with _in_time("to see who leads", self.ttl_seconds):
+                found = await self.store.get(LEADER_KEY)
             if found.entry is not None:
                 try:
-                    async with self.store.watch(LEADER_KEY, since=found.revision) as batches:
-                        async for batch in batches:
-                            if any(change.entry is None for change in batch.changes):
-                                break
+                    # A watch that no longer tells anything must not keep this one from trying again.
+                    with trio.move_on_after(self.ttl_seconds):
+                        await self._watch_vacancy(found.revision)
                 except RevisionCompacted:
                     # What happened is no longer known: look again.
                     pass
             nursery.cancel_scope.cancel()
+
+    async def _watch_vacancy(self, since: Revision) -> None:
+        async with self.store.watch(LEADER_KEY, since=since) as batches:
+            async for batch in batches:
+                if any(change.entry is None for change in batch.changes):
+                    return
 
     async def _keep(self, lease: LeaseId) -> None:
         deadline = trio.current_time() + self.ttl_seconds

@@ -193,7 +193,7 @@ class ClusterLoop:
                         raise LeadershipLost(msg) from err
                     # The world has moved on since the plan was made; once that has been seen, plan again.
                     self._queue.failed(name)
-                except (StoreClosed, ClusterClosed):
+                except (StoreClosed, ClusterClosed, LeadershipLost):
                     raise
                 except OrchestrationError as err:
                     delay = self._queue.failed(name)
@@ -221,7 +221,8 @@ class ClusterLoop:
             RevisionConflict: The world has changed since; nothing of the failed step was written.
             OrchestrationError: A step failed; those before it were done.
         """
-        await self.world.wait_for(self._last_write)
+        with leadership.in_time("to see what was written"):
+            await self.world.wait_for(self._last_write)
         record = self.world.workloads.get(name)
         if record is None:
             self.explanations.pop(name, None)
@@ -250,7 +251,8 @@ class ClusterLoop:
     async def _write(
         self, leadership: Leadership, compares: Sequence[Compare], operations: Sequence[Operation]
     ) -> Revision:
-        revision = await self.store.transaction((leadership.fence, *compares), operations)
+        with leadership.in_time("a write"):
+            revision = await self.store.transaction((leadership.fence, *compares), operations)
         self._last_write = max(self._last_write, revision)
         self.writes += 1
         return revision
