@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestrion.runtime_interface import LogStream, RuntimeUnavailable, StaleEpoch
+from attrs import evolve
+from orchestrion.runtime_interface import LogStream, RuntimeFailure, RuntimeUnavailable, StaleEpoch
 from orchestrion.runtime_process import ProcessRuntime, _record, open_runtime
 from orchestrion.shared_types import ContainerId, ContainerState, StateFailure
 
@@ -179,6 +180,21 @@ async def test_an_intent_that_never_started_is_removed_but_its_epoch_is_known(
             await runtime.create_container(harness.SLEEPS, harness.options(epoch=4))
         assert caught.value.known == 5
     assert harness.leftovers(state_dir) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"image": "busybox"}, {"args": ("\ud800",)}, {"command": ("no-such-program",)}], ids=str
+)
+async def test_the_epoch_of_what_was_refused_is_known_to_the_next_program(
+    harness: Any, opened: Callable[..., Any], change: dict[str, Any]
+) -> None:
+    async with opened() as runtime:
+        with pytest.raises(RuntimeFailure):
+            await runtime.create_container(evolve(harness.SLEEPS, **change), harness.options(epoch=5))
+    async with opened() as runtime:
+        with pytest.raises(StaleEpoch) as caught:
+            await runtime.create_container(harness.SLEEPS, harness.options(epoch=4))
+        assert caught.value.known == 5
 
 
 async def test_strays_of_this_owner_are_swept_and_those_of_others_are_not(

@@ -166,6 +166,7 @@ class Keeper:
             # Lone surrogates, numbers beyond any range: it is the config that is wrong, so others must not suffer.
             msg = f"container {creation.config.name!r}: the system can't be given one of its values: {err}"
             creation.error = ConfigUnsupported(msg)
+            await self._remember_failed(creation)
         finally:
             key = key_of(creation.config, creation.options)
             del self._creations[creation.container_id]
@@ -220,7 +221,7 @@ class Keeper:
 
     async def _remember_failed(self, creation: Creation) -> None:
         """Keep the epoch that was asked for, although no record says it."""
-        if isinstance(creation.error, (StartFailed, PortTaken)):
+        if isinstance(creation.error, (StartFailed, PortTaken, ConfigUnsupported)):
             try:
                 await self._write_epoch(creation.options)
             except RuntimeUnavailable as err:
