@@ -72,6 +72,19 @@ def test_what_had_ended_before_is_no_news(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("columns", "titles"), [(100, "NODE"), (69, "READY")])
+def test_a_narrow_table_tells_what_happens_rather_than_where(columns: int, titles: str) -> None:
+    screen = StringIO()
+    live = Live(console=Console(file=screen, force_terminal=True, width=columns, color_system=None), auto_refresh=False)
+    display = LiveDisplay(lambda: NOW, live)
+    live.update(display)
+    with live:
+        feed(display, of_view(VIEW), of_instance(INSTANCE))
+        live.refresh()
+    last = screen.getvalue().rpartition("WORKLOAD")[2].split()
+    assert last[: last.index("WHAT")][-1] == titles
+
+
 def test_the_table_shows_what_is_going_on_below_the_output() -> None:
     screen = StringIO()
     live = Live(console=Console(file=screen, force_terminal=True, width=100, color_system=None), auto_refresh=False)

@@ -173,7 +173,7 @@ def test_a_service_is_looked_at_spoken_to_scaled_and_drained(shell: Any) -> None
 def test_sigterm_drains_as_ctrl_c_does(shell: Any) -> None:
     up = shell.up(service(shell))
     up.wait_for("web: Healthy")
-    up.interrupt(signal.SIGTERM)
+    up.send(signal.SIGTERM)
     assert up.end() == 130
     assert shell.strays() == []
 
@@ -362,3 +362,35 @@ def test_a_reader_that_leaves_is_no_error(shell: Any) -> None:
     done = subprocess.run(line, shell=True, env=shell.environment, capture_output=True, text=True, check=True)
     assert done.stdout == "much.0 | 1\n"
     assert done.stderr == ""
+
+
+MUCH = """
+    workloads:
+      much: {kind: batch, containers: [{name: main, command: [sh, -c, "seq 1 100000; touch @/done"]}]}
+    """
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "into", ["| head -n 1", "2>&1 | head -n 1", "> /dev/full", "> /dev/full 2>&1", ">&-", ">&- 2>&- <&-"]
+)
+def test_what_runs_is_not_ended_by_output_that_nobody_takes(shell: Any, into: str) -> None:
+    path = shell.write("much.yaml", MUCH.replace("@", str(shell.folder)))
+    line = f"set -o pipefail; {sys.executable} -m orchestrion.cli up {path} {into}"
+    done = subprocess.run(["bash", "-c", line], env=shell.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (shell.folder / "done").exists()
+    assert "Succeeded" in shell.run("status").stdout
+
+
+@pytest.mark.slow
+def test_output_that_can_not_be_written_is_told(shell: Any) -> None:
+    shell.run("up", str(shell.write("much.yaml", MUCH.replace("@", str(shell.folder)))), "--logs", "none")
+    for command in ("status", "logs much", "up --help"):
+        line = f"{sys.executable} -m orchestrion.cli {command} > /dev/full"
+        done = subprocess.run(line, shell=True, env=shell.environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.splitlines()[0]) == (
+            1,
+            "error: no space is left on the device to which this command writes",
+        )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from orchestrion.cli._state_directory import StateDirectory, at
-from orchestrion.shared_types import NotFound, StateFailure
+from orchestrion.shared_types import ConfigInvalid, NotFound, StateFailure
 
 _NOBODY = 65534
 
@@ -32,6 +32,11 @@ def test_it_is_in_the_current_folder_unless_named(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     assert at(None).path == tmp_path / ".orchestrion"
     assert at(Path("other")).path == tmp_path / "other"
+
+
+def test_a_path_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ConfigInvalid, match="has to be UTF-8"):
+        at(Path(os.fsdecode(b"st\xff")))
 
 
 def test_it_has_one_owner_at_a_time(place: StateDirectory) -> None:

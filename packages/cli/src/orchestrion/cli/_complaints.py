@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 
@@ -30,6 +31,9 @@ def told(error: BaseException) -> int:
             return ExitCode.INTERRUPTED
         case BrokenPipeError():
             raise error
+        case OSError() if error.errno == errno.ENOSPC:
+            complain("no space is left on the device to which this command writes", "Make room, or write elsewhere.")
+            return ExitCode.FAILED
     traceback.print_exception(error, file=sys.stderr)
     complain(
         f"{type(error).__name__}: {error}", "This is a fault of Orchestrion or of a plug-in; what is above it helps."

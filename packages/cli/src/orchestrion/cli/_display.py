@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from orchestrion.orchestrator_core import Update, UpdateKind, WorkloadView
 from orchestrion.runtime_interface import LogStream
@@ -14,11 +14,14 @@ from orchestrion.shared_types import WorkloadInstance
 
 from ._lines import print_line
 from ._node_names import names_of
-from ._output import coloured, note, shows_colours
+from ._output import coloured, give_up, note, shows_colours
 from ._picture import Picture
 from ._words import ENDED, TERMINAL, container_words, full_name, instance_words, phase_colour, ready, view_name
 
 Clock = Callable[[], datetime]
+
+_WIDE: Final = 70
+"""Columns of a terminal below which the table tells what happens rather than where."""
 
 
 class Display(Protocol):
@@ -61,7 +64,7 @@ class PlainDisplay:
 
     def line(self, stream: LogStream, prefix: str, line: bytes, /) -> None:
         """Print the line."""
-        print_line(stream, prefix, line)
+        _print_if_possible(stream, prefix, line)
 
     def say(self, text: str, /) -> None:
         """Print the text."""
@@ -111,13 +114,13 @@ class LiveDisplay:
         picture, moment = self._picture, self._now()
         second = int(moment.timestamp())
         if self._drawn is None or self._drawn[0] is not picture or self._drawn[1] != second:
-            self._drawn = picture, second, _table(picture, moment)
+            self._drawn = picture, second, _table(picture, moment, with_nodes=self._live.console.width >= _WIDE)
         return self._drawn[2]
 
     def line(self, stream: LogStream, prefix: str, line: bytes, /) -> None:
         """Print the line above the table, or where stdout goes if that is no terminal."""
         if not sys.stdout.isatty():
-            print_line(stream, prefix, line)
+            _print_if_possible(stream, prefix, line)
             return
         from rich.text import Text
 
@@ -127,6 +130,16 @@ class LiveDisplay:
     def say(self, text: str, /) -> None:
         """Print the text above the table."""
         self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_if_possible(stream: LogStream, prefix: str, line: bytes) -> None:
+    """Print a line. A reader that leaves, or a disk that is full, ends no workload: what comes after is not shown."""
+    try:
+        print_line(stream, prefix, line)
+    except OSError as err:
+        give_up(sys.stdout if stream is LogStream.STDOUT else sys.stderr)
+        if not isinstance(err, BrokenPipeError):
+            note(f"output is not shown any longer: {err.strerror}; `orchestrion logs` has it")
 
 
 @contextmanager
@@ -145,12 +158,12 @@ def display(now: Clock, /) -> Iterator[Display]:
         yield shown
 
 
-def _table(picture: Picture, moment: datetime) -> Any:
+def _table(picture: Picture, moment: datetime, *, with_nodes: bool) -> Any:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("WORKLOAD", "STATE", "READY", "NODE", "WHAT"):
+    for title in ("WORKLOAD", "STATE", "READY", *(["NODE"] if with_nodes else []), "WHAT"):
         table.add_column(title, no_wrap=title != "WHAT", overflow="ellipsis")
     names = names_of(picture.nodes.values())
     for key in sorted(picture.views):
@@ -159,14 +172,13 @@ def _table(picture: Picture, moment: datetime) -> Any:
             continue
         why = ": ".join(text for text in (view.reason, view.message) if text)
         phase = Text(view.phase.value, style=phase_colour(view.phase))
-        table.add_row(view_name(view), phase, ready(view), "", why)
+        table.add_row(view_name(view), phase, ready(view), *([""] if with_nodes else []), why)
         for instance in picture.instances_of(key):
             if instance.status.state in TERMINAL:
                 continue
             words = instance_words(instance, moment) or "; ".join(
                 container_words(container, moment) for container in instance.status.containers
             )
-            table.add_row(
-                f"  {instance.name}", instance.status.state.value, "", Text(names.of(instance.binding.node_id)), words
-            )
+            node = [Text(names.of(instance.binding.node_id))] if with_nodes else []
+            table.add_row(f"  {instance.name}", instance.status.state.value, "", *node, words)
     return table

@@ -20,7 +20,20 @@ HELP_FLAGS = ("--help", "-h")
 
 def main() -> None:
     """Run the command with the arguments of this process, and end the process."""
+    _have_standard_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _have_standard_streams() -> None:
+    """Open those that were closed by whoever started us: else the next file that is opened would take their place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 # of a descriptor, for the whole process
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 # the same
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 # the same
 
 
 def run(arguments: Sequence[str], /) -> int:
@@ -31,22 +44,41 @@ def run(arguments: Sequence[str], /) -> int:
     if arguments[0] == "--version":
         arguments = ["version"]
     try:
-        code = 0
-        if arguments[0] == "help":
-            arguments = [*arguments[1:], "--help"]
-        help_text = _help(arguments)
-        if help_text is None:
-            code = _dispatch(arguments)
-        else:
-            print(help_text)
-        sys.stdout.flush()
+        return _ended_well(_code_of(arguments))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of our output has left, which is its right. Nothing more can be flushed to it at the end either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _give_up_output()
         return 0
+    except OSError as err:
+        from ._complaints import told
+
+        _give_up_output()
+        return told(err)
+
+
+def _code_of(arguments: Sequence[str]) -> int:
+    if arguments[0] == "help":
+        arguments = [*arguments[1:], "--help"]
+    help_text = _help(arguments)
+    if help_text is None:
+        return _dispatch(arguments)
+    print(help_text)
+    return 0
+
+
+def _ended_well(code: int) -> int:
+    """Write out what was printed; a reader that has left, which is its right, changes nothing about the code."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up_output()
     return code
+
+
+def _give_up_output() -> None:
+    """Let what is still to be written go nowhere: writing it at the end of the process would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def make_app(help_flags: Sequence[str] = ()) -> App:

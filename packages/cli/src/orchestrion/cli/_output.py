@@ -102,8 +102,18 @@ def shows_colours(stream: TextIO) -> bool:
 
 
 def note(text: str) -> None:
-    """Tell people something on stderr that is no data."""
-    print(text, file=sys.stderr, flush=True)
+    """Tell people something on stderr that is no data; where it can't be written, it goes nowhere."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        give_up(sys.stderr)
+
+
+def give_up(stream: TextIO) -> None:
+    """Let all that is written to a stream from now on go nowhere: its reader has left, or the like."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _width(cell: str) -> int:

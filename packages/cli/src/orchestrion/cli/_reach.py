@@ -9,24 +9,30 @@ import trio
 from orchestrion.control_plane import Control, HttpControl
 from orchestrion.shared_types import NetworkFailure, Unavailable
 
+from ._output import note
 from ._state_directory import Ownership, StateDirectory
 
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 30.0
 """How long an owner may take from taking the lock to serving, or a reader to let go of it."""
+
+_PING_SECONDS = 3.0
+"""How long one question may take, after which people are told that there is somebody who does not answer."""
 
 _PAUSE_SECONDS = 0.05
 
 
 async def owner_of(place: StateDirectory) -> HttpControl | None:
-    """Return the owner's Control if somebody answers at the socket."""
+    """Return the owner's Control if somebody answers at the socket, before long."""
     if not place.socket_path.exists():
         return None
     control = HttpControl(place.socket_path)
-    try:
-        await control.ping()
-    except NetworkFailure:
-        return None
-    return control
+    with trio.move_on_after(_PING_SECONDS):
+        try:
+            await control.ping()
+        except NetworkFailure:
+            return None
+        return control
+    return None
 
 
 @asynccontextmanager
@@ -36,7 +42,7 @@ async def owner_or_lock(place: StateDirectory) -> AsyncIterator[HttpControl | Ow
     Raises:
         Unavailable: Somebody holds the lock and does not answer.
     """
-    deadline = trio.current_time() + _PATIENCE_SECONDS
+    begun, told = trio.current_time(), False
     while True:
         control = await owner_of(place)
         if control is not None:
@@ -46,9 +52,15 @@ async def owner_or_lock(place: StateDirectory) -> AsyncIterator[HttpControl | Ow
             if ownership is not None:
                 yield ownership
                 return
-        if trio.current_time() >= deadline:
+        waited = trio.current_time() - begun
+        if waited >= _PATIENCE_SECONDS:
             msg = f"the owner of {place.path} does not answer at {place.socket_path}"
-            raise Unavailable(msg, remedy="Wait, or find the process that holds its lock and end it.")
+            raise Unavailable(
+                msg, remedy="Wait, let it go on if it was suspended (fg), or find the process that holds its lock."
+            )
+        if waited >= _PING_SECONDS and not told:
+            note(f"waiting for the owner of {place.path}, which does not answer yet")
+            told = True
         await trio.sleep(_PAUSE_SECONDS)
 
 

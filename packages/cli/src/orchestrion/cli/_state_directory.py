@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
-from orchestrion.shared_types import NotFound, StateFailure
+from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, StateFailure
 
 DEFAULT_NAME: Final = ".orchestrion"
 
@@ -138,5 +138,15 @@ class Ownership:
 
 
 def at(path: Path | None, /) -> StateDirectory:
-    """Return the state directory at `path`, or the one of the current folder."""
-    return StateDirectory((path or Path(DEFAULT_NAME)).absolute())
+    """Return the state directory at `path`, or the one of the current folder.
+
+    Raises:
+        ConfigInvalid: Its path is no text, which it would have to be in what containers are told.
+    """
+    place = (path or Path(DEFAULT_NAME)).absolute()
+    try:
+        str(place).encode()
+    except UnicodeEncodeError as err:
+        problem = Problem(f"the path of a state directory has to be UTF-8, and {str(place)!r} is not")
+        raise ConfigInvalid((problem,), remedy="Choose another with --state.") from err
+    return StateDirectory(place)
