@@ -60,6 +60,18 @@ async def test_a_batch_workload_at_work_says_what_is_tried_again(stage: Stage) -
     assert view.message.startswith("job.0.1 failed: container main ended with code 4; tried again at ")
 
 
+async def test_nothing_is_promised_of_a_batch_workload_that_has_failed(stage: Stage) -> None:
+    seen = list[str]()
+    async with stage.orchestrator.watch() as updates:
+        await stage.apply(batch("job", "exit", "4", "after", "1s", restart=NEVER))
+        async for update in updates:
+            if update.workload is not None:
+                seen.append(update.workload.message)
+                if update.workload.phase is WorkloadPhase.FAILED:
+                    break
+    assert not any("tried again" in message for message in seen)
+
+
 async def test_what_is_unhealthy_is_told_with_what_the_check_said(stage: Stage) -> None:
     stage.prober.sick = lambda _container: True
     check = HealthCheck(probe=TcpProbe(port="http"), interval_seconds=1, start_period_seconds=0)
@@ -83,3 +95,13 @@ async def test_what_was_mended_is_healthy_without_a_word(stage: Stage) -> None:
     await stage.apply(service())
     await trio.sleep(60)
     assert told(await stage.view("web")) == (WorkloadPhase.HEALTHY, "", "")
+
+
+async def test_a_run_that_begins_says_nothing_of_the_one_that_ended(stage: Stage) -> None:
+    job = batch("job")
+    await stage.apply(job)
+    await trio.sleep(2)
+    assert (await stage.view("job")).message == "it has succeeded"
+    await stage.orchestrator.apply([job], rerun=True)
+    view = await stage.orchestrator.get_workload("job")
+    assert told(view) == (WorkloadPhase.PENDING, "", "")

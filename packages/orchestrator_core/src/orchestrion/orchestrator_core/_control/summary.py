@@ -118,8 +118,10 @@ def _phase(
         text = describe(next(iter(unplaced.values())))
         have = "1 instance has" if len(unplaced) == 1 else f"{len(unplaced)} instances have"
         return WorkloadPhase.PENDING, "unplaceable", f"{have} no place: {text}"
-    reason = progress.reason if progress is not None else ""
-    message = progress.message if progress is not None else ""
+    # What is on record of a run that has ended says nothing about the one that begins.
+    own = progress if progress is not None and progress.outcome is None else None
+    reason = own.reason if own is not None else ""
+    message = own.message if own is not None else ""
     if spec is not None and spec.definition.kind is WorkloadKind.BATCH:
         if first_placed(record) is None:
             return WorkloadPhase.PENDING, reason, message

@@ -78,11 +78,22 @@ def _troubles(record: WorkloadRecord, generation: int, finished: frozenset[int])
     everywhere = record.spec is not None and record.spec.definition.kind is WorkloadKind.SERVICE
     for slot, instance in latest.items():
         if instance.state is InstanceState.FAILED:
+            if _is_given_up(record, slot, len(failed[slot])):
+                continue
             # A service waits after failures of any of its slots, the others slot by slot.
             related = [one for several in failed.values() for one in several] if everywhere else failed[slot]
             yield _replaced(record, instance, related)
         elif not instance.ended and instance.status.healthy_since is None:
             yield from _restarted(instance)
+
+
+def _is_given_up(record: WorkloadRecord, slot: int, failures: int) -> bool:
+    """Whether a slot of a batch workload has failed for good, which the workload will be told to have any moment."""
+    definition = record.spec.definition if record.spec is not None else None
+    if definition is None or definition.kind is not WorkloadKind.BATCH:
+        return False
+    forgotten = record.progress.failures.get(str(slot), 0) if record.progress is not None else 0
+    return forgotten + failures > definition.retries
 
 
 def _restarted(instance: InstanceRecord) -> Iterator[Trouble]:
