@@ -17,6 +17,9 @@ from orchestrion.orchestrator_core._state.records import (
     WorkloadControl,
     WorkloadName,
     WorkloadSpec,
+    control_key,
+    spec_key,
+    template_key,
     template_of,
 )
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
@@ -41,6 +44,7 @@ from orchestrion.shared_types import (
     check_workloads,
     unstructure,
 )
+from orchestrion.store_interface import Compare, Operation, Revision
 
 
 @define(eq=False)
@@ -273,3 +277,31 @@ def templated(spec: WorkloadSpec) -> WorkloadDefinition:
     """Return what instances of a spec's template generation run from."""
     metadata: Metadata = evolve(spec.definition.metadata, generation=spec.template_generation)
     return evolve(spec.definition, metadata=metadata)
+
+
+def writes_of(admissions: Sequence[Admission], world: World) -> tuple[list[Compare], list[Operation]]:
+    """Return what writes an apply down, if nobody has changed the workloads since."""
+    compares = list[Compare]()
+    operations = list[Operation]()
+    for admission in admissions:
+        change = admission.change
+        name = WorkloadName(change.namespace, change.name)
+        if admission.spec is None and admission.control is None:
+            continue
+        revision = admission.record.spec_revision if admission.record is not None else Revision(0)
+        compares.append(Compare(spec_key(name), revision))
+        if admission.spec is not None:
+            template = templated(admission.spec)
+            operations.append(world.put(spec_key(name), admission.spec))
+            operations.append(world.put(template_key(name, admission.spec.template_generation), template))
+        if admission.control is not None:
+            held = admission.record.control_revision if admission.record is not None else Revision(0)
+            compares.append(Compare(control_key(name), held))
+            operations.append(world.put(control_key(name), admission.control))
+    return compares, operations
+
+
+def noted(admission: Admission, waits: str) -> WorkloadChange:
+    """Return a change with all that is to be said about it; `waits` says what it would wait for, or is ""."""
+    scaled = scale_note(admission.record) if admission.record is not None and admission.control is None else ""
+    return evolve(admission.change, note="; ".join(filter(None, (admission.change.note, scaled, waits))))

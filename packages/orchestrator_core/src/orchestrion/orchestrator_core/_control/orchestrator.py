@@ -19,8 +19,8 @@ from orchestrion.orchestrator_core._control.admission import (
     Admission,
     admit,
     check_possible,
-    scale_note,
-    templated,
+    noted,
+    writes_of,
 )
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.preview import Preview
@@ -35,7 +35,6 @@ from orchestrion.orchestrator_core._control.views import (
     Plan,
     SlotPlacement,
     Update,
-    WorkloadChange,
     WorkloadView,
 )
 from orchestrion.orchestrator_core._node.complaints import Complaints
@@ -52,7 +51,6 @@ from orchestrion.orchestrator_core._state.records import (
     control_key,
     instance_key,
     spec_key,
-    template_key,
 )
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.runtime_interface import ContainerRuntime, ExecSession, RuntimeCapability, SupportsExec
@@ -86,7 +84,7 @@ from orchestrion.shared_types import (
     WorkloadNotFound,
     new_uid,
 )
-from orchestrion.store_interface import Compare, Operation, Revision, RevisionConflict, StateStore
+from orchestrion.store_interface import Compare, RevisionConflict, StateStore
 
 MAX_APPLIED: Final = 42
 """Workloads that are applied at once: each takes three of a transaction's 128 operations."""
@@ -431,7 +429,7 @@ class Orchestrator:
         for _ in range(CONFLICT_TRIES):
             admissions = await self._admit(workloads, rerun=rerun)
             changes = tuple(admission.change for admission in admissions)
-            compares, operations = _writes(admissions, self.world)
+            compares, operations = writes_of(admissions, self.world)
             if dry_run or not operations:
                 return ApplyResult(changes=changes)
             try:
@@ -484,7 +482,7 @@ class Orchestrator:
         await preview.foresee()
         return Plan(
             changes=tuple(
-                _noted(admission, preview.note(WorkloadName(admission.change.namespace, admission.change.name)))
+                noted(admission, preview.note(WorkloadName(admission.change.namespace, admission.change.name)))
                 for admission in admissions
             ),
             placements=tuple(preview.placements()),
@@ -661,27 +659,6 @@ class Orchestrator:
             subscriber.event_recorded(event)
 
 
-def _writes(admissions: Sequence[Admission], world: World) -> tuple[list[Compare], list[Operation]]:
-    compares = list[Compare]()
-    operations = list[Operation]()
-    for admission in admissions:
-        change = admission.change
-        name = WorkloadName(change.namespace, change.name)
-        if admission.spec is None and admission.control is None:
-            continue
-        revision = admission.record.spec_revision if admission.record is not None else Revision(0)
-        compares.append(Compare(spec_key(name), revision))
-        if admission.spec is not None:
-            template = templated(admission.spec)
-            operations.append(world.put(spec_key(name), admission.spec))
-            operations.append(world.put(template_key(name, admission.spec.template_generation), template))
-        if admission.control is not None:
-            held = admission.record.control_revision if admission.record is not None else Revision(0)
-            compares.append(Compare(control_key(name), held))
-            operations.append(world.put(control_key(name), admission.control))
-    return compares, operations
-
-
 def _troubled(node: Node, trouble: str) -> Node:
     if not trouble:
         return node
@@ -689,8 +666,3 @@ def _troubled(node: Node, trouble: str) -> Node:
     condition = NodeCondition(type=ENGINE_UNAVAILABLE, active=True, reason=trouble)
     status = NodeStatus.NOT_READY if node.status is NodeStatus.READY else node.status
     return evolve(node, status=status, conditions=(*others, condition))
-
-
-def _noted(admission: Admission, waits: str) -> WorkloadChange:
-    scaled = scale_note(admission.record) if admission.record is not None and admission.control is None else ""
-    return evolve(admission.change, note="; ".join(filter(None, (admission.change.note, scaled, waits))))
