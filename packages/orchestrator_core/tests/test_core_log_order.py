@@ -8,7 +8,8 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrion.orchestrator_core import LogQuery, LogRecord
+from orchestrion.mocks import ContainerWorld, MockRuntime
+from orchestrion.orchestrator_core import LogQuery, LogReader, LogRecord, trio_time
 from orchestrion.orchestrator_core._control.log_merge import LogMerge, LogSource
 from orchestrion.orchestrator_core._control.subjects import parse_subject
 from orchestrion.runtime_interface import ContainerSummary, LogChunk, LogStream, SupportsLogs
@@ -181,3 +182,10 @@ def test_a_slot_names_its_instance_and_a_place_that_it_waits_for() -> None:
 )
 def test_an_index_alone_is_the_latest_epoch(text: str, chosen: list[tuple[int, int]]) -> None:
     assert parse_subject(text).chosen([(0, 1), (0, 2), (1, 1)], lambda place: place) == chosen
+
+
+async def test_a_node_that_the_runtime_does_not_know_has_no_output_here(stage: Stage) -> None:
+    await stage.apply(service("web", "print", "stdout", "there\n"))
+    elsewhere = LogReader(stage.orchestrator.world, MockRuntime(ContainerWorld(now=trio_time)))
+    async with elsewhere.read(LogQuery(subject="web")) as records:
+        assert [record async for record in records] == []
