@@ -144,3 +144,35 @@ async def test_several_dependencies_must_all_hold(stage: Stage) -> None:
     assert (await stage.view("c")).message == "waits for b succeeded"
     await trio.sleep(5)
     assert (await stage.view("c")).phase is WorkloadPhase.SUCCEEDED
+
+
+async def test_a_chain_that_runs_again_runs_in_its_order_again(stage: Stage) -> None:
+    chain = [batch("count", "exit", "0", "after", "5s"), batch("total", after=after("count"))]
+    await stage.apply(*chain)
+    await trio.sleep(10)
+    await stage.orchestrator.apply(chain, rerun=True)
+    await trio.sleep(2)
+    assert (await stage.view("total")).message == "waits for count succeeded"
+    await trio.sleep(10)
+    assert (await stage.view("total")).phase is WorkloadPhase.SUCCEEDED
+    assert len(stage.containers.start_records) == 4
+
+
+async def test_it_is_woken_by_a_dependency_that_is_scaled_up_again(stage: Stage) -> None:
+    await stage.apply(service("db"))
+    await stage.orchestrator.scale("db", 0)
+    await stage.apply(service("app", after=after("db")), service("web", after=after("app")))
+    await trio.sleep(5)
+    assert stage.running() == []
+    await stage.orchestrator.scale("db", 1)
+    await stage.settle()
+    assert (len(stage.running("app")), len(stage.running("web"))) == (1, 1)
+
+
+async def test_what_was_stopped_while_it_waited_does_not_start(stage: Stage) -> None:
+    await stage.apply(batch("count", "exit", "0", "after", "5s"), service("web", after=after("count")))
+    await stage.orchestrator.stop("web")
+    await trio.sleep(10)
+    assert ((await stage.view("web")).phase, stage.running("web")) == (WorkloadPhase.STOPPED, [])
+    await stage.apply(service("web", after=after("count")))
+    assert len(stage.running("web")) == 1
