@@ -53,6 +53,7 @@ nox.options.sessions = [
     "docs",
     "alone",
     "conformance",
+    "pure",
     "simulation",
     "processes",
     *(f"tests-{version}" for version in reversed(PYTHONS)),
@@ -147,6 +148,14 @@ def _tests_on(version: str) -> None:
 
 for _version in PYTHONS:
     _tests_on(_version)
+
+
+@nox.session
+def pure(session: nox.Session) -> None:
+    """The tests of what is compiled, interpreted: the same sources decide the same."""
+    everything(session, "test")
+    tests = [str(package / "tests") for package in PACKAGES if (package / "setup.py").exists()]
+    session.run("pytest", results("pure"), *tests, *session.posargs, env={**REPEATABLE, "ORCHESTRION_PURE": "1"})
 
 
 @nox.session
