@@ -23,7 +23,7 @@ from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.leadership import Campaign, LeadershipLost
 from orchestrion.orchestrator_core._cluster.view import Placeable, ViewKeeper, placed_instance
 from orchestrion.orchestrator_core._node.health import Verdict
-from orchestrion.orchestrator_core._queue import KeyedQueue
+from orchestrion.orchestrator_core._queue import MAX_SUPERSEDED, KeyedQueue
 from orchestrion.orchestrator_core._routing import format_ref, parse_ref
 from orchestrion.orchestrator_core._state.events import MAX_EVENTS, EventRecorder
 from orchestrion.orchestrator_core._state.records import (
@@ -415,6 +415,22 @@ def test_the_verdict_takes_so_many_tries_in_a_row(tries: tuple[str, ...], health
 def test_failures_before_the_start_period_is_over_do_not_count_until_it_was_healthy() -> None:
     assert verdict_of("x", "x", "x", "x", running=4.0) is ContainerHealth.UNCHECKED
     assert verdict_of("", "", "x", "x", "x", running=4.0) is ContainerHealth.UNHEALTHY
+
+
+async def test_times_that_no_longer_count_are_dropped() -> None:
+    queue = KeyedQueue[int](random.Random(0))
+    for n in range(10_000):
+        queue.add_after(n % 10, 10_000.0 - n)
+    assert len(queue._later) <= 2 * 10 + MAX_SUPERSEDED
+
+
+async def test_a_key_that_is_forgotten_does_not_come_back(autojump_clock: MockClock) -> None:
+    queue = KeyedQueue[str](random.Random(0))
+    queue.add_after("gone", 5)
+    queue.add_after("here", 9)
+    queue.forget("gone")
+    assert await queue.take() == "here"
+    assert trio.current_time() == 9
 
 
 async def test_waiting_for_a_key_ends_when_it_is_cancelled() -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import trio
 from attrs import define, field
 
 K = TypeVar("K")
+
+MAX_SUPERSEDED: Final = 16
+"""So many superseded times are no reason to look through all."""
 
 
 @define(eq=False)
@@ -54,6 +57,7 @@ class KeyedQueue(Generic[K]):
         self._due[key] = due
         self._counter += 1
         heapq.heappush(self._later, (due, self._counter, key))
+        self._drop_superseded()
         self._changed.set()
 
     async def take(self) -> K:
@@ -93,6 +97,12 @@ class KeyedQueue(Generic[K]):
             self._give_back(key)
             self.add(key)
 
+    def forget(self, key: K) -> None:
+        """Let go what is known about a key that will not want work any more."""
+        self._due.pop(key, None)
+        self._failures.pop(key, None)
+        self._drop_superseded()
+
     @property
     def idle(self) -> bool:
         """Whether no key is ready or at work; keys whose time has not come do not count."""
@@ -105,6 +115,12 @@ class KeyedQueue(Generic[K]):
             self.add(key)
         else:
             self._changed.set()
+
+    def _drop_superseded(self) -> None:
+        """Drop times that no longer count, once they are more than those that do."""
+        if len(self._later) > 2 * len(self._due) + MAX_SUPERSEDED:
+            self._later = [entry for entry in self._later if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._later)
 
     def _move_due(self) -> None:
         now = trio.current_time()

@@ -120,7 +120,7 @@ class ClusterLoop:
     _queue: KeyedQueue[WorkloadName] = field(init=False)
     _facts: Facts = field(init=False)
     _lost_queue: KeyedQueue[NodeId] = field(init=False)
-    _placeables: dict[tuple[WorkloadName, str, int], Placeable] = field(factory=dict)
+    _placeables: dict[WorkloadName, dict[tuple[Uid, int], Placeable]] = field(factory=dict)
     _last_write: Revision = Revision(0)
     _node_listeners: list[Callable[[NodeId], None]] = field(factory=list)
     _complaints: dict[WorkloadName, str] = field(factory=dict)
@@ -225,8 +225,7 @@ class ClusterLoop:
             await self.world.wait_for(self._last_write)
         record = self.world.workloads.get(name)
         if record is None:
-            self.explanations.pop(name, None)
-            self._complaints.pop(name, None)
+            self._forget_workload(name)
             return None
         plan = plan_workload(record, self._facts)
         if not plan.empty:
@@ -444,10 +443,14 @@ class ClusterLoop:
                 self._queue.add(name)
 
     def _placeable(self, name: WorkloadName, template: WorkloadDefinition, generation: int) -> Placeable:
-        key = (name, template.metadata.uid, generation)
-        known = self._placeables.get(key)
+        key = (template.metadata.uid, generation)
+        of_workload = self._placeables.setdefault(name, {})
+        known = of_workload.get(key)
         if known is None:
-            known = self._placeables[key] = Placeable.of(template)
+            workload = self.world.workloads.get(name)
+            for old in [old for old in of_workload if workload is None or old[1] not in workload.templates]:
+                del of_workload[old]
+            known = of_workload[key] = Placeable.of(template)
         return known
 
     def _explain_unplaced(
@@ -475,7 +478,17 @@ class ClusterLoop:
             self._complaints[name] = message
             self.recorder.record(name.namespace, f"workload/{name.name}", "Unplaceable", message, EventSeverity.WARNING)
 
+    def _forget_workload(self, name: WorkloadName) -> None:
+        self.explanations.pop(name, None)
+        self._complaints.pop(name, None)
+        self._placeables.pop(name, None)
+        self.deadlines.forget(name)
+        self._queue.forget(name)
+        self._forget_generations(name)
+
     def _workload_changed(self, name: WorkloadName) -> None:
+        if name not in self.world.workloads:
+            self._forget_workload(name)
         self._queue.add(name)
         for dependant in self.world.dependants.get(name, ()):
             other = self.world.workloads.get(dependant)
@@ -484,6 +497,11 @@ class ClusterLoop:
 
     def _instance_changed(self, name: InstanceName, record: InstanceRecord) -> None:
         bound = record.bound
+        if name not in self.world.instances:
+            self.deadlines.forget(name)
+        elif bound is not None and bound.binding.node_id not in self.leased and self.world.synced.is_set():
+            # It may be the first of a node that was forgotten meanwhile.
+            self._lost_queue.add_after(bound.binding.node_id, self.skew_seconds)
         if bound is None or record.ended:
             workload_id = bound.workload_id if bound is not None else self._known_uid(name)
             if workload_id is not None and self.keeper.holds(instance_key(name, workload_id)):
@@ -531,10 +549,16 @@ class ClusterLoop:
                 self._lost_queue.add_after(node_id, self.skew_seconds)
         while True:
             node_id = await self._lost_queue.take()
-            if node_id not in self.leased:
+            for gone in [known for known in self.lost if not self._matters(known)]:
+                self.lost.remove(gone)
+            if node_id not in self.leased and node_id not in self.lost and self._matters(node_id):
                 self.lost.add(node_id)
                 self._node_changed(node_id)
             self._lost_queue.done(node_id)
+
+    def _matters(self, node_id: NodeId) -> bool:
+        """Whether a node is there, or anything is still bound to it."""
+        return node_id in self.nodes or node_id in self.world.nodes
 
     def _node_changed(self, node_id: NodeId) -> None:
         """Look again at what a change of a node can move: what has no place, what runs there, and daemons."""
