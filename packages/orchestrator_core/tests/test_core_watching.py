@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 import trio
-from orchestrion.mocks import MockRuntime
+from orchestrion.mocks import MemoryStore, MockRuntime
 from orchestrion.orchestrator_core import LogQuery, Update, UpdateKind, WorkloadPhase, trio_time
 from orchestrion.runtime_interface import ContainerSummary, RuntimeUnavailable
 from orchestrion.shared_types import (
@@ -16,8 +17,9 @@ from orchestrion.shared_types import (
     Unavailable,
     WorkloadNotFound,
 )
+from orchestrion.store_interface import Compare, Operation, Revision
 
-from .core_stage import SECOND, Stage, batch, container, service
+from .core_stage import SECOND, Stage, after, batch, container, service
 
 
 async def until_synced(stage: Stage) -> list[Update]:
@@ -257,3 +259,66 @@ async def test_one_who_follows_output_asks_for_no_containers_of_others(stage: St
         asked = _Listing.asked
         await stage.apply(service("other", replicas=5))
         assert _Listing.asked == asked
+
+
+class _LateProgress(MemoryStore):
+    """A store that is seconds late with what the cluster loop notes about workloads, where a test says so."""
+
+    late = False
+
+    async def transaction(self, compares: Sequence[Compare], operations: Sequence[Operation], /) -> Revision:
+        if type(self).late and any(
+            operation.key.startswith("/workload/") and operation.key.endswith("/status") for operation in operations
+        ):
+            type(self).late = False
+            await trio.sleep(5)
+        return await super().transaction(compares, operations)
+
+
+async def test_a_run_that_has_not_begun_is_not_over_because_the_one_before_is(stage: Stage) -> None:
+    await stage.end()
+    stage.store_class = _LateProgress
+    await stage.start()
+    job = batch("job", "print", "stdout", "done\n", "exit", "0", "after", "1s")
+    await stage.apply(job)
+    await trio.sleep(2)
+    _LateProgress.late = True
+    since = trio_time()
+    await stage.orchestrator.apply([job], rerun=True)
+    assert await text_of(stage, LogQuery(subject="job", since=since, follow=True)) == "done\n"
+    assert not _LateProgress.late
+
+
+async def test_a_run_that_has_not_begun_waits_for_what_it_comes_after(stage: Stage) -> None:
+    await stage.end()
+    stage.store_class = _LateProgress
+    await stage.start()
+    both = [batch("first", "exit", "0", "after", "1s"), batch("second", after=after("first"))]
+    await stage.apply(*both)
+    await trio.sleep(2)
+    _LateProgress.late = True
+    await stage.orchestrator.apply(both, rerun=True)
+    assert (await stage.view("second")).phase is WorkloadPhase.WAITING
+
+
+class _LateListing(MockRuntime):
+    """A runtime that answers a question for containers late, where a test says so: meanwhile others have come."""
+
+    late = False
+
+    async def list_containers(self, node_id: NodeId, /) -> list[ContainerSummary]:
+        late, type(self).late = type(self).late, False
+        found = await super().list_containers(node_id)
+        if late:
+            await trio.sleep(20)
+        return found
+
+
+async def test_what_comes_and_ends_while_the_engine_answers_is_read_too(stage: Stage) -> None:
+    await stage.end()
+    stage.runtime_class = _LateListing
+    await stage.start()
+    await stage.apply(batch("job", "print", "stdout", "x", "exit", "1", "after", "1s", retries=1))
+    _LateListing.late = True
+    assert await text_of(stage, LogQuery(subject="job", follow=True)) == "xx"
+    assert not _LateListing.late

@@ -11,6 +11,7 @@ from orchestrion.orchestrator_core._background import background
 from orchestrion.orchestrator_core._control.log_merge import LogMerge, LogSource, record_of
 from orchestrion.orchestrator_core._control.subjects import parse_subject
 from orchestrion.orchestrator_core._control.views import LogQuery, LogRecord
+from orchestrion.orchestrator_core._state.facts import outcome_of
 from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadName, instance_key
 from orchestrion.orchestrator_core._state.world import InstanceRecord, World
 from orchestrion.runtime_interface import (
@@ -20,7 +21,14 @@ from orchestrion.runtime_interface import (
     RuntimeCapability,
     SupportsLogs,
 )
-from orchestrion.shared_types import ContainerNotFound, InstanceNotFound, NodeNotFound, Unsupported, WorkloadNotFound
+from orchestrion.shared_types import (
+    ContainerId,
+    ContainerNotFound,
+    InstanceNotFound,
+    NodeNotFound,
+    Unsupported,
+    WorkloadNotFound,
+)
 
 STREAMS = (LogStream.STDOUT, LogStream.STDERR)
 
@@ -81,30 +89,29 @@ class LogReader:
         with send:
             async with trio.open_nursery() as nursery:
                 workload = WorkloadName(query.namespace, parse_subject(query.subject).workload)
-                changed = self._changed.setdefault(workload, trio.Event())
-                sources = [
-                    LogSource(runtime, summary, instance, stream)
-                    for summary, instance in await self._containers(query)
-                    for stream in STREAMS
-                ]
-                await self._read(query, sources, send)
-                begun = {(source.summary.container_id, source.instance) for source in sources}
-                while query.follow:
-                    for source in sources:
-                        nursery.start_soon(self._follow, source, send.clone())
-                    if self._over(query):
-                        return
-                    await changed.wait()
-                    changed = self._changed.setdefault(workload, trio.Event())
+                begun: set[tuple[ContainerId, str]] | None = None
+                while True:
+                    # Before the containers are asked for: what comes meanwhile is found the next time.
+                    changed, over = self._changed.setdefault(workload, trio.Event()), self._over(query)
                     new = [
                         (summary, instance)
                         for summary, instance in await self._containers(query)
-                        if (summary.container_id, instance) not in begun
+                        if begun is None or (summary.container_id, instance) not in begun
                     ]
-                    begun.update((summary.container_id, instance) for summary, instance in new)
                     sources = [
                         LogSource(runtime, summary, instance, stream) for summary, instance in new for stream in STREAMS
                     ]
+                    if begun is None:
+                        begun = set()
+                        await self._read(query, sources, send)
+                    begun.update((summary.container_id, instance) for summary, instance in new)
+                    if not query.follow:
+                        return
+                    for source in sources:
+                        nursery.start_soon(self._follow, source, send.clone())
+                    if over:
+                        return
+                    await changed.wait()
 
     def _over(self, query: LogQuery) -> bool:
         """Whether nothing can come any more: the workload, or the one instance, has ended or is gone."""
@@ -120,7 +127,8 @@ class LogReader:
             )
         if record.instances and not all(instance.ended for instance in record.instances.values()):
             return False
-        return record.control.stopped or (record.progress is not None and record.progress.outcome is not None)
+        # How the run before ended says nothing of the one that is asked for, until the cluster loop has noted that.
+        return record.control.stopped or outcome_of(record) is not None
 
     async def _containers(self, query: LogQuery) -> list[tuple[ContainerSummary, str]]:
         try:

@@ -10,6 +10,7 @@ from orchestrion.orchestrator_core._state.facts import (
     Facts,
     dependencies_of,
     first_placed,
+    has_begun,
     healthy_wait,
     is_scaled,
     lacking_nodes,
@@ -110,7 +111,7 @@ def _phase(
         return WorkloadPhase.FAILED, progress.reason, progress.message
     if record.control.stopped:
         return (WorkloadPhase.STOPPING if live else WorkloadPhase.STOPPED), "stopped", ""
-    if progress is None or progress.started_at is None:
+    if not has_begun(record):
         dependencies = dependencies_of(record, facts)
         if dependencies.waiting_for:
             return WorkloadPhase.WAITING, "after", f"waits for {', '.join(dependencies.waiting_for)}"

@@ -110,6 +110,14 @@ def target_generation(record: WorkloadRecord) -> int:
     return wanted
 
 
+def has_begun(record: WorkloadRecord) -> bool:
+    """Whether a workload, of batch the run that its author wants, has looked for places: its dependencies held then."""
+    spec, progress = record.spec, record.progress
+    if spec is None or progress is None or progress.started_at is None:
+        return False
+    return spec.definition.kind is not WorkloadKind.BATCH or progress.run_generation == spec.template_generation
+
+
 def first_placed(record: WorkloadRecord) -> datetime | None:
     """Return when a workload's first instance was placed, for batch the first of its run; None where none was."""
     spec, progress = record.spec, record.progress
