@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import os
 import subprocess
 import sys
 
@@ -155,6 +157,18 @@ def test_the_versions_are_those_that_are_installed(capsys: pytest.CaptureFixture
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert names[0] == "orchestrion"
     assert {"orchestrion-shared-types", "orchestrion-orchestrator-core", "python"} <= set(names)
+
+
+@pytest.mark.parametrize(("wanted", "told"), [(None, {"compiled", "interpreted"}), ("1", {"interpreted"})])
+def test_the_version_of_the_scheduler_says_how_its_core_runs(wanted: str | None, told: set[str]) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "ORCHESTRION_PURE"}
+    if wanted is not None:
+        environment["ORCHESTRION_PURE"] = wanted
+    command = [sys.executable, "-m", "orchestrion.cli", "version", "-o", "json"]
+    ended = subprocess.run(command, env=environment, capture_output=True, check=True)
+    cores = {part["name"]: part.get("core", "") for part in json.loads(ended.stdout)}
+    assert cores.pop("orchestrion-scheduler-packing") in told
+    assert not any(cores.values())
 
 
 def test_the_app_takes_every_command() -> None:

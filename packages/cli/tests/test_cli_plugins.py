@@ -9,6 +9,7 @@ from textwrap import dedent
 
 import pytest
 from orchestrion.cli._plugins import GROUPS, PluginBroken, broken, folder_name, load_plugin
+from orchestrion.cli._state_directory import DEFAULT_PLUGINS
 from orchestrion.shared_types import ConfigInvalid, NotFound
 
 Install = Callable[[str, str, str, str], None]
@@ -34,9 +35,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 @pytest.mark.parametrize(
-    ("interface", "name"), [("runtime", "process"), ("cluster", "local"), ("scheduler", "simple"), ("store", "sqlite")]
+    ("interface", "name"), [("runtime", "process"), ("cluster", "local"), ("scheduler", "packing"), ("store", "sqlite")]
 )
 def test_the_defaults_are_there(interface: str, name: str) -> None:
+    assert DEFAULT_PLUGINS[interface] == name
     assert callable(load_plugin(interface, name))
     assert set(GROUPS) == {"runtime", "cluster", "scheduler", "store"}
 

@@ -71,7 +71,17 @@ def test_an_owner_that_ended_in_good_order_says_so(place: StateDirectory) -> Non
     with place.owned() as ownership:
         assert ownership is not None
         assert not ownership.was_cut_short
-        assert ownership.plugins == {"runtime": "process", "cluster": "local", "scheduler": "simple", "store": "acme"}
+        assert ownership.plugins == {"runtime": "process", "cluster": "local", "scheduler": "packing", "store": "acme"}
+
+
+def test_a_directory_keeps_the_scheduler_that_it_was_used_with(place: StateDirectory) -> None:
+    with place.owned() as ownership:
+        assert ownership is not None
+        ownership.begin({"scheduler": "simple"})
+        ownership.end()
+    with place.owned() as ownership:
+        assert ownership is not None
+        assert ownership.plugins["scheduler"] == "simple"
 
 
 def test_a_note_that_can_not_be_read_counts_as_cut_short(place: StateDirectory) -> None:

@@ -63,8 +63,8 @@ async def orchestrating(
         plugins: Names of plug-ins by interface.
     """
     begin, ending = trio.Event(), trio.Event()
-    scheduler = load_plugin("scheduler", plugins["scheduler"])
     async with AsyncExitStack() as stack:
+        scheduler = load_plugin("scheduler", plugins["scheduler"])
         store = await stack.enter_async_context(opened("store", plugins["store"], place))
         cluster = await stack.enter_async_context(opened("cluster", plugins["cluster"], place))
         runtime = await stack.enter_async_context(opened("runtime", plugins["runtime"], place))

@@ -18,7 +18,7 @@ DEFAULT_NAME: Final = ".orchestrion"
 DEFAULT_PLUGINS: Final[Mapping[str, str]] = {
     "runtime": "process",
     "cluster": "local",
-    "scheduler": "simple",
+    "scheduler": "packing",
     "store": "sqlite",
 }
 """Names of plug-ins by interface."""

@@ -11,6 +11,7 @@ import trio
 from attrs import frozen
 from orchestrion.control_plane import Control, HttpControl
 from orchestrion.orchestrator_core import ApplyResult, ChangeAction, LogQuery, Orchestrator
+from orchestrion.runtime_interface import LogStream
 from orchestrion.shared_types import (
     ConfigInvalid,
     NetworkFailure,
@@ -32,8 +33,8 @@ from ._reach import owner_or_lock
 from ._state_directory import Ownership, StateDirectory, at
 from ._words import ENDED, full_name, view_name
 
-_LAST_OUTPUT_SECONDS = 5.0
-"""How long output may still come after its workload has ended."""
+_SILENCE_SECONDS = 30.0
+"""How long output is waited for of which nothing has come; what has ended comes to the end of its output sooner."""
 
 
 def run_up(file: Path, state: Path | None, logs: LogChoice, plugins: Mapping[str, str]) -> int:
@@ -209,6 +210,7 @@ class _Outputs:
         self._shown = shown
         self._choice = choice
         self._done = trio.Event()
+        self._patience = trio.CancelScope()
 
     async def show(self, applied: _Applied) -> None:
         """Show the output of all workloads whose output was asked for, to its end."""
@@ -220,16 +222,22 @@ class _Outputs:
         self._done.set()
 
     async def finish(self) -> None:
-        """Wait until all was shown, but not for ever."""
-        with trio.move_on_after(_LAST_OUTPUT_SECONDS):
+        """Wait until all was shown, however long that takes, but not for ever for what does not come."""
+        self._patience.deadline = trio.current_time() + _SILENCE_SECONDS
+        with self._patience:
             await self._done.wait()
+
+    def _line(self, stream: LogStream, prefix: str, line: bytes) -> None:
+        self._shown.line(stream, prefix, line)
+        # After the line: a reader may have kept it waiting for long.
+        self._patience.deadline = trio.current_time() + _SILENCE_SECONDS
 
     async def _show_one(self, workload: WorkloadDefinition, since: datetime | None) -> None:
         name, namespace = workload.metadata.name, workload.metadata.namespace
         query = LogQuery(subject=name, namespace=namespace, follow=True, since=since)
         try:
             async with self._control.logs(query) as records:
-                await print_records(records, self._shown.line, with_container=len(workload.containers) > 1)
+                await print_records(records, self._line, with_container=len(workload.containers) > 1)
         except (WorkloadNotFound, NetworkFailure):
             pass  # It was removed, or the owner has gone; whoever watches says so.
 

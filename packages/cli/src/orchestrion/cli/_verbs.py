@@ -39,7 +39,7 @@ def up(
     ] = "batch",
     runtime: Annotated[str | None, Argument(("--runtime",), PLUGIN, default="process")] = None,
     cluster: Annotated[str | None, Argument(("--cluster",), PLUGIN, default="local")] = None,
-    scheduler: Annotated[str | None, Argument(("--scheduler",), PLUGIN, default="simple")] = None,
+    scheduler: Annotated[str | None, Argument(("--scheduler",), PLUGIN, default="packing")] = None,
     store: Annotated[str | None, Argument(("--store",), PLUGIN, default="sqlite")] = None,
 ) -> int:
     """Run what a manifest asks for, and follow it to its end.
@@ -280,7 +280,10 @@ def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Argument(("SHELL
 
 
 def version(*, output: OutputForm = "table") -> int:
-    """Print the versions of Orchestrion's parts that are installed."""
+    """Print the versions of Orchestrion's parts that are installed.
+
+    Behind the scheduler's stands whether its core is compiled, or interpreted as ORCHESTRION_PURE=1 has it.
+    """
     from ._version import run_version
 
     return run_version(output)
