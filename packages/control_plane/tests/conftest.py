@@ -67,12 +67,21 @@ def instance(workload: str, index: int = 0, epoch: int = 1) -> WorkloadInstance:
     )
 
 
+def pattern(size: int) -> bytes:
+    """Return so many bytes, of which no two neighbouring stretches are alike."""
+    return b"".join(number.to_bytes(4, "big") for number in range((size + 3) // 4))[:size]
+
+
 @define
 class FakeSession:
-    """Writes its input back in capitals, tells its command on stderr, and ends with 7 when its input ends."""
+    """Writes its input back in capitals, tells its command on stderr, and ends with 7 when its input ends.
+
+    `print N` writes N bytes and ends with 0, as soon as all were taken.
+    """
 
     command: tuple[str, ...]
     killed: trio.Event
+    written: int = 0
     chunks: list[bytes] = field(factory=list)
     closed: trio.Event = field(factory=trio.Event)
     changed: trio.Event = field(factory=trio.Event)
@@ -87,6 +96,14 @@ class FakeSession:
         self.changed.set()
 
     async def output(self) -> AsyncIterator[ExecOutput]:
+        if self.command[0] == "print":
+            text = pattern(int(self.command[1]))
+            while self.written < len(text):
+                piece = text[self.written : self.written + 65536]
+                self.written += len(piece)
+                yield ExecOutput(stream=LogStream.STDOUT, data=piece)
+            self.closed.set()
+            return
         yield ExecOutput(stream=LogStream.STDERR, data=" ".join(self.command).encode())
         while True:
             while self.chunks:
@@ -97,7 +114,7 @@ class FakeSession:
 
     async def wait(self) -> ExitStatus:
         await self.closed.wait()
-        return ExitStatus(code=7)
+        return ExitStatus(code=0 if self.command[0] == "print" else 7)
 
 
 @define
@@ -112,6 +129,7 @@ class FakeControl:
     stream_closed: trio.Event = field(factory=trio.Event)
     exec_killed: trio.Event = field(factory=trio.Event)
     seen: list[Any] = field(factory=list)
+    sessions: list[FakeSession] = field(factory=list)
     updates: list[trio.MemorySendChannel[Update]] = field(factory=list)
 
     def _fail(self, at: str = "call") -> None:
@@ -219,6 +237,7 @@ class FakeControl:
         self._fail("enter")
         self.seen.append((instance, tuple(command), namespace, container))
         session = FakeSession(tuple(command), self.exec_killed)
+        self.sessions.append(session)
         try:
             yield session
         finally:
@@ -290,6 +309,12 @@ async def served(fake: Control, path: Path, **options: Any) -> AsyncIterator[Htt
 def serving() -> Any:
     """Opens a server of a Control, and a client to it."""
     return served
+
+
+@pytest.fixture
+def text_of() -> Any:
+    """Makes what `print N` writes."""
+    return pattern
 
 
 @pytest.fixture

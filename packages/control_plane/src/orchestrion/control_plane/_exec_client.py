@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -33,7 +34,7 @@ from ._wire import OUTPUT_MARKS, ExecRequest
 _STREAMS: Mapping[int, LogStream] = {mark[0]: stream for stream, mark in OUTPUT_MARKS.items()}
 
 _MAX_UNREAD_BYTES = 1_048_576
-"""What is kept of output that nobody reads, as `ExecSession.wait` says."""
+"""What is taken in ahead of the reader: then the command waits, or, as `ExecSession.wait` says, output is dropped."""
 
 _MAX_RECEIVE_BYTES = 65536
 
@@ -83,7 +84,9 @@ class RemoteExecSession:
         self._messages = messages
         self._unread = deque[ExecOutput]()
         self._unread_bytes = 0
-        self._readers = 0
+        self._reader: weakref.ref[_Output] | None = None
+        self._waiting = 0
+        self._dropping = False
         self._changed = trio.Event()
         self._exit: ExitStatus | None = None
         self._error: OrchestrationError | None = None
@@ -105,18 +108,23 @@ class RemoteExecSession:
         await self._send(TextMessage("stdin"))
 
     def output(self) -> AsyncIterator[ExecOutput]:
-        """Iterate over what it writes, to the end. One reader at a time."""
-        return _Output(self)
+        """Iterate over what it writes, to the end. One reader at a time; while it is slow, the command waits."""
+        reader = _Output(self)
+        token = trio.lowlevel.current_trio_token()
+
+        def left(_: object) -> None:
+            # The last reference to a reader may go in another thread, or after the run.
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(self._tell, idempotent=True)
+
+        self._reader = weakref.ref(reader, left)
+        return reader
 
     async def next_output(self) -> ExecOutput | None:
         """Return the next piece of output, or None at the end."""
-        self._readers += 1
-        self._tell()
-        try:
-            while not self._unread and not self._over:
-                await self._changed.wait()
-        finally:
-            self._readers -= 1
+        while not self._unread and not self._over:
+            await self._changed.wait()
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self._unread:
             item = self._unread.popleft()
             self._unread_bytes -= len(item.data)
@@ -127,11 +135,20 @@ class RemoteExecSession:
         return None
 
     async def wait(self) -> ExitStatus:
-        """Wait until the command has ended."""
-        while self._exit is None:
-            if self._error is not None:
-                raise self._error
-            await self._changed.wait()
+        """Wait until the command has ended.
+
+        While somebody waits and nobody reads, output beyond 1 MiB is dropped, and from then on all of it.
+        """
+        await trio.lowlevel.checkpoint()
+        self._waiting += 1
+        self._tell()
+        try:
+            while self._exit is None:
+                if self._error is not None:
+                    raise self._error
+                await self._changed.wait()
+        finally:
+            self._waiting -= 1
         return self._exit
 
     @property
@@ -165,9 +182,13 @@ class RemoteExecSession:
         self._tell()
 
     async def _keep(self, item: ExecOutput) -> None:
-        while self._unread_bytes > _MAX_UNREAD_BYTES and self._readers:
-            await self._changed.wait()
-        if self._unread_bytes <= _MAX_UNREAD_BYTES and item.data:
+        """Keep a piece of output as soon as there is room for it, or drop it where nobody will ever make room."""
+        while self._unread_bytes >= _MAX_UNREAD_BYTES and not self._dropping:
+            if self._waiting and (self._reader is None or self._reader() is None):
+                self._dropping = True
+            else:
+                await self._changed.wait()
+        if item.data and not self._dropping:
             self._unread.append(item)
             self._unread_bytes += len(item.data)
             self._tell()
