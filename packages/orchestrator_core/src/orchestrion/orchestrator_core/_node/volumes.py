@@ -9,6 +9,7 @@ from typing import Protocol
 
 import trio
 from attrs import define, field, frozen
+from orchestrion.orchestrator_core._node.volume_access import make_passable, make_volume
 from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.runtime_interface import VolumeSource
 from orchestrion.shared_types import RuntimeFailure, Uid, VolumeScope, WorkloadDefinition
@@ -54,6 +55,10 @@ class VolumeProvider(Protocol):
 class DirectoryVolumes:
     """Volumes as directories below one directory of this machine.
 
+    A volume is private (mode 0700) to the orchestrator's user, or to the one other user whose containers mount it. As
+    soon as containers of several other users do, every user of the machine may use it, as /tmp (mode 1777). Those above
+    it can be passed through and not listed (mode 0711).
+
     Attributes:
         root: An absolute path; made when it is first needed.
     """
@@ -75,9 +80,10 @@ class DirectoryVolumes:
             shared = volume.scope is VolumeScope.SHARED
             base = self._shared(owner.name.namespace) if shared else self._own(owner)
             sources.append(VolumeSource(volume=volume.name, host_path=str(base / volume.name)))
+        wanted = [(Path(source.host_path), _users_of(template, source.volume)) for source in sources]
         try:
             async with self._lock:
-                await trio.to_thread.run_sync(_make, [source.host_path for source in sources])
+                await trio.to_thread.run_sync(_make, wanted)
         except OSError as err:
             msg = f"a directory for the volumes of {owner.name} can't be made: {err.strerror}"
             raise RuntimeFailure(msg) from err
@@ -133,9 +139,19 @@ class NoVolumes:
         await trio.lowlevel.checkpoint()
 
 
-def _make(paths: Iterable[str]) -> None:
-    for path in paths:
-        Path(path).mkdir(parents=True, exist_ok=True)
+def _users_of(template: WorkloadDefinition, volume: str) -> frozenset[str]:
+    """Return the users that containers with a mount of a volume are to run as, as far as they name any."""
+    return frozenset(
+        container.user
+        for container in template.containers
+        if container.user is not None and any(mount.volume == volume for mount in container.volumes)
+    )
+
+
+def _make(wanted: Iterable[tuple[Path, Set[str]]]) -> None:
+    for path, users in wanted:
+        make_passable(path.parent)
+        make_volume(path, users)
 
 
 def _remove(path: Path) -> None:
