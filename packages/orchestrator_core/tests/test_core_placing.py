@@ -46,10 +46,10 @@ async def test_what_ends_before_its_binding_is_known_to_be_written_holds_no_plac
 
 
 class _Pondering(CursorScheduler):
-    """A scheduler that takes ten seconds."""
+    """A scheduler that takes nine seconds."""
 
     async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
-        await trio.sleep(10)
+        await trio.sleep(9)
         return await super().schedule(request, view)
 
 

@@ -19,6 +19,7 @@ from orchestrion.cluster_interface import (
     Snapshot,
 )
 from orchestrion.orchestrator_core._clock import Deadlines
+from orchestrion.orchestrator_core._cluster.decisions import NoDecision, Stalls
 from orchestrion.orchestrator_core._cluster.leadership import Campaign, Leadership, LeadershipLost
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
 from orchestrion.orchestrator_core._cluster.view import Placeable, ViewKeeper, check_room, placed_instance
@@ -125,11 +126,20 @@ class ClusterLoop:
     _node_listeners: list[Callable[[NodeId], None]] = field(factory=list)
     _complaints: dict[WorkloadName, str] = field(factory=dict)
     _refusals: dict[tuple[WorkloadName, int], dict[NodeId, Refusal]] = field(factory=dict)
+    _stalls: Stalls = field(factory=Stalls)
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
         self._lost_queue = KeyedQueue(self.random)
-        self._facts = Facts(self.nodes, self.leased, self.lost, self.world.workloads, self.deadlines, self._refusals)
+        self._facts = Facts(
+            self.nodes,
+            self.leased,
+            self.lost,
+            self.world.workloads,
+            self.deadlines,
+            self._refusals,
+            self._stalls.undecided,
+        )
         self.world.on_workload(self._workload_changed)
         self.world.on_instance(self._instance_changed)
         self.world.on_lease(self._lease_changed)
@@ -232,6 +242,7 @@ class ClusterLoop:
             await self._execute(record, plan, leadership)
         if not plan.place:
             self.explanations.pop(name, None)
+            self._stalls.forget(name)
         return plan.wake_after
 
     async def _execute(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
@@ -349,17 +360,27 @@ class ClusterLoop:
         if spec is None or template is None:
             msg = f"workload {record.name}: the template of generation {plan.generation} is missing"
             raise SchedulingFailure(msg)
+        left = self._stalls.left(record.name, plan)
+        if left > 0:
+            plan.wake(left)
+            return
         unplaced = dict[int, Explanation]()
-        for node_id, slots in by_node(plan.place):
-            asked = 0
-            for chunk in _chunks(slots):
-                await self._place_chunk(record, plan, template, node_id, chunk, unplaced, leadership)
-                asked += len(chunk)
-                if all(slot.name.slot in unplaced for slot in chunk):
-                    # Slots of one template differ in nothing: what was said of these holds for the others.
-                    said = unplaced[chunk[-1].name.slot]
-                    unplaced.update((slot.name.slot, said) for slot in slots[asked:])
-                    break
+        try:
+            for node_id, slots in by_node(plan.place):
+                asked = 0
+                for chunk in _chunks(slots):
+                    await self._place_chunk(record, plan, template, node_id, chunk, unplaced, leadership)
+                    asked += len(chunk)
+                    if all(slot.name.slot in unplaced for slot in chunk):
+                        # Slots of one template differ in nothing: what was said of these holds for the others.
+                        said = unplaced[chunk[-1].name.slot]
+                        unplaced.update((slot.name.slot, said) for slot in slots[asked:])
+                        break
+        except NoDecision as err:
+            wait = self._stalls.note(record.name, plan, err)
+            plan.wake(wait)
+            self._complain(record.name, f"{err.message}; it is asked again in {wait:g} s")
+            return
         self._explain_unplaced(record, template, unplaced)
 
     async def _place_chunk(
@@ -376,6 +397,7 @@ class ClusterLoop:
         view = self.keeper.view()
         request = SchedulingRequest(workload=template, slots=tuple(names), only_node=only_node)
         decisions = await self.scheduler.schedule(request, view)
+        self._stalls.forget(record.name, decided=True)
         generation = plan.generation
         now = self.deadlines.now()
         placeable = self._placeable(record.name, template, generation)
@@ -480,6 +502,7 @@ class ClusterLoop:
 
     def _forget_workload(self, name: WorkloadName) -> None:
         self.explanations.pop(name, None)
+        self._stalls.forget(name)
         self._complaints.pop(name, None)
         self._placeables.pop(name, None)
         self.deadlines.forget(name)

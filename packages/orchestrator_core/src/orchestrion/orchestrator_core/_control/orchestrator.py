@@ -13,6 +13,7 @@ import trio
 from attrs import define, evolve, field
 from orchestrion.cluster_interface import ClusterManager, SupportsCordon
 from orchestrion.orchestrator_core._clock import Deadlines, WallClock, system_time
+from orchestrion.orchestrator_core._cluster.decisions import TimedScheduler
 from orchestrion.orchestrator_core._cluster.leadership import Campaign
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
 from orchestrion.orchestrator_core._control.admission import (
@@ -58,6 +59,7 @@ from orchestrion.scheduler_interface import (
     AssignNode,
     Explanation,
     Scheduler,
+    SchedulerUnavailable,
     SchedulingRequest,
     describe,
 )
@@ -155,6 +157,7 @@ class Orchestrator:
     cluster_loop: ClusterLoop = field(init=False)
     node_loops: dict[NodeId, NodeLoop] = field(factory=dict, init=False)
     _deadlines: Deadlines = field(init=False)
+    _decider: TimedScheduler = field(init=False)
     _logs: LogReader = field(init=False)
     _shared_volumes: SharedVolumes = field(init=False)
     _subscribers: set[Subscriber] = field(factory=set, init=False)
@@ -166,10 +169,11 @@ class Orchestrator:
         self._deadlines = Deadlines(self.now)
         self.recorder = EventRecorder(self.store, self.now, self.new_uid)
         campaign = Campaign(self.store, self.new_uid(), self.timings.lease, self.take_over)
+        self._decider = TimedScheduler(self.scheduler, self.timings.lease)
         self.cluster_loop = ClusterLoop(
             self.store,
             self.cluster,
-            self.scheduler,
+            self._decider,
             self.world,
             self.recorder,
             self._deadlines,
@@ -447,7 +451,7 @@ class Orchestrator:
         admissions = admit(workloads, self.world, self.now(), self.new_uid, rerun=rerun)
         if self.refuse_impossible:
             changed = [admission.spec.definition for admission in admissions if admission.spec is not None]
-            await check_possible(changed, self.scheduler, self.cluster_loop.nodes.values())
+            await check_possible(changed, self._decider, self.cluster_loop.nodes.values())
         return admissions
 
     def _record_applied(self, admissions: Sequence[Admission]) -> None:
@@ -478,7 +482,7 @@ class Orchestrator:
         await self._catch_up()
         admissions = admit(workloads, self.world, self.now(), self.new_uid, rerun=rerun)
         loop = self.cluster_loop
-        preview = Preview.of(admissions, loop.facts, self.scheduler, loop.keeper.view())
+        preview = Preview.of(admissions, loop.facts, self._decider, loop.keeper.view())
         await preview.foresee()
         return Plan(
             changes=tuple(
@@ -492,7 +496,7 @@ class Orchestrator:
         self, template: WorkloadDefinition, name: str, keys: Sequence[InstanceKey]
     ) -> list[SlotPlacement]:
         request = SchedulingRequest(workload=template, slots=tuple(keys), explain=True)
-        decisions = await self.scheduler.schedule(request, self.cluster_loop.keeper.view())
+        decisions = await self._decider.schedule(request, self.cluster_loop.keeper.view())
         found = list[SlotPlacement]()
         for decision in decisions:
             explanation = decision.explanation or Explanation()
@@ -514,6 +518,7 @@ class Orchestrator:
         await self._catch_up()
         record = self._record(WorkloadName(namespace, name))
         found = list[SlotPlacement]()
+        silence = ""
         for instance_name in sorted(record.instances):
             instance = record.instances[instance_name]
             bound = instance.bound
@@ -521,8 +526,18 @@ class Orchestrator:
             if bound is None or instance.ended or template is None:
                 continue
             key = instance_key(instance_name, bound.workload_id)
-            (placed,) = await self._ask_scheduler(template, name, [key])
+            placed = None
+            if not silence:
+                try:
+                    (placed,) = await self._ask_scheduler(template, name, [key])
+                except SchedulerUnavailable as err:
+                    silence = err.message
+            placed = placed or _unexplained(instance_name.short, silence)
             found.append(evolve(placed, instance=instance_name.short, node_id=bound.binding.node_id))
+        undecided = self.cluster_loop.facts.undecided.get(record.name)
+        if undecided is not None:
+            text = f"waits for the scheduler: {undecided.message}"
+            found.extend(_unexplained(f"{name}.{slot}", text) for slot in undecided.slots)
         found.extend(refused_nodes(record, self.cluster_loop.facts))
         unplaced = self.cluster_loop.explanations.get(record.name, {})
         for slot, explanation in sorted(unplaced.items()):
@@ -657,6 +672,10 @@ class Orchestrator:
     def _on_event(self, event: Event) -> None:
         for subscriber in self._subscribers:
             subscriber.event_recorded(event)
+
+
+def _unexplained(instance: str, text: str) -> SlotPlacement:
+    return SlotPlacement(instance=instance, node_id=None, explanation=Explanation(), text=text)
 
 
 def _troubled(node: Node, trouble: str) -> Node:

@@ -115,6 +115,9 @@ def _phase(
         dependencies = dependencies_of(record, facts)
         if dependencies.waiting_for:
             return WorkloadPhase.WAITING, "after", f"waits for {', '.join(dependencies.waiting_for)}"
+    undecided = facts.undecided.get(record.name)
+    if undecided is not None:
+        return WorkloadPhase.PENDING, "undecided", f"waits for the scheduler: {undecided.message}"
     if unplaced:
         text = describe(next(iter(unplaced.values())))
         have = "1 instance has" if len(unplaced) == 1 else f"{len(unplaced)} instances have"

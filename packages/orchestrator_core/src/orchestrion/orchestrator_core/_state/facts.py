@@ -36,6 +36,25 @@ class Refusal:
     never: bool
 
 
+@frozen(kw_only=True)
+class Undecided:
+    """Slots that the scheduler gave no decision on when it was asked last.
+
+    Attributes:
+        generation: Of which template.
+        slots: Which slots.
+        message: Why, for people.
+        row: How often in a row that was for want of an answer.
+        due: When it is asked again (trio's clock).
+    """
+
+    generation: int
+    slots: tuple[int, ...]
+    message: str
+    row: int
+    due: float
+
+
 @define(eq=False)
 class Facts:
     """What a workload's plan depends on beside the workload itself.
@@ -48,6 +67,7 @@ class Facts:
         deadlines: Tells how much of a wait is left.
         refusals: Nodes that a workload's template found no place on when it was last tried there, and why, by workload
             and generation.
+        undecided: Workloads with slots that the scheduler gave no decision on.
     """
 
     nodes: Mapping[NodeId, Node]
@@ -56,6 +76,7 @@ class Facts:
     workloads: Mapping[WorkloadName, WorkloadRecord]
     deadlines: Deadlines
     refusals: Mapping[tuple[WorkloadName, int], Mapping[NodeId, Refusal]] = field(factory=dict)
+    undecided: Mapping[WorkloadName, Undecided] = field(factory=dict)
 
     def is_leaving(self, node_id: NodeId) -> bool:
         """Whether a node is to be emptied."""

@@ -1,0 +1,113 @@
+"""A scheduler whose decisions have an end: one that hangs holds up nobody for long."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+from attrs import define, field
+from orchestrion.orchestrator_core._cluster.leadership import LeadershipLost
+from orchestrion.orchestrator_core._cluster.plan import WorkloadPlan
+from orchestrion.orchestrator_core._state.facts import Undecided
+from orchestrion.orchestrator_core._state.records import WorkloadName
+from orchestrion.scheduler_interface import (
+    ClusterView,
+    ScheduleDecision,
+    Scheduler,
+    SchedulerCapability,
+    SchedulerUnavailable,
+    SchedulingRequest,
+)
+
+MAX_IN_ROW: Final = 3
+"""So many requests in a row without a decision, of whatever workloads, cost the lead: another may have an answer."""
+
+MAX_WAIT_SECONDS: Final = 60.0
+"""The longest wait before a scheduler that has not decided about a workload is asked about it again."""
+
+
+class NoDecision(SchedulerUnavailable):
+    """The scheduler has not decided within its time. Nothing was placed; it is asked again.
+
+    Attributes:
+        seconds: How long it had.
+    """
+
+    def __init__(self, seconds: float, /) -> None:
+        super().__init__(f"the scheduler has not decided for {seconds:g} s", remedy="It is asked again. Does it hang?")
+        self.seconds = seconds
+
+
+@define(eq=False)
+class TimedScheduler:
+    """A scheduler that is given up when it takes too long.
+
+    Attributes:
+        scheduler: Decides.
+        seconds: How long it may take for one request.
+    """
+
+    scheduler: Scheduler
+    seconds: float
+
+    @property
+    def capabilities(self) -> frozenset[SchedulerCapability]:
+        """What the scheduler is able to do."""
+        return self.scheduler.capabilities
+
+    async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
+        """Decide for each slot of the request.
+
+        Raises:
+            NoDecision: It took too long.
+        """
+        with trio.move_on_after(self.seconds):
+            return await self.scheduler.schedule(request, view)
+        raise NoDecision(self.seconds)
+
+
+@define(eq=False)
+class Stalls:
+    """Remembers what the scheduler has not decided: each asks ever more rarely, so that others get their turn.
+
+    Attributes:
+        undecided: What waits, by workload.
+    """
+
+    undecided: dict[WorkloadName, Undecided] = field(factory=dict)
+    _in_row: int = 0
+
+    def left(self, name: WorkloadName, plan: WorkloadPlan) -> float:
+        """Return the seconds until the scheduler is to be asked; another template is asked for at once."""
+        known = self.undecided.get(name)
+        if known is None or known.generation != plan.generation:
+            return 0.0
+        return max(0.0, known.due - trio.current_time())
+
+    def note(self, name: WorkloadName, plan: WorkloadPlan, err: NoDecision) -> float:
+        """Note that the scheduler has not decided, and return the wait in seconds.
+
+        Raises:
+            LeadershipLost: It has decided nothing for long.
+        """
+        known = self.undecided.get(name)
+        row = known.row + 1 if known is not None and known.generation == plan.generation else 1
+        wait = min(MAX_WAIT_SECONDS, err.seconds * 2.0 ** min(row - 1, 10))
+        self.undecided[name] = Undecided(
+            generation=plan.generation,
+            slots=tuple(sorted({slot.name.slot for slot in plan.place})),
+            message=err.message,
+            row=row,
+            due=trio.current_time() + wait,
+        )
+        self._in_row += 1
+        if self._in_row >= MAX_IN_ROW:
+            self._in_row = 0
+            raise LeadershipLost(err.message) from err
+        return wait
+
+    def forget(self, name: WorkloadName, *, decided: bool = False) -> None:
+        """Note that nothing of a workload waits for the scheduler; `decided` is that it has just answered."""
+        self.undecided.pop(name, None)
+        if decided:
+            self._in_row = 0
