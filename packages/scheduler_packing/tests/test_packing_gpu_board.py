@@ -39,7 +39,7 @@ def open_fleet() -> GpuFleet:
 
 
 def expected_fill(fleet: GpuFleet) -> Policy:
-    return plan(fleet, TYPES, WISHES, insured=True)
+    return plan(fleet, TYPES, WISHES, once=1)
 
 
 def fragmentation_descent(fleet: GpuFleet) -> Policy:

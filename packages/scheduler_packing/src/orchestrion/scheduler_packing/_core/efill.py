@@ -34,6 +34,8 @@ class Competition:
         types: The sets, one after the other: types of node that some demands can go to, when nothing is on them.
         shares: What share of all GPU demand can go just to these, in 2^16ths.
         large: What share of all GPU demand is of more than half of the largest node's GPUs at a time, in 2^16ths.
+        together: By how many GPUs of a node are wholly free: what it is worth that they are on one node, in millionths
+            of a GPU. More free GPUs than this has numbers for are worth as much as the last.
     """
 
     def __init__(self) -> None:
@@ -42,6 +44,7 @@ class Competition:
         self.types: vec[i64] = zeros(0)
         self.shares: vec[i64] = zeros(0)
         self.large: i64 = 0
+        self.together: vec[i64] = zeros(1)
 
     def add(self, types: vec[i64], share: i64) -> None:
         """Add the share of demand that can go to some types of node."""
@@ -129,7 +132,7 @@ class ExpectedFill(Policy):
         )
         more: i64 = expected - self._expected[position]
         self._expected[position] = expected
-        self._worth[position] = expected + tables.spare_worth(cpu)
+        self._worth[position] = expected + tables.spare_worth(cpu) + self._together(fleet.whole[position])
         self._of_type[type_] += more
         self._total += more
         spare: i64 = 0
@@ -137,6 +140,11 @@ class ExpectedFill(Policy):
             spare = 1
         self._spares += spare - self.spare[position]
         self.spare[position] = spare
+
+    def _together(self, whole: i64) -> i64:
+        together = self._competition.together
+        most: i64 = len(together) - 1
+        return together[whole if whole < most else most]
 
     # -- what is common to the nodes of a type
 
@@ -221,7 +229,7 @@ class ExpectedFill(Policy):
         if shares > 1 and whole >= shares:
             # Which GPUs several shares go to is settled where they are granted; here each takes a whole one.
             whole -= shares
-        return worth + tables.expected(whole, cpu, fleet.residues, start, end)
+        return worth + self._together(whole) + tables.expected(whole, cpu, fleet.residues, start, end)
 
     def residue(self, position: i64, demand: Demand) -> i64:
         """Return the free thousandths of the GPU for a share that leaves the node worth the most."""
@@ -250,14 +258,14 @@ class ExpectedFill(Policy):
             if residue >= share and residue != before:
                 before = residue
                 size = self._arrange(position, at, residue - share)
-                worth: i64 = tables.expected(whole, cpu, self._scratch, 0, size)
+                worth: i64 = tables.expected(whole, cpu, self._scratch, 0, size) + self._together(whole)
                 if worth > best:
                     best = worth
                     best_residue = residue
             at -= 1
         if whole > 0:
             size = self._arrange(position, partial, WHOLE - share)
-            worth = tables.expected(whole - 1, cpu, self._scratch, 0, size)
+            worth = tables.expected(whole - 1, cpu, self._scratch, 0, size) + self._together(whole - 1)
             if worth > best:
                 best = worth
                 best_residue = WHOLE

@@ -6,7 +6,7 @@ from typing import Final, final
 
 from librt.vecs import vec
 from mypy_extensions import i64
-from orchestrion.scheduler_packing._core.fleet import zeros
+from orchestrion.scheduler_packing._core.fleet import shift_for, zeros
 from orchestrion.scheduler_packing._core.gpu_fleet import BLOCK, EMPTY, WHOLE, Demand, GpuFleet, has_room
 
 UNFIT: Final = -(1 << 62)
@@ -14,6 +14,9 @@ UNFIT: Final = -(1 << 62)
 
 BASE_BITS: Final = 21
 """Points that count before the gain stand so many bits above it; see `Board`."""
+
+MAX_POINTS: Final = 1 << 39
+"""More points than these count as so many."""
 
 
 class Policy:
@@ -44,6 +47,11 @@ class Policy:
 
     def weigh(self, demand: Demand) -> None:
         """Work out the penalties for a demand."""
+
+
+def above(points: i64) -> i64:
+    """Return what points take off a score."""
+    return (points if points < MAX_POINTS else MAX_POINTS) << BASE_BITS
 
 
 def tightest(fleet: GpuFleet, position: i64, share: i64) -> i64:
@@ -167,7 +175,7 @@ class Board:
         position: i64 = self._fleet.position_of[slot]
         gain: i64 = UNFIT
         if position != EMPTY and self._points[position] >= 0 and has_room(self._fleet, self.demand, position):
-            gain = self._policy.gain(position, self.demand) - (self._points[position] << BASE_BITS)
+            gain = self._policy.gain(position, self.demand) - above(self._points[position])
         self._gains[slot] = gain
 
     def _find_best(self, block: i64) -> None:
@@ -215,7 +223,8 @@ class BestFit(Policy):
     def __init__(self, fleet: GpuFleet, most_cpu: i64) -> None:
         """Measure cpu against the `most_cpu` millicores of the largest node."""
         super().__init__(fleet)
-        self._most_cpu: i64 = most_cpu
+        self._shift: i64 = shift_for(most_cpu)
+        self._most_cpu: i64 = most_cpu >> self._shift
         self._most_gpu: i64 = WHOLE * fleet.stride
 
     def gain(self, position: i64, demand: Demand) -> i64:
@@ -227,7 +236,7 @@ class BestFit(Policy):
         while at < end:
             gpu += fleet.residues[at]
             at += 1
-        cpu: i64 = fleet.cpu[position] - demand.cpu
+        cpu: i64 = (fleet.cpu[position] - demand.cpu) >> self._shift
         return -(cpu * self._most_gpu + (gpu - demand.gpu) * self._most_cpu)
 
     def residue(self, position: i64, demand: Demand) -> i64:

@@ -30,6 +30,9 @@ MIN_SHIFT: Final = 10
 """Cpu is told apart in steps of at least 2^10 millicores."""
 MAX_POINTS: Final = 256
 
+MAX_CPU: Final = 1 << 31
+"""More millicores than these on one node are worth no more."""
+
 _ROWS: Final = WHOLE // STEP
 
 
@@ -167,6 +170,8 @@ def build_tables(mix: Mix, most_gpus: i64, most_cpu: i64) -> Tables:
         most_gpus: The most GPUs that a node has.
         most_cpu: The most millicores that a node has.
     """
+    if most_cpu > MAX_CPU:
+        most_cpu = MAX_CPU
     shift: i64 = shift_for(most_cpu)
     points: i64 = (most_cpu >> shift) + 2
     tables = Tables(shift, points, most_gpus)
@@ -247,34 +252,46 @@ class _Recursion:
         shared = self._shared
         shared_cpu = self._shared_cpu
         points: i64 = self._points
-        chances = self._chance
-        all_steps = self._steps
-        theta = 1.0 / HORIZON
+        # What fits into the GPU, and how far below this row and point the state after it lies.
+        below = zeros(0)
+        steps = zeros(0)
+        excess = _blank(0)
+        chances = _blank(0)
+        takes = _blank(0)
+        takes_cpu = _blank(0)
+        number: i64 = 0
+        at: i64 = 0
         size: i64 = len(mix.cpu)
+        while at < size:
+            share: i64 = mix.share[at]
+            if share < WHOLE and mix.gpus[at] == 1 and share <= STEP * row:
+                below = append(below, (STEP * row - share) // STEP * points - self._steps[at])
+                steps = append(steps, self._steps[at])
+                excess = append(excess, self._excess[at])
+                chances = append(chances, self._chance[at])
+                takes = append(takes, float(share) / WHOLE)
+                takes_cpu = append(takes_cpu, self._cpu[at])
+                number += 1
+            at += 1
         point: i64 = 0
         while point < points:
-            chance = theta
+            chance = 1.0 / HORIZON
             gpu = 0.0
             cpu = 0.0
-            at: i64 = 0
-            while at < size:
-                if (
-                    mix.share[at] < WHOLE
-                    and mix.gpus[at] == 1
-                    and mix.share[at] <= STEP * row
-                    and all_steps[at] <= point
-                ):
+            at = 0
+            while at < number:
+                if steps[at] <= point:
                     p = chances[at]
-                    f = self._excess[at]
-                    cell: i64 = (STEP * row - mix.share[at]) // STEP * points + point - all_steps[at]
+                    f = excess[at]
+                    cell: i64 = below[at] + point
                     then = shared[cell]
                     then_cpu = shared_cpu[cell]
                     if f > 0.0:
                         then += f * (shared[cell + 1] - then)
                         then_cpu += f * (shared_cpu[cell + 1] - then_cpu)
                     chance += p
-                    gpu += p * (float(mix.share[at]) / WHOLE + then)
-                    cpu += p * (self._cpu[at] + then_cpu)
+                    gpu += p * (takes[at] + then)
+                    cpu += p * (takes_cpu[at] + then_cpu)
                 at += 1
             shared[row * points + point] = gpu / chance
             shared_cpu[row * points + point] = cpu / chance
