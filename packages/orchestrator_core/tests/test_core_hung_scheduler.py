@@ -128,3 +128,13 @@ async def test_a_plan_that_the_scheduler_does_not_answer_fails_in_time(stage: St
     stage.orchestrator.refuse_impossible = True
     with pytest.raises(SchedulerUnavailable, match="has not decided"):
         await stage.orchestrator.apply([service("web")])
+
+
+async def test_whoever_watches_is_told_that_it_waits_for_the_scheduler(stage: Stage) -> None:
+    await _start(stage, "web")
+    async with stage.orchestrator.watch() as updates:
+        await stage.orchestrator.apply([service("web")])
+        with trio.fail_after(15):
+            async for update in updates:
+                if update.workload is not None and update.workload.reason == "undecided":
+                    break

@@ -124,6 +124,7 @@ class ClusterLoop:
     _placeables: dict[WorkloadName, dict[tuple[Uid, int], Placeable]] = field(factory=dict)
     _last_write: Revision = Revision(0)
     _node_listeners: list[Callable[[NodeId], None]] = field(factory=list)
+    _explained: Callable[[WorkloadName], None] = field(default=lambda _name: None)
     _complaints: dict[WorkloadName, str] = field(factory=dict)
     _refusals: dict[tuple[WorkloadName, int], dict[NodeId, Refusal]] = field(factory=dict)
     _stalls: Stalls = field(factory=Stalls)
@@ -157,6 +158,10 @@ class ClusterLoop:
     def on_node(self, listener: Callable[[NodeId], None]) -> None:
         """Call `listener` with each node that has come, changed or gone."""
         self._node_listeners.append(listener)
+
+    def on_explained(self, listener: Callable[[WorkloadName], None]) -> None:
+        """Call `listener` with each workload of which something else is to be said about slots without a place."""
+        self._explained = listener
 
     def pass_over_everything(self) -> None:
         """Look at every workload again."""
@@ -238,11 +243,16 @@ class ClusterLoop:
             self._forget_workload(name)
             return None
         plan = plan_workload(record, self._facts)
-        if not plan.empty:
-            await self._execute(record, plan, leadership)
-        if not plan.place:
-            self.explanations.pop(name, None)
-            self._stalls.forget(name)
+        said = self.explanations.get(name), self._stalls.undecided.get(name)
+        try:
+            if not plan.empty:
+                await self._execute(record, plan, leadership)
+            if not plan.place:
+                self.explanations.pop(name, None)
+                self._stalls.forget(name)
+        finally:
+            if (self.explanations.get(name), self._stalls.undecided.get(name)) != said:
+                self._explained(name)
         return plan.wake_after
 
     async def _execute(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:

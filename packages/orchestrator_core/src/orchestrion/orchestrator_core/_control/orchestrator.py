@@ -186,6 +186,7 @@ class Orchestrator:
         self._logs = LogReader(self.world, self.runtime)
         self.recorder.on_record(self._on_event)
         self.world.on_workload(self._on_workload)
+        self.cluster_loop.on_explained(self._on_workload)
         self.world.on_instance(lambda name, _record: self._on_instance(name))
 
     # -- running --------------------------------------------------------------------------------------------------
