@@ -15,8 +15,10 @@ from orchestrion.scheduler_interface import (
     AssignNode,
     ClusterView,
     Explanation,
+    FullScanScheduler,
     NodeView,
     ScheduleDecision,
+    SchedulerCapability,
     SchedulingRequest,
     SimpleScheduler,
     StaticClusterView,
@@ -28,7 +30,7 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
 )
 
-__all__ = ["Decisions", "Mutant", "MutantKind", "Mutants", "failed_checks"]
+__all__ = ["AbleMutant", "Decisions", "Mutant", "MutantKind", "Mutants", "failed_checks"]
 
 Decisions = list[ScheduleDecision]
 
@@ -76,6 +78,18 @@ class Mutant(SimpleScheduler):
     async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> Decisions:
         asked, seen = self.before(request, view)
         return self.after(request, view, await super().schedule(asked, seen))
+
+
+class AbleMutant(Mutant):
+    """The same of the scheduler with all abilities."""
+
+    @property
+    def capabilities(self) -> frozenset[SchedulerCapability]:
+        return FullScanScheduler().capabilities
+
+    async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> Decisions:
+        asked, seen = self.before(request, view)
+        return self.after(request, view, await FullScanScheduler().schedule(asked, seen))
 
 
 MutantKind = type[Mutant]

@@ -6,14 +6,16 @@ import pytest
 from orchestrion.scheduler_interface.conformance import KIT
 
 from . import (
+    test_scheduler_mutants_affinity,
     test_scheduler_mutants_calls,
     test_scheduler_mutants_explain,
     test_scheduler_mutants_fit,
     test_scheduler_mutants_safety,
 )
-from .scheduler_mutants import Mutant, failed_checks
+from .scheduler_mutants import AbleMutant, Mutant, failed_checks
 
 MODULES = (
+    test_scheduler_mutants_affinity,
     test_scheduler_mutants_calls,
     test_scheduler_mutants_explain,
     test_scheduler_mutants_fit,
@@ -29,3 +31,4 @@ def test_every_clause_has_a_mutant() -> None:
 @pytest.mark.slow
 def test_the_unchanged_base_is_no_mutant() -> None:
     assert [failed_checks(Mutant, clause) for clause in ("SAFE-1", "EXPLAIN-2", "CHANGE-2")] == [[], [], []]
+    assert [failed_checks(AbleMutant, clause) for clause in ("SAFE-4", "CHANGE-3", "AFFINITY-5")] == [[], [], []]

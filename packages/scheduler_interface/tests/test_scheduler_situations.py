@@ -4,43 +4,51 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import Phase, given, seed, settings
-from orchestrion.scheduler_interface import SimpleScheduler
+from orchestrion.scheduler_interface import FullScanScheduler, SchedulerCapability, SimpleScheduler
 from orchestrion.scheduler_interface.conformance import Situation, situations
 from orchestrion.scheduler_interface.conformance._oracle import complaints
 from orchestrion.scheduler_interface.conformance._situations import near_misses, suiting_nodes
 
-ABILITIES = SimpleScheduler().capabilities
+Abilities = frozenset[SchedulerCapability]
+
+of_all_abilities = pytest.mark.parametrize(
+    "abilities", [SimpleScheduler().capabilities, FullScanScheduler().capabilities], ids=["simple", "full-scan"]
+)
 
 
-def reasons(situation: Situation) -> list[frozenset[tuple[str, str]]]:
+def reasons(situation: Situation, abilities: Abilities) -> list[frozenset[tuple[str, str]]]:
     """Return why each node refuses the first slot."""
     request, world = situation.request, {view.node.id: view for view in situation.view}
-    return [complaints(request.workload, node_id, world, ABILITIES, request.only_node) for node_id in world]
+    return [complaints(request.workload, node_id, world, abilities, request.only_node) for node_id in world]
 
 
 @pytest.mark.slow
-def test_most_situations_have_a_place() -> None:
+@of_all_abilities
+def test_most_situations_have_a_place(abilities: Abilities) -> None:
     placeable: list[bool] = []
 
     @seed(1)
     @settings(max_examples=200, database=None, deadline=None, phases=[Phase.generate])
-    @given(situations(ABILITIES))
+    @given(situations(abilities))
     def draw(situation: Situation) -> None:
-        placeable.append(frozenset() in reasons(situation))
+        placeable.append(frozenset() in reasons(situation, abilities))
 
     draw()
     assert sum(placeable) / len(placeable) >= 0.6
 
 
-def test_a_near_miss_fails_one_predicate() -> None:
+@of_all_abilities
+def test_a_near_miss_fails_one_predicate(abilities: Abilities) -> None:
     exactly_one: list[bool] = []
 
     @seed(1)
     @settings(max_examples=40, database=None, deadline=None, phases=[Phase.generate])
-    @given(suiting_nodes(ABILITIES))
+    @given(suiting_nodes(abilities))
     def draw(situation: Situation) -> None:
-        if reasons(situation) == [frozenset()]:
-            exactly_one.extend(len(failed) == 1 for near in near_misses(situation) for failed in reasons(near))
+        if reasons(situation, abilities) == [frozenset()]:
+            exactly_one.extend(
+                len(failed) == 1 for near in near_misses(situation) for failed in reasons(near, abilities)
+            )
 
     draw()
     assert sum(exactly_one) / len(exactly_one) >= 0.9

@@ -3,8 +3,10 @@
 from ._describe import describe, describe_change
 from ._devices import DeviceWant, Grant, device_matches, device_wants, find_grants
 from ._errors import InvalidSchedulingRequest, SchedulerUnavailable
+from ._full_scan import FULL_WEIGHT, LEVELS, STEP_POINTS, FullScanScheduler
 from ._interface import ClusterView, Scheduler
 from ._labels import REFUSING_EFFECTS, expression_matches, is_tolerated, selector_matches, topology_domain
+from ._neighbours import has_labels, is_meant
 from ._requests import check_request
 from ._simple import SimpleScheduler
 from ._types import (
@@ -29,12 +31,16 @@ from ._view import StaticClusterView, node_view, placed_instance, with_decisions
 from ._why import explain
 
 __all__ = [
+    "FULL_WEIGHT",
+    "LEVELS",
     "REFUSING_EFFECTS",
+    "STEP_POINTS",
     "AssignNode",
     "ChangeKind",
     "ClusterView",
     "DeviceWant",
     "Explanation",
+    "FullScanScheduler",
     "Grant",
     "HostPort",
     "InvalidSchedulingRequest",
@@ -61,7 +67,9 @@ __all__ = [
     "explain",
     "expression_matches",
     "find_grants",
+    "has_labels",
     "host_ports_of",
+    "is_meant",
     "is_tolerated",
     "node_view",
     "placed_instance",

@@ -7,6 +7,7 @@ from orchestrion.shared_types import WHOLE_DEVICE, NodeId
 
 from ._devices import Grant, find_grants
 from ._needs import Needs
+from ._neighbours import Neighbours
 from ._spread import Tally
 from ._types import HostPort, NodeView
 
@@ -24,6 +25,7 @@ class Candidate:
         instance_count: How many instances the node holds.
         own_domains: For each spread whose domains have one node each: its tally, and this node's domain, or None.
         shared_domains: The same for the other spreads.
+        neighbours: For each affinity to instances: its neighbours, and this node's domain, or None.
         passes_fixed: Whether the node passes all predicates that no placement can change.
     """
 
@@ -35,7 +37,13 @@ class Candidate:
     instance_count: int
     own_domains: tuple[tuple[Tally, str | None], ...] = ()
     shared_domains: tuple[tuple[Tally, str | None], ...] = ()
+    neighbours: tuple[tuple[Neighbours, str | None], ...] = ()
     passes_fixed: bool = field(default=False)
+
+    @property
+    def around(self) -> tuple[tuple[Tally | Neighbours, str | None], ...]:
+        """All rules that depend on what is placed elsewhere, each with this node's domain, or None."""
+        return (*self.own_domains, *self.shared_domains, *self.neighbours)
 
     @property
     def id(self) -> NodeId:
@@ -53,8 +61,8 @@ class Candidate:
         self.instance_count += 1
         for grant in grants:
             self.device_free[grant.device_id] -= grant.thousandths
-        for tally, domain in (*self.own_domains, *self.shared_domains):
-            tally.add(domain)
+        for rule, domain in self.around:
+            rule.add(domain)
 
 
 def candidate_of(view: NodeView, needs: Needs) -> Candidate:
@@ -66,10 +74,12 @@ def candidate_of(view: NodeView, needs: Needs) -> Candidate:
         free=tuple(max(0, total - taken) for total, taken in zip(allocatable, reserved, strict=True)),
         allocatable=allocatable,
         host_ports=view.host_ports,
-        device_free={
-            device.id: max(0, WHOLE_DEVICE - view.device_thousandths.get(device.id, 0)) for device in view.node.devices
-        }
-        if needs.devices
-        else {},
+        device_free=free_devices(view) if needs.devices else {},
         instance_count=len(view.instances),
     )
+
+
+def free_devices(view: NodeView) -> dict[str, int]:
+    """Return how many thousandths of each device of a node are free, by id."""
+    taken = view.device_thousandths
+    return {device.id: max(0, WHOLE_DEVICE - taken.get(device.id, 0)) for device in view.node.devices}

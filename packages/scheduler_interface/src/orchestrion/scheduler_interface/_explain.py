@@ -11,6 +11,7 @@ from orchestrion.shared_types import NodeId
 from ._candidate import Candidate
 from ._interface import ClusterView
 from ._needs import Needs
+from ._new_node import may_join
 from ._predicates import Reason, reasons
 from ._types import ChangeKind, Explanation, PlacementChange, Predicate, RefusalGroup
 
@@ -54,7 +55,7 @@ def explain_candidates(needs: Needs, candidates: list[Candidate], view: ClusterV
         groups=groups,
         nodes_considered=len(view),
         closest=tuple(node_id for _, node_id in fewest_reasons[:MAX_CLOSEST]),
-        smallest_change=_smallest_change(needs, refusals),
+        smallest_change=_smallest_change(needs, candidates, refusals),
     )
 
 
@@ -108,7 +109,7 @@ def _first_others(only_node: NodeId, view: ClusterView) -> Iterator[NodeId]:
             yield node.node.id
 
 
-def _smallest_change(needs: Needs, refusals: Refusals) -> tuple[PlacementChange, ...]:
+def _smallest_change(needs: Needs, candidates: list[Candidate], refusals: Refusals) -> tuple[PlacementChange, ...]:
     if needs.unsupported:
         return ()
     changes = [
@@ -118,7 +119,7 @@ def _smallest_change(needs: Needs, refusals: Refusals) -> tuple[PlacementChange,
     ]
     if changes:
         return min(changes, key=lambda change: change[:3])[3]
-    return () if needs.only_node is not None else _new_node(needs)
+    return _new_node(needs) if needs.only_node is None and may_join(needs, candidates) else ()
 
 
 def _steps(needs: Needs, by_key: dict[GroupKey, Reason]) -> tuple[PlacementChange, ...]:

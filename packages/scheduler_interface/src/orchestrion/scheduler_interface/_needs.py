@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import frozen
-from orchestrion.shared_types import Expression, NodeId, Resources, Spread, Toleration, Uid
+from orchestrion.shared_types import (
+    Expression,
+    InstanceAffinity,
+    NodeAffinity,
+    NodeId,
+    Resources,
+    Spread,
+    Toleration,
+    Uid,
+)
 
 from ._devices import DeviceWant, device_wants
 from ._requests import check_request
@@ -26,9 +37,13 @@ class Needs:
         tolerations: As the workload has them.
         devices: Devices and shares; empty where the scheduler can't grant any.
         spreads: As the workload has them, without required ones where the scheduler can't keep them.
+        node_affinities: Required ones, where the scheduler keeps them.
+        instance_affinities: Required and preferred ones, where the scheduler keeps them.
         unsupported: What the workload requires and the scheduler has no ability for, in words.
         only_node: The only node that will do, or None.
         workload_id: Whose instances the spreads count.
+        namespace: Among whose instances the affinities look.
+        labels: The workload's own.
     """
 
     dimensions: tuple[str, ...]
@@ -40,9 +55,18 @@ class Needs:
     tolerations: tuple[Toleration, ...]
     devices: tuple[DeviceWant, ...]
     spreads: tuple[Spread, ...]
+    node_affinities: tuple[NodeAffinity, ...]
+    instance_affinities: tuple[InstanceAffinity, ...]
     unsupported: tuple[str, ...]
     only_node: NodeId | None
     workload_id: Uid
+    namespace: str
+    labels: Mapping[str, str]
+
+    @property
+    def looks_around(self) -> bool:
+        """Whether what is placed on other nodes makes a difference."""
+        return bool(self.spreads or self.instance_affinities)
 
     @property
     def required_spread(self) -> bool:
@@ -91,7 +115,11 @@ def needs_of(request: SchedulingRequest, capabilities: frozenset[SchedulerCapabi
         tolerations=placement.tolerations,
         devices=wanted if grants_devices else (),
         spreads=tuple(spread for spread in placement.spreads if keeps_spreads or not spread.required),
+        node_affinities=tuple(a for a in placement.node_affinities if a.weight is None) if keeps_affinities else (),
+        instance_affinities=placement.instance_affinities if keeps_affinities else (),
         unsupported=tuple(words for words, lacking in requirements.items() if lacking),
         only_node=request.only_node,
         workload_id=workload.metadata.uid,
+        namespace=workload.metadata.namespace,
+        labels=workload.metadata.labels,
     )

@@ -12,7 +12,7 @@ from ._devices import Grant
 from ._explain import explain_candidates
 from ._interface import ClusterView
 from ._needs import Needs
-from ._predicates import ROOM_PREDICATES, SPREAD_PREDICATES, passes
+from ._predicates import AROUND_PREDICATES, ROOM_PREDICATES, passes
 from ._queue import BestFirst
 from ._score import own_points, shared_points
 from ._survey import candidates_of, find_holders
@@ -84,7 +84,7 @@ class Placing:
 
     def _may_take(self, candidate: Candidate) -> bool:
         return (
-            candidate.passes_fixed and self._has_room(candidate) and passes(SPREAD_PREDICATES, self._needs, candidate)
+            candidate.passes_fixed and self._has_room(candidate) and passes(AROUND_PREDICATES, self._needs, candidate)
         )
 
 

@@ -92,6 +92,13 @@ def _taints(needs: Needs, candidate: Candidate) -> Reasons:
             yield Reason(predicate=Predicate.TAINT, detail=label_text(taint.key, taint.value), remedy=remedy)
 
 
+def _node_affinities(needs: Needs, candidate: Candidate) -> Reasons:
+    for affinity in needs.node_affinities:
+        for expression in affinity.expressions:
+            if not expression_matches(candidate.view.node.labels, expression):
+                yield Reason(predicate=Predicate.NODE_AFFINITY, detail=expression_text(expression))
+
+
 def _unsupported(needs: Needs, _candidate: Candidate) -> Reasons:
     for words in needs.unsupported:
         yield Reason(predicate=Predicate.UNSUPPORTED, detail=words)
@@ -137,6 +144,17 @@ def _spreads(_needs: Needs, candidate: Candidate) -> Reasons:
             yield Reason(predicate=Predicate.SPREAD, detail=label_text(tally.spread.by, where))
 
 
+def _neighbours(_needs: Needs, candidate: Candidate) -> Reasons:
+    for neighbours, domain in candidate.neighbours:
+        if not neighbours.allows(domain):
+            affinity = neighbours.affinity
+            labels = ", ".join(label_text(key, value) for key, value in sorted(affinity.match_labels.items()))
+            where = label_text(affinity.by, "none" if domain is None else domain)
+            # One that matches nothing keeps nobody away.
+            words = f"{labels} in {where}" if affinity.anti else f"no {labels or 'labels to match'} in {where}"
+            yield Reason(predicate=Predicate.INSTANCE_AFFINITY, detail=words)
+
+
 FIXED_PREDICATES: Final[tuple[tuple[Predicate, Check], ...]] = (
     (Predicate.NODE_STATUS, _status),
     (Predicate.CORDONED, _cordon),
@@ -145,6 +163,7 @@ FIXED_PREDICATES: Final[tuple[tuple[Predicate, Check], ...]] = (
     (Predicate.SELECTOR, _selectors),
     (Predicate.EXPRESSION, _expressions),
     (Predicate.TAINT, _taints),
+    (Predicate.NODE_AFFINITY, _node_affinities),
     (Predicate.UNSUPPORTED, _unsupported),
 )
 """What no placement changes: looked at once per node and call."""
@@ -156,10 +175,13 @@ ROOM_PREDICATES: Final[tuple[tuple[Predicate, Check], ...]] = (
 )
 """What a node may lose by a placement on it, and never gains."""
 
-SPREAD_PREDICATES: Final[tuple[tuple[Predicate, Check], ...]] = ((Predicate.SPREAD, _spreads),)
+AROUND_PREDICATES: Final[tuple[tuple[Predicate, Check], ...]] = (
+    (Predicate.SPREAD, _spreads),
+    (Predicate.INSTANCE_AFFINITY, _neighbours),
+)
 """What each placement anywhere may change, either way."""
 
-PREDICATES: Final = (*FIXED_PREDICATES, *ROOM_PREDICATES, *SPREAD_PREDICATES)
+PREDICATES: Final = (*FIXED_PREDICATES, *ROOM_PREDICATES, *AROUND_PREDICATES)
 
 
 def passes(checks: tuple[tuple[Predicate, Check], ...], needs: Needs, candidate: Candidate) -> bool:

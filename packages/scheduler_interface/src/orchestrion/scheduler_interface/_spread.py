@@ -25,6 +25,11 @@ class Tally:
         self._lowest = min(self._domains_by_count, default=0)
 
     @property
+    def by(self) -> str:
+        """The topology."""
+        return self.spread.by
+
+    @property
     def lowest(self) -> int:
         """How many instances the emptiest domain holds that counts; 0 where none does."""
         return self._lowest
@@ -38,6 +43,12 @@ class Tally:
         if not self.spread.required:
             return True
         return domain is not None and self._instances[domain] + 1 - self._lowest <= self.spread.max_skew
+
+    def would_allow(self, domain: str) -> bool:
+        """Whether one more instance there is within a required spread once the domain counts."""
+        count = self._instances[domain]
+        lowest = min(self._lowest, count) if self._counting else count
+        return not self.spread.required or count + 1 - lowest <= self.spread.max_skew
 
     def add(self, domain: str | None) -> None:
         """Count one more instance."""

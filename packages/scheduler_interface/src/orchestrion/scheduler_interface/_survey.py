@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from orchestrion.shared_types import InstanceKey, NodeId
+from orchestrion.shared_types import InstanceAffinity, InstanceKey, NodeId
 
 from ._candidate import Candidate, candidate_of
 from ._interface import ClusterView
 from ._labels import topology_domain
 from ._needs import Needs
+from ._neighbours import Neighbours, is_meant
 from ._predicates import FIXED_PREDICATES, passes
 from ._spread import Tally
 from ._types import NodeView, PlacedInstance
@@ -31,9 +32,9 @@ def find_holders(slots: Iterable[InstanceKey], view: ClusterView) -> Holders:
 
 
 def candidates_of(needs: Needs, view: ClusterView) -> list[Candidate]:
-    """Return the nodes that a slot may go to, ascending by id, with the workload's instances counted per domain."""
+    """Return the nodes that a slot may go to, ascending by id, with what is around them counted per domain."""
     only = None if needs.only_node is None else view.get(needs.only_node)
-    if needs.only_node is not None and not needs.spreads:
+    if needs.only_node is not None and not needs.looks_around:
         nodes: Iterable[NodeView] = () if only is None else (only,)
     else:
         nodes = view
@@ -42,6 +43,8 @@ def candidates_of(needs: Needs, view: ClusterView) -> list[Candidate]:
         candidate.passes_fixed = passes(FIXED_PREDICATES, needs, candidate)
     if needs.spreads:
         _count_domains(needs, candidates)
+    for affinity in needs.instance_affinities:
+        _count_neighbours(needs, affinity, candidates)
     return [candidate for candidate in candidates if needs.only_node in (None, candidate.id)]
 
 
@@ -62,3 +65,14 @@ def _count_domains(needs: Needs, candidates: list[Candidate]) -> None:
                 candidate.shared_domains += ((tally, domain),)
             else:
                 candidate.own_domains += ((tally, domain),)
+
+
+def _count_neighbours(needs: Needs, affinity: InstanceAffinity, candidates: list[Candidate]) -> None:
+    domains = [topology_domain(candidate.view.node, affinity.by) for candidate in candidates]
+    counts: Counter[str | None] = Counter()
+    for candidate, domain in zip(candidates, domains, strict=True):
+        instances = candidate.view.instances.values()
+        counts[domain] += sum(is_meant(affinity, needs.namespace, instance) for instance in instances)
+    neighbours = Neighbours(affinity, counts, needs.labels)
+    for candidate, domain in zip(candidates, domains, strict=True):
+        candidate.neighbours += ((neighbours, domain),)

@@ -26,15 +26,26 @@ class SchedulerCapability(StrEnum):
     """An ability that not every scheduler has."""
 
     AFFINITY = "affinity"
-    """Required node affinities (`Placement.node_affinities` without a weight) and instance affinities are kept."""
+    """Required affinities, which are those without a weight, are kept.
+
+    A node passes a required node affinity if its labels match all expressions [AFFINITY-1].
+
+    An instance affinity is about the instances of the workload's namespace whose workloads have all `match_labels`
+    [AFFINITY-2]; without labels it is about none [AFFINITY-3]. All incarnations are instances, also those of the
+    workload itself, among them the slots before. A node passes a required one if it has a domain of that topology and
+    the domain holds such an instance [AFFINITY-4]; while no node of the view holds any and the workload itself has the
+    labels, any domain will do [AFFINITY-5]. A node passes a required one that keeps away (`anti`) unless its domain
+    holds such an instance [AFFINITY-6]; a node that is in no domain passes [AFFINITY-7]. It binds the workload that has
+    it, and not those that it is about [AFFINITY-8].
+    """
     SPREAD = "spread"
     """Required spreads are kept.
 
     A node passes a required spread if it has a domain of that topology [SPREAD-1] and if, with the slot there, its
     domain holds at most `max_skew` more instances of the workload than the emptiest domain that counts [SPREAD-2], 0
     where none does. All incarnations of all slots are instances. A domain counts if it has a node that passes every
-    predicate other than OTHER_NODE, HOST_PORT, RESOURCE, DEVICE and SPREAD [SPREAD-3]: a full domain counts, one that
-    is down does not.
+    predicate other than OTHER_NODE, HOST_PORT, RESOURCE, DEVICE, INSTANCE_AFFINITY and SPREAD [SPREAD-3]: a full domain
+    counts, one that is down does not.
     """
     DEVICES = "devices"
     """GPUs are granted.
@@ -178,7 +189,8 @@ class ChangeKind(StrEnum):
     """Whatever holds the static host port on the node gives it up."""
     ADD_NODE = "add-node"
     """A node joins that passes every predicate for this workload, with `amount` of the resource free: one step for each
-    resource that is asked for, and one with an empty subject where none is."""
+    resource that is asked for, and one with an empty subject where none is. It has a name of its own, and is in
+    whichever other domains the workload requires."""
     ENABLE_DRIVER = "enable-driver"
     """The node runs the driver."""
 
@@ -218,10 +230,10 @@ class Explanation:
             OTHER_NODE [EXPLAIN-7]; empty for an assignment.
         smallest_change: The fewest steps that place the slot on one node, if every one of them is done [CHANGE-1]: no
             fewer steps of these kinds would [CHANGE-2]. A step about a node is given only where it is needed. ADD_NODE
-            is given only where nothing else helps, and not where the request names the only node [CHANGE-3]. A required
-            spread leaves out all kinds but LOWER_REQUEST, FREE_PORT and ADD_NODE, since the others change which domains
-            count. Empty for an assignment [CHANGE-4], where something is UNSUPPORTED, and where no change of these
-            kinds helps.
+            is given only where nothing else helps, and not where the request names the only node, nor where in no
+            domain all required spreads and affinities to instances would hold [CHANGE-3]. A required spread leaves out
+            all kinds but LOWER_REQUEST, FREE_PORT and ADD_NODE, since the others change which domains count. Empty for
+            an assignment [CHANGE-4], where something is UNSUPPORTED, and where no change of these kinds helps.
         scores: For an assignment: by node id, what the chosen node and the runner-up scored; higher is better, and the
             chosen node's is the highest [EXPLAIN-8]. Empty where the scheduler gives no scores.
     """

@@ -20,10 +20,10 @@ def explain(
     Args:
         request: The request; which slots it lists makes no difference.
         view: The cluster.
-        capabilities: What the scheduler is able to do, of `DEVICES` and `SPREAD`; the rest is explained as unsupported.
+        capabilities: What the scheduler is able to do; what is required beyond that is explained as unsupported.
 
     Raises:
         InvalidSchedulingRequest: The request is outside what the interface allows.
     """
-    needs = needs_of(request, capabilities - {SchedulerCapability.AFFINITY})
+    needs = needs_of(request, capabilities)
     return explain_candidates(needs, candidates_of(needs, view), view)

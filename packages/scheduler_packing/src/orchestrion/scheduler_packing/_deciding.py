@@ -43,7 +43,7 @@ class Deciding:
         """Return a decision for each slot, in their order."""
         index = self.index
         fresh = [slot for slot in self.request.slots if slot not in index.holders]
-        shape = None if self.wanted.unsupported else index.shape_of(self.wanted)
+        shape = index.shape_of(self.wanted)
         made: dict[InstanceKey, ScheduleDecision] = {}
         if shape is not None and fresh:
             try:

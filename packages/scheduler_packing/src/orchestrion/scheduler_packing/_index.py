@@ -10,6 +10,8 @@ from attrs import define, evolve
 from librt.vecs import vec
 from mypy_extensions import i64
 from orchestrion.scheduler_interface import (
+    FULL_WEIGHT,
+    STEP_POINTS,
     ClusterView,
     InvalidSchedulingRequest,
     NodeView,
@@ -21,7 +23,7 @@ from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
 from orchestrion.scheduler_packing._core.placing import Shape
 from orchestrion.scheduler_packing._core.terms import APART, SPREAD, TOGETHER, Term
 from orchestrion.scheduler_packing._groups import Group, group_of
-from orchestrion.scheduler_packing._suitability import FULL_WEIGHT, STEP_POINTS, points_of
+from orchestrion.scheduler_packing._suitability import points_of
 from orchestrion.scheduler_packing._wanted import Suitability, Wanted, port_number
 from orchestrion.shared_types import (
     WHOLE_DEVICE,

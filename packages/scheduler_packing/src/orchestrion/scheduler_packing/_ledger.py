@@ -188,7 +188,7 @@ class PackingLedger:
 
     def _make_lot(self, workload: WorkloadDefinition) -> Lot:
         wanted = wanted_of(workload)
-        shape = None if wanted.unsupported else self._index.shape_of(wanted)
+        shape = self._index.shape_of(wanted)
         order = None
         if shape is not None and wanted.is_bound_by_room_alone:
             order = self._index.order_of(wanted.suitability)

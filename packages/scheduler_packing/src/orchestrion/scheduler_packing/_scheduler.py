@@ -18,7 +18,7 @@ from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._wanted import Wanted, wanted_of
 from orchestrion.shared_types import WorkloadDefinition
 
-CAPABILITIES: Final = frozenset({SchedulerCapability.SPREAD, SchedulerCapability.DEVICES})
+CAPABILITIES: Final = frozenset({SchedulerCapability.AFFINITY, SchedulerCapability.DEVICES, SchedulerCapability.SPREAD})
 MAX_REMEMBERED: Final = 8192
 """What so many workloads want is remembered; the one that was met first goes first."""
 

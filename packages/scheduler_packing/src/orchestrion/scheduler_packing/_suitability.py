@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from orchestrion.scheduler_interface import (
+    FULL_WEIGHT,
     REFUSING_EFFECTS,
+    STEP_POINTS,
     expression_matches,
     find_grants,
     is_tolerated,
     selector_matches,
 )
-from orchestrion.scheduler_packing._core.order import MAX_LEFT
 from orchestrion.scheduler_packing._wanted import Suitability
 from orchestrion.shared_types import WHOLE_DEVICE, Node, NodeStatus
-
-STEP_POINTS: Final = MAX_LEFT
-"""What a taint that is not tolerated but only disliked costs, or one more instance in the same domain of a spread: more
-than how full a node is can make up for."""
-FULL_WEIGHT: Final = 100
-"""A preference of this weight that does not hold costs one step."""
 
 
 def points_of(node: Node, suitability: Suitability) -> int | None:
@@ -43,8 +36,8 @@ def points_of(node: Node, suitability: Suitability) -> int | None:
         if find_grants(suitability.devices, node.devices, untouched) is None:
             return None
     for affinity in suitability.node_affinities:
-        if affinity.weight is not None and not all(
-            expression_matches(node.labels, expression) for expression in affinity.expressions
-        ):
+        if not all(expression_matches(node.labels, expression) for expression in affinity.expressions):
+            if affinity.weight is None:
+                return None
             points += STEP_POINTS * affinity.weight // FULL_WEIGHT
     return points

@@ -44,7 +44,6 @@ class Wanted:
         suitability: What a node must and should be.
         spreads: How the workload's instances are spread.
         instance_affinities: Which neighbours it needs and prefers.
-        unsupported: Whether something is required that this scheduler has no ability for.
     """
 
     workload: WorkloadDefinition
@@ -53,7 +52,6 @@ class Wanted:
     suitability: Suitability
     spreads: tuple[Spread, ...]
     instance_affinities: tuple[InstanceAffinity, ...]
-    unsupported: bool
 
     @property
     def is_bound_by_room_alone(self) -> bool:
@@ -87,8 +85,6 @@ def wanted_of(workload: WorkloadDefinition) -> Wanted:
         ),
         spreads=placement.spreads,
         instance_affinities=placement.instance_affinities,
-        unsupported=any(affinity.weight is None for affinity in placement.node_affinities)
-        or any(affinity.weight is None for affinity in placement.instance_affinities),
     )
 
 

@@ -17,6 +17,7 @@ from orchestrion.scheduler_interface import StaticClusterView
 explain_asserts(__name__, __path__)
 
 from . import (  # noqa: F401 - importing a module declares its clauses, in this order
+    _clauses_affinity,
     _clauses_calls,
     _clauses_change,
     _clauses_devices,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import evolve
+from immutabledict import immutabledict
 from orchestrion.scheduler_interface import (
     HostPort,
     NodeView,
@@ -31,6 +33,7 @@ from orchestrion.shared_types import (
 
 WORKLOAD = Uid("01900000-0000-7000-8000-000000000001")
 NEIGHBOUR = Uid("01900000-0000-7000-8000-000000000002")
+NO_LABELS: Mapping[str, str] = immutabledict()
 
 
 def resources(cpu: int = 0, memory: int = 0, disk: int = 0, **extended: int) -> Resources:
@@ -89,10 +92,12 @@ def container(
     )
 
 
-def workload(*containers: ContainerConfig, **placement: Any) -> WorkloadDefinition:
+def workload(
+    *containers: ContainerConfig, labels: Mapping[str, str] = NO_LABELS, **placement: Any
+) -> WorkloadDefinition:
     """Return a workload of these containers, or of one that asks for nothing."""
     return WorkloadDefinition(
-        metadata=Metadata(name="web", uid=WORKLOAD, generation=1),
+        metadata=Metadata(name="web", uid=WORKLOAD, generation=1, labels=labels),
         containers=containers or (container(),),
         placement=Placement(**placement),
     )
@@ -111,7 +116,7 @@ def asking(definition: WorkloadDefinition, slots: int = 1, **options: Any) -> Sc
 def neighbour(index: int = 0, **attributes: Any) -> PlacedInstance:
     """Return an instance of another workload."""
     key = InstanceKey(NEIGHBOUR, index, 1)
-    return PlacedInstance(key=key, namespace="default", workload="neighbour", **attributes)
+    return PlacedInstance(**{"key": key, "namespace": "default", "workload": "neighbour", **attributes})
 
 
 def sibling(index: int = 0, epoch: int = 1, **attributes: Any) -> PlacedInstance:

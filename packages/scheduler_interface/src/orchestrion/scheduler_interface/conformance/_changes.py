@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations, product
 
 from attrs import evolve
 from orchestrion.scheduler_interface import ChangeKind, NodeView, PlacementChange, SchedulerCapability, node_view
@@ -19,9 +19,11 @@ from orchestrion.shared_types import (
 )
 
 from ._build import with_amount
-from ._oracle import World, complaints, demand, free
+from ._oracle import World, complaints, demand, domain, free, stands
 
 Abilities = frozenset[SchedulerCapability]
+
+ALL = frozenset(SchedulerCapability)
 
 NEW_NODE = NodeId("new-node")
 
@@ -39,7 +41,7 @@ def apply_change(
             workload = _apply_to_workload(step, workload)
             after[step.node_id] = _apply_to_node(step, after[step.node_id])
     if added is not None:
-        after[NEW_NODE] = node_view(_ideal_node(workload, added))
+        after[NEW_NODE] = node_view(joining_node(workload, world, added) or _ideal_node(workload, added, {}))
     return workload, after
 
 
@@ -78,8 +80,35 @@ def _apply_to_node(step: PlacementChange, view: NodeView) -> NodeView:
             return view
 
 
-def _ideal_node(workload: WorkloadDefinition, amounts: dict[str, int]) -> Node:
-    """Return a node that passes every predicate, with these amounts; `has_ideal_node` says whether there is one."""
+def joining_node(workload: WorkloadDefinition, world: World, amounts: Mapping[str, int]) -> Node | None:
+    """Return a node in domains in which required spreads and affinities hold, or None where there are no such.
+
+    Which labels are selected, and devices, are left out of account.
+    """
+    placement = workload.placement
+    topologies = {each.by for each in placement.spreads} | {each.by for each in placement.instance_affinities}
+    keys = sorted(topologies - {"node"})
+    domains = [{domain(view.node, key) or "" for view in world.values()} - {""} for key in keys]
+    # What does not count for the workload is not to count for one that is less choosy, either.
+    counting = {
+        node_id: view if stands(workload, view, ALL) else evolve(view, node=evolve(view.node, cordoned=True))
+        for node_id, view in world.items()
+    }
+    asked = evolve(
+        workload,
+        placement=evolve(placement, select={}, expressions=(), node_affinities=()),
+        containers=tuple(evolve(each, gpu=None) for each in workload.containers),
+    )
+    for chosen in product(*([None, *sorted(each)] for each in domains)):
+        where = {key: value for key, value in zip(keys, chosen, strict=True) if value is not None}
+        joining = _ideal_node(workload, amounts, where)
+        if not complaints(asked, NEW_NODE, {**counting, NEW_NODE: node_view(joining)}, ALL):
+            return joining
+    return None
+
+
+def _ideal_node(workload: WorkloadDefinition, amounts: Mapping[str, int], domains: Mapping[str, str]) -> Node:
+    """Return a node with these amounts, in domains of its own but for the given ones."""
     room = Resources()
     for subject in amounts.keys() - {"gpu", ""}:
         room = with_amount(room, subject, amounts[subject])
@@ -88,13 +117,14 @@ def _ideal_node(workload: WorkloadDefinition, amounts: dict[str, int]) -> Node:
         each.gpu.model for each in workload.containers if each.gpu is not None and each.gpu.model is not None
     )
     topology = ("region", "zone", "rack")
-    wanted = {key: placement.select.get(key, f"new-{key}") for key in topology}
+    around = {each.by for each in placement.spreads} | {each.by for each in placement.instance_affinities}
+    wanted = {key: domains.get(key, placement.select.get(key, f"new-{key}")) for key in topology}
     return Node(
         id=NEW_NODE,
         name=placement.select.get("node", "new-node"),
         labels={
-            **{spread.by: "new" for spread in placement.spreads if spread.by not in (*topology, "node")},
-            **{key: value for key, value in placement.select.items() if key not in topology},
+            **{key: "new" for key in around if key not in (*topology, "node")},
+            **{key: value for key, value in {**placement.select, **domains}.items() if key not in topology},
         },
         capacity=room,
         allocatable=room,
@@ -109,8 +139,11 @@ def _ideal_node(workload: WorkloadDefinition, amounts: dict[str, int]) -> Node:
 
 def has_ideal_node(workload: WorkloadDefinition) -> bool:
     """Whether the kit can make up a node for a workload: it does not try to satisfy expressions or selected domains."""
-    spread_by = {spread.by for spread in workload.placement.spreads if spread.required}
-    return not workload.placement.expressions and not spread_by & workload.placement.select.keys()
+    placement = workload.placement
+    around = {each.by for each in placement.spreads if each.required}
+    around |= {each.by for each in placement.instance_affinities if each.weight is None}
+    labelled = [*placement.expressions, *(each for each in placement.node_affinities if each.weight is None)]
+    return not labelled and not around & placement.select.keys()
 
 
 def fewer_steps_that_place(

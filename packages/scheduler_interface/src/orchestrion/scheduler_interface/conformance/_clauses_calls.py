@@ -121,14 +121,14 @@ async def _able_constant(subject: SchedulerUnderTest) -> None:
 
 @KIT.clause("ABLE-2", "required-node-affinities-are-unsupported-without-the-ability")
 async def _able_node_affinity(subject: SchedulerUnderTest) -> None:
-    placement = {"node_affinities": (NodeAffinity(expressions=_ON_SSD),)}
-    await _expect_unsupported(subject, SchedulerCapability.AFFINITY, workload(**placement))
+    definition = workload(node_affinities=(NodeAffinity(expressions=_ON_SSD),))
+    await _expect_unsupported(subject, SchedulerCapability.AFFINITY, definition)
 
 
 @KIT.clause("ABLE-2", "required-instance-affinities-are-unsupported-without-the-ability")
 async def _able_instance_affinity(subject: SchedulerUnderTest) -> None:
-    placement = {"instance_affinities": (InstanceAffinity(match_labels={"app": "db"}, anti=True),)}
-    await _expect_unsupported(subject, SchedulerCapability.AFFINITY, workload(**placement))
+    definition = workload(instance_affinities=(InstanceAffinity(match_labels={"app": "db"}, anti=True),))
+    await _expect_unsupported(subject, SchedulerCapability.AFFINITY, definition)
 
 
 @KIT.clause("ABLE-2", "required-spreads-are-unsupported-without-the-ability")

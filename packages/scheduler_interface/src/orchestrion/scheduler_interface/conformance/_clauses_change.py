@@ -28,9 +28,9 @@ from orchestrion.shared_types import (
 )
 
 from ._build import asking, cluster, container, neighbour, node, one, resources, slot, tcp, workload
-from ._changes import apply_change, fewer_steps_that_place, has_ideal_node
+from ._changes import apply_change, fewer_steps_that_place, has_ideal_node, joining_node
 from ._kit import KIT, SchedulerUnderTest, abilities_of, decide, decide_one
-from ._oracle import World, complaints
+from ._oracle import World, complaints, demand
 from ._replay import Step, replay
 from ._situations import Situation, situations
 
@@ -255,6 +255,7 @@ def _new_node_last(run: Runner[SchedulerUnderTest]) -> None:
             proposed = _adds_node(explanation.smallest_change)
             unsupported = any(group.predicate.value == "unsupported" for group in explanation.groups)
             expected = not helped and not unsupported and request.only_node is None
+            expected = expected and joining_node(request.workload, step.world, demand(request.workload)) is not None
             # Without nodes nobody can be seen to fail for want of an ability.
             if step.world:
                 assert proposed == expected, explanation

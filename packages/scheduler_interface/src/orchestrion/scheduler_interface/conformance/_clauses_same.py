@@ -142,11 +142,21 @@ def _view_backwards(view: NodeView) -> NodeView:
 
 
 def _instance_backwards(instance: PlacedInstance) -> PlacedInstance:
-    return evolve(instance, device_thousandths=_backwards(instance.device_thousandths))
+    return evolve(
+        instance,
+        labels=_backwards(instance.labels),
+        device_thousandths=_backwards(instance.device_thousandths),
+    )
 
 
 def _workload_backwards(definition: WorkloadDefinition) -> WorkloadDefinition:
-    return evolve(definition, placement=evolve(definition.placement, select=_backwards(definition.placement.select)))
+    placement = definition.placement
+    affinities = (evolve(each, match_labels=_backwards(each.match_labels)) for each in placement.instance_affinities)
+    return evolve(
+        definition,
+        metadata=evolve(definition.metadata, labels=_backwards(definition.metadata.labels)),
+        placement=evolve(placement, select=_backwards(placement.select), instance_affinities=tuple(affinities)),
+    )
 
 
 def _backwards(mapping: Mapping[str, V]) -> dict[str, V]:

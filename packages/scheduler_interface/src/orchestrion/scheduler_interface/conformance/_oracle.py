@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 
-from orchestrion.scheduler_interface import NodeView, Predicate, SchedulerCapability
+from orchestrion.scheduler_interface import NodeView, PlacedInstance, Predicate, SchedulerCapability
 from orchestrion.shared_types import (
     Device,
     Expression,
     GpuRequest,
+    InstanceAffinity,
     Node,
     NodeId,
     NodeStatus,
@@ -30,14 +31,6 @@ Complaint = tuple[Predicate, str]
 """A predicate that fails, and the resource that is short or an empty text."""
 
 World = Mapping[NodeId, NodeView]
-
-_ABOUT_THE_NODE = frozenset(Predicate) - {
-    Predicate.OTHER_NODE,
-    Predicate.HOST_PORT,
-    Predicate.RESOURCE,
-    Predicate.DEVICE,
-    Predicate.SPREAD,
-}
 
 
 def demand(workload: WorkloadDefinition) -> dict[str, int]:
@@ -69,7 +62,16 @@ def complaints(
         for spread in workload.placement.spreads:
             if spread.required and not _spread_holds(spread, workload, node_id, world, abilities):
                 found.add((Predicate.SPREAD, ""))
+    if SchedulerCapability.AFFINITY in abilities:
+        for affinity in workload.placement.instance_affinities:
+            if affinity.weight is None and not _affinity_holds(affinity, workload, world[node_id].node, world):
+                found.add((Predicate.INSTANCE_AFFINITY, ""))
     return frozenset(found)
+
+
+def stands(workload: WorkloadDefinition, view: NodeView, abilities: frozenset[SchedulerCapability]) -> bool:
+    """Whether a node passes all predicates that nothing changes which is placed."""
+    return not any(_standing(workload, view, abilities))
 
 
 def _standing(
@@ -90,6 +92,10 @@ def _standing(
         yield Predicate.EXPRESSION, ""
     if any(is_kept_off_by(taint, placement) for taint in node.taints):
         yield Predicate.TAINT, ""
+    if SchedulerCapability.AFFINITY in abilities:
+        for affinity in placement.node_affinities:
+            if affinity.weight is None and any(not is_true_of(each, node.labels) for each in affinity.expressions):
+                yield Predicate.NODE_AFFINITY, ""
     if _unsupported(workload, abilities):
         yield Predicate.UNSUPPORTED, ""
 
@@ -225,8 +231,34 @@ def _spread_holds(
     for view in world.values():
         where = domain(view.node, spread.by)
         counts[where] += sum(1 for key in view.instances if key.workload_id == workload.metadata.uid)
-        standing = {predicate for predicate, _ in _standing(workload, view, abilities)}
-        if where is not None and not standing & _ABOUT_THE_NODE:
+        if where is not None and stands(workload, view, abilities):
             counting.add(where)
     emptiest = min((counts[each] for each in counting), default=0)
     return counts[here] + 1 - emptiest <= spread.max_skew
+
+
+def is_about(affinity: InstanceAffinity, workload: WorkloadDefinition, instance: PlacedInstance) -> bool:
+    """Whether an affinity of a workload is about an instance."""
+    if instance.namespace != workload.metadata.namespace:
+        return False
+    return _has_all(instance.labels, affinity.match_labels)
+
+
+def _has_all(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return len(wanted) > 0 and set(wanted.items()) <= set(labels.items())
+
+
+def _affinity_holds(affinity: InstanceAffinity, workload: WorkloadDefinition, node: Node, world: World) -> bool:
+    here = domain(node, affinity.by)
+    everywhere = [
+        domain(view.node, affinity.by)
+        for view in world.values()
+        for instance in view.instances.values()
+        if is_about(affinity, workload, instance)
+    ]
+    if affinity.anti:
+        return here is None or here not in everywhere
+    if here is None:
+        return False
+    is_first = not everywhere and _has_all(workload.metadata.labels, affinity.match_labels)
+    return is_first or here in everywhere

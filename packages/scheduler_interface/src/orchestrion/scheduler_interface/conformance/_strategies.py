@@ -44,6 +44,18 @@ from orchestrion.shared_types import (
 from ._build import NEIGHBOUR, WORKLOAD
 from ._suiting import LABELS, TAINTS
 
+WEB = immutabledict({"app": "web", "tier": "front"})
+"""The labels of the workload that is asked for."""
+DB = immutabledict({"app": "db", "tier": "back"})
+_MATCHED: tuple[immutabledict[str, str], ...] = (
+    immutabledict({"app": "db"}),
+    WEB,
+    DB,
+    immutabledict({"app": "web"}),
+    immutabledict({"app": "db", "tier": "front"}),
+    immutabledict(),
+)
+
 ALL = frozenset(SchedulerCapability)
 
 T = TypeVar("T")
@@ -128,6 +140,19 @@ def _draw_node(draw: st.DrawFn, node_id: str, *, huge: bool) -> Node:
 
 _HELD_PORTS = st.frozensets(st.tuples(st.sampled_from(Protocol), st.sampled_from((80, 443))), max_size=1)
 _SHARES = st.sampled_from((0, 0, 300, 500, 1000))
+_HOLDERS = st.sampled_from(
+    (
+        (WORKLOAD, "default", "web", WEB),
+        (NEIGHBOUR, "default", "neighbour", DB),
+        (WORKLOAD, "default", "web", WEB),
+        (NEIGHBOUR, "default", "neighbour", immutabledict()),
+        (WORKLOAD, "default", "web", WEB),
+        (NEIGHBOUR, "elsewhere", "neighbour", DB),
+        (WORKLOAD, "default", "web", immutabledict({"app": "old"})),
+        (NEIGHBOUR, "default", "neighbour", WEB),
+    )
+)
+"""Whose instances nodes hold, and with which labels."""
 
 
 def draw_node_view(draw: st.DrawFn, node_id: str, position: int, *, huge: bool) -> NodeView:
@@ -136,7 +161,7 @@ def draw_node_view(draw: st.DrawFn, node_id: str, position: int, *, huge: bool) 
     free = {device.id: 1000 for device in node.devices}
     instances = []
     for index in range(draw(UP_TO_THREE)):
-        own = draw(BOOLEANS)
+        workload_id, namespace, name, labels = draw(_HOLDERS)
         shares = {}
         for device_id in sorted(free):
             share = draw(_SHARES)
@@ -146,9 +171,10 @@ def draw_node_view(draw: st.DrawFn, node_id: str, position: int, *, huge: bool) 
         instances.append(
             PlacedInstance(
                 # Apart from node to node, since an instance is in one place; and such as requests ask for.
-                key=InstanceKey(WORKLOAD if own else NEIGHBOUR, position * 3 + index, draw(EPOCHS)),
-                namespace="default",
-                workload="web" if own else "neighbour",
+                key=InstanceKey(workload_id, position * 3 + index, draw(EPOCHS)),
+                namespace=namespace,
+                workload=name,
+                labels=labels,
                 demand=draw(_resources(3)),
                 host_ports=draw(_HELD_PORTS),
                 device_thousandths=shares,
@@ -196,7 +222,7 @@ def cluster_views(
 
 def _expression_values(operator: Operator) -> st.SearchStrategy[tuple[str, ...]]:
     if operator in (Operator.IN, Operator.NOT_IN):
-        return st.lists(st.sampled_from(("1", "2", "ssd", "x")), min_size=1, max_size=2).map(tuple)
+        return st.sampled_from((("1", "2"), ("ssd",), ("x", "ssd"), ("2", "ssd"), ("x", "1"), ("1",)))
     bound = st.sampled_from(("1", "2", "1", "2", "x"))
     return st.tuples(bound) if operator in (Operator.GREATER, Operator.LESS) else st.just(())
 
@@ -239,20 +265,28 @@ _TOLERATIONS = _tuples(
 
 @cache
 def _affinities(
-    *, required: bool
+    *, able: bool
 ) -> tuple[st.SearchStrategy[tuple[NodeAffinity, ...]], st.SearchStrategy[tuple[InstanceAffinity, ...]]]:
-    weights: st.SearchStrategy[int | None] = st.integers(1, 100)
-    if required:
-        weights = rarely(st.none(), 50, times=8)
-    labels = st.just(immutabledict({"app": "db"}))
+    """Return strategies for node and instance affinities; whoever is able to keep them is asked for more of them."""
+    weights: st.SearchStrategy[int | None] = st.sampled_from((None, None, 50) if able else (50,) * 7 + (None,))
+    by_node = st.builds(NodeAffinity, expressions=st.tuples(_EXPRESSION), weight=weights)
+    by_instances = st.builds(
+        InstanceAffinity,
+        match_labels=st.sampled_from(_MATCHED),
+        by=st.sampled_from(("node", "zone", "rack", "disk")),
+        anti=BOOLEANS,
+        weight=weights,
+    )
+    if not able:
+        return _tuples(by_node, 1), _tuples(by_instances, 1)
     return (
-        _tuples(st.builds(NodeAffinity, expressions=st.tuples(_EXPRESSION), weight=weights), 1),
-        _tuples(st.builds(InstanceAffinity, match_labels=labels, anti=BOOLEANS, weight=weights), 1),
+        rarely(st.tuples(by_node), (), times=3),
+        rarely(st.lists(by_instances, min_size=1, max_size=2).map(tuple), (), times=2),
     )
 
 
 def _draw_placement(draw: st.DrawFn, abilities: frozenset[SchedulerCapability]) -> Placement:
-    node_affinities, instance_affinities = _affinities(required=SchedulerCapability.AFFINITY not in abilities)
+    node_affinities, instance_affinities = _affinities(able=SchedulerCapability.AFFINITY in abilities)
     return Placement(
         select=draw(_SELECT),
         expressions=draw(_EXPRESSIONS),
@@ -269,8 +303,7 @@ def placements(draw: st.DrawFn, abilities: frozenset[SchedulerCapability] = ALL)
 
     Args:
         draw: Hypothesis gives it.
-        abilities: What the scheduler is able to do. Required affinities are drawn only where it is not able to keep
-            them, since the kit does not know what they mean.
+        abilities: What the scheduler is able to do. What it is not able to keep is rarely required.
     """
     return _draw_placement(draw, abilities)
 
@@ -302,7 +335,7 @@ _PORTS = rarely(
 def draw_workload(draw: st.DrawFn, abilities: frozenset[SchedulerCapability], *, huge: bool) -> WorkloadDefinition:
     """Draw a workload, as `workloads` does, inside another strategy."""
     return WorkloadDefinition(
-        metadata=Metadata(name="web", uid=WORKLOAD, generation=1),
+        metadata=Metadata(name="web", uid=WORKLOAD, generation=1, labels=WEB),
         containers=tuple(
             ContainerConfig(
                 name=f"c{position}",

@@ -13,8 +13,11 @@ from orchestrion.shared_types import (
     MAX_AMOUNT,
     Device,
     Drain,
+    Expression,
+    InstanceAffinity,
     InstanceKey,
     Node,
+    NodeAffinity,
     NodeCondition,
     NodeStatus,
     Placement,
@@ -26,7 +29,7 @@ from orchestrion.shared_types import (
 )
 
 from ._build import NEIGHBOUR, with_amount
-from ._oracle import can_grant, demand, is_kept_off_by, is_true_of
+from ._oracle import can_grant, demand, is_about, is_kept_off_by, is_true_of
 
 Flaw = Callable[[NodeView], NodeView]
 """Makes a node that suits a workload fail one predicate."""
@@ -65,7 +68,7 @@ def suited(view: NodeView, workload: WorkloadDefinition, room: int) -> NodeView:
         topology=_topology(node.topology, placement),
     )
     instances = [evolve(each, host_ports=each.host_ports - wanted) for each in view.instances.values()]
-    suiting_view = node_view(suiting, instances)
+    suiting_view = _with_neighbours(node_view(suiting, instances), workload)
     if not can_grant(workload, suiting_view):
         suiting_view = _with_devices(suiting_view, workload)
     return _with_room(suiting_view, workload, room)
@@ -83,17 +86,24 @@ def _flaws(workload: WorkloadDefinition) -> Iterator[Flaw]:
     yield lambda view: _node(view, conditions=(NodeCondition(type="DiskPressure", active=True),))
     yield from (partial(_node, status=status) for status in NodeStatus if status in _DECEPTIVE)
     yield from (partial(_without_driver, driver=driver) for driver in sorted(drivers_of(workload)))
-    yield from (partial(_mislabelled, placement=placement, key=key) for key in _label_keys(placement))
+    for keys, is_affinity in ((_label_keys(placement), False), (_affinity_keys(placement), True)):
+        for key, choice in product(keys, (0, -1)):
+            yield partial(_mislabelled, placement=placement, key=key, choice=choice, is_affinity=is_affinity)
     if "zone" in placement.select:
         yield lambda view: _node(view, topology=evolve(view.node.topology, zone="b"))
     yield from (partial(_tainted, taint=taint) for taint in _refusing(placement))
-    # Twice, since fewer workloads than not ask for them.
+    # Several times what fewer workloads than not ask for.
     for port in sorted(host_ports_of(workload.containers)) * 2:
         yield partial(_held, ports=frozenset({port}))
     for dimension, amount in demand(workload).items():
         yield partial(_short, dimension=dimension, amount=amount)
     if any(each.gpu is not None for each in workload.containers):
         yield partial(_without_devices, workload=workload)
+    for affinity in _required(placement) * 4:
+        if affinity.anti and affinity.match_labels:
+            yield partial(_held, labels=affinity.match_labels)
+        elif not affinity.anti and not _is_own(affinity, workload):
+            yield partial(_moved_to_another_namespace, affinity=affinity, workload=workload)
 
 
 _DECEPTIVE = (NodeStatus.UNKNOWN, NodeStatus.NOT_READY)
@@ -177,8 +187,45 @@ def _label_keys(placement: Placement) -> list[str]:
     return sorted(wanted - set(_TOPOLOGY))
 
 
+def _affinity_keys(placement: Placement) -> list[str]:
+    return sorted({each.key for affinity in _required_of_nodes(placement) for each in affinity.expressions})
+
+
+def _required_of_nodes(placement: Placement) -> list[NodeAffinity]:
+    return [affinity for affinity in placement.node_affinities if affinity.weight is None]
+
+
+def _required(placement: Placement) -> list[InstanceAffinity]:
+    return [affinity for affinity in placement.instance_affinities if affinity.weight is None]
+
+
+def _is_own(affinity: InstanceAffinity, workload: WorkloadDefinition) -> bool:
+    """Whether the workload has the labels itself, so that it may be the first."""
+    return affinity.match_labels.items() <= workload.metadata.labels.items()
+
+
+def _with_neighbours(view: NodeView, workload: WorkloadDefinition) -> NodeView:
+    """Return a node that holds instances as the workload needs; those that it is itself one of are left as they are."""
+    for affinity in _required(workload.placement):
+        about = {key for key, each in view.instances.items() if is_about(affinity, workload, each)}
+        if affinity.anti:
+            view = node_view(view.node, [each for key, each in view.instances.items() if key not in about])
+        elif not about and not _is_own(affinity, workload):
+            view = _held(view, labels=affinity.match_labels)
+    return view
+
+
+def _moved_to_another_namespace(view: NodeView, affinity: InstanceAffinity, workload: WorkloadDefinition) -> NodeView:
+    """Return a node that holds what the affinity would be about if it were not for the namespace."""
+    instances = view.instances.values()
+    moved = [evolve(each, namespace="other") if is_about(affinity, workload, each) else each for each in instances]
+    return node_view(view.node, moved)
+
+
 def _needs_domain(placement: Placement, by: str) -> bool:
-    return any(spread.required and spread.by == by for spread in placement.spreads)
+    return any(spread.required and spread.by == by for spread in placement.spreads) or any(
+        affinity.by == by and not affinity.anti for affinity in _required(placement)
+    )
 
 
 def _labels(node: Node, placement: Placement) -> dict[str, str]:
@@ -191,18 +238,31 @@ def _labels(node: Node, placement: Placement) -> dict[str, str]:
     return labels
 
 
-def _mislabelled(view: NodeView, placement: Placement, key: str) -> NodeView:
-    for value in (view.node.labels.get(key), *_VALUES):
-        if not _label_suits(key, value, placement):
-            return _node(view, labels=_with_label(dict(view.node.labels), key, value))
-    return view
+def _mislabelled(view: NodeView, placement: Placement, key: str, choice: int, *, is_affinity: bool) -> NodeView:
+    """Return a node whose label has one of the wrong values, for this reason alone if there are such."""
+    values = (view.node.labels.get(key), *_VALUES)
+    wrong = [value for value in values if not (_affinities_suit if is_affinity else _rules_suit)(key, value, placement)]
+    alone = [value for value in wrong if (_rules_suit if is_affinity else _affinities_suit)(key, value, placement)]
+    if not wrong:
+        return view
+    return _node(view, labels=_with_label(dict(view.node.labels), key, (alone or wrong)[choice]))
 
 
 def _label_suits(key: str, value: str | None, placement: Placement) -> bool:
+    return _rules_suit(key, value, placement) and _affinities_suit(key, value, placement)
+
+
+def _rules_suit(key: str, value: str | None, placement: Placement) -> bool:
+    return placement.select.get(key, value) == value and _are_true(placement.expressions, key, value)
+
+
+def _affinities_suit(key: str, value: str | None, placement: Placement) -> bool:
+    return all(_are_true(affinity.expressions, key, value) for affinity in _required_of_nodes(placement))
+
+
+def _are_true(expressions: tuple[Expression, ...], key: str, value: str | None) -> bool:
     labels = {} if value is None else {key: value}
-    return placement.select.get(key, value) == value and all(
-        is_true_of(expression, labels) for expression in placement.expressions if expression.key == key
-    )
+    return all(is_true_of(expression, labels) for expression in expressions if expression.key == key)
 
 
 def _with_label(labels: dict[str, str], key: str, value: str | None) -> dict[str, str]:

@@ -113,7 +113,10 @@ class Term:
         count: i64 = self._counts[domain]
         if self.kind == SPREAD:
             return self.cost * count
-        if (domain != 0 and count > 0) == (self.kind == TOGETHER):
+        holds_one = domain != 0 and count > 0
+        if self.kind == APART:
+            return self.cost if holds_one else 0
+        if holds_one or (domain != 0 and self._total == 0 and self.counts_itself):
             return 0
         return self.cost
 

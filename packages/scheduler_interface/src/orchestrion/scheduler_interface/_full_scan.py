@@ -1,0 +1,154 @@
+"""The scheduler that others are compared with: all constraints, by a look at all nodes for each slot."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+from attrs import evolve
+from orchestrion.shared_types import WHOLE_DEVICE, InstanceKey, NodeAffinity, TaintEffect
+
+from ._candidate import Candidate, free_devices
+from ._explain import explain_candidates
+from ._interface import ClusterView
+from ._labels import expression_matches, is_tolerated
+from ._needs import Needs, needs_of
+from ._placing import assignment
+from ._predicates import PREDICATES, passes
+from ._survey import candidates_of, find_holders
+from ._types import AssignNode, Explanation, NoPlacement, ScheduleDecision, SchedulerCapability, SchedulingRequest
+
+LEVELS: Final = 2**18
+"""How finely `FullScanScheduler` tells apart what nodes have left: amounts are shifted right by as few bits as make
+less than so many levels of the most that any node of the view has allocatable."""
+STEP_POINTS: Final = 8 * LEVELS
+"""What one dislike costs in `FullScanScheduler`: more than a node can have left over all resources."""
+FULL_WEIGHT: Final = 100
+"""A preference of this weight that does not hold costs `STEP_POINTS`; one of less weight, so many hundredths."""
+
+_CAPABILITIES: Final = frozenset(
+    {SchedulerCapability.AFFINITY, SchedulerCapability.DEVICES, SchedulerCapability.SPREAD}
+)
+
+
+class FullScanScheduler:
+    """Gives each slot the node with the fewest points, after a look at all of them. It keeps no state between calls.
+
+    It is the rule by which schedulers that look at fewer nodes can be checked, decision by decision. A node's points
+    for a slot are the sum of
+
+    - `STEP_POINTS`, 2^21, for each PreferNoSchedule taint that is not tolerated;
+    - as many for each instance of the workload in the same domain, for each spread, required or not; nodes that are in
+      no domain count as one;
+    - `STEP_POINTS` * weight // `FULL_WEIGHT` for each preferred affinity that does not hold as AFFINITY-1 to AFFINITY-7
+      say of required ones;
+    - the levels that are left of cpu, of memory, and of the thousandths of all devices together, before the slot is
+      placed; each amount is shifted right by as few bits as make less than `LEVELS`, 2^18, of the most that any node of
+      the view has allocatable;
+    - `LEVELS` if the node holds no instance.
+
+    Of nodes with equal points the lowest id is taken.
+    """
+
+    @property
+    def capabilities(self) -> frozenset[SchedulerCapability]:
+        """It grants devices, and keeps required spreads and affinities."""
+        return _CAPABILITIES
+
+    async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
+        """Decide for each slot of the request."""
+        await trio.lowlevel.checkpoint()
+        return _Scan(request, needs_of(request, _CAPABILITIES), view).decide()
+
+
+class _Scan:
+    """One call."""
+
+    def __init__(self, request: SchedulingRequest, needs: Needs, view: ClusterView) -> None:
+        self._request = request
+        self._needs = needs
+        self._view = view
+        self._candidates = candidates_of(needs, view)
+        self._levels = _Levels(view)
+
+    def decide(self) -> list[ScheduleDecision]:
+        """Return a decision for each slot."""
+        holders = find_holders(self._request.slots, self._view)
+        decisions: list[ScheduleDecision] = []
+        for slot in self._request.slots:
+            if slot in holders:
+                node_id, instance = holders[slot]
+                explanation = Explanation(nodes_considered=len(self._view)) if self._request.explain else None
+                shares = instance.device_thousandths
+                decisions.append(
+                    AssignNode(slot=slot, node_id=node_id, device_thousandths=shares, explanation=explanation)
+                )
+            else:
+                decisions.append(self._decide_one(slot))
+        return decisions
+
+    def _decide_one(self, slot: InstanceKey) -> ScheduleDecision:
+        able = [each for each in self._candidates if passes(PREDICATES, self._needs, each)]
+        best = sorted(able, key=lambda each: (self._points(each), each.id))[:2]
+        if not best:
+            return NoPlacement(slot=slot, explanation=self._explain())
+        scores = {each.id: float(-self._points(each)) for each in best}
+        explanation = evolve(self._explain(), scores=scores) if self._request.explain else None
+        chosen = best[0]
+        grants = chosen.grants(self._needs)
+        if grants is None:
+            msg = f"node {chosen.id!r} was chosen without room for the devices"
+            raise AssertionError(msg)
+        chosen.take(self._needs, grants)
+        return assignment(slot, chosen.id, grants, explanation)
+
+    def _explain(self) -> Explanation:
+        return explain_candidates(self._needs, self._candidates, self._view)
+
+    def _points(self, candidate: Candidate) -> int:
+        affinities = self._request.workload.placement.node_affinities
+        return dislike_points(self._needs, affinities, candidate) + self._levels.left(candidate)
+
+
+def dislike_points(needs: Needs, affinities: tuple[NodeAffinity, ...], candidate: Candidate) -> int:
+    """Return what of a node's points is due to taints, preferences and spreads."""
+    node = candidate.view.node
+    steps = sum(
+        taint.effect is TaintEffect.PREFER_NO_SCHEDULE and not is_tolerated(taint, needs.tolerations)
+        for taint in node.taints
+    )
+    steps += sum(tally.count(domain) for tally, domain in (*candidate.own_domains, *candidate.shared_domains))
+    weights = [
+        affinity.weight
+        for affinity in affinities
+        if affinity.weight is not None
+        and not all(expression_matches(node.labels, expression) for expression in affinity.expressions)
+    ]
+    weights += [
+        neighbours.affinity.weight
+        for neighbours, domain in candidate.neighbours
+        if neighbours.affinity.weight is not None and not neighbours.suits(domain)
+    ]
+    return STEP_POINTS * steps + sum(STEP_POINTS * weight // FULL_WEIGHT for weight in weights)
+
+
+class _Levels:
+    """What nodes have left, in levels."""
+
+    def __init__(self, view: ClusterView) -> None:
+        nodes = [each.node for each in view]
+        self._cpu = _shift_for(max((node.allocatable.cpu_millicores for node in nodes), default=0))
+        self._memory = _shift_for(max((node.allocatable.memory_bytes for node in nodes), default=0))
+        self._devices = _shift_for(max((len(node.devices) * WHOLE_DEVICE for node in nodes), default=0))
+
+    def left(self, candidate: Candidate) -> int:
+        """Return the levels of a node as it is now."""
+        cpu, memory = candidate.free[:2]
+        devices = sum((candidate.device_free or free_devices(candidate.view)).values())
+        idle = LEVELS if candidate.instance_count == 0 else 0
+        return (cpu >> self._cpu) + (memory >> self._memory) + (devices >> self._devices) + idle
+
+
+def _shift_for(most: int) -> int:
+    """Return by how many bits amounts up to `most` are shifted to lie below `LEVELS`."""
+    return max(0, most.bit_length() - LEVELS.bit_length() + 1)
