@@ -51,6 +51,15 @@ async def test_working_and_temporary_directories_are_private_and_go_with_the_con
     assert not Path(temporary).exists()
 
 
+async def test_what_is_written_down_of_containers_is_the_owners_alone(
+    harness: Any, runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    await runtime.create_container(harness.shell("echo hello; sleep 100"), harness.options())
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert {"owner.json", "lock", "record"} <= {path.name for path in files}
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in files if path.stat().st_mode & 0o077} == {}
+
+
 async def test_a_given_working_directory_is_entered(harness: Any, runtime: ProcessRuntime, tmp_path: Path) -> None:
     assert await said(harness, runtime, harness.shell("pwd", working_dir=str(tmp_path))) == str(tmp_path)
 

@@ -189,9 +189,9 @@ def _compiled_shim(path: Path) -> Path:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Write a file so that after a crash it is there as a whole or not at all. It blocks."""
+    """Write a file, for this user alone, so that after a crash it is there as a whole or not at all. It blocks."""
     temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("wb") as file:
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
