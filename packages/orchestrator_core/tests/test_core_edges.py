@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -284,3 +287,51 @@ async def test_without_volumes_nothing_is_made(tmp_path: Path) -> None:
     assert await DirectoryVolumes(tmp_path / "root").provide(FIRST, service()) == ()
     assert not (tmp_path / "root").exists()
     assert [source.volume for source in await NoVolumes().provide(FIRST, service(volumes=VOLUMES))] == ["shared", "own"]
+
+
+async def test_a_directory_that_takes_long_to_go_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes = DirectoryVolumes(tmp_path)
+    (old,) = await volumes.provide(FIRST, service(volumes=VOLUMES[:1]))
+    (Path(old.host_path) / "much").touch()
+    begun, may_end = trio.Event(), threading.Event()
+    remove = shutil.rmtree
+
+    def slowly(path: Path, *, ignore_errors: bool) -> None:
+        trio.from_thread.run_sync(begun.set)
+        may_end.wait()
+        remove(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", slowly)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(volumes.retain_shared, set)
+        try:
+            await begun.wait()
+            with trio.fail_after(10):
+                (new,) = await volumes.provide(FIRST, service(volumes=VOLUMES[:1]))
+        finally:
+            may_end.set()
+    assert new == old
+    assert [path.name for path in Path(new.host_path).parent.iterdir()] == ["shared"]
+    assert list(Path(new.host_path).iterdir()) == []
+
+
+async def test_a_removal_that_was_cut_short_is_ended(tmp_path: Path) -> None:
+    left = tmp_path / "default" / "shared" / ".removed-before"
+    (left / "much").mkdir(parents=True)
+    await DirectoryVolumes(tmp_path).retain_shared(lambda: {("default", "shared")})
+    assert not left.exists()
+
+
+async def test_a_directory_that_can_not_be_renamed_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = DirectoryVolumes(tmp_path)
+    (source,) = await volumes.provide(FIRST, service(volumes=VOLUMES[:1]))
+    (Path(source.host_path) / "much").touch()
+
+    def busy(_path: Path, _target: Path) -> None:
+        raise OSError(errno.EBUSY, "busy")
+
+    monkeypatch.setattr(Path, "rename", busy)
+    await volumes.retain_shared(set)
+    assert list(Path(source.host_path).parent.iterdir()) == []

@@ -8,11 +8,13 @@ import trio
 from attrs import define, field
 from orchestrion.mocks import MockRuntime
 from orchestrion.orchestrator_core import VolumeOwner
+from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.runtime_interface import VolumeSource
 from orchestrion.shared_types import (
     ContainerId,
     Retention,
     RuntimeFailure,
+    Uid,
     Volume,
     VolumeMount,
     VolumeScope,
@@ -161,3 +163,26 @@ async def test_a_shared_directory_that_can_not_be_removed_is_tried_again_and_tol
         await stage.orchestrator.wait_cleared()
     assert volumes.shared == set()
     assert "VolumesLeft" in [event.reason for event in await stage.orchestrator.events()]
+
+
+class _MuchToRemove(_Remembered):
+    """Directories that take a minute to go."""
+
+    async def retain_instances(self, used: Callable[[], Set[VolumeOwner]], /) -> None:
+        if self.own - used():
+            await trio.sleep(60)
+        await super().retain_instances(used)
+
+
+async def test_what_is_left_of_a_former_run_keeps_nothing_from_starting(stage: Stage) -> None:
+    volumes = _MuchToRemove(own={VolumeOwner(InstanceName("default", "gone", 0, 1), Uid("gone"))})
+    await stage.end()
+    stage.options["volumes"] = volumes
+    began = trio.current_time()
+    await stage.start()
+    await stage.apply(service(volumes=(Volume(name="data"),), containers=(container(volumes=MOUNTS),)))
+    assert len(stage.running("web")) == 1
+    assert trio.current_time() == began
+    assert volumes.own
+    await stage.orchestrator.wait_cleared()
+    assert not volumes.own

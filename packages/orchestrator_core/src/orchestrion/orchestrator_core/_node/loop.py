@@ -143,7 +143,7 @@ class NodeLoop:
         # A call that hangs holds up its own kind only, and not for long; what runs is stopped in any case.
         starts, self._removals = Slots(self.at_once), Slots(self.at_once)
         self._starter = Starter(self._book, self._engine, self.volumes, self.environment, starts, self.deadlines.now)
-        self._remains = Remains(self._book, self.volumes)
+        self._remains = Remains(self._book, self.volumes, self._complaints)
         self._lease = LeaseKeeper(
             self.node_id,
             self.store,
@@ -215,6 +215,7 @@ class NodeLoop:
                     self._book.bind(name)
                 await self._take_up()
                 nursery.start_soon(self._book.follow)
+                nursery.start_soon(self._remains.run)
                 nursery.start_soon(self._pass_periodically)
                 # However long the engine took, there is time for a first try to get a lease.
                 nursery.start_soon(self._lease.run, max(trusted_until, trio.current_time() + self.skew_seconds))
@@ -264,7 +265,6 @@ class NodeLoop:
                 await self._engine.init_node()
                 await self._book.list()
                 self._book.find_unlisted()
-                await self._remains.sweep()
             except RuntimeClosed:
                 raise
             except OrchestrationError as err:
@@ -276,6 +276,8 @@ class NodeLoop:
             else:
                 self._set_trouble("")
                 self._taken_up = True
+                # Not before others: to remove much takes long, and nobody needs to wait for it.
+                self._remains.sweep_soon()
                 return
 
     def _set_trouble(self, text: str) -> None:

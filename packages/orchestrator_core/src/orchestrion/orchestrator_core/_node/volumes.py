@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Set
 from pathlib import Path
-from typing import Protocol
+from tempfile import mkdtemp
+from typing import Final, Protocol
 
 import trio
 from attrs import define, field, frozen
@@ -13,6 +14,9 @@ from orchestrion.orchestrator_core._node.volume_access import make_passable, mak
 from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.runtime_interface import VolumeSource
 from orchestrion.shared_types import RuntimeFailure, Uid, VolumeScope, WorkloadDefinition
+
+_ASIDE: Final = ".removed-"
+"""How names begin that directories have while they are removed; no volume or instance is called so."""
 
 
 @frozen
@@ -95,15 +99,20 @@ class DirectoryVolumes:
 
     async def retain_instances(self, used: Callable[[], Set[VolumeOwner]], /) -> None:
         """Remove the directories of instances that are not among `used`."""
-        async with self._lock:
-            kept = frozenset(self._own(owner) for owner in used())
-            await trio.to_thread.run_sync(_remove_strays, self.root, "*/instances/*", kept)
+        await self._retain("*/instances/*", lambda: frozenset(self._own(owner) for owner in used()))
 
     async def retain_shared(self, used: Callable[[], Set[tuple[str, str]]], /) -> None:
         """Remove the shared directories that are not among `used`."""
+        await self._retain(
+            "*/shared/*", lambda: frozenset(self._shared(namespace) / volume for namespace, volume in used())
+        )
+
+    async def _retain(self, pattern: str, kept: Callable[[], frozenset[Path]]) -> None:
+        # Under its name no longer, a directory may take its time to go: another of that name can be made meanwhile.
         async with self._lock:
-            kept = frozenset(self._shared(namespace) / volume for namespace, volume in used())
-            await trio.to_thread.run_sync(_remove_strays, self.root, "*/shared/*", kept)
+            aside = await trio.to_thread.run_sync(_put_aside, self.root, pattern, kept())
+        for path in aside:
+            await trio.to_thread.run_sync(_remove, path)
 
     def _shared(self, namespace: str) -> Path:
         return self.root / namespace / "shared"
@@ -158,7 +167,17 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _remove_strays(root: Path, pattern: str, kept: frozenset[Path]) -> None:
-    for path in root.glob(pattern):
-        if path not in kept:
-            shutil.rmtree(path, ignore_errors=True)
+def _put_aside(root: Path, pattern: str, kept: frozenset[Path]) -> list[Path]:
+    """Give all but the kept ones names of no volume, and return those names, with those of a removal cut short."""
+    aside = list[Path]()
+    for path in [path for path in root.glob(pattern) if path not in kept]:
+        if path.name.startswith(_ASIDE):
+            aside.append(path)
+            continue
+        try:
+            # Beside it: a directory of another user may not be moved into another one.
+            aside.append(Path(mkdtemp(prefix=_ASIDE, dir=path.parent)))
+            path.rename(aside[-1])
+        except OSError:
+            _remove(path)
+    return aside
