@@ -23,9 +23,42 @@ def place(tmp_path: Path) -> StateDirectory:
     return place
 
 
-def test_it_is_made_for_its_owner_alone(place: StateDirectory) -> None:
-    assert stat.S_IMODE(place.path.stat().st_mode) == 0o700
+@pytest.fixture(params=[0o022, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.usefixtures("umask")
+def test_others_can_pass_through_it_and_not_list_it(tmp_path: Path) -> None:
+    place = StateDirectory(tmp_path / "deep" / "state")
     place.make()
+    assert (mode_of(place.path), mode_of(place.path.parent)) == (0o711, 0o711)
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize(("interface", "mode"), [("runtime", 0o711), ("store", 0o700), ("cluster", 0o700)])
+def test_only_a_runtimes_folder_can_be_passed_through(interface: str, mode: int, place: StateDirectory) -> None:
+    folder = place.make_part(interface, "acme")
+    assert folder == place.path / f"{interface}-acme"
+    assert mode_of(folder) == mode
+    place.make_part(interface, "acme")
+
+
+def test_a_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    StateDirectory(tmp_path / "state").make()
+    assert mode_of(tmp_path / "state") == 0o700
+
+
+def test_the_lock_is_its_owners_alone(place: StateDirectory) -> None:
+    with place.owned():
+        assert mode_of(place.path / "lock") == 0o600
 
 
 def test_it_is_in_the_current_folder_unless_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

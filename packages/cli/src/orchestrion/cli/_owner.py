@@ -33,8 +33,9 @@ async def opened(interface: str, name: str, place: StateDirectory) -> AsyncItera
         PluginBroken: Its own code failed.
     """
     factory = load_plugin(interface, name)
+    folder = await trio.to_thread.run_sync(place.make_part, interface, folder_name(name))
     try:
-        context: AbstractAsyncContextManager[Any] = factory(place.part(interface, folder_name(name)))
+        context: AbstractAsyncContextManager[Any] = factory(folder)
         part = await context.__aenter__()
     except (OrchestrationError, BaseExceptionGroup):
         raise

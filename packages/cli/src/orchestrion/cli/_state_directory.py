@@ -24,6 +24,10 @@ DEFAULT_PLUGINS: Final[Mapping[str, str]] = {
 """Names of plug-ins by interface."""
 
 
+_PRIVATE: Final = 0o700
+_PASSABLE: Final = 0o711
+
+
 @frozen
 class StateDirectory:
     """A directory that holds the state of one orchestrator.
@@ -49,15 +53,33 @@ class StateDirectory:
         return self.path / "volumes"
 
     def make(self) -> None:
-        """Make the directory, for this user alone, if it is not there.
+        """Make the directory if it is not there.
+
+        Containers of other users pass through it to what is theirs, and can't list it; what is private within is so
+        by its own mode. A directory that is there keeps the mode that somebody gave it.
 
         Raises:
             StateFailure: It can't be made.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(self.path, _PASSABLE)
         except OSError as err:
             raise self._failure("can't make the state directory", err) from err
+
+    def make_part(self, interface: str, plugin: str, /) -> Path:
+        """Make the folder of a plug-in if it is not there, and return it.
+
+        Only what is a runtime's may be passed through by other users: its containers may run as any.
+
+        Raises:
+            StateFailure: It can't be made.
+        """
+        path = self.part(interface, plugin)
+        try:
+            _make(path, _PASSABLE if interface == "runtime" else _PRIVATE)
+        except OSError as err:
+            raise self._failure(f"can't make the folder {path.name} in the state directory", err) from err
+        return path
 
     def must_exist(self) -> None:
         """Make sure that the directory is there.
@@ -135,6 +157,16 @@ class Ownership:
         data = json.dumps(note).encode()
         os.pwrite(self._descriptor, data, 0)
         os.ftruncate(self._descriptor, len(data))
+
+
+def _make(path: Path, mode: int) -> None:
+    """Make a directory and those above it, whatever the umask is; those that are there stay as they are."""
+    if path.is_dir():
+        return
+    for one in reversed([one for one in (path, *path.parents) if not one.exists()]):
+        one.mkdir(exist_ok=True)
+        one.chmod(mode if one == path else _PASSABLE)
+    path.mkdir(exist_ok=True)
 
 
 def at(path: Path | None, /) -> StateDirectory:
