@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,8 @@ from attrs import evolve
 from orchestrion.runtime_interface import ConfigUnsupported, LogStream, PortTaken, StartFailed, VolumeSource
 from orchestrion.runtime_process import ProcessRuntime, open_runtime
 from orchestrion.shared_types import ContainerConfig, PortMapping, Resources, VolumeMount
+
+FEW_FILES = 256
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do that")
 
@@ -58,6 +61,36 @@ async def test_what_is_written_down_of_containers_is_the_owners_alone(
     files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
     assert {"owner.json", "lock", "record"} <= {path.name for path in files}
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in files if path.stat().st_mode & 0o077} == {}
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """Lowers the soft limit of open files, as a shell may have it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_FILES, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_this_program_may_open_many_files_and_containers_as_many_as_before(
+    few_files: int, harness: Any, opened: Any, tmp_path: Path
+) -> None:
+    config = harness.shell("ulimit -Sn; ulimit -Hn")
+    async with opened() as runtime, open_runtime(tmp_path / "another"):
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (few_files, few_files)
+        assert (await said(harness, runtime, config)).split() == [str(FEW_FILES), str(few_files)]
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (FEW_FILES, few_files)
+
+
+async def test_a_command_in_a_container_may_open_as_many_files_as_the_container(
+    few_files: int, harness: Any, opened: Any
+) -> None:
+    async with opened() as runtime:
+        container_id = await runtime.create_container(harness.shell("sleep 100"), harness.options())
+        async with runtime.exec_in_container(container_id, ["sh", "-c", "ulimit -Sn; ulimit -Hn"]) as session:
+            text = b"".join([item.data async for item in session.output()])
+        assert text.split() == [str(FEW_FILES).encode(), str(few_files).encode()]
+        await runtime.stop_container(container_id, grace_seconds=0)
 
 
 async def test_a_given_working_directory_is_entered(harness: Any, runtime: ProcessRuntime, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 import trio
 from orchestrion.runtime_interface import LogStream, RuntimeFailure, RuntimeUnavailable
 from orchestrion.runtime_process import ProcessRuntime
+from orchestrion.runtime_process._file_limit import FILE_LIMIT
 from orchestrion.shared_types import ContainerState
 
 
@@ -69,7 +70,8 @@ async def test_what_runs_is_taken_up_or_not_but_never_taken_for_dead(
             await runtime.create_container(harness.SLEEPS, harness.options(index))
     refused = 0
     for left in range(20):
-        with descriptors_left(left):
+        # A runtime that is open already has the limit raised, and so the next one leaves it as it is.
+        with FILE_LIMIT.raised(), descriptors_left(left):
             try:
                 async with opened() as runtime:
                     states = [found.status.state for found in await runtime.list_containers(harness.NODE)]

@@ -263,7 +263,10 @@ def _spec_of(settings: Settings, directory: Path, body: Body) -> Spec:
 def _rlimits(settings: Settings, body: Body, *, other_user: bool) -> list[tuple[int, int, int]]:
     """Return the limits of single processes: no core files, and a poor substitute for groups that can't be made."""
     limits = limits_of(body.config, max_processes=settings.max_processes)
-    found = [_lowered(resource.RLIMIT_CORE, 0, soft_only=True)]
+    found = [
+        _lowered(resource.RLIMIT_CORE, 0, soft_only=True),
+        _lowered(resource.RLIMIT_NOFILE, settings.file_limit, soft_only=True),
+    ]
     if limits.memory_bytes and "memory" not in settings.cgroups.enforced:
         found.append(_lowered(resource.RLIMIT_DATA, limits.memory_bytes))
     # RLIMIT_NPROC counts all processes of the user: only a user of its own can be limited so, and never root.

@@ -16,6 +16,7 @@ from orchestrion.shared_types import NodeId, StateFailure
 from ._adoption import Found, load_records
 from ._cgroups import Cgroups, find_bases, open_cgroups
 from ._epochs import EpochMemory, Slot
+from ._file_limit import FILE_LIMIT
 from ._launch import interpreter
 from ._plan import DEFAULT_PATH
 from ._processes import boot_id
@@ -73,6 +74,9 @@ async def open_runtime(
 ) -> AsyncIterator[ProcessRuntime]:
     """Open a process runtime on a state directory, and close it on leaving. What runs goes on running.
 
+    Each container that runs costs a file descriptor: this program's soft limit of open files is raised to the hard
+    one until the last runtime is closed. Containers have the limit from before.
+
     Args:
         state_dir: Holds all that the runtime knows; made where it does not exist. One program uses it at a time.
         node_ids: The nodes that it is the runtime of; None takes any.
@@ -98,7 +102,7 @@ async def open_runtime(
         msg = "log_segment_bytes must be >= 4096, log_segments and log_buffer_bytes >= 1"
         raise ValueError(msg)
 
-    def prepare() -> tuple[Settings, list[Found], EpochMemory]:
+    def prepare(file_limit: int) -> tuple[Settings, list[Found], EpochMemory]:
         state = open_state_directory(state_dir, new_owner)
         try:
             settings = Settings(
@@ -108,6 +112,7 @@ async def open_runtime(
                 python=python or interpreter(),
                 address=address,
                 search_path=os.environ.get("PATH", DEFAULT_PATH) if search_path is None else search_path,
+                file_limit=file_limit,
                 max_processes=max_processes,
                 log_segment_bytes=log_segment_bytes,
                 log_segments=log_segments,
@@ -133,23 +138,24 @@ async def open_runtime(
             raise
         return settings, found, epochs
 
-    settings, found, epochs = await trio.to_thread.run_sync(prepare)
-    runtime = ProcessRuntime(
-        settings,
-        node_ids=None if node_ids is None else frozenset(node_ids),
-        found=found,
-        epochs=epochs,
-        now=now,
-    )
-    try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(runtime.run)
-            try:
-                yield runtime
-            finally:
-                await runtime.aclose()
-    except BaseExceptionGroup as group:
-        # The nursery is no business of the caller: what the caller's block raised comes out as it was.
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from group.exceptions[0].__cause__
-        raise
+    with FILE_LIMIT.raised() as file_limit:
+        settings, found, epochs = await trio.to_thread.run_sync(prepare, file_limit)
+        runtime = ProcessRuntime(
+            settings,
+            node_ids=None if node_ids is None else frozenset(node_ids),
+            found=found,
+            epochs=epochs,
+            now=now,
+        )
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(runtime.run)
+                try:
+                    yield runtime
+                finally:
+                    await runtime.aclose()
+        except BaseExceptionGroup as group:
+            # The nursery is no business of the caller: what the caller's block raised comes out as it was.
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from group.exceptions[0].__cause__
+            raise

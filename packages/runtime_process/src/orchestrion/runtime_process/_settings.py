@@ -19,6 +19,7 @@ class Settings:
         python: The interpreter that shims run on.
         address: Where sockets that are handed over listen.
         search_path: PATH where a config has none.
+        file_limit: The soft limit of open files of a process.
         max_processes: The most processes and threads of a container.
         log_segment_bytes: The most of a log segment and its index.
         log_segments: How many are kept per stream.
@@ -33,6 +34,7 @@ class Settings:
     python: str
     address: str
     search_path: str
+    file_limit: int
     max_processes: int
     log_segment_bytes: int
     log_segments: int
