@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import math
+import os
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
-from orchestrion.scheduler_interface import SchedulingRequest, demand_of
-from orchestrion.scheduler_packing import PackingLedger, is_compiled
+import trio
+from attrs import evolve
+from librt.vecs import vec
+from mypy_extensions import i64
+from orchestrion.orchestrator_core._cluster.view import ViewKeeper
+from orchestrion.scheduler_interface import AssignNode, SchedulingRequest, demand_of, placed_instance
+from orchestrion.scheduler_packing import PackingLedger, PackingScheduler, is_compiled
+from orchestrion.scheduler_packing._core.fleet import Fleet
+from orchestrion.scheduler_packing._core.order import Order
+from orchestrion.scheduler_packing._core.placing import Shape, place_alike
 from orchestrion.shared_types import (
     ContainerConfig,
+    InstanceAffinity,
     InstanceKey,
     Metadata,
     Node,
     NodeId,
+    Placement,
+    PortMapping,
     Resources,
+    Spread,
+    Taint,
+    Toleration,
+    Topology,
     Uid,
     WorkloadDefinition,
     WorkloadKind,
@@ -29,6 +50,7 @@ from orchestrion.shared_types import (
 NAME = "scheduler"
 RUNS = 5
 MIB = 2**20
+RESULTS = Path(__file__).parent / "results"
 SIZES = (100, 1_000, 5_000, 100_000)
 
 Row = dict[str, Any]
@@ -158,7 +180,162 @@ def stream(size: int, workloads: list[WorkloadDefinition]) -> float:
     return placed / took
 
 
-def rows(sizes: tuple[int, ...]) -> Iterator[Row]:
+def constrained_nodes(count: int) -> list[Node]:
+    """The same nodes in 3 zones and 20 racks; every tenth is tainted."""
+    return [
+        evolve(
+            node,
+            topology=Topology(zone=f"z{number % 3}", rack=f"r{number % 20}"),
+            taints=(Taint("dedicated"),) if number % 10 == 0 else (),
+        )
+        for number, node in enumerate(forge_nodes(count))
+    ]
+
+
+def constrained_workloads(count: int) -> list[WorkloadDefinition]:
+    """40 shapes, each with all constraints: spread over zones, apart from its own and from another on a node and in a
+    rack, together with a third if that can be, a static port, half of them tolerating the taint."""
+    found = []
+    for number, each in enumerate(forge_workloads(count)):
+        affinities = (
+            InstanceAffinity(match_labels={"app": f"a{number}"}, by="node", anti=True),
+            InstanceAffinity(match_labels={"app": f"a{(number + 1) % count}"}, by="rack", anti=True, weight=20),
+            InstanceAffinity(match_labels={"app": f"a{(number + 2) % count}"}, by="zone", weight=50),
+        )
+        placement = Placement(
+            spreads=(Spread(by="zone", max_skew=2, required=True),),
+            instance_affinities=affinities,
+            tolerations=(Toleration(key="dedicated"),) if number % 2 else (),
+        )
+        container = evolve(each.containers[0], ports=(PortMapping(name="http", host_port=8000 + number),))
+        metadata = evolve(each.metadata, labels={"app": f"a{number}"})
+        found.append(evolve(each, metadata=metadata, containers=(container,), placement=placement))
+    return found
+
+
+def constrained_stream(size: int) -> float:
+    """Gangs of 8 with all constraints on, an endless stream; the oldest leaves when the cluster is 60 % full."""
+    nodes, workloads = constrained_nodes(size), constrained_workloads(40)
+    ledger = PackingLedger(nodes)
+    capacity = sum(node.allocatable.cpu_millicores for node in nodes) * 6 // 10
+    total = max(4_000, min(2 * size, 10_000))
+    gangs = []
+    for number in range(total // 8):
+        each = workloads[number % 40]
+        slots = tuple(InstanceKey(each.metadata.uid, 8 * number + offset, 1) for offset in range(8))
+        gangs.append(SchedulingRequest(workload=each, slots=slots))
+    demands = [8 * demand_of(gang.workload).cpu_millicores for gang in gangs]
+    there: deque[int] = deque()
+    used = placed = 0
+    started = time.perf_counter()
+    for number, gang in enumerate(gangs):
+        # A node holds one of each workload, so that no more than two gangs of it fit 16 nodes.
+        while used + demands[number] > capacity or len(there) * 8 * 5 > size * 40 * 2:
+            oldest = there.popleft()
+            ledger.release(gangs[oldest].slots)
+            used -= demands[oldest]
+        placed += ledger.place([gang], minimum=8).placed_count
+        there.append(number)
+        used += demands[number]
+    took = time.perf_counter() - started
+    assert placed >= 0.9 * total, f"{placed} of {total}"
+    held = (
+        (node_id, demand_of(gangs[number].workload))
+        for number in there
+        for slot in gangs[number].slots
+        if (node_id := ledger.node_of(slot)) is not None
+    )
+    assert_within(nodes, held)
+    return placed / took
+
+
+async def one_at_a_time(size: int) -> tuple[float, float]:
+    """Single requests through `await schedule(...)` on a view that is kept change by change, each decision committed.
+
+    Returns:
+        Decisions a second, and the milliseconds within which 99 of 100 decisions are made, the view's part included.
+    """
+    nodes, workloads = forge_nodes(size), forge_workloads(40)
+    scheduler, keeper = PackingScheduler(), ViewKeeper()
+    for node in nodes:
+        keeper.set_node(node)
+        keeper.set_leased(node.id, True)
+    total = min(4 * size, 20_000)
+    requests = [
+        SchedulingRequest(workload=each, slots=(InstanceKey(each.metadata.uid, index, 1),))
+        for index in range(total)
+        for each in (workloads[index % 40],)
+    ]
+    await scheduler.schedule(requests[0], keeper.view())
+    times = []
+    held = []
+    began = time.perf_counter()
+    for request in requests:
+        asked = time.perf_counter()
+        (decision,) = await scheduler.schedule(request, keeper.view())
+        assert isinstance(decision, AssignNode)
+        keeper.put(decision.node_id, placed_instance(request.workload, decision))
+        times.append(time.perf_counter() - asked)
+        held.append((decision.node_id, request))
+    took = time.perf_counter() - began
+    assert_within(nodes, ((node_id, demand_of(request.workload)) for node_id, request in held))
+    return total / took, 1000 * statistics.quantiles(times, n=100)[98]
+
+
+def memory_per_node(size: int) -> float:
+    """What a ledger takes beyond the nodes themselves, in bytes a node."""
+    nodes = forge_nodes(size)
+    gc.collect()
+    before = resident()
+    ledger = PackingLedger(nodes)
+    web = workload(1, 100, 256)
+    ledger.place([SchedulingRequest(workload=web, slots=(InstanceKey(web.metadata.uid, 0, 1),))])
+    gc.collect()
+    return (resident() - before) / size
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def inner_loop() -> float:
+    """Places found and taken on 1,000 nodes, for 40 kinds of slots in turn; without the values around it."""
+    nodes = forge_nodes(1000)
+    fleet = Fleet(len(nodes), 3)
+    fleet.set_scale(8000, 32768, 0)
+    for position, node in enumerate(nodes):
+        fleet.free[0][position] = node.allocatable.cpu_millicores
+        fleet.free[1][position] = node.allocatable.memory_bytes // MIB
+        fleet.touch(position)
+    order = Order(fleet, vec[i64]([1] * len(nodes)), vec[i64]([0] * len(nodes)), 1)
+    shapes = [Shape(vec[i64]([100 + (i % 10) * 100, 256 + (i % 8) * 256, 0]), 0, []) for i in range(40)]
+    placed = vec[i64]()
+    total = 6000
+    began = time.perf_counter()
+    for index in range(total):
+        placed = place_alike(fleet, order, shapes[index % 40], 1, placed)
+    return total / (time.perf_counter() - began)
+
+
+def interpreted_inner_loop() -> float:
+    command = [sys.executable, __file__, "--inner-loop"]
+    environment = {**os.environ, "ORCHESTRION_PURE": "1"}
+    return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+
+def row(name: str, unit: str, reach: str, values: list[float]) -> Row:
+    return {
+        "name": name,
+        "value": statistics.median(values),
+        "unit": unit,
+        "reach": reach,
+        "min": min(values),
+        "max": max(values),
+        "runs": len(values),
+    }
+
+
+def rows(sizes: tuple[int, ...], only: str) -> Iterator[Row]:
     cases: list[tuple[str, Callable[[int], float], tuple[int, ...]]] = [
         (
             "Forge's workload, batches of 100 from fresh state",
@@ -173,34 +350,83 @@ def rows(sizes: tuple[int, ...]) -> Iterator[Row]:
             (500_000, 400_000, 300_000, 150_000),
         ),
     ]
+    cases.append(("all constraints on, gangs of 8", constrained_stream, (160_000, 120_000, 100_000, 0)))
     for name, run, reaches in cases:
         for size, reach in zip(SIZES, reaches, strict=True):
-            if size not in sizes:
+            if size not in sizes or only not in name:
                 continue
             rates = [run(size) for _ in range(RUNS)]
-            yield {
-                "name": f"{name}, {size:,} nodes",
-                "value": statistics.median(rates),
-                "unit": "decisions/s",
-                "reach": f">= {reach:,}" if reach else "report",
-                "min": min(rates),
-                "max": max(rates),
-                "runs": RUNS,
-            }
+            yield row(f"{name}, {size:,} nodes", "decisions/s", f">= {reach:,}" if reach else "report", rates)
+    single = "one at a time through await schedule"
+    for size, reach, latency in zip(SIZES, (60_000, 60_000, 50_000, 0), (0.0, 0.0, 0.2, 2.0), strict=True):
+        if size in sizes and only in single:
+            found = [trio.run(one_at_a_time, size) for _ in range(RUNS)]
+            rates, times = [rate for rate, _ in found], [each for _, each in found]
+            yield row(f"{single}, {size:,} nodes", "decisions/s", f">= {reach:,}" if reach else "report", rates)
+            if latency:
+                yield row(f"{single}, {size:,} nodes: 99 of 100 within", "ms", f"<= {latency}", times)
+    if only in "memory":
+        yield row("memory beyond the nodes", "bytes/node", "<= 1,024", [memory_per_node(100_000)])
+    if only in "inner loops" and is_compiled():
+        ratios = [inner_loop() / interpreted_inner_loop() for _ in range(RUNS)]
+        yield row("inner loops, compiled against interpreted", "times", ">= 20", ratios)
+
+
+COLOURS = ("#1f6feb", "#2da44e", "#bf8700", "#cf222e", "#8250df", "#57606a")
+
+
+def plot(found: list[Row]) -> str:
+    """Return a picture of decisions a second over nodes, both logarithmic."""
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for each in found:
+        name, _, size = each["name"].rpartition(", ")
+        if each["unit"] == "decisions/s":
+            lines.setdefault(name, []).append((int(size.split()[0].replace(",", "")), each["value"]))
+
+    def x(nodes: float) -> float:
+        return 90 + 150 * (math.log10(nodes) - 2)
+
+    def y(rate: float) -> float:
+        return 420 - 80 * (math.log10(rate) - 3)
+
+    parts = [
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 470" font-family="sans-serif" font-size="13">',
+        '<rect width="900" height="470" fill="white"/>',
+        '<text x="10" y="20">decisions a second, all committed, over the number of nodes</text>',
+    ]
+    for power in range(3, 8):
+        parts.append(f'<line x1="90" x2="560" y1="{y(10**power)}" y2="{y(10**power)}" stroke="#ddd"/>')
+        parts.append(f'<text x="10" y="{y(10**power) + 4}">{10**power:,}</text>')
+    parts += [f'<text x="{x(10**power) - 20}" y="445">{10**power:,}</text>' for power in range(2, 6)]
+    for number, (name, points) in enumerate(lines.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        path = " ".join(f"{x(nodes):.1f},{y(rate):.1f}" for nodes, rate in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts += [f'<circle cx="{x(nodes):.1f}" cy="{y(rate):.1f}" r="3" fill="{colour}"/>' for nodes, rate in points]
+        parts.append(f'<text x="570" y="{60 + 22 * number}" fill="{colour}">{escape(name)}</text>')
+    return "\n".join([*parts, "</svg>", ""])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write the rows to this file, and a plot beside it")
+    parser.add_argument("--inner-loop", action="store_true", help="print how fast the inner loop is, and no more")
+    parser.add_argument("--only", default="", help="only cases whose names contain this")
     parser.add_argument("--nodes", type=int, nargs="*", default=list(SIZES))
     arguments = parser.parse_args()
+    if arguments.inner_loop:
+        print(inner_loop())
+        return
     print(f"compiled: {is_compiled()}")
-    found = []
-    for row in rows(tuple(arguments.nodes)):
-        print(f"{row['name']}: {row['value']:,.0f} {row['unit']} ({row['min']:,.0f}-{row['max']:,.0f}), {row['reach']}")
-        found.append(row)
+    found: list[Row] = []
+    for each in rows(tuple(arguments.nodes), arguments.only):
+        spread = f"({each['min']:,.2f}-{each['max']:,.2f})"
+        print(f"{each['name']}: {each['value']:,.2f} {each['unit']} {spread}, {each['reach']}", flush=True)
+        found.append(each)
     if arguments.json:
         arguments.json.write_text(json.dumps(found))
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "scheduler.svg").write_text(plot(found))
 
 
 if __name__ == "__main__":

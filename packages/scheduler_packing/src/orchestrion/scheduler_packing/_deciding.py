@@ -17,6 +17,7 @@ from orchestrion.scheduler_interface import (
     SchedulerCapability,
     SchedulingRequest,
     explain,
+    keep_minimum,
     with_decisions,
 )
 from orchestrion.scheduler_packing._choice import Choice
@@ -80,7 +81,7 @@ class Deciding:
                 # All slots are alike, and a refusal takes nothing: each other is refused for the same reasons.
                 refusal = refusal or self._explain(made)
                 answers.append(NoPlacement(slot=slot, explanation=refusal))
-        return answers
+        return keep_minimum(self.request, answers, self.index.holders)
 
     def _stays(self, slot: InstanceKey, position: int) -> AssignNode:
         view = self.index.views[position]
@@ -98,7 +99,7 @@ class Deciding:
     def _place_each(self, slots: list[InstanceKey], shape: Shape, made: dict[InstanceKey, ScheduleDecision]) -> None:
         index, request = self.index, self.request
         only = None if request.only_node is None else index.positions.get(request.only_node, NOWHERE)
-        choice = Choice(index, self.wanted, shape, index.terms_of(self.wanted), only)
+        choice = Choice(index, self.wanted, shape, index.field_of(self.wanted), only)
         for slot in slots:
             found = choice.best()
             if found is None:
@@ -110,9 +111,7 @@ class Deciding:
             for grant in grants:
                 index.device_free[position][grant.device_id] -= grant.thousandths
                 self._granted.append((position, grant))
-            for term in choice.terms:
-                if term.counts_itself:
-                    term.add(position, 1)
+            choice.field.add(position, 1)
             made[slot] = assignment(slot, index.views[position].node.id, grants, explanation)
 
     def _explain_choice(self, choice: Choice, position: int, made: dict[InstanceKey, ScheduleDecision]) -> Explanation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from attrs import define, evolve
@@ -21,6 +21,7 @@ from orchestrion.scheduler_interface import (
 from orchestrion.scheduler_packing._core.fleet import CPU, DISK, MEMORY, PLAIN_DIMENSIONS, Fleet
 from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
 from orchestrion.scheduler_packing._core.placing import Shape
+from orchestrion.scheduler_packing._core.search import MAX_CELLS, Cells, Field, make_cells, one_cell
 from orchestrion.scheduler_packing._core.terms import APART, SPREAD, TOGETHER, Term
 from orchestrion.scheduler_packing._groups import Group, group_of
 from orchestrion.scheduler_packing._suitability import points_of
@@ -39,6 +40,8 @@ from orchestrion.shared_types import (
 MAX_ORDERS: Final = 64
 """So many orders are kept, one for each suitability; the one unused for longest goes first."""
 
+MAX_SHAPES: Final = 8192
+"""What so many workloads take is kept."""
 MAX_GROUPS: Final = 256
 """The instances of so many groups, for affinities, are kept counted."""
 
@@ -63,6 +66,14 @@ class Index:
 
     It changes nothing about a decision, and can always be made again from a view: it only spares looking at nodes that
     did not change.
+
+    Attributes:
+        fleet: The columns.
+        views: The nodes by position.
+        positions: The position of each node.
+        device_free: Free thousandths of each device, for nodes that have any, by position.
+        holders: Where each instance that is placed holds its place.
+        continued: How often a view was shown whose changes since the one before were known.
     """
 
     def __init__(self, sign: int) -> None:
@@ -72,6 +83,7 @@ class Index:
             sign: 1 to prefer the fullest nodes, -1 the emptiest.
         """
         self._sign = sign
+        self.continued = 0
         self._view: ClusterView | None = None
         self._dimensions = {"cpu_millicores": CPU, "memory_bytes": MEMORY, "disk_bytes": DISK}
         self.fleet = Fleet(0, PLAIN_DIMENSIONS)
@@ -83,7 +95,14 @@ class Index:
         self._groups: OrderedDict[Group, Counter[int]] = OrderedDict()
         self._orders: OrderedDict[Suitability, Order] = OrderedDict()
         self._domains: dict[str, Domains] = {}
+        self._cells: dict[tuple[Suitability, tuple[str, ...]], Cells | None] = {}
+        self._shapes: dict[int, tuple[Wanted, Shape]] = {}
         self._scale = (0, 0, 0)
+
+    def can_go_on_to(self, view: ClusterView) -> bool:
+        """Whether a view is known to be of the history of the one that was shown last."""
+        shown = self._view
+        return shown is not None and (view is shown or view.changes_since(shown.revision) is not None)
 
     def show(self, view: ClusterView) -> None:
         """Take over what a view says.
@@ -98,6 +117,7 @@ class Index:
         if changed is None:
             self._take_all(view)
         else:
+            self.continued += 1
             self._take_changed(view, changed)
         self._view = view
 
@@ -105,6 +125,9 @@ class Index:
 
     def shape_of(self, wanted: Wanted) -> Shape | None:
         """Return what a slot takes, or None where it asks for a resource that no node has."""
+        known = self._shapes.get(id(wanted))
+        if known is not None:
+            return known[1]
         amounts = [0] * len(self._dimensions)
         for name, amount in wanted.demand.dimensions():
             if amount == 0:
@@ -112,7 +135,12 @@ class Index:
             if name not in self._dimensions:
                 return None
             amounts[self._dimensions[name]] = amount
-        return Shape(vec[i64](amounts), wanted.device_thousandths, list(wanted.host_ports))
+        shape = Shape(vec[i64](amounts), wanted.device_thousandths, list(wanted.host_ports))
+        if len(self._shapes) >= MAX_SHAPES:
+            self._shapes.clear()
+        # What is wanted is kept with its shape, so that its identity stays its own.
+        self._shapes[id(wanted)] = (wanted, shape)
+        return shape
 
     def order_of(self, suitability: Suitability) -> Order:
         """Return the nodes that suit, best first, up to date."""
@@ -128,6 +156,41 @@ class Index:
         self._orders.move_to_end(suitability)
         order.catch_up()
         return order
+
+    def field_of(self, wanted: Wanted, terms: Sequence[Term] | None = None) -> Field:
+        """Return where a workload's slots may go.
+
+        Args:
+            wanted: What they want.
+            terms: What the instances that are placed mean for them, in the order of its topologies; None
+                works it out.
+        """
+        bound = self.terms_of(wanted) if terms is None else terms
+        order = self.order_of(wanted.suitability)
+        bys = wanted.topologies
+        shared: list[str] = []
+        cells = one_cell(order, self.fleet)
+        for by in sorted(set(bys), key=lambda by: (len(self._domains_of(by).numbers), by)):
+            finer = self._cells_of(wanted.suitability, order, (*shared, by))
+            if finer is None:
+                break
+            cells = finer
+            shared.append(by)
+        parts: tuple[list[Term], list[Term]] = ([], [])
+        for by, term in zip(bys, bound, strict=True):
+            parts[by not in shared].append(term)
+        return Field(cells, *parts)
+
+    def _cells_of(self, suitability: Suitability, order: Order, bys: tuple[str, ...]) -> Cells | None:
+        if sum(len(self._domains_of(by).numbers) > MAX_CELLS for by in bys):
+            return None
+        key = (suitability, bys)
+        if key not in self._cells:
+            if len(self._cells) >= MAX_ORDERS:
+                self._cells.clear()
+            topologies = [self._domains_of(by).of_position for by in bys]
+            self._cells[key] = make_cells(order, topologies, self.fleet)
+        return self._cells[key]
 
     def terms_of(self, wanted: Wanted) -> list[Term]:
         """Return what the instances that are placed now mean for the workload's slots."""
@@ -207,9 +270,11 @@ class Index:
         self.device_free = {}
         self.holders = {}
         self._own = {}
+        self._shapes.clear()
         self._groups.clear()
         self._orders.clear()
         self._domains = {}
+        self._cells = {}
         self._find_scale()
         for position, each in enumerate(self.views):
             self._hold(position, each.instances.values(), ())
@@ -235,6 +300,7 @@ class Index:
                     self._take_all(view)
                     return
                 self._domains = {}
+                self._cells = {}
                 is_rescaled = True
                 for suitability, order in self._orders.items():
                     points = points_of(after.node, suitability)

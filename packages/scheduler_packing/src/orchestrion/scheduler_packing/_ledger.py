@@ -161,14 +161,14 @@ class PackingLedger:
         books, index = self._books, self._index
         wanted: Wanted = lot.wanted
         only = None if request.only_node is None else index.positions.get(request.only_node, NOWHERE)
-        choice: Choice | None = None
+        field = lot.field or index.field_of(wanted, [])
+        choice = Choice(index, wanted, lot.shape, field, only)
         for slot in request.slots:
             if slot.workload_id != lot.uid:
                 msg = f"slot {slot} does not belong to the workload whose uid is {lot.uid}"
                 raise ValueError(msg)
             position = books.position_of(slot)
             if position == NOWHERE and lot.is_possible:
-                choice = choice or Choice(index, wanted, lot.shape, self._terms_of(wanted), only)
                 found = choice.best()
                 if found is not None:
                     position, grants = found
@@ -190,13 +190,15 @@ class PackingLedger:
         wanted = wanted_of(workload)
         shape = self._index.shape_of(wanted)
         order = None
-        if shape is not None and wanted.is_bound_by_room_alone:
+        if shape is not None and not wanted.suitability.devices:
             order = self._index.order_of(wanted.suitability)
-            if wanted.suitability == PLAIN and not self._group_terms:
+            if wanted.suitability == PLAIN and wanted.is_bound_by_room_alone and not self._group_terms:
                 self._books.plain = order
         uid = workload.metadata.uid
         lot = Lot(workload, wanted, uid, shape or NO_SHAPE, order, self._books.held_of(uid))
         lot.is_possible = shape is not None
+        if shape is not None and not (order is not None and wanted.is_bound_by_room_alone):
+            lot.field = self._index.field_of(wanted, self._terms_of(wanted))
         lot.counted_by = [
             *(term for (counted, _, _), term in self._spread_terms.items() if counted == uid),
             *(term for (group, _, _), term in self._group_terms.items() if _is_of(group, lot)),

@@ -18,7 +18,16 @@ from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._wanted import Wanted, wanted_of
 from orchestrion.shared_types import WorkloadDefinition
 
-CAPABILITIES: Final = frozenset({SchedulerCapability.AFFINITY, SchedulerCapability.DEVICES, SchedulerCapability.SPREAD})
+CAPABILITIES: Final = frozenset(
+    {
+        SchedulerCapability.AFFINITY,
+        SchedulerCapability.DEVICES,
+        SchedulerCapability.GANG,
+        SchedulerCapability.SPREAD,
+    }
+)
+MAX_HISTORIES: Final = 2
+"""A view as it might be, which has no history, leaves the index of the real ones as it is."""
 MAX_REMEMBERED: Final = 8192
 """What so many workloads want is remembered; the one that was met first goes first."""
 
@@ -32,7 +41,7 @@ class PackingScheduler:
 
     def __init__(self) -> None:
         """Make a scheduler for one cluster."""
-        self._index = Index(1)
+        self._indexes: list[Index] = []
         self._wanted: OrderedDict[int, Wanted] = OrderedDict()
 
     @property
@@ -45,8 +54,21 @@ class PackingScheduler:
         await trio.lowlevel.checkpoint()
         check_request(request)
         wanted = self._wanted_of(request.workload)
-        self._index.show(view)
-        return Deciding(request, wanted, view, self._index, CAPABILITIES).decide()
+        return Deciding(request, wanted, view, self._index_of(view), CAPABILITIES).decide()
+
+    def _index_of(self, view: ClusterView) -> Index:
+        """Return an index that shows a view, of a cluster's history the same one again."""
+        index = next((index for index in self._indexes if index.can_go_on_to(view)), None)
+        if index is None:
+            if len(self._indexes) == MAX_HISTORIES:
+                # The one that was gone on with least is of a view as it might be, or of a cluster that is left.
+                self._indexes.remove(min(self._indexes, key=lambda each: each.continued))
+                for other in self._indexes:
+                    other.continued //= 2
+            index = Index(1)
+            self._indexes.insert(0, index)
+        index.show(view)
+        return index
 
     def _wanted_of(self, workload: WorkloadDefinition) -> Wanted:
         """Return what a workload wants; the object is remembered with it, so that its identity stays its own."""

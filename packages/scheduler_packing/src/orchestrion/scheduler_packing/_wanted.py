@@ -21,7 +21,7 @@ from orchestrion.shared_types import (
 _PORT_NUMBERS: Final = {Protocol.TCP: 0, Protocol.UDP: 1 << 16}
 
 
-@frozen
+@frozen(cache_hash=True)
 class Suitability:
     """What a node must and should be, whatever is free on it. Requests that agree in it share an order of nodes."""
 
@@ -52,6 +52,11 @@ class Wanted:
     suitability: Suitability
     spreads: tuple[Spread, ...]
     instance_affinities: tuple[InstanceAffinity, ...]
+
+    @property
+    def topologies(self) -> tuple[str, ...]:
+        """By which topology each spread is, then each affinity."""
+        return (*(spread.by for spread in self.spreads), *(affinity.by for affinity in self.instance_affinities))
 
     @property
     def is_bound_by_room_alone(self) -> bool:

@@ -9,6 +9,7 @@ from mypy_extensions import i64
 from orchestrion.scheduler_packing._core.fleet import Fleet
 from orchestrion.scheduler_packing._core.order import MAX_NODES, POSITION_BITS, Order
 from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape, first_fitting, room, take
+from orchestrion.scheduler_packing._core.search import BELOW_ALL, Field
 from orchestrion.scheduler_packing._core.terms import Term
 
 MAX_EPOCHS: Final = 1 << 31
@@ -30,7 +31,8 @@ class Lot:
         is_possible: Whether there is such a node at all, however empty.
         uid: Its id.
         shape: What a slot takes.
-        order: The nodes that may take one; None where more than room is to be looked at.
+        order: The nodes that may take one; None where more is to be looked at than room and terms.
+        field: Where a slot may go beside that, where something else binds it than room.
         counted_by: The terms that count the workload's instances.
         held: The places of its id's incarnations, by number: the lot's number, and below it a position.
         number: Which lot this is.
@@ -47,6 +49,7 @@ class Lot:
         self.uid: str = uid
         self.shape: Shape = shape
         self.order: Order | None = order
+        self.field: Field | None = None
         self.counted_by: list[Term] = NO_TERMS
         self.held: dict[int, int] = held
         self.number: int = 0
@@ -184,6 +187,8 @@ class Books:
                 if lot.wanted is None:
                     lot = self._make_again(lot)
                 placed = careful(request, lot, placed)
+            elif lot.field is not None:
+                placed = self._place_bound(request.slots, lot, lot.field, placed)
             else:
                 placed = self._place_plain(request.slots, lot, order, placed)
         return placed
@@ -232,6 +237,29 @@ class Books:
             fresh.append(slot)
             placed = append(placed, position)
         self._settle(lot, position, used)
+        return placed
+
+    def _place_bound(self, slots: Any, lot: Lot, field: Field, placed: vec[i64]) -> vec[i64]:
+        held = lot.held
+        tag: int = lot.number << POSITION_BITS
+        is_full = False
+        for slot in slots:
+            if slot.workload_id != lot.uid:
+                raise ValueError(f"slot {slot} does not belong to the workload whose uid is {lot.uid}")
+            number = number_of(slot)
+            where = held.get(number)
+            position: i64 = NOWHERE
+            if where is not None:
+                position = where & MAX_NODES
+            elif not is_full:
+                position = field.best(self.fleet, lot.shape, BELOW_ALL, NOWHERE)
+                if position < 0:
+                    is_full = True
+                else:
+                    self._take(lot, position, 1)
+                    held[number] = tag + position
+                    self.fresh.append(slot)
+            placed = append(placed, position)
         return placed
 
     def _settle(self, lot: Lot, position: i64, used: i64) -> None:

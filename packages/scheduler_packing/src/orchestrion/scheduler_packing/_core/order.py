@@ -25,6 +25,12 @@ class Order:
     """Nodes by rank, lowest first, in blocks; a tree over the blocks knows the most that any node in them has free.
 
     The nodes' amounts change outside; `catch_up` brings the order up to date, and touches only what was logged since.
+
+    Attributes:
+        members: For each position 1 if the node is in the order, else 0.
+        base: For each position, points that count before what is left; lower is better.
+        sign: 1 for the fullest first, -1 for the emptiest first.
+        fullest_first: Whether `sign` is 1.
     """
 
     def __init__(self, fleet: Fleet, members: vec[i64], base: vec[i64], sign: i64) -> None:
@@ -38,9 +44,9 @@ class Order:
         """
         self._fleet: Fleet = fleet
         self.members: vec[i64] = members
-        self._base: vec[i64] = base
+        self.base: vec[i64] = base
         self.fullest_first: bool = sign > 0
-        self._sign: i64 = sign
+        self.sign: i64 = sign
         self._offset: i64 = 0
         if sign < 0:
             self._offset = MAX_LEFT
@@ -128,7 +134,7 @@ class Order:
     def set_member(self, position: i64, member: i64, base: i64) -> None:
         """Let a node in or out, or change its points."""
         self.members[position] = member
-        self._base[position] = base
+        self.base[position] = base
         self._move(position)
 
     def rank_of(self, position: i64) -> i64:
@@ -136,7 +142,7 @@ class Order:
         return self._ranks[position]
 
     def _rank_of(self, position: i64) -> i64:
-        points: i64 = self._base[position] + self._offset + self._sign * self._fleet.ranks[position]
+        points: i64 = self.base[position] + self._offset + self.sign * self._fleet.ranks[position]
         return points * POSITIONS + position
 
     def _move(self, position: i64) -> None:
