@@ -50,6 +50,21 @@ def test_only_a_runtimes_folder_can_be_passed_through(interface: str, mode: int,
     place.make_part(interface, "acme")
 
 
+def test_it_is_there_after_a_power_failure_with_the_way_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = set()
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr("orchestrion.cli._state_directory.os.fsync", fsync)
+    place = StateDirectory(tmp_path / "deep" / "state")
+    place.make()
+    place.make_part("store", "acme")
+    assert {tmp_path, place.path.parent, place.path} == synced, "each holds the name of the next"
+
+
 def test_a_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o700)
     StateDirectory(tmp_path / "state").make()

@@ -160,13 +160,19 @@ class Ownership:
 
 
 def _make(path: Path, mode: int) -> None:
-    """Make a directory and those above it, whatever the umask is; those that are there stay as they are."""
-    if path.is_dir():
-        return
+    """Make a directory and those above it, whatever the umask is; those that are there stay as they are.
+
+    A power failure does not take away the way to what they will hold.
+    """
     for one in reversed([one for one in (path, *path.parents) if not one.exists()]):
         one.mkdir(exist_ok=True)
         one.chmod(mode if one == path else _PASSABLE)
-    path.mkdir(exist_ok=True)
+        descriptor = os.open(one.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    path.mkdir(exist_ok=True)  # what is there may be no directory
 
 
 def at(path: Path | None, /) -> StateDirectory:
