@@ -4,7 +4,8 @@ from ._mode import choose, is_compiled
 
 choose()
 
+from ._gpu_mix import Mix  # noqa: E402 - which core there is to import has to be settled first
 from ._ledger import PackingLedger, Placements  # noqa: E402 - which core there is to import has to be settled first
 from ._scheduler import PackingScheduler  # noqa: E402 - which core there is to import has to be settled first
 
-__all__ = ["PackingLedger", "PackingScheduler", "Placements", "is_compiled"]
+__all__ = ["Mix", "PackingLedger", "PackingScheduler", "Placements", "is_compiled"]

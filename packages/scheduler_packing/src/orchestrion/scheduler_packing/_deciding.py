@@ -23,6 +23,8 @@ from orchestrion.scheduler_interface import (
 from orchestrion.scheduler_packing._choice import Choice
 from orchestrion.scheduler_packing._core.order import Order
 from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape, place_alike, take
+from orchestrion.scheduler_packing._gpu_choice import Bounds, GpuChoice
+from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
 from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._wanted import Wanted
 from orchestrion.shared_types import InstanceKey, NodeId
@@ -37,6 +39,7 @@ class Deciding:
     view: ClusterView
     index: Index
     capabilities: frozenset[SchedulerCapability]
+    gpus: GpuNodes | None = None
     _taken: Counter[int] = field(factory=Counter)
     _granted: list[tuple[int, Grant]] = field(factory=list)
 
@@ -62,7 +65,12 @@ class Deciding:
     @property
     def _is_bound_by_room_alone(self) -> bool:
         request = self.request
-        return self.wanted.is_bound_by_room_alone and request.only_node is None and not request.explain
+        return (
+            self.gpus is None
+            and self.wanted.is_bound_by_room_alone
+            and request.only_node is None
+            and not request.explain
+        )
 
     @property
     def _order(self) -> Order:
@@ -99,7 +107,11 @@ class Deciding:
     def _place_each(self, slots: list[InstanceKey], shape: Shape, made: dict[InstanceKey, ScheduleDecision]) -> None:
         index, request = self.index, self.request
         only = None if request.only_node is None else index.positions.get(request.only_node, NOWHERE)
-        choice = Choice(index, self.wanted, shape, index.field_of(self.wanted), only)
+        choice: Choice | GpuChoice
+        if self.gpus is not None:
+            choice = GpuChoice(index, self.gpus, self.wanted, shape, Bounds(index.terms_of(self.wanted)), only)
+        else:
+            choice = Choice(index, self.wanted, shape, index.field_of(self.wanted), only)
         for slot in slots:
             found = choice.best()
             if found is None:
@@ -114,7 +126,9 @@ class Deciding:
             choice.field.add(position, 1)
             made[slot] = assignment(slot, index.views[position].node.id, grants, explanation)
 
-    def _explain_choice(self, choice: Choice, position: int, made: dict[InstanceKey, ScheduleDecision]) -> Explanation:
+    def _explain_choice(
+        self, choice: Choice | GpuChoice, position: int, made: dict[InstanceKey, ScheduleDecision]
+    ) -> Explanation:
         runner_up = choice.best(besides=position)
         scored = [position] if runner_up is None else [position, runner_up[0]]
         scores = {self.index.views[each].node.id: float(-choice.points(each)) for each in scored}

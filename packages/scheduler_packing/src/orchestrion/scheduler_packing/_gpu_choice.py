@@ -21,6 +21,19 @@ _ABOVE_ALL = 1 << 62
 
 
 @define(eq=False)
+class Bounds:
+    """What the instances that are placed mean for the slots of one workload."""
+
+    terms: list[Term]
+
+    def add(self, position: int, number: int) -> None:
+        """Count slots on a node in the terms that count them."""
+        for term in self.terms:
+            if term.counts_itself:
+                term.add(position, number)
+
+
+@define(eq=False)
 class GpuChoice:
     """Where the slots of one workload may go.
 
@@ -29,7 +42,7 @@ class GpuChoice:
         nodes: The same, as expected fill sees them.
         wanted: What a slot wants.
         shape: The same, for the core.
-        terms: What the instances that are placed mean for it.
+        field: What the instances that are placed mean for it.
         only: The only position that will do, -1 for one that there is not; None for any.
     """
 
@@ -37,12 +50,12 @@ class GpuChoice:
     nodes: GpuNodes
     wanted: Wanted
     shape: Shape
-    terms: list[Term]
+    field: Bounds
     only: int | None = None
 
     def points(self, position: int) -> int:
         """Return the points of a node that suits; fewer are better."""
-        return -score_of(self._board(), self.terms, position)
+        return -score_of(self._board(), self.field.terms, position)
 
     def best(self, besides: int = EMPTY) -> tuple[int, tuple[Grant, ...]] | None:
         """Return the best position for one more slot but for one, and the devices there; None where none will do."""
@@ -59,7 +72,7 @@ class GpuChoice:
 
     @property
     def _is_bound_by_more(self) -> bool:
-        return bool(self.terms or self.shape.ports or any(self.shape.amounts[DISK:]))
+        return bool(self.field.terms or self.shape.ports or any(self.shape.amounts[DISK:]))
 
     def _board(self) -> Board:
         self.nodes.show()
@@ -68,7 +81,7 @@ class GpuChoice:
     def _at(self, board: Board, position: int) -> tuple[int, tuple[Grant, ...]] | None:
         if board.score_of(position) == UNFIT or not fits(self.index.fleet, self.shape, position):
             return None
-        if not all_allow(self.terms, position):
+        if not all_allow(self.field.terms, position):
             return None
         grants = self._grants(board, position)
         return None if grants is None else (position, grants)
@@ -76,12 +89,12 @@ class GpuChoice:
     def _search(self, board: Board, besides: int) -> tuple[int, tuple[Grant, ...]] | None:
         score, position = _ABOVE_ALL, EMPTY
         while True:
-            position = best_below(board, self.index.fleet, self.shape, self.terms, score, position)
+            position = best_below(board, self.index.fleet, self.shape, self.field.terms, score, position)
             if position == EMPTY:
                 return None
             if position != besides and (grants := self._grants(board, position)) is not None:
                 return position, grants
-            score = score_of(board, self.terms, position)
+            score = score_of(board, self.field.terms, position)
 
     def _grants(self, board: Board, position: int) -> tuple[Grant, ...] | None:
         wants = self.wanted.suitability.devices

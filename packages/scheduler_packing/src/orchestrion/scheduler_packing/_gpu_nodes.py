@@ -20,7 +20,7 @@ from orchestrion.scheduler_packing._gpu_plan import NodeType, Tabulation, Wish, 
 from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._suitability import points_of
 from orchestrion.scheduler_packing._wanted import Suitability, Wanted
-from orchestrion.shared_types import Device, Node
+from orchestrion.shared_types import Device, Node, NodeStatus, Taint
 
 MAX_TYPES: Final = 64
 """Nodes that are equally large are told apart by what may go there only if that makes no more types of node."""
@@ -58,6 +58,17 @@ class Lessons(Protocol):
         ...
 
 
+@frozen(cache_hash=True)
+class Traits:
+    """What, but for its name and place, makes a node suit or not: nodes that agree in it suit the same."""
+
+    is_open: bool
+    drivers: frozenset[str]
+    labels: tuple[tuple[str, str], ...]
+    taints: tuple[Taint, ...]
+    devices: tuple[tuple[str, str, int, str], ...]
+
+
 @frozen
 class Hardware:
     """What a node is when nothing is on it.
@@ -89,6 +100,7 @@ class GpuNodes:
         self._lesson: Mapping[Kind, int] | None = None
         self._nodes: list[Node] = []
         self._hardware: list[Hardware] = []
+        self._traits: list[Traits] | None = None
         self._columns: dict[Suitability, vec[i64]] = {}
         self._telling: list[Suitability] = []
         self._boards: OrderedDict[Kind, Board] = OrderedDict()
@@ -144,8 +156,23 @@ class GpuNodes:
         """Return the points of each node that suits, and `UNSUITED` of the others."""
         column = self._columns.get(suitability)
         if column is None:
-            column = self._columns[suitability] = vec[i64]([_points(node, suitability) for node in self._nodes])
+            column = self._columns[suitability] = vec[i64](self._points_of_all(suitability))
         return column
+
+    def _points_of_all(self, suitability: Suitability) -> list[int]:
+        # What is selected may be a node's name, which no other node has; all else nodes that are alike agree in.
+        if suitability.select:
+            return [_points(node, suitability) for node in self._nodes]
+        if self._traits is None:
+            self._traits = [_traits_of(node) for node in self._nodes]
+        known: dict[Traits, int] = {}
+        points = []
+        for node, traits in zip(self._nodes, self._traits, strict=True):
+            here = known.get(traits)
+            if here is None:
+                here = known[traits] = _points(node, suitability)
+            points.append(here)
+        return points
 
     # -- keeping up
 
@@ -156,6 +183,7 @@ class GpuNodes:
         self._nodes = [view.node for view in index.views]
         self._hardware = [_hardware_of(node) for node in self._nodes]
         self.has_gpus = any(hardware.gpus for hardware in self._hardware)
+        self._traits = None
         self._columns.clear()
         self._lesson = None
         self._is_filled = False
@@ -165,7 +193,7 @@ class GpuNodes:
     def _take_changed(self) -> None:
         index, source = self._index, self._source
         start, self._cursor = self._cursor - source.logged, source.changes
-        changed = {source.log[at] for at in range(start, len(source.log))}
+        changed = set(source.log[start:])
         for position in changed:
             view = index.views[position]
             if view.node is not self._nodes[position]:
@@ -181,6 +209,7 @@ class GpuNodes:
 
     def _take_node(self, position: int, view: NodeView) -> None:
         node = self._nodes[position] = view.node
+        self._traits = None
         hardware = _hardware_of(node)
         if hardware != self._hardware[position]:
             self._hardware[position] = hardware
@@ -253,6 +282,18 @@ class GpuNodes:
 def _points(node: Node, suitability: Suitability) -> int:
     points = points_of(node, suitability)
     return UNSUITED if points is None else points
+
+
+def _traits_of(node: Node) -> Traits:
+    return Traits(
+        is_open=node.status is NodeStatus.READY
+        and not node.cordoned
+        and not any(condition.active for condition in node.conditions),
+        drivers=node.drivers,
+        labels=tuple(sorted(node.labels.items())),
+        taints=tuple(node.taints),
+        devices=tuple((each.kind, each.model, each.memory_bytes, each.capability) for each in node.devices),
+    )
 
 
 def _hardware_of(node: Node) -> Hardware:

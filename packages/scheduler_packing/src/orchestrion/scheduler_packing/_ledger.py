@@ -23,6 +23,10 @@ from orchestrion.scheduler_packing._core.books import Books, Lot
 from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape
 from orchestrion.scheduler_packing._core.terms import Term
 from orchestrion.scheduler_packing._deciding import assignment
+from orchestrion.scheduler_packing._gpu_choice import Bounds, GpuChoice
+from orchestrion.scheduler_packing._gpu_mix import Mix
+from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
+from orchestrion.scheduler_packing._gpu_profile import Profile, check_profile
 from orchestrion.scheduler_packing._groups import Group, group_of
 from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._wanted import Suitability, Wanted, wanted_of
@@ -108,18 +112,25 @@ class PackingLedger:
     again, it is answered with the place that it has. Its key alone releases it. Not for several threads at once.
     """
 
-    def __init__(self, nodes: Iterable[Node] = (), /) -> None:
+    def __init__(self, nodes: Iterable[Node] = (), /, *, profile: Profile = "binpack", mix: Mix | None = None) -> None:
         """Open empty books.
 
         Args:
             nodes: The nodes in any order, each once.
+            profile: What to prefer, as `PackingScheduler` has it.
+            mix: For the profile "gpu", what is asked for; None makes one, which the ledger tells of every slot that
+                holds no place when it is asked for, and of every release.
 
         Raises:
-            ValueError: A node is there twice.
+            ValueError: A node is there twice, there is no such profile, or it has no use for a mix.
             InvalidSchedulingRequest: There are more nodes than can be told apart.
         """
+        check_profile(profile, mix)
         self._index = Index(1)
         self._index.show(StaticClusterView(node_view(node) for node in nodes))
+        self._own_mix = Mix() if profile == "gpu" and mix is None else None
+        gpus = GpuNodes(self._index, mix or self._own_mix) if profile == "gpu" else None
+        self._gpus = gpus if gpus is not None and gpus.show() else None
         self._ids = [view.node.id for view in self._index.views]
         self._books = Books(self._index.fleet, self._make_lot, self._released)
         self._spread_terms: dict[tuple[Uid, Spread, Suitability], Term] = {}
@@ -148,9 +159,17 @@ class PackingLedger:
             positions = vec[i64]([self._books.position_of(slot) for slot in slots])
         return Placements(requests, positions, self._ids, self._grants)
 
+    def prepare(self) -> None:
+        """Work out what the next decision needs, which changes none: tables, after a lesson of the mix."""
+        if self._gpus is not None:
+            self._gpus.show()
+
     def release(self, keys: Iterable[InstanceKey], /) -> int:
         """Give up the places of incarnations, and return how many held one; the others are passed over."""
-        return self._books.release(keys)
+        released = self._books.release(keys)
+        if self._own_mix is not None:
+            self._own_mix.observe_end(released)
+        return released
 
     def node_of(self, key: InstanceKey, /) -> NodeId | None:
         """Return the node that an incarnation holds a place on, or None."""
@@ -161,13 +180,18 @@ class PackingLedger:
         books, index = self._books, self._index
         wanted: Wanted = lot.wanted
         only = None if request.only_node is None else index.positions.get(request.only_node, NOWHERE)
-        field = lot.field or index.field_of(wanted, [])
-        choice = Choice(index, wanted, lot.shape, field, only)
+        choice: Choice | GpuChoice
+        if self._gpus is not None:
+            choice = GpuChoice(index, self._gpus, wanted, lot.shape, Bounds(self._terms_of(wanted)), only)
+        else:
+            choice = Choice(index, wanted, lot.shape, lot.field or index.field_of(wanted, []), only)
         for slot in request.slots:
             if slot.workload_id != lot.uid:
                 msg = f"slot {slot} does not belong to the workload whose uid is {lot.uid}"
                 raise ValueError(msg)
             position = books.position_of(slot)
+            if position == NOWHERE and self._own_mix is not None:
+                self._own_mix.observe(request.workload)
             if position == NOWHERE and lot.is_possible:
                 found = choice.best()
                 if found is not None:
@@ -190,14 +214,14 @@ class PackingLedger:
         wanted = wanted_of(workload)
         shape = self._index.shape_of(wanted)
         order = None
-        if shape is not None and not wanted.suitability.devices:
+        if shape is not None and not wanted.suitability.devices and self._gpus is None:
             order = self._index.order_of(wanted.suitability)
             if wanted.suitability == PLAIN and wanted.is_bound_by_room_alone and not self._group_terms:
                 self._books.plain = order
         uid = workload.metadata.uid
         lot = Lot(workload, wanted, uid, shape or NO_SHAPE, order, self._books.held_of(uid))
         lot.is_possible = shape is not None
-        if shape is not None and not (order is not None and wanted.is_bound_by_room_alone):
+        if shape is not None and self._gpus is None and not (order is not None and wanted.is_bound_by_room_alone):
             lot.field = self._index.field_of(wanted, self._terms_of(wanted))
         lot.counted_by = [
             *(term for (counted, _, _), term in self._spread_terms.items() if counted == uid),

@@ -14,6 +14,9 @@ from orchestrion.scheduler_interface import (
     check_request,
 )
 from orchestrion.scheduler_packing._deciding import Deciding
+from orchestrion.scheduler_packing._gpu_mix import Mix
+from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
+from orchestrion.scheduler_packing._gpu_profile import Profile, check_profile
 from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._wanted import Wanted, wanted_of
 from orchestrion.shared_types import WorkloadDefinition
@@ -37,10 +40,26 @@ class PackingScheduler:
 
     Nodes that dislike a slot less come first, then those that are not idle, then the fullest over cpu, memory and
     devices, each as a share of the largest node's; of equals the lowest id.
+
+    With the profile "gpu", on a cluster that has GPUs, nodes that dislike a slot less come first, then those whose free
+    GPUs lose least of what they are expected to take yet by taking the slot; of equals the lowest id. What to expect is
+    learned from a mix of what is asked for, or, without one, from what the view shows as placed.
     """
 
-    def __init__(self) -> None:
-        """Make a scheduler for one cluster."""
+    def __init__(self, *, profile: Profile = "binpack", mix: Mix | None = None) -> None:
+        """Make a scheduler for one cluster.
+
+        Args:
+            profile: What to prefer.
+            mix: For the profile "gpu", what is asked for; decisions then depend on its latest lesson, too.
+
+        Raises:
+            ValueError: There is no such profile, or it has no use for a mix.
+        """
+        check_profile(profile, mix)
+        self._profile = profile
+        self._mix = mix
+        self._gpus: dict[Index, GpuNodes] = {}
         self._indexes: list[Index] = []
         self._wanted: OrderedDict[int, Wanted] = OrderedDict()
 
@@ -54,7 +73,29 @@ class PackingScheduler:
         await trio.lowlevel.checkpoint()
         check_request(request)
         wanted = self._wanted_of(request.workload)
-        return Deciding(request, wanted, view, self._index_of(view), CAPABILITIES).decide()
+        index = self._index_of(view)
+        return Deciding(request, wanted, view, index, CAPABILITIES, self._gpus_of(index)).decide()
+
+    def prepare(self, view: ClusterView, /) -> None:
+        """Look at a view before there is a request, which makes the next decisions faster and changes none of them.
+
+        With the profile "gpu" that includes working out tables for the mix's latest lesson, which takes up to tenths of
+        a second.
+
+        Raises:
+            InvalidSchedulingRequest: The view has more nodes than can be told apart.
+        """
+        self._gpus_of(self._index_of(view))
+
+    def _gpus_of(self, index: Index) -> GpuNodes | None:
+        """Return what there is to know of an index's GPUs, up to date; None where nothing depends on it."""
+        if self._profile != "gpu":
+            return None
+        gpus = self._gpus.get(index)
+        if gpus is None:
+            self._gpus = {each: known for each, known in self._gpus.items() if each in self._indexes}
+            gpus = self._gpus[index] = GpuNodes(index, self._mix)
+        return gpus if gpus.show() else None
 
     def _index_of(self, view: ClusterView) -> Index:
         """Return an index that shows a view, of a cluster's history the same one again."""
