@@ -1,7 +1,8 @@
 """Runs the benchmarks one after the other, each in a process of its own, and prints one table.
 
 A benchmark is a module of this folder with a `NAME` and a `main(argv)` that takes `--json FILE` and writes its rows
-there: objects with name, value, unit, reach (what is to be reached, a text), min, max and runs.
+there: objects with name, value, unit, reach (what is to be reached, a text), min, max and runs. One that measures on
+data from elsewhere also takes `--data DIR`, says so with `TAKES_DATA = True`, and leaves itself out without it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,15 @@ def benchmarks() -> dict[str, Path]:
     return found
 
 
-def measure(path: Path) -> list[Row]:
+def takes_data(path: Path) -> bool:
+    """Whether a benchmark measures on data from elsewhere."""
+    return any(
+        isinstance(node, ast.Assign) and any(ast.unparse(target) == "TAKES_DATA" for target in node.targets)
+        for node in ast.parse(path.read_text()).body
+    )
+
+
+def measure(path: Path, data: Path | None) -> list[Row]:
     """Run one benchmark, showing what it prints, and return its rows.
 
     Raises:
@@ -42,7 +51,9 @@ def measure(path: Path) -> list[Row]:
     """
     with TemporaryDirectory() as scratch:
         written = Path(scratch) / "rows.json"
-        subprocess.run([sys.executable, str(path), "--json", str(written)], check=True, stdout=sys.stderr)
+        options = ["--data", str(data)] if data is not None and takes_data(path) else []
+        command = [sys.executable, str(path), "--json", str(written), *options]
+        subprocess.run(command, check=True, stdout=sys.stderr)
         rows: list[Row] = json.loads(written.read_text())
     return rows
 
@@ -76,7 +87,9 @@ def main(argv: list[str]) -> int:
     known = benchmarks()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which, of {', '.join(known)}; none means all")
-    chosen = parser.parse_args(argv).names or list(known)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data from elsewhere, for those that take it")
+    arguments = parser.parse_args(argv)
+    chosen = arguments.names or list(known)
     if unknown := [name for name in chosen if name not in known]:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(known)}")
     rows: list[Row] = []
@@ -84,7 +97,7 @@ def main(argv: list[str]) -> int:
     for name in chosen:
         print(f"-- {name}", file=sys.stderr, flush=True)
         try:
-            rows += [{"benchmark": name, **row} for row in measure(known[name])]
+            rows += [{"benchmark": name, **row} for row in measure(known[name], arguments.data)]
         except subprocess.CalledProcessError as err:
             failed.append(f"{name} ended with {err.returncode}")
     print(table(rows))

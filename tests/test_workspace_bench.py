@@ -63,6 +63,15 @@ def test_one_that_fails_is_said_and_the_others_run(
     assert "bad ended with 3" in shown.err
 
 
+def test_data_from_elsewhere_is_for_those_that_take_it(
+    run: ModuleType, place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    benchmark(place, "plain", f"assert '--data' not in sys.argv\n{WRITES}")
+    benchmark(place, "replay", f"TAKES_DATA = True\nassert sys.argv[-2:] == ['--data', 'there']\n{WRITES}")
+    assert run.main(["--data", "there"]) == 0
+    assert "replay: puts" in capfd.readouterr().out
+
+
 def test_a_name_that_there_is_not_is_refused(run: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run.main(["nothing-of-that-name"])
