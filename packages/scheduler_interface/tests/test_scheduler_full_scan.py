@@ -16,6 +16,7 @@ from orchestrion.scheduler_interface import (
     PlacedInstance,
     SchedulingRequest,
     StaticClusterView,
+    describe,
     has_labels,
     is_meant,
     node_view,
@@ -196,6 +197,29 @@ async def test_an_explained_assignment_names_the_runner_up() -> None:
     (decision,) = await FullScanScheduler().schedule(a_request(), StaticClusterView(nodes))
     assert decision.explanation is not None
     assert decision.explanation.scores == {"n3": -900.0, "n1": -1000.0}
+
+
+@pytest.mark.parametrize(
+    ("affinity", "words"),
+    [
+        (InstanceAffinity(match_labels={"app": "web", "tier": "x"}), "no app=web, tier=x in node=n1"),
+        (InstanceAffinity(match_labels={"app": "web"}, by="zone"), "no app=web in zone=none"),
+        (InstanceAffinity(match_labels={}), "no labels to match in node=n1"),
+        (InstanceAffinity(match_labels={"app": "db"}, anti=True), "app=db in node=n1"),
+    ],
+)
+async def test_a_refusal_names_the_neighbours_that_do_not_suit(affinity: InstanceAffinity, words: str) -> None:
+    view = StaticClusterView([a_node("n1", held(labels={"app": "db"}))])
+    (decision,) = await FullScanScheduler().schedule(a_request(instance_affinities=(affinity,)), view)
+    assert decision.explanation is not None
+    assert describe(decision.explanation) == f"1 node: neighbours do not suit: {words}"
+
+
+async def test_a_refusal_names_the_expression_of_an_affinity() -> None:
+    request = a_request(node_affinities=(NodeAffinity(expressions=SSD),))
+    (decision,) = await FullScanScheduler().schedule(request, StaticClusterView([a_node("n1")]))
+    assert decision.explanation is not None
+    assert describe(decision.explanation) == f"1 node: not disk {Operator.IN} ssd"
 
 
 def test_an_affinity_is_about_instances_of_the_namespace_with_all_labels() -> None:

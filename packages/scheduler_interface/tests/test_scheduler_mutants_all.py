@@ -10,6 +10,7 @@ from . import (
     test_scheduler_mutants_calls,
     test_scheduler_mutants_explain,
     test_scheduler_mutants_fit,
+    test_scheduler_mutants_gang,
     test_scheduler_mutants_safety,
 )
 from .scheduler_mutants import AbleMutant, Mutant, failed_checks
@@ -19,6 +20,7 @@ MODULES = (
     test_scheduler_mutants_calls,
     test_scheduler_mutants_explain,
     test_scheduler_mutants_fit,
+    test_scheduler_mutants_gang,
     test_scheduler_mutants_safety,
 )
 

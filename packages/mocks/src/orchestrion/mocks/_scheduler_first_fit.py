@@ -49,7 +49,8 @@ class RoomForSlots:
         self._picky = bool(placement.select or placement.expressions)
         self._only_node = request.only_node
         self.unsupported = (
-            any(container.gpu is not None for container in workload.containers)
+            request.minimum > 1
+            or any(container.gpu is not None for container in workload.containers)
             or any(spread.required for spread in placement.spreads)
             or any(affinity.weight is None for affinity in placement.node_affinities)
             or any(affinity.weight is None for affinity in placement.instance_affinities)

@@ -4,6 +4,7 @@ from ._describe import describe, describe_change
 from ._devices import DeviceWant, Grant, device_matches, device_wants, find_grants
 from ._errors import InvalidSchedulingRequest, SchedulerUnavailable
 from ._full_scan import FULL_WEIGHT, LEVELS, STEP_POINTS, FullScanScheduler
+from ._gang import keep_minimum
 from ._interface import ClusterView, Scheduler
 from ._labels import REFUSING_EFFECTS, expression_matches, is_tolerated, selector_matches, topology_domain
 from ._neighbours import has_labels, is_meant
@@ -71,6 +72,7 @@ __all__ = [
     "host_ports_of",
     "is_meant",
     "is_tolerated",
+    "keep_minimum",
     "node_view",
     "placed_instance",
     "selector_matches",

@@ -17,6 +17,8 @@ _REASONS: Final[Mapping[Predicate, str]] = {
     Predicate.EXPRESSION: "not {}",
     Predicate.HOST_PORT: "port {} is taken",
     Predicate.DEVICE: "no free GPUs for the request {}",
+    Predicate.NODE_AFFINITY: "not {}",
+    Predicate.INSTANCE_AFFINITY: "neighbours do not suit: {}",
     Predicate.SPREAD: "spread exceeded in {}",
     Predicate.UNSUPPORTED: "the scheduler does not support: {}",
 }

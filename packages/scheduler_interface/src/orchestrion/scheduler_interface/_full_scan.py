@@ -10,6 +10,7 @@ from orchestrion.shared_types import WHOLE_DEVICE, InstanceKey, NodeAffinity, Ta
 
 from ._candidate import Candidate, free_devices
 from ._explain import explain_candidates
+from ._gang import keep_minimum
 from ._interface import ClusterView
 from ._labels import expression_matches, is_tolerated
 from ._needs import Needs, needs_of
@@ -27,7 +28,12 @@ FULL_WEIGHT: Final = 100
 """A preference of this weight that does not hold costs `STEP_POINTS`; one of less weight, so many hundredths."""
 
 _CAPABILITIES: Final = frozenset(
-    {SchedulerCapability.AFFINITY, SchedulerCapability.DEVICES, SchedulerCapability.SPREAD}
+    {
+        SchedulerCapability.AFFINITY,
+        SchedulerCapability.DEVICES,
+        SchedulerCapability.GANG,
+        SchedulerCapability.SPREAD,
+    }
 )
 
 
@@ -52,7 +58,7 @@ class FullScanScheduler:
 
     @property
     def capabilities(self) -> frozenset[SchedulerCapability]:
-        """It grants devices, and keeps required spreads and affinities."""
+        """It grants devices, and keeps required spreads, affinities and minimums."""
         return _CAPABILITIES
 
     async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
@@ -85,7 +91,7 @@ class _Scan:
                 )
             else:
                 decisions.append(self._decide_one(slot))
-        return decisions
+        return keep_minimum(self._request, decisions, holders)
 
     def _decide_one(self, slot: InstanceKey) -> ScheduleDecision:
         able = [each for each in self._candidates if passes(PREDICATES, self._needs, each)]

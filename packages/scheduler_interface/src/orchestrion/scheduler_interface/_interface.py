@@ -68,7 +68,7 @@ class Scheduler(Protocol):
         The decisions see each other: taken together with what the view holds, they never ask more of a node than is
         allocatable there [SAFE-1], nor a host port twice [SAFE-2], nor more than 1000 thousandths of a device [SAFE-3].
         A slot is given no node that fails a predicate [SAFE-4], and is refused only if, after the slots before it, no
-        node passes all predicates [FULL-1].
+        node passes all predicates [FULL-1], or for the sake of the request's minimum.
 
         A slot that the view already holds on a node stays there: its decision is `AssignNode` to that node, whatever
         the predicates and `only_node` say, with the shares of devices that the view says it holds, and no `devices`,
@@ -98,7 +98,8 @@ class Scheduler(Protocol):
 
         Raises:
             InvalidSchedulingRequest: No slots [REFUSE-1], a slot twice [REFUSE-2], slots of another workload than the
-                request's [REFUSE-3], or a demand above `MAX_AMOUNT` [REFUSE-4].
+                request's [REFUSE-3], a demand above `MAX_AMOUNT` [REFUSE-4], or a minimum that is negative or above the
+                number of slots [REFUSE-5].
             SchedulerUnavailable: Not now; only of a scheduler that has to ask somebody else.
         """
         ...

@@ -98,6 +98,7 @@ def needs_of(request: SchedulingRequest, capabilities: frozenset[SchedulerCapabi
         "required node affinity": any(a.weight is None for a in placement.node_affinities) and not keeps_affinities,
         "required instance affinity": any(a.weight is None for a in placement.instance_affinities)
         and not keeps_affinities,
+        "minimum": request.minimum > 1 and SchedulerCapability.GANG not in capabilities,
     }
     extended = sorted(demand.extended)
     return Needs(

@@ -10,6 +10,7 @@ from orchestrion.shared_types import InstanceKey, NodeId
 from ._candidate import Candidate
 from ._devices import Grant
 from ._explain import explain_candidates
+from ._gang import keep_minimum
 from ._interface import ClusterView
 from ._needs import Needs
 from ._predicates import AROUND_PREDICATES, ROOM_PREDICATES, passes
@@ -48,7 +49,7 @@ class Placing:
                 decisions.append(NoPlacement(slot=slot, explanation=refusal))
             else:
                 decisions.append(self._assign(slot, chosen))
-        return decisions
+        return keep_minimum(self._request, decisions, holders)
 
     def _stays(self, slot: InstanceKey, node_id: NodeId, instance: PlacedInstance) -> AssignNode:
         explanation = Explanation(nodes_considered=len(self._view)) if self._request.explain else None

@@ -14,7 +14,8 @@ def check_request(request: SchedulingRequest, /) -> Resources:
     """Return what each slot reserves, if the request is one that the interface allows.
 
     Raises:
-        InvalidSchedulingRequest: No slots, a slot twice, slots of another workload, or a demand above `MAX_AMOUNT`.
+        InvalidSchedulingRequest: No slots, a slot twice, slots of another workload, a demand above `MAX_AMOUNT`, or a
+            minimum that is negative or above the number of slots.
     """
     try:
         demand = demand_of(request.workload)
@@ -33,4 +34,7 @@ def check_request(request: SchedulingRequest, /) -> Resources:
         twice = next(slot for slot, count in Counter(request.slots).items() if count > 1)
         msg = f"slot {twice} of workload {name!r} is asked for twice"
         raise InvalidSchedulingRequest(msg, remedy="Ask for each slot once.")
+    if not 0 <= request.minimum <= len(request.slots):
+        msg = f"{request.minimum} of the {len(request.slots)} slots of workload {name!r} are to be placed together"
+        raise InvalidSchedulingRequest(msg, remedy="Ask for a minimum from 0 to the number of slots.")
     return demand

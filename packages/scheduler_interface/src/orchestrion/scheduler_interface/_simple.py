@@ -11,7 +11,7 @@ from ._needs import needs_of
 from ._placing import Placing
 from ._types import ScheduleDecision, SchedulerCapability, SchedulingRequest
 
-_CAPABILITIES: Final = frozenset({SchedulerCapability.DEVICES, SchedulerCapability.SPREAD})
+_CAPABILITIES: Final = frozenset({SchedulerCapability.DEVICES, SchedulerCapability.GANG, SchedulerCapability.SPREAD})
 
 
 class SimpleScheduler:
@@ -35,7 +35,7 @@ class SimpleScheduler:
 
     @property
     def capabilities(self) -> frozenset[SchedulerCapability]:
-        """It grants devices and keeps required spreads."""
+        """It grants devices, and keeps required spreads and minimums."""
         return _CAPABILITIES
 
     async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:

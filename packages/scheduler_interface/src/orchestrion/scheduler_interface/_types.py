@@ -47,6 +47,16 @@ class SchedulerCapability(StrEnum):
     predicate other than OTHER_NODE, HOST_PORT, RESOURCE, DEVICE, INSTANCE_AFFINITY and SPREAD [SPREAD-3]: a full domain
     counts, one that is down does not.
     """
+    GANG = "gang"
+    """`SchedulingRequest.minimum` is kept.
+
+    Where at least so many of the slots hold a place in the end, those that hold one already among them, the decisions
+    are those that there would be without a minimum [GANG-1]. Where fewer would, no slot gets a place anew [GANG-2],
+    and those that hold one stay [GANG-3]. Each slot that is then refused has the explanation of the first one for which
+    there was no place, which is about the cluster with the slots before it in theirs [GANG-4].
+
+    A minimum of 0 or 1 requires nothing.
+    """
     DEVICES = "devices"
     """GPUs are granted.
 
@@ -116,6 +126,8 @@ class SchedulingRequest:
     Attributes:
         workload: The workload whose template the slots are to run.
         slots: Which slots, each once; not empty.
+        minimum: How many of the slots have to hold a place in the end for any to get one, 0 to their number. What
+            holds a place already counts if it is among the slots. More than 1 takes `SchedulerCapability.GANG`.
         only_node: Consider just this node (a daemon's slot); None considers all.
         explain: True asks for an explanation also of each assignment.
 
@@ -124,6 +136,7 @@ class SchedulingRequest:
 
     workload: WorkloadDefinition
     slots: tuple[InstanceKey, ...]
+    minimum: int = 0
     only_node: NodeId | None = None
     explain: bool = False
 

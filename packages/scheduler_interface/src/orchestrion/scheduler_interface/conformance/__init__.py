@@ -24,6 +24,7 @@ from . import (  # noqa: F401 - importing a module declares its clauses, in this
     _clauses_explain,
     _clauses_fit_node,
     _clauses_fit_room,
+    _clauses_gang,
     _clauses_safety,
     _clauses_same,
     _clauses_spread,

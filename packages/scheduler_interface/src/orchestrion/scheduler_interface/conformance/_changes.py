@@ -101,9 +101,9 @@ def joining_node(workload: WorkloadDefinition, world: World, amounts: Mapping[st
     )
     for chosen in product(*([None, *sorted(each)] for each in domains)):
         where = {key: value for key, value in zip(keys, chosen, strict=True) if value is not None}
-        joining = _ideal_node(workload, amounts, where)
-        if not complaints(asked, NEW_NODE, {**counting, NEW_NODE: node_view(joining)}, ALL):
-            return joining
+        joining = node_view(_ideal_node(asked, amounts, where))
+        if not complaints(asked, NEW_NODE, {**counting, NEW_NODE: joining}, ALL):
+            return _ideal_node(workload, amounts, where)
     return None
 
 

@@ -34,7 +34,6 @@ from ._kit import (
     KIT,
     SchedulerUnderTest,
     decide,
-    decide_one,
     expect_node,
     expect_placed,
     expect_unbroken,
@@ -101,6 +100,12 @@ async def _refuse_overflow(subject: SchedulerUnderTest) -> None:
     await _expect_invalid(subject, asking(workload(*extended)))
 
 
+@KIT.clause("REFUSE-5", "a-minimum-that-can-not-be-reached-is-an-error")
+async def _refuse_minimum(subject: SchedulerUnderTest) -> None:
+    for minimum in (-1, 4):
+        await _expect_invalid(subject, asking(workload(), slots=3, minimum=minimum))
+
+
 async def _expect_invalid(subject: SchedulerUnderTest, request: SchedulingRequest) -> None:
     try:
         decisions = await decide(subject, request, one(node()))
@@ -143,14 +148,26 @@ async def _able_devices(subject: SchedulerUnderTest) -> None:
     await _expect_unsupported(subject, SchedulerCapability.DEVICES, definition)
 
 
+@KIT.clause("ABLE-2", "minimums-are-unsupported-without-the-ability")
+async def _able_gang(subject: SchedulerUnderTest) -> None:
+    await _expect_unsupported(subject, SchedulerCapability.GANG, workload(), slots=2, minimum=2)
+
+
+@KIT.clause("ABLE-2", "a-minimum-of-one-takes-no-ability")
+async def _able_one(subject: SchedulerUnderTest) -> None:
+    for minimum in (0, 1):
+        request = asking(workload(), slots=2, minimum=minimum)
+        await expect_placed(subject, request, one(node()), "n1", "n1", rule=f"a minimum of {minimum} requires nothing")
+
+
 async def _expect_unsupported(
-    subject: SchedulerUnderTest, ability: SchedulerCapability, definition: WorkloadDefinition
+    subject: SchedulerUnderTest, ability: SchedulerCapability, definition: WorkloadDefinition, **options: int
 ) -> None:
     if ability in subject.scheduler.capabilities:
         msg = f"the implementation declares the capability {ability.value!r}"
         raise unittest.SkipTest(msg)
     view = cluster(node("n1", labels={"disk": "ssd"}), node("n2"))
-    decision = await decide_one(subject, asking(definition), view)
+    decision, *_ = await decide(subject, asking(definition, **options), view)
     assert isinstance(decision, NoPlacement), f"expected a refusal, got {decision}"
     groups = [group for group in decision.explanation.groups if group.predicate is Predicate.UNSUPPORTED]
     assert [group.samples for group in groups] == [("n1", "n2")], decision.explanation.groups
