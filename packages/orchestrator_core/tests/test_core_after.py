@@ -73,7 +73,7 @@ async def test_when_the_dependency_fails_the_dependant_fails_with_its_last_words
     view = await stage.view("web")
     assert (view.phase, view.reason) == (WorkloadPhase.FAILED, "dependency-failed")
     assert view.message == (
-        "it comes after count failed: index 0 failed 1 times; at last: container main ended with code 3: no space"
+        "it comes after count failed: index 0 failed once: container main ended with code 3: no space"
     )
     assert stage.running("web") == []
 

@@ -98,6 +98,16 @@ async def test_explain_says_why_a_slot_is_nowhere_until_it_has_a_place(stage: St
     await stage.settle()
     (placement,) = await stage.orchestrator.explain("web")
     assert (placement.instance, placement.node_id) == ("web.0.1", SECOND)
+    assert placement.text == "it was placed there, and stays"
+
+
+async def test_a_plan_says_why_a_slot_would_go_there(stage: Stage) -> None:
+    (placement,) = (await stage.orchestrator.plan([service(placement=Placement(select={"name": "a"}))])).placements
+    assert placement.node_id is None
+    assert placement.text.startswith("3 nodes: ")
+    (placement,) = (await stage.orchestrator.plan([service()])).placements
+    assert placement.node_id is not None
+    assert placement.text == "it fits there"
 
 
 async def test_what_has_no_place_gets_one_as_soon_as_something_ends(stage: Stage) -> None:

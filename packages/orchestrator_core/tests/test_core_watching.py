@@ -11,6 +11,7 @@ from orchestrion.mocks import MemoryStore, MockRuntime
 from orchestrion.orchestrator_core import LogQuery, Update, UpdateKind, WorkloadPhase, trio_time
 from orchestrion.runtime_interface import ContainerSummary, RuntimeUnavailable
 from orchestrion.shared_types import (
+    ConfigInvalid,
     InstanceNotFound,
     NodeId,
     RestartPolicy,
@@ -190,6 +191,16 @@ async def test_events_since_a_time_are_those_after_it(stage: Stage) -> None:
     assert [event.reason for event in await stage.orchestrator.events(since=since, subject="workload/web")] == [
         "Updated"
     ]
+
+
+async def test_a_time_without_its_zone_is_refused(stage: Stage) -> None:
+    await stage.apply(service())
+    naive = trio_time().replace(tzinfo=None)
+    with pytest.raises(ConfigInvalid, match="since: a time with its time zone is wanted"):
+        await stage.orchestrator.events(since=naive)
+    with pytest.raises(ConfigInvalid, match="since: a time with its time zone is wanted"):
+        async with stage.orchestrator.logs(LogQuery(subject="web", since=naive)):
+            pytest.fail("it was read")
 
 
 async def test_before_it_runs_it_says_that_it_does_not(stage: Stage) -> None:

@@ -79,9 +79,10 @@ def _ended(
     if exhausted:
         slot = exhausted[0]
         detail = max(failed.get(slot, ()), key=lambda instance: instance.name.epoch, default=None)
-        message = f"index {slot} failed {failures[slot]} times"
+        once = failures[slot] == 1
+        message = f"index {slot} failed {'once' if once else f'{failures[slot]} times'}"
         if detail is not None:
-            message = f"{message}; at last: {detail.status.message or detail.status.reason}"
+            message = f"{message}{': ' if once else '; at last: '}{detail.status.message or detail.status.reason}"
         _fail(planning, "index-failed", message)
         return True
     # Not from when it looked for a place: who only waits for room does not miss a deadline.

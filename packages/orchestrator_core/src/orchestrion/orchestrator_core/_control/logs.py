@@ -9,6 +9,7 @@ import trio
 from attrs import define, field
 from orchestrion.orchestrator_core._background import background
 from orchestrion.orchestrator_core._control.log_merge import LogMerge, LogSource, record_of
+from orchestrion.orchestrator_core._control.reader import check_time
 from orchestrion.orchestrator_core._control.subjects import parse_subject
 from orchestrion.orchestrator_core._control.views import LogQuery, LogRecord
 from orchestrion.orchestrator_core._state.facts import outcome_of
@@ -60,10 +61,12 @@ class LogReader:
         """Read what a query asks for.
 
         Raises:
+            ConfigInvalid: Its time has no time zone.
             WorkloadNotFound: There is no such workload.
             InstanceNotFound: There is no such instance.
             Unsupported: The runtime keeps no logs.
         """
+        check_time(query.since)
         runtime = self.runtime
         if not isinstance(runtime, SupportsLogs) or RuntimeCapability.LOGS not in runtime.capabilities:
             msg = "the runtime keeps no logs"

@@ -24,6 +24,7 @@ from orchestrion.orchestrator_core._control.admission import (
     writes_of,
 )
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
+from orchestrion.orchestrator_core._control.placed import place_words
 from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
 from orchestrion.orchestrator_core._control.refused import refused_nodes
@@ -502,7 +503,7 @@ class Orchestrator:
         for decision in decisions:
             explanation = decision.explanation or Explanation()
             node_id = decision.node_id if isinstance(decision, AssignNode) else None
-            text = describe(explanation)
+            text = place_words(explanation, stays=True)
             found.append(
                 SlotPlacement(
                     instance=f"{name}.{decision.slot.index}", node_id=node_id, explanation=explanation, text=text

@@ -14,6 +14,7 @@ from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, Workl
 from orchestrion.orchestrator_core._cluster.view import History, Placeable, Table, View, placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._control.admission import Admission, templated
+from orchestrion.orchestrator_core._control.placed import place_words
 from orchestrion.orchestrator_core._control.refused import refused_nodes
 from orchestrion.orchestrator_core._control.views import ChangeAction, SlotPlacement
 from orchestrion.orchestrator_core._state.facts import DEPENDENCY_FAILED, Facts, Refusal, dependencies_of
@@ -261,11 +262,12 @@ class Preview:
         for decision in await self.scheduler.schedule(request, self.draft.view()):
             name = names[decision.slot]
             explanation = decision.explanation or Explanation()
+            assigned = isinstance(decision, AssignNode)
             placement = SlotPlacement(
                 instance=f"{record.name.name}.{name.slot}",
                 node_id=decision.node_id if isinstance(decision, AssignNode) else None,
                 explanation=explanation,
-                text=describe(explanation),
+                text=place_words(explanation, stays=False) if assigned else describe(explanation),
             )
             if not isinstance(decision, AssignNode):
                 unplaced[name.slot] = placement

@@ -15,8 +15,10 @@ from orchestrion.orchestrator_core._state.world import World
 from orchestrion.scheduler_interface import Explanation
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
+    ConfigInvalid,
     Event,
     NodeId,
+    Problem,
     WorkloadInstance,
     WorkloadNotFound,
     from_json,
@@ -49,10 +51,27 @@ def instances_of(world: World, namespace: str | None, workload: str | None) -> l
     ]
 
 
+def check_time(since: datetime | None) -> None:
+    """Make sure that a time of a question is one that others can be compared with.
+
+    Raises:
+        ConfigInvalid: It has no time zone.
+    """
+    if since is not None and since.tzinfo is None:
+        raise ConfigInvalid(
+            (Problem("a time with its time zone is wanted", path="since"),), remedy="Write one such as Z behind it."
+        )
+
+
 async def read_events(
     store: StateStore, namespace: str | None, subject: str | None, since: datetime | None, limit: int
 ) -> list[Event]:
-    """Return the latest events, oldest first."""
+    """Return the latest events, oldest first.
+
+    Raises:
+        ConfigInvalid: The time has no time zone.
+    """
+    check_time(since)
     listed = await store.list("/event/" if namespace is None else f"/event/{namespace}/")
     entries = sorted(listed.entries, key=lambda entry: entry.key.rpartition("/")[2], reverse=True)
     found = list[Event]()
