@@ -20,7 +20,7 @@ MAX_POINTS: Final = 1 << 39
 
 
 class Policy:
-    """What a node's state is worth, and so where a demand goes.
+    """What a node's state is worth, and so where a demand goes; to this one all nodes are alike.
 
     Attributes:
         fleet: All nodes.
@@ -39,11 +39,11 @@ class Policy:
 
     def gain(self, position: i64, demand: Demand) -> i64:
         """Return what a node that has room gains by taking a slot, apart from what is alike for nodes of a type."""
-        raise NotImplementedError
+        return 0
 
     def residue(self, position: i64, demand: Demand) -> i64:
         """Return how many thousandths of the GPU that a node's share goes to are free; 1000 if there is no share."""
-        raise NotImplementedError
+        return tightest(self.fleet, position, demand.shares[0]) if len(demand.shares) > 0 else WHOLE
 
     def weigh(self, demand: Demand) -> None:
         """Work out the penalties for a demand."""
@@ -207,14 +207,6 @@ class Board:
 class FirstFit(Policy):
     """Takes the node of the lowest position that has room."""
 
-    def gain(self, position: i64, demand: Demand) -> i64:
-        """Return 0: all are alike."""
-        return 0
-
-    def residue(self, position: i64, demand: Demand) -> i64:
-        """Return the smallest residue that does."""
-        return tightest(self.fleet, position, demand.shares[0]) if len(demand.shares) > 0 else WHOLE
-
 
 @final
 class BestFit(Policy):
@@ -238,10 +230,6 @@ class BestFit(Policy):
             at += 1
         cpu: i64 = (fleet.cpu[position] - demand.cpu) >> self._shift
         return -(cpu * self._most_gpu + (gpu - demand.gpu) * self._most_cpu)
-
-    def residue(self, position: i64, demand: Demand) -> i64:
-        """Return the smallest residue that does."""
-        return tightest(self.fleet, position, demand.shares[0]) if len(demand.shares) > 0 else WHOLE
 
 
 def place(fleet: GpuFleet, board: Board, policy: Policy) -> i64:
