@@ -13,7 +13,7 @@ from orchestrion.cli._node_names import names_of
 from orchestrion.cli._subjects import check_container, chosen, event_subject, runnable
 from orchestrion.orchestrator_core import LogRecord, SlotPlacement, WorkloadPhase, WorkloadView, parse_subject
 from orchestrion.runtime_interface import LogStream
-from orchestrion.scheduler_interface import Explanation, Predicate, RefusalGroup, describe
+from orchestrion.scheduler_interface import Explanation
 from orchestrion.shared_types import (
     Binding,
     ConfigInvalid,
@@ -154,20 +154,10 @@ def test_a_place_is_told_with_its_score_and_the_next_best() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("instance", "groups", "why"),
-    [
-        ("web.0.1", (), "it was placed there, and stays"),
-        ("web.0", (), "it fits there"),
-        (
-            "web.0",
-            (RefusalGroup(predicate=Predicate.CORDONED, node_count=2, samples=(OTHER_ID,)),),
-            "it fits there, and not on 2 nodes: cordoned",
-        ),
-    ],
-)
-def test_a_place_is_told_as_what_it_is(instance: str, groups: tuple[RefusalGroup, ...], why: str) -> None:
-    explanation = Explanation(nodes_considered=3, groups=groups)
-    placement = SlotPlacement(instance=instance, node_id=LONG_ID, explanation=explanation, text=describe(explanation))
-    names = names_of([Node(id=LONG_ID, name="a")])
-    assert list(placement_lines([placement], names)) == [f"{instance}: on a (0f9e4c1a): {why}"]
+def test_what_fits_one_node_alone_has_nothing_to_be_compared_with() -> None:
+    explanation = Explanation(nodes_considered=2, scores={LONG_ID: -452_985.0})
+    placement = SlotPlacement(instance="web.0", node_id=LONG_ID, explanation=explanation, text="it fits there")
+    assert list(placement_lines([placement], names_of([Node(id=LONG_ID, name="a")]))) == [
+        "web.0: on a (0f9e4c1a): it fits there",
+        "    no other node would do",
+    ]

@@ -33,7 +33,9 @@ def run_apply(file: Path, state: Path | None, form: Form, *, dry_run: bool) -> i
         name=lambda given: "\n".join(full_name(change.namespace, change.name) for change in given.changes),
     )
     if form == "table" and not dry_run:
-        note(f"revision {result.revision}; `orchestrion status` shows how it goes")
+        unchanged = all(change.action is ChangeAction.UNCHANGED for change in result.changes)
+        told = "nothing to change" if unchanged else f"revision {result.revision}"
+        note(f"{told}; `orchestrion status` shows how it goes")
     return 0
 
 

@@ -10,7 +10,7 @@ import trio
 from attrs import frozen
 from orchestrion.control_plane import Control, HttpControl
 from orchestrion.orchestrator_core import SlotPlacement, Subject, UpdateKind, WorkloadView, parse_subject
-from orchestrion.scheduler_interface import describe, describe_change
+from orchestrion.scheduler_interface import describe_change
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     ConfigInvalid,
@@ -272,8 +272,7 @@ def placement_lines(placements: Iterable[SlotPlacement], names: NodeNames, /) ->
     for placement in placements:
         text = names.within(placement.text)
         if placement.node_id is not None:
-            why = _why_there(placement, text)
-            yield f"{placement.instance}: {coloured('on', 'green')} {names.of(placement.node_id)}: {why}"
+            yield f"{placement.instance}: {coloured('on', 'green')} {names.of(placement.node_id)}: {text}"
             scores = _score_words(placement.explanation.scores, placement.node_id, names)
             if scores:
                 yield f"    {scores}"
@@ -286,20 +285,10 @@ def placement_lines(placements: Iterable[SlotPlacement], names: NodeNames, /) ->
             yield f"    it would fit: {change}"
 
 
-def _why_there(placement: SlotPlacement, text: str) -> str:
-    explanation = placement.explanation
-    if placement.text != describe(explanation):
-        return text
-    if explanation.groups:
-        return f"it fits there, and not on {text}"
-    # Of a slot that has a place nobody asks anew where else it might go.
-    has_place = parse_subject(placement.instance).epoch is not None
-    return "it was placed there, and stays" if has_place else "it fits there"
-
-
 def _score_words(scores: Mapping[NodeId, float], chosen: NodeId, names: NodeNames) -> str:
     if chosen not in scores:
         return ""
     others = sorted((node_id for node_id in scores if node_id != chosen), key=lambda node_id: -scores[node_id])
-    second = f"; next best {names.of(others[0])} with {scores[others[0]]:.3g}" if others else "; no other node would do"
-    return f"score {scores[chosen]:.3g}{second}"
+    if not others:
+        return "no other node would do"
+    return f"score {scores[chosen]:.6g}; next best {names.of(others[0])} with {scores[others[0]]:.6g}"
