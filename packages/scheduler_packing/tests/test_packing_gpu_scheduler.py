@@ -25,6 +25,7 @@ from orchestrion.shared_types import (
     Placement,
     Resources,
     Spread,
+    Toleration,
     Uid,
     WorkloadDefinition,
 )
@@ -136,8 +137,9 @@ def test_a_node_with_several_models_grants_the_one_that_is_asked_for() -> None:
     assert isinstance(decisions[2], NoPlacement)
 
 
-def test_spreads_are_kept() -> None:
-    spread = workload("spread", 1, GpuRequest(count=1), Placement(spreads=(Spread(by="hostname", max_skew=1),)))
+@pytest.mark.parametrize("required", [False, True])
+def test_spreads_are_kept(required: bool) -> None:
+    spread = workload("spread", 1, GpuRequest(count=1), Placement(spreads=(Spread(by="node", required=required),)))
     scheduler = PackingScheduler(profile="gpu", mix=taught((spread, 32)))
     assert sorted(filter(None, where(decide(scheduler, request(spread, 3), CLUSTER)))) == ["n1", "n2", "n3"]
 
@@ -182,6 +184,30 @@ def test_the_ledger_decides_as_a_scheduler_does_whose_mix_is_told_of_every_slot(
         decisions = decide(scheduler, slot, view)
         view = with_decisions(view, wanted, decisions)
         assert ledger.place([slot]).node_ids == where(decisions)
+
+
+def test_absurd_demands_change_nothing_for_the_others() -> None:
+    absurd = workload("absurd", 1, GpuRequest(count=2**50))
+    others = ((HUNGRY, 16), (MODEST, 47))
+    scheduler = PackingScheduler(profile="gpu", mix=taught(*others, (absurd, 1)))
+    assert where(decide(scheduler, request(absurd), CLUSTER)) == [None]
+    sane = PackingScheduler(profile="gpu", mix=taught(*others, (workload("plain", 1), 1)))
+    assert where(decide(scheduler, request(MODEST, 9), CLUSTER)) == where(decide(sane, request(MODEST, 9), CLUSTER))
+
+
+@pytest.mark.slow
+def test_more_kinds_than_can_be_told_apart_still_get_their_places() -> None:
+    mix = Mix()
+    scheduler = PackingScheduler(profile="gpu", mix=mix)
+    view = StaticClusterView([node_view(node(f"n{each}", 96, *"ab")) for each in range(4)])
+    for number in range(600):
+        gpu = GpuRequest(thousandths=1 + number)
+        wanted = workload(f"w{number:03}", 1, gpu, Placement(select={"node": f"n{number % 4}"}))
+        if number % 2:
+            wanted = workload(f"w{number:03}", 1, gpu, Placement(tolerations=(Toleration(key=f"t{number}"),)))
+        mix.observe(wanted)
+        assert where(decide(scheduler, request(wanted), view)) != [None]
+    assert len(mix.lesson) == 512
 
 
 @pytest.mark.parametrize(("profile", "message"), [("cheap", "no such profile"), ("binpack", "no use for a mix")])

@@ -16,11 +16,11 @@ from orchestrion.scheduler_packing._core.gpu_board import Board
 from orchestrion.scheduler_packing._core.gpu_fleet import Demand, GpuFleet
 from orchestrion.scheduler_packing._gpu_mix import Kind, kind_of
 from orchestrion.scheduler_packing._gpu_placed import PlacedMix
-from orchestrion.scheduler_packing._gpu_plan import NodeType, Tabulation, Wish, plan
+from orchestrion.scheduler_packing._gpu_plan import MAX_WISHES, NodeType, Tabulation, Wish, plan
 from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._suitability import points_of
 from orchestrion.scheduler_packing._wanted import Suitability, Wanted
-from orchestrion.shared_types import Device, Node, NodeStatus, Taint
+from orchestrion.shared_types import WHOLE_DEVICE, Device, Node, NodeStatus, Taint
 
 MAX_TYPES: Final = 64
 """Nodes that are equally large are told apart by what may go there only if that makes no more types of node."""
@@ -31,6 +31,9 @@ BOARD_CELLS: Final = 1 << 19
 
 MAX_KINDS: Final = 8192
 """What kind of slot so many workloads ask for is remembered; the one that was met first goes first."""
+
+MAX_COLUMNS: Final = 256
+"""The points of all nodes are kept for what the mix tells of, and for so many other kinds of slot."""
 
 UNSUITED: Final = -1
 
@@ -156,8 +159,16 @@ class GpuNodes:
         """Return the points of each node that suits, and `UNSUITED` of the others."""
         column = self._columns.get(suitability)
         if column is None:
+            if len(self._columns) >= MAX_COLUMNS + len(self._telling):
+                # A board and the points that it looks at go together.
+                self._boards.clear()
+                self._forget_columns()
             column = self._columns[suitability] = vec[i64](self._points_of_all(suitability))
         return column
+
+    def _forget_columns(self) -> None:
+        """Forget the points of what the mix does not tell of, for which there are no boards now."""
+        self._columns = {each: self._columns[each] for each in self._telling}
 
     def _points_of_all(self, suitability: Suitability) -> list[int]:
         # What is selected may be a node's name, which no other node has; all else nodes that are alike agree in.
@@ -230,15 +241,17 @@ class GpuNodes:
     def _plan(self) -> None:
         """Value the nodes anew, by the mix as it is now."""
         lesson = self._lesson = self._mix.lesson
-        known = {kind.suitability for kind in lesson if kind.suitability is not None}
+        kinds = _foremost(lesson)
+        known = {kind.suitability for kind in kinds if kind.suitability is not None}
         self._telling = sorted(known, key=_rank)
         types, suited = self._tell_apart()
         counts: Counter[Wish] = Counter()
         everywhere = frozenset(range(len(types)))
-        for kind, weight in lesson.items():
+        for kind, weight in kinds.items():
             may_go = everywhere if kind.suitability is None else suited[kind.suitability]
             counts[Wish(kind.cpu, kind.memory, kind.whole, kind.shares, may_go)] += weight
         self._boards.clear()
+        self._forget_columns()
         self.policy = plan(
             self.fleet,
             types,
@@ -277,6 +290,23 @@ class GpuNodes:
                 self._fill(position)
             self._is_filled = True
         return types, suited
+
+
+def _foremost(lesson: Mapping[Kind, int]) -> Mapping[Kind, int]:
+    """Return the kinds that ask for the most, if there are more than can be told apart."""
+    if len(lesson) <= MAX_WISHES:
+        return lesson
+    ranked = sorted(lesson.items(), key=lambda each: (-each[1] * _asked(each[0]), _content(each[0])))
+    return dict(ranked[:MAX_WISHES])
+
+
+def _asked(kind: Kind) -> int:
+    return 1000 * (WHOLE_DEVICE * kind.whole + sum(kind.shares)) + kind.cpu
+
+
+def _content(kind: Kind) -> tuple[object, ...]:
+    told = () if kind.suitability is None else _rank(kind.suitability)
+    return kind.cpu, kind.memory, kind.whole, kind.shares, told
 
 
 def _points(node: Node, suitability: Suitability) -> int:

@@ -129,9 +129,12 @@ def plan(
         turnover: How many slots leave for each that comes, in 2^16ths, at most 2^16.
         tabulation: Where tables that were worked out before are remembered.
     """
+    largest = max((type_.gpus for type_ in types), default=0)
+    # What no node could ever take says nothing about what nodes are good for.
+    possible = [each for each in counts.items() if each[0].gpus <= largest]
     ranked = sorted(
-        counts.items(),
-        key=lambda each: (-each[1] * (each[0].gpu + each[0].cpu / 1000), each[0].cpu, each[0].memory, _order(each[0])),
+        possible,
+        key=lambda each: (-each[1] * (1000 * each[0].gpu + each[0].cpu), each[0].cpu, each[0].memory, _order(each[0])),
     )[:MAX_WISHES]
     mix = dict(sorted(ranked, key=lambda each: (each[0].cpu, each[0].memory, _order(each[0]))))
     tables, table_of_type = _tables(types, mix, tabulation or Tabulation())
