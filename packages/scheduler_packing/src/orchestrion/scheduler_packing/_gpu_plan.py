@@ -26,7 +26,7 @@ stands for what asks for that model and has not come yet."""
 MAX_TABLES_KEPT: Final = 64
 """So many tables are remembered; those unused for longest go first."""
 
-TOGETHER: Final = 1.5
+TOGETHER: Final = 3.0
 """What it is worth at most that free GPUs are on one node, in GPUs."""
 SEVERAL: Final = 64
 """It is worth the most where demands for several GPUs are one part of all demand in so many, or more."""
