@@ -15,7 +15,7 @@ import json
 import random
 import statistics
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -198,6 +198,10 @@ class Packer(Protocol):
 
     preparing: float
 
+    def expect(self, pods: Sequence[Pod]) -> None:
+        """Make what can be made before pods are placed, in this order."""
+        ...
+
     def place(self, pod: Pod) -> object | None:
         """Take a place and return what releases it, or None."""
         ...
@@ -226,6 +230,9 @@ class CorePacker:
     free: list[list[int]]
     boards: dict[Pod, Board] = field(factory=dict)
     preparing: float = 0.0
+
+    def expect(self, pods: Sequence[Pod]) -> None:
+        """Make nothing: the pods do."""
 
     def place(self, pod: Pod) -> Place | None:
         """Take a place."""
@@ -334,6 +341,11 @@ class LedgerPacker:
     preparing: float = 0.0
     workloads: dict[Pod, WorkloadDefinition] = field(factory=dict)
     number: int = 0
+    requests: deque[SchedulingRequest] = field(factory=deque)
+
+    def expect(self, pods: Sequence[Pod]) -> None:
+        """Make the requests of pods that are going to be placed, in this order."""
+        self.requests.extend(self.request(pod) for pod in pods)
 
     def request(self, pod: Pod) -> SchedulingRequest:
         """Return a request for one more such pod."""
@@ -345,7 +357,7 @@ class LedgerPacker:
 
     def place(self, pod: Pod) -> InstanceKey | None:
         """Take a place."""
-        request = self.request(pod)
+        request = self.requests.popleft() if self.requests else self.request(pod)
         if self.mix.observe(request.workload):
             begin = time.thread_time()
             self.ledger.prepare()
@@ -418,6 +430,7 @@ def replay(machines: Sequence[Machine], pods: Sequence[Pod], policy: str, seed: 
     queue = list(arrivals(pods, capacity, seed, UNTIL))
     used = asked = dropped = 0
     samples = []
+    packer.expect(queue)
     begin = time.thread_time()
     for pod in queue:
         asked += pod.gpu
