@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable
 
 import trio
 from attrs import define, field
@@ -30,11 +28,6 @@ from orchestrion.shared_types import (
     Uid,
 )
 from orchestrion.store_interface import Revision
-
-HINT_SECONDS: Final = 0.01
-"""How long the status of a new container waits for what is announced of it, so that it is asked for once."""
-
-MAX_EARLY: Final = 1_000
 
 
 @define(eq=False)
@@ -113,10 +106,6 @@ class ContainerBook:
     owners: dict[ContainerId, InstanceKey] = field(factory=dict)
     slots: dict[tuple[Uid, int], tuple[InstanceKey, ...]] = field(factory=dict)
     _failed: bool = False
-    _armed: bool = False
-    _creating: int = 0
-    _early: set[ContainerId] = field(factory=set)
-    _awaited: dict[ContainerId, trio.Event] = field(factory=dict)
 
     def bind(self, name: InstanceName) -> None:
         """Note that an instance's binding to this node has come, changed or gone."""
@@ -149,7 +138,6 @@ class ContainerBook:
             while True:
                 try:
                     async with runtime.watch_containers(self.engine.node_id) as hints:
-                        self._armed = True
                         # What changed before the watch was armed is found by asking once more.
                         await self.list()
                         async for hint in hints:
@@ -163,8 +151,6 @@ class ContainerBook:
                     # A runtime's watch may have tasks of its own, whose nursery makes a group of what is raised in it.
                     # The periodic pass covers what is missed meanwhile.
                     self._failed = True
-                finally:
-                    self._armed = False
                 await trio.sleep(self.poll_seconds)
 
     async def list(self) -> None:
@@ -219,14 +205,8 @@ class ContainerBook:
         instance = self.instances.get(key) if key is not None else None
         if key is None or instance is None:
             # It is being created, and asked for then; or it is a stray that the next pass finds.
-            if self._creating:
-                if len(self._early) >= MAX_EARLY:
-                    self._early.clear()
-                self._early.add(container_id)
             return
         instance.asked[container_id] = None
-        if container_id in self._awaited:
-            self._awaited[container_id].set()
         if container_id in instance.containers and not instance.asking:
             # A task for each instance: an engine that does not answer about one keeps nobody from hearing of others.
             instance.asking = True
@@ -279,31 +259,9 @@ class ContainerBook:
                 changed = self._note(summary) or changed
         return changed
 
-    @contextmanager
-    def creating(self) -> Iterator[None]:
-        """Remember what is announced of containers that nobody owns yet."""
-        self._creating += 1
-        try:
-            yield
-        finally:
-            self._creating -= 1
-            if not self._creating:
-                self._early.clear()
-
-    async def own(self, container_id: ContainerId, key: InstanceKey, instance: HeldInstance) -> None:
-        """Note whose a container is that was created just now, and wait a little for what is announced of that.
-
-        What is announced from now on is known to be of this container; what was before is in its status.
-        """
+    def own(self, container_id: ContainerId, key: InstanceKey) -> None:
+        """Note whose a container is that was created just now."""
         self.owners[container_id] = key
-        if self._armed and container_id not in self._early:
-            announced = self._awaited[container_id] = trio.Event()
-            try:
-                with trio.move_on_after(HINT_SECONDS):
-                    await announced.wait()
-            finally:
-                del self._awaited[container_id]
-        instance.asked.pop(container_id, None)
 
     def hold(self, instance: HeldInstance, summary: ContainerSummary) -> None:
         """Note a container as it is now."""

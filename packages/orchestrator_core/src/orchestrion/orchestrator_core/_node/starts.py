@@ -132,9 +132,9 @@ class Starter:
                     start.config, variables, start.attempt, self._lease_port(key, instance, name), self.environment
                 )
                 instance.unsure = True
-                with self.book.creating():
-                    container_id = await self.engine.create(config, options, instance.given_up)
-                    await self.book.own(container_id, key, instance)
+                container_id = await self.engine.create(config, options, instance.given_up)
+                # What is announced from now on is known to be of this container; what was before is in its status.
+                self.book.own(container_id, key)
                 status = await self.engine.status(container_id)
                 while container_id in instance.asked:
                     del instance.asked[container_id]
