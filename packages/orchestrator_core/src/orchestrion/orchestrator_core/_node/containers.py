@@ -259,7 +259,7 @@ class ContainerBook:
                 changed = self._note(summary) or changed
         return changed
 
-    def own(self, container_id: ContainerId, key: InstanceKey) -> None:
+    def own(self, key: InstanceKey, container_id: ContainerId) -> None:
         """Note whose a container is that was created just now."""
         self.owners[container_id] = key
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import trio
@@ -82,17 +82,27 @@ class Engine:
         """As `ContainerRuntime.init_node`."""
         await _answer("make the node ready", CALL_SECONDS, self.runtime.init_node(self.node_id))
 
-    async def create(self, config: ContainerConfig, options: CreateOptions, given_up: int) -> ContainerId:
-        """As `ContainerRuntime.create_container`.
+    async def create(
+        self, config: ContainerConfig, options: CreateOptions, given_up: int, created: Callable[[ContainerId], None]
+    ) -> tuple[ContainerId, ContainerStatus]:
+        """As `ContainerRuntime.create_container`; return what the container is like then, too.
 
         Args:
             config: What to create.
             options: Of what.
             given_up: Creations in a row that were given up for want of an answer.
+            created: Told of the container before it is looked at.
         """
         seconds = min(MAX_CREATE_SECONDS, CREATE_SECONDS * 2.0 ** min(given_up, 10))
-        call = self.runtime.create_container(config, options)
-        return await _answer(f"create container {config.name}", seconds, call)
+        return await _answer(f"create container {config.name}", seconds, self._create(config, options, created))
+
+    async def _create(
+        self, config: ContainerConfig, options: CreateOptions, created: Callable[[ContainerId], None]
+    ) -> tuple[ContainerId, ContainerStatus]:
+        # Both within one deadline: where an engine is quick, a deadline costs as much as the call.
+        container_id = await self.runtime.create_container(config, options)
+        created(container_id)
+        return container_id, await self.runtime.get_container_status(container_id)
 
     async def stop(self, container_id: ContainerId, grace_seconds: float) -> ContainerStatus:
         """As `ContainerRuntime.stop_container`; return what the container is like then."""
@@ -115,7 +125,7 @@ class Engine:
 
 
 async def _answer(what: str, seconds: float, call: Awaitable[T]) -> T:
-    with trio.move_on_after(seconds):
+    with trio.CancelScope(deadline=trio.current_time() + seconds):
         return await call
     msg = f"the engine has not answered for {seconds:g} s: {what}"
     raise NoAnswer(msg, remedy="It is asked again. Does the engine hang?")

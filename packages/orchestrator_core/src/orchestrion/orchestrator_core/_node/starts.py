@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import trio
@@ -132,10 +133,10 @@ class Starter:
                     start.config, variables, start.attempt, self._lease_port(key, instance, name), self.environment
                 )
                 instance.unsure = True
-                container_id = await self.engine.create(config, options, instance.given_up)
-                # What is announced from now on is known to be of this container; what was before is in its status.
-                self.book.own(container_id, key)
-                status = await self.engine.status(container_id)
+                # What is announced from its creation on is known to be of it; what was before is in its status.
+                container_id, status = await self.engine.create(
+                    config, options, instance.given_up, partial(self.book.own, key)
+                )
                 while container_id in instance.asked:
                     del instance.asked[container_id]
                     status = await self.engine.status(container_id)
