@@ -13,7 +13,7 @@ from orchestrion.orchestrator_core import ChangeAction, WorkloadPhase, trio_time
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster import loop as cluster_loop
 from orchestrion.orchestrator_core._node.plan import InstanceFacts, plan_instance
-from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadName
+from orchestrion.orchestrator_core._state.records import BindingRecord, InstanceName, WorkloadName
 from orchestrion.shared_types import (
     Binding,
     ContainerId,
@@ -21,8 +21,9 @@ from orchestrion.shared_types import (
     ContainerStatus,
     DesiredState,
     InstanceStatus,
+    from_json,
 )
-from orchestrion.store_interface import Compare, Delete, Operation, Revision, StoreUnavailable
+from orchestrion.store_interface import Compare, Delete, Operation, Put, Revision, StoreUnavailable
 from trio.testing import MockClock
 
 from .core_stage import NODE, Stage, batch, service
@@ -137,3 +138,77 @@ async def test_what_succeeds_at_the_moment_of_the_stop_has_succeeded(stage: Stag
     assert (view.phase, view.message) == (WorkloadPhase.SUCCEEDED, "it has succeeded")
     (change,) = (await stage.orchestrator.apply([batch("job", "run")])).changes
     assert (change.action, change.differences) == (ChangeAction.UNCHANGED, ())
+
+
+class _NeverStops(MemoryStore):
+    """A store that fails just when a binding is to say that its instance stops."""
+
+    async def transaction(self, compares: Sequence[Compare], operations: Sequence[Operation], /) -> Revision:
+        puts = [operation for operation in operations if isinstance(operation, Put)]
+        bindings = [from_json(put.value, BindingRecord).binding for put in puts if put.key.endswith("/binding")]
+        if any(binding.desired is DesiredState.STOP for binding in bindings):
+            await trio.lowlevel.checkpoint()
+            raise StoreUnavailable("cut")
+        return await super().transaction(compares, operations)
+
+
+async def _stop_on_record(stage: Stage, remove: bool) -> None:
+    """Let a service that runs be stopped or removed, without its binding saying so."""
+    await stage.end()
+    stage.store_class = _NeverStops
+    await stage.start()
+    await stage.apply(service())
+    await trio.sleep(100)
+    await (stage.orchestrator.remove("web") if remove else stage.orchestrator.stop("web"))
+    await stage.settle()
+
+
+def _kill(stage: Stage) -> None:
+    (running,) = stage.running("web")
+    stage.exit(running, 137)
+
+
+@pytest.mark.parametrize("remove", [False, True])
+async def test_what_is_killed_between_its_stop_and_its_binding_is_not_started_again(stage: Stage, remove: bool) -> None:
+    await _stop_on_record(stage, remove)
+    _kill(stage)
+    await trio.sleep(300)
+    assert len(stage.containers.start_records) == 1
+    await stage.end()
+    stage.store_class = MemoryStore
+    await stage.start()
+    assert await stage.instances() == []
+    await trio.sleep(100)
+    assert len(stage.containers.start_records) == 1
+
+
+async def test_the_next_owner_does_not_start_what_was_killed_between_its_stop_and_its_binding(stage: Stage) -> None:
+    await _stop_on_record(stage, remove=False)
+    await stage.end()
+    _kill(stage)
+    await trio.sleep(300)
+    await stage.start()
+    await trio.sleep(300)
+    assert len(stage.containers.start_records) == 1
+
+
+async def test_what_was_killed_after_its_stop_runs_again_at_once_when_it_is_applied_again(stage: Stage) -> None:
+    await _stop_on_record(stage, remove=False)
+    _kill(stage)
+    await trio.sleep(100)
+    before = trio.current_time()
+    await stage.apply(service())
+    assert (stage.slots("web"), trio.current_time()) == ([(0, 1)], before)
+
+
+async def test_what_is_stopped_twice_and_applied_twice_runs(stage: Stage) -> None:
+    await _stop_on_record(stage, remove=False)
+    _kill(stage)
+    await trio.sleep(100)
+    await stage.apply(service())
+    await stage.orchestrator.stop("web")
+    _kill(stage)
+    await trio.sleep(300)
+    assert stage.running() == []
+    await stage.apply(service())
+    assert stage.slots("web") == [(0, 1)]

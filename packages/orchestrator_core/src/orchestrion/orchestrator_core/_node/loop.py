@@ -44,6 +44,7 @@ from orchestrion.shared_types import (
     ContainerNotFound,
     ContainerState,
     ContainerStatus,
+    DesiredState,
     EventSeverity,
     InstanceKey,
     InstanceState,
@@ -56,6 +57,7 @@ from orchestrion.shared_types import (
 )
 from orchestrion.store_interface import (
     Compare,
+    Revision,
     RevisionConflict,
     StateStore,
     StoreClosed,
@@ -130,6 +132,7 @@ class NodeLoop:
     _remains: Remains = field(init=False)
     _nursery: trio.Nursery | None = None
     _removals: Slots = field(init=False)
+    _to_stop: set[InstanceKey] = field(factory=set)
     _taken_up: bool = False
     _away: bool = False
     _sight: trio.Event = field(factory=trio.Event)
@@ -379,6 +382,13 @@ class NodeLoop:
             # Nothing new, until the cluster sees the node again; that leads here again, as does a lease.
             plan.start.clear()
             held_back = True
+        if plan.start and self._is_to_stop(record):
+            # Its binding will say so. What was killed meanwhile must not be stopped once more, with all its grace.
+            plan.start.clear()
+            held_back = True
+            if key not in self._to_stop:
+                self._to_stop.add(key)
+                nursery.start_soon(self._await_stop, key, record)
         if plan.start and self._book.older_lives(key):
             # The end of the older one brings this one back at once; the wait is for a stop that fails.
             plan.start.clear()
@@ -406,6 +416,24 @@ class NodeLoop:
         if plan.wake_after is None and not (plan.stop or plan.remove or plan.start or held_back):
             instance.settled = record.binding_revision
         return plan.wake_after
+
+    def _is_to_stop(self, record: InstanceRecord) -> bool:
+        """Whether it is on record that the workload is stopped or goes; bindings follow that."""
+        workload = self.world.workloads.get(record.name.owner)
+        return workload is not None and (workload.control.stopped or workload.control.removed)
+
+    async def _await_stop(self, key: InstanceKey, record: InstanceRecord) -> None:
+        """Look at an instance again as soon as its binding says what it is to do, or it is to run after all."""
+        try:
+            while (
+                record.bound is not None
+                and record.bound.binding.desired is DesiredState.RUN
+                and self._is_to_stop(record)
+            ):
+                await self.world.wait_for(Revision(self.world.revision + 1))
+        finally:
+            self._to_stop.discard(key)
+        self._queue.add(key)
 
     async def _learn(self, key: InstanceKey, record: InstanceRecord, instance: HeldInstance) -> BindingRecord | None:
         """Ask what has become of an instance's containers where that is not known; return its binding after that."""
