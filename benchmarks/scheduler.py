@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -407,13 +407,13 @@ def plot(found: list[Row]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the rows to this file, and a plot beside it")
     parser.add_argument("--inner-loop", action="store_true", help="print how fast the inner loop is, and no more")
     parser.add_argument("--only", default="", help="only cases whose names contain this")
     parser.add_argument("--nodes", type=int, nargs="*", default=list(SIZES))
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.inner_loop:
         print(inner_loop())
         return
