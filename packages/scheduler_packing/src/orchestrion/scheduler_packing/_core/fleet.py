@@ -52,10 +52,6 @@ class Fleet:
             self.free.append(zeros(count))
             done += 1
 
-    def add_dimension(self) -> None:
-        """Add a resource of which no node has anything."""
-        self.free.append(zeros(self.count))
-
     def set_scale(self, cpu: i64, memory: i64, gpu: i64) -> None:
         """Tell how much the largest node has of each; all ranks are to be taken again."""
         self._cpu_shift = shift_for(cpu)
