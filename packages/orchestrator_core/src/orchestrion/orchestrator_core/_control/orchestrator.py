@@ -23,6 +23,7 @@ from orchestrion.orchestrator_core._control.admission import (
     noted,
     writes_of,
 )
+from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, Controls, stopped_unless_ended
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.placed import place_words
 from orchestrion.orchestrator_core._control.preview import Preview
@@ -46,15 +47,12 @@ from orchestrion.orchestrator_core._node.ports import PortTable, dynamic_range
 from orchestrion.orchestrator_core._node.shared_volumes import SharedVolumes
 from orchestrion.orchestrator_core._node.volumes import NoVolumes, VolumeProvider
 from orchestrion.orchestrator_core._state.events import EventRecorder
-from orchestrion.orchestrator_core._state.facts import ended_as
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
     WorkloadName,
-    control_key,
     instance_key,
-    spec_key,
 )
-from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
+from orchestrion.orchestrator_core._state.world import World
 from orchestrion.runtime_interface import ContainerRuntime, ExecSession, RuntimeCapability, SupportsExec
 from orchestrion.scheduler_interface import (
     AssignNode,
@@ -84,19 +82,15 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
     WorkloadInstance,
     WorkloadKind,
-    WorkloadNotFound,
     new_uid,
 )
-from orchestrion.store_interface import Compare, RevisionConflict, StateStore
+from orchestrion.store_interface import RevisionConflict, StateStore
 
 MAX_APPLIED: Final = 42
 """Workloads that are applied at once: each takes three of a transaction's 128 operations."""
 
 ENGINE_UNAVAILABLE: Final = "EngineUnavailable"
 """The condition of a node whose engine can't be used."""
-
-CONFLICT_TRIES: Final = 8
-"""How often a change is tried again that others came before."""
 
 
 @define(eq=False)
@@ -157,6 +151,7 @@ class Orchestrator:
     recorder: EventRecorder = field(init=False)
     cluster_loop: ClusterLoop = field(init=False)
     node_loops: dict[NodeId, NodeLoop] = field(factory=dict, init=False)
+    _controls: Controls = field(init=False)
     _deadlines: Deadlines = field(init=False)
     _decider: TimedScheduler = field(init=False)
     _logs: LogReader = field(init=False)
@@ -167,6 +162,7 @@ class Orchestrator:
     _shown: dict[NodeId, Node] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._controls = Controls(self.world, self.store)
         self._deadlines = Deadlines(self.now)
         self.recorder = EventRecorder(self.store, self.now, self.new_uid)
         campaign = Campaign(self.store, self.new_uid(), self.timings.lease, self.take_over)
@@ -296,14 +292,17 @@ class Orchestrator:
         """Stop every workload, and wait until nothing runs. They stay defined; `apply` starts them again.
 
         What has ended stays as it ended.
+
+        **Cancellation.** Only the waiting is given up: that all are to stop is brought on record before, also for who
+        is cancelled meanwhile, unless the store takes longer than five seconds for it.
+
+        Raises:
+            Conflict: Others kept changing workloads.
         """
-        for name, record in list(self.world.workloads.items()):
-            if record.spec is not None:
-                with suppress(WorkloadNotFound):
-                    await self._change_control(name, unless_ended=True, stopped=True)
+        await self._controls.stop_all()
         async with self.watch() as updates:
             async for _ in updates:
-                if all(instance.ended for instance in self.world.instances.values()):
+                if not any(record.roll.held_slots for record in self.world.workloads.values()):
                     return
 
     async def wait_cleared(self) -> None:
@@ -518,7 +517,7 @@ class Orchestrator:
             WorkloadNotFound: There is none of that name.
         """
         await self._catch_up()
-        record = self._record(WorkloadName(namespace, name))
+        record = self._controls.record(WorkloadName(namespace, name))
         found = list[SlotPlacement]()
         silence = ""
         for instance_name in sorted(record.instances):
@@ -558,7 +557,7 @@ class Orchestrator:
             ConfigInvalid: It is no service, or the number is out of range.
         """
         await self._catch_up()
-        record = self._record(WorkloadName(namespace, name))
+        record = self._controls.record(WorkloadName(namespace, name))
         definition = record.spec.definition if record.spec is not None else None
         if definition is None or definition.kind is not WorkloadKind.SERVICE:
             problem = Problem(f"workload {name!r} is no service and has no replicas to scale")
@@ -569,7 +568,9 @@ class Orchestrator:
             except ValueError as err:
                 raise ConfigInvalid((Problem(f"{replicas} replicas are out of range"),)) from err
         scaled_from = definition.replicas if replicas is not None else 0
-        await self._change_control(record.name, replicas=replicas, scaled_from=scaled_from)
+        await self._controls.change(
+            record.name, lambda now: evolve(now.control, replicas=replicas, scaled_from=scaled_from)
+        )
         text = "back to the file's number" if replicas is None else f"to {replicas} instances"
         self.recorder.record(namespace, f"workload/{name}", "Scaled", text)
         return await self.get_workload(name, namespace=namespace)
@@ -581,7 +582,7 @@ class Orchestrator:
             WorkloadNotFound: There is none of that name.
         """
         await self._catch_up()
-        await self._change_control(WorkloadName(namespace, name), unless_ended=True, stopped=True)
+        await self._controls.change(WorkloadName(namespace, name), stopped_unless_ended)
         return await self.get_workload(name, namespace=namespace)
 
     async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
@@ -592,7 +593,7 @@ class Orchestrator:
             Conflict: Workloads that stay come after it.
         """
         await self._catch_up()
-        record = self._record(WorkloadName(namespace, name))
+        record = self._controls.record(WorkloadName(namespace, name))
         waiting = sorted(
             dependant.name
             for dependant in self.world.dependants.get(record.name, ())
@@ -604,7 +605,7 @@ class Orchestrator:
         if waiting:
             msg = f"workload {name!r} can't be removed: {', '.join(waiting)} waits for it"
             raise Conflict(msg, remedy=f"Remove first: {', '.join(waiting)}")
-        await self._change_control(record.name, removed=True)
+        await self._controls.change(record.name, lambda now: evolve(now.control, removed=True))
 
     async def cordon_node(self, node_id: NodeId, /) -> None:
         """Keep new work off a node; see `SupportsCordon`."""
@@ -631,37 +632,10 @@ class Orchestrator:
         if not self.world.synced.is_set():
             msg = "the orchestrator does not run yet"
             raise Unavailable(msg)
-        read = await self.store.get("/")
-        await self.world.wait_for(read.revision)
+        await self._controls.catch_up()
 
     def _view(self, name: WorkloadName) -> WorkloadView | None:
         return view_of(self.world, self.cluster_loop.facts, name, self.cluster_loop.explanations.get(name))
-
-    def _record(self, name: WorkloadName) -> WorkloadRecord:
-        record = self.world.workloads.get(name)
-        if record is None or record.spec is None:
-            raise not_found(name)
-        return record
-
-    async def _change_control(self, name: WorkloadName, *, unless_ended: bool = False, **changes: object) -> None:
-        for _ in range(CONFLICT_TRIES):
-            record = self._record(name)
-            control = evolve(record.control, **changes)  # type: ignore[arg-type] # the fields of WorkloadControl
-            if control == record.control or (unless_ended and ended_as(record) is not None):
-                return
-            compares = (
-                Compare(spec_key(name), record.spec_revision),
-                Compare(control_key(name), record.control_revision),
-            )
-            try:
-                revision = await self.store.transaction(compares, [self.world.put(control_key(name), control)])
-            except RevisionConflict:
-                await self._catch_up()
-                continue
-            await self.world.wait_for(revision)
-            return
-        msg = f"others kept changing workload {name.name!r}"
-        raise Conflict(msg, remedy="Look at what they did, and try again.")
 
     def _on_workload(self, name: WorkloadName) -> None:
         for subscriber in self._subscribers:

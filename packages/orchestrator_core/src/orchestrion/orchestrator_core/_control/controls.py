@@ -1,0 +1,120 @@
+"""What an operator wants of workloads, brought on record."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+
+import trio
+from attrs import define, evolve
+from orchestrion.orchestrator_core._control.reader import not_found
+from orchestrion.orchestrator_core._state.facts import ended_as
+from orchestrion.orchestrator_core._state.records import WorkloadControl, WorkloadName, control_key, spec_key
+from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
+from orchestrion.shared_types import Conflict
+from orchestrion.store_interface import MAX_OPERATIONS, Compare, Operation, Revision, RevisionConflict, StateStore
+
+CONFLICT_TRIES: Final = 8
+"""How often a change is tried again that others came before."""
+
+COMPARES_EACH: Final = 2
+
+SHIELDED_SECONDS: Final = 5.0
+"""How long bringing a stop on record goes on though nobody waits any longer."""
+
+Change = Callable[[WorkloadRecord], WorkloadControl]
+"""Says what is to be on record of a workload; what is there already is not written."""
+
+
+@define(eq=False)
+class Controls:
+    """Writes the operator's part of workloads.
+
+    Attributes:
+        world: Shows what is on record.
+        store: Where it is written.
+    """
+
+    world: World
+    store: StateStore
+
+    async def change(self, name: WorkloadName, change: Change) -> None:
+        """Change what is wanted of one workload, and return once the world shows it.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            Conflict: Others kept changing it.
+        """
+        revision = await self._write(lambda: [self.record(name)], change, f"workload {name.name!r}")
+        await self.world.wait_for(revision)
+
+    async def stop_all(self) -> None:
+        """Bring on record that every workload is to stop, but for those that have ended.
+
+        Whoever is cancelled meanwhile has it on record all the same, unless the store takes longer than
+        `SHIELDED_SECONDS`.
+
+        Raises:
+            Conflict: Others kept changing them.
+        """
+        with trio.move_on_after(SHIELDED_SECONDS, shield=True) as step:
+            revision = await self._stop_all()
+        if step.cancelled_caught:
+            revision = await self._stop_all()
+        # Not shielded: the world stands still where all of the orchestrator is cancelled.
+        await self.world.wait_for(revision)
+
+    async def _stop_all(self) -> Revision:
+        revision = Revision(0)
+        names = iter(list(self.world.workloads))
+        while chunk := tuple(itertools.islice(names, MAX_OPERATIONS // COMPARES_EACH)):
+            written = await self._write(partial(self._known, chunk), stopped_unless_ended, "the same workloads")
+            revision = max(revision, written)
+        return revision
+
+    def record(self, name: WorkloadName) -> WorkloadRecord:
+        """Return what is on record of a workload.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+        """
+        record = self.world.workloads.get(name)
+        if record is None or record.spec is None:
+            raise not_found(name)
+        return record
+
+    def _known(self, names: Iterable[WorkloadName]) -> list[WorkloadRecord]:
+        found = (self.world.workloads.get(name) for name in names)
+        return [record for record in found if record is not None and record.spec is not None]
+
+    async def _write(self, records: Callable[[], Iterable[WorkloadRecord]], change: Change, what: str) -> Revision:
+        """Change some workloads in one transaction, as they are when it is tried, and return the revision of that."""
+        for _ in range(CONFLICT_TRIES):
+            compares, operations = list[Compare](), list[Operation]()
+            for record in records():
+                control = change(record)
+                if control == record.control:
+                    continue
+                compares.append(Compare(spec_key(record.name), record.spec_revision))
+                compares.append(Compare(control_key(record.name), record.control_revision))
+                operations.append(self.world.put(control_key(record.name), control))
+            if not operations:
+                return self.world.revision
+            try:
+                return await self.store.transaction(compares, operations)
+            except RevisionConflict:
+                await self.catch_up()
+        msg = f"others kept changing {what}"
+        raise Conflict(msg, remedy="Look at what they did, and try again.")
+
+    async def catch_up(self) -> None:
+        """Wait until the world shows everything that was written before now."""
+        read = await self.store.get("/")
+        await self.world.wait_for(read.revision)
+
+
+def stopped_unless_ended(record: WorkloadRecord) -> WorkloadControl:
+    """Want a workload stopped; one that has ended stays as it ended."""
+    return record.control if ended_as(record) is not None else evolve(record.control, stopped=True)
