@@ -208,9 +208,3 @@ def test_more_kinds_than_can_be_told_apart_still_get_their_places() -> None:
         mix.observe(wanted)
         assert where(decide(scheduler, request(wanted), view)) != [None]
     assert len(mix.lesson) == 512
-
-
-@pytest.mark.parametrize(("profile", "message"), [("cheap", "no such profile"), ("binpack", "no use for a mix")])
-def test_what_does_not_go_together_is_refused(profile: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        PackingScheduler(profile=profile, mix=Mix())  # type: ignore[arg-type] # what is wrong is the point

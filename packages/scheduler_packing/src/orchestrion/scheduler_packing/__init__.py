@@ -6,6 +6,17 @@ choose()
 
 from ._gpu_mix import Mix  # noqa: E402 - which core there is to import has to be settled first
 from ._ledger import PackingLedger, Placements  # noqa: E402 - which core there is to import has to be settled first
+from ._profile import PlugIn, Profile, ProfileName, Ties  # noqa: E402 - which core there is to import has to be settled first
 from ._scheduler import PackingScheduler  # noqa: E402 - which core there is to import has to be settled first
 
-__all__ = ["Mix", "PackingLedger", "PackingScheduler", "Placements", "is_compiled"]
+__all__ = [
+    "Mix",
+    "PackingLedger",
+    "PackingScheduler",
+    "Placements",
+    "PlugIn",
+    "Profile",
+    "ProfileName",
+    "Ties",
+    "is_compiled",
+]

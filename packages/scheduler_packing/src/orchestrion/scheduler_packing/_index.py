@@ -80,7 +80,7 @@ class Index:
         """Start with no nodes.
 
         Args:
-            sign: 1 to prefer the fullest nodes, -1 the emptiest.
+            sign: 1 to prefer the fullest nodes, -1 the emptiest, 0 those with the lowest ids.
         """
         self._sign = sign
         self.continued = 0

@@ -26,9 +26,9 @@ from orchestrion.scheduler_packing._deciding import assignment
 from orchestrion.scheduler_packing._gpu_choice import Bounds, GpuChoice
 from orchestrion.scheduler_packing._gpu_mix import Mix
 from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
-from orchestrion.scheduler_packing._gpu_profile import Profile, check_profile
 from orchestrion.scheduler_packing._groups import Group, group_of
 from orchestrion.scheduler_packing._index import Index
+from orchestrion.scheduler_packing._profile import SIGNS, ProfileName, check_profile
 from orchestrion.scheduler_packing._wanted import Suitability, Wanted, wanted_of
 from orchestrion.shared_types import (
     InstanceAffinity,
@@ -112,7 +112,9 @@ class PackingLedger:
     again, it is answered with the place that it has. Its key alone releases it. Not for several threads at once.
     """
 
-    def __init__(self, nodes: Iterable[Node] = (), /, *, profile: Profile = "binpack", mix: Mix | None = None) -> None:
+    def __init__(
+        self, nodes: Iterable[Node] = (), /, *, profile: ProfileName = "binpack", mix: Mix | None = None
+    ) -> None:
         """Open empty books.
 
         Args:
@@ -125,8 +127,8 @@ class PackingLedger:
             ValueError: A node is there twice, there is no such profile, or it has no use for a mix.
             InvalidSchedulingRequest: There are more nodes than can be told apart.
         """
-        check_profile(profile, mix)
-        self._index = Index(1)
+        check_profile(profile, {"mix": mix})
+        self._index = Index(SIGNS[profile])
         self._index.show(StaticClusterView(node_view(node) for node in nodes))
         self._own_mix = Mix() if profile == "gpu" and mix is None else None
         gpus = GpuNodes(self._index, mix or self._own_mix) if profile == "gpu" else None

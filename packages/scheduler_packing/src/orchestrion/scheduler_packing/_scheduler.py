@@ -16,8 +16,8 @@ from orchestrion.scheduler_interface import (
 from orchestrion.scheduler_packing._deciding import Deciding
 from orchestrion.scheduler_packing._gpu_mix import Mix
 from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
-from orchestrion.scheduler_packing._gpu_profile import Profile, check_profile
 from orchestrion.scheduler_packing._index import Index
+from orchestrion.scheduler_packing._profile import SIGNS, ProfileName, check_profile
 from orchestrion.scheduler_packing._wanted import Wanted, wanted_of
 from orchestrion.shared_types import WorkloadDefinition
 
@@ -36,17 +36,19 @@ MAX_REMEMBERED: Final = 8192
 
 
 class PackingScheduler:
-    """Puts each slot on the node that has least left of what it has, so that other nodes stay free for larger ones.
+    """Puts each slot on the node that its profile prefers, of those that can take it.
 
-    Nodes that dislike a slot less come first, then those that are not idle, then the fullest over cpu, memory and
-    devices, each as a share of the largest node's; of equals the lowest id.
+    With the profile "binpack", nodes that dislike a slot less come first, then those that are not idle, then the
+    fullest over cpu, memory and devices, each as a share of the largest node's, so that other nodes stay free for
+    larger slots; of equals the lowest id. With "spread" it is those that dislike it less, then idle nodes, then the
+    emptiest. With "throughput" it is those that dislike it less, then the lowest id: the cheapest decision.
 
     With the profile "gpu", on a cluster that has GPUs, nodes that dislike a slot less come first, then those whose free
     GPUs lose least of what they are expected to take yet by taking the slot; of equals the lowest id. What to expect is
     learned from a mix of what is asked for, or, without one, from what the view shows as placed.
     """
 
-    def __init__(self, *, profile: Profile = "binpack", mix: Mix | None = None) -> None:
+    def __init__(self, *, profile: ProfileName = "binpack", mix: Mix | None = None) -> None:
         """Make a scheduler for one cluster.
 
         Args:
@@ -56,7 +58,7 @@ class PackingScheduler:
         Raises:
             ValueError: There is no such profile, or it has no use for a mix.
         """
-        check_profile(profile, mix)
+        check_profile(profile, {"mix": mix})
         self._profile = profile
         self._mix = mix
         self._gpus: dict[Index, GpuNodes] = {}
@@ -106,7 +108,7 @@ class PackingScheduler:
                 self._indexes.remove(min(self._indexes, key=lambda each: each.continued))
                 for other in self._indexes:
                     other.continued //= 2
-            index = Index(1)
+            index = Index(SIGNS[self._profile])
             self._indexes.insert(0, index)
         index.show(view)
         return index

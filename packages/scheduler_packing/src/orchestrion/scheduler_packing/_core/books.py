@@ -226,7 +226,7 @@ class Books:
                 else:
                     position = rank & MAX_NODES
                     left = 1
-                    if asked > 0 and order.fullest_first:
+                    if asked > 0 and order.keeps_first:
                         left = room(fleet, shape, position, asked + 1)
             if is_full:
                 placed = append(placed, NOWHERE)

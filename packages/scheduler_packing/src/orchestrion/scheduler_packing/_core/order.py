@@ -29,8 +29,9 @@ class Order:
     Attributes:
         members: For each position 1 if the node is in the order, else 0.
         base: For each position, points that count before what is left; lower is better.
-        sign: 1 for the fullest first, -1 for the emptiest first.
-        fullest_first: Whether `sign` is 1.
+        sign: 1 for the fullest first, -1 for the emptiest first, 0 for lower positions first.
+        keeps_first: Whether a node that is the first with room for some slots stays that while it has room: what is
+            placed on it does not move it back.
     """
 
     def __init__(self, fleet: Fleet, members: vec[i64], base: vec[i64], sign: i64) -> None:
@@ -40,12 +41,12 @@ class Order:
             fleet: All nodes.
             members: For each position 1 if the node is in the order, else 0.
             base: For each position, points that count before what is left; lower is better.
-            sign: 1 for the fullest first, -1 for the emptiest first.
+            sign: See the attributes.
         """
         self._fleet: Fleet = fleet
         self.members: vec[i64] = members
         self.base: vec[i64] = base
-        self.fullest_first: bool = sign > 0
+        self.keeps_first: bool = sign >= 0
         self.sign: i64 = sign
         self._offset: i64 = 0
         if sign < 0:

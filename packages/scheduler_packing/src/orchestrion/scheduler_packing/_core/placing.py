@@ -112,7 +112,7 @@ def place_alike(fleet: Fleet, order: Order, shape: Shape, number: i64, placed: v
 
     Args:
         fleet: All nodes.
-        order: Those that may take a slot, the fullest first.
+        order: Those that may take a slot, the best first.
         shape: What a slot takes; no devices.
         number: How many slots.
         placed: Where positions are appended, one for each slot that found a place; the others, which come last, have
@@ -128,7 +128,7 @@ def place_alike(fleet: Fleet, order: Order, shape: Shape, number: i64, placed: v
         here: i64 = 1
         # A node that was the first with room stays that as long as it has room: what is placed on it moves it only
         # forward, past nodes that had none.
-        if order.fullest_first:
+        if order.keeps_first:
             here = room(fleet, shape, position, left)
         take(fleet, shape, position, here)
         left -= here
