@@ -166,6 +166,11 @@ WORKLOAD: list[tuple[str, dict[str, Any]]] = [
     ("volumes: {own: {scope: instance}}", {"volumes": (o.Volume(name="own", scope=o.VolumeScope.INSTANCE),)}),
     ("retention: {attempts: 0}", {"retention": o.Retention(attempts=0)}),
     ("priority: -5", {"priority": -5}),
+    ("priority_class: system-high", {"priority": 1_000_000_000}),
+    ("priority_class: batch", {"priority": 10_000, "preempts": False}),
+    ("priority_class: production-medium", {}),
+    ("priority_class: best-effort\npriority: 0\npreempts: false", {"priority": 0, "preempts": False}),
+    ("preempts: false", {"preempts": False}),
     ("replicas: 0", {"replicas": 0}),
     (
         "kind: batch\ncompletions: 4\nparallelism: 2\nretries: 3\ndeadline: 1h",
@@ -187,6 +192,23 @@ def test_a_workload_is_read(lines: str, attributes: dict[str, Any]) -> None:
     read = workload("containers: [{name: main, command: [a]}]\n" + lines)
 
     assert read == o.WorkloadDefinition(metadata=o.Metadata(name="it"), containers=(main,), **attributes)
+
+
+def test_what_a_class_stands_for_is_written_as_the_class() -> None:
+    read = workload("priority: 10000\npreempts: false\ncontainers: [{name: main, command: [a]}]")
+
+    written = to_manifest(read)["workloads"]["it"]
+
+    assert written == {"containers": [{"name": "main", "command": ["a"]}], "priority_class": "batch"}
+
+
+def test_classes_of_ones_own_can_be_named() -> None:
+    text = "workloads: {a: {priority_class: gold, containers: [{name: main, command: [a]}]}}"
+    gold = o.PriorityClass(name="gold", value=7, preempts=False)
+
+    (read,) = parse_manifest(text, classes=[gold]).workloads
+
+    assert (read.priority, read.preempts) == (7, False)
 
 
 def test_labels_and_annotations_become_metadata() -> None:
@@ -250,9 +272,9 @@ def test_anchors_and_merges_are_understood() -> None:
     )
 
     assert [(one.replicas, one.priority, len(one.containers)) for one in manifest.workloads] == [
-        (2, 0, 1),
-        (3, 0, 1),
-        (1, 0, 1),
+        (2, 50_000, 1),
+        (3, 50_000, 1),
+        (1, 50_000, 1),
         (2, 1, 1),
     ]
 

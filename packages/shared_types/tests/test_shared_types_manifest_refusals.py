@@ -145,6 +145,20 @@ BATCH = [
     ("after: {none: succeeded}\n", "5:19", "after.none", "unknown workload 'none'; known: job"),
     ("after: job\n", "5:12", "after.job", "these wait for each other for ever: job -> job"),
     ("deadline: -1s\n", "5:15", "deadline", "'-1s' is negative"),
+    ("priority_class: bach\n", "5:21", "priority_class", "unknown priority class 'bach'; did you mean 'batch'?"),
+    ("priority_class: 5\n", "5:21", "priority_class", "the name of a priority class is wanted"),
+    (
+        "priority_class: batch\npriority: 10001\n",
+        "6:15",
+        "priority",
+        "the class batch stands for priority: 10000, not 10001; write one of the two",
+    ),
+    (
+        "preempts: true\npriority_class: batch\n",
+        "5:15",
+        "preempts",
+        "the class batch stands for preempts: false, not true; write one of the two",
+    ),
     ("priority: 99999999999\n", "5:15", "priority", "from -2147483648 to 2147483647"),
     ("placement: {spread: [{by: node, max_skew: 0}]}\n", "5:47", "placement.spread[0].max_skew", "from 1 to"),
     (

@@ -26,9 +26,10 @@ from ._types import (
     SchedulingRequest,
     demand_of,
     drivers_of,
+    grace_seconds_of,
     host_ports_of,
 )
-from ._view import StaticClusterView, node_view, placed_instance, with_decisions, with_instances
+from ._view import StaticClusterView, node_view, placed_instance, with_decisions, with_instances, without_instances
 from ._why import explain
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "explain",
     "expression_matches",
     "find_grants",
+    "grace_seconds_of",
     "has_labels",
     "host_ports_of",
     "is_meant",
@@ -79,4 +81,5 @@ __all__ = [
     "topology_domain",
     "with_decisions",
     "with_instances",
+    "without_instances",
 ]

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import reduce
+from math import ceil
 from operator import add
 from typing import Any, Final
 
 from attrs import field, frozen
 from immutabledict import immutabledict
-from orchestrion.shared_types import ContainerConfig, InstanceKey, Node, NodeId, Protocol, Resources, WorkloadDefinition
+from orchestrion.shared_types import (
+    ContainerConfig,
+    InstanceKey,
+    Node,
+    NodeId,
+    Protocol,
+    Resources,
+    Uid,
+    WorkloadDefinition,
+)
 
 HostPort = tuple[Protocol, int]
 
@@ -66,6 +76,8 @@ class SchedulerCapability(StrEnum):
     a device whose capability is unknown or not numeric has none [DEVICE-4]. Where more than eight devices and shares
     are wanted together, or by more than four containers, a scheduler may overlook a way to grant them.
     """
+    PREEMPTION = "preemption"
+    """`SchedulingRequest.preempt` is honoured: where no node passes, instances of lower priority make room."""
 
 
 @frozen(kw_only=True)
@@ -81,6 +93,7 @@ class PlacedInstance:
         demand: What is reserved for it.
         host_ports: The static host ports that it holds.
         device_thousandths: The share that it holds of each of its devices, by device id; 1000 is the whole.
+        grace_seconds: How long it may take to stop once it is told to, >= 0.
     """
 
     key: InstanceKey
@@ -91,6 +104,7 @@ class PlacedInstance:
     demand: Resources = Resources()
     host_ports: frozenset[HostPort] = frozenset()
     device_thousandths: Mapping[str, int] = field(default=_EMPTY, converter=_frozen)
+    grace_seconds: int = 0
 
 
 @frozen(kw_only=True)
@@ -129,6 +143,10 @@ class SchedulingRequest:
         minimum: How many of the slots have to hold a place in the end for any to get one, 0 to their number. What
             holds a place already counts if it is among the slots. More than 1 takes `SchedulerCapability.GANG`.
         only_node: Consider just this node (a daemon's slot); None considers all.
+        preempt: Where no node passes, a slot may push out instances of lower priority than the workload's. A scheduler
+            without `SchedulerCapability.PREEMPTION` pushes nobody out.
+        budgets: By workload, how many more of its instances may be ended now; 0 or less is none, and a workload that is
+            absent allows all.
         explain: True asks for an explanation also of each assignment.
 
     One instance must not reserve more than `MAX_AMOUNT` of anything, all its containers together.
@@ -138,6 +156,8 @@ class SchedulingRequest:
     slots: tuple[InstanceKey, ...]
     minimum: int = 0
     only_node: NodeId | None = None
+    preempt: bool = False
+    budgets: Mapping[Uid, int] = field(default=_EMPTY, converter=_frozen)
     explain: bool = False
 
 
@@ -268,6 +288,7 @@ class AssignNode:
         devices: Ids of granted devices by container name; empty for a slot that was placed already, whose binding
             knows.
         device_thousandths: The share of each granted device, by device id; 1000 is the whole.
+        victims: Instances on the node that have to be gone before the slot starts, ascending by key.
         explanation: Given when it was asked for.
     """
 
@@ -275,6 +296,7 @@ class AssignNode:
     node_id: NodeId
     devices: Mapping[str, tuple[str, ...]] = field(default=_EMPTY, converter=_frozen)
     device_thousandths: Mapping[str, int] = field(default=_EMPTY, converter=_frozen)
+    victims: tuple[InstanceKey, ...] = ()
     explanation: Explanation | None = None
 
 
@@ -319,3 +341,8 @@ def host_ports_of(containers: Iterable[ContainerConfig]) -> frozenset[HostPort]:
 def drivers_of(workload: WorkloadDefinition) -> frozenset[str]:
     """Return the drivers that a node must be able to run."""
     return frozenset(container.effective_driver for container in workload.containers)
+
+
+def grace_seconds_of(containers: Iterable[ContainerConfig]) -> int:
+    """Return how long an instance may take to stop: the longest grace of its containers, in whole seconds, up."""
+    return max((ceil(container.stop_grace_seconds) for container in containers), default=0)

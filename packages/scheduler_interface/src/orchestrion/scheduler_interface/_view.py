@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Final
 
 from immutabledict import immutabledict
-from orchestrion.shared_types import MAX_AMOUNT, Node, NodeId, Resources, WorkloadDefinition
+from orchestrion.shared_types import MAX_AMOUNT, InstanceKey, Node, NodeId, Resources, WorkloadDefinition
 
 from ._interface import ClusterView
-from ._types import AssignNode, NodeView, PlacedInstance, ScheduleDecision, demand_of, host_ports_of
+from ._types import AssignNode, NodeView, PlacedInstance, ScheduleDecision, demand_of, grace_seconds_of, host_ports_of
 
 MAX_HISTORY: Final = 64
 
@@ -54,6 +54,13 @@ def with_instances(view: NodeView, instances: Iterable[PlacedInstance], /) -> No
         device_thousandths={device_id: shares[device_id] for device_id in sorted(shares)},
         instances=immutabledict({**view.instances, **{instance.key: instance for instance in arrivals}}),
     )
+
+
+def without_instances(view: NodeView, keys: Collection[InstanceKey], /) -> NodeView:
+    """Return the view of a node on which these instances are gone; those that it does not hold make no difference."""
+    if not any(key in view.instances for key in keys):
+        return view
+    return node_view(view.node, (instance for key, instance in view.instances.items() if key not in keys))
 
 
 class _Revisions:
@@ -156,6 +163,7 @@ def placed_instance(workload: WorkloadDefinition, decision: AssignNode, /) -> Pl
         demand=demand_of(workload),
         host_ports=host_ports_of(workload.containers),
         device_thousandths=decision.device_thousandths,
+        grace_seconds=grace_seconds_of(workload.containers),
     )
 
 
@@ -164,12 +172,14 @@ def with_decisions(
 ) -> StaticClusterView:
     """Return the view after `decisions` about slots of `workload`, with a later revision of its own.
 
-    Slots that are placed there already, and slots that got no node, change nothing.
+    Victims are gone. Slots that are placed there already, slots that got no node, and victims that are gone already
+    change nothing.
 
     Raises:
         ValueError: A decision names a node that is not in the view.
     """
     arrivals: dict[NodeId, list[PlacedInstance]] = {}
+    victims: dict[NodeId, set[InstanceKey]] = {}
     for decision in decisions:
         if not isinstance(decision, AssignNode):
             continue
@@ -179,5 +189,11 @@ def with_decisions(
             raise ValueError(msg)
         if decision.slot not in before.instances:
             arrivals.setdefault(decision.node_id, []).append(placed_instance(workload, decision))
-    after = (with_instances(node, arrivals[node.node.id]) if node.node.id in arrivals else node for node in view)
+            victims.setdefault(decision.node_id, set()).update(decision.victims)
+    after = (
+        with_instances(without_instances(node, victims[node.node.id]), arrivals[node.node.id])
+        if node.node.id in arrivals
+        else node
+        for node in view
+    )
     return StaticClusterView(after, revision=_latest.after(view.revision), changes={view.revision: frozenset(arrivals)})

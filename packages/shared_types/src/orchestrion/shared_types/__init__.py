@@ -74,6 +74,15 @@ from ._instance import (
 )
 from ._metadata import Finalizer, Metadata, ObjectKind, OwnerReference
 from ._node import Device, Drain, Node, NodeCondition, NodeStatus, Taint, TaintEffect, Topology
+from ._priority import (
+    DEFAULT_PRIORITY_CLASS,
+    HIGHEST_PRIORITY,
+    LOWEST_PRIORITY,
+    PRIORITY_CLASSES,
+    PriorityClass,
+    find_priority_class,
+    priority_class_of,
+)
 from ._quantities import (
     Quantity,
     format_bytes,
@@ -107,10 +116,14 @@ from ._workload import (
 
 __all__ = [
     "DEFAULT_NAMESPACE",
+    "DEFAULT_PRIORITY_CLASS",
     "GIVEN_VARIABLES",
+    "HIGHEST_PRIORITY",
+    "LOWEST_PRIORITY",
     "MAX_AMOUNT",
     "MAX_NAME_LENGTH",
     "MAX_SLOTS",
+    "PRIORITY_CLASSES",
     "PROCESS_DRIVER",
     "WHOLE_DEVICE",
     "Binding",
@@ -161,6 +174,7 @@ __all__ = [
     "OwnerReference",
     "Placement",
     "PortMapping",
+    "PriorityClass",
     "Probe",
     "Problem",
     "Protocol",
@@ -197,6 +211,7 @@ __all__ = [
     "expand",
     "expand_container",
     "expand_environment",
+    "find_priority_class",
     "format_bytes",
     "format_cpu",
     "format_duration",
@@ -210,6 +225,7 @@ __all__ = [
     "parse_cpu",
     "parse_duration",
     "port_variable",
+    "priority_class_of",
     "problems_of",
     "references",
     "structure",

@@ -11,6 +11,7 @@ from ._container import MAX_SECONDS, ContainerConfig
 from ._mappings import EMPTY, unchanging
 from ._metadata import Metadata
 from ._node import TaintEffect
+from ._priority import DEFAULT_PRIORITY_CLASS, HIGHEST_PRIORITY, LOWEST_PRIORITY
 
 _seconds = [validators.ge(0.0), validators.le(MAX_SECONDS)]
 
@@ -19,6 +20,7 @@ MAX_SLOTS = 1_000_000
 
 _count = validators.and_(validators.ge(0), validators.le(MAX_SLOTS))
 _optional_positive = validators.optional([validators.ge(1), validators.le(MAX_SLOTS)])
+_priority = validators.and_(validators.ge(LOWEST_PRIORITY), validators.le(HIGHEST_PRIORITY))
 _weight = validators.optional([validators.ge(1), validators.le(100)])
 
 
@@ -290,7 +292,8 @@ class WorkloadDefinition:
         deadline_seconds: A batch workload that has not ended so long after its first instance was placed fails;
             waiting for room does not count. None is no limit.
         placement: Where instances may and should run.
-        priority: Higher goes first; -2^31 to 2^31-1.
+        priority: Higher goes first; -2^31 to 2^31-1. A `PriorityClass` is a name for it and for `preempts`.
+        preempts: Whether its instances may push out others of lower priority where there is no room otherwise.
         restart: Restarts in place.
         update: How a new template is rolled out.
         after: Workloads to wait for before the first start; names are unique.
@@ -307,7 +310,8 @@ class WorkloadDefinition:
     retries: int = field(default=0, validator=_count)
     deadline_seconds: float | None = field(default=None, validator=validators.optional(_seconds))
     placement: Placement = Placement()
-    priority: int = field(default=0, validator=validators.and_(validators.ge(-(2**31)), validators.le(2**31 - 1)))
+    priority: int = field(default=DEFAULT_PRIORITY_CLASS.value, validator=_priority)
+    preempts: bool = DEFAULT_PRIORITY_CLASS.preempts
     restart: RestartPolicy = RestartPolicy()
     update: UpdateStrategy = UpdateStrategy()
     after: tuple[Dependency, ...] = ()

@@ -10,6 +10,13 @@ from orchestrion.shared_types._check import not_for
 from orchestrion.shared_types._finding import Path
 from orchestrion.shared_types._ids import DEFAULT_NAMESPACE
 from orchestrion.shared_types._metadata import Metadata
+from orchestrion.shared_types._priority import (
+    DEFAULT_PRIORITY_CLASS,
+    HIGHEST_PRIORITY,
+    LOWEST_PRIORITY,
+    PriorityClass,
+    priority_class_of,
+)
 from orchestrion.shared_types._workload import (
     MAX_SLOTS,
     Dependency,
@@ -27,8 +34,8 @@ from ._nodes import Mapping as MappingNode
 from ._nodes import Node, Scalar
 from ._placement_form import PLACEMENT
 from ._port_form import VOLUMES
-from ._scalars import Flag, Nothing, Real, Text, Whole, Word
-from ._shape import Reader
+from ._scalars import ClassName, Flag, Nothing, Real, Text, Whole, Word
+from ._shape import UNSET, Reader
 from ._shapes import Field, Forms, ListOf, Mapped, Record, Table
 from ._terms import (
     COUNT,
@@ -142,11 +149,35 @@ class _WorkloadRecord(Record):
             if refusal is not None:
                 reader.fail(place, (*path, key), refusal)
                 good = False
-        return good
+        return _agree_on_priority(node, path, reader) and good
+
+
+def _agree_on_priority(node: MappingNode, path: Path, reader: Reader) -> bool:
+    """Return whether a workload's class says the same as what stands beside it, after reporting that it does not."""
+    written = node.entries.get("priority_class")
+    name = written[1].value if written is not None and isinstance(written[1], Scalar) else None
+    found = next((each for each in reader.classes if each.name == name), None)
+    good = True
+    for key, value in () if found is None else (("priority", found.value), ("preempts", found.preempts)):
+        given = node.entries[key][1] if key in node.entries else None
+        if isinstance(given, Scalar) and type(given.value) is type(value) and given.value != value:
+            text = str(value).lower()
+            msg = f"the class {name} stands for {key}: {text}, not {given.text}; write one of the two"
+            reader.fail(given, (*path, key), msg)
+            good = False
+    return good
+
+
+def _workload(**attributes: Any) -> dict[str, Any]:
+    named: PriorityClass | None = attributes.pop("priority_class", None)
+    return attributes if named is None else {**attributes, "priority": named.value, "preempts": named.preempts}
 
 
 def _split_workload(definition: WorkloadDefinition) -> Mapping[str, Any]:
     parts = attrs.asdict(definition, recurse=False)
+    named = priority_class_of(definition.priority, preempts=definition.preempts)
+    if named is not None:
+        parts.update(priority_class=named, priority=UNSET, preempts=UNSET)
     return {**parts, "labels": definition.metadata.labels, "annotations": definition.metadata.annotations}
 
 
@@ -171,7 +202,14 @@ WORKLOAD = _WorkloadRecord(
             "deadline_seconds",
         ),
         Field("placement", PLACEMENT, "Where instances may and should run."),
-        Field("priority", Whole(-(2**31), 2**31 - 1), "Higher goes first."),
+        Field(
+            "priority_class",
+            ClassName(),
+            "A name for `priority` and `preempts`.",
+            default=DEFAULT_PRIORITY_CLASS,
+        ),
+        Field("priority", Whole(LOWEST_PRIORITY, HIGHEST_PRIORITY), "Higher goes first."),
+        Field("preempts", Flag(), "Whether it may push out instances of lower priority where there is no room."),
         Field("restart", RESTART, "Restarts in place: a word, or a mapping."),
         Field("update", UPDATE, "How a changed template is rolled out. Not for batch."),
         Field(
@@ -182,7 +220,7 @@ WORKLOAD = _WorkloadRecord(
         ),
         Field("retention", RETENTION, "How much history is kept."),
     ],
-    dict,
+    _workload,
     kind=WorkloadDefinition,
     split=_split_workload,
     about="Something to run, under its name.",

@@ -12,6 +12,7 @@ from orchestrion.shared_types._check import findings, findings_in
 from orchestrion.shared_types._errors import ConfigInvalid, Problem
 from orchestrion.shared_types._finding import Finding, path_text
 from orchestrion.shared_types._ids import DEFAULT_NAMESPACE
+from orchestrion.shared_types._priority import PRIORITY_CLASSES, PriorityClass
 from orchestrion.shared_types._workload import Volume, WorkloadDefinition
 
 from ._form import MANIFEST, WORKLOAD, definition
@@ -42,29 +43,40 @@ class Manifest:
     warnings: tuple[Problem, ...] = field(default=(), eq=False)
 
 
-def load_manifest(path: Path, *, max_bytes: int = MAX_BYTES, others: Collection[WorkloadDefinition] = ()) -> Manifest:
+def load_manifest(
+    path: Path,
+    *,
+    max_bytes: int = MAX_BYTES,
+    others: Collection[WorkloadDefinition] = (),
+    classes: Collection[PriorityClass] = PRIORITY_CLASSES,
+) -> Manifest:
     """Return the manifest of a file, or of all `SUFFIXES` files of a folder, in the order of their names.
 
     Args:
         path: A file or a folder; folders inside it are not read.
         max_bytes: A file that is larger is refused before it is read.
         others: Workloads that exist already, which those of the manifest may come after.
+        classes: The priority classes that may be named.
 
     Raises:
         ConfigInvalid: It can't be read, or what it says can't be accepted; each problem has its place.
     """
-    return load_manifests((path,), max_bytes=max_bytes, others=others)
+    return load_manifests((path,), max_bytes=max_bytes, others=others, classes=classes)
 
 
 def load_manifests(
-    paths: Iterable[Path], *, max_bytes: int = MAX_BYTES, others: Collection[WorkloadDefinition] = ()
+    paths: Iterable[Path],
+    *,
+    max_bytes: int = MAX_BYTES,
+    others: Collection[WorkloadDefinition] = (),
+    classes: Collection[PriorityClass] = PRIORITY_CLASSES,
 ) -> Manifest:
     """Return one manifest of several files and folders; see `load_manifest`.
 
     Raises:
         ConfigInvalid: See `load_manifest`. A file that is not YAML does not hide the problems of the others.
     """
-    collected = _Collected()
+    collected = _Collected(classes)
     for path in paths:
         for file in _files(path, collected):
             try:
@@ -83,6 +95,7 @@ def parse_manifest(
     folder: Path | None = None,
     max_bytes: int = MAX_BYTES,
     others: Collection[WorkloadDefinition] = (),
+    classes: Collection[PriorityClass] = PRIORITY_CLASSES,
 ) -> Manifest:
     """Return the manifest that a text stands for.
 
@@ -92,11 +105,12 @@ def parse_manifest(
         folder: Where relative paths start; None refuses relative paths.
         max_bytes: A longer text is refused.
         others: Workloads that exist already, which those of the manifest may come after.
+        classes: The priority classes that may be named.
 
     Raises:
         ConfigInvalid: What it says can't be accepted; each problem has its place.
     """
-    collected = _Collected()
+    collected = _Collected(classes)
     collected.add(text, file, None if folder is None else os.path.abspath(folder), max_bytes)  # noqa: PTH100 # the same
     return collected.manifest(others)
 
@@ -164,8 +178,9 @@ class _Written:
 class _Collected:
     """What the documents read so far have said."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: Collection[PriorityClass]) -> None:
         self.problems: list[Problem] = []
+        self._classes = classes
         self._namespace: tuple[str, str] | None = None
         self._volumes: dict[str, tuple[Volume, Problem]] = {}
         self._workloads: dict[str, _Written] = {}
@@ -179,7 +194,7 @@ class _Collected:
         except ConfigInvalid as err:
             self.problems.extend(err.problems)
             return
-        reader = Reader(file, folder)
+        reader = Reader(file, folder, self._classes)
         for root in roots:
             if isinstance(root, MappingNode):
                 self._add(root, reader)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Final
+
+from orchestrion.shared_types._priority import DEFAULT_PRIORITY_CLASS, PRIORITY_CLASSES
 
 from ._form import MANIFEST
 from ._shape import UNSET
@@ -64,6 +67,12 @@ before anything runs.
 In the names of variables, letters are capitals and hyphens are `_`. `env` can't set the variables of the first
 seven rows.
 
+## Priority classes
+
+| `priority_class` | `priority` | `preempts` | for |
+|---|---|---|---|
+{classes}
+
 ## What goes together
 
 - `replicas` is for services; `completions`, `parallelism`, `retries` and `deadline` are for batch; `update` is not
@@ -74,6 +83,7 @@ seven rows.
 - A fixed number of a port is there once on each node. It is accepted for several replicas, with a warning: on one
   node they can't all run, and an update with `max_surge` above 0 can't start the new instance beside the old one.
 - A limit is not below its request.
+- `priority_class` stands for a `priority` and for whether it `preempts`; what is written beside it must say the same.
 - A process (a container without an image) sees volumes and ports where the host has them: `path` and
   `container_port` are for images.
 """
@@ -81,9 +91,16 @@ seven rows.
 
 def reference() -> str:
     """Return the reference as Markdown."""
-    parts = [_INTRO, "## Keys\n"]
+    parts = [_INTRO.replace("{classes}", "\n".join(_classes())), "## Keys\n"]
     parts += [_section(record) for record in records_in(MANIFEST)]
     return "\n".join(parts)
+
+
+def _classes() -> Iterator[str]:
+    for each in PRIORITY_CLASSES:
+        default = " (the default)" if each == DEFAULT_PRIORITY_CLASS else ""
+        preempts = str(each.preempts).lower()
+        yield f"| `{each.name}`{default} | {each.value} | {preempts} | {_cell(each.description)} |"
 
 
 def _section(record: Record) -> str:

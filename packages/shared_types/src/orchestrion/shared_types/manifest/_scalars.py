@@ -9,6 +9,7 @@ from enum import EnumType
 from typing import Any
 
 from orchestrion.shared_types._finding import Path
+from orchestrion.shared_types._priority import PRIORITY_CLASSES, find_priority_class
 from orchestrion.shared_types._suggest import nearest
 
 from ._nodes import Node, Scalar
@@ -107,6 +108,28 @@ class Word(Shape):
     def schema(self, definitions: dict[str, Schema]) -> Schema:
         """See `Shape`."""
         return {"enum": self._choices}
+
+
+class ClassName(Shape):
+    """The name of one of the reader's priority classes; reads as the class."""
+
+    words = "the name of a priority class"
+
+    def read(self, node: Node, path: Path, reader: Reader) -> Any:
+        """See `Shape`."""
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            return self.refuse(node, path, reader)
+        name = node.value
+        return reader.build(node, path, lambda: find_priority_class(name, reader.classes))
+
+    def write(self, value: Any) -> Any:
+        """See `Shape`."""
+        return value.name
+
+    def schema(self, definitions: dict[str, Schema]) -> Schema:
+        """See `Shape`."""
+        # No enum: the loader may be given other classes than the standard ones.
+        return {"type": "string", "minLength": 1, "examples": [each.name for each in PRIORITY_CLASSES]}
 
 
 class Flag(Shape):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from orchestrion.shared_types._errors import ConfigInvalid, Problem
 from orchestrion.shared_types._finding import Path, path_text
+from orchestrion.shared_types._priority import PRIORITY_CLASSES, PriorityClass
 
 from ._nodes import Mapping as MappingNode
 from ._nodes import Node
@@ -29,11 +30,15 @@ class Reader:
     Attributes:
         file: The document's name, or empty.
         folder: Where relative paths start, absolute; None where none may be used.
+        classes: The priority classes that may be named.
     """
 
-    def __init__(self, file: str = "", folder: str | None = None) -> None:
+    def __init__(
+        self, file: str = "", folder: str | None = None, classes: Collection[PriorityClass] = PRIORITY_CLASSES
+    ) -> None:
         self.file = file
         self.folder = folder
+        self.classes = classes
         self.problems: list[Problem] = []
 
     def is_full(self) -> bool:

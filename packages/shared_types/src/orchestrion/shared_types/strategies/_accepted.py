@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from orchestrion import shared_types as o
 
-from ._values import LARGEST, counts, labels, maybe, names, seconds, several, texts, values
+from ._values import LARGEST, counts, labels, maybe, names, priorities, seconds, several, texts, values
 
 _VARIABLES = st.from_regex(r"[A-NQ-UW-Z_][A-Z0-9_]{0,5}", fullmatch=True)
 
@@ -63,7 +63,8 @@ def _workload(draw: DrawFn, metadata: o.Metadata, before: tuple[o.WorkloadDefini
         own = {"update": values(o.UpdateStrategy)}
     optional = {
         "placement": values(o.Placement),
-        "priority": st.integers(-(2**31), 2**31 - 1),
+        "priority": priorities(),
+        "preempts": st.booleans(),
         "restart": restart,
         "retention": values(o.Retention),
         "after": _after(before),

@@ -68,6 +68,13 @@ def counts(low: int = 0) -> SearchStrategy[int]:
     return st.one_of(st.integers(low, 5), st.integers(low, o.MAX_SLOTS))
 
 
+def priorities() -> SearchStrategy[int]:
+    """Return a strategy for priorities, those of the standard classes among them."""
+    return st.sampled_from([each.value for each in o.PRIORITY_CLASSES]) | st.integers(
+        o.LOWEST_PRIORITY, o.HIGHEST_PRIORITY
+    )
+
+
 def labels() -> SearchStrategy[dict[str, str]]:
     """Return a strategy for labels."""
     return st.dictionaries(texts(min_size=1), texts(), max_size=3)
@@ -329,11 +336,18 @@ _STRATEGIES: Final[dict[type, Any]] = {
         retries=counts(),
         deadline_seconds=maybe(seconds()),
         placement=values(o.Placement),
-        priority=st.integers(-(2**31), 2**31 - 1),
+        priority=priorities(),
+        preempts=st.booleans(),
         restart=values(o.RestartPolicy),
         update=values(o.UpdateStrategy),
         after=several(values(o.Dependency)),
         retention=values(o.Retention),
+    ),
+    o.PriorityClass: lambda: made(
+        o.PriorityClass,
+        {"name": names(), "value": priorities()},
+        preempts=st.booleans(),
+        description=texts(),
     ),
     o.Taint: lambda: st.builds(o.Taint, texts(), texts(), st.sampled_from(o.TaintEffect)),
     o.Device: lambda: made(
