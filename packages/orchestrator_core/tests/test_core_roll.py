@@ -13,7 +13,7 @@ from orchestrion.mocks import mock_nodes
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.plan import WorkloadPlan
 from orchestrion.orchestrator_core._cluster.planning import Planning
-from orchestrion.orchestrator_core._state.facts import Facts
+from orchestrion.orchestrator_core._state.facts import Facts, available_of, healthy_wait
 from orchestrion.orchestrator_core._state.records import BindingRecord, InstanceName, WorkloadName, WorkloadProgress
 from orchestrion.orchestrator_core._state.roll import Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
@@ -87,6 +87,13 @@ def standing_of(record: InstanceRecord) -> Standing:
     return Standing.SERVING if serves else Standing.STARTING
 
 
+def is_active(record: InstanceRecord, facts: Facts) -> bool:
+    """Whether an instance is there and is to stay, from what the words mean."""
+    bound = record.bound
+    wanted = bound is not None and bound.binding.desired is DesiredState.RUN
+    return wanted and bound is not None and not record.ended and bound.binding.node_id not in facts.lost
+
+
 @given(changes)
 def test_each_instance_is_found_where_it_stands_and_nowhere_else(
     taken: list[tuple[int, int, BindingRecord | None, InstanceStatus | None]],
@@ -123,6 +130,9 @@ def test_nodes_slots_and_ends_are_those_of_the_instances(
     assert roll.held_slots == Counter(r.name.slot for r in records if not r.ended)
     assert all(roll.held_slots.values())
     assert {r.name for r in roll.ended} == {r.name for r in records if r.ended}
+    for generation in range(1, 4):
+        bound_to_it = {r.name for r in records if r.bound is not None and r.bound.binding.generation == generation}
+        assert sorted(r.name for r in roll.of_generation(generation)) == sorted(bound_to_it)
     assert roll.generations == {r.bound.binding.generation for r in records if r.bound is not None}
 
 
@@ -157,12 +167,16 @@ def test_a_plan_sorts_instances_as_a_look_at_each_would(
     )
     planning = Planning(workload, facts, WorkloadPlan(), definition, WorkloadProgress(uid=Uid("u")), generation)
 
-    active = [record for record in workload.instances.values() if planning.is_active(record)]
+    active = [record for record in workload.instances.values() if is_active(record, facts)]
     going = {record.name for record in active if planning.is_old(record) or planning.is_leaving(record)}
     current, outgoing = planning.active()
     assert outgoing.keys() == going
     assert current.keys() == {record.name for record in active} - going
-    assert planning.available() == {record.name for record in active if planning.is_available(record)}
+    waits = {record.name: healthy_wait(record, definition.update, facts) for record in workload.instances.values()}
+    assert planning.available() == {name for name, wait in waits.items() if wait == 0}
+    later = [wait for wait in waits.values() if wait]
+    assert planning.plan.wake_after == (min(later) if later else None)
+    assert available_of(workload, definition.update, facts) == (planning.available(), min(later, default=0.0))
     held = {record.name.slot for record in workload.instances.values() if not record.ended}
     assert list(planning.free_slots(3)) == [slot for slot in range(10) if slot not in held][:3]
 

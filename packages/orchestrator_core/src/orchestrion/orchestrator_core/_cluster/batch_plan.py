@@ -7,46 +7,30 @@ from orchestrion.orchestrator_core._cluster.plan import Notice
 from orchestrion.orchestrator_core._cluster.planning import Planning
 from orchestrion.orchestrator_core._state.facts import first_placed
 from orchestrion.orchestrator_core._state.records import Outcome, parse_ranges
+from orchestrion.orchestrator_core._state.roll import Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord
-from orchestrion.shared_types import EventSeverity, InstanceState
+from orchestrion.shared_types import EventSeverity
 
 
 def plan_batch(planning: Planning) -> None:
     """Add to the plan what brings a batch workload to its end: each index succeeds once, or fails for good."""
     definition, progress = planning.definition, planning.progress
-    completed = set(parse_ranges(progress.completed))
+    completed = set(parse_ranges(progress.completed)) | _completions(planning)
     failures = {int(slot): count for slot, count in progress.failures.items()}
     failed = dict[int, list[InstanceRecord]]()
-    active = set[int]()
-    held = set[int]()
-    lost = planning.lost
-    for instance in planning.record.instances.values():
-        slot = instance.name.slot
-        if planning.is_active(instance):
-            if planning.is_old(instance) or slot >= definition.completions:
-                planning.stop(instance, f"generation {planning.generation} replaces it")
-                held.add(slot)
-            elif not _let_go(planning, instance):
-                active.add(slot)
-            else:
-                held.add(slot)
-        elif not instance.ended and instance.name not in lost:
-            held.add(slot)
-        elif planning.is_old(instance):
-            continue
-        elif planning.is_completion(instance):
-            completed.add(slot)
-        elif instance.state is InstanceState.FAILED:
-            failed.setdefault(slot, []).append(instance)
+    for instance in planning.record.roll.of(Standing.FAILED, planning.generation).values():
+        failed.setdefault(instance.name.slot, []).append(instance)
     for slot, instances in failed.items():
         failures[slot] = failures.get(slot, 0) + len(instances)
+    _stop_surplus(planning)
     if _ended(planning, completed, failures, failed):
         return
-    room = (definition.parallelism or definition.completions) - len(active) - len(held)
+    held = planning.held_slots()
+    room = (definition.parallelism or definition.completions) - len(held)
     for slot in range(definition.completions):
         if room <= 0:
             return
-        if slot in completed or slot in active or slot in held:
+        if slot in completed or slot in held:
             continue
         if planning.backoff(failed.get(slot, ()), slot) > 0:
             continue
@@ -54,18 +38,34 @@ def plan_batch(planning: Planning) -> None:
         room -= 1
 
 
-def _let_go(planning: Planning, instance: InstanceRecord) -> bool:
+def _completions(planning: Planning) -> set[int]:
+    """Return the slots in which an instance that is remembered has done the work."""
+    ended = planning.record.roll.of(Standing.ENDED, planning.generation)
+    return {instance.name.slot for instance in ended.values() if planning.is_completion(instance)}
+
+
+def _stop_surplus(planning: Planning) -> None:
+    """Stop what runs another template than it should, or beyond the completions, or on a node that was to be empty."""
+    current, outgoing = planning.active()
+    beyond = max(planning.record.roll.held_slots, default=0) >= planning.definition.completions
+    for instance in [*outgoing.values(), *(current.values() if beyond else ())]:
+        if planning.is_old(instance) or instance.name.slot >= planning.definition.completions:
+            planning.stop(instance, f"generation {planning.generation} replaces it")
+        elif planning.is_leaving(instance):
+            _let_go(planning, instance)
+
+
+def _let_go(planning: Planning, instance: InstanceRecord) -> None:
     """Stop an instance whose node is drained and whose time is up; before, it may finish."""
     bound = instance.bound
     node = planning.facts.nodes.get(bound.binding.node_id) if bound is not None else None
     if node is None or node.drain is None or node.drain.deadline is None:
-        return False
+        return
     left = (node.drain.deadline - planning.facts.deadlines.now()).total_seconds()
     if left > 0:
         planning.plan.wake(left)
-        return False
-    planning.stop(instance, f"its node is drained: {node.drain.reason}")
-    return True
+    else:
+        planning.stop(instance, f"its node is drained: {node.drain.reason}")
 
 
 def _ended(
@@ -102,12 +102,7 @@ def note_completion(planning: Planning) -> None:
     """Note that a batch workload that is told to stop had succeeded before: it stays as it ended."""
     if planning.progress.outcome is not None:
         return
-    completed = set(parse_ranges(planning.progress.completed))
-    completed |= {
-        instance.name.slot
-        for instance in planning.record.instances.values()
-        if not planning.is_old(instance) and planning.is_completion(instance)
-    }
+    completed = set(parse_ranges(planning.progress.completed)) | _completions(planning)
     if len(completed) >= planning.definition.completions:
         _succeed(planning)
 

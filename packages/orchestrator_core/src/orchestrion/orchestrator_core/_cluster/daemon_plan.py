@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from orchestrion.orchestrator_core._cluster.planning import Planning
 from orchestrion.orchestrator_core._cluster.service_plan import FAILING_STARTS
 from orchestrion.orchestrator_core._state.facts import effective_definition
+from orchestrion.orchestrator_core._state.records import InstanceName
+from orchestrion.orchestrator_core._state.roll import Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord
 from orchestrion.scheduler_interface import demand_of, host_ports_of
-from orchestrion.shared_types import InstanceState, NodeId
+from orchestrion.shared_types import NodeId
 
 
 def plan_daemon(planning: Planning) -> None:
     """Add to the plan what brings a daemon to every node, and from template to template a few nodes at a time."""
     current = dict[NodeId, InstanceRecord]()
     outgoing = dict[NodeId, InstanceRecord]()
-    failed = dict[NodeId, list[InstanceRecord]]()
-    for instance in planning.record.instances.values():
-        node_id = instance.bound.binding.node_id if instance.bound is not None else None
-        if node_id is None:
-            continue
-        if planning.is_active(instance):
-            if planning.is_leaving(instance):
-                planning.stop(instance, "its node is drained")
-            elif planning.is_old(instance):
-                outgoing[node_id] = instance
+    ending = set[NodeId]()
+    staying, replaced = planning.active()
+    for node_id, group in planning.record.roll.nodes.items():
+        for name, instance in group.items():
+            if name in replaced:
+                if planning.is_leaving(instance):
+                    planning.stop(instance, "its node is drained")
+                else:
+                    outgoing[node_id] = instance
+            elif name not in staying:
+                ending.add(node_id)
             elif node_id in current:
                 planning.stop(instance, "the node has another instance")
             else:
                 current[node_id] = instance
-        elif instance.state is InstanceState.FAILED and not planning.is_old(instance):
-            failed.setdefault(node_id, []).append(instance)
-    _replace(planning, current, outgoing, failed)
-    _fill(planning, current, outgoing, failed)
+    failed = dict[NodeId, list[InstanceRecord]]()
+    for instance in planning.record.roll.of(Standing.FAILED, planning.generation).values():
+        if instance.bound is not None:
+            failed.setdefault(instance.bound.binding.node_id, []).append(instance)
+    available = planning.available()
+    if outgoing:
+        _replace(planning, current, outgoing, failed, ending, available)
+    _fill(planning, {*current, *outgoing, *ending}, failed)
 
 
 def _replace(
@@ -41,21 +48,19 @@ def _replace(
     current: Mapping[NodeId, InstanceRecord],
     outgoing: Mapping[NodeId, InstanceRecord],
     failed: Mapping[NodeId, list[InstanceRecord]],
+    ending: Set[NodeId],
+    available: Set[InstanceName],
 ) -> None:
     """Move some nodes to the new template, without ever more of them in between than the update strategy permits."""
     strategy = planning.definition.update
     reason = f"generation {planning.generation} replaces it"
     refused = planning.facts.refusals.get((planning.record.name, planning.generation), {})
-    ending = _ending(planning)
-    in_between = {node_id for node_id, instance in current.items() if not planning.is_available(instance)}
+    in_between = {node_id for node_id, instance in current.items() if instance.name not in available}
     # Wherever nothing of it serves, whatever the cause: a template that does not work must not be taken any further.
     in_between |= {
         node_id
-        for node_id in planning.facts.nodes
-        if node_id not in current
-        and node_id not in outgoing
-        and (node_id in ending or node_id not in refused)
-        and planning.facts.takes_work(node_id)
+        for node_id in planning.facts.nodes.keys() - current.keys() - outgoing.keys()
+        if (node_id in ending or node_id not in refused) and planning.facts.takes_work(node_id)
     }
     room = max(strategy.max_surge, strategy.max_unavailable) - len(in_between)
     recent = [planning.counts_as_recent(instance) for instances in failed.values() for instance in instances]
@@ -66,7 +71,7 @@ def _replace(
     for node_id, instance in sorted(outgoing.items()):
         replacement = current.get(node_id)
         if replacement is not None:
-            if planning.is_available(replacement):
+            if replacement.name in available:
                 planning.stop(instance, reason)
         elif node_id in refused and refused[node_id].never:
             planning.stop(instance, f"generation {planning.generation} may not run on its node")
@@ -91,26 +96,11 @@ def _in_the_way(planning: Planning, instance: InstanceRecord) -> bool:
     return same_ports or demand_of(after).fits_in(demand_of(before))
 
 
-def _ending(planning: Planning) -> set[NodeId]:
-    """Return the nodes on which an instance is about to end."""
-    return {
-        instance.bound.binding.node_id
-        for instance in planning.record.instances.values()
-        if instance.bound is not None and not instance.ended and not planning.is_active(instance)
-    }
-
-
-def _fill(
-    planning: Planning,
-    current: Mapping[NodeId, InstanceRecord],
-    outgoing: Mapping[NodeId, InstanceRecord],
-    failed: Mapping[NodeId, list[InstanceRecord]],
-) -> None:
-    held = {*current, *outgoing, *_ending(planning)}
+def _fill(planning: Planning, held: Set[NodeId], failed: Mapping[NodeId, list[InstanceRecord]]) -> None:
     # A node that had no place is asked again once it has changed, something there has ended, or some time has passed.
-    held |= planning.facts.refusals.get((planning.record.name, planning.generation), {}).keys()
-    for node_id in sorted(planning.facts.nodes):
-        if node_id in held or not planning.facts.takes_work(node_id):
+    refused = planning.facts.refusals.get((planning.record.name, planning.generation), {})
+    for node_id in sorted(planning.facts.nodes.keys() - held - refused.keys()):
+        if not planning.facts.takes_work(node_id):
             continue
         if planning.backoff(failed.get(node_id, ()), node_id) > 0:
             continue

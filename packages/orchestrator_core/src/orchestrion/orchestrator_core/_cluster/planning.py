@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 
 from attrs import define, field
 from orchestrion.orchestrator_core._cluster.plan import WantedSlot, WorkloadPlan
-from orchestrion.orchestrator_core._state.facts import Facts, healthy_wait
+from orchestrion.orchestrator_core._state.facts import Facts, available_of
 from orchestrion.orchestrator_core._state.lifecycle import STOPPED
 from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadProgress
 from orchestrion.orchestrator_core._state.restart import delay_before
@@ -38,16 +38,6 @@ class Planning:
     _free: Iterator[int] | None = None
     _epochs: dict[int, int] = field(factory=dict)
 
-    def is_active(self, instance: InstanceRecord) -> bool:
-        """Whether an instance is there and is to stay."""
-        bound = instance.bound
-        return (
-            bound is not None
-            and bound.binding.desired is DesiredState.RUN
-            and not instance.ended
-            and bound.binding.node_id not in self.facts.lost
-        )
-
     def is_old(self, instance: InstanceRecord) -> bool:
         """Whether an instance runs another template than it should."""
         return instance.bound is None or instance.bound.binding.generation != self.generation
@@ -59,15 +49,6 @@ class Planning:
     def is_completion(self, instance: InstanceRecord) -> bool:
         """Whether an instance has ended with success, by itself."""
         return instance.status.state is InstanceState.SUCCEEDED and instance.status.reason != STOPPED
-
-    def is_available(self, instance: InstanceRecord) -> bool:
-        """Whether an instance has been healthy for long enough; if that is a matter of time, look again then."""
-        wait = healthy_wait(instance, self.definition.update, self.facts)
-        if wait is None:
-            return False
-        if wait > 0:
-            self.plan.wake(wait)
-        return wait == 0
 
     @property
     def lost(self) -> frozenset[InstanceName]:
@@ -106,14 +87,9 @@ class Planning:
 
     def available(self) -> set[InstanceName]:
         """Return those that have been healthy for long enough; if that is a matter of time, look again then."""
-        roll = self.record.roll
-        serving = [group for _, group in roll.standing(Standing.SERVING)]
-        if self.definition.update.min_healthy_seconds == 0:
-            found = set[InstanceName]().union(*serving)
-        else:
-            found = {name for group in serving for name, instance in group.items() if self.is_available(instance)}
-        for node_id in roll.nodes.keys() - self.facts.leased:
-            found.difference_update(roll.nodes[node_id])
+        found, wait = available_of(self.record, self.definition.update, self.facts)
+        if wait > 0:
+            self.plan.wake(wait)
         return found
 
     def place(self, slot: int, only_node: NodeId | None = None) -> None:
@@ -125,12 +101,15 @@ class Planning:
     def free_slots(self, count: int) -> Iterator[int]:
         """Yield the lowest slots that no instance holds, each once per plan."""
         if self._free is None:
-            roll, lost = self.record.roll, self.lost
-            slots = {instance.name.slot for instance in self.plan.lose}
-            freed = {slot for slot in slots if all(i.ended or i.name in lost for i in roll.in_slot(slot))}
-            held = roll.held_slots.keys() - freed if freed else roll.held_slots
-            self._free = itertools.filterfalse(held.__contains__, itertools.count())
+            self._free = itertools.filterfalse(self.held_slots().__contains__, itertools.count())
         yield from itertools.islice(self._free, count)
+
+    def held_slots(self) -> Set[int]:
+        """Return the slots that an instance holds, but for those of which all are given up."""
+        roll, lost = self.record.roll, self.lost
+        slots = {instance.name.slot for instance in self.plan.lose}
+        freed = {slot for slot in slots if all(i.ended or i.name in lost for i in roll.in_slot(slot))}
+        return roll.held_slots.keys() - freed if freed else roll.held_slots.keys()
 
     def backoff(self, failed: Iterable[InstanceRecord], key: object) -> float:
         """Return the seconds to wait before failed instances are replaced; 0 is now.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import Final
 
 from attrs import define, field, frozen
 from orchestrion.orchestrator_core._clock import Deadlines
-from orchestrion.orchestrator_core._state.records import Outcome, WorkloadName
+from orchestrion.orchestrator_core._state.records import InstanceName, Outcome, WorkloadName
+from orchestrion.orchestrator_core._state.roll import Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.scheduler_interface import Explanation
 from orchestrion.shared_types import (
@@ -163,11 +165,7 @@ def first_placed(record: WorkloadRecord) -> datetime | None:
 
 def lacking_nodes(record: WorkloadRecord, facts: Facts) -> dict[NodeId, Explanation]:
     """Return the nodes that a daemon lacks room on, where nothing of it is, and why; where it may not run is none."""
-    there = {
-        instance.bound.binding.node_id
-        for instance in record.instances.values()
-        if instance.bound is not None and not instance.ended
-    }
+    there = record.roll.nodes
     refused = facts.refusals.get((record.name, target_generation(record)), {})
     return {
         node_id: refused[node_id].explanation
@@ -188,6 +186,27 @@ def healthy_wait(instance: InstanceRecord, strategy: UpdateStrategy, facts: Fact
     return facts.deadlines.remaining(
         ("healthy", instance.name), instance.status.healthy_since, strategy.min_healthy_seconds
     )
+
+
+def available_of(record: WorkloadRecord, strategy: UpdateStrategy, facts: Facts) -> tuple[set[InstanceName], float]:
+    """Return the instances of a workload that count as available, and the seconds until time alone adds one, or 0."""
+    roll = record.roll
+    serving = [group for _, group in roll.standing(Standing.SERVING)]
+    soonest = 0.0
+    if strategy.min_healthy_seconds == 0:
+        found = set[InstanceName]().union(*serving)
+    else:
+        found = set()
+        for group in serving:
+            for name, instance in group.items():
+                wait = healthy_wait(instance, strategy, facts)
+                if wait == 0:
+                    found.add(name)
+                elif wait is not None:
+                    soonest = min(soonest, wait) if soonest else wait
+    for node_id in roll.nodes.keys() - facts.leased:
+        found.difference_update(roll.nodes[node_id])
+    return found, soonest
 
 
 def condition_for(kind: WorkloadKind, condition: DependencyCondition | None) -> DependencyCondition:
@@ -217,7 +236,7 @@ def dependencies_of(record: WorkloadRecord, facts: Facts) -> Dependencies:
     if record.spec is None:
         return Dependencies()
     waiting = list[str]()
-    waits = list[float]()
+    wake_after: float | None = None
     for dependency in record.spec.definition.after:
         other = facts.workloads.get(WorkloadName(record.name.namespace, dependency.workload))
         if other is None or other.spec is None or other.control.removed:
@@ -230,9 +249,9 @@ def dependencies_of(record: WorkloadRecord, facts: Facts) -> Dependencies:
         if not _holds(other, condition, facts):
             waiting.append(f"{dependency.workload} {condition}{_idle(other)}")
             if condition is DependencyCondition.HEALTHY:
-                strategy = other.spec.definition.update
-                waits.extend(healthy_wait(instance, strategy, facts) or 0.0 for instance in other.instances.values())
-    wake_after = min((wait for wait in waits if wait > 0), default=None)
+                _, wait = available_of(other, other.spec.definition.update, facts)
+                if wait > 0:
+                    wake_after = wait if wake_after is None else min(wake_after, wait)
     return Dependencies(waiting_for=tuple(waiting), wake_after=wake_after)
 
 
@@ -274,17 +293,10 @@ def _holds(other: WorkloadRecord, condition: DependencyCondition, facts: Facts) 
         case DependencyCondition.SUCCEEDED:
             return outcome_of(other) is Outcome.SUCCEEDED
         case DependencyCondition.HEALTHY:
-            available = sum(
-                healthy_wait(instance, spec.definition.update, facts) == 0.0 for instance in other.instances.values()
-            )
+            available = len(available_of(other, spec.definition.update, facts)[0])
             return available >= wanted > 0 or (spec.definition.kind is WorkloadKind.DAEMON and available > 0)
         case DependencyCondition.STARTED:
-            started = sum(
-                instance.status.started_at is not None
-                and instance.bound is not None
-                and instance.bound.binding.generation == generation
-                for instance in other.instances.values()
-            )
+            started = (one for one in other.roll.of_generation(generation) if one.status.started_at is not None)
             if spec.definition.kind is WorkloadKind.SERVICE:
-                return started >= wanted > 0
-            return started > 0 or outcome_of(other) is Outcome.SUCCEEDED
+                return wanted > 0 and sum(1 for _ in itertools.islice(started, wanted)) >= wanted
+            return any(True for _ in started) or outcome_of(other) is Outcome.SUCCEEDED

@@ -105,6 +105,12 @@ class Roll:
             if standing in standings:
                 yield generation, group
 
+    def of_generation(self, generation: int) -> Iterator[InstanceRecord]:
+        """Yield the instances that are bound to a generation, ended ones too."""
+        for (_, bound_to), group in self._groups.items():
+            if bound_to == generation:
+                yield from group.values()
+
     @property
     def ended(self) -> list[InstanceRecord]:
         """All that have come to an end."""
