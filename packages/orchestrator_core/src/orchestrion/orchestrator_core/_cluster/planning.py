@@ -13,7 +13,7 @@ from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadP
 from orchestrion.orchestrator_core._state.restart import delay_before
 from orchestrion.orchestrator_core._state.roll import Instances, Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
-from orchestrion.shared_types import DesiredState, InstanceState, NodeId, WorkloadDefinition
+from orchestrion.shared_types import InstanceState, NodeId, WorkloadDefinition
 
 
 @define(eq=False)
