@@ -154,6 +154,26 @@ def test_a_place_is_told_with_its_score_and_the_next_best() -> None:
     ]
 
 
+def test_a_score_is_told_with_what_each_preference_gave_it() -> None:
+    names = names_of([Node(id=LONG_ID, name="a"), Node(id=OTHER_ID, name="b")])
+    placement = SlotPlacement(
+        instance="web.0",
+        node_id=LONG_ID,
+        explanation=Explanation(
+            nodes_considered=2,
+            scores={LONG_ID: 2500, OTHER_ID: 1900},
+            parts={LONG_ID: {"spread": 1600, "balance": 900}, OTHER_ID: {"spread": 1000, "balance": 900}},
+            weights={"spread": 2, "balance": 1},
+        ),
+        text="it fits there",
+    )
+    assert list(placement_lines([placement], names)) == [
+        "web.0: on a (0f9e4c1a): it fits there",
+        "    score 2500 = 800 spread x 2 + 900 balance x 1",
+        "    next best b (77e4c1a0) with 1900 = 500 spread x 2 + 900 balance x 1",
+    ]
+
+
 def test_what_fits_one_node_alone_has_nothing_to_be_compared_with() -> None:
     explanation = Explanation(nodes_considered=2, scores={LONG_ID: -452_985.0})
     placement = SlotPlacement(instance="web.0", node_id=LONG_ID, explanation=explanation, text="it fits there")

@@ -51,6 +51,8 @@ ERRORS: list[OrchestrationError] = [
             ),
             nodes_considered=1,
             scores={NodeId("n1"): 0.5},
+            parts={NodeId("n1"): {"binpack": 0.5}},
+            weights={"binpack": 1},
         ),
         impossible=(
             ImpossibleWorkload(namespace="default", workload="web", explanation=Explanation(nodes_considered=1)),

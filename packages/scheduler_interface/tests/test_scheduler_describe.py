@@ -11,6 +11,7 @@ from orchestrion.scheduler_interface import (
     RefusalGroup,
     describe,
     describe_change,
+    describe_score,
 )
 from orchestrion.shared_types import NodeId
 
@@ -94,3 +95,26 @@ def test_no_change_has_no_words() -> None:
 @pytest.mark.parametrize("kind", list(ChangeKind))
 def test_every_kind_of_change_has_words(kind: ChangeKind) -> None:
     assert describe_change([PlacementChange(kind=kind, node_id=NodeId("n1"), subject="x")]).startswith("on node n1: ")
+
+
+def test_a_weighted_score_is_worded_with_what_each_preference_gave() -> None:
+    node_id = NodeId("n1")
+    explanation = Explanation(
+        scores={node_id: 3338.5},
+        parts={node_id: {"balance": 900.0, "binpack": 2436.0, "extra": 2.5}},
+        weights={"binpack": 3, "balance": 1},
+    )
+    assert describe_score(explanation, node_id) == "3338.5 = 812 binpack x 3 + 900 balance x 1 + 2.5 extra"
+
+
+def test_a_score_of_one_part_or_unknown_ones_is_a_number() -> None:
+    node_id, other = NodeId("n1"), NodeId("n2")
+    assert describe_score(Explanation(scores={node_id: -5.0}, parts={node_id: {"binpack": -5.0}}), node_id) == "-5"
+    assert describe_score(Explanation(scores={node_id: 0.75}), node_id) == "0.75"
+    assert describe_score(Explanation(scores={node_id: 0.75}), other) == ""
+
+
+def test_what_takes_off_a_score_is_worded_so() -> None:
+    node_id = NodeId("n1")
+    explanation = Explanation(scores={node_id: -7.0}, parts={node_id: {"binpack": -3.0, "node-affinity": -4.0}})
+    assert describe_score(explanation, node_id) == "-7 = -4 node-affinity - 3 binpack"

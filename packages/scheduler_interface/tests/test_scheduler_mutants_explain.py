@@ -119,6 +119,26 @@ class ScoresRefusals(Mutant):
         return evolve(explanation, scores={NodeId("n0"): 1.0})
 
 
+@MUTANTS.fails("EXPLAIN-9")
+class ForgetsAPart(Mutant):
+    def assigned(self, explanation: Explanation) -> Explanation:
+        parts = {node_id: {"most of it": score - 1} for node_id, score in explanation.scores.items()}
+        return evolve(explanation, parts=parts)
+
+
+@MUTANTS.fails("EXPLAIN-9")
+class TellsThePartsOfOneAlone(Mutant):
+    def assigned(self, explanation: Explanation) -> Explanation:
+        parts = {node_id: {"all of it": score} for node_id, score in explanation.scores.items()}
+        return evolve(explanation, parts=dict(list(parts.items())[1:]))
+
+
+@MUTANTS.fails("EXPLAIN-10")
+class WeighsByNothing(Mutant):
+    def assigned(self, explanation: Explanation) -> Explanation:
+        return evolve(explanation, weights=dict.fromkeys(explanation.scores, 0))
+
+
 # Changes
 
 

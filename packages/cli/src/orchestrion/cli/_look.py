@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import trio
 from attrs import frozen
 from orchestrion.control_plane import Control, HttpControl
 from orchestrion.orchestrator_core import SlotPlacement, Subject, UpdateKind, WorkloadView, parse_subject
-from orchestrion.scheduler_interface import describe_change
+from orchestrion.scheduler_interface import Explanation, describe_change, describe_score
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     ConfigInvalid,
@@ -273,9 +273,7 @@ def placement_lines(placements: Iterable[SlotPlacement], names: NodeNames, /) ->
         text = names.within(placement.text)
         if placement.node_id is not None:
             yield f"{placement.instance}: {coloured('on', 'green')} {names.of(placement.node_id)}: {text}"
-            scores = _score_words(placement.explanation.scores, placement.node_id, names)
-            if scores:
-                yield f"    {scores}"
+            yield from _score_lines(placement.explanation, placement.node_id, names)
             continue
         yield f"{placement.instance}: {coloured('nowhere', 'red')}: {text}"
         if placement.explanation.closest:
@@ -285,10 +283,17 @@ def placement_lines(placements: Iterable[SlotPlacement], names: NodeNames, /) ->
             yield f"    it would fit: {change}"
 
 
-def _score_words(scores: Mapping[NodeId, float], chosen: NodeId, names: NodeNames) -> str:
+def _score_lines(explanation: Explanation, chosen: NodeId, names: NodeNames) -> Iterable[str]:
+    scores = explanation.scores
     if chosen not in scores:
-        return ""
+        return
     others = sorted((node_id for node_id in scores if node_id != chosen), key=lambda node_id: -scores[node_id])
     if not others:
-        return "no other node would do"
-    return f"score {scores[chosen]:.6g}; next best {names.of(others[0])} with {scores[others[0]]:.6g}"
+        yield "    no other node would do"
+        return
+    here, there = describe_score(explanation, chosen), describe_score(explanation, others[0])
+    if explanation.parts:
+        yield f"    score {here}"
+        yield f"    next best {names.of(others[0])} with {there}"
+    else:
+        yield f"    score {here}; next best {names.of(others[0])} with {there}"

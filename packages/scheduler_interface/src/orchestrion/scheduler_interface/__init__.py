@@ -1,6 +1,6 @@
 """The Scheduler interface, the view that it decides on, and a readable reference scheduler."""
 
-from ._describe import describe, describe_change
+from ._describe import describe, describe_change, describe_score
 from ._devices import DeviceWant, Grant, device_matches, device_wants, find_grants
 from ._errors import InvalidSchedulingRequest, SchedulerUnavailable
 from ._full_scan import FULL_WEIGHT, LEVELS, STEP_POINTS, FullScanScheduler
@@ -63,6 +63,7 @@ __all__ = [
     "demand_of",
     "describe",
     "describe_change",
+    "describe_score",
     "device_matches",
     "device_wants",
     "drivers_of",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from orchestrion.shared_types import NodeId
+
 from ._types import ChangeKind, Explanation, PlacementChange, Predicate, RefusalGroup
 
 _REASONS: Final[Mapping[Predicate, str]] = {
@@ -60,6 +62,30 @@ def describe_change(steps: Iterable[PlacementChange], /) -> str:
     if not listed or listed[0].node_id is None:
         return words and f"add a node that has {words}"
     return f"on node {listed[0].node_id}: {words}"
+
+
+def describe_score(explanation: Explanation, node_id: NodeId, /) -> str:
+    """Return what a node scored in one line, or "" where it has no score.
+
+    For example "3336 = 812 binpack x 3 + 900 balance", or the number alone where its parts are not told.
+    """
+    score = explanation.scores.get(node_id)
+    if score is None:
+        return ""
+    parts = explanation.parts.get(node_id, {})
+    weights = explanation.weights
+    if len(parts) < 2 and not weights:
+        return number(score)
+    words = [
+        f"{number(part / weights[name])} {name} x {weights[name]}" if name in weights else f"{number(part)} {name}"
+        for name, part in sorted(parts.items(), key=lambda each: (-abs(each[1]), each[0]))
+    ]
+    return f"{number(score)} = {' + '.join(words) or 0}".replace("+ -", "- ")
+
+
+def number(value: float, /) -> str:
+    """Return a number of points as people write it."""
+    return f"{value:.0f}" if value == int(value) else f"{value:.6g}"
 
 
 def _reason(group: RefusalGroup) -> str:

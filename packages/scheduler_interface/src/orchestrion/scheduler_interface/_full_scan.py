@@ -98,8 +98,7 @@ class _Scan:
         best = sorted(able, key=lambda each: (self._points(each), each.id))[:2]
         if not best:
             return NoPlacement(slot=slot, explanation=self._explain())
-        scores = {each.id: float(-self._points(each)) for each in best}
-        explanation = evolve(self._explain(), scores=scores) if self._request.explain else None
+        explanation = self._explain_choice(best) if self._request.explain else None
         chosen = best[0]
         grants = chosen.grants(self._needs)
         if grants is None:
@@ -111,31 +110,44 @@ class _Scan:
     def _explain(self) -> Explanation:
         return explain_candidates(self._needs, self._candidates, self._view)
 
+    def _explain_choice(self, best: list[Candidate]) -> Explanation:
+        parts = {each.id: {name: -float(cost) for name, cost in self._costs(each).items() if cost} for each in best}
+        scores = {node_id: sum(costs.values()) for node_id, costs in parts.items()}
+        return evolve(self._explain(), scores=scores, parts=parts)
+
     def _points(self, candidate: Candidate) -> int:
+        return sum(self._costs(candidate).values())
+
+    def _costs(self, candidate: Candidate) -> dict[str, int]:
         affinities = self._request.workload.placement.node_affinities
-        return dislike_points(self._needs, affinities, candidate) + self._levels.left(candidate)
+        return {**dislikes(self._needs, affinities, candidate), "binpack": self._levels.left(candidate)}
 
 
-def dislike_points(needs: Needs, affinities: tuple[NodeAffinity, ...], candidate: Candidate) -> int:
-    """Return what of a node's points is due to taints, preferences and spreads."""
+def dislikes(needs: Needs, affinities: tuple[NodeAffinity, ...], candidate: Candidate) -> dict[str, int]:
+    """Return what of a node's points is due to taints, preferences and spreads, by the name of each."""
     node = candidate.view.node
-    steps = sum(
+    taints = sum(
         taint.effect is TaintEffect.PREFER_NO_SCHEDULE and not is_tolerated(taint, needs.tolerations)
         for taint in node.taints
     )
-    steps += sum(tally.count(domain) for tally, domain in (*candidate.own_domains, *candidate.shared_domains))
-    weights = [
+    crowd = sum(tally.count(domain) for tally, domain in (*candidate.own_domains, *candidate.shared_domains))
+    missed = [
         affinity.weight
         for affinity in affinities
         if affinity.weight is not None
         and not all(expression_matches(node.labels, expression) for expression in affinity.expressions)
     ]
-    weights += [
+    strangers = [
         neighbours.affinity.weight
         for neighbours, domain in candidate.neighbours
         if neighbours.affinity.weight is not None and not neighbours.suits(domain)
     ]
-    return STEP_POINTS * steps + sum(STEP_POINTS * weight // FULL_WEIGHT for weight in weights)
+    return {
+        "prefer-no-schedule": STEP_POINTS * taints,
+        "topology-spread": STEP_POINTS * crowd,
+        "node-affinity": sum(STEP_POINTS * weight // FULL_WEIGHT for weight in missed),
+        "instance-affinity": sum(STEP_POINTS * weight // FULL_WEIGHT for weight in strangers),
+    }
 
 
 class _Levels:

@@ -27,6 +27,10 @@ HostPort = tuple[Protocol, int]
 _EMPTY: Final[immutabledict[Any, Any]] = immutabledict()
 
 
+def _frozen_twice(mapping: Mapping[Any, Mapping[Any, Any]]) -> immutabledict[Any, immutabledict[Any, Any]]:
+    return immutabledict({key: _frozen(inner) for key, inner in mapping.items()})
+
+
 def _frozen(mapping: Mapping[Any, Any]) -> immutabledict[Any, Any]:
     """Return an immutable copy, or the mapping itself if it is one: large simulations make these by the million."""
     return mapping if isinstance(mapping, immutabledict) else immutabledict(mapping)
@@ -269,6 +273,11 @@ class Explanation:
             an assignment [CHANGE-4], where something is UNSUPPORTED, and where no change of these kinds helps.
         scores: For an assignment: by node id, what the chosen node and the runner-up scored; higher is better, and the
             chosen node's is the highest [EXPLAIN-8]. Empty where the scheduler gives no scores.
+        parts: What the scores are made of: for each node that has one, by the name of a preference, what it adds to the
+            score, its weight counted in; they add up to the score [EXPLAIN-9]. What is not named adds nothing. Empty
+            where the scheduler does not tell.
+        weights: By the name of a preference, what the points that it gives a node were multiplied by, > 0; a part that
+            is not named was not weighted [EXPLAIN-10].
     """
 
     groups: tuple[RefusalGroup, ...] = ()
@@ -276,6 +285,8 @@ class Explanation:
     closest: tuple[NodeId, ...] = ()
     smallest_change: tuple[PlacementChange, ...] = ()
     scores: Mapping[NodeId, float] = field(default=_EMPTY, converter=_frozen)
+    parts: Mapping[NodeId, Mapping[str, float]] = field(default=_EMPTY, converter=_frozen_twice)
+    weights: Mapping[str, int] = field(default=_EMPTY, converter=_frozen)
 
 
 @frozen(kw_only=True)

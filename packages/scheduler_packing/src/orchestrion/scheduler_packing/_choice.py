@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import define
 from orchestrion.scheduler_interface import Grant, find_grants
 from orchestrion.scheduler_packing._core.order import MAX_NODES
 from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape, first_fitting, fits
 from orchestrion.scheduler_packing._core.search import BELOW_ALL, Field
 from orchestrion.scheduler_packing._index import Index
+from orchestrion.scheduler_packing._parts import LEFT_NAMES, dislike_parts, negated
 from orchestrion.scheduler_packing._wanted import Wanted
 
 
@@ -29,10 +32,15 @@ class Choice:
     field: Field
     only: int | None = None
 
-    def points(self, position: int) -> int:
-        """Return the points of a node that suits; fewer are better."""
-        self.field.cells.order.catch_up()
-        return self.field.points(position)
+    def parts(self, position: int) -> Mapping[str, float]:
+        """Return what the score of a node that suits is made of, with one more slot to place."""
+        order = self.field.cells.order
+        order.catch_up()
+        terms = (*self.field.shared, *self.field.own)
+        parts = dislike_parts(self.index.views[position].node, self.wanted.suitability, terms, position)
+        if order.sign:
+            parts[LEFT_NAMES[order.sign]] = order.sign * self.index.fleet.ranks[position]
+        return negated(parts)
 
     def best(self, besides: int = NOWHERE) -> tuple[int, tuple[Grant, ...]] | None:
         """Return the best position for one more slot but for one, and the devices there; None where none will do."""

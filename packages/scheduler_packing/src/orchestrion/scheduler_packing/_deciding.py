@@ -131,8 +131,9 @@ class Deciding:
     ) -> Explanation:
         runner_up = choice.best(besides=position)
         scored = [position] if runner_up is None else [position, runner_up[0]]
-        scores = {self.index.views[each].node.id: float(-choice.points(each)) for each in scored}
-        return evolve(self._explain(made), scores=scores)
+        parts = {self.index.views[each].node.id: choice.parts(each) for each in scored}
+        scores = {node_id: sum(each.values()) for node_id, each in parts.items()}
+        return evolve(self._explain(made), scores=scores, parts=parts)
 
     def _give_back(self, shape: Shape) -> None:
         for position, number in self._taken.items():

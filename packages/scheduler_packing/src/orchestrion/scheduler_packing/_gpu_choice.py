@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from attrs import define
 from orchestrion.scheduler_interface import DeviceWant, Grant, device_matches, find_grants
 from orchestrion.scheduler_packing._core.fleet import DISK
-from orchestrion.scheduler_packing._core.gpu_board import UNFIT, Board
+from orchestrion.scheduler_packing._core.gpu_board import UNFIT, Board, above
 from orchestrion.scheduler_packing._core.gpu_fleet import EMPTY
 from orchestrion.scheduler_packing._core.gpu_search import all_allow, best_below, score_of
 from orchestrion.scheduler_packing._core.placing import Shape, fits
 from orchestrion.scheduler_packing._core.terms import Term
 from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
 from orchestrion.scheduler_packing._index import Index
+from orchestrion.scheduler_packing._parts import dislike_parts
 from orchestrion.scheduler_packing._wanted import Wanted
 from orchestrion.shared_types import Device
 
@@ -53,9 +54,14 @@ class GpuChoice:
     field: Bounds
     only: int | None = None
 
-    def points(self, position: int) -> int:
-        """Return the points of a node that suits; fewer are better."""
-        return -score_of(self._board(), self.field.terms, position)
+    def parts(self, position: int) -> Mapping[str, float]:
+        """Return what the score of a node that suits is made of, with one more slot to place."""
+        board = self._board()
+        node = self.index.views[position].node
+        points = dislike_parts(node, self.wanted.suitability, self.field.terms, position)
+        parts = {name: -float(above(each)) for name, each in points.items() if each}
+        own = board.score_of(position) + above(points["prefer-no-schedule"] + points["node-affinity"])
+        return {**parts, "expected-fill": float(own)}
 
     def best(self, besides: int = EMPTY) -> tuple[int, tuple[Grant, ...]] | None:
         """Return the best position for one more slot but for one, and the devices there; None where none will do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import frozen
 from orchestrion.scheduler_interface import (
     FULL_WEIGHT,
     REFUSING_EFFECTS,
@@ -17,6 +18,27 @@ from orchestrion.shared_types import WHOLE_DEVICE, Node, NodeStatus
 
 def points_of(node: Node, suitability: Suitability) -> int | None:
     """Return the points of a node, fewer are better, or None where it does not suit."""
+    dislikes = dislikes_of(node, suitability)
+    return None if dislikes is None else dislikes.taints + dislikes.missed
+
+
+@frozen
+class Dislikes:
+    """What a node that suits is not as it should be.
+
+    Attributes:
+        taints: Points for PreferNoSchedule taints that are not tolerated.
+        missed: Points for preferred affinities to nodes that do not hold.
+        held: The weights of those that hold.
+    """
+
+    taints: int
+    missed: int
+    held: int
+
+
+def dislikes_of(node: Node, suitability: Suitability) -> Dislikes | None:
+    """Return how a node dislikes a slot, or None where it does not suit."""
     if node.status is not NodeStatus.READY or node.cordoned:
         return None
     if any(condition.active for condition in node.conditions) or not suitability.drivers <= node.drivers:
@@ -25,12 +47,12 @@ def points_of(node: Node, suitability: Suitability) -> int | None:
         return None
     if not all(expression_matches(node.labels, expression) for expression in suitability.expressions):
         return None
-    points = 0
+    taints = missed = held = 0
     for taint in node.taints:
         if not is_tolerated(taint, suitability.tolerations):
             if taint.effect in REFUSING_EFFECTS:
                 return None
-            points += STEP_POINTS
+            taints += STEP_POINTS
     if suitability.devices:
         untouched = {device.id: WHOLE_DEVICE for device in node.devices}
         if find_grants(suitability.devices, node.devices, untouched) is None:
@@ -39,5 +61,7 @@ def points_of(node: Node, suitability: Suitability) -> int | None:
         if not all(expression_matches(node.labels, expression) for expression in affinity.expressions):
             if affinity.weight is None:
                 return None
-            points += STEP_POINTS * affinity.weight // FULL_WEIGHT
-    return points
+            missed += STEP_POINTS * affinity.weight // FULL_WEIGHT
+        elif affinity.weight is not None:
+            held += affinity.weight
+    return Dislikes(taints, missed, held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from math import isclose
 
 from orchestrion.conformance_kit import Runner
 from orchestrion.scheduler_interface import (
@@ -226,3 +227,25 @@ async def _scores_of_two(subject: SchedulerUnderTest) -> None:
         assert decision.explanation is not None
         scores = decision.explanation.scores
         assert not scores or scores[decision.node_id] == max(scores.values()), decision
+
+
+@KIT.property_clause("EXPLAIN-9", "parts-add-up-to-the-scores")
+def _parts(run: Runner[SchedulerUnderTest]) -> None:
+    def examine(_situation: Situation, _step: Step, explanation: Explanation, _abilities: Abilities) -> None:
+        scores, parts = explanation.scores, explanation.parts
+        assert not parts or parts.keys() == scores.keys(), f"parts of {sorted(parts)}, scores of {sorted(scores)}"
+        for node_id, names in parts.items():
+            total = sum(names.values())
+            alike = isclose(total, scores[node_id], rel_tol=1e-9, abs_tol=1e-6)
+            assert alike, f"node {node_id!r}: the parts {names} add up to {total}, not to {scores[node_id]}"
+
+    _for_all_explanations(run, examine)
+
+
+@KIT.property_clause("EXPLAIN-10", "weights-are-positive")
+def _weights(run: Runner[SchedulerUnderTest]) -> None:
+    def examine(_situation: Situation, _step: Step, explanation: Explanation, _abilities: Abilities) -> None:
+        wrong = {name: weight for name, weight in explanation.weights.items() if weight <= 0}
+        assert not wrong, f"weights that no part can have been multiplied by: {wrong}"
+
+    _for_all_explanations(run, examine)
