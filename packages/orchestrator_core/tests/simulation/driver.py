@@ -24,7 +24,7 @@ from orchestrion.shared_types import (
 
 from .programs import Agent, Program, Server
 from .storm import Life
-from .workloads import BATCHES, DAEMONS, QUALITY, SERVICES, workload
+from .workloads import BATCHES, BROKEN, DAEMONS, QUALITY, SERVICES, workload
 from .world import World
 
 PATIENCE_SECONDS: Final = 15.0
@@ -259,6 +259,10 @@ class Driver:
         labels = {} if node.labels else {"disk": "fast"}
         self.world.cluster.update_node(evolve(node, labels=labels))
 
+    async def _taint(self) -> None:
+        node = self.any_node()
+        self.world.cluster.update_node(evolve(node, taints=() if node.taints else (BROKEN,)))
+
     async def _compact(self) -> None:
         await self.world.store.compact(self.world.state.revision)
 
@@ -318,7 +322,7 @@ class Driver:
         for node in world.cluster.list_nodes():
             world.shaken[node.id] = trio.current_time()
             world.containers.heal(node.id)
-            world.cluster.update_node(evolve(node, status=NodeStatus.READY, cordoned=False, drain=None))
+            world.cluster.update_node(evolve(node, status=NodeStatus.READY, cordoned=False, drain=None, taints=()))
         for life in self.lives():
             life.cut = False
             life.reset()
@@ -365,4 +369,5 @@ class Driver:
         "take ports": _take_ports,
         "reset calls": _reset_calls,
         "lose sight": _lose_sight,
+        "taint": _taint,
     }

@@ -73,6 +73,7 @@ UPHEAVALS = (
     "take ports",
     "reset calls",
     "lose sight",
+    "taint",
 )
 
 

@@ -83,7 +83,7 @@ class _Placed:
 
     record: BindingRecord
     demand: Resources
-    kind: WorkloadKind | None
+    template: WorkloadDefinition
     ended: bool = False
 
 
@@ -176,7 +176,7 @@ class Watchdog:
             if template is None:
                 self.trace.violated(f"{name} is bound to generation {binding.generation}, which has no template")
                 return
-            self._placed[name] = _Placed(record, demand_of(template), template.kind)
+            self._placed[name] = _Placed(record, demand_of(template), template)
             self._by_key[InstanceKey(record.workload_id, name.slot, name.epoch)] = name
             bound[binding.node_id] = None
             return
@@ -185,6 +185,10 @@ class Watchdog:
             self.trace.violated(f"the binding of {name} moved")
         if old.desired is DesiredState.STOP and (binding.desired, binding.stop_at) != (old.desired, old.stop_at):
             self.trace.violated(f"{name} was told to stop, and then something else")
+        if old.desired is DesiredState.RUN and binding.stop_reason.startswith("evicted"):
+            tolerations = known.template.placement.tolerations
+            if any(toleration.seconds is None for toleration in tolerations):
+                self.trace.violated(f"{name} was {binding.stop_reason}, which it tolerates for ever")
         if old.lost_at is not None and binding.lost_at != old.lost_at:
             self.trace.violated(f"{name} was lost twice")
         if known.ended and binding.lost_at is not None and old.lost_at is None:
@@ -214,7 +218,7 @@ class Watchdog:
                 self.trace.violated(f"{name} ended as {status.state} after it was lost")
             placed.ended = True
             if (
-                placed.kind is WorkloadKind.BATCH
+                placed.template.kind is WorkloadKind.BATCH
                 and status.state is InstanceState.SUCCEEDED
                 and status.reason != "stopped"
             ):

@@ -19,6 +19,9 @@ from orchestrion.shared_types import (
     RestartCondition,
     RestartPolicy,
     Retention,
+    Taint,
+    TaintEffect,
+    Toleration,
     UpdateStrategy,
     Volume,
     VolumeMount,
@@ -40,6 +43,11 @@ AFTER: Final = {
     "front": Dependency(workload="web"),
     "total": Dependency(workload="job", condition=DependencyCondition.SUCCEEDED),
 }
+
+BROKEN: Final = Taint("broken", "", TaintEffect.NO_EXECUTE)
+"""A taint that ends what does not tolerate it."""
+
+FOR_EVER: Final = Toleration(key=BROKEN.key)
 
 _GOOD: Final = (
     ("run",),
@@ -70,7 +78,10 @@ def workload(name: str, chance: random.Random, *, good: bool = True) -> Workload
         kind=kind,
         containers=containers,
         volumes=tuple(Volume(name=volume, scope=VolumeScope.INSTANCE) for volume in sorted(volumes)),
-        placement=Placement(select=chance.choice(({}, {}, {}, {"disk": "fast"}))),
+        placement=Placement(
+            select=chance.choice(({}, {}, {}, {"disk": "fast"})),
+            tolerations=chance.choice(((), (), (Toleration(key=BROKEN.key, seconds=5.0),), (FOR_EVER,))),
+        ),
         restart=_restart(kind, chance),
         after=(AFTER[name],) if name in AFTER else (),
         retention=Retention(terminal_instances=chance.randint(0, 4), attempts=chance.randint(0, 2)),

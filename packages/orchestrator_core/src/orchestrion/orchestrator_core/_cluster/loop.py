@@ -22,6 +22,7 @@ from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.decisions import NoDecision, Stalls
 from orchestrion.orchestrator_core._cluster.leadership import Campaign, Leadership, LeadershipLost
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
+from orchestrion.orchestrator_core._cluster.taint_watch import TaintWatch
 from orchestrion.orchestrator_core._cluster.view import Placeable, ViewKeeper, check_room, placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._queue import KeyedQueue
@@ -41,6 +42,7 @@ from orchestrion.orchestrator_core._state.records import (
     status_key,
     template_key,
 )
+from orchestrion.orchestrator_core._state.taints import evicting_taints, for_new_work
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord, World
 from orchestrion.scheduler_interface import (
     AssignNode,
@@ -114,6 +116,7 @@ class ClusterLoop:
     nodes: dict[NodeId, Node] = field(factory=dict)
     leased: set[NodeId] = field(factory=set)
     lost: set[NodeId] = field(factory=set)
+    tainted: set[NodeId] = field(factory=set)
     keeper: ViewKeeper = field(factory=ViewKeeper)
     nodes_known: trio.Event = field(factory=trio.Event)
     leading: trio.Event = field(factory=trio.Event)
@@ -128,6 +131,7 @@ class ClusterLoop:
     _complaints: dict[WorkloadName, str] = field(factory=dict)
     _refusals: dict[tuple[WorkloadName, int], dict[NodeId, Refusal]] = field(factory=dict)
     _stalls: Stalls = field(factory=Stalls)
+    _taint_watch: TaintWatch = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
@@ -140,10 +144,16 @@ class ClusterLoop:
             self.deadlines,
             self._refusals,
             self._stalls.undecided,
+            tainted=self.tainted,
+            taints=self.world.taints,
+        )
+        self._taint_watch = TaintWatch(
+            self.store, self.world, self.nodes, self.deadlines.now, KeyedQueue[NodeId](self.random)
         )
         self.world.on_workload(self._workload_changed)
         self.world.on_instance(self._instance_changed)
         self.world.on_lease(self._lease_changed)
+        self.world.on_taints(self._look_at_instances)
 
     @property
     def facts(self) -> Facts:
@@ -196,6 +206,7 @@ class ClusterLoop:
     async def _reconcile_while_leading(self, leadership: Leadership) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pass_periodically)
+            nursery.start_soon(self._taint_watch.run, leadership)
             self._refusals.clear()
             self.pass_over_everything()
             while True:
@@ -405,7 +416,7 @@ class ClusterLoop:
     ) -> None:
         names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
         view = self.keeper.view()
-        request = SchedulingRequest(workload=template, slots=tuple(names), only_node=only_node)
+        request = SchedulingRequest(workload=for_new_work(template), slots=tuple(names), only_node=only_node)
         decisions = await self.scheduler.schedule(request, view)
         self._stalls.forget(record.name, decided=True)
         generation = plan.generation
@@ -597,11 +608,15 @@ class ClusterLoop:
         """Look again at what a change of a node can move: what has no place, what runs there, and daemons."""
         self._forget_refusals(node_id)
         self._capacity_changed()
-        for name in dict.fromkeys(instance.owner for instance in self.world.nodes.get(node_id, ())):
-            self._queue.add(name)
+        self._look_at_instances(node_id)
         for record in self.world.workloads.values():
             if record.spec is not None and record.spec.definition.kind is WorkloadKind.DAEMON:
                 self._queue.add(record.name)
+
+    def _look_at_instances(self, node_id: NodeId) -> None:
+        """Look again at the workloads that have instances on a node."""
+        for name in dict.fromkeys(instance.owner for instance in self.world.nodes.get(node_id, ())):
+            self._queue.add(name)
 
     async def _follow_cluster(self) -> None:
         delay = 0.1
@@ -641,14 +656,20 @@ class ClusterLoop:
         if self.nodes.get(node.id) != node:
             self.nodes[node.id] = node
             self.keeper.set_node(node)
+            if evicting_taints(node):
+                self.tainted.add(node.id)
+            else:
+                self.tainted.discard(node.id)
             self._announce_node(node.id)
 
     def _forget_node(self, node_id: NodeId) -> None:
         if self.nodes.pop(node_id, None) is not None:
             self.keeper.remove_node(node_id)
+            self.tainted.discard(node_id)
             self._announce_node(node_id)
 
     def _announce_node(self, node_id: NodeId) -> None:
+        self._taint_watch.look_at(node_id)
         self._node_changed(node_id)
         for listener in self._node_listeners:
             listener(node_id)

@@ -6,14 +6,15 @@ import itertools
 from collections.abc import Iterable, Iterator, Set
 
 from attrs import define, field
-from orchestrion.orchestrator_core._cluster.plan import WantedSlot, WorkloadPlan
+from orchestrion.orchestrator_core._cluster.plan import Notice, WantedSlot, WorkloadPlan
 from orchestrion.orchestrator_core._state.facts import Facts, available_of
 from orchestrion.orchestrator_core._state.lifecycle import STOPPED
 from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadProgress
 from orchestrion.orchestrator_core._state.restart import delay_before
 from orchestrion.orchestrator_core._state.roll import Instances, Standing
+from orchestrion.orchestrator_core._state.taints import eviction_of
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
-from orchestrion.shared_types import InstanceState, NodeId, WorkloadDefinition
+from orchestrion.shared_types import DesiredState, EventSeverity, InstanceState, NodeId, WorkloadDefinition
 
 
 @define(eq=False)
@@ -27,6 +28,7 @@ class Planning:
         definition: What the author wants.
         progress: The cluster loop's part, as it is to be.
         generation: The template generation that instances are to run.
+        evicted: Instances that this plan stops because of their node's taints.
     """
 
     record: WorkloadRecord
@@ -35,6 +37,7 @@ class Planning:
     definition: WorkloadDefinition
     progress: WorkloadProgress
     generation: int
+    evicted: set[InstanceName] = field(factory=set)
     _free: Iterator[int] | None = None
     _epochs: dict[int, int] = field(factory=dict)
 
@@ -59,6 +62,24 @@ class Planning:
         """Stop one instance."""
         self.plan.stop.append((instance, reason))
 
+    def evict(self) -> None:
+        """Stop what may not stay on its node because of a taint; it is not waited for until something replaces it."""
+        for node_id in sorted(self.facts.tainted & self.record.roll.nodes.keys() - self.facts.lost):
+            for name, instance in sorted(self.record.roll.nodes[node_id].items()):
+                bound = instance.bound
+                if bound is None or bound.binding.desired is not DesiredState.RUN:
+                    continue
+                eviction = eviction_of(instance, self.record.templates.get(bound.binding.generation), self.facts)
+                if eviction is None:
+                    continue
+                if eviction.left_seconds > 0:
+                    self.plan.wake(eviction.left_seconds)
+                    continue
+                self.evicted.add(name)
+                self.stop(instance, f"evicted: taint {eviction.taint}")
+                message = f"it leaves node {node_id}, which has the taint {eviction.taint}"
+                self.plan.notices.append(Notice("Evicted", message, EventSeverity.WARNING, name))
+
     def stop_all(self, reason: str) -> None:
         """Stop every instance that is there."""
         for group in self.active():
@@ -80,6 +101,9 @@ class Planning:
             for name in roll.nodes[node_id]:
                 current.pop(name, None)
                 outgoing.pop(name, None)
+        for name in self.evicted:
+            current.pop(name, None)
+            outgoing.pop(name, None)
         for node_id, group in roll.nodes.items():
             if facts.is_leaving(node_id):
                 outgoing.update((name, current.pop(name)) for name in group if name in current)
@@ -90,6 +114,7 @@ class Planning:
         found, wait = available_of(self.record, self.definition.update, self.facts)
         if wait > 0:
             self.plan.wake(wait)
+        found.difference_update(self.evicted)
         return found
 
     def place(self, slot: int, only_node: NodeId | None = None) -> None:

@@ -55,6 +55,7 @@ def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
         planning.stop_all("the workload is stopped")
         pause_update(planning)
     elif not _blocked(planning):
+        planning.evict()
         match planning.definition.kind:
             case WorkloadKind.SERVICE:
                 plan_service(planning)

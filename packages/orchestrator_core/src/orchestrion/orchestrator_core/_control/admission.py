@@ -22,6 +22,7 @@ from orchestrion.orchestrator_core._state.records import (
     template_key,
     template_of,
 )
+from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.scheduler_interface import (
     NodeView,
@@ -243,7 +244,7 @@ async def check_possible(
         metadata = definition.metadata
         uid = metadata.uid or Uid("unnamed")
         workload = evolve(definition, metadata=evolve(metadata, uid=uid))
-        request = SchedulingRequest(workload=workload, slots=(InstanceKey(uid, 0, 1),))
+        request = SchedulingRequest(workload=for_new_work(workload), slots=(InstanceKey(uid, 0, 1),))
         (decision,) = await scheduler.schedule(request, view)
         if isinstance(decision, NoPlacement):
             impossible.append(

@@ -25,7 +25,7 @@ from orchestrion.orchestrator_core._control.admission import (
 )
 from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, Controls, stopped_unless_ended
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
-from orchestrion.orchestrator_core._control.placed import place_words
+from orchestrion.orchestrator_core._control.placed import leaving_words, place_words
 from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
 from orchestrion.orchestrator_core._control.refused import refused_nodes
@@ -52,6 +52,7 @@ from orchestrion.orchestrator_core._state.records import (
     WorkloadName,
     instance_key,
 )
+from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import World
 from orchestrion.runtime_interface import ContainerRuntime, ExecSession, RuntimeCapability, SupportsExec
 from orchestrion.scheduler_interface import (
@@ -496,7 +497,7 @@ class Orchestrator:
     async def _ask_scheduler(
         self, template: WorkloadDefinition, name: str, keys: Sequence[InstanceKey]
     ) -> list[SlotPlacement]:
-        request = SchedulingRequest(workload=template, slots=tuple(keys), explain=True)
+        request = SchedulingRequest(workload=for_new_work(template), slots=tuple(keys), explain=True)
         decisions = await self._decider.schedule(request, self.cluster_loop.keeper.view())
         found = list[SlotPlacement]()
         for decision in decisions:
@@ -534,7 +535,8 @@ class Orchestrator:
                 except SchedulerUnavailable as err:
                     silence = err.message
             placed = placed or _unexplained(instance_name.short, silence)
-            found.append(evolve(placed, instance=instance_name.short, node_id=bound.binding.node_id))
+            text = placed.text + leaving_words(instance, template, self.cluster_loop.facts)
+            found.append(evolve(placed, instance=instance_name.short, node_id=bound.binding.node_id, text=text))
         undecided = self.cluster_loop.facts.undecided.get(record.name)
         if undecided is not None:
             text = f"waits for the scheduler: {undecided.message}"

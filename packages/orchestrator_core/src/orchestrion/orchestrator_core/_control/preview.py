@@ -27,6 +27,7 @@ from orchestrion.orchestrator_core._state.records import (
     instance_key,
 )
 from orchestrion.orchestrator_core._state.roll import Roll, Standing
+from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.scheduler_interface import (
     AssignNode,
@@ -131,6 +132,8 @@ class Preview:
             {**facts.workloads, **records},
             _Foresight(lambda: now),
             refusals,
+            tainted=facts.tainted,
+            taints=facts.taints,
         )
         changed = {
             WorkloadName(admission.change.namespace, admission.change.name)
@@ -254,7 +257,9 @@ class Preview:
         unplaced: dict[int, SlotPlacement],
     ) -> list[InstanceRecord]:
         names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
-        request = SchedulingRequest(workload=template, slots=tuple(names), only_node=only_node, explain=True)
+        request = SchedulingRequest(
+            workload=for_new_work(template), slots=tuple(names), only_node=only_node, explain=True
+        )
         placeable = Placeable.of(template)
         now = self.facts.deadlines.now()
         arrived = list[InstanceRecord]()

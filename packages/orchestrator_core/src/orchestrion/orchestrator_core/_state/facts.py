@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 from orchestrion.orchestrator_core._clock import Deadlines
-from orchestrion.orchestrator_core._state.records import InstanceName, Outcome, WorkloadName
+from orchestrion.orchestrator_core._state.records import InstanceName, NodeTaints, Outcome, WorkloadName
 from orchestrion.orchestrator_core._state.roll import Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.scheduler_interface import Explanation
@@ -70,6 +70,8 @@ class Facts:
         refusals: Nodes that a workload's template found no place on when it was last tried there, and why, by workload
             and generation.
         undecided: Workloads with slots that the scheduler gave no decision on.
+        tainted: Nodes with taints that end what does not tolerate them.
+        taints: Since when they have them, as far as that is noted.
     """
 
     nodes: Mapping[NodeId, Node]
@@ -79,6 +81,8 @@ class Facts:
     deadlines: Deadlines
     refusals: Mapping[tuple[WorkloadName, int], Mapping[NodeId, Refusal]] = field(factory=dict)
     undecided: Mapping[WorkloadName, Undecided] = field(factory=dict)
+    tainted: Set[NodeId] = frozenset()
+    taints: Mapping[NodeId, NodeTaints] = field(factory=dict)
 
     def is_leaving(self, node_id: NodeId) -> bool:
         """Whether a node is to be emptied."""

@@ -9,6 +9,7 @@
 | `/instance/{namespace}/{workload}.{index}.{epoch}/binding` | `BindingRecord` | the cluster loop |
 | `/instance/{namespace}/{workload}.{index}.{epoch}/status` | `InstanceStatus` | the node loop of the bound node |
 | `/event/{namespace}/{uid}` | `Event` | anybody; pruned by the cluster loop |
+| `/taints/default/{node}` | `NodeTaints` | the cluster loop |
 | `/lease/default/{node}` | `NodeLease`, living by a lease of the store | the node loop |
 | `/leader/default/cluster` | `LeaderRecord`, living by a lease of the store | the cluster loop |
 """
@@ -27,7 +28,8 @@ from orchestrion.shared_types import Binding, InstanceKey, NodeId, Uid, Workload
 
 LEADER_KEY = "/leader/default/cluster"
 LEASE_PREFIX = "/lease/default/"
-PREFIXES = ("/workload/", "/template/", "/instance/", LEASE_PREFIX)
+TAINTS_PREFIX = "/taints/default/"
+PREFIXES = ("/workload/", "/template/", "/instance/", TAINTS_PREFIX, LEASE_PREFIX)
 """What both loops follow; events are not among them."""
 
 
@@ -171,6 +173,17 @@ class NodeLease:
 
 
 @frozen(kw_only=True)
+class NodeTaints:
+    """Says since when a node has the taints that end what does not tolerate them.
+
+    Attributes:
+        seen: When each was first seen (UTC), by the taint as people write it.
+    """
+
+    seen: Mapping[str, datetime] = field(factory=immutabledict, converter=immutabledict)
+
+
+@frozen(kw_only=True)
 class LeaderRecord:
     """Says which cluster loop is at work.
 
@@ -219,6 +232,11 @@ def event_key(namespace: str, uid: Uid) -> str:
 def lease_key(node_id: NodeId) -> str:
     """Return the key of a node's lease."""
     return f"{LEASE_PREFIX}{quote(node_id, safe='')}"
+
+
+def taints_key(node_id: NodeId) -> str:
+    """Return the key of what is known about a node's taints."""
+    return f"{TAINTS_PREFIX}{quote(node_id, safe='')}"
 
 
 def parse_instance(namespace: str, short: str) -> InstanceName:

@@ -15,12 +15,14 @@ from orchestrion.orchestrator_core._state.records import (
     BindingRecord,
     InstanceName,
     NodeLease,
+    NodeTaints,
     WorkloadControl,
     WorkloadName,
     WorkloadProgress,
     WorkloadSpec,
     lease_key,
     parse_instance,
+    taints_key,
 )
 from orchestrion.orchestrator_core._state.roll import Roll
 from orchestrion.shared_types import (
@@ -166,6 +168,8 @@ class World:
         instances: By name.
         nodes: The instances bound to each node, by name.
         leases: The lease of each node whose loop is at work.
+        taints: Since when nodes have taints that end what runs, of those that have any.
+        taint_revisions: The revisions of those records.
         revision: All changes up to this revision are in it.
         dependants: Workloads that come after a workload, by its name; in an order that is the same in every run.
     """
@@ -174,12 +178,15 @@ class World:
     instances: dict[InstanceName, InstanceRecord] = field(factory=dict)
     nodes: dict[NodeId, dict[InstanceName, InstanceRecord]] = field(factory=dict)
     leases: dict[NodeId, NodeLease] = field(factory=dict)
+    taints: dict[NodeId, NodeTaints] = field(factory=dict)
+    taint_revisions: dict[NodeId, Revision] = field(factory=dict)
     revision: Revision = Revision(0)
     dependants: dict[WorkloadName, dict[WorkloadName, None]] = field(factory=dict)
     synced: trio.Event = field(factory=trio.Event)
     _workload_listeners: list[Callable[[WorkloadName], None]] = field(factory=list)
     _instance_listeners: list[Callable[[InstanceName, InstanceRecord], None]] = field(factory=list)
     _lease_listeners: list[Callable[[NodeId], None]] = field(factory=list)
+    _taint_listeners: list[Callable[[NodeId], None]] = field(factory=list)
     _node_listeners: dict[NodeId, Callable[[InstanceName], None]] = field(factory=dict)
     _advanced: trio.Event = field(factory=trio.Event)
     _own_writes: dict[str, tuple[bytes, Any]] = field(factory=dict)
@@ -213,6 +220,10 @@ class World:
     def on_lease(self, listener: Callable[[NodeId], None]) -> None:
         """Call `listener` with each node whose lease has come, gone or changed hands."""
         self._lease_listeners.append(listener)
+
+    def on_taints(self, listener: Callable[[NodeId], None]) -> None:
+        """Call `listener` with each node of which it was noted, or is no longer, since when it has taints."""
+        self._taint_listeners.append(listener)
 
     def on_node(self, node_id: NodeId, listener: Callable[[InstanceName], None] | None) -> None:
         """Call `listener` with each instance of one node whose binding has changed or gone; None ends it."""
@@ -295,6 +306,8 @@ class World:
                 yield f"{base}/status"
         for node_id in self.leases:
             yield lease_key(node_id)
+        for node_id in self.taints:
+            yield taints_key(node_id)
 
     def _apply(self, key: str, entry: Entry | None, revision: Revision) -> None:
         _, kind, namespace, name, *parts = key.split("/")
@@ -309,6 +322,8 @@ class World:
                     self._apply_instance(parse_instance(namespace, name), part, entry)
                 case "lease":
                     self._apply_lease(NodeId(unquote(name)), entry)
+                case "taints":
+                    self._apply_taints(NodeId(unquote(name)), entry)
         except (ConfigInvalid, ValueError) as err:
             msg = f"key {key!r} holds what this version does not understand (revision {revision})"
             raise InternalError(msg, remedy="Was it written by a newer version? Use that one.") from err
@@ -401,6 +416,16 @@ class World:
         else:
             self.leases[node_id] = from_json(entry.value, NodeLease)
         for listener in self._lease_listeners:
+            listener(node_id)
+
+    def _apply_taints(self, node_id: NodeId, entry: Entry | None) -> None:
+        if entry is None:
+            self.taints.pop(node_id, None)
+            self.taint_revisions.pop(node_id, None)
+        else:
+            self.taints[node_id] = self._read(entry, NodeTaints)
+            self.taint_revisions[node_id] = entry.modified
+        for listener in self._taint_listeners:
             listener(node_id)
 
     def template(self, record: InstanceRecord) -> WorkloadDefinition | None:
