@@ -6,12 +6,14 @@ choose()
 
 from ._gpu_mix import Mix  # noqa: E402 - which core there is to import has to be settled first
 from ._ledger import PackingLedger, Placements  # noqa: E402 - which core there is to import has to be settled first
+from ._offline import PackingOrder, pack  # noqa: E402 - which core there is to import has to be settled first
 from ._profile import PlugIn, Profile, ProfileName, Ties  # noqa: E402 - which core there is to import has to be settled first
 from ._scheduler import PackingScheduler  # noqa: E402 - which core there is to import has to be settled first
 
 __all__ = [
     "Mix",
     "PackingLedger",
+    "PackingOrder",
     "PackingScheduler",
     "Placements",
     "PlugIn",
@@ -19,4 +21,5 @@ __all__ = [
     "ProfileName",
     "Ties",
     "is_compiled",
+    "pack",
 ]
