@@ -22,8 +22,7 @@ import trio
 from attrs import evolve
 from librt.vecs import vec
 from mypy_extensions import i64
-from orchestrion.orchestrator_core._cluster.view import ViewKeeper
-from orchestrion.scheduler_interface import AssignNode, SchedulingRequest, demand_of, placed_instance
+from orchestrion.scheduler_interface import AssignNode, SchedulingRequest, ViewKeeper, demand_of, placed_instance
 from orchestrion.scheduler_packing import PackingLedger, PackingScheduler, is_compiled
 from orchestrion.scheduler_packing._core.fleet import Fleet
 from orchestrion.scheduler_packing._core.order import Order

@@ -9,7 +9,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrion.mocks import Fault, FaultKind, MemoryState, MemoryStore, ScriptedFaults, mock_nodes
+from orchestrion.mocks import Fault, FaultKind, MemoryState, MemoryStore, ScriptedFaults
 from orchestrion.orchestrator_core import (
     TERMINAL,
     TRANSITIONS,
@@ -21,7 +21,6 @@ from orchestrion.orchestrator_core import (
 )
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.leadership import Campaign, LeadershipLost
-from orchestrion.orchestrator_core._cluster.view import Placeable, ViewKeeper, placed_instance
 from orchestrion.orchestrator_core._node.health import Verdict
 from orchestrion.orchestrator_core._queue import MAX_SUPERSEDED, KeyedQueue
 from orchestrion.orchestrator_core._routing import format_ref, parse_ref
@@ -36,13 +35,11 @@ from orchestrion.orchestrator_core._state.records import (
 )
 from orchestrion.orchestrator_core._state.restart import delay_before
 from orchestrion.shared_types import (
-    Binding,
     ContainerHealth,
     ContainerId,
     ContainerNotFound,
     ContainerRef,
     HealthCheck,
-    InstanceKey,
     InstanceState,
     NodeId,
     Protocol,
@@ -342,43 +339,6 @@ async def test_a_store_that_does_not_answer_a_campaign_in_time_is_asked_anew(aut
                 pass
         async with campaign.lead():
             pass
-
-
-# -- the view ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_view_tells_which_nodes_have_changed_since_an_earlier_one() -> None:
-    keeper = ViewKeeper()
-    first, second = mock_nodes(2)
-    template = service()
-    for node in (first, second):
-        keeper.set_node(node)
-        keeper.set_leased(node.id, True)
-    before = keeper.view()
-    assert [view.node.id for view in before] == [first.id, second.id]
-    assert keeper.view() is before
-    key = InstanceKey(Uid("w"), 0, 1)
-    binding = Binding(node_id=second.id, generation=1)
-    keeper.put(second.id, placed_instance(key, template, Placeable.of(template), binding))
-    after = keeper.view()
-    assert after.changes_since(before.revision) == frozenset({second.id})
-    assert after.changes_since(after.revision) == frozenset()
-    assert after.changes_since(after.revision + 1) is None
-    assert key in after.table[second.id].instances
-    assert key not in before.table[second.id].instances
-    keeper.remove(key)
-    assert not keeper.holds(key)
-    keeper.remove_node(first.id)
-    assert keeper.view().get(first.id) is None
-
-
-def test_a_node_without_a_loop_is_shown_as_unknown() -> None:
-    keeper = ViewKeeper()
-    (node,) = mock_nodes(1)
-    keeper.set_node(node)
-    shown = keeper.view().get(node.id)
-    assert shown is not None
-    assert shown.node.status == "Unknown"
 
 
 # -- health -----------------------------------------------------------------------------------------------------------

@@ -126,3 +126,12 @@ def test_explain_tells_a_refusal_from_an_assignment() -> None:
     assignment = explain(request, StaticClusterView([full, node_view(a_node("b"))]), capabilities=frozenset())
     assert assignment.closest == ()
     assert [group.samples for group in assignment.groups] == [("a",)]
+
+
+def test_a_hypothetical_view_is_no_state_of_any_other() -> None:
+    view = node_view(Node(id=NodeId("n1"), name="n1", capacity=ROOM, allocatable=ROOM))
+    first, second = StaticClusterView.hypothetical([view]), StaticClusterView.hypothetical([view])
+    assert list(first) == list(second) == [view]
+    assert first.revision != second.revision
+    assert max(first.revision, second.revision) < 0
+    assert first.changes_since(second.revision) is None

@@ -6,6 +6,8 @@ from ._errors import InvalidSchedulingRequest, SchedulerUnavailable
 from ._full_scan import FULL_WEIGHT, LEVELS, STEP_POINTS, FullScanScheduler
 from ._gang import keep_minimum
 from ._interface import ClusterView, Scheduler
+from ._keeper import Draft, ViewKeeper
+from ._kept import KeptView, NodeChange, SupportsNodeChanges
 from ._labels import REFUSING_EFFECTS, expression_matches, is_tolerated, selector_matches, topology_domain
 from ._neighbours import has_labels, is_meant
 from ._requests import check_request
@@ -41,12 +43,15 @@ __all__ = [
     "ChangeKind",
     "ClusterView",
     "DeviceWant",
+    "Draft",
     "Explanation",
     "FullScanScheduler",
     "Grant",
     "HostPort",
     "InvalidSchedulingRequest",
+    "KeptView",
     "NoPlacement",
+    "NodeChange",
     "NodeView",
     "PlacedInstance",
     "PlacementChange",
@@ -59,6 +64,8 @@ __all__ = [
     "SchedulingRequest",
     "SimpleScheduler",
     "StaticClusterView",
+    "SupportsNodeChanges",
+    "ViewKeeper",
     "check_request",
     "demand_of",
     "describe",

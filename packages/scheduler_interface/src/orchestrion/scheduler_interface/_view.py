@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Final
 
 from immutabledict import immutabledict
@@ -81,6 +81,7 @@ class _Revisions:
 
 
 _latest: Final = _Revisions()
+_HYPOTHESES: Final = count(1)
 
 
 class StaticClusterView:
@@ -116,6 +117,17 @@ class StaticClusterView:
             twice = next(a.node.id for a, b in pairwise(listed) if a.node.id == b.node.id)
             msg = f"node {twice!r} is in the view twice"
             raise ValueError(msg)
+
+    @classmethod
+    def hypothetical(cls, nodes: Iterable[NodeView], /) -> StaticClusterView:
+        """Make a view of nodes as they might be, in any order, each once.
+
+        Its revision is below 0 and its own: nobody may think of it as a later or earlier state of the real ones.
+
+        Raises:
+            ValueError: A node is there twice.
+        """
+        return cls(nodes, revision=-next(_HYPOTHESES))
 
     @property
     def revision(self) -> int:

@@ -23,7 +23,7 @@ from orchestrion.orchestrator_core._cluster.decisions import NoDecision, Stalls
 from orchestrion.orchestrator_core._cluster.leadership import Campaign, Leadership, LeadershipLost
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
 from orchestrion.orchestrator_core._cluster.taint_watch import TaintWatch
-from orchestrion.orchestrator_core._cluster.view import Placeable, ViewKeeper, check_room, placed_instance
+from orchestrion.orchestrator_core._cluster.view import Placeable, check_room, placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._queue import KeyedQueue
 from orchestrion.orchestrator_core._state.events import EventRecorder
@@ -50,6 +50,7 @@ from orchestrion.scheduler_interface import (
     NoPlacement,
     Scheduler,
     SchedulingRequest,
+    ViewKeeper,
     describe,
 )
 from orchestrion.shared_types import (

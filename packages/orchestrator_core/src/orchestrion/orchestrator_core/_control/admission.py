@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from attrs import define, evolve
-from orchestrion.orchestrator_core._cluster.view import HypotheticalView
 from orchestrion.orchestrator_core._control.views import ChangeAction, FieldDifference, WorkloadChange
 from orchestrion.orchestrator_core._errors import ImpossibleWorkload, Unschedulable
 from orchestrion.orchestrator_core._state.facts import ended_as, is_scaled, target_generation
@@ -29,6 +28,7 @@ from orchestrion.scheduler_interface import (
     NoPlacement,
     Scheduler,
     SchedulingRequest,
+    StaticClusterView,
     describe,
     describe_change,
 )
@@ -238,7 +238,7 @@ async def check_possible(
         evolve(node, status=NodeStatus.READY, cordoned=False, drain=None, conditions=())
         for node in sorted(nodes, key=lambda node: node.id)
     ]
-    view = HypotheticalView({node.id: NodeView(node=node) for node in empty})
+    view = StaticClusterView.hypothetical(NodeView(node=node) for node in empty)
     impossible = list[ImpossibleWorkload]()
     for definition in definitions:
         metadata = definition.metadata

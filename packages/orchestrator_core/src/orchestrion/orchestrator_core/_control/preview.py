@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from itertools import count
 from typing import Final
 
 import trio
 from attrs import define, evolve, field
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
-from orchestrion.orchestrator_core._cluster.view import History, Placeable, Table, View, placed_instance
+from orchestrion.orchestrator_core._cluster.view import Placeable, placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._control.admission import Admission, templated
 from orchestrion.orchestrator_core._control.placed import place_words
@@ -31,17 +30,17 @@ from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.scheduler_interface import (
     AssignNode,
+    Draft,
     Explanation,
+    KeptView,
     PlacedInstance,
     Scheduler,
     SchedulingRequest,
     describe,
-    node_view,
 )
 from orchestrion.shared_types import (
     Binding,
     DesiredState,
-    InstanceKey,
     InstanceState,
     InstanceStatus,
     NodeId,
@@ -54,36 +53,6 @@ MAX_ROUNDS: Final = 1000
 
 MAX_LOOKS: Final = 200_000
 """Instances that are looked at in all those plans at most: an update of very many is foreseen only in part."""
-
-_DRAFTS: Final = count(1)
-
-_SPAN: Final = 1_000_000_000
-"""More than a draft ever has revisions. They are below 0, and those of each draft its own."""
-
-
-@define(eq=False)
-class _Draft:
-    """What is placed where, as it might be: nobody may think of it as a later or earlier state of the real cluster."""
-
-    table: Table
-    history: History = field(factory=lambda: History(-next(_DRAFTS) * _SPAN))
-
-    def view(self) -> View:
-        return View(self.history.before + len(self.history.changed), self.table, self.history)
-
-    def put(self, node_id: NodeId, placed: Iterable[PlacedInstance]) -> None:
-        here = self.table.get(node_id)
-        if here is not None:
-            self._set(node_id, {**here.instances, **{one.key: one for one in placed}})
-
-    def remove(self, node_id: NodeId, key: InstanceKey) -> None:
-        here = self.table.get(node_id)
-        if here is not None and key in here.instances:
-            self._set(node_id, {other: placed for other, placed in here.instances.items() if other != key})
-
-    def _set(self, node_id: NodeId, instances: Mapping[InstanceKey, PlacedInstance]) -> None:
-        self.table = self.table.changed({node_id: node_view(self.table[node_id].node, instances.values())})
-        self.history.changed.append(node_id)
 
 
 @define(eq=False)
@@ -111,7 +80,7 @@ class Preview:
 
     facts: Facts
     scheduler: Scheduler
-    draft: _Draft
+    draft: Draft
     records: dict[WorkloadName, WorkloadRecord]
     refusals: dict[tuple[WorkloadName, int], dict[NodeId, Refusal]]
     placed: dict[InstanceName, SlotPlacement] = field(factory=dict)
@@ -120,7 +89,7 @@ class Preview:
     _refused: int = 0
 
     @classmethod
-    def of(cls, admissions: Sequence[Admission], facts: Facts, scheduler: Scheduler, view: View) -> Preview:
+    def of(cls, admissions: Sequence[Admission], facts: Facts, scheduler: Scheduler, view: KeptView) -> Preview:
         """Return the preview of an apply, of which nothing is foreseen yet."""
         records = {record.name: record for record in map(_draft_of, admissions)}
         now = facts.deadlines.now()
@@ -140,7 +109,7 @@ class Preview:
             for admission in admissions
             if admission.change.action is not ChangeAction.UNCHANGED
         }
-        return cls(drafted, scheduler, _Draft(view.table), records, refusals, changed=changed)
+        return cls(drafted, scheduler, Draft(view), records, refusals, changed=changed)
 
     async def foresee(self) -> None:
         """Do what the cluster loop would do, until it would have nothing more to do."""

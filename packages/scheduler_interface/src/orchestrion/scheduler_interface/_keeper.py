@@ -1,0 +1,269 @@
+"""Views of a cluster that are kept up to date change by change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from itertools import count
+from typing import Final, TypeVar
+
+from attrs import define, evolve, field
+from immutabledict import immutabledict
+from orchestrion.shared_types import MAX_AMOUNT, InstanceKey, Node, NodeId, NodeStatus, Resources
+
+from ._kept import History, KeptView, NodeChange, State, Table
+from ._types import HostPort, NodeView, PlacedInstance
+from ._view import node_view
+
+K = TypeVar("K", bound=Hashable)
+
+_DRAFTS: Final = count(1)
+
+_SPAN: Final = 1_000_000_000
+"""More than a draft ever has revisions. They are below 0, and those of each draft its own."""
+
+
+@define(eq=False)
+class Place:
+    """A node in the making: what is placed there, in a form that is cheap to change.
+
+    Attributes:
+        node_id: Which node.
+        node: What it is like; None for one that is not there.
+        leased: Whether its loop is at work.
+        instances: What is placed there.
+        shown: Its state in the latest view; None where that does not have it.
+        is_renewed: Whether the node itself has changed since.
+    """
+
+    node_id: NodeId
+    node: Node | None = None
+    leased: bool = False
+    instances: dict[InstanceKey, PlacedInstance] = field(factory=dict)
+    shown: State | None = None
+    is_renewed: bool = False
+    _cpu: int = 0
+    _memory: int = 0
+    _disk: int = 0
+    _extended: Counter[str] | None = None
+    _ports: Counter[HostPort] | None = None
+    _devices: Counter[str] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody has to remember it."""
+        return self.node is None and not self.leased and not self.instances
+
+    def count(self, placed: PlacedInstance, sign: int) -> None:
+        """Count in what an instance holds, with 1, or out, with -1."""
+        demand = placed.demand
+        self._cpu += sign * demand.cpu_millicores
+        self._memory += sign * demand.memory_bytes
+        self._disk += sign * demand.disk_bytes
+        if demand.extended:
+            self._extended = _counted(self._extended, demand.extended.items(), sign)
+        if placed.host_ports:
+            self._ports = _counted(self._ports, ((port, 1) for port in placed.host_ports), sign)
+        if placed.device_thousandths:
+            self._devices = _counted(self._devices, placed.device_thousandths.items(), sign)
+
+    def build(self, node: Node) -> NodeView:
+        """Return a view of what it is like now."""
+        extended = self._extended
+        reserved = Resources(
+            cpu_millicores=min(MAX_AMOUNT, self._cpu),
+            memory_bytes=min(MAX_AMOUNT, self._memory),
+            disk_bytes=min(MAX_AMOUNT, self._disk),
+            extended={name: min(MAX_AMOUNT, extended[name]) for name in sorted(extended)} if extended else {},
+        )
+        return NodeView(
+            node=node,
+            reserved=reserved,
+            host_ports=frozenset(self._ports or ()),
+            device_thousandths=self._devices or {},
+            instances=immutabledict(self.instances),
+        )
+
+    def show(self) -> State | None:
+        """Return its state as of now; None for a node that is not there."""
+        before = self.shown
+        if self.is_renewed or before is None:
+            self.is_renewed = False
+            node = self.node
+            if node is not None and not self.leased and node.status is NodeStatus.READY:
+                node = evolve(node, status=NodeStatus.UNKNOWN)
+        else:
+            node = before.node
+        if node is None:
+            if before is not None:
+                # Nothing leans on the place any more: it may be forgotten, or go on as that of another node.
+                before.view()
+                before.place = None
+            self.shown = None
+        else:
+            self.shown = State(node, self) if before is None else before.supersede(node)
+        return self.shown
+
+
+def _counted(totals: Counter[K] | None, amounts: Iterable[tuple[K, int]], sign: int) -> Counter[K]:
+    counted: Counter[K] = Counter() if totals is None else totals
+    for name, amount in amounts:
+        total = counted[name] + sign * amount
+        if total:
+            counted[name] = total
+        else:
+            del counted[name]
+    return counted
+
+
+@define(eq=False)
+class ViewKeeper:
+    """Keeps what is placed where, and makes views of it, each at the price of what has changed since the one before.
+
+    A node without a lease has no loop at work; it is shown as Unknown, so that nothing is placed there.
+
+    Every method is idempotent: an instance key holds one place, the latest that was put, and what is the case already
+    is no change. Not for several threads at once.
+    """
+
+    _places: dict[NodeId, Place] = field(factory=dict)
+    _where: dict[InstanceKey, Place] = field(factory=dict)
+    _dirty: dict[NodeId, Place] = field(factory=dict)
+    _history: History = field(factory=History)
+    _current: KeptView = field(factory=lambda: KeptView(0, Table(), History()))
+
+    def set_node(self, node: Node) -> None:
+        """Note a node as it is now."""
+        place = self._place(node.id)
+        if place.node is not node and place.node != node:
+            place.node = node
+            self._renew(place)
+
+    def remove_node(self, node_id: NodeId) -> None:
+        """Note that a node is gone; what is placed there is remembered, in case it comes back."""
+        place = self._places.get(node_id)
+        if place is not None and place.node is not None:
+            place.node = None
+            self._renew(place)
+
+    def set_leased(self, node_id: NodeId, leased: bool) -> None:
+        """Note whether a node's loop is at work; of a node that is not known, too."""
+        known = self._places.get(node_id)
+        if leased != (known is not None and known.leased):
+            place = self._place(node_id)
+            place.leased = leased
+            self._renew(place)
+
+    def put(self, node_id: NodeId, placed: PlacedInstance) -> None:
+        """Note that an instance holds a place on a node, known or not, and on no other."""
+        key = placed.key
+        place = self._places.get(node_id) or self._place(node_id)
+        held = self._where.setdefault(key, place)
+        before: PlacedInstance | None = None
+        if held is not place:
+            self._leave(held, key)
+            self._where[key] = place
+        else:
+            before = place.instances.get(key)
+            if before is not None and before == placed:
+                return
+        if place.shown is not None:
+            place.shown.note(key, before)
+        if before is not None:
+            place.count(before, -1)
+        place.instances[key] = placed
+        place.count(placed, 1)
+        self._history.changes.append(NodeChange(place.node_id, placed, before))
+        self._dirty[place.node_id] = place
+
+    def remove(self, key: InstanceKey) -> None:
+        """Note that an instance holds no place any more."""
+        place = self._where.pop(key, None)
+        if place is not None:
+            self._leave(place, key)
+
+    def holds(self, key: InstanceKey) -> bool:
+        """Whether an instance holds a place."""
+        return key in self._where
+
+    @property
+    def remembered(self) -> int:
+        """How many nodes and places are remembered."""
+        return len(self._places) + len(self._where)
+
+    def view(self) -> KeptView:
+        """Return the view as of now, the same one again where nothing has changed."""
+        if self._dirty:
+            shown: list[tuple[NodeId, State | None]] = []
+            table = self._current.table
+            for node_id, place in self._dirty.items():
+                was_there = place.shown is not None
+                state = place.show()
+                if was_there or state is not None or node_id in table.places:
+                    shown.append((node_id, state))
+            self._dirty.clear()
+            history = self._history = self._history.cut()
+            revision = history.before + len(history.changes)
+            self._current = KeptView(revision, table.changed(shown), history)
+        return self._current
+
+    def _leave(self, place: Place, key: InstanceKey) -> None:
+        left = place.instances[key]
+        if place.shown is not None:
+            place.shown.note(key, left)
+        del place.instances[key]
+        place.count(left, -1)
+        self._history.changes.append(NodeChange(place.node_id, None, left))
+        self._touch(place)
+
+    def _place(self, node_id: NodeId) -> Place:
+        place = self._places.get(node_id)
+        if place is None:
+            place = self._places[node_id] = Place(node_id)
+        return place
+
+    def _renew(self, place: Place) -> None:
+        place.is_renewed = True
+        self._history.changes.append(NodeChange(place.node_id))
+        self._touch(place)
+
+    def _touch(self, place: Place) -> None:
+        self._dirty[place.node_id] = place
+        if place.is_empty:
+            del self._places[place.node_id]
+
+
+class Draft:
+    """What is placed where, as it might be, beginning with a view.
+
+    Nobody may think of its views as later or earlier states of the real cluster: their revisions are below 0.
+    """
+
+    def __init__(self, view: KeptView) -> None:
+        """Begin with a view."""
+        self._table = view.table
+        self._history = History(-next(_DRAFTS) * _SPAN)
+
+    def view(self) -> KeptView:
+        """Return the view as of now."""
+        history = self._history
+        return KeptView(history.before + len(history.changes), self._table, history)
+
+    def put(self, node_id: NodeId, placed: Iterable[PlacedInstance]) -> None:
+        """Put instances that hold no place on a node; no effect where there is no such node."""
+        state = self._table.get(node_id)
+        if state is not None:
+            instances = state.view().instances
+            self._set(node_id, state.node, {**instances, **{one.key: one for one in placed}})
+
+    def remove(self, node_id: NodeId, key: InstanceKey) -> None:
+        """Take an instance from a node, if it is there."""
+        state = self._table.get(node_id)
+        if state is not None and key in state.view().instances:
+            instances = state.view().instances
+            self._set(node_id, state.node, {other: placed for other, placed in instances.items() if other != key})
+
+    def _set(self, node_id: NodeId, node: Node, instances: dict[InstanceKey, PlacedInstance]) -> None:
+        state = State(node, None, node_view(node, instances.values()))
+        self._table = self._table.changed([(node_id, state)])
+        self._history.changes.append(NodeChange(node_id))
