@@ -20,6 +20,7 @@ from xml.sax.saxutils import escape
 
 import trio
 from attrs import evolve
+from forge_columns import forge_rows
 from librt.vecs import vec
 from mypy_extensions import i64
 from orchestrion.scheduler_interface import AssignNode, SchedulingRequest, ViewKeeper, demand_of, placed_instance
@@ -364,6 +365,8 @@ def rows(sizes: tuple[int, ...], only: str) -> Iterator[Row]:
             yield row(f"{single}, {size:,} nodes", "decisions/s", f">= {reach:,}" if reach else "report", rates)
             if latency:
                 yield row(f"{single}, {size:,} nodes: 99 of 100 within", "ms", f"<= {latency}", times)
+    if only in "Forge's columns":
+        yield from forge_rows(sizes, RUNS, forge_nodes, forge_workloads)
     if only in "memory":
         yield row("memory beyond the nodes", "bytes/node", "<= 1,024", [memory_per_node(100_000)])
     if only in "inner loops" and is_compiled():
