@@ -271,6 +271,25 @@ def test_a_second_up_applies_to_the_first_and_follows_its_own_file(shell: Any) -
     assert up.end() == 130
 
 
+def test_a_second_up_shows_all_output_though_the_first_has_nothing_left_to_do(shell: Any) -> None:
+    until = 'workloads: {first: {kind: batch, containers: [{name: m, command: [sh, -c, "cat @"]}]}}'
+    os.mkfifo(shell.folder / "go")
+    first = shell.up(str(shell.write("first.yaml", until.replace("@", str(shell.folder / "go")))))
+    first.wait_for("first: Running")
+    many = 'workloads: {many: {kind: batch, containers: [{name: m, command: [sh, -c, "echo begun; seq 300000"]}]}}'
+    second = shell.up(str(shell.write("many.yaml", many)))
+    second.wait_for("many.0 | begun")
+    second.send(signal.SIGSTOP)
+    first.wait_for("many: Succeeded")
+    (shell.folder / "go").write_text("")
+    with pytest.raises(subprocess.TimeoutExpired):
+        first.process.wait(timeout=1)
+    second.send(signal.SIGCONT)
+    assert second.end() == 0
+    assert second.out == [f"many.0 | {line}" for line in ("begun", *range(1, 300_001))]
+    assert first.end() == 0
+
+
 def test_what_no_node_could_run_is_refused_and_changes_nothing(shell: Any) -> None:
     manifest = """
         workloads:

@@ -91,6 +91,7 @@ async def orchestrating(
                 yield orchestrator
                 with trio.move_on_after(_CLEARING_SECONDS):
                     await orchestrator.wait_cleared()
+                orchestrator.finish_logs()
                 ending.set()
             running.cancel_scope.cancel()
 

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
-import trio
 from litestar import Litestar, Request, Response, WebSocket, delete, get, post, websocket
 from litestar.dto import AbstractDTO, DTOFieldDefinition
 from litestar.exceptions import HTTPException
@@ -30,6 +29,7 @@ from orchestrion.shared_types import (
 )
 
 from ._control import Control
+from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
 from ._streams import LineStream, serve_exec
 from ._wire import MAX_BODY_BYTES, EventsQuery, ScaleRequest, WorkloadsRequest
@@ -94,12 +94,12 @@ class ConverterDTO(AbstractDTO[T], Generic[T]):
         return field_definition
 
 
-def make_app(control: Control, ending: trio.Event, /) -> Litestar:
+def make_app(control: Control, streams: OpenStreams, /) -> Litestar:
     """Return the API as an ASGI application.
 
     Args:
         control: Who answers.
-        ending: Set when streams are to come to their end.
+        streams: Counts streams, and says when they are to come to their end.
     """
 
     @get("/v1/ping")
@@ -168,11 +168,11 @@ def make_app(control: Control, ending: trio.Event, /) -> Litestar:
 
     @get("/v1/watch")
     async def watch(namespace: FromQuery[str | None] = None) -> ASGIApp:
-        return LineStream(lambda: control.watch(namespace=namespace), ending)
+        return LineStream(lambda: control.watch(namespace=namespace), streams)
 
     @post("/v1/logs", status_code=200)
     async def logs(data: JSONBody[LogQuery]) -> ASGIApp:
-        return LineStream(lambda: control.logs(data), ending)
+        return LineStream(lambda: control.logs(data), streams, to_its_end=True)
 
     @websocket("/v1/exec")
     async def exec_(socket: WebSocket[Any, Any, Any]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ._control import Control
+from ._open_streams import OpenStreams
 from ._socket import listening_socket
 
 if TYPE_CHECKING:
@@ -45,30 +46,42 @@ async def serve_control(
         socket_path: Where the socket goes; its folder exists. A path that is too long for an address is no obstacle.
         begin: Bringing up the server takes half a second of processor time, which waits for this event or for the
             first client, and is not spent if neither comes. None is at once.
-        ending: After this event streams end with what they have, connections get `GRACE_SECONDS`, and it returns.
+        ending: After this event it comes to its end. A watch ends with what there is. Output is given on until its
+            reader has come to the end of it, nothing has come for 2 s, or the reader has taken nothing for 30 s; a
+            Control that can, ends its streams of output by then. After that connections get 2 s, and it returns.
         task_status: Tells that the socket listens.
 
     Raises:
         Conflict: Somebody else listens there.
         NetworkFailure: The socket can't be made there.
     """
-    ending = trio.Event() if ending is None else ending
+    streams = OpenStreams(trio.Event() if ending is None else ending)
     with listening_socket(socket_path) as listener:
         task_status.started()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_serve_after, begin, control, listener, ending)
-            await ending.wait()
-            nursery.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
+            nursery.start_soon(_end_after, streams, nursery.cancel_scope)
+            await _serve_after(begin, control, listener, streams)
+            nursery.cancel_scope.cancel()
 
 
-async def _serve_after(begin: trio.Event | None, control: Control, listener: socket, ending: trio.Event) -> None:
+async def _end_after(streams: OpenStreams, scope: trio.CancelScope) -> None:
+    await streams.ending.wait()
+    while True:
+        await streams.wait_over()
+        await trio.sleep(GRACE_SECONDS)
+        if streams.over:
+            scope.cancel()
+            return
+
+
+async def _serve_after(begin: trio.Event | None, control: Control, listener: socket, streams: OpenStreams) -> None:
     if begin is not None:
-        await _first_of(begin.wait, partial(trio.lowlevel.wait_readable, listener), ending.wait)
+        await _first_of(begin.wait, partial(trio.lowlevel.wait_readable, listener), streams.ending.wait)
     # The event loop goes on in between; the modules are not needed by anybody who only waits for a workload.
     load = partial(importlib.import_module, f"{__package__}._app")
-    await _first_of(partial(trio.to_thread.run_sync, load, abandon_on_cancel=True), ending.wait)
-    if not ending.is_set():
-        await _serve(control, listener, ending)
+    await _first_of(partial(trio.to_thread.run_sync, load, abandon_on_cancel=True), streams.ending.wait)
+    if not streams.ending.is_set():
+        await _serve(control, listener, streams)
 
 
 async def _first_of(*waits: Callable[[], Awaitable[object]]) -> None:
@@ -83,7 +96,7 @@ async def _cancel_after(wait: Callable[[], Awaitable[object]], scope: trio.Cance
     scope.cancel()
 
 
-async def _serve(control: Control, listener: socket, ending: trio.Event) -> None:
+async def _serve(control: Control, listener: socket, streams: OpenStreams) -> None:
     from hypercorn.config import Config
     from hypercorn.trio.worker_context import WorkerContext
     from hypercorn.typing import ConnectionState
@@ -99,7 +112,7 @@ async def _serve(control: Control, listener: socket, ending: trio.Event) -> None
     config.keep_alive_timeout = math.inf
     config.keep_alive_max_requests = 2**31
     context = WorkerContext(None)
-    app: Any = make_app(control, ending)
+    app: Any = make_app(control, streams)
     sends = Sends()
     connect = partial(
         Connection, sends, wrap_app(app, config.wsgi_max_body_size, "asgi"), config, context, ConnectionState({})
@@ -110,7 +123,7 @@ async def _serve(control: Control, listener: socket, ending: trio.Event) -> None
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 accepting.start_soon(partial(trio.serve_listeners, connect, listeners, handler_nursery=connections))
-                await ending.wait()
+                await streams.ending.wait()
                 accepting.cancel_scope.cancel()
             # It tells idle connections to close, and others to close after their answer.
             await context.terminated.set()

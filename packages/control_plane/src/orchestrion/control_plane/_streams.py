@@ -26,6 +26,7 @@ from orchestrion.shared_types import (
 )
 
 from ._control import Control
+from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
 from ._wire import OUTPUT_MARKS, STREAM_MEDIA_TYPE, ExecRequest
 
@@ -34,19 +35,36 @@ T = TypeVar("T")
 _log = logging.getLogger("orchestrion.control_plane")
 
 _LAST_WORDS_SECONDS = 0.25
-"""What a stream still gives after the server was told to end: what is there already."""
+"""How long a stream that has no end still gives what is there already, after the server was told to end."""
+
+QUIET_SECONDS = 2.0
+"""How long a stream that has an end is waited for then, of which nothing comes."""
+
+STALLED_SECONDS = 30.0
+"""How long a reader is waited for then that takes nothing."""
 
 
 class LineStream:
     """An ASGI application that sends all items of a context as lines."""
 
     def __init__(
-        self, opened: Callable[[], AbstractAsyncContextManager[AsyncIterator[Any]]], ending: trio.Event, /
+        self,
+        opened: Callable[[], AbstractAsyncContextManager[AsyncIterator[Any]]],
+        streams: OpenStreams,
+        /,
+        *,
+        to_its_end: bool = False,
     ) -> None:
-        """Take what opens the context, and the event after which streams are to end."""
+        """Take what opens the context, and what counts streams and says when they are to end.
+
+        With `to_its_end` all items are sent also then; it is given up when none comes, or none is taken, for too long.
+        """
         self._opened = opened
-        self._ending = ending
+        self._streams = streams
+        self._to_its_end = to_its_end
         self._started = False
+        self._sending = False
+        self._moved_at = trio.current_time()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. When the client goes, the context is left."""
@@ -58,11 +76,13 @@ class LineStream:
     async def _answer(self, send: Send) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_on_end, self._ending, nursery.cancel_scope)
+                nursery.start_soon(self._cancel_on_end, nursery.cancel_scope)
                 async with self._opened() as opened, _closing(opened) as items:
                     await self._start(send, 200, STREAM_MEDIA_TYPE)
                     async for item in items:
+                        self._move(sending=True)
                         await _send_body(send, _line({"item": unstructure(item)}), more=True)
+                        self._move(sending=False)
                 nursery.cancel_scope.cancel()
         except Exception as err:
             error = _told(err, "streaming")
@@ -75,6 +95,28 @@ class LineStream:
         if not self._started:
             await self._start(send, 200, STREAM_MEDIA_TYPE)
         await _send_body(send, _line({"end": True}), more=False)
+
+    def _move(self, *, sending: bool) -> None:
+        self._sending, self._moved_at = sending, trio.current_time()
+
+    async def _cancel_on_end(self, scope: trio.CancelScope) -> None:
+        if not self._to_its_end:
+            await self._streams.ending.wait()
+            await trio.sleep(_LAST_WORDS_SECONDS)
+        else:
+            with self._streams.counted():
+                await self._streams.ending.wait()
+                await self._wait_stuck(since=trio.current_time())
+        scope.cancel()
+
+    async def _wait_stuck(self, since: float) -> None:
+        while True:
+            patience = STALLED_SECONDS if self._sending else QUIET_SECONDS
+            left = max(since, self._moved_at) + patience - trio.current_time()
+            if left <= 0:
+                return
+            # What moves meanwhile may have less patience left than this.
+            await trio.sleep(min(left, QUIET_SECONDS))
 
     async def _start(self, send: Send, status: int, media_type: str) -> None:
         self._started = True
@@ -142,12 +184,6 @@ async def _cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> No
         if message["type"] == "http.disconnect":
             scope.cancel()
             return
-
-
-async def _cancel_on_end(ending: trio.Event, scope: trio.CancelScope) -> None:
-    await ending.wait()
-    await trio.sleep(_LAST_WORDS_SECONDS)
-    scope.cancel()
 
 
 @asynccontextmanager

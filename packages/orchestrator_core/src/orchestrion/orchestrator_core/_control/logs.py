@@ -46,6 +46,8 @@ class LogReader:
     world: World
     runtime: ContainerRuntime
     _changed: dict[WorkloadName, trio.Event] = field(factory=dict)
+    _waits: set[trio.CancelScope] = field(factory=set)
+    _finishing: bool = False
 
     def __attrs_post_init__(self) -> None:
         self.world.on_instance(lambda name, _record: self._wake(name.owner))
@@ -55,6 +57,14 @@ class LogReader:
         changed = self._changed.pop(name, None)
         if changed is not None:
             changed.set()
+
+    def finish(self) -> None:
+        """Let all that is followed, now or later, come to its end after what there is at this moment."""
+        self._finishing = True
+        for wait in self._waits:
+            wait.cancel()
+        for name in list(self._changed):
+            self._wake(name)
 
     @asynccontextmanager
     async def read(self, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
@@ -118,6 +128,8 @@ class LogReader:
 
     def _over(self, query: LogQuery) -> bool:
         """Whether nothing can come any more: the workload, or the one instance, has ended or is gone."""
+        if self._finishing:
+            return True
         subject = parse_subject(query.subject)
         record = self.world.workloads.get(WorkloadName(query.namespace, subject.workload))
         if record is None or record.spec is None:
@@ -166,21 +178,39 @@ class LogReader:
             except ContainerNotFound:
                 continue
             there.append(source)
-        async with aclosing(LogMerge(there).records()) as records:
+        await self._give(LogMerge(there), send)
+
+    async def _give(self, merge: LogMerge, send: trio.MemorySendChannel[LogRecord]) -> None:
+        async with aclosing(merge.records()) as records:
             async for record in records:
                 await send.send(record)
 
     async def _follow(self, source: LogSource, send: trio.MemorySendChannel[LogRecord]) -> None:
         """Give what comes after that."""
-        container_id, stream = source.summary.container_id, source.stream
         with send:
             try:
-                async with source.runtime.follow_logs(container_id, stream, offset=source.offset) as chunks:
+                if not await self._follow_on(source, send):
+                    rest = LogSource(source.runtime, source.summary, source.instance, source.stream, source.offset)
+                    await self._give(LogMerge((rest,)), send)
+            except ContainerNotFound:
+                return
+
+    async def _follow_on(self, source: LogSource, send: trio.MemorySendChannel[LogRecord]) -> bool:
+        """Give what comes, up to the end of the container; return whether that was reached."""
+        with trio.CancelScope() as wait:
+            if self._finishing:
+                return False
+            self._waits.add(wait)
+            try:
+                following = source.runtime.follow_logs(source.summary.container_id, source.stream, offset=source.offset)
+                async with following as chunks:
                     async for chunk in chunks:
                         if chunk.data or chunk.gap_bytes:
                             await send.send(record_of(chunk, source.summary, source.instance))
-            except ContainerNotFound:
-                return
+                        source.offset = chunk.offset + len(chunk.data)
+            finally:
+                self._waits.remove(wait)
+        return not wait.cancelled_caught
 
 
 def _chosen(summaries: list[ContainerSummary], query: LogQuery) -> Iterator[ContainerSummary]:

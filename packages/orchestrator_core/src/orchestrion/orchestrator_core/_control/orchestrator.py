@@ -376,6 +376,13 @@ class Orchestrator:
         """Read output; see `LogQuery`."""
         return self._logs.read(query)
 
+    def finish_logs(self) -> None:
+        """Let every `logs` that follows, now or later, come to its end after what there is at this moment.
+
+        For who is about to end this orchestrator: readers get all that was written by then, however long they take.
+        """
+        self._logs.finish()
+
     @asynccontextmanager
     async def exec(
         self,
