@@ -8,7 +8,15 @@ from ._gang import keep_minimum
 from ._interface import ClusterView, Scheduler
 from ._keeper import Draft, ViewKeeper
 from ._kept import KeptView, NodeChange, SupportsNodeChanges
-from ._labels import REFUSING_EFFECTS, expression_matches, is_tolerated, selector_matches, topology_domain
+from ._labels import (
+    REFUSING_EFFECTS,
+    expression_matches,
+    expression_text,
+    is_tolerated,
+    label_text,
+    selector_matches,
+    topology_domain,
+)
 from ._neighbours import has_labels, is_meant
 from ._requests import check_request
 from ._simple import SimpleScheduler
@@ -76,6 +84,7 @@ __all__ = [
     "drivers_of",
     "explain",
     "expression_matches",
+    "expression_text",
     "find_grants",
     "grace_seconds_of",
     "has_labels",
@@ -83,6 +92,7 @@ __all__ = [
     "is_meant",
     "is_tolerated",
     "keep_minimum",
+    "label_text",
     "node_view",
     "placed_instance",
     "selector_matches",

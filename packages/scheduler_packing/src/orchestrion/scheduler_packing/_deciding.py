@@ -23,9 +23,12 @@ from orchestrion.scheduler_interface import (
 from orchestrion.scheduler_packing._choice import Choice
 from orchestrion.scheduler_packing._core.order import Order
 from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape, place_alike, take
+from orchestrion.scheduler_packing._core.terms import Term
+from orchestrion.scheduler_packing._explaining import AmbiguousWords, Explaining
 from orchestrion.scheduler_packing._gpu_choice import Bounds, GpuChoice
 from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
 from orchestrion.scheduler_packing._index import Index
+from orchestrion.scheduler_packing._refusals import Refusal
 from orchestrion.scheduler_packing._wanted import Wanted
 from orchestrion.shared_types import InstanceKey, NodeId
 
@@ -40,27 +43,40 @@ class Deciding:
     index: Index
     capabilities: frozenset[SchedulerCapability]
     gpus: GpuNodes | None = None
-    _taken: Counter[int] = field(factory=Counter)
+    _taken: list[int] = field(factory=list)
     _granted: list[tuple[int, Grant]] = field(factory=list)
+    _terms: list[Term] | None = None
+    _refusal: Explanation | None = None
 
     def decide(self) -> list[ScheduleDecision]:
         """Return a decision for each slot, in their order."""
         index = self.index
         fresh = [slot for slot in self.request.slots if slot not in index.holders]
-        shape = index.shape_of(self.wanted)
         made: dict[InstanceKey, ScheduleDecision] = {}
-        if shape is not None and fresh:
+        known = index.refusals.get(self.wanted, self.request.only_node)
+        if known is not None and not known.taken:
+            self._refusal = known.explanation
+        elif fresh:
+            shape = index.shape_of(self.wanted)
             try:
-                if self._is_bound_by_room_alone:
-                    placed = place_alike(index.fleet, self._order, shape, len(fresh), vec[i64]())
-                    self._taken.update(placed)
-                    for slot, position in zip(fresh, placed, strict=False):
-                        made[slot] = AssignNode(slot=slot, node_id=index.views[position].node.id)
-                else:
-                    self._place_each(fresh, shape, made)
+                if shape is not None:
+                    self._place(fresh, shape, made)
+                if len(made) < len(fresh):
+                    self._refusal = self._refuse(made)
             finally:
-                self._give_back(shape)
+                if shape is not None:
+                    self._give_back(shape)
         return self._answers(made)
+
+    def _place(self, slots: list[InstanceKey], shape: Shape, made: dict[InstanceKey, ScheduleDecision]) -> None:
+        index = self.index
+        if not self._is_bound_by_room_alone:
+            self._place_each(slots, shape, made)
+            return
+        placed = place_alike(index.fleet, self._order, shape, len(slots), vec[i64]())
+        self._taken += placed
+        for slot, position in zip(slots, placed, strict=False):
+            made[slot] = AssignNode(slot=slot, node_id=index.views[position].node.id)
 
     @property
     def _is_bound_by_room_alone(self) -> bool:
@@ -78,17 +94,15 @@ class Deciding:
 
     def _answers(self, made: dict[InstanceKey, ScheduleDecision]) -> list[ScheduleDecision]:
         answers: list[ScheduleDecision] = []
-        refusal: Explanation | None = None
         for slot in self.request.slots:
             position = self.index.holders.get(slot)
             if position is not None:
                 answers.append(self._stays(slot, position))
-            elif slot in made:
+            elif slot in made or self._refusal is None:
                 answers.append(made[slot])
             else:
                 # All slots are alike, and a refusal takes nothing: each other is refused for the same reasons.
-                refusal = refusal or self._explain(made)
-                answers.append(NoPlacement(slot=slot, explanation=refusal))
+                answers.append(NoPlacement(slot=slot, explanation=self._refusal))
         return keep_minimum(self.request, answers, self.index.holders)
 
     def _stays(self, slot: InstanceKey, position: int) -> AssignNode:
@@ -100,25 +114,47 @@ class Deciding:
             explanation=Explanation(nodes_considered=len(self.view)) if self.request.explain else None,
         )
 
+    def _refuse(self, made: dict[InstanceKey, ScheduleDecision]) -> Explanation:
+        """Explain why there is no place, with the slots before in theirs."""
+        request, refusals = self.request, self.index.refusals
+        taken = tuple(self._taken)
+        known = refusals.get(self.wanted, request.only_node)
+        if known is not None and known.taken == taken:
+            return known.explanation
+        explanation = self._explain(made)
+        refusals.keep(Refusal(self.wanted, taken, explanation), request.only_node)
+        return explanation
+
     def _explain(self, made: dict[InstanceKey, ScheduleDecision]) -> Explanation:
-        after = with_decisions(self.view, self.request.workload, made.values()) if made else self.view
-        return explain(self.request, after, capabilities=self.capabilities)
+        """Explain what nodes refuse one more slot, with the slots before in their places."""
+        try:
+            return Explaining(self.index, self.wanted, self._bounds, self.request.only_node).explain()
+        except AmbiguousWords:
+            after = with_decisions(self.view, self.request.workload, made.values()) if made else self.view
+            return explain(self.request, after, capabilities=self.capabilities)
+
+    @property
+    def _bounds(self) -> list[Term]:
+        """What the instances that are placed mean, those of this request among them."""
+        if self._terms is None:
+            self._terms = self.index.terms_of(self.wanted)
+        return self._terms
 
     def _place_each(self, slots: list[InstanceKey], shape: Shape, made: dict[InstanceKey, ScheduleDecision]) -> None:
         index, request = self.index, self.request
         only = None if request.only_node is None else index.positions.get(request.only_node, NOWHERE)
         choice: Choice | GpuChoice
         if self.gpus is not None:
-            choice = GpuChoice(index, self.gpus, self.wanted, shape, Bounds(index.terms_of(self.wanted)), only)
+            choice = GpuChoice(index, self.gpus, self.wanted, shape, Bounds(self._bounds), only)
         else:
-            choice = Choice(index, self.wanted, shape, index.field_of(self.wanted), only)
+            choice = Choice(index, self.wanted, shape, index.field_of(self.wanted, self._bounds), only)
         for slot in slots:
             found = choice.best()
             if found is None:
                 return
             position, grants = found
             explanation = self._explain_choice(choice, position, made) if request.explain else None
-            self._taken[position] += 1
+            self._taken.append(position)
             take(index.fleet, shape, position, 1)
             for grant in grants:
                 index.device_free[position][grant.device_id] -= grant.thousandths
@@ -136,7 +172,7 @@ class Deciding:
         return evolve(self._explain(made), scores=scores, parts=parts)
 
     def _give_back(self, shape: Shape) -> None:
-        for position, number in self._taken.items():
+        for position, number in Counter(self._taken).items():
             take(self.index.fleet, shape, position, -number)
         for position, grant in self._granted:
             self.index.device_free[position][grant.device_id] += grant.thousandths

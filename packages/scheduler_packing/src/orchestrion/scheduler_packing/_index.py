@@ -24,13 +24,16 @@ from orchestrion.scheduler_packing._core.placing import Shape
 from orchestrion.scheduler_packing._core.search import MAX_CELLS, Cells, Field, make_cells, one_cell
 from orchestrion.scheduler_packing._core.terms import APART, SPREAD, TOGETHER, Term
 from orchestrion.scheduler_packing._groups import Group, group_of
+from orchestrion.scheduler_packing._refusals import Refusals
 from orchestrion.scheduler_packing._suitability import points_of
+from orchestrion.scheduler_packing._verdicts import KeptVerdicts
 from orchestrion.scheduler_packing._wanted import Suitability, Wanted, port_number
 from orchestrion.shared_types import (
     WHOLE_DEVICE,
     InstanceAffinity,
     InstanceKey,
     Metadata,
+    Node,
     NodeId,
     Resources,
     Spread,
@@ -73,6 +76,8 @@ class Index:
         positions: The position of each node.
         device_free: Free thousandths of each device, for nodes that have any, by position.
         holders: Where each instance that is placed holds its place.
+        verdicts: For what lasting reasons nodes are refused.
+        refusals: Why what was refused on this very view is refused.
         continued: How often a view was shown whose changes since the one before were known.
     """
 
@@ -91,6 +96,8 @@ class Index:
         self.positions: dict[NodeId, int] = {}
         self.device_free: dict[int, dict[str, int]] = {}
         self.holders: dict[InstanceKey, int] = {}
+        self.verdicts = KeptVerdicts()
+        self.refusals = Refusals()
         self._own: dict[Uid, Counter[int]] = {}
         self._groups: OrderedDict[Group, Counter[int]] = OrderedDict()
         self._orders: OrderedDict[Suitability, Order] = OrderedDict()
@@ -114,6 +121,7 @@ class Index:
             return
         changed = None if self._view is None else view.changes_since(self._view.revision)
         self._view = None
+        self.refusals.clear()
         if changed is None:
             self._take_all(view)
         else:
@@ -128,19 +136,39 @@ class Index:
         known = self._shapes.get(id(wanted))
         if known is not None:
             return known[1]
-        amounts = [0] * len(self._dimensions)
-        for name, amount in wanted.demand.dimensions():
-            if amount == 0:
-                continue
-            if name not in self._dimensions:
-                return None
-            amounts[self._dimensions[name]] = amount
+        amounts, lacking = self.amounts_of(wanted)
+        if lacking:
+            return None
         shape = Shape(vec[i64](amounts), wanted.device_thousandths, list(wanted.host_ports))
         if len(self._shapes) >= MAX_SHAPES:
             self._shapes.clear()
         # What is wanted is kept with its shape, so that its identity stays its own.
         self._shapes[id(wanted)] = (wanted, shape)
         return shape
+
+    def amounts_of(self, wanted: Wanted) -> tuple[list[int], list[tuple[str, int]]]:
+        """Return how much a slot takes of each resource of the fleet, and the name and amount of what no node has."""
+        amounts = [0] * len(self._dimensions)
+        lacking: list[tuple[str, int]] = []
+        for name, amount in wanted.demand.dimensions():
+            if name in self._dimensions:
+                amounts[self._dimensions[name]] = amount
+            elif amount > 0:
+                lacking.append((name, amount))
+        return amounts, lacking
+
+    @property
+    def dimension_names(self) -> list[str]:
+        """The names of the fleet's resources, in its order."""
+        return list(self._dimensions)
+
+    def domain_names(self, by: str) -> list[str]:
+        """Return the names of a topology's domains, in the order of their numbers, of which 1 is the first."""
+        return list(self._domains_of(by).numbers)
+
+    def node_at(self, position: int) -> Node:
+        """Return a node."""
+        return self.views[position].node
 
     def order_of(self, suitability: Suitability) -> Order:
         """Return the nodes that suit, best first, up to date."""
@@ -271,6 +299,7 @@ class Index:
         self.holders = {}
         self._own = {}
         self._shapes.clear()
+        self.verdicts.forget()
         self._groups.clear()
         self._orders.clear()
         self._domains = {}
@@ -302,6 +331,7 @@ class Index:
                 self._domains = {}
                 self._cells = {}
                 is_rescaled = True
+                self.verdicts.forget_node(position)
                 for suitability, order in self._orders.items():
                     points = points_of(after.node, suitability)
                     order.set_member(position, 0 if points is None else 1, points or 0)

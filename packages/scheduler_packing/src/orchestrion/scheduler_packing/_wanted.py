@@ -19,6 +19,7 @@ from orchestrion.shared_types import (
 )
 
 _PORT_NUMBERS: Final = {Protocol.TCP: 0, Protocol.UDP: 1 << 16}
+_PORTS: Final = (1 << 16) - 1
 
 
 @frozen(cache_hash=True)
@@ -97,3 +98,9 @@ def port_number(port: HostPort) -> int:
     """Return a protocol and port as one number."""
     protocol, number = port
     return _PORT_NUMBERS[protocol] + number
+
+
+def port_text(number: int) -> str:
+    """Return the number of a protocol and port as people write it."""
+    protocol = next(each for each, start in _PORT_NUMBERS.items() if start == number & ~_PORTS)
+    return f"{protocol.value}/{number & _PORTS}"

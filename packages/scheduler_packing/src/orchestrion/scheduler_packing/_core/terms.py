@@ -26,6 +26,8 @@ class Term:
         is_required: Whether domains that are not as wanted are refused.
         skew: For a required spread, the most that a domain may exceed the emptiest by, with the slot there.
         counts_itself: Whether the slots are among those that are counted.
+        domains: For each position the number of its domain; 0 is that of nodes which are in none.
+        domain_count: How many domains there are, with that one.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class Term:
         self.is_required: bool = is_required
         self.skew: i64 = skew
         self.counts_itself: bool = True
-        self._domains: vec[i64] = domains
+        self.domains: vec[i64] = domains
+        self.domain_count: i64 = domain_count + 1
         self._counts: vec[i64] = zeros(domain_count + 1)
         self._total: i64 = 0
         # How many domains hold so many instances: of those among which the emptiest is looked for, and of all.
         self._counting: vec[i64] = zeros(domain_count + 1)
+        self._counting_total: i64 = 0
         self._counting_by_count: vec[i64] = zeros(1)
         self._all_by_count: vec[i64] = zeros(1)
         self._lowest_counting: i64 = 0
@@ -69,14 +73,15 @@ class Term:
 
     def let_count(self, position: i64) -> None:
         """Look for the emptiest among the node's domain, too; before any instance is counted."""
-        domain: i64 = self._domains[position]
+        domain: i64 = self.domains[position]
         if domain != 0 and self._counting[domain] == 0:
             self._counting[domain] = 1
+            self._counting_total += 1
             self._counting_by_count[0] += 1
 
     def add(self, position: i64, number: i64) -> None:
         """Count instances on a node; a negative number takes them back."""
-        domain: i64 = self._domains[position]
+        domain: i64 = self.domains[position]
         before: i64 = self._counts[domain]
         after: i64 = before + number
         self._counts[domain] = after
@@ -93,9 +98,12 @@ class Term:
 
     def allows(self, position: i64) -> bool:
         """Whether one more slot on a node is as required."""
+        return not self.is_required or self.allows_domain(self.domains[position])
+
+    def allows_domain(self, domain: i64) -> bool:
+        """Whether one more slot in a domain is as required."""
         if not self.is_required:
             return True
-        domain: i64 = self._domains[position]
         if self.kind == APART:
             return domain == 0 or self._counts[domain] == 0
         if domain == 0:
@@ -105,11 +113,25 @@ class Term:
             return self._counts[domain] > 0 or (self._total == 0 and self.counts_itself)
         return self._counts[domain] + 1 - self._lowest_counting <= self.skew
 
+    def would_allow(self, domain: i64) -> bool:
+        """Whether one more slot in a domain, not 0, is as required once a node has joined it that counts."""
+        if self.kind != SPREAD or not self.is_required:
+            return self.allows_domain(domain)
+        count: i64 = self._counts[domain]
+        lowest: i64 = count
+        if self._counting_total > 0 and self._lowest_counting < count:
+            lowest = self._lowest_counting
+        return count + 1 - lowest <= self.skew
+
+    def would_allow_new(self) -> bool:
+        """Whether one more slot is as required in a domain of which a joining node is the first."""
+        return self.kind != TOGETHER or not self.is_required or (self._total == 0 and self.counts_itself)
+
     def points(self, position: i64) -> i64:
         """Return the points that one more slot on a node costs."""
         if self.cost == 0:
             return 0
-        domain: i64 = self._domains[position]
+        domain: i64 = self.domains[position]
         count: i64 = self._counts[domain]
         if self.kind == SPREAD:
             return self.cost * count
