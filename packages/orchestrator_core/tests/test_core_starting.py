@@ -6,7 +6,7 @@ import pytest
 import trio
 from orchestrion.mocks import Fault, FaultKind, MockRuntime, ScriptedFaults
 from orchestrion.runtime_interface import RuntimeUnavailable
-from orchestrion.shared_types import NodeId
+from orchestrion.shared_types import ContainerId, ContainerStatus, NodeId
 
 from .core_stage import NODE, SECOND, THIRD, Stage, daemon, service
 
@@ -59,3 +59,22 @@ async def test_a_start_does_not_wait_for_a_node_that_is_removed_meanwhile(stage:
         await trio.sleep(1)
         stage.cluster.remove_node(SECOND)
     assert trio.current_time() - began < 2
+
+
+class _Asked(MockRuntime):
+    questions = 0
+
+    async def get_container_status(self, container_id: ContainerId, /) -> ContainerStatus:
+        _Asked.questions += 1
+        return await super().get_container_status(container_id)
+
+
+async def test_an_announcement_of_what_is_known_asks_nothing(stage: Stage) -> None:
+    await stage.end()
+    stage.runtime_class = _Asked
+    await stage.start()
+    _Asked.questions = 0
+    await stage.apply(service(replicas=5))
+    await trio.sleep(1)
+    assert len(stage.running("web")) == 5
+    assert _Asked.questions == 5

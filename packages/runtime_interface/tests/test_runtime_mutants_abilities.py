@@ -25,7 +25,7 @@ from orchestrion.runtime_interface import (
     NodeNotFound,
     RuntimeFailure,
 )
-from orchestrion.shared_types import ContainerConfig, ContainerId, ExitStatus, NodeId
+from orchestrion.shared_types import ContainerConfig, ContainerId, ContainerState, ContainerStatus, ExitStatus, NodeId
 
 from .runtime_mutants import Mutants, failed_checks
 
@@ -518,6 +518,24 @@ class HasOneReader(MockRuntime):
         self.readers += 1
         async with super().watch_containers(node_id) as honest:
             yield honest if self.readers == 1 else Stream(never)
+
+
+@MUTANTS.breaks("EVENTS-6")
+class HintsAtTheFirstStatus(MockRuntime):
+    @asynccontextmanager
+    async def watch_containers(self, node_id: NodeId, /) -> AsyncIterator[AsyncIterator[ContainerHint]]:
+        first = dict[ContainerId | None, ContainerStatus | None]()
+        async with super().watch_containers(node_id) as honest:
+
+            async def stale() -> ContainerHint:
+                hint = await anext(honest)
+                known = first.get(hint.container_id)
+                if known is None and hint.status is not None:
+                    known = evolve(hint.status, state=ContainerState.RUNNING, exit=None, finished_at=None)
+                    first[hint.container_id] = known
+                return evolve(hint, status=known)
+
+            yield Stream(stale)
 
 
 @pytest.mark.parametrize(("clause", "mutant"), MUTANTS.parameters())

@@ -97,5 +97,8 @@ class HintReader:
             self.check()
             self.engine.advance(self.node)
             if self.hints:
-                return ContainerHint(container_id=self.hints.popleft())
+                container_id = self.hints.popleft()
+                container = None if container_id is None else self.engine.containers.get(container_id)
+                status = None if container is None else container.summary().status
+                return ContainerHint(container_id=container_id, status=status)
             await self.engine.wait(self.node.changed, self.node)

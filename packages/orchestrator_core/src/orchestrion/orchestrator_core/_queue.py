@@ -108,6 +108,10 @@ class KeyedQueue(Generic[K]):
         """Whether no key is ready or at work; keys whose time has not come do not count."""
         return not self._ready and not self._at_work
 
+    def is_at_work(self, key: K) -> bool:
+        """Whether somebody has taken the key and not given it back."""
+        return key in self._at_work
+
     def _give_back(self, key: K) -> None:
         self._at_work.remove(key)
         if key in self._again:

@@ -192,7 +192,8 @@ class RoutingRuntime:
         async for hint in hints:
             inner = hint.container_id
             routed = None if inner is None else format_ref(ContainerRef(node_id, driver, inner))
-            await send.send(ContainerHint(container_id=routed))
+            status = None if hint.status is None or routed is None else evolve(hint.status, container_id=routed)
+            await send.send(ContainerHint(container_id=routed, status=status))
 
     def _of(self, node_id: NodeId) -> Mapping[str, ContainerRuntime]:
         return self.nodes.get(node_id, self.drivers)

@@ -278,7 +278,8 @@ class SupportsEvents(Protocol):
 
         Entering arms it [EVENTS-2]: for each change of a container's status after that, a hint about the container
         comes after the change can be seen [EVENTS-1], to every reader [EVENTS-5]. Hints may be doubled, merged or about
-        nothing. A reader that is slow gets one hint with None in place of those that were lost [EVENTS-3].
+        nothing. A reader that is slow gets one hint with None in place of those that were lost [EVENTS-3]. Where hints
+        have a status, it is the container's at the change or later [EVENTS-6].
 
         Raises:
             NodeNotFound: The node is not initialised (on entering) [EVENTS-4].

@@ -139,6 +139,9 @@ class ContainerHint:
 
     Attributes:
         container_id: Which; None says that any may have, because hints were lost.
+        status: What the container was like at the change or later, where the runtime has that at hand; who knows that
+            much already need not ask. By the time it is read it may be out of date.
     """
 
     container_id: ContainerId | None
+    status: ContainerStatus | None = None

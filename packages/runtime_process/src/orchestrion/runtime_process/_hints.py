@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 import trio
 from orchestrion.runtime_interface import ContainerHint, RuntimeClosed
-from orchestrion.shared_types import ContainerId, NodeId
+from orchestrion.shared_types import ContainerId, ContainerStatus, NodeId
+
+StatusOf = Callable[[ContainerId], ContainerStatus | None]
 
 MAX_WAITING = 1024
 
@@ -14,8 +17,9 @@ MAX_WAITING = 1024
 class HintReader:
     """One reader's hints. Those about the same container are merged, so that what waits is bounded."""
 
-    def __init__(self, node_id: NodeId) -> None:
+    def __init__(self, node_id: NodeId, status_of: StatusOf) -> None:
         self.node_id = node_id
+        self._status_of = status_of
         self._waiting: dict[ContainerId | None, None] = {}
         self._changed = trio.Event()
         self._closed = False
@@ -48,18 +52,25 @@ class HintReader:
             await self._changed.wait()
         container_id = next(iter(self._waiting))
         del self._waiting[container_id]
-        return ContainerHint(container_id=container_id)
+        status = None if container_id is None else self._status_of(container_id)
+        return ContainerHint(container_id=container_id, status=status)
 
 
 class Hints:
     """All readers."""
 
-    def __init__(self) -> None:
+    def __init__(self, status_of: StatusOf) -> None:
+        """Start without readers.
+
+        Args:
+            status_of: What a container is like now; None where there is none of that id.
+        """
+        self._status_of = status_of
         self._readers: set[HintReader] = set()
 
     def add(self, node_id: NodeId) -> HintReader:
         """Return a new reader, which gets hints from now on."""
-        reader = HintReader(node_id)
+        reader = HintReader(node_id, self._status_of)
         self._readers.add(reader)
         return reader
 

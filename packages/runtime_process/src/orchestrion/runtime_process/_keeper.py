@@ -26,6 +26,7 @@ from orchestrion.runtime_interface import (
 from orchestrion.shared_types import (
     ContainerConfig,
     ContainerId,
+    ContainerStatus,
     InternalError,
     NodeId,
     OrchestrationError,
@@ -84,7 +85,7 @@ class Keeper:
         self._keys: dict[Key, Container | Creation] = {}
         self._creations: dict[ContainerId, Creation] = {}
         self._ports: dict[tuple[Protocol, int], ContainerId] = {}
-        self._hints = Hints()
+        self._hints = Hints(self._status_of)
         self._watcher = DirectoryWatcher()
         self._limiter = trio.CapacityLimiter(THREADS)
         self._closed = False
@@ -92,6 +93,10 @@ class Keeper:
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._finished = trio.Event()
+
+    def _status_of(self, container_id: ContainerId) -> ContainerStatus | None:
+        container = self._containers.get(container_id)
+        return None if container is None else container.status
 
     # ---- tasks that go on whoever leaves -----------------------------------------------------------------------------
 

@@ -41,8 +41,9 @@ class HeldInstance:
         checks: Health checks with their references replaced, by container.
         unsure: Whether a container may exist whose creation got no reply.
         given_up: Creations in a row that were given up for want of an answer.
-        asked: Containers whose status is to be asked for, in order.
+        asked: Containers whose status is to be asked for, in order, with what a hint has said that it is.
         asking: Whether that is under way.
+        hinted: Whether a hint came while somebody worked on it.
         ask_failed: How it went wrong, until whoever works on the instance has told of it.
         stopping: The grace of each container that is being stopped.
         stop_failures: Stops in a row that failed.
@@ -61,8 +62,9 @@ class HeldInstance:
     checks: dict[ContainerId, HealthCheck] = field(factory=dict)
     unsure: bool = False
     given_up: int = 0
-    asked: dict[ContainerId, None] = field(factory=dict)
+    asked: dict[ContainerId, ContainerStatus | None] = field(factory=dict)
     asking: bool = False
+    hinted: bool = False
     ask_failed: OrchestrationError | None = None
     stopping: dict[ContainerId, float] = field(factory=dict)
     stop_failures: int = 0
@@ -89,6 +91,7 @@ class ContainerBook:
         world: The mirror of the store.
         ports: The node's table of dynamic ports.
         changed: Called with each instance of which something has changed.
+        at_work: Whether somebody works on an instance.
         poll_seconds: How often the runtime is asked where it does not announce changes.
         instances: What is known, by instance.
         keys: The instance of each name.
@@ -100,6 +103,7 @@ class ContainerBook:
     world: World
     ports: PortTable
     changed: Callable[[InstanceKey], None]
+    at_work: Callable[[InstanceKey], bool]
     poll_seconds: float
     instances: dict[InstanceKey, HeldInstance] = field(factory=dict)
     keys: dict[InstanceName, InstanceKey] = field(factory=dict)
@@ -144,7 +148,7 @@ class ContainerBook:
                             if hint.container_id is None:
                                 await self.list()
                             else:
-                                self._hint(hint.container_id, nursery)
+                                self._hint(hint.container_id, hint.status, nursery)
                 except* RuntimeClosed:
                     raise
                 except* OrchestrationError:
@@ -199,20 +203,36 @@ class ContainerBook:
                 ):
                     self._ask_for(recorded.container_id, key)
 
-    def _hint(self, container_id: ContainerId, nursery: trio.Nursery) -> None:
+    def _hint(self, container_id: ContainerId, status: ContainerStatus | None, nursery: trio.Nursery) -> None:
         """Ask for a container's status, unless that is about to be done; many hints ask once."""
         key = self.owners.get(container_id)
         instance = self.instances.get(key) if key is not None else None
         if key is None or instance is None:
             # It is being created, and asked for then; or it is a stray that the next pass finds.
             return
-        instance.asked[container_id] = None
-        if container_id in instance.containers and not instance.asking:
+        held = instance.containers.get(container_id)
+        if held is not None and held.status == status:
+            # Were it out of date by now, a hint would follow.
+            return
+        instance.asked[container_id] = status
+        if self.at_work(key):
+            instance.hinted = True
+        elif held is not None:
             # A task for each instance: an engine that does not answer about one keeps nobody from hearing of others.
-            instance.asking = True
-            nursery.start_soon(self._ask, key, instance)
+            nursery.start_soon(self.ask, key, instance)
 
-    async def _ask(self, key: InstanceKey, instance: HeldInstance) -> None:
+    async def ask(self, key: InstanceKey, instance: HeldInstance) -> None:
+        """Learn what has become of those containers of an instance that are to be asked for, unless that is under way.
+
+        Whoever works on an instance does it in the end if hints came meanwhile.
+
+        Raises:
+            RuntimeClosed: The runtime was closed.
+        """
+        instance.hinted = False
+        if instance.asking or not instance.asked:
+            return
+        instance.asking = True
         try:
             changed = await self.refresh(key, instance)
         except RuntimeClosed:

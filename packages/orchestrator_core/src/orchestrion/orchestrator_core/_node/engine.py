@@ -83,23 +83,17 @@ class Engine:
         await _answer("make the node ready", CALL_SECONDS, self.runtime.init_node(self.node_id))
 
     async def create(
-        self, config: ContainerConfig, options: CreateOptions, given_up: int, created: Callable[[ContainerId], None]
+        self, config: ContainerConfig, options: CreateOptions, created: Callable[[ContainerId], None]
     ) -> tuple[ContainerId, ContainerStatus]:
         """As `ContainerRuntime.create_container`; return what the container is like then, too.
+
+        The end of this call is up to the caller, who has a scope anyway: see `create_seconds`.
 
         Args:
             config: What to create.
             options: Of what.
-            given_up: Creations in a row that were given up for want of an answer.
             created: Told of the container before it is looked at.
         """
-        seconds = min(MAX_CREATE_SECONDS, CREATE_SECONDS * 2.0 ** min(given_up, 10))
-        return await _answer(f"create container {config.name}", seconds, self._create(config, options, created))
-
-    async def _create(
-        self, config: ContainerConfig, options: CreateOptions, created: Callable[[ContainerId], None]
-    ) -> tuple[ContainerId, ContainerStatus]:
-        # Both within one deadline: where an engine is quick, a deadline costs as much as the call.
         container_id = await self.runtime.create_container(config, options)
         created(container_id)
         return container_id, await self.runtime.get_container_status(container_id)
@@ -124,8 +118,18 @@ class Engine:
         return await _answer("list the containers", CALL_SECONDS, self.runtime.list_containers(self.node_id))
 
 
+def create_seconds(given_up: int) -> float:
+    """Return how long a creation may take, after so many in a row that were given up for want of an answer."""
+    return min(MAX_CREATE_SECONDS, CREATE_SECONDS * 2.0 ** min(given_up, 10))
+
+
+def no_answer(what: str, seconds: float) -> NoAnswer:
+    """Return the error of a call that has been given up."""
+    msg = f"the engine has not answered for {seconds:g} s: {what}"
+    return NoAnswer(msg, remedy="It is asked again. Does the engine hang?")
+
+
 async def _answer(what: str, seconds: float, call: Awaitable[T]) -> T:
     with trio.CancelScope(deadline=trio.current_time() + seconds):
         return await call
-    msg = f"the engine has not answered for {seconds:g} s: {what}"
-    raise NoAnswer(msg, remedy="It is asked again. Does the engine hang?")
+    raise no_answer(what, seconds)

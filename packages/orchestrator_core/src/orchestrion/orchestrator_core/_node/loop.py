@@ -140,7 +140,9 @@ class NodeLoop:
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
         self._engine = Engine(self.runtime, self.node_id)
-        self._book = ContainerBook(self._engine, self.world, self.ports, self._queue.add, self.poll_seconds)
+        self._book = ContainerBook(
+            self._engine, self.world, self.ports, self._queue.add, self._queue.is_at_work, self.poll_seconds
+        )
         self._complaints = Complaints(self.recorder)
         self._health = HealthChecks(self.prober)
         # A call that hangs holds up its own kind only, and not for long; what runs is stopped in any case.
@@ -329,6 +331,9 @@ class NodeLoop:
             instance = self._book.instances.get(key)
             if instance is not None and instance.settled is not None and instance.name is not None:
                 self._complaints.forget(*_subject(instance.name))
+        held = self._book.instances.get(key)
+        if held is not None and held.hinted:
+            await self._book.ask(key, held)
 
     def _complain(self, key: InstanceKey, err: OrchestrationError, delay: float) -> None:
         if isinstance(err, RevisionConflict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
@@ -10,7 +11,7 @@ import trio
 from attrs import define, evolve, field
 from orchestrion.orchestrator_core._clock import WallClock
 from orchestrion.orchestrator_core._node.containers import ContainerBook, HeldInstance
-from orchestrion.orchestrator_core._node.engine import Engine, NoAnswer, Slots
+from orchestrion.orchestrator_core._node.engine import Engine, Slots, create_seconds, no_answer
 from orchestrion.orchestrator_core._node.environment import (
     complete_config,
     dependencies_of_template,
@@ -32,6 +33,7 @@ from orchestrion.runtime_interface import (
 )
 from orchestrion.shared_types import (
     ContainerConfig,
+    ContainerId,
     ContainerState,
     ContainerStatus,
     ExitStatus,
@@ -70,7 +72,8 @@ class Starter:
 
     def cancel_all(self) -> None:
         """Give up every start that is under way."""
-        for scope in self._scopes:
+        scopes, self._scopes = self._scopes, set()
+        for scope in scopes:
             scope.cancel()
 
     async def start(
@@ -81,18 +84,29 @@ class Starter:
         template: WorkloadDefinition,
         starts: list[ContainerStart],
     ) -> bool:
-        """Start containers, and return whether that was not cut short by `cancel_all`."""
+        """Start containers, and return whether that was not cut short by `cancel_all`.
+
+        Raises:
+            OrchestrationError: What the engine raised; `NoAnswer` where a creation took too long.
+        """
+        # One scope for all: where an engine is quick, a scope costs as much as the call.
         scope = trio.CancelScope()
         self._scopes.add(scope)
+        was_cut = False
         try:
             with scope:
                 place = await self.slots.take()
                 try:
-                    await self._start(key, record, instance, template, starts)
+                    await self._start(key, record, instance, template, starts, scope)
                 finally:
                     self.slots.give_back(place)
         finally:
-            self._scopes.remove(scope)
+            was_cut = scope not in self._scopes
+            self._scopes.discard(scope)
+        if scope.cancelled_caught and not was_cut:
+            seconds = create_seconds(instance.given_up)
+            instance.given_up += 1
+            raise no_answer(f"create the containers of {record.name}", seconds)
         return not scope.cancelled_caught
 
     async def _start(
@@ -102,6 +116,7 @@ class Starter:
         instance: HeldInstance,
         template: WorkloadDefinition,
         starts: list[ContainerStart],
+        scope: trio.CancelScope,
     ) -> None:
         volumes = await self.volumes.provide(VolumeOwner(record.name, key.workload_id), template)
         variables = self._variables(record, template, volumes)
@@ -116,7 +131,7 @@ class Starter:
                 volumes=tuple(source for source in volumes if source.volume in mounted),
                 device_ids=record.bound.binding.devices.get(start.config.name, ()) if record.bound is not None else (),
             )
-            await self._create(key, instance, start, options, variables)
+            await self._create(key, instance, start, options, variables, scope)
 
     async def _create(
         self,
@@ -125,6 +140,7 @@ class Starter:
         start: ContainerStart,
         options: CreateOptions,
         variables: Mapping[str, str],
+        scope: trio.CancelScope,
     ) -> None:
         name = start.config.name
         for tried in range(PORT_TRIES):
@@ -134,15 +150,9 @@ class Starter:
                 )
                 instance.unsure = True
                 # What is announced from its creation on is known to be of it; what was before is in its status.
-                container_id, status = await self.engine.create(
-                    config, options, instance.given_up, partial(self.book.own, key)
-                )
-                while container_id in instance.asked:
-                    del instance.asked[container_id]
+                container_id, status = await self._create_in_time(key, instance, config, options, scope)
+                while container_id in instance.asked and instance.asked.pop(container_id) != status:
                     status = await self.engine.status(container_id)
-            except NoAnswer:
-                instance.given_up += 1
-                raise
             except PortTaken as err:
                 instance.unsure = False
                 if not self._give_up_ports(key, instance, start.config, err.ports) or tried == PORT_TRIES - 1:
@@ -172,6 +182,20 @@ class Starter:
                     ContainerSummary(container_id=container_id, node_id=options.node_id, instance=key, status=status),
                 )
                 return
+
+    async def _create_in_time(
+        self,
+        key: InstanceKey,
+        instance: HeldInstance,
+        config: ContainerConfig,
+        options: CreateOptions,
+        scope: trio.CancelScope,
+    ) -> tuple[ContainerId, ContainerStatus]:
+        scope.deadline = trio.current_time() + create_seconds(instance.given_up)
+        try:
+            return await self.engine.create(config, options, partial(self.book.own, key))
+        finally:
+            scope.deadline = math.inf
 
     def _lease_port(self, key: InstanceKey, instance: HeldInstance, name: str) -> Callable[[PortMapping], int]:
         def lease(port: PortMapping) -> int:

@@ -329,6 +329,24 @@ async def two_readers(bench: Bench) -> None:
                         break
 
 
+@clause("EVENTS-6", "the status in a hint shows the change that it is about", requires=EVENTS)
+async def status_in_hints(bench: Bench) -> None:
+    async with bench.events.watch_containers(bench.node) as hints:
+        container_id = await bench.create(Exits(0))
+        await bench.exited(container_id)
+        with bench.promptly("a hint without a status, or with the one at the exit or later"):
+            async for hint in hints:
+                if hint.status is None:
+                    if hint.container_id in {None, container_id}:
+                        break
+                    continue
+                if hint.container_id != hint.status.container_id:
+                    msg = f"a hint about container {hint.container_id} has the status of {hint.status.container_id}"
+                    raise AssertionError(msg)
+                if hint.container_id == container_id and hint.status.state is ContainerState.EXITED:
+                    break
+
+
 @clause("CLOSE-1", "abilities are refused after closing too")
 async def abilities_closed(bench: Bench) -> None:
     container_id = await place(bench)
