@@ -19,7 +19,7 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.state = folder / "state"
-        self.ups: list[RunningCommand] = []
+        self.begun: list[RunningCommand] = []
         self.environment = {**os.environ, "ORCHESTRION_STATE": str(self.state)}
 
     def write(self, name: str, text: str) -> Path:
@@ -32,10 +32,14 @@ class Shell:
         """Run a command to its end."""
         return run_to_end(*arguments, folder=self.folder, environment=self.environment, text=input)
 
+    def begin(self, *arguments: str) -> RunningCommand:
+        """Start a command."""
+        self.begun.append(begin(*arguments, folder=self.folder, environment=self.environment))
+        return self.begun[-1]
+
     def up(self, *arguments: str) -> RunningCommand:
         """Start `up`."""
-        self.ups.append(begin("up", *arguments, folder=self.folder, environment=self.environment))
-        return self.ups[-1]
+        return self.begin("up", *arguments)
 
     def strays(self) -> list[str]:
         """Return the command lines of all processes that belong to the folder."""
@@ -57,8 +61,8 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     """A folder to run commands in; whatever still runs there at the end is stopped."""
     shell = Shell(tmp_path)
     yield shell
-    for up in shell.ups:
-        up.kill()
+    for command in shell.begun:
+        command.kill()
     if (shell.state / "lock").exists():
         names = shell.run("status", "-o", "name").stdout.split()
         if names:

@@ -1,5 +1,32 @@
 """Orchestrion: the command, and everything that it needs."""
 
-from ._main import main, run
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["main", "run"]
+
+
+def main() -> None:
+    """Run the command with the arguments of this process, and end the process."""
+    # Before everything else: imports take most of the time in which somebody may change their mind.
+    try:
+        from ._interrupts import end_at_once
+
+        end_at_once()
+    except KeyboardInterrupt:
+        os._exit(130)
+    from ._main import main as run_command
+
+    run_command()
+
+
+def run(arguments: Sequence[str], /) -> int:
+    """Run the command and return its exit code. Foreseen errors are told on stderr, and never raised."""
+    from ._main import run as run_command
+
+    return run_command(arguments)

@@ -1,5 +1,5 @@
 """Lets `python -m orchestrion.cli` do what the command `orchestrion` does."""
 
-from ._main import main
+from . import main
 
 main()

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import trio
 from orchestrion.control_plane import Control
 from orchestrion.orchestrator_core import ApplyResult, ChangeAction, WorkloadChange
 from orchestrion.shared_types import MAX_SLOTS, ConfigInvalid, NetworkFailure, Problem
@@ -17,6 +16,7 @@ from ._offline import stored_picture
 from ._output import Form, coloured, note, show_one
 from ._picture import Picture, wait_until
 from ._reach import reach_owner
+from ._running import run_async
 from ._state_directory import StateDirectory, at
 from ._words import full_name, ready
 
@@ -25,7 +25,7 @@ _COLOURS = {ChangeAction.CREATE: "green", ChangeAction.UPDATE: "yellow", ChangeA
 
 def run_apply(file: Path, state: Path | None, form: Form, *, dry_run: bool) -> int:
     """Apply a manifest to the owner."""
-    result = trio.run(_apply, at(state), file, dry_run)
+    result = run_async(_apply, at(state), file, dry_run)
     show_one(
         result,
         form,
@@ -74,7 +74,7 @@ def run_scale(name: str, replicas: int | None, state: Path | None, namespace: st
             view = await control.scale(name, replicas, namespace=namespace)
             return f"{full_name(namespace, name)}: {ready(view)}"
 
-    note(trio.run(change))
+    note(run_async(change))
     return 0
 
 
@@ -89,7 +89,7 @@ def run_stop(name: str, state: Path | None, namespace: str, *, wait: bool) -> in
             if wait:
                 await _settle(place, control, lambda picture: picture.is_over([(namespace, name)]))
 
-    trio.run(change)
+    run_async(change)
     note(f"{full_name(namespace, name)}: {'stopped' if wait else 'stopping'}")
     return 0
 
@@ -105,7 +105,7 @@ async def _settle(place: StateDirectory, control: Control, holds: Callable[[Pict
 
 def run_remove(names: Sequence[str], state: Path | None, namespace: str, *, yes: bool, wait: bool) -> int:
     """Remove workloads, after naming what goes and asking."""
-    return trio.run(_remove, at(state), tuple(dict.fromkeys(names)), namespace, yes, wait)
+    return run_async(_remove, at(state), tuple(dict.fromkeys(names)), namespace, yes, wait)
 
 
 async def _remove(place: StateDirectory, names: Sequence[str], namespace: str, yes: bool, wait: bool) -> int:

@@ -18,6 +18,7 @@ from orchestrion.shared_types import ConfigInvalid, NotFound, Problem
 
 from ._exit_codes import ExitCode
 from ._factories import factory_at
+from ._interrupts import in_good_order
 from ._output import Form, coloured, show_one
 
 KITS: Final = ("runtime", "store", "cluster", "scheduler")
@@ -78,6 +79,11 @@ class Report:
 
 def run_conformance(target: str, kit: str | None, clock: Literal["mock", "real"], only: str | None, form: Form) -> int:
     """Run the kit and print its report; 1 if a check failed."""
+    with in_good_order():
+        return _run_kit(target, kit, clock, only, form)
+
+
+def _run_kit(target: str, kit: str | None, clock: Literal["mock", "real"], only: str | None, form: Form) -> int:
     factory = _factory(target)
     name = _kit_of(factory, target, kit)
     checks = _checks(name, factory, clock)

@@ -14,6 +14,7 @@ from orchestrion.shared_types import ConfigInvalid, ExitStatus, Problem
 from ._exit_codes import ExitCode
 from ._output import note
 from ._reach import reach_owner
+from ._running import run_async
 from ._state_directory import StateDirectory, at
 from ._subjects import runnable
 from ._words import exit_words
@@ -28,7 +29,7 @@ def run_exec(instance: str, command: Sequence[str], state: Path | None, namespac
     if not command:
         problem = Problem("say what to run")
         raise ConfigInvalid((problem,), remedy=f"orchestrion exec {instance} -- env")
-    status = trio.run(_exec, at(state), instance, command, namespace, container)
+    status = run_async(_exec, at(state), instance, command, namespace, container)
     if status.code is not None:
         return status.code
     note(f"the command {exit_words(status)}")

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import trio
 from attrs import evolve
 from orchestrion.control_plane import Control, HttpControl
 from orchestrion.orchestrator_core import LogQuery, LogRecord, parse_subject
@@ -19,6 +18,7 @@ from orchestrion.shared_types import unstructure
 from ._lines import LineMaker, Print, prefix_of, print_line
 from ._output import note
 from ._reach import owner_or_lock
+from ._running import run_async
 from ._state_directory import Ownership, StateDirectory, at
 from ._subjects import check_container
 from ._times import moment
@@ -44,7 +44,7 @@ def run_logs(
         since=None if since is None else moment(since, datetime.now(UTC)),
         previous=previous,
     )
-    trio.run(_logs, at(state), query, form)
+    run_async(_logs, at(state), query, form)
     return 0
 
 

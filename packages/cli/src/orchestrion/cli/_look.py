@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import trio
 from attrs import frozen
 from orchestrion.control_plane import Control, HttpControl
 from orchestrion.orchestrator_core import SlotPlacement, Subject, UpdateKind, WorkloadView, parse_subject
@@ -27,6 +26,7 @@ from ._offline import reading, store_reader
 from ._output import Form, coloured, columns, json_line, note, show
 from ._reach import owner_or_lock
 from ._reader import Reader
+from ._running import run_async
 from ._state_directory import StateDirectory, at
 from ._subjects import chosen, event_subject
 from ._times import clock_time, moment, since
@@ -65,7 +65,7 @@ class Report:
 
 def run_status(name: str | None, state: Path | None, namespace: str | None, form: Form) -> int:
     """Print how workloads are doing."""
-    reports, names = trio.run(_reports, at(state), None if name is None else parse_subject(name), namespace)
+    reports, names = run_async(_reports, at(state), None if name is None else parse_subject(name), namespace)
     now = datetime.now(UTC)
     show(
         reports,
@@ -157,7 +157,7 @@ def run_events(
     if limit < 1:
         raise ConfigInvalid((Problem(f"{limit} is no number of events: 1 or more are possible"),))
     start = None if since_text is None else moment(since_text, datetime.now(UTC))
-    trio.run(_events, at(state), subject, namespace, start, limit, form, follow)
+    run_async(_events, at(state), subject, namespace, start, limit, form, follow)
     return 0
 
 
@@ -242,7 +242,7 @@ def _event_rows(events: Iterable[Event]) -> list[tuple[str, ...]]:
 
 def run_explain(name: str, state: Path | None, namespace: str, form: Form) -> int:
     """Print why a workload's slots are where they are."""
-    placements, names = trio.run(_explain, at(state), parse_subject(name), namespace)
+    placements, names = run_async(_explain, at(state), parse_subject(name), namespace)
     show(
         placements,
         form,

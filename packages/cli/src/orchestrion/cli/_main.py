@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._commands import COMMANDS, overview
+from ._interrupts import INTERRUPTED
 from ._quick import LogChoice, quick_up
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def run(arguments: Sequence[str], /) -> int:
     try:
         return _ended_well(_code_of(arguments))
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         _give_up_output()
         return 0

@@ -6,16 +6,17 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import trio
 from orchestrion.orchestrator_core import Plan
 
 from ._acting import reach_or_own
 from ._change import change_lines
 from ._exit_codes import ExitCode
+from ._interrupts import in_good_order
 from ._look import placement_lines
 from ._manifests import load
 from ._node_names import NodeNames, names_of
 from ._output import Form, show_one
+from ._running import run_async
 from ._state_directory import StateDirectory, at
 from ._words import full_name
 
@@ -24,11 +25,11 @@ def run_plan(file: Path, state: Path | None, form: Form) -> int:
     """Print the plan; 1 if it would change anything."""
     place = at(state)
     if place.path.is_dir():
-        plan, names = trio.run(_plan, place, file)
+        plan, names = run_async(_plan, place, file)
     else:
         # Where nothing was ever run, nothing is left behind either.
-        with tempfile.TemporaryDirectory(prefix="orchestrion-plan-") as folder:
-            plan, names = trio.run(_plan, StateDirectory(Path(folder)), file)
+        with in_good_order(), tempfile.TemporaryDirectory(prefix="orchestrion-plan-") as folder:
+            plan, names = run_async(_plan, StateDirectory(Path(folder)), file)
     show_one(plan, form, table=lambda given: _lines(given, names), name=_names)
     return ExitCode.FAILED if plan.changes_anything else ExitCode.OK
 
