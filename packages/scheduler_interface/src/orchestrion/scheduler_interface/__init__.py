@@ -1,5 +1,6 @@
 """The Scheduler interface, the view that it decides on, and a readable reference scheduler."""
 
+from ._cluster_change import HELPED_BY, ClusterChange, ClusterChangeKind, cluster_changes
 from ._describe import describe, describe_change, describe_score
 from ._devices import DeviceWant, Grant, device_matches, device_wants, find_grants
 from ._errors import InvalidSchedulingRequest, SchedulerUnavailable
@@ -18,7 +19,9 @@ from ._labels import (
     topology_domain,
 )
 from ._neighbours import has_labels, is_meant
+from ._queue_entry import MissPolicy, QueueEntry, QueuePart
 from ._requests import check_request
+from ._scheduling_queue import SchedulingQueue
 from ._simple import SimpleScheduler
 from ._types import (
     AssignNode,
@@ -44,11 +47,14 @@ from ._why import explain
 
 __all__ = [
     "FULL_WEIGHT",
+    "HELPED_BY",
     "LEVELS",
     "REFUSING_EFFECTS",
     "STEP_POINTS",
     "AssignNode",
     "ChangeKind",
+    "ClusterChange",
+    "ClusterChangeKind",
     "ClusterView",
     "DeviceWant",
     "Draft",
@@ -58,23 +64,28 @@ __all__ = [
     "HostPort",
     "InvalidSchedulingRequest",
     "KeptView",
+    "MissPolicy",
     "NoPlacement",
     "NodeChange",
     "NodeView",
     "PlacedInstance",
     "PlacementChange",
     "Predicate",
+    "QueueEntry",
+    "QueuePart",
     "RefusalGroup",
     "ScheduleDecision",
     "Scheduler",
     "SchedulerCapability",
     "SchedulerUnavailable",
+    "SchedulingQueue",
     "SchedulingRequest",
     "SimpleScheduler",
     "StaticClusterView",
     "SupportsNodeChanges",
     "ViewKeeper",
     "check_request",
+    "cluster_changes",
     "demand_of",
     "describe",
     "describe_change",
