@@ -15,7 +15,7 @@ from zlib import crc32
 
 import pytest
 import trio
-from orchestrion.store_interface import Change, Entry, Revision
+from orchestrion.store_interface import Change, Entry, Revision, StoreCorrupt
 from orchestrion.store_sqlite import SqliteStore, open_store
 
 ROUNDS = int(os.environ.get("ORCHESTRION_CRASH_ROUNDS", "60"))
@@ -151,14 +151,72 @@ async def test_a_log_that_breaks_off_anywhere_leaves_a_beginning_of_history(tmp_
         torn = tmp_path / f"torn-{n}"
         shutil.copytree(frozen, torn)
         cut = rng.randrange(len(whole) + 1)
-        damaged = whole[:cut] if n % 2 else whole[:cut] + rng.randbytes(min(512, len(whole) - cut)) + whole[cut + 512 :]
-        (torn / "state.db-wal").write_bytes(damaged)
+        # What a disk may leave of the last page that it was writing.
+        (torn / "state.db-wal").write_bytes(whole[:cut] + rng.randbytes(n % 2 * 512))
         async with open_store(torn) as store:
             found = await store.list("")
             seen.add(found.revision)
             assert found.entries == states[found.revision]
             assert await store.put("/next", b"1") == found.revision + 1
     assert len(seen) > 10
+
+
+def ends_of_writes(log: bytes) -> list[int]:
+    """Return where each transaction ends in a log of pages of 4096 bytes."""
+    frames = range(32, len(log), 24 + 4096)
+    return [frame + 24 + 4096 for frame in frames if any(log[frame + 4 : frame + 8])]
+
+
+@pytest.mark.slow  # opens a hundred stores
+async def test_damage_before_the_last_writes_of_a_log_is_refused_and_the_log_left_as_it_is(tmp_path: Path) -> None:
+    states, frozen = await history(tmp_path)
+    whole = (frozen / "state.db-wal").read_bytes()
+    *_, before_both, before_last, end = ends_of_writes(whole)
+    assert end == len(whole)
+    rng = random.Random(2)
+    places = [
+        *range(32),
+        *(rng.randrange(32, before_last) for _ in range(60)),
+        *range(before_last - 24, len(whole), 400),
+    ]
+    refused = 0
+    for n, place in enumerate(places):
+        broken = tmp_path / f"broken-{n}"
+        shutil.copytree(frozen, broken)
+        damaged = whole[:place] + bytes([whole[place] ^ (1 << rng.randrange(8))]) + whole[place + 1 :]
+        (broken / "state.db-wal").write_bytes(damaged)
+        refusal, found = "", None
+        try:
+            async with open_store(broken) as store:
+                found = await store.list("")
+        except StoreCorrupt as err:
+            refusal = err.message
+        if found is not None:
+            # Nobody can tell this from a crash in the middle of what was written last.
+            assert place >= before_both
+            assert found.entries == states[found.revision]
+            assert found.revision >= len(states) - 3
+        else:
+            assert place < before_last
+            assert "state.db-wal, which belongs to it, is damaged before its end" in refusal
+            assert (broken / "state.db-wal").read_bytes() == damaged
+            assert sorted(path.name for path in broken.iterdir()) == sorted(path.name for path in frozen.iterdir())
+            refused += 1
+    assert refused > 80
+
+
+async def test_what_an_earlier_log_left_behind_the_end_is_no_damage(tmp_path: Path) -> None:
+    frozen = tmp_path / "frozen"
+    async with open_store(tmp_path / "state") as store:
+        for n in range(20):
+            await store.put("/a", b"%d" % n * 1000)
+        # The log begins anew over the old one, which stays behind its end.
+        store._file._pragma("wal_checkpoint(RESTART)")
+        await store.put("/a", b"last")
+        shutil.copytree(tmp_path / "state", frozen)
+    assert len(ends_of_writes((frozen / "state.db-wal").read_bytes())) == 20
+    async with open_store(frozen) as store:
+        assert [entry.value for entry in (await store.list("")).entries] == [b"last"]
 
 
 async def test_a_crash_leaves_no_file_that_keeps_the_next_store_from_opening(tmp_path: Path) -> None:

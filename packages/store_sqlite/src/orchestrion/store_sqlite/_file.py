@@ -16,6 +16,7 @@ from orchestrion.store_interface import Change, ChangeKind, Entry, LeaseId, Revi
 from ._failures import Failure, corrupt, newer, of_sqlite, read_only, unavailable
 from ._history import History
 from ._ledger import Batch, Ledger, Limits, Record
+from ._log_check import accepted_frames, hides_writes
 
 APPLICATION_ID: Final = 0x4F524348
 """The bytes "ORCH", where file(1) and SQLite look for them."""
@@ -23,6 +24,7 @@ APPLICATION_ID: Final = 0x4F524348
 SCHEMA_VERSION: Final = 1
 
 _HEADER_BYTES: Final = 100
+_PAGE_BYTES_AT: Final = 16
 _MAGIC: Final = b"SQLite format 3\0"
 
 _SCHEMA: Final = """
@@ -158,7 +160,10 @@ def load(path: Path, limits: Limits) -> Loaded:
             with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
                 # Damaged text must not fail inside SQLite's module, where nobody knows which row it was.
                 connection.text_factory = bytes
-                return _read(path, connection, limits)
+                loaded = _read(path, connection, limits)
+                if has_log:
+                    _check_log(path, accepted_frames(index))
+                return loaded
         except sqlite3.OperationalError as err:
             if err.sqlite_errorcode != sqlite3.SQLITE_ERROR:
                 raise
@@ -166,6 +171,14 @@ def load(path: Path, limits: Limits) -> Loaded:
         finally:
             if index_is_ours:
                 index.unlink(missing_ok=True)
+
+
+def _check_log(path: Path, accepted: int) -> None:
+    with path.open("rb") as file:
+        file.seek(_PAGE_BYTES_AT)
+        page_bytes = int.from_bytes(file.read(2), "big")
+    if hides_writes(log_of(path), accepted, 65536 if page_bytes == 1 else page_bytes):
+        raise FileFailure(corrupt(path, f"{log_of(path).name}, which belongs to it, is damaged before its end"))
 
 
 def _read(path: Path, connection: sqlite3.Connection, limits: Limits) -> Loaded:
