@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from attrs import evolve
 from orchestrion.scheduler_interface import (
     FULL_WEIGHT,
     LEVELS,
@@ -16,7 +17,9 @@ from orchestrion.scheduler_interface import (
     PlacedInstance,
     SchedulingRequest,
     StaticClusterView,
+    budgets_after,
     describe,
+    find_evictions,
     has_labels,
     is_meant,
     node_view,
@@ -233,3 +236,42 @@ def test_an_affinity_is_about_instances_of_the_namespace_with_all_labels() -> No
 def test_an_affinity_without_labels_matches_nothing() -> None:
     assert not has_labels(InstanceAffinity(match_labels={}), {"app": "db"})
     assert not has_labels(InstanceAffinity(match_labels={}), {})
+
+
+def low(index: int, cpu: int = 1000, **attributes: Any) -> PlacedInstance:
+    return held(index, priority=10, demand=Resources(cpu_millicores=cpu), **attributes)
+
+
+async def test_of_nodes_with_equal_victims_the_one_that_is_disliked_least_is_taken() -> None:
+    nodes = [a_node("n1", low(1), taints=DISLIKED), a_node("n2", low(2)), a_node("n3", low(3))]
+
+    assert await placed(evolve(a_request(), preempt=True), *nodes) == ["n2"]
+    assert await placed(evolve(a_request(), preempt=True, only_node=NodeId("n1")), *nodes) == ["n1"]
+
+
+async def test_a_neighbour_is_disliked_until_it_is_gone() -> None:
+    away = (InstanceAffinity(match_labels={"app": "db"}, anti=True, weight=1),)
+    nodes = [a_node("n1", low(1, labels={"app": "db"})), a_node("n2", low(2))]
+    request = evolve(a_request(cpu=500, instance_affinities=away), preempt=True)
+
+    assert await placed(request, *nodes) == ["n2"]
+
+
+async def test_what_a_slot_would_push_out_is_told_node_by_node() -> None:
+    stays = held(3, priority=2**31 - 1, demand=Resources(cpu_millicores=950))
+    full = [a_node("n1", low(1, cpu=400), low(2, cpu=600)), a_node("n2", stays)]
+    request = evolve(a_request(cpu=500), budgets={DB: 1})
+    capabilities = FullScanScheduler().capabilities
+
+    found = find_evictions(request, StaticClusterView(full), capabilities=capabilities)
+
+    assert [(each.node_id, each.keys, each.rank) for each in found] == [("n1", (InstanceKey(DB, 2, 1),), (10, 1, 0))]
+    assert find_evictions(evolve(request, budgets={DB: 0}), StaticClusterView(full), capabilities=capabilities) == ()
+
+
+async def test_budgets_are_less_by_the_victims_of_decisions() -> None:
+    decisions = await FullScanScheduler().schedule(
+        evolve(a_request(2, cpu=1000), preempt=True), StaticClusterView([a_node("n1", low(1)), a_node("n2", low(2))])
+    )
+
+    assert budgets_after({DB: 5, WEB: 1}, decisions) == {DB: 3, WEB: 1}

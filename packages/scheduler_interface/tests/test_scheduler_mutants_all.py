@@ -11,6 +11,7 @@ from . import (
     test_scheduler_mutants_explain,
     test_scheduler_mutants_fit,
     test_scheduler_mutants_gang,
+    test_scheduler_mutants_preempt,
     test_scheduler_mutants_safety,
 )
 from .scheduler_mutants import AbleMutant, Mutant, failed_checks
@@ -21,6 +22,7 @@ MODULES = (
     test_scheduler_mutants_explain,
     test_scheduler_mutants_fit,
     test_scheduler_mutants_gang,
+    test_scheduler_mutants_preempt,
     test_scheduler_mutants_safety,
 )
 
@@ -33,4 +35,4 @@ def test_every_clause_has_a_mutant() -> None:
 @pytest.mark.slow
 def test_the_unchanged_base_is_no_mutant() -> None:
     assert [failed_checks(Mutant, clause) for clause in ("SAFE-1", "EXPLAIN-2", "CHANGE-2")] == [[], [], []]
-    assert [failed_checks(AbleMutant, clause) for clause in ("SAFE-4", "CHANGE-3", "AFFINITY-5")] == [[], [], []]
+    assert [failed_checks(AbleMutant, clause) for clause in ("SAFE-4", "CHANGE-3", "PREEMPT-7")] == [[], [], []]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+import trio
 from hypothesis import Phase, given, seed, settings
-from orchestrion.scheduler_interface import FullScanScheduler, SchedulerCapability, SimpleScheduler
-from orchestrion.scheduler_interface.conformance import Situation, situations
+from orchestrion.scheduler_interface import AssignNode, FullScanScheduler, SchedulerCapability, SimpleScheduler
+from orchestrion.scheduler_interface.conformance import Situation, crowded_situations, situations
 from orchestrion.scheduler_interface.conformance._oracle import complaints
 from orchestrion.scheduler_interface.conformance._situations import near_misses, suiting_nodes
 
@@ -52,3 +55,25 @@ def test_a_near_miss_fails_one_predicate(abilities: Abilities) -> None:
 
     draw()
     assert sum(exactly_one) / len(exactly_one) >= 0.9
+
+
+@pytest.mark.slow
+def test_in_many_crowded_situations_somebody_has_to_leave() -> None:
+    pushed: Counter[str] = Counter()
+
+    @seed(1)
+    @settings(max_examples=150, database=None, deadline=None, phases=[Phase.generate])
+    @given(crowded_situations())
+    def draw(situation: Situation) -> None:
+        decisions = trio.run(FullScanScheduler().schedule, situation.request, situation.view)
+        first = next(iter(decisions))
+        if isinstance(first, AssignNode):
+            pushed["somebody" if first.victims else "nobody"] += 1
+            several = len({each.victims for each in decisions if isinstance(each, AssignNode) and each.victims})
+            pushed["by several slots"] += several > 1
+        else:
+            pushed["refused"] += 1
+
+    draw()
+    assert pushed["somebody"] >= 60, pushed
+    assert min(pushed["refused"], pushed["nobody"], pushed["by several slots"]) >= 5, pushed

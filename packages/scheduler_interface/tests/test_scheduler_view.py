@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from orchestrion.scheduler_interface import (
     AssignNode,
     ClusterView,
@@ -10,7 +11,9 @@ from orchestrion.scheduler_interface import (
     SchedulingRequest,
     StaticClusterView,
     explain,
+    grace_seconds_of,
     node_view,
+    placed_instance,
     with_decisions,
 )
 from orchestrion.shared_types import (
@@ -110,6 +113,32 @@ def test_decisions_take_their_place_in_the_view() -> None:
     assert placed.instances[slot].labels == {"app": "web"}
     assert after.changes_since(view.revision) == frozenset({NodeId("b")})
     assert with_decisions(after, WEB, [AssignNode(slot=slot, node_id=NodeId("b"))]).get(NodeId("b")) == placed
+
+
+def test_victims_leave_the_view_with_all_that_they_hold() -> None:
+    https, http = (Protocol.TCP, 443), (Protocol.TCP, 80)
+    stays = evolve(an_instance(1, demand=Resources(cpu_millicores=20)), host_ports=frozenset({https}))
+    leaves = evolve(an_instance(2, demand=ROOM), host_ports=frozenset({http, https}))
+    slot = InstanceKey(UID, 9, 1)
+    view = StaticClusterView([node_view(a_node("a"), [stays, leaves])])
+    gone = InstanceKey(UID, 77, 1)
+    after = with_decisions(view, WEB, [AssignNode(slot=slot, node_id=NodeId("a"), victims=(leaves.key, gone))]).get(
+        NodeId("a")
+    )
+    assert after is not None
+    assert set(after.instances) == {stays.key, slot}
+    assert after.reserved == Resources(cpu_millicores=80)
+    assert after.host_ports == {http, https}
+
+
+def test_an_instance_may_take_as_long_to_stop_as_its_slowest_container() -> None:
+    containers = tuple(ContainerConfig(name=f"c{grace}", stop_grace_seconds=grace) for grace in (2.5, 0.1, 1.0))
+    assert grace_seconds_of(containers) == 3
+    assert grace_seconds_of(()) == 0
+    placed = placed_instance(
+        evolve(WEB, containers=containers), AssignNode(slot=InstanceKey(UID, 0, 1), node_id=NodeId("a"))
+    )
+    assert (placed.grace_seconds, placed.priority) == (3, WEB.priority)
 
 
 def test_a_decision_for_an_unknown_node_is_an_error() -> None:

@@ -4,6 +4,7 @@ from ._cluster_change import HELPED_BY, ClusterChange, ClusterChangeKind, cluste
 from ._describe import describe, describe_change, describe_score
 from ._devices import DeviceWant, Grant, device_matches, device_wants, find_grants
 from ._errors import InvalidSchedulingRequest, SchedulerUnavailable
+from ._evictions import Eviction, budgets_after, find_evictions, put_back_key, within_budgets
 from ._full_scan import FULL_WEIGHT, LEVELS, STEP_POINTS, FullScanScheduler
 from ._gang import keep_minimum
 from ._interface import ClusterView, Scheduler
@@ -58,6 +59,7 @@ __all__ = [
     "ClusterView",
     "DeviceWant",
     "Draft",
+    "Eviction",
     "Explanation",
     "FullScanScheduler",
     "Grant",
@@ -84,6 +86,7 @@ __all__ = [
     "StaticClusterView",
     "SupportsNodeChanges",
     "ViewKeeper",
+    "budgets_after",
     "check_request",
     "cluster_changes",
     "demand_of",
@@ -96,6 +99,7 @@ __all__ = [
     "explain",
     "expression_matches",
     "expression_text",
+    "find_evictions",
     "find_grants",
     "grace_seconds_of",
     "has_labels",
@@ -106,9 +110,11 @@ __all__ = [
     "label_text",
     "node_view",
     "placed_instance",
+    "put_back_key",
     "selector_matches",
     "topology_domain",
     "with_decisions",
     "with_instances",
+    "within_budgets",
     "without_instances",
 ]

@@ -6,9 +6,10 @@ from typing import Final
 
 import trio
 from attrs import evolve
-from orchestrion.shared_types import WHOLE_DEVICE, InstanceKey, NodeAffinity, TaintEffect
+from orchestrion.shared_types import WHOLE_DEVICE, InstanceKey, NodeAffinity, NodeId, TaintEffect
 
-from ._candidate import Candidate, free_devices
+from ._candidate import Candidate, candidate_of, free_devices
+from ._evictions import Eviction, budgets_after, eviction_on
 from ._explain import explain_candidates
 from ._gang import keep_minimum
 from ._interface import ClusterView
@@ -18,6 +19,7 @@ from ._placing import assignment
 from ._predicates import PREDICATES, passes
 from ._survey import candidates_of, find_holders
 from ._types import AssignNode, Explanation, NoPlacement, ScheduleDecision, SchedulerCapability, SchedulingRequest
+from ._view import with_decisions, without_instances
 
 LEVELS: Final = 2**18
 """How finely `FullScanScheduler` tells apart what nodes have left: amounts are shifted right by as few bits as make
@@ -27,14 +29,7 @@ STEP_POINTS: Final = 8 * LEVELS
 FULL_WEIGHT: Final = 100
 """A preference of this weight that does not hold costs `STEP_POINTS`; one of less weight, so many hundredths."""
 
-_CAPABILITIES: Final = frozenset(
-    {
-        SchedulerCapability.AFFINITY,
-        SchedulerCapability.DEVICES,
-        SchedulerCapability.GANG,
-        SchedulerCapability.SPREAD,
-    }
-)
+_CAPABILITIES: Final = frozenset(SchedulerCapability)
 
 
 class FullScanScheduler:
@@ -54,11 +49,15 @@ class FullScanScheduler:
     - `LEVELS` if the node holds no instance.
 
     Of nodes with equal points the lowest id is taken.
+
+    Where somebody has to be pushed out, and several nodes are equal in what `SchedulerCapability.PREEMPTION` says, it
+    is the one with the fewest points for taints, spreads and preferred affinities, as they are before the victims are
+    gone; of equals the lowest id.
     """
 
     @property
     def capabilities(self) -> frozenset[SchedulerCapability]:
-        """It grants devices, and keeps required spreads, affinities and minimums."""
+        """It has all of them."""
         return _CAPABILITIES
 
     async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
@@ -90,14 +89,15 @@ class _Scan:
                     AssignNode(slot=slot, node_id=node_id, device_thousandths=shares, explanation=explanation)
                 )
             else:
-                decisions.append(self._decide_one(slot))
+                decisions.append(self._decide_one(slot, decisions))
         return keep_minimum(self._request, decisions, holders)
 
-    def _decide_one(self, slot: InstanceKey) -> ScheduleDecision:
+    def _decide_one(self, slot: InstanceKey, made: list[ScheduleDecision]) -> ScheduleDecision:
         able = [each for each in self._candidates if passes(PREDICATES, self._needs, each)]
         best = sorted(able, key=lambda each: (self._points(each), each.id))[:2]
         if not best:
-            return NoPlacement(slot=slot, explanation=self._explain())
+            pushing = self._push_out(slot, made) if self._request.preempt else None
+            return pushing or NoPlacement(slot=slot, explanation=self._explain())
         explanation = self._explain_choice(best) if self._request.explain else None
         chosen = best[0]
         grants = chosen.grants(self._needs)
@@ -106,6 +106,35 @@ class _Scan:
             raise AssertionError(msg)
         chosen.take(self._needs, grants)
         return assignment(slot, chosen.id, grants, explanation)
+
+    def _push_out(self, slot: InstanceKey, made: list[ScheduleDecision]) -> AssignNode | None:
+        """Return the decision by which a slot that no node can take gets one nevertheless, or None."""
+        left = evolve(self._request, budgets=budgets_after(self._request.budgets, made))
+        # What the slots before took is in these nodes' views, so that each can be seen without some of its instances.
+        candidates = {each.id: each for each in self._candidates_after(made)}
+        found = [eviction_on(left, self._needs, candidate) for candidate in candidates.values()]
+        evictions = [eviction for eviction in found if eviction is not None]
+        if not evictions:
+            return None
+
+        def cost(eviction: Eviction) -> tuple[tuple[int, int, int], int, NodeId]:
+            return (eviction.rank, sum(self._dislikes(candidates[eviction.node_id]).values()), eviction.node_id)
+
+        best = min(evictions, key=cost)
+        explanation = None
+        if self._request.explain:
+            explanation = evolve(self._explain(), closest=(), smallest_change=())
+        room = without_instances(candidates[best.node_id].view, best.keys)
+        grants = candidate_of(room, self._needs).grants(self._needs)
+        if grants is None:
+            msg = f"node {best.node_id!r} was chosen without room for the devices"
+            raise AssertionError(msg)
+        decision = evolve(assignment(slot, best.node_id, grants, explanation), victims=best.keys)
+        self._candidates = self._candidates_after([*made, decision])
+        return decision
+
+    def _candidates_after(self, made: list[ScheduleDecision]) -> list[Candidate]:
+        return candidates_of(self._needs, with_decisions(self._view, self._request.workload, made))
 
     def _explain(self) -> Explanation:
         return explain_candidates(self._needs, self._candidates, self._view)
@@ -119,8 +148,10 @@ class _Scan:
         return sum(self._costs(candidate).values())
 
     def _costs(self, candidate: Candidate) -> dict[str, int]:
-        affinities = self._request.workload.placement.node_affinities
-        return {**dislikes(self._needs, affinities, candidate), "binpack": self._levels.left(candidate)}
+        return {**self._dislikes(candidate), "binpack": self._levels.left(candidate)}
+
+    def _dislikes(self, candidate: Candidate) -> dict[str, int]:
+        return dislikes(self._needs, self._request.workload.placement.node_affinities, candidate)
 
 
 def dislikes(needs: Needs, affinities: tuple[NodeAffinity, ...], candidate: Candidate) -> dict[str, int]:

@@ -68,7 +68,8 @@ class Scheduler(Protocol):
         The decisions see each other: taken together with what the view holds, they never ask more of a node than is
         allocatable there [SAFE-1], nor a host port twice [SAFE-2], nor more than 1000 thousandths of a device [SAFE-3].
         A slot is given no node that fails a predicate [SAFE-4], and is refused only if, after the slots before it, no
-        node passes all predicates [FULL-1], or for the sake of the request's minimum.
+        node passes all predicates [FULL-1], or for the sake of the request's minimum. What an assignment's `victims`
+        hold is free for its slot.
 
         A slot that the view already holds on a node stays there: its decision is `AssignNode` to that node, whatever
         the predicates and `only_node` say, with the shares of devices that the view says it holds, and no `devices`,
@@ -90,6 +91,7 @@ class Scheduler(Protocol):
         - everything else that the placement requires holds, as the capabilities say.
 
         What requires an ability that the scheduler lacks fails with `Predicate.UNSUPPORTED` on every node [ABLE-2].
+        `preempt` requires nothing, and makes no difference to a scheduler that is not able to push out [ABLE-3].
         Preferences, which are weights and spreads that are not required, refuse nothing [PREFER-1].
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from orchestrion.shared_types import InstanceAffinity
 
@@ -21,7 +21,7 @@ def has_labels(affinity: InstanceAffinity, labels: Mapping[str, str], /) -> bool
 
 
 class Neighbours:
-    """The instances that an affinity is about, per domain. Counts only grow while a call goes on."""
+    """The instances that an affinity is about, per domain. Counts only grow while it lives."""
 
     def __init__(self, affinity: InstanceAffinity, counts: Mapping[str | None, int], labels: Mapping[str, str]) -> None:
         """Start from what the view has.
@@ -33,6 +33,7 @@ class Neighbours:
         """
         self.affinity = affinity
         self._counts = Counter(counts)
+        self._labels = labels
         self._is_about_itself = has_labels(affinity, labels)
 
     @property
@@ -60,3 +61,10 @@ class Neighbours:
         """Count one more slot."""
         if self._is_about_itself:
             self._counts[domain] += 1
+
+    def without(self, domain: str | None, gone: Iterable[PlacedInstance], namespace: str) -> Neighbours:
+        """Return what is left when instances of a domain are gone, for a workload of that namespace."""
+        number = sum(is_meant(self.affinity, namespace, instance) for instance in gone)
+        counts = Counter(self._counts)
+        counts[domain] -= number
+        return Neighbours(self.affinity, counts, self._labels)

@@ -81,7 +81,29 @@ class SchedulerCapability(StrEnum):
     are wanted together, or by more than four containers, a scheduler may overlook a way to grant them.
     """
     PREEMPTION = "preemption"
-    """`SchedulingRequest.preempt` is honoured: where no node passes, instances of lower priority make room."""
+    """`SchedulingRequest.preempt` is honoured.
+
+    If the request says so, and no node passes for a slot after the slots before it, instances of one node are pushed
+    out for it; else nobody is [PREEMPT-1]. The node's candidates are the instances with a lower priority than the
+    workload's [PREEMPT-2] that are not of the workload itself [PREEMPT-3], and that no required affinity of the
+    workload wants near it [PREEMPT-4]. Of a workload with a budget only so many are candidates as the victims of the
+    slots before have left of it, the last in the order below [PREEMPT-5].
+
+    A node will do if it passes every predicate as it would be with all its candidates gone [PREEMPT-6]. Then each of
+    them stays, in this order, if the node still passes with it and with those that stay before it; all others are the
+    node's victims [PREEMPT-7], so that none of them could stay. First are those of higher priority, then the smaller,
+    then those with the longer grace, then those with the lower key. Its size is the largest share that an instance
+    has of the cpu, memory or disk that is allocatable on the node, in thousandths, rounded down, and 0 of what there is
+    none of.
+
+    The slot gets a node that will do if there is one, and of these one whose victims' highest priority is the lowest;
+    of those one with the fewest victims; of those one whose victims' longest grace is the shortest [PREEMPT-8]. Which
+    of several is up to the scheduler. The decision names the victims, ascending by key. Slots after it find them gone
+    [PREEMPT-9]. A gang that misses its minimum pushes nobody out [PREEMPT-10].
+
+    Explanations are about the room that there is while the victims are still there; that of an assignment with victims
+    is as that of a refusal, less what would have to change [PREEMPT-11].
+    """
 
 
 @frozen(kw_only=True)
@@ -147,8 +169,8 @@ class SchedulingRequest:
         minimum: How many of the slots have to hold a place in the end for any to get one, 0 to their number. What
             holds a place already counts if it is among the slots. More than 1 takes `SchedulerCapability.GANG`.
         only_node: Consider just this node (a daemon's slot); None considers all.
-        preempt: Where no node passes, a slot may push out instances of lower priority than the workload's. A scheduler
-            without `SchedulerCapability.PREEMPTION` pushes nobody out.
+        preempt: Where no node passes, a slot may push out instances of lower priority than the workload's. To a
+            scheduler without `SchedulerCapability.PREEMPTION` it makes no difference.
         budgets: By workload, how many more of its instances may be ended now; 0 or less is none, and a workload that is
             absent allows all.
         explain: True asks for an explanation also of each assignment.

@@ -25,13 +25,14 @@ from . import (  # noqa: F401 - importing a module declares its clauses, in this
     _clauses_fit_node,
     _clauses_fit_room,
     _clauses_gang,
+    _clauses_preempt,
     _clauses_safety,
     _clauses_same,
     _clauses_spread,
 )
 from ._kit import KIT, SchedulerUnderTest
 from ._replay import Violation, violations
-from ._situations import Situation, situations
+from ._situations import Situation, crowded_situations, situations
 from ._strategies import cluster_views, node_views, nodes, placements, workloads
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "checks",
     "cluster_views",
     "conformance_checks",
+    "crowded_situations",
     "node_views",
     "nodes",
     "placements",

@@ -14,6 +14,7 @@ from orchestrion.scheduler_interface import (
     ScheduleDecision,
     SchedulerCapability,
     SchedulingRequest,
+    node_view,
 )
 from orchestrion.shared_types import (
     MAX_AMOUNT,
@@ -29,7 +30,7 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
 )
 
-from ._build import NEIGHBOUR, asking, cluster, container, node, one, resources, slot, tcp, workload
+from ._build import NEIGHBOUR, asking, cluster, container, neighbour, node, one, resources, slot, tcp, workload
 from ._kit import (
     KIT,
     SchedulerUnderTest,
@@ -158,6 +159,19 @@ async def _able_one(subject: SchedulerUnderTest) -> None:
     for minimum in (0, 1):
         request = asking(workload(), slots=2, minimum=minimum)
         await expect_placed(subject, request, one(node()), "n1", "n1", rule=f"a minimum of {minimum} requires nothing")
+
+
+@KIT.clause("ABLE-3", "leave-to-push-out-makes-no-difference-without-the-ability")
+async def _able_preemption(subject: SchedulerUnderTest) -> None:
+    if SchedulerCapability.PREEMPTION in subject.scheduler.capabilities:
+        msg = f"the implementation declares the capability {SchedulerCapability.PREEMPTION.value!r}"
+        raise unittest.SkipTest(msg)
+    full = node_view(node("n1", room=resources(cpu=10)), [neighbour(demand=resources(cpu=10))])
+    request = asking(workload(container(wants=resources(cpu=10))), slots=2)
+    for view in (cluster(full), cluster(full, node("n2", room=resources(cpu=10)))):
+        expected = await decide(subject, request, view)
+        decisions = await decide(subject, evolve(request, preempt=True), view)
+        assert decisions == expected, f"without preempt {expected}, and with it {decisions}"
 
 
 async def _expect_unsupported(

@@ -25,7 +25,7 @@ from orchestrion.shared_types import NodeId
 
 from ._oracle import demand, free
 from ._replay import violations
-from ._situations import Situation, situations
+from ._situations import Situation, crowded_situations, situations
 
 
 @frozen
@@ -154,12 +154,14 @@ def abilities_of(run: Runner[SchedulerUnderTest]) -> frozenset[SchedulerCapabili
 Example = Callable[[Situation, list[ScheduleDecision], frozenset[SchedulerCapability]], None]
 
 
-def for_all_situations(run: Runner[SchedulerUnderTest], examine: Example, /, *, huge: bool = False) -> None:
+def for_all_situations(
+    run: Runner[SchedulerUnderTest], examine: Example, /, *, huge: bool = False, crowded: bool = False
+) -> None:
     """Draw situations, ask a fresh scheduler about each, and examine its decisions."""
     abilities = abilities_of(run)
 
     @run.settings()
-    @given(situations(abilities, huge=huge))
+    @given(crowded_situations(abilities) if crowded else situations(abilities, huge=huge))
     def example(situation: Situation) -> None:
         examine(situation, run(decide, situation.request, situation.view), abilities)
 

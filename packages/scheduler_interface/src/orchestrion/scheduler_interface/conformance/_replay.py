@@ -21,6 +21,7 @@ from orchestrion.scheduler_interface import (
 from orchestrion.shared_types import NodeId, WorkloadDefinition
 
 from ._oracle import World, complaints, suits
+from ._pushing import broken_by_victims, without
 
 
 @frozen
@@ -60,12 +61,18 @@ def replay(
 ) -> list[Step]:
     """Carry decisions out in order, each in the world that those before it left."""
     world = {node.node.id: node for node in view}
+    spent: Counter[str] = Counter()
     steps = []
     for decision in decisions:
         held_by = next((node.node.id for node in view if decision.slot in node.instances), None)
-        broken = tuple(_examine(request, decision, world, held_by, abilities))
+        broken = (
+            *_examine(request, decision, _less_victims(world, decision), held_by, abilities),
+            *_examine_victims(request, decision, world, held_by, abilities, spent),
+        )
         steps.append(Step(decision, dict(world), held_by, broken))
         if isinstance(decision, AssignNode) and held_by is None and decision.node_id in world:
+            world = _less_victims(world, decision)
+            spent.update(key.workload_id for key in decision.victims)
             arrival = placed_instance(request.workload, decision)
             world[decision.node_id] = with_instances(world[decision.node_id], [arrival])
     return steps
@@ -77,7 +84,7 @@ def violations(
     decisions: list[ScheduleDecision],
     abilities: frozenset[SchedulerCapability],
 ) -> list[Violation]:
-    """Return what decisions break of the promises on safety, on refusals and on slots that were placed already.
+    """Return what decisions break of the promises on safety, refusals, victims and slots that were placed already.
 
     It is for small clusters: it looks at every node for every slot.
     """
@@ -109,6 +116,27 @@ def _examine(
             text = f"slot {decision.slot} got node {decision.node_id!r}, which fails {predicate.value} {dimension}"
             yield Violation(_SAFETY.get(predicate, "SAFE-4"), text)
         yield from _examine_grants(request.workload, decision, world[decision.node_id])
+
+
+def _less_victims(world: dict[NodeId, NodeView], decision: ScheduleDecision) -> dict[NodeId, NodeView]:
+    if isinstance(decision, AssignNode) and decision.victims and decision.node_id in world:
+        return without(world, decision.node_id, decision.victims)
+    return world
+
+
+def _examine_victims(
+    request: SchedulingRequest,
+    decision: ScheduleDecision,
+    world: World,
+    held_by: NodeId | None,
+    abilities: frozenset[SchedulerCapability],
+    spent: Counter[str],
+) -> Iterator[Violation]:
+    if held_by is None:
+        for clause, text in broken_by_victims(request, decision, world, abilities, spent):
+            yield Violation(clause, text)
+    elif isinstance(decision, AssignNode) and decision.victims:
+        yield Violation("PREEMPT-1", f"slot {decision.slot} is placed already and pushes out {decision.victims}")
 
 
 def _examine_stay(decision: ScheduleDecision, world: World, held_by: NodeId) -> Iterator[Violation]:

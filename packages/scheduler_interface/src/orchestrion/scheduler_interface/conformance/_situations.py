@@ -7,10 +7,17 @@ from functools import cache
 
 from attrs import evolve, frozen
 from hypothesis import strategies as st
-from orchestrion.scheduler_interface import NodeView, SchedulerCapability, SchedulingRequest, StaticClusterView
-from orchestrion.shared_types import InstanceKey, NodeId, WorkloadDefinition
+from orchestrion.scheduler_interface import (
+    NodeView,
+    SchedulerCapability,
+    SchedulingRequest,
+    StaticClusterView,
+    node_view,
+)
+from orchestrion.shared_types import MAX_AMOUNT, InstanceKey, NodeId, WorkloadDefinition
 
-from ._build import WORKLOAD
+from ._build import NEIGHBOUR, WORKLOAD, neighbour, resources, with_amount
+from ._oracle import demand
 from ._strategies import ALL, BOOLEANS, EPOCHS, UP_TO_THREE, draw_node_view, draw_workload, rarely
 from ._suiting import flaws, suited
 
@@ -86,6 +93,47 @@ def situations(
     only_node = NodeId(f"n{shape.find(kind)}") if kind else None
     request = SchedulingRequest(workload=workload, slots=slots, only_node=only_node, explain=draw(BOOLEANS))
     return Situation(request=request, view=view)
+
+
+_BUDGETS = st.sampled_from((None, None, None, 2, 1, 0))
+
+
+def _crowded(view: NodeView, position: int, workload: WorkloadDefinition) -> NodeView:
+    """Return a node that holds two more, of low priority, and no more than that or one instance of the workload."""
+    wanted = demand(workload)
+    fillers = []
+    for index in range(2):
+        amounts = resources()
+        for dimension, amount in list(wanted.items())[index:]:
+            amounts = with_amount(amounts, dimension, min(amount, 1 + index))
+        fillers.append(
+            neighbour(
+                2000 + 10 * position + index,
+                priority=10 + 10 * ((position + index) % 2),
+                grace_seconds=10 * (position % 3),
+                demand=amounts,
+            )
+        )
+    full = node_view(view.node, [*view.instances.values(), *fillers])
+    room, reserved = view.node.allocatable, dict(full.reserved.dimensions())
+    for dimension, amount in wanted.items():
+        room = with_amount(room, dimension, min(MAX_AMOUNT, max(amount, reserved.get(dimension, 0))))
+    return evolve(full, node=evolve(full.node, capacity=room, allocatable=room))
+
+
+@st.composite
+def crowded_situations(draw: st.DrawFn, abilities: frozenset[SchedulerCapability] = ALL) -> Situation:
+    """Draw a cluster on which most nodes have no room, and a request of slots that may push out instances."""
+    drawn = draw(situations(abilities))
+    request = drawn.request
+    if not demand(request.workload):
+        first, *others = request.workload.containers
+        asking = evolve(first, resources=resources(cpu=2))
+        request = evolve(request, workload=evolve(request.workload, containers=(asking, *others)))
+    view = StaticClusterView(_crowded(each, position, request.workload) for position, each in enumerate(drawn.view))
+    budget = draw(_BUDGETS)
+    budgets = {} if budget is None else {NEIGHBOUR: budget}
+    return Situation(request=evolve(request, preempt=True, budgets=budgets), view=view)
 
 
 @st.composite

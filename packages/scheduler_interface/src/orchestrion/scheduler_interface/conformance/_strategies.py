@@ -15,6 +15,7 @@ from orchestrion.scheduler_interface import (
     node_view,
 )
 from orchestrion.shared_types import (
+    DEFAULT_PRIORITY_CLASS,
     MAX_AMOUNT,
     ContainerConfig,
     Device,
@@ -155,6 +156,11 @@ _HOLDERS = st.sampled_from(
 """Whose instances nodes hold, and with which labels."""
 
 
+_PRIORITIES = (10, 20, DEFAULT_PRIORITY_CLASS.value, 10)
+"""Less than the workload has that is asked for, or as much."""
+_GRACES = (10, 0, 10, 30)
+
+
 def draw_node_view(draw: st.DrawFn, node_id: str, position: int, *, huge: bool) -> NodeView:
     """Draw a node with instances, as `node_views` does, inside another strategy."""
     node = _draw_node(draw, node_id, huge=huge)
@@ -175,6 +181,9 @@ def draw_node_view(draw: st.DrawFn, node_id: str, position: int, *, huge: bool) 
                 namespace=namespace,
                 workload=name,
                 labels=labels,
+                # Of the key, and not drawn: what few clauses look at is not to cost all of them.
+                priority=_PRIORITIES[(position * 3 + index) % len(_PRIORITIES)],
+                grace_seconds=_GRACES[(position + index) % len(_GRACES)],
                 demand=draw(_resources(3)),
                 host_ports=draw(_HELD_PORTS),
                 device_thousandths=shares,
