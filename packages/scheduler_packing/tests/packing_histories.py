@@ -41,6 +41,7 @@ HUGE = (MAX_AMOUNT, MAX_AMOUNT - 1, MAX_AMOUNT // 2)
 WEIGHTS = (None, None, None, 1, 99, 100)
 TOPOLOGIES = ("node", "zone", "disk")
 APPS: tuple[dict[str, str], ...] = ({"app": "web"}, {"app": "db"}, {"app": "web", "tier": "front"}, {})
+LINKS: tuple[dict[str, str], ...] = ({"nvlink/gpu0": "a", "nvlink/gpu1": "a"}, {})
 EXPRESSIONS = (
     Expression(key="disk", operator=Operator.IN, values=("ssd",)),
     Expression(key="disk", operator=Operator.NOT_IN, values=("hdd",)),
@@ -97,12 +98,17 @@ class History:
             id=NodeId(f"n{number}"),
             name=f"n{number}",
             status=self._rarely(NodeStatus.UNKNOWN, NodeStatus.READY),
-            labels=chance.choice([{}, {"disk": "ssd"}, {"disk": "hdd", "gen": "3"}]),
+            labels=chance.choice([{}, {"disk": "ssd"}, {"disk": "hdd", "gen": "3"}]) | LINKS[number % 2],
             taints=chance.choice([(), (), (Taint("gpu"),), (Taint("old", effect=TaintEffect.PREFER_NO_SCHEDULE),)]),
             capacity=room,
             allocatable=room,
             devices=tuple(
-                Device(id=f"gpu{each}", model=chance.choice(["T4", "A100"]), memory_bytes=chance.randint(0, 2))
+                Device(
+                    id=f"gpu{each}",
+                    model=chance.choice(["T4", "A100"]),
+                    memory_bytes=chance.randint(0, 2),
+                    numa_node=each % 2,
+                )
                 for each in range(chance.choice([0, 1, 3]))
             ),
             topology=Topology(zone=chance.choice(["", "a", "b", "c"])),

@@ -6,9 +6,12 @@ view alone, and shares nothing with the scheduler.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
+from zlib import crc32
 
 from attrs import evolve, frozen
 from orchestrion.scheduler_interface import (
@@ -16,15 +19,19 @@ from orchestrion.scheduler_interface import (
     ClusterView,
     FullScanScheduler,
     NodeView,
+    ScheduleDecision,
     SchedulingRequest,
     StaticClusterView,
     demand_of,
+    device_wants,
     expression_matches,
+    find_grants,
     is_tolerated,
     topology_domain,
     with_decisions,
 )
-from orchestrion.shared_types import InstanceAffinity, InstanceKey, TaintEffect, WorkloadDefinition
+from orchestrion.scheduler_packing import Profile
+from orchestrion.shared_types import InstanceAffinity, InstanceKey, NodeId, TaintEffect, WorkloadDefinition
 
 LEVELS = 2**18
 DISLIKE = 8 * LEVELS
@@ -132,12 +139,12 @@ class Case:
         return DISLIKE * steps + sum(DISLIKE * weight // 100 for weight, holds in missed if not holds)
 
 
-def emptiest_first(case: Case) -> object:
+def emptiest_first(case: Case) -> int:
     """The rule of "spread": the least of this is taken, and of equals the lowest id."""
     return case.dislikes() - case.left()
 
 
-def lowest_first(case: Case) -> object:
+def lowest_first(case: Case) -> int:
     """The rule of "throughput"."""
     return case.dislikes()
 
@@ -147,24 +154,135 @@ def share(part: int, whole: int) -> int:
     return int(1000 * Fraction(part, whole))
 
 
-async def decide(
-    request: SchedulingRequest, view: StaticClusterView, rule: Callable[[Case], object]
-) -> list[str | None]:
-    """Return the node of each slot of a request, or None."""
-    found: list[str | None] = []
-    for slot in request.slots:
-        able: list[tuple[object, AssignNode]] = []
-        held = [each for each in view if slot in each.instances]
-        for node in held or view:
-            if request.only_node in (None, node.node.id) or held:
-                alone = evolve(request, slots=(slot,), only_node=node.node.id, explain=False)
-                (decision,) = await FullScanScheduler().schedule(alone, view)
-                if isinstance(decision, AssignNode):
-                    able.append((rule(Case(request.workload, slot, node, view)), decision))
-        if not able:
-            found.append(None)
-            continue
-        _, best = min(able, key=lambda each: each[0])  # type: ignore[arg-type, return-value] # rules return what has an order
-        found.append(best.node_id)
-        view = with_decisions(view, request.workload, [best])
-    return found
+async def able(request: SchedulingRequest, slot: InstanceKey, view: StaticClusterView) -> list[NodeView]:
+    """Return the nodes that can take a slot, or the one that holds it."""
+    held = [each for each in view if slot in each.instances]
+    nodes = []
+    for node in held or view:
+        if request.only_node in (None, node.node.id) or held:
+            alone = evolve(request, slots=(slot,), only_node=node.node.id, explain=False)
+            (decision,) = await FullScanScheduler().schedule(alone, view)
+            if isinstance(decision, AssignNode):
+                nodes.append(node)
+    return nodes
+
+
+async def follow(
+    request: SchedulingRequest,
+    view: StaticClusterView,
+    decisions: Sequence[ScheduleDecision],
+    rule: Callable[[Case], Any],
+) -> None:
+    """Check that each slot goes to the best of the nodes that can take it, once those before it have their places."""
+    for slot, decision in zip(request.slots, decisions, strict=True):
+        cases = [Case(request.workload, slot, node, view) for node in await able(request, slot, view)]
+        best = min(cases, key=rule, default=None)
+        chosen = decision.node_id if isinstance(decision, AssignNode) else None
+        assert chosen == (best and best.node.node.id), f"{slot}: {[(each.node.node.id, rule(each)) for each in cases]}"
+        view = with_decisions(view, request.workload, [decision])
+
+
+# -- profiles of one's own
+
+
+@frozen
+class Weighted:
+    """The rule of a weighted sum: the least of this is taken."""
+
+    profile: Profile
+    learned: tuple[int, ...] = ()
+    failed: Mapping[NodeId, int] = {}
+
+    def __call__(self, case: Case) -> tuple[int, int, int]:
+        return (-sum(self.parts(case).values()), *self._tie(case))
+
+    def parts(self, case: Case) -> dict[str, int]:
+        """What each plug-in adds."""
+        plug_ins: dict[str, Callable[[Case], int]] = {
+            "binpack": binpack,
+            "spread": lambda case: 1000 - binpack(case) if shares(case) else 0,
+            "balance": balance,
+            "node-affinity": lambda case: held(case.node_preferences()),
+            "instance-affinity": lambda case: held(case.neighbour_preferences()),
+            "topology-spread": evenness,
+            "prefer-no-schedule": lambda case: int(Fraction(1000, 1 + case.disliked_taints())),
+            "gpu-locality": locality,
+            "learned": self._learned,
+            "node-history": lambda case: self.failed.get(case.node.node.id, 1000),
+        }
+        return {name: weight * plug_ins[name](case) for name, weight in self.profile.weights.items() if weight}
+
+    def _learned(self, case: Case) -> int:
+        logit = Fraction(sum(w * x for w, x in zip(self.learned, features(case), strict=True)), 65536 * 1000)
+        step = Fraction(math.floor(max(Fraction(-8), min(Fraction(8), logit)) * 64), 64)
+        return round(1000 / (1 + math.exp(-step)))
+
+    def _tie(self, case: Case) -> tuple[int, int]:
+        ids = [each.node.id for each in case.view]
+        place, load = ids.index(case.node.node.id), len(case.node.instances)
+        match self.profile.ties:
+            case "lowest-id":
+                return 0, place
+            case "highest-id":
+                return 0, -place
+            case "least-loaded":
+                return load, place
+            case "most-loaded":
+                return -load, place
+            case "round-robin":
+                turn = crc32(case.slot.workload_id.encode()) + case.slot.index + case.slot.epoch
+                return 0, (place - turn) % len(ids)
+
+
+def shares(case: Case) -> list[int]:
+    """Of cpu and memory, and of devices if they are wanted, what is taken with the slot there, where there is any."""
+    cpu, memory, devices = case.free_and_all()
+    counted = [cpu, memory, devices] if devices[2] else [cpu, memory]
+    return [share(everything - free + asked, everything) for free, everything, asked in counted if everything]
+
+
+def binpack(case: Case) -> int:
+    return sum(shares(case)) // len(shares(case)) if shares(case) else 0
+
+
+def balance(case: Case) -> int:
+    return 1000 - (max(shares(case)) - min(shares(case))) if shares(case) else 1000
+
+
+def held(preferences: list[tuple[int, bool]]) -> int:
+    everything = sum(weight for weight, _ in preferences)
+    return share(sum(weight for weight, holds in preferences if holds), max(100, everything))
+
+
+def evenness(case: Case) -> int:
+    points = [int(Fraction(1000, 1 + here - least)) for here, least in case.crowds()]
+    return sum(points) // len(points) if points else 0
+
+
+def locality(case: Case) -> int:
+    wanted = [each.gpu for each in case.workload.containers if each.gpu is not None]
+    if sum(max(1, each.count) for each in wanted) < 2:
+        return 0
+    labels, devices = case.node.node.labels, case.node.node.devices
+    linked = [labels.get(f"nvlink/{device.id}") for device in devices]
+    for points, groups in ((1000, linked), (500, [device.numa_node for device in devices])):
+        for group in {each for each in groups if each is not None}:
+            near = [device for device, each in zip(devices, groups, strict=True) if each == group]
+            free = {device.id: 1000 - case.node.device_thousandths.get(device.id, 0) for device in near}
+            if find_grants(device_wants(case.workload.containers), near, free) is not None:
+                return points
+    return 0
+
+
+def features(case: Case) -> list[int]:
+    (cpu_free, cpu, cpu_asked), (memory_free, memory, memory_asked), (gpu_free, gpu, gpu_asked) = case.free_and_all()
+    return [
+        share(cpu - cpu_free, cpu) if cpu else 0,
+        share(memory - memory_free, memory) if memory else 0,
+        share(gpu - gpu_free, gpu) if gpu else 0,
+        1000 - share(cpu - cpu_free + cpu_asked, cpu) if cpu else 1000,
+        1000 - share(memory - memory_free + memory_asked, memory) if memory else 1000,
+        share(min(100_000, max(0, case.workload.priority)), 100_000),
+        1000 if gpu_asked else 0,
+        1000,
+    ]

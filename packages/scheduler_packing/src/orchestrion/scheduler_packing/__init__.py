@@ -5,13 +5,17 @@ from ._mode import choose, is_compiled
 choose()
 
 from ._gpu_mix import Mix  # noqa: E402 - which core there is to import has to be settled first
+from ._history import NodeHistory  # noqa: E402 - which core there is to import has to be settled first
+from ._learned import Learned  # noqa: E402 - which core there is to import has to be settled first
 from ._ledger import PackingLedger, Placements  # noqa: E402 - which core there is to import has to be settled first
 from ._offline import PackingOrder, pack  # noqa: E402 - which core there is to import has to be settled first
 from ._profile import PlugIn, Profile, ProfileName, Ties  # noqa: E402 - which core there is to import has to be settled first
 from ._scheduler import PackingScheduler  # noqa: E402 - which core there is to import has to be settled first
 
 __all__ = [
+    "Learned",
     "Mix",
+    "NodeHistory",
     "PackingLedger",
     "PackingOrder",
     "PackingScheduler",

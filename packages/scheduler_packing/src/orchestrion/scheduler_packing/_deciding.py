@@ -29,6 +29,8 @@ from orchestrion.scheduler_packing._gpu_choice import Bounds, GpuChoice
 from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
 from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._refusals import Refusal
+from orchestrion.scheduler_packing._score_nodes import ScoreNodes
+from orchestrion.scheduler_packing._scored_choice import ScoredChoice
 from orchestrion.scheduler_packing._wanted import Wanted
 from orchestrion.shared_types import InstanceKey, NodeId
 
@@ -43,6 +45,7 @@ class Deciding:
     index: Index
     capabilities: frozenset[SchedulerCapability]
     gpus: GpuNodes | None = None
+    scores: ScoreNodes | None = None
     _taken: list[int] = field(factory=list)
     _granted: list[tuple[int, Grant]] = field(factory=list)
     _terms: list[Term] | None = None
@@ -83,6 +86,7 @@ class Deciding:
         request = self.request
         return (
             self.gpus is None
+            and self.scores is None
             and self.wanted.is_bound_by_room_alone
             and request.only_node is None
             and not request.explain
@@ -143,12 +147,16 @@ class Deciding:
     def _place_each(self, slots: list[InstanceKey], shape: Shape, made: dict[InstanceKey, ScheduleDecision]) -> None:
         index, request = self.index, self.request
         only = None if request.only_node is None else index.positions.get(request.only_node, NOWHERE)
-        choice: Choice | GpuChoice
-        if self.gpus is not None:
+        choice: Choice | GpuChoice | ScoredChoice
+        if self.scores is not None:
+            choice = ScoredChoice(index, self.scores, self.wanted, shape, Bounds(self._bounds), only)
+        elif self.gpus is not None:
             choice = GpuChoice(index, self.gpus, self.wanted, shape, Bounds(self._bounds), only)
         else:
             choice = Choice(index, self.wanted, shape, index.field_of(self.wanted, self._bounds), only)
         for slot in slots:
+            if isinstance(choice, ScoredChoice):
+                choice.begin(slot)
             found = choice.best()
             if found is None:
                 return
@@ -163,13 +171,18 @@ class Deciding:
             made[slot] = assignment(slot, index.views[position].node.id, grants, explanation)
 
     def _explain_choice(
-        self, choice: Choice | GpuChoice, position: int, made: dict[InstanceKey, ScheduleDecision]
+        self, choice: Choice | GpuChoice | ScoredChoice, position: int, made: dict[InstanceKey, ScheduleDecision]
     ) -> Explanation:
         runner_up = choice.best(besides=position)
         scored = [position] if runner_up is None else [position, runner_up[0]]
         parts = {self.index.views[each].node.id: choice.parts(each) for each in scored}
         scores = {node_id: sum(each.values()) for node_id, each in parts.items()}
-        return evolve(self._explain(made), scores=scores, parts=parts)
+        weights = (
+            {}
+            if self.scores is None
+            else {name: weight for name, weight in self.scores.profile.weights.items() if weight}
+        )
+        return evolve(self._explain(made), scores=scores, parts=parts, weights=weights)
 
     def _give_back(self, shape: Shape) -> None:
         for position, number in Counter(self._taken).items():

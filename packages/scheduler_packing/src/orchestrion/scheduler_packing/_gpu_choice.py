@@ -112,13 +112,13 @@ class GpuChoice:
         (want,) = wants
         residue = self.nodes.policy.residue(position, board.demand)
         return (
-            _matching(want, self.nodes.gpus_of(position), free, residue)
+            matching_grants(want, self.nodes.gpus_of(position), free, residue)
             # The GPU that is best by what it leaves may be one that does not match, where a node has several kinds.
             or find_grants(wants, self.index.views[position].node.devices, free)
         )
 
 
-def _matching(
+def matching_grants(
     want: DeviceWant, gpus: Iterable[Device], free: Mapping[str, int], residue: int
 ) -> tuple[Grant, ...] | None:
     """Return the first GPUs that have just so much free and that match, or None if there are too few."""

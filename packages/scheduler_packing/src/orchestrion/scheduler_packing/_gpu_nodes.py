@@ -12,7 +12,7 @@ from mypy_extensions import i64
 from orchestrion.scheduler_interface import NodeView
 from orchestrion.scheduler_packing._core.efill import Competition, ExpectedFill
 from orchestrion.scheduler_packing._core.fleet import CPU, MEMORY
-from orchestrion.scheduler_packing._core.gpu_board import Board
+from orchestrion.scheduler_packing._core.gpu_board import Board, Policy
 from orchestrion.scheduler_packing._core.gpu_fleet import Demand, GpuFleet
 from orchestrion.scheduler_packing._gpu_mix import Kind, kind_of
 from orchestrion.scheduler_packing._gpu_placed import PlacedMix
@@ -113,7 +113,7 @@ class GpuNodes:
         self._is_filled = False
         self.has_gpus = False
         self.fleet = GpuFleet(vec[i64](), vec[i64](), 0)
-        self.policy = ExpectedFill(self.fleet, [], vec[i64](), Competition())
+        self.policy: Policy = ExpectedFill(self.fleet, [], vec[i64](), Competition())
 
     def show(self) -> bool:
         """Take over what has changed in the index and in the mix; return whether any node has GPUs."""
@@ -252,7 +252,11 @@ class GpuNodes:
             counts[Wish(kind.cpu, kind.memory, kind.whole, kind.shares, may_go)] += weight
         self._boards.clear()
         self._forget_columns()
-        self.policy = plan(
+        self.policy = self._policy_for(types, counts)
+
+    def _policy_for(self, types: list[NodeType], counts: Counter[Wish]) -> Policy:
+        """Return what values the nodes of the fleet, by what is asked for."""
+        return plan(
             self.fleet,
             types,
             counts,

@@ -16,8 +16,11 @@ from orchestrion.scheduler_interface import (
 from orchestrion.scheduler_packing._deciding import Deciding
 from orchestrion.scheduler_packing._gpu_mix import Mix
 from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
+from orchestrion.scheduler_packing._history import NodeHistory
 from orchestrion.scheduler_packing._index import Index
-from orchestrion.scheduler_packing._profile import SIGNS, ProfileName, check_profile
+from orchestrion.scheduler_packing._learned import Learned
+from orchestrion.scheduler_packing._profile import SIGNS, Profile, ProfileName, check_profile
+from orchestrion.scheduler_packing._score_nodes import ScoreNodes
 from orchestrion.scheduler_packing._wanted import Wanted, wanted_of
 from orchestrion.shared_types import WorkloadDefinition
 
@@ -46,21 +49,39 @@ class PackingScheduler:
     With the profile "gpu", on a cluster that has GPUs, nodes that dislike a slot less come first, then those whose free
     GPUs lose least of what they are expected to take yet by taking the slot; of equals the lowest id. What to expect is
     learned from a mix of what is asked for, or, without one, from what the view shows as placed.
+
+    With a `Profile` of one's own, a slot goes to the node with the highest weighted sum of the profile's plug-ins. That
+    takes a look at the score of every node, where those profiles take one at few nodes.
     """
 
-    def __init__(self, *, profile: ProfileName = "binpack", mix: Mix | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        profile: ProfileName | Profile = "binpack",
+        mix: Mix | None = None,
+        learned: Learned | None = None,
+        history: NodeHistory | None = None,
+    ) -> None:
         """Make a scheduler for one cluster.
+
+        Decisions depend on the latest lesson of each of `mix`, `learned` and `history`, too.
 
         Args:
             profile: What to prefer.
-            mix: For the profile "gpu", what is asked for; decisions then depend on its latest lesson, too.
+            mix: For the profile "gpu" and the plug-in "fragmentation", what is asked for; None takes what is placed for
+                a sample of it.
+            learned: For the plug-in "learned", which needs it.
+            history: For the plug-in "node-history", which needs it.
 
         Raises:
-            ValueError: There is no such profile, or it has no use for a mix.
+            ValueError: There is no such profile, it has no use for what is given, or lacks what it needs.
         """
-        check_profile(profile, {"mix": mix})
+        check_profile(profile, {"mix": mix, "learned": learned, "history": history})
         self._profile = profile
         self._mix = mix
+        self._learned = learned
+        self._history = history
+        self._scores: dict[Index, ScoreNodes] = {}
         self._gpus: dict[Index, GpuNodes] = {}
         self._indexes: list[Index] = []
         self._wanted: OrderedDict[int, Wanted] = OrderedDict()
@@ -76,7 +97,8 @@ class PackingScheduler:
         check_request(request)
         wanted = self._wanted_of(request.workload)
         index = self._index_of(view)
-        return Deciding(request, wanted, view, index, CAPABILITIES, self._gpus_of(index)).decide()
+        gpus, scores = self._gpus_of(index), self._scores_of(index)
+        return Deciding(request, wanted, view, index, CAPABILITIES, gpus, scores).decide()
 
     def prepare(self, view: ClusterView, /) -> None:
         """Look at a view before there is a request, which makes the next decisions faster and changes none of them.
@@ -87,7 +109,11 @@ class PackingScheduler:
         Raises:
             InvalidSchedulingRequest: The view has more nodes than can be told apart.
         """
-        self._gpus_of(self._index_of(view))
+        index = self._index_of(view)
+        self._gpus_of(index)
+        scores = self._scores_of(index)
+        if scores is not None:
+            scores.show()
 
     def _gpus_of(self, index: Index) -> GpuNodes | None:
         """Return what there is to know of an index's GPUs, up to date; None where nothing depends on it."""
@@ -99,6 +125,18 @@ class PackingScheduler:
             gpus = self._gpus[index] = GpuNodes(index, self._mix)
         return gpus if gpus.show() else None
 
+    def _scores_of(self, index: Index) -> ScoreNodes | None:
+        """Return what plug-ins know of an index's nodes; None where the profile has none."""
+        if not isinstance(self._profile, Profile):
+            return None
+        scores = self._scores.get(index)
+        if scores is None:
+            self._scores = {each: known for each, known in self._scores.items() if each in self._indexes}
+            scores = self._scores[index] = ScoreNodes(
+                index, self._profile, mix=self._mix, learned=self._learned, history=self._history
+            )
+        return scores
+
     def _index_of(self, view: ClusterView) -> Index:
         """Return an index that shows a view, of a cluster's history the same one again."""
         index = next((index for index in self._indexes if index.can_go_on_to(view)), None)
@@ -108,7 +146,7 @@ class PackingScheduler:
                 self._indexes.remove(min(self._indexes, key=lambda each: each.continued))
                 for other in self._indexes:
                     other.continued //= 2
-            index = Index(SIGNS[self._profile])
+            index = Index(1 if isinstance(self._profile, Profile) else SIGNS[self._profile])
             self._indexes.insert(0, index)
         index.show(view)
         return index

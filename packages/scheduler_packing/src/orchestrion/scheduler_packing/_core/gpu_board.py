@@ -160,6 +160,11 @@ class Board:
         policy = self._policy
         return gain - policy.penalties[2 * self._fleet.types[position] + policy.spare[position]]
 
+    def gain_of(self, position: i64) -> i64:
+        """Return what a node gains by taking a slot, whatever else counts, or `UNFIT`; right after `catch_up`."""
+        gain: i64 = self._gains[self._fleet.slot_of[position]]
+        return gain if gain == UNFIT else gain + above(self._points[position])
+
     def _look_at_all(self) -> None:
         slots: i64 = len(self._gains)
         slot: i64 = 0

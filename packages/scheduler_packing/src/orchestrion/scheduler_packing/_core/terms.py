@@ -142,6 +142,10 @@ class Term:
             return 0
         return self.cost
 
+    def excess(self, position: i64) -> i64:
+        """Return by how many instances a node's domain exceeds the emptiest of all that have nodes."""
+        return self._counts[self.domains[position]] - self._lowest
+
     def least_points(self) -> i64:
         """Return a number of points that no node is below."""
         return self.cost * self._lowest if self.kind == SPREAD else 0
