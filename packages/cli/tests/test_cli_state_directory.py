@@ -71,6 +71,37 @@ def test_a_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     assert mode_of(tmp_path / "state") == 0o700
 
 
+def test_what_is_private_in_one_that_was_open_to_all_is_so_for_its_owner(tmp_path: Path) -> None:
+    place = StateDirectory(tmp_path / "state")
+    modes = {
+        "runtime-process": 0o711,
+        "store-sqlite": 0o700,
+        "cluster-acme": 0o700,
+        "volumes": 0o711,
+        "notes-of-somebody": 0o777,
+    }
+    for one in (place.path, *(place.path / name for name in modes)):
+        one.mkdir()
+        one.chmod(0o777)
+    (place.path / "lock").touch(0o666)
+    (place.path / "lock").chmod(0o666)
+    (tmp_path / "elsewhere").mkdir(0o755)
+    (place.path / "store-elsewhere").symlink_to(tmp_path / "elsewhere")
+    place.make()
+    with place.owned() as ownership:
+        assert ownership is not None
+        assert {name: mode_of(place.path / name) for name in modes} == modes
+        assert mode_of(place.path / "lock") == 0o600
+        assert (mode_of(place.path), mode_of(tmp_path / "elsewhere")) == (0o777, 0o755)
+
+
+def test_what_is_more_private_than_it_has_to_be_stays_so(place: StateDirectory) -> None:
+    folder = place.make_part("runtime", "process")
+    folder.chmod(0o500)
+    with place.owned():
+        assert mode_of(folder) == 0o500
+
+
 def test_the_lock_is_its_owners_alone(place: StateDirectory) -> None:
     with place.owned():
         assert mode_of(place.path / "lock") == 0o600

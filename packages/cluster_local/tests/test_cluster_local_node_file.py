@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,10 +134,12 @@ def test_what_is_saved_is_loaded(
 async def test_an_unfinished_write_of_a_crashed_program_does_no_harm(machine: Any) -> None:
     node = await node_of(machine)
     (machine.state_dir / "node.json.new").write_text("{")
+    (machine.state_dir / "node.json.new").chmod(0o666)
     async with machine.open() as cluster:
         await cluster.initialize()
         await cluster.cordon_node(node.id)
     assert list(contents(machine.state_dir)) == ["node.json"]
+    assert stat.S_IMODE((machine.state_dir / "node.json").stat().st_mode) == 0o600
     assert (await node_of(machine)).cordoned
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any, Final
 
 from attrs import frozen
 from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, StateFailure
+
+from ._output import note
 
 DEFAULT_NAME: Final = ".orchestrion"
 
@@ -26,6 +29,18 @@ DEFAULT_PLUGINS: Final[Mapping[str, str]] = {
 
 _PRIVATE: Final = 0o700
 _PASSABLE: Final = 0o711
+_PRIVATE_FILE: Final = 0o600
+_OTHERS: Final = 0o077
+
+_PARTS: Final = {
+    "lock": _PRIVATE_FILE,
+    "volumes": _PASSABLE,
+    "runtime-*": _PASSABLE,
+    "store-*": _PRIVATE,
+    "cluster-*": _PRIVATE,
+    "scheduler-*": _PRIVATE,
+}
+"""What others may do at most with what is in a state directory."""
 
 
 @frozen
@@ -56,7 +71,8 @@ class StateDirectory:
         """Make the directory if it is not there.
 
         Containers of other users pass through it to what is theirs, and can't list it; what is private within is so
-        by its own mode. A directory that is there keeps the mode that somebody gave it.
+        by its own mode. A directory that is there keeps the mode that somebody gave it, what is private within does
+        not.
 
         Raises:
             StateFailure: It can't be made.
@@ -95,7 +111,7 @@ class StateDirectory:
     def owned(self) -> Iterator[Ownership | None]:
         """Own the directory for as long as the context lasts; None where another process does.
 
-        The lock goes with the process, however it ends.
+        The lock goes with the process, however it ends. What is private in the directory is made so, where it was not.
 
         Raises:
             StateFailure: The directory can't be used.
@@ -110,9 +126,22 @@ class StateDirectory:
             except BlockingIOError:
                 yield None
             else:
+                self._narrow()
                 yield Ownership(descriptor)
         finally:
             os.close(descriptor)
+
+    def _narrow(self) -> None:
+        """Take from others what they may not do; a link leads to what somebody else is answerable for."""
+        for pattern, most in _PARTS.items():
+            for path in self.path.glob(pattern):
+                mode = stat.S_IMODE(path.lstat().st_mode)
+                if path.is_symlink() or not mode & ~most & _OTHERS:
+                    continue
+                try:
+                    path.chmod(mode & (most | ~_OTHERS))
+                except OSError as err:
+                    note(f"others can get at {path}, which is private, and that can't be mended: {err.strerror}")
 
     def _failure(self, doing: str, error: OSError) -> StateFailure:
         return StateFailure(

@@ -90,7 +90,8 @@ def save_node_record(state_dir: Path, record: NodeRecord) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for one in missing:
             _sync_directory(one.parent)
-        with draft.open("wb") as file:
+        draft.unlink(missing_ok=True)  # one that a crash has left may be open to others
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data.encode())
             file.flush()
             os.fsync(file.fileno())
