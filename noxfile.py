@@ -29,6 +29,8 @@ SIMULATION = ROOT / "packages" / "orchestrator_core" / "tests" / "simulation"
 SEEDS = "500"
 REPEATABLE = {"CI": "true"}
 """Lets hypothesis draw the same examples in each run, and mind no time that a busy machine takes."""
+ON_ALL_CORES = ("-n", "auto", "--dist", "worksteal")
+"""For tests that start no programs that have to answer in time."""
 TEST_TOOLS = ("pytest", "pytest-trio", "hypothesis")
 EXPORT = (
     "uv",
@@ -141,8 +143,9 @@ def _tests_on(version: str) -> None:
     def tests(session: nox.Session) -> None:
         """The tests on one Python, the slow ones on the oldest only; skipped where the machine has no such Python."""
         everything(session, "test")
-        marks = "not engine" if version == PYTHONS[0] else "not engine and not slow"
-        arguments = session.posargs or ["-m", marks, "--durations=10"]
+        oldest = version == PYTHONS[0]
+        chosen = ["-m", "not engine"] if oldest else ["-m", "not engine and not slow", *ON_ALL_CORES]
+        arguments = session.posargs or [*chosen, "--durations=10"]
         session.run("pytest", results(f"tests-{version}"), *arguments, env=REPEATABLE)
 
 
@@ -155,7 +158,9 @@ def pure(session: nox.Session) -> None:
     """The tests of what is compiled, interpreted: the same sources decide the same."""
     everything(session, "test")
     tests = [str(package / "tests") for package in PACKAGES if (package / "setup.py").exists()]
-    session.run("pytest", results("pure"), *tests, *session.posargs, env={**REPEATABLE, "ORCHESTRION_PURE": "1"})
+    session.run(
+        "pytest", results("pure"), *ON_ALL_CORES, *tests, *session.posargs, env={**REPEATABLE, "ORCHESTRION_PURE": "1"}
+    )
 
 
 @nox.session
@@ -163,7 +168,7 @@ def simulation(session: nox.Session) -> None:
     """The whole orchestrator on mock clocks, with faults, over many seeds, each repeatable."""
     everything(session, "test")
     environment = {**REPEATABLE, "ORCHESTRION_SEEDS": os.environ.get("ORCHESTRION_SEEDS", SEEDS)}
-    session.run("pytest", results("simulation"), str(SIMULATION), *session.posargs, env=environment)
+    session.run("pytest", results("simulation"), *ON_ALL_CORES, str(SIMULATION), *session.posargs, env=environment)
 
 
 @nox.session
