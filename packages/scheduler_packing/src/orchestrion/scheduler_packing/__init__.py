@@ -8,6 +8,8 @@ from ._gpu_mix import Mix  # noqa: E402 - which core there is to import has to b
 from ._history import NodeHistory  # noqa: E402 - which core there is to import has to be settled first
 from ._learned import Learned  # noqa: E402 - which core there is to import has to be settled first
 from ._ledger import PackingLedger, Placements  # noqa: E402 - which core there is to import has to be settled first
+from ._mover import Move  # noqa: E402 - which core there is to import has to be settled first
+from ._moves import Room, empty_nodes, make_room  # noqa: E402 - which core there is to import has to be settled first
 from ._offline import PackingOrder, pack  # noqa: E402 - which core there is to import has to be settled first
 from ._profile import PlugIn, Profile, ProfileName, Ties  # noqa: E402 - which core there is to import has to be settled first
 from ._scheduler import PackingScheduler  # noqa: E402 - which core there is to import has to be settled first
@@ -15,6 +17,7 @@ from ._scheduler import PackingScheduler  # noqa: E402 - which core there is to 
 __all__ = [
     "Learned",
     "Mix",
+    "Move",
     "NodeHistory",
     "PackingLedger",
     "PackingOrder",
@@ -23,7 +26,10 @@ __all__ = [
     "PlugIn",
     "Profile",
     "ProfileName",
+    "Room",
     "Ties",
+    "empty_nodes",
     "is_compiled",
+    "make_room",
     "pack",
 ]

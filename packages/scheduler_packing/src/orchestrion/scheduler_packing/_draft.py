@@ -71,6 +71,7 @@ class Draft:
             InvalidSchedulingRequest: The view has more nodes than can be told apart.
         """
         self._nodes = {each.node.id: each for each in view}
+        self._replaced: list[NodeView] = []
         self.index = Index(1)
         self.view = Stage(next(_REVISIONS), self._nodes, 0, frozenset())
         self.index.show(self.view)
@@ -78,10 +79,23 @@ class Draft:
     def put(self, *nodes: NodeView) -> None:
         """Have nodes, which are there already, be otherwise."""
         for each in nodes:
+            self._replaced.append(self._nodes[each.node.id])
             self._nodes[each.node.id] = each
         changed = frozenset(each.node.id for each in nodes)
         self.view = Stage(next(_REVISIONS), self._nodes, self.view.revision, changed)
         self.index.show(self.view)
+
+    def mark(self) -> int:
+        """Return what `back_to` takes to undo all changes from now on."""
+        return len(self._replaced)
+
+    def back_to(self, mark: int) -> None:
+        """Undo all changes since a mark."""
+        # Of a node that has changed more than once, the oldest comes last.
+        before = {each.node.id: each for each in reversed(self._replaced[mark:])}
+        if before:
+            self.put(*before.values())
+        del self._replaced[mark:]
 
     def place(self, workload: WorkloadDefinition, decisions: Iterable[AssignNode]) -> None:
         """Carry out decisions about slots of one workload that hold no place."""

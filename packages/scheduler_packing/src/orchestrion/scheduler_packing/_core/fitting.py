@@ -16,6 +16,8 @@ EMPTIEST: Final = 1
 """The most left over all resources, of nodes that hold something; idle ones come last."""
 ALIGNED: Final = 2
 """The largest dot product of what is asked for and what is free, of nodes that hold something; idle ones come last."""
+TIGHTEST: Final = 3
+"""The least left, as orders have it: of nodes that hold something first, then of idle ones."""
 
 SHARES: Final = 1 << 18
 """Amounts are told in so many parts of what counts as all of it."""
@@ -30,7 +32,7 @@ class Rule:
     """What to prefer among the nodes that may take a slot and that dislike it equally.
 
     Attributes:
-        kind: `FIRST`, `EMPTIEST` or `ALIGNED`.
+        kind: `FIRST`, `EMPTIEST`, `ALIGNED` or `TIGHTEST`.
         mosts: For each resource of the fleet, what counts as all of it on one node; devices come last.
     """
 
@@ -42,6 +44,8 @@ class Rule:
         """Return a node's points; fewer are better."""
         if self.kind == FIRST:
             return 0
+        if self.kind == TIGHTEST:
+            return fleet.ranks[position]
         points: i64 = 0
         last: i64 = len(self.mosts) - 1
         asked: i64 = len(shape.amounts)
