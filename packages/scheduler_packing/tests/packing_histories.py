@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from attrs import frozen
-from orchestrion.scheduler_interface import SchedulingRequest, StaticClusterView, node_view
+from orchestrion.scheduler_interface import SchedulingRequest, StaticClusterView, ViewKeeper, node_view
 from orchestrion.shared_types import (
     MAX_AMOUNT,
     ContainerConfig,
@@ -187,3 +187,16 @@ def after(view: StaticClusterView, step: Step) -> StaticClusterView:
         staying = sorted(first.instances.values(), key=lambda each: str(each.key))[step.leaving :]
         changes.append(node_view(first.node, staying))
     return view.changed(*changes) if changes else view
+
+
+def follow(keeper: ViewKeeper, view: StaticClusterView) -> None:
+    """Tell a keeper, change by change, of what it does not have as a view says; all nodes have leases."""
+    known = {each.node.id: each for each in keeper.view()}
+    for after in view:
+        before = known.get(after.node.id)
+        keeper.set_node(after.node)
+        keeper.set_leased(after.node.id, True)
+        for key in () if before is None else before.instances.keys() - after.instances.keys():
+            keeper.remove(key)
+        for instance in after.instances.values():
+            keeper.put(after.node.id, instance)

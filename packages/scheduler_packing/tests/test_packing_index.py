@@ -10,7 +10,9 @@ from orchestrion.scheduler_interface import (
     NodeView,
     SchedulingRequest,
     StaticClusterView,
+    ViewKeeper,
     node_view,
+    placed_instance,
 )
 from orchestrion.scheduler_packing import PackingScheduler
 from orchestrion.shared_types import (
@@ -51,9 +53,12 @@ def a_view(number: int, cpu: int = 100) -> NodeView:
     return node_view(Node(id=NodeId(f"n{number:03}"), name=f"n{number}", capacity=room, allocatable=room))
 
 
+def asking(index: int) -> SchedulingRequest:
+    return SchedulingRequest(workload=WEB, slots=(InstanceKey(WEB.metadata.uid, index, 1),))
+
+
 def chosen(scheduler: PackingScheduler, view: ClusterView) -> str | None:
-    request = SchedulingRequest(workload=WEB, slots=(InstanceKey(WEB.metadata.uid, 0, 1),))
-    (decision,) = trio.run(scheduler.schedule, request, view)
+    (decision,) = trio.run(scheduler.schedule, asking(0), view)
     return decision.node_id if isinstance(decision, AssignNode) else None
 
 
@@ -84,6 +89,24 @@ def test_a_view_without_history_leaves_the_index_of_the_real_one_alone() -> None
     CountingView.looks = 0
     assert chosen(scheduler, second) == "n007"
     assert CountingView.looks <= 1
+
+
+def test_what_a_keeper_tells_spares_the_views_of_nodes() -> None:
+    keeper, scheduler = ViewKeeper(), PackingScheduler()
+    for number in range(500):
+        node = a_view(number).node
+        keeper.set_node(node)
+        keeper.set_leased(node.id, True)
+    assert chosen(scheduler, keeper.view()) == "n000"
+    for index in range(1, 21):
+        (decision,) = trio.run(scheduler.schedule, asking(index), keeper.view())
+        assert isinstance(decision, AssignNode)
+        keeper.put(decision.node_id, placed_instance(WEB, decision))
+    view = keeper.view()
+    assert chosen(scheduler, view) == "n002"
+    assert [state.made for state in view.table.in_order() if state.depth] == [None, None]
+    held = {each.node.id: len(each.instances) for each in view if each.instances}
+    assert held == {"n000": 10, "n001": 10}
 
 
 def test_nodes_that_come_go_and_change_are_seen() -> None:

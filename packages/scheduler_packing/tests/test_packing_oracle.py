@@ -16,12 +16,13 @@ from orchestrion.scheduler_interface import (
     FullScanScheduler,
     Predicate,
     StaticClusterView,
+    ViewKeeper,
     node_view,
     with_decisions,
 )
 from orchestrion.scheduler_packing import PackingScheduler
 
-from .packing_histories import History, after
+from .packing_histories import History, after, follow
 
 SEEDS = int(os.environ.get("ORCHESTRION_SEEDS_OF_ORACLE", "1000"))
 
@@ -37,6 +38,23 @@ def test_every_decision_equals_that_of_a_look_at_all_nodes(block: int) -> None:
             for step in history.steps():
                 expected = await oracle.schedule(step.request, view)
                 assert await ours.schedule(step.request, view) == expected, f"seed {seed}: {step.request}"
+                view = after(with_decisions(view, step.request.workload, expected), step)
+
+    trio.run(compare)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(10))
+def test_decisions_on_a_view_that_is_kept_change_by_change_are_the_same(block: int) -> None:
+    async def compare() -> None:
+        for seed in range(block, SEEDS, 10):
+            history = History(seed)
+            view = StaticClusterView(node_view(node) for node in history.nodes)
+            keeper, ours, oracle = ViewKeeper(), PackingScheduler(), FullScanScheduler()
+            for step in history.steps():
+                follow(keeper, view)
+                expected = await oracle.schedule(step.request, view)
+                assert await ours.schedule(step.request, keeper.view()) == expected, f"seed {seed}: {step.request}"
                 view = after(with_decisions(view, step.request.workload, expected), step)
 
     trio.run(compare)

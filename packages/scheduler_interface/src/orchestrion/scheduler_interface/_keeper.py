@@ -12,13 +12,15 @@ from immutabledict import immutabledict
 from orchestrion.shared_types import MAX_AMOUNT, InstanceKey, Node, NodeId, NodeStatus, Resources
 
 from ._kept import History, KeptView, NodeChange, State, Table
-from ._types import HostPort, NodeView, PlacedInstance
+from ._types import EMPTY, HostPort, NodeView, PlacedInstance
 from ._view import node_view
 
 K = TypeVar("K", bound=Hashable)
 
 _DRAFTS: Final = count(1)
 
+_NONE_EXTENDED: Final = Resources().extended
+_NO_DEVICES: Final = EMPTY
 _SPAN: Final = 1_000_000_000
 """More than a draft ever has revisions. They are below 0, and those of each draft its own."""
 
@@ -60,11 +62,12 @@ class Place:
         self._cpu += sign * demand.cpu_millicores
         self._memory += sign * demand.memory_bytes
         self._disk += sign * demand.disk_bytes
-        if demand.extended:
+        # Most hold neither; the empty mapping that those have is told without a look into it.
+        if demand.extended is not _NONE_EXTENDED and demand.extended:
             self._extended = _counted(self._extended, demand.extended.items(), sign)
         if placed.host_ports:
             self._ports = _counted(self._ports, ((port, 1) for port in placed.host_ports), sign)
-        if placed.device_thousandths:
+        if placed.device_thousandths is not _NO_DEVICES and placed.device_thousandths:
             self._devices = _counted(self._devices, placed.device_thousandths.items(), sign)
 
     def build(self, node: Node) -> NodeView:
@@ -194,17 +197,12 @@ class ViewKeeper:
     def view(self) -> KeptView:
         """Return the view as of now, the same one again where nothing has changed."""
         if self._dirty:
-            shown: list[tuple[NodeId, State | None]] = []
             table = self._current.table
-            for node_id, place in self._dirty.items():
-                was_there = place.shown is not None
-                state = place.show()
-                if was_there or state is not None or node_id in table.places:
-                    shown.append((node_id, state))
+            states = {node_id: place.show() for node_id, place in self._dirty.items()}
             self._dirty.clear()
             history = self._history = self._history.cut()
             revision = history.before + len(history.changes)
-            self._current = KeptView(revision, table.changed(shown), history)
+            self._current = KeptView(revision, table.changed(states), history)
         return self._current
 
     def _leave(self, place: Place, key: InstanceKey) -> None:
@@ -265,5 +263,5 @@ class Draft:
 
     def _set(self, node_id: NodeId, node: Node, instances: dict[InstanceKey, PlacedInstance]) -> None:
         state = State(node, None, node_view(node, instances.values()))
-        self._table = self._table.changed([(node_id, state)])
+        self._table = self._table.changed({node_id: state})
         self._history.changes.append(NodeChange(node_id))

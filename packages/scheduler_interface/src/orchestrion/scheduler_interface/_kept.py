@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final, runtime_checkable
 
@@ -164,25 +164,28 @@ class Table:
         """Yield the states, ascending by id."""
         return chain.from_iterable(self.pages)
 
-    def changed(self, states: Iterable[tuple[NodeId, State | None]]) -> Table:
-        """Return the table with these states instead; None takes a node away."""
-        after = dict(states)
+    def changed(self, states: Mapping[NodeId, State | None]) -> Table:
+        """Return the table with these states instead; None takes away a node, or is about one that is not there."""
         places = self.places
-        if any((state is None) == (node_id in places) for node_id, state in after.items()):
-            every: dict[NodeId, State | None] = dict(zip(places, self.in_order(), strict=True))
-            every.update(after)
-            return Table.of({node_id: state for node_id, state in every.items() if state is not None})
         pages = self.pages.copy()
         own: set[int] = set()
-        for node_id, state in after.items():
-            if state is None:
-                continue
-            page, place = divmod(places[node_id], PAGE)
+        for node_id, state in states.items():
+            place = places.get(node_id)
+            if place is None or state is None:
+                if place is None and state is None:
+                    continue
+                return self._rebuilt(states)
+            page = place // PAGE
             if page not in own:
                 own.add(page)
                 pages[page] = pages[page].copy()
-            pages[page][place] = state
+            pages[page][place % PAGE] = state
         return Table(places, pages)
+
+    def _rebuilt(self, states: Mapping[NodeId, State | None]) -> Table:
+        after: dict[NodeId, State | None] = dict(zip(self.places, self.in_order(), strict=True))
+        after.update(states)
+        return Table.of({node_id: state for node_id, state in after.items() if state is not None})
 
 
 @frozen(eq=False)

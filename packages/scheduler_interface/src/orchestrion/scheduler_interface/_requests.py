@@ -23,7 +23,10 @@ def check_request(request: SchedulingRequest, /) -> Resources:
         msg = f"the containers of workload {request.workload.metadata.name!r} ask for more in all than can be counted"
         raise InvalidSchedulingRequest(msg, remedy="Lower the containers' resource requests.") from err
     name, uid = request.workload.metadata.name, request.workload.metadata.uid
-    if not request.slots:
+    slots = request.slots
+    if len(slots) == 1 and slots[0].workload_id == uid and 0 <= request.minimum <= 1:
+        return demand
+    if not slots:
         msg = f"a request for workload {name!r} without slots"
         raise InvalidSchedulingRequest(msg, remedy="Ask for one slot or more.")
     strangers = [slot for slot in request.slots if slot.workload_id != uid]

@@ -24,7 +24,7 @@ from orchestrion.shared_types import (
 
 HostPort = tuple[Protocol, int]
 
-_EMPTY: Final[immutabledict[Any, Any]] = immutabledict()
+EMPTY: Final[immutabledict[Any, Any]] = immutabledict()
 
 
 def _frozen_twice(mapping: Mapping[Any, Mapping[Any, Any]]) -> immutabledict[Any, immutabledict[Any, Any]]:
@@ -125,11 +125,11 @@ class PlacedInstance:
     key: InstanceKey
     namespace: str
     workload: str
-    labels: Mapping[str, str] = field(default=_EMPTY, converter=_frozen)
+    labels: Mapping[str, str] = field(default=EMPTY, converter=_frozen)
     priority: int = 0
     demand: Resources = Resources()
     host_ports: frozenset[HostPort] = frozenset()
-    device_thousandths: Mapping[str, int] = field(default=_EMPTY, converter=_frozen)
+    device_thousandths: Mapping[str, int] = field(default=EMPTY, converter=_frozen)
     grace_seconds: int = 0
 
 
@@ -150,8 +150,8 @@ class NodeView:
     node: Node
     reserved: Resources = Resources()
     host_ports: frozenset[HostPort] = frozenset()
-    device_thousandths: Mapping[str, int] = field(default=_EMPTY, converter=_frozen)
-    instances: Mapping[InstanceKey, PlacedInstance] = _EMPTY
+    device_thousandths: Mapping[str, int] = field(default=EMPTY, converter=_frozen)
+    instances: Mapping[InstanceKey, PlacedInstance] = EMPTY
 
     @property
     def free(self) -> Resources:
@@ -183,7 +183,7 @@ class SchedulingRequest:
     minimum: int = 0
     only_node: NodeId | None = None
     preempt: bool = False
-    budgets: Mapping[Uid, int] = field(default=_EMPTY, converter=_frozen)
+    budgets: Mapping[Uid, int] = field(default=EMPTY, converter=_frozen)
     explain: bool = False
 
 
@@ -306,9 +306,9 @@ class Explanation:
     nodes_considered: int = 0
     closest: tuple[NodeId, ...] = ()
     smallest_change: tuple[PlacementChange, ...] = ()
-    scores: Mapping[NodeId, float] = field(default=_EMPTY, converter=_frozen)
-    parts: Mapping[NodeId, Mapping[str, float]] = field(default=_EMPTY, converter=_frozen_twice)
-    weights: Mapping[str, int] = field(default=_EMPTY, converter=_frozen)
+    scores: Mapping[NodeId, float] = field(default=EMPTY, converter=_frozen)
+    parts: Mapping[NodeId, Mapping[str, float]] = field(default=EMPTY, converter=_frozen_twice)
+    weights: Mapping[str, int] = field(default=EMPTY, converter=_frozen)
 
 
 @frozen(kw_only=True)
@@ -327,8 +327,8 @@ class AssignNode:
 
     slot: InstanceKey
     node_id: NodeId
-    devices: Mapping[str, tuple[str, ...]] = field(default=_EMPTY, converter=_frozen)
-    device_thousandths: Mapping[str, int] = field(default=_EMPTY, converter=_frozen)
+    devices: Mapping[str, tuple[str, ...]] = field(default=EMPTY, converter=_frozen)
+    device_thousandths: Mapping[str, int] = field(default=EMPTY, converter=_frozen)
     victims: tuple[InstanceKey, ...] = ()
     explanation: Explanation | None = None
 
@@ -355,20 +355,19 @@ def demand_of(workload: WorkloadDefinition) -> Resources:
     Raises:
         ValueError: A sum exceeds `MAX_AMOUNT`.
     """
-    if not workload.containers:
-        return Resources()
-    first, *others = (container.resources for container in workload.containers)
-    return reduce(add, others, first)
+    containers = workload.containers
+    if len(containers) == 1:
+        return containers[0].resources
+    return reduce(add, (container.resources for container in containers), Resources())
 
 
 def host_ports_of(containers: Iterable[ContainerConfig]) -> frozenset[HostPort]:
     """Return the static host ports that an instance needs."""
-    return frozenset(
-        (port.protocol, port.host_port)
-        for container in containers
-        for port in container.ports
-        if port.host_port is not None
-    )
+    found: list[HostPort] = []
+    for container in containers:
+        if container.ports:
+            found.extend((port.protocol, port.host_port) for port in container.ports if port.host_port is not None)
+    return frozenset(found)
 
 
 def drivers_of(workload: WorkloadDefinition) -> frozenset[str]:
@@ -378,4 +377,7 @@ def drivers_of(workload: WorkloadDefinition) -> frozenset[str]:
 
 def grace_seconds_of(containers: Iterable[ContainerConfig]) -> int:
     """Return how long an instance may take to stop: the longest grace of its containers, in whole seconds, up."""
-    return max((ceil(container.stop_grace_seconds) for container in containers), default=0)
+    longest: float = 0
+    for container in containers:
+        longest = max(longest, container.stop_grace_seconds)
+    return ceil(longest)

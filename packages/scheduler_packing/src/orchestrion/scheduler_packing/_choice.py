@@ -37,7 +37,7 @@ class Choice:
         order = self.field.cells.order
         order.catch_up()
         terms = (*self.field.shared, *self.field.own)
-        parts = dislike_parts(self.index.views[position].node, self.wanted.suitability, terms, position)
+        parts = dislike_parts(self.index.nodes[position], self.wanted.suitability, terms, position)
         if order.sign:
             parts[LEFT_NAMES[order.sign]] = order.sign * self.index.fleet.ranks[position]
         return negated(parts)
@@ -77,5 +77,5 @@ class Choice:
         wants = self.wanted.suitability.devices
         if not wants:
             return ()
-        node = self.index.views[position].node
+        node = self.index.nodes[position]
         return find_grants(wants, node.devices, self.index.device_free.get(position, {}))

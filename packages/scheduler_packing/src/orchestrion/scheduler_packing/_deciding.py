@@ -21,8 +21,8 @@ from orchestrion.scheduler_interface import (
     with_decisions,
 )
 from orchestrion.scheduler_packing._choice import Choice
-from orchestrion.scheduler_packing._core.order import Order
-from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape, place_alike, take
+from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
+from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape, first_fitting, place_alike, take
 from orchestrion.scheduler_packing._core.terms import Term
 from orchestrion.scheduler_packing._explaining import AmbiguousWords, Explaining
 from orchestrion.scheduler_packing._gpu_choice import Bounds, GpuChoice
@@ -79,7 +79,7 @@ class Deciding:
         placed = place_alike(index.fleet, self._order, shape, len(slots), vec[i64]())
         self._taken += placed
         for slot, position in zip(slots, placed, strict=False):
-            made[slot] = AssignNode(slot=slot, node_id=index.views[position].node.id)
+            made[slot] = AssignNode(slot=slot, node_id=index.ids[position])
 
     @property
     def _is_bound_by_room_alone(self) -> bool:
@@ -168,14 +168,14 @@ class Deciding:
                 index.device_free[position][grant.device_id] -= grant.thousandths
                 self._granted.append((position, grant))
             choice.field.add(position, 1)
-            made[slot] = assignment(slot, index.views[position].node.id, grants, explanation)
+            made[slot] = assignment(slot, index.ids[position], grants, explanation)
 
     def _explain_choice(
         self, choice: Choice | GpuChoice | ScoredChoice, position: int, made: dict[InstanceKey, ScheduleDecision]
     ) -> Explanation:
         runner_up = choice.best(besides=position)
         scored = [position] if runner_up is None else [position, runner_up[0]]
-        parts = {self.index.views[each].node.id: choice.parts(each) for each in scored}
+        parts = {self.index.ids[each]: choice.parts(each) for each in scored}
         scores = {node_id: sum(each.values()) for node_id, each in parts.items()}
         weights = (
             {}
@@ -189,6 +189,22 @@ class Deciding:
             take(self.index.fleet, shape, position, -number)
         for position, grant in self._granted:
             self.index.device_free[position][grant.device_id] += grant.thousandths
+
+
+def decide_alone(request: SchedulingRequest, wanted: Wanted, index: Index) -> list[ScheduleDecision] | None:
+    """Return the decision about a single slot that nothing but room binds; None where there is more to look at.
+
+    It is what `Deciding` would decide, without taking anything and giving it back.
+    """
+    slots = request.slots
+    if len(slots) != 1 or request.explain or request.only_node is not None or not wanted.is_bound_by_room_alone:
+        return None
+    (slot,) = slots
+    shape = index.shape_of(wanted)
+    if shape is None or slot in index.holders:
+        return None
+    rank = first_fitting(index.fleet, index.order_of(wanted.suitability), shape, NOWHERE)
+    return None if rank == NOWHERE else [AssignNode(slot=slot, node_id=index.ids[rank & MAX_NODES])]
 
 
 def assignment(

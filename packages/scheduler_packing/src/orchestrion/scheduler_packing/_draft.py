@@ -109,7 +109,7 @@ class Draft:
         index = self.index
         leaving: dict[NodeId, set[InstanceKey]] = {}
         for key in keys:
-            leaving.setdefault(index.views[index.holders[key]].node.id, set()).add(key)
+            leaving.setdefault(index.ids[index.holders[key]], set()).add(key)
         self.put(
             *(
                 node_view(

@@ -77,7 +77,7 @@ class Explaining:
             AmbiguousWords: The names of topologies and labels are such that different reasons read the same.
         """
         index, suitability = self.index, self.wanted.suitability
-        count = len(index.views)
+        count = len(index.nodes)
         first, end = self._range(count)
         lasting = index.verdicts.lasting(suitability, index, index.order_of(suitability), first, end)
         devices = index.verdicts.devices(suitability.devices, index) if suitability.devices else None
@@ -106,7 +106,7 @@ class Explaining:
         return Explanation(
             groups=self._listed(),
             nodes_considered=count,
-            closest=tuple(index.views[position].node.id for position in survey.closest),
+            closest=tuple(index.ids[position] for position in survey.closest),
             smallest_change=self._change(survey, lasting),
         )
 
@@ -161,8 +161,8 @@ class Explaining:
     def _group_others(self, first: int, number: int) -> None:
         group = self._group(Predicate.OTHER_NODE, "", self)
         group.number = number
-        only = first if number < len(self.index.views) else NOWHERE
-        others = (position for position in range(len(self.index.views)) if position != only)
+        only = first if number < len(self.index.nodes) else NOWHERE
+        others = (position for position in range(len(self.index.nodes)) if position != only)
         group.samples = list(islice(others, MAX_SAMPLES))
 
     def _group_resource(self, dimension: str, needed: int) -> _Group:
@@ -176,7 +176,7 @@ class Explaining:
         return group
 
     def _listed(self) -> tuple[RefusalGroup, ...]:
-        views = self.index.views
+        ids = self.index.ids
         listed = sorted(self._groups.items(), key=_most_first)
         return tuple(
             RefusalGroup(
@@ -184,7 +184,7 @@ class Explaining:
                 detail=detail,
                 dimension=dimension,
                 node_count=group.number,
-                samples=tuple(views[position].node.id for position in sorted(group.samples)[:MAX_SAMPLES]),
+                samples=tuple(ids[position] for position in sorted(group.samples)[:MAX_SAMPLES]),
                 needed=group.needed,
                 best_free=group.best_free,
             )
@@ -202,7 +202,7 @@ class Explaining:
     def _steps(self, position: int, lasting: Known) -> Iterable[PlacementChange]:
         """Yield what has to be done for one node."""
         index = self.index
-        node_id = index.views[position].node.id
+        node_id = index.ids[position]
         verdict = lasting.column.of[position]
         for why in lasting.reasons[verdict] if verdict != PASSES else ():
             if why.kind is not None:

@@ -57,7 +57,7 @@ class GpuChoice:
     def parts(self, position: int) -> Mapping[str, float]:
         """Return what the score of a node that suits is made of, with one more slot to place."""
         board = self._board()
-        node = self.index.views[position].node
+        node = self.index.nodes[position]
         points = dislike_parts(node, self.wanted.suitability, self.field.terms, position)
         parts = {name: -float(above(each)) for name, each in points.items() if each}
         own = board.score_of(position) + above(points["prefer-no-schedule"] + points["node-affinity"])
@@ -108,13 +108,13 @@ class GpuChoice:
             return ()
         free = self.index.device_free.get(position, {})
         if len(wants) > 1:
-            return find_grants(wants, self.index.views[position].node.devices, free)
+            return find_grants(wants, self.index.nodes[position].devices, free)
         (want,) = wants
         residue = self.nodes.policy.residue(position, board.demand)
         return (
             matching_grants(want, self.nodes.gpus_of(position), free, residue)
             # The GPU that is best by what it leaves may be one that does not match, where a node has several kinds.
-            or find_grants(wants, self.index.views[position].node.devices, free)
+            or find_grants(wants, self.index.nodes[position].devices, free)
         )
 
 

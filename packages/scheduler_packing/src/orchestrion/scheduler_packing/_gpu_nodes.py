@@ -9,7 +9,6 @@ from typing import Final, Protocol
 from attrs import frozen
 from librt.vecs import vec
 from mypy_extensions import i64
-from orchestrion.scheduler_interface import NodeView
 from orchestrion.scheduler_packing._core.efill import Competition, ExpectedFill
 from orchestrion.scheduler_packing._core.fleet import CPU, MEMORY
 from orchestrion.scheduler_packing._core.gpu_board import Board, Policy
@@ -191,7 +190,7 @@ class GpuNodes:
         index = self._index
         self._source = index.fleet
         self._cursor = index.fleet.changes
-        self._nodes = [view.node for view in index.views]
+        self._nodes = list(index.nodes)
         self._hardware = [_hardware_of(node) for node in self._nodes]
         self.has_gpus = any(hardware.gpus for hardware in self._hardware)
         self._traits = None
@@ -206,11 +205,10 @@ class GpuNodes:
         start, self._cursor = self._cursor - source.logged, source.changes
         changed = set(source.log[start:])
         for position in changed:
-            view = index.views[position]
-            if view.node is not self._nodes[position]:
-                self._take_node(position, view)
+            if index.nodes[position] is not self._nodes[position]:
+                self._take_node(position, index.nodes[position])
             if self._placed is not None:
-                self._placed.take(position, view)
+                self._placed.take(position, index.views[position])
         if self._lesson is None:
             self.has_gpus = any(hardware.gpus for hardware in self._hardware)
             self._is_filled = False
@@ -218,8 +216,8 @@ class GpuNodes:
         for position in changed:
             self._fill(position)
 
-    def _take_node(self, position: int, view: NodeView) -> None:
-        node = self._nodes[position] = view.node
+    def _take_node(self, position: int, node: Node) -> None:
+        self._nodes[position] = node
         self._traits = None
         hardware = _hardware_of(node)
         if hardware != self._hardware[position]:

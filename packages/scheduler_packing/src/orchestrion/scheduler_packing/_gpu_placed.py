@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from immutabledict import immutabledict
@@ -57,7 +57,7 @@ class PlacedMix:
             self._lesson = immutabledict(self._weights)
         return self._lesson
 
-    def take_all(self, views: list[NodeView]) -> None:
+    def take_all(self, views: Sequence[NodeView]) -> None:
         """Take over what is placed on all nodes."""
         self._counts.clear()
         self._weights.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import define, evolve
@@ -14,8 +14,11 @@ from orchestrion.scheduler_interface import (
     STEP_POINTS,
     ClusterView,
     InvalidSchedulingRequest,
+    KeptView,
+    NodeChange,
     NodeView,
     PlacedInstance,
+    SupportsNodeChanges,
     topology_domain,
 )
 from orchestrion.scheduler_packing._core.fleet import CPU, DISK, MEMORY, PLAIN_DIMENSIONS, Fleet
@@ -27,8 +30,10 @@ from orchestrion.scheduler_packing._groups import Group, group_of
 from orchestrion.scheduler_packing._refusals import Refusals
 from orchestrion.scheduler_packing._suitability import points_of
 from orchestrion.scheduler_packing._verdicts import KeptVerdicts
+from orchestrion.scheduler_packing._views import Views
 from orchestrion.scheduler_packing._wanted import Suitability, Wanted, port_number
 from orchestrion.shared_types import (
+    MAX_AMOUNT,
     WHOLE_DEVICE,
     InstanceAffinity,
     InstanceKey,
@@ -48,7 +53,9 @@ MAX_SHAPES: Final = 8192
 MAX_GROUPS: Final = 256
 """The instances of so many groups, for affinities, are kept counted."""
 
-_NONE: Final[Counter[int]] = Counter()
+_NO_DEVICES: Final = PlacedInstance(key=InstanceKey(Uid(""), 0, 1), namespace="", workload="").device_thousandths
+_NONE_EXTENDED: Final = Resources().extended
+_NONE: Final[dict[int, int]] = {}
 
 
 @define(eq=False)
@@ -72,7 +79,9 @@ class Index:
 
     Attributes:
         fleet: The columns.
-        views: The nodes by position.
+        views: What the nodes hold, by position.
+        nodes: The nodes by position.
+        ids: Their ids.
         positions: The position of each node.
         device_free: Free thousandths of each device, for nodes that have any, by position.
         holders: Where each instance that is placed holds its place.
@@ -92,24 +101,51 @@ class Index:
         self._view: ClusterView | None = None
         self._dimensions = {"cpu_millicores": CPU, "memory_bytes": MEMORY, "disk_bytes": DISK}
         self.fleet = Fleet(0, PLAIN_DIMENSIONS)
-        self.views: list[NodeView] = []
+        self.views = Views([])
+        self.nodes: list[Node] = []
+        self.ids: list[NodeId] = []
         self.positions: dict[NodeId, int] = {}
         self.device_free: dict[int, dict[str, int]] = {}
         self.holders: dict[InstanceKey, int] = {}
         self.verdicts = KeptVerdicts()
         self.refusals = Refusals()
-        self._own: dict[Uid, Counter[int]] = {}
+        self._own: dict[Uid, dict[int, int]] = {}
+        # Nodes on which more is reserved than there is, or than can be counted: what leaves them frees less.
+        self._overdrawn: set[int] = set()
         self._groups: OrderedDict[Group, Counter[int]] = OrderedDict()
         self._orders: OrderedDict[Suitability, Order] = OrderedDict()
+        self._latest_order: Order | None = None
         self._domains: dict[str, Domains] = {}
         self._cells: dict[tuple[Suitability, tuple[str, ...]], Cells | None] = {}
         self._shapes: dict[int, tuple[Wanted, Shape]] = {}
         self._scale = (0, 0, 0)
 
-    def can_go_on_to(self, view: ClusterView) -> bool:
-        """Whether a view is known to be of the history of the one that was shown last."""
+    def go_on_to(self, view: ClusterView) -> bool:
+        """Take over what a view says, if it is known to be of the history of the one that was shown last."""
         shown = self._view
-        return shown is not None and (view is shown or view.changes_since(shown.revision) is not None)
+        if view is shown:
+            return True
+        if shown is None:
+            return False
+        told: Sequence[NodeChange] | None = None
+        changed: frozenset[NodeId] | None = None
+        # The kind of view that is shown most is told by its class, which costs less.
+        if type(view) is KeptView or isinstance(view, SupportsNodeChanges):
+            told = view.node_changes_since(shown.revision)
+        else:
+            changed = view.changes_since(shown.revision)
+        if told is None and changed is None:
+            return False
+        self.continued += 1
+        # Should taking over fail, the next view is taken over as a whole.
+        self._view = None
+        self.refusals.clear()
+        if told is not None:
+            self._take_told(view, told)
+        elif changed is not None:
+            self._take_changed(shown, view, changed)
+        self.views.source = self._view = view
+        return True
 
     def show(self, view: ClusterView) -> None:
         """Take over what a view says.
@@ -117,17 +153,11 @@ class Index:
         Raises:
             InvalidSchedulingRequest: The view has more nodes than can be told apart.
         """
-        if view is self._view:
-            return
-        changed = None if self._view is None else view.changes_since(self._view.revision)
-        self._view = None
-        self.refusals.clear()
-        if changed is None:
+        if not self.go_on_to(view):
+            self._view = None
+            self.refusals.clear()
             self._take_all(view)
-        else:
-            self.continued += 1
-            self._take_changed(view, changed)
-        self._view = view
+            self.views.source = self._view = view
 
     # -- what the core is given
 
@@ -168,13 +198,16 @@ class Index:
 
     def node_at(self, position: int) -> Node:
         """Return a node."""
-        return self.views[position].node
+        return self.nodes[position]
 
     def order_of(self, suitability: Suitability) -> Order:
         """Return the nodes that suit, best first, up to date."""
         order = self._orders.get(suitability)
+        if order is self._latest_order and order is not None:
+            order.catch_up()
+            return order
         if order is None:
-            points = [points_of(view.node, suitability) for view in self.views]
+            points = [points_of(node, suitability) for node in self.nodes]
             members = vec[i64]([0 if each is None else 1 for each in points])
             base = vec[i64]([each or 0 for each in points])
             order = Order(self.fleet, members, base, self._sign)
@@ -182,6 +215,7 @@ class Index:
             if len(self._orders) > MAX_ORDERS:
                 self._orders.popitem(last=False)
         self._orders.move_to_end(suitability)
+        self._latest_order = order
         order.catch_up()
         return order
 
@@ -243,7 +277,7 @@ class Index:
         term = Term(SPREAD, domains.of_position, len(domains.numbers), STEP_POINTS, spread.required, spread.max_skew)
         if spread.required:
             suiting = self.order_of(evolve(wanted.suitability, devices=()))
-            for position in range(len(self.views)):
+            for position in range(len(self.nodes)):
                 if suiting.members[position]:
                     term.let_count(position)
         return term
@@ -274,7 +308,7 @@ class Index:
     def _domains_of(self, by: str) -> Domains:
         domains = self._domains.get(by)
         if domains is None:
-            names = [topology_domain(view.node, by) for view in self.views]
+            names = [topology_domain(node, by) for node in self.nodes]
             numbers: dict[str, int] = {}
             for name in names:
                 if name is not None:
@@ -289,28 +323,71 @@ class Index:
         if len(view) > MAX_NODES:
             msg = f"a cluster of {len(view)} nodes; this scheduler tells {MAX_NODES} apart"
             raise InvalidSchedulingRequest(msg, remedy="Split the cluster, or use another scheduler.")
-        self.views = list(view)
-        self.positions = {each.node.id: position for position, each in enumerate(self.views)}
-        for each in self.views:
-            for name in each.node.allocatable.extended:
+        views = list(view)
+        self.views = Views(views)
+        self.nodes = [each.node for each in views]
+        self.ids = [node.id for node in self.nodes]
+        self.positions = {node_id: position for position, node_id in enumerate(self.ids)}
+        for node in self.nodes:
+            for name in node.allocatable.extended:
                 self._dimensions.setdefault(name, len(self._dimensions))
-        self.fleet = Fleet(len(self.views), len(self._dimensions))
+        self.fleet = Fleet(len(views), len(self._dimensions))
         self.device_free = {}
         self.holders = {}
         self._own = {}
+        self._overdrawn = set()
         self._shapes.clear()
         self.verdicts.forget()
         self._groups.clear()
         self._orders.clear()
+        self._latest_order = None
         self._domains = {}
         self._cells = {}
         self._find_scale()
-        for position, each in enumerate(self.views):
-            self._hold(position, each.instances.values(), ())
+        for position, each in enumerate(views):
+            for instance in each.instances.values():
+                self._let_in(position, instance)
             self._fill(position, each)
 
-    def _take_changed(self, view: ClusterView, changed: frozenset[NodeId]) -> None:
-        updates: list[tuple[int, NodeView, NodeView]] = []
+    def _take_told(self, view: ClusterView, told: Sequence[NodeChange]) -> None:
+        """Take over changes that are told one by one; of nodes that are as they were, only what came and left."""
+        positions, fleet = self.positions, self.fleet
+        whole: dict[NodeId, None] = {}
+        for node_id, arrived, left in told:
+            position = positions.get(node_id)
+            if position is None or (arrived is None and left is None):
+                whole[node_id] = None
+                continue
+            self.views.forget(position)
+            if left is not None:
+                self._let_out(position, left)
+                if position in self._overdrawn or not _is_plain(left):
+                    whole[node_id] = None
+                else:
+                    demand = left.demand
+                    fleet.shift(position, -demand.cpu_millicores, -demand.memory_bytes, -demand.disk_bytes, -1)
+            if arrived is not None:
+                self._let_in(position, arrived)
+                demand = arrived.demand
+                if not _is_plain(arrived) or not fleet.shift(
+                    position, demand.cpu_millicores, demand.memory_bytes, demand.disk_bytes, 1
+                ):
+                    whole[node_id] = None
+        if whole:
+            updates: list[tuple[int, NodeView]] = []
+            for node_id in whole:
+                after, position = view.get(node_id), positions.get(node_id)
+                if after is None and position is None:
+                    continue
+                if after is None or position is None:
+                    self._take_all(view)
+                    return
+                updates.append((position, after))
+            self._update(view, updates)
+
+    def _take_changed(self, shown: ClusterView, view: ClusterView, changed: frozenset[NodeId]) -> None:
+        """Take over nodes that have changed in whatever way."""
+        updates: list[tuple[int, NodeView]] = []
         for node_id in changed:
             after, position = view.get(node_id), self.positions.get(node_id)
             if after is None and position is None:
@@ -319,13 +396,24 @@ class Index:
                 self._take_all(view)
                 return
             before = self.views[position]
-            if after is not before:
-                updates.append((position, before, after))
+            if after is before:
+                continue
+            updates.append((position, after))
+            if after.instances is not before.instances:
+                for instance in _lacking(before, after):
+                    self._let_out(position, instance)
+                for instance in _lacking(after, before):
+                    self._let_in(position, instance)
+        self._update(view, updates)
+
+    def _update(self, view: ClusterView, updates: Sequence[tuple[int, NodeView]]) -> None:
+        """Take over what nodes are like and what is free on them."""
         is_rescaled = False
-        for position, before, after in updates:
-            self.views[position] = after
-            if after.node is not before.node and after.node != before.node:
-                if any(name not in self._dimensions for name in after.node.allocatable.extended):
+        for position, after in updates:
+            self.views.set(position, after)
+            node, before = after.node, self.nodes[position]
+            if node is not before and node != before:
+                if any(name not in self._dimensions for name in node.allocatable.extended):
                     self._take_all(view)
                     return
                 self._domains = {}
@@ -333,39 +421,47 @@ class Index:
                 is_rescaled = True
                 self.verdicts.forget_node(position)
                 for suitability, order in self._orders.items():
-                    points = points_of(after.node, suitability)
+                    points = points_of(node, suitability)
                     order.set_member(position, 0 if points is None else 1, points or 0)
+            self.nodes[position] = node
         if is_rescaled and self._find_scale():
-            for position in range(len(self.views)):
+            for position in range(len(self.nodes)):
                 self.fleet.touch(position)
-        for position, before, after in updates:
-            if after.instances is not before.instances:
-                self._hold(position, _lacking(after, before), _lacking(before, after))
+        for position, after in updates:
             self._fill(position, after)
 
-    def _hold(self, position: int, arrived: Iterable[PlacedInstance], left: Iterable[PlacedInstance]) -> None:
-        for instance in left:
-            key = instance.key
-            if self.holders.get(key) == position:
-                del self.holders[key]
-            _count(self._own, key.workload_id, position, -1)
-            for group, counts in self._groups.items():
-                if group.has(instance.namespace, instance.labels):
-                    counts[position] -= 1
-        for instance in arrived:
-            key = instance.key
-            self.holders[key] = position
-            _count(self._own, key.workload_id, position, 1)
-            for group, counts in self._groups.items():
-                if group.has(instance.namespace, instance.labels):
-                    counts[position] += 1
+    def _let_in(self, position: int, instance: PlacedInstance) -> None:
+        key = instance.key
+        self.holders[key] = position
+        own = self._own.get(key.workload_id)
+        if own is None:
+            self._own[key.workload_id] = {position: 1}
+        else:
+            own[position] = own.get(position, 0) + 1
+        for group, counts in self._groups.items():
+            if group.has(instance.namespace, instance.labels):
+                counts[position] += 1
+
+    def _let_out(self, position: int, instance: PlacedInstance) -> None:
+        key = instance.key
+        if self.holders.get(key) == position:
+            del self.holders[key]
+        own = self._own[key.workload_id]
+        own[position] -= 1
+        if own[position] == 0:
+            del own[position]
+            if not own:
+                del self._own[key.workload_id]
+        for group, counts in self._groups.items():
+            if group.has(instance.namespace, instance.labels):
+                counts[position] -= 1
 
     def _find_scale(self) -> bool:
         """Note how much the largest node has; whether that has changed."""
         scale = (
-            max((view.node.allocatable.cpu_millicores for view in self.views), default=0),
-            max((view.node.allocatable.memory_bytes for view in self.views), default=0),
-            max((len(view.node.devices) * WHOLE_DEVICE for view in self.views), default=0),
+            max((node.allocatable.cpu_millicores for node in self.nodes), default=0),
+            max((node.allocatable.memory_bytes for node in self.nodes), default=0),
+            max((len(node.devices) * WHOLE_DEVICE for node in self.nodes), default=0),
         )
         if scale == self._scale:
             self.fleet.set_scale(*scale)
@@ -398,6 +494,17 @@ class Index:
             fleet.ports[position] = {port_number(port) for port in view.host_ports}
         else:
             fleet.ports.pop(position, None)
+        if any(
+            here > there or here == MAX_AMOUNT
+            for here, there in (
+                (reserved.cpu_millicores, allocatable.cpu_millicores),
+                (reserved.memory_bytes, allocatable.memory_bytes),
+                (reserved.disk_bytes, allocatable.disk_bytes),
+            )
+        ):
+            self._overdrawn.add(position)
+        else:
+            self._overdrawn.discard(position)
         fleet.loads[position] = len(view.instances)
         fleet.touch(position)
 
@@ -408,13 +515,13 @@ def _lacking(here: NodeView, there: NodeView) -> list[PlacedInstance]:
     return [instance for key, instance in here.instances.items() if others.get(key) is not instance]
 
 
-def _count(own: dict[Uid, Counter[int]], uid: Uid, position: int, number: int) -> None:
-    counts = own.setdefault(uid, Counter())
-    counts[position] += number
-    if counts[position] == 0:
-        del counts[position]
-        if not counts:
-            del own[uid]
+def _is_plain(instance: PlacedInstance) -> bool:
+    """Whether an instance holds nothing but cpu, memory and disk."""
+    devices, extended = instance.device_thousandths, instance.demand.extended
+    # Most have the empty mapping that values without any share, which is told without a look into it.
+    return not (
+        instance.host_ports or (devices is not _NO_DEVICES and devices) or (extended is not _NONE_EXTENDED and extended)
+    )
 
 
 def _extended(allocatable: Resources, reserved: Resources, name: str) -> int:

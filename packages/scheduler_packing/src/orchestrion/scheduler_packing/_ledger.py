@@ -133,7 +133,7 @@ class PackingLedger:
         self._own_mix = Mix() if profile == "gpu" and mix is None else None
         gpus = GpuNodes(self._index, mix or self._own_mix) if profile == "gpu" else None
         self._gpus = gpus if gpus is not None and gpus.show() else None
-        self._ids = [view.node.id for view in self._index.views]
+        self._ids = self._index.ids
         self._books = Books(self._index.fleet, self._make_lot, self._released)
         self._spread_terms: dict[tuple[Uid, Spread, Suitability], Term] = {}
         self._group_terms: dict[tuple[Group, InstanceAffinity, bool], Term] = {}

@@ -146,7 +146,7 @@ class _Attempt:
                 return
             position, grants = found
             explanation = self.explain() if request.explain else None
-            self.made.append(assignment(slot, index.views[position].node.id, grants, explanation))
+            self.made.append(assignment(slot, index.ids[position], grants, explanation))
             self._taken.append(position)
             take(index.fleet, self.shape, position, 1)
             for grant in grants:
@@ -237,7 +237,7 @@ def best_of(choice: Choice, rule: Rule) -> tuple[int, tuple[Grant, ...]] | None:
         position = found[-1]
         if not wants:
             return position, ()
-        grants = find_grants(wants, index.views[position].node.devices, index.device_free.get(position, {}))
+        grants = find_grants(wants, index.nodes[position].devices, index.device_free.get(position, {}))
         if grants is not None:
             return position, grants
     return None

@@ -13,7 +13,7 @@ from orchestrion.scheduler_interface import (
     SchedulingRequest,
     check_request,
 )
-from orchestrion.scheduler_packing._deciding import Deciding
+from orchestrion.scheduler_packing._deciding import Deciding, decide_alone
 from orchestrion.scheduler_packing._gpu_mix import Mix
 from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
 from orchestrion.scheduler_packing._history import NodeHistory
@@ -98,7 +98,8 @@ class PackingScheduler:
         wanted = self._wanted_of(request.workload)
         index = self._index_of(view)
         gpus, scores = self._gpus_of(index), self._scores_of(index)
-        return Deciding(request, wanted, view, index, CAPABILITIES, gpus, scores).decide()
+        alone = decide_alone(request, wanted, index) if gpus is None and scores is None else None
+        return alone or Deciding(request, wanted, view, index, CAPABILITIES, gpus, scores).decide()
 
     def prepare(self, view: ClusterView, /) -> None:
         """Look at a view before there is a request, which makes the next decisions faster and changes none of them.
@@ -139,15 +140,16 @@ class PackingScheduler:
 
     def _index_of(self, view: ClusterView) -> Index:
         """Return an index that shows a view, of a cluster's history the same one again."""
-        index = next((index for index in self._indexes if index.can_go_on_to(view)), None)
-        if index is None:
-            if len(self._indexes) == MAX_HISTORIES:
-                # The one that was gone on with least is of a view as it might be, or of a cluster that is left.
-                self._indexes.remove(min(self._indexes, key=lambda each: each.continued))
-                for other in self._indexes:
-                    other.continued //= 2
-            index = Index(1 if isinstance(self._profile, Profile) else SIGNS[self._profile])
-            self._indexes.insert(0, index)
+        for known in self._indexes:
+            if known.go_on_to(view):
+                return known
+        if len(self._indexes) == MAX_HISTORIES:
+            # The one that was gone on with least is of a view as it might be, or of a cluster that is left.
+            self._indexes.remove(min(self._indexes, key=lambda each: each.continued))
+            for other in self._indexes:
+                other.continued //= 2
+        index = Index(1 if isinstance(self._profile, Profile) else SIGNS[self._profile])
+        self._indexes.insert(0, index)
         index.show(view)
         return index
 

@@ -265,7 +265,7 @@ class ScoreNodes:
     def _take_all(self) -> None:
         self._source = self._index.fleet
         self._cursor = self._source.changes
-        self._nodes = [view.node for view in self._index.views]
+        self._nodes = list(self._index.nodes)
         rooms = [node.allocatable for node in self._nodes]
         self._allocatable = Allocatable(
             vec[i64]([room.cpu_millicores for room in rooms]),
@@ -278,7 +278,7 @@ class ScoreNodes:
 
     def _take_changed(self, changed: set[int]) -> None:
         for position in changed:
-            node = self._index.views[position].node
+            node = self._index.nodes[position]
             if node is not self._nodes[position]:
                 self._nodes[position] = node
                 room, all_of = node.allocatable, self._allocatable

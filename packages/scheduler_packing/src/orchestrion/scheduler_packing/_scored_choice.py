@@ -68,7 +68,7 @@ class ScoredChoice:
 
     def begin(self, slot: InstanceKey) -> None:
         """Say which slot is next: it may decide between nodes that score the same."""
-        self._turn = turn_of(slot, max(1, len(self.index.views)))
+        self._turn = turn_of(slot, max(1, len(self.index.nodes)))
 
     def parts(self, position: int) -> Mapping[str, float]:
         """Return what the score of a node that suits is made of, with one more slot to place."""
@@ -104,7 +104,7 @@ class ScoredChoice:
         wants = self.wanted.suitability.devices
         if not wants:
             return ()
-        node = self.index.views[position].node
+        node = self.index.nodes[position]
         free = self.index.device_free.get(position, {})
         if len(wants) == 1 and wants[0].request.thousandths:
             residue = self.nodes.residue_of(self.wanted, position)

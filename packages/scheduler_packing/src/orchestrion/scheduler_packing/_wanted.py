@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 from orchestrion.scheduler_interface import DeviceWant, HostPort, demand_of, device_wants, drivers_of, host_ports_of
 from orchestrion.shared_types import (
     MAX_AMOUNT,
@@ -45,6 +46,8 @@ class Wanted:
         suitability: What a node must and should be.
         spreads: How the workload's instances are spread.
         instance_affinities: Which neighbours it needs and prefers.
+        is_bound_by_room_alone: Whether any node that suits and has room will do, as well as its place in the order
+            says.
     """
 
     workload: WorkloadDefinition
@@ -53,6 +56,11 @@ class Wanted:
     suitability: Suitability
     spreads: tuple[Spread, ...]
     instance_affinities: tuple[InstanceAffinity, ...]
+    is_bound_by_room_alone: bool = field(init=False)
+
+    @is_bound_by_room_alone.default
+    def _is_bound_by_room_alone(self) -> bool:
+        return not (self.spreads or self.instance_affinities or self.suitability.devices)
 
     @property
     def topologies(self) -> tuple[str, ...]:
@@ -60,14 +68,15 @@ class Wanted:
         return (*(spread.by for spread in self.spreads), *(affinity.by for affinity in self.instance_affinities))
 
     @property
-    def is_bound_by_room_alone(self) -> bool:
-        """Whether any node that suits and has room will do, as well as its place in the order says."""
-        return not (self.spreads or self.instance_affinities or self.suitability.devices)
-
-    @property
     def device_thousandths(self) -> int:
         """How much of devices a slot wants in all."""
         return min(MAX_AMOUNT, sum(want.count * want.thousandths for want in self.suitability.devices))
+
+
+@lru_cache(maxsize=1024)
+def _shared(suitability: Suitability) -> Suitability:
+    """Return the same object for equal ones, which are then told to be equal by a look at nothing else."""
+    return suitability
 
 
 def wanted_of(workload: WorkloadDefinition) -> Wanted:
@@ -81,13 +90,15 @@ def wanted_of(workload: WorkloadDefinition) -> Wanted:
         workload=workload,
         demand=demand_of(workload),
         host_ports=tuple(port_number(port) for port in host_ports_of(workload.containers)),
-        suitability=Suitability(
-            drivers=drivers_of(workload),
-            select=tuple(sorted(placement.select.items())),
-            expressions=placement.expressions,
-            node_affinities=placement.node_affinities,
-            tolerations=placement.tolerations,
-            devices=device_wants(workload.containers),
+        suitability=_shared(
+            Suitability(
+                drivers=drivers_of(workload),
+                select=tuple(sorted(placement.select.items())),
+                expressions=placement.expressions,
+                node_affinities=placement.node_affinities,
+                tolerations=placement.tolerations,
+                devices=device_wants(workload.containers),
+            )
         ),
         spreads=placement.spreads,
         instance_affinities=placement.instance_affinities,

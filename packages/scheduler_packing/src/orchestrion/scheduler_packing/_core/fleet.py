@@ -75,6 +75,21 @@ class Fleet:
         self.log = append(self.log, position)
         self.latest[position] = self.logged + size
 
+    def shift(self, position: i64, cpu: i64, memory: i64, disk: i64, number: i64) -> bool:
+        """Take so much of a node, for so many instances; negative numbers give it back.
+
+        Returns:
+            Whether it was there; else nothing is taken.
+        """
+        if cpu > self.free[CPU][position] or memory > self.free[MEMORY][position] or disk > self.free[DISK][position]:
+            return False
+        self.free[CPU][position] -= cpu
+        self.free[MEMORY][position] -= memory
+        self.free[DISK][position] -= disk
+        self.loads[position] += number
+        self.touch(position)
+        return True
+
     @property
     def changes(self) -> i64:
         """How many changes were logged in all."""
