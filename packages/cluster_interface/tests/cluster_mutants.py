@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import unittest
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
-import pytest
 import trio
-from _pytest.mark import ParameterSet
+from orchestrion import conformance_kit
 from orchestrion.cluster_interface import (
     ClusterEvent,
     ClusterManager,
 )
 from orchestrion.cluster_interface.conformance import ClusterUnderTest, checks
-from orchestrion.conformance_kit import Factory
+from orchestrion.conformance_kit import Factory, FailedChecks
 from orchestrion.mocks import ClusterWorld, MockClusterManager
 from orchestrion.shared_types import Node, NodeId, OrchestrationError
 
@@ -24,7 +21,6 @@ __all__ = ["MutantKind", "Mutants", "Spoiled", "Stream", "StreamMutant", "Turn",
 Stream = AsyncIterator[ClusterEvent]
 MutantKind = Callable[[ClusterWorld], ClusterManager]
 Turn = Callable[[ClusterEvent], Iterable[ClusterEvent]]
-M = TypeVar("M", bound=MutantKind)
 
 
 class StreamMutant(MockClusterManager):
@@ -57,25 +53,6 @@ class Spoiled:
         return self.ready.pop(0)
 
 
-class Mutants:
-    """The mutants of a module, each with the clause that it must fail."""
-
-    def __init__(self) -> None:
-        self.pairs: list[tuple[str, str, MutantKind]] = []
-
-    def breaks(self, clause: str) -> Callable[[M], M]:
-        """Register a mutant of this clause."""
-
-        def register(kind: M) -> M:
-            self.pairs.append((clause, kind.__name__, kind))
-            return kind
-
-        return register
-
-    def parameters(self) -> list[ParameterSet]:
-        return [pytest.param(clause, kind, id=f"mutant-{clause}-{name}") for clause, name, kind in self.pairs]
-
-
 def opens(kind: MutantKind) -> Factory[ClusterUnderTest]:
     @asynccontextmanager
     async def factory() -> AsyncIterator[ClusterUnderTest]:
@@ -100,28 +77,8 @@ def opens(kind: MutantKind) -> Factory[ClusterUnderTest]:
     return factory
 
 
-_FAILED: dict[tuple[str, MutantKind], frozenset[str]] = {}
+Mutants = conformance_kit.Mutants[MutantKind]
 
-
-def failed_checks(clause: str, kind: MutantKind) -> frozenset[str]:
-    """Return the ids of the clause's checks that a mutant fails; it is found out once."""
-    if (clause, kind) not in _FAILED:
-        _FAILED[clause, kind] = frozenset(_find_failed(clause, kind))
-    return _FAILED[clause, kind]
-
-
-def _find_failed(clause: str, kind: MutantKind) -> Iterator[str]:
-    for check in checks(opens(kind), examples=15, shrink=False):
-        if check.check.clause == clause and (error := _error_of(check)) is not None:
-            assert repr(error) != "AssertionError()", f"{check.id} failed without a word"
-            yield check.id
-
-
-def _error_of(check: Callable[[], None]) -> Exception | None:
-    try:
-        check()
-    except unittest.SkipTest:
-        return None
-    except (AssertionError, OrchestrationError) as error:
-        return error
-    return None
+failed_checks = FailedChecks[MutantKind](
+    lambda kind: checks(opens(kind), examples=15, shrink=False), errors=(AssertionError, OrchestrationError)
+)

@@ -17,7 +17,7 @@ MODULES = (
     test_cluster_mutants_events,
     test_cluster_mutants_orders,
 )
-PAIRS = [(clause, kind) for module in MODULES for clause, _, kind in module.MUTANTS.pairs]
+PAIRS = [(clause, kind) for module in MODULES for clause, kinds in module.MUTANTS.by_clause.items() for kind in kinds]
 
 
 def test_every_clause_has_a_mutant() -> None:

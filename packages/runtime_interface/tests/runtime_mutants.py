@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
 
-import pytest
-from _pytest.mark import ParameterSet
 from attrs import evolve
+from orchestrion import conformance_kit
+from orchestrion.conformance_kit import FailedChecks
 from orchestrion.mocks import ContainerWorld, MockContainer, MockRuntime
 from orchestrion.mocks.conformance import open_runtime_over
 from orchestrion.runtime_interface import (
@@ -53,57 +52,12 @@ async def open_mock(runtime_class: type[MockRuntime]) -> AsyncIterator[RuntimeUn
         yield subject
 
 
-C = TypeVar("C", bound=type[MockRuntime])
+Mutants = conformance_kit.Mutants[type[MockRuntime]]
 
-
-class Mutants:
-    """The mutants of a module, by the clause that they break."""
-
-    def __init__(self) -> None:
-        self.by_clause: dict[str, list[type[MockRuntime]]] = {}
-
-    def breaks(self, *clauses: str) -> Callable[[C], C]:
-        """Register a mutant of these clauses."""
-
-        def register(cls: C) -> C:
-            for clause in clauses:
-                self.by_clause.setdefault(clause, []).append(cls)
-            return cls
-
-        return register
-
-    def parameters(self) -> list[ParameterSet]:
-        return [
-            pytest.param(clause, cls, id=f"mutant-{clause}-{cls.__name__}")
-            for clause, classes in self.by_clause.items()
-            for cls in classes
-        ]
-
-
-_FAILED: dict[tuple[str, str], frozenset[str]] = {}
-
-
-def failed_checks(clause: str, runtime_class: type[MockRuntime]) -> frozenset[str]:
-    """Return the ids of the clause's checks that a mutant fails; it is found out once."""
-    key = clause, runtime_class.__name__
-    if key not in _FAILED:
-        _FAILED[key] = frozenset(_find_failed(clause, runtime_class))
-    return _FAILED[key]
-
-
-def _find_failed(clause: str, runtime_class: type[MockRuntime]) -> Iterator[str]:
-    for check in checks(partial(open_mock, runtime_class), shrink=False):
-        if check.check.clause == clause and (error := _error_of(check)) is not None:
-            assert repr(error) != "AssertionError()", f"{check.id} failed without a word"
-            yield check.id
-
-
-def _error_of(check: Callable[[], None]) -> Exception | None:
-    try:
-        check()
-    except (AssertionError, OrchestrationError) as error:
-        return error
-    return None
+failed_checks = FailedChecks[type[MockRuntime]](
+    lambda runtime_class: checks(partial(open_mock, runtime_class), shrink=False),
+    errors=(AssertionError, OrchestrationError),
+)
 
 
 class Mutant(MockRuntime):

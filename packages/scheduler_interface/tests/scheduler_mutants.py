@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import unittest
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
-import pytest
-from _pytest.mark import ParameterSet
 from attrs import evolve
-from orchestrion.conformance_kit import EXAMPLES
+from orchestrion import conformance_kit
+from orchestrion.conformance_kit import EXAMPLES, BoundCheck, FailedChecks
 from orchestrion.scheduler_interface import (
     AssignNode,
     ClusterView,
@@ -94,54 +91,15 @@ class AbleMutant(Mutant):
 
 MutantKind = type[Mutant]
 
-M = TypeVar("M", bound=MutantKind)
+Mutants = conformance_kit.Mutants[MutantKind]
 
 
-class Mutants:
-    """The mutants of a module, each with the clause that it must fail."""
-
-    def __init__(self) -> None:
-        self.pairs: list[tuple[str, MutantKind]] = []
-
-    def fails(self, clause: str) -> Callable[[M], M]:
-        """Register a mutant that must fail this clause."""
-
-        def register(kind: M) -> M:
-            self.pairs.append((clause, kind))
-            return kind
-
-        return register
-
-    def parameters(self) -> list[ParameterSet]:
-        return [pytest.param(clause, kind, id=f"mutant-{clause}-{kind.__name__}") for clause, kind in self.pairs]
-
-
-def failed_checks(kind: MutantKind, clause: str) -> list[str]:
+def _checks_of(kind: MutantKind) -> list[BoundCheck[SchedulerUnderTest]]:
     @asynccontextmanager
     async def open_mutant() -> AsyncIterator[SchedulerUnderTest]:
         yield SchedulerUnderTest(kind())
 
-    failed = []
-    for check in checks(open_mutant, examples=EXAMPLES["ci"], shrink=False):
-        if check.check.clause == clause and (error := error_of(check)) is not None:
-            assert broken_by(error), f"{check.id} did not fail but broke: {error!r}"
-            assert str(error), f"{check.id} failed without a word"
-            failed.append(check.id)
-    return failed
+    return checks(open_mutant, examples=EXAMPLES["ci"], shrink=False)
 
 
-def error_of(check: Callable[[], None]) -> Exception | None:
-    try:
-        check()
-    except unittest.SkipTest:
-        return None
-    except Exception as error:
-        return error
-    return None
-
-
-def broken_by(error: BaseException) -> bool:
-    """Whether a check failed by an assertion; hypothesis gathers several different ones in a group."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(broken_by(each) for each in error.exceptions)
-    return isinstance(error, AssertionError)
+failed_checks = FailedChecks(_checks_of)

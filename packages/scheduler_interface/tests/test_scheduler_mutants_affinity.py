@@ -46,51 +46,51 @@ class RewritesNodeAffinities(AbleMutant):
         return evolve(placement, node_affinities=tuple(self.affinity(each) for each in placement.node_affinities))
 
 
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("SAFE-4")
 class IgnoresNodeAffinities(AbleMutant):
     def placement(self, placement: Placement) -> Placement:
         return evolve(placement, node_affinities=())
 
 
-@MUTANTS.fails("AFFINITY-1")
+@MUTANTS.breaks("AFFINITY-1")
 class LooksAtTheFirstExpression(RewritesNodeAffinities):
     def affinity(self, affinity: NodeAffinity) -> NodeAffinity:
         return evolve(affinity, expressions=affinity.expressions[:1]) if affinity.weight is None else affinity
 
 
-@MUTANTS.fails("AFFINITY-1")
+@MUTANTS.breaks("AFFINITY-1")
 class KeepsOneNodeAffinity(AbleMutant):
     def placement(self, placement: Placement) -> Placement:
         return evolve(placement, node_affinities=placement.node_affinities[:1])
 
 
-@MUTANTS.fails("AFFINITY-1")
+@MUTANTS.breaks("AFFINITY-1")
 class RequiresWhatIsPreferred(RewritesNodeAffinities):
     def affinity(self, affinity: NodeAffinity) -> NodeAffinity:
         return evolve(affinity, weight=None)
 
 
-@MUTANTS.fails("AFFINITY-2")
+@MUTANTS.breaks("AFFINITY-2")
 class LooksIntoAllNamespaces(AbleMutant):
     def view(self, request: SchedulingRequest, view: NodeView) -> NodeView:
         here = request.workload.metadata.namespace
         return evolve(view, instances={key: evolve(each, namespace=here) for key, each in view.instances.items()})
 
 
-@MUTANTS.fails("AFFINITY-2")
+@MUTANTS.breaks("AFFINITY-2")
 class LooksIntoTheDefaultNamespace(AbleMutant):
     def request(self, request: SchedulingRequest) -> SchedulingRequest:
         metadata = evolve(request.workload.metadata, namespace="default")
         return evolve(request, workload=evolve(request.workload, metadata=metadata))
 
 
-@MUTANTS.fails("AFFINITY-2")
+@MUTANTS.breaks("AFFINITY-2")
 class MatchesOneLabel(RewritesAffinities):
     def affinity(self, affinity: InstanceAffinity) -> InstanceAffinity:
         return evolve(affinity, match_labels=dict(sorted(affinity.match_labels.items())[:1]))
 
 
-@MUTANTS.fails("AFFINITY-3")
+@MUTANTS.breaks("AFFINITY-3")
 class MatchesEverybodyWithoutLabels(AbleMutant):
     """Who matches nothing is about all instances."""
 
@@ -106,19 +106,19 @@ class MatchesEverybodyWithoutLabels(AbleMutant):
         return evolve(view, instances=marked)
 
 
-@MUTANTS.fails("AFFINITY-3")
+@MUTANTS.breaks("AFFINITY-3")
 class DropsAffinitiesWithoutLabels(RewritesAffinities):
     def affinity(self, affinity: InstanceAffinity) -> InstanceAffinity | None:
         return affinity if affinity.match_labels else None
 
 
-@MUTANTS.fails("AFFINITY-4")
+@MUTANTS.breaks("AFFINITY-4")
 class LooksAtNodesAlone(RewritesAffinities):
     def affinity(self, affinity: InstanceAffinity) -> InstanceAffinity:
         return evolve(affinity, by="node")
 
 
-@MUTANTS.fails("AFFINITY-4")
+@MUTANTS.breaks("AFFINITY-4")
 class PutsNodesWithoutADomainInOne(AbleMutant):
     def views(self, request: SchedulingRequest, view: ClusterView) -> Iterable[NodeView]:
         keys = {each.by for each in request.workload.placement.instance_affinities}
@@ -127,13 +127,13 @@ class PutsNodesWithoutADomainInOne(AbleMutant):
             yield evolve(each, node=evolve(each.node, labels={**each.node.labels, **missing}))
 
 
-@MUTANTS.fails("AFFINITY-4")
+@MUTANTS.breaks("AFFINITY-4")
 class KeepsOneAffinity(AbleMutant):
     def placement(self, placement: Placement) -> Placement:
         return evolve(placement, instance_affinities=placement.instance_affinities[:1])
 
 
-@MUTANTS.fails("AFFINITY-4")
+@MUTANTS.breaks("AFFINITY-4")
 class LooksAtNodesThatTakeWork(AbleMutant):
     """What cordoned nodes hold is overlooked."""
 
@@ -143,7 +143,7 @@ class LooksAtNodesThatTakeWork(AbleMutant):
             yield evolve(each, instances=own) if each.node.cordoned else each
 
 
-@MUTANTS.fails("AFFINITY-4")
+@MUTANTS.breaks("AFFINITY-4")
 class OverlooksOtherIncarnations(AbleMutant):
     def view(self, request: SchedulingRequest, view: NodeView) -> NodeView:
         uid = request.workload.metadata.uid
@@ -151,14 +151,14 @@ class OverlooksOtherIncarnations(AbleMutant):
         return evolve(view, instances=seen)
 
 
-@MUTANTS.fails("AFFINITY-5")
+@MUTANTS.breaks("AFFINITY-5")
 class LeavesTheFirstWaiting(RewritesAffinities):
     def request(self, request: SchedulingRequest) -> SchedulingRequest:
         metadata = evolve(request.workload.metadata, labels={})
         return evolve(request, workload=evolve(request.workload, metadata=metadata))
 
 
-@MUTANTS.fails("AFFINITY-5")
+@MUTANTS.breaks("AFFINITY-5")
 class WaitsForNobody(AbleMutant):
     """Where there is nobody to join, whoever asks is the first."""
 
@@ -174,7 +174,7 @@ class WaitsForNobody(AbleMutant):
         return super().before(evolve(request, workload=evolve(workload, placement=placement)), view)
 
 
-@MUTANTS.fails("AFFINITY-5")
+@MUTANTS.breaks("AFFINITY-5")
 class LooksForTheFirstAmongDomains(AbleMutant):
     """Instances on nodes that are in no domain are no reason to wait."""
 
@@ -186,20 +186,20 @@ class LooksForTheFirstAmongDomains(AbleMutant):
             yield evolve(each, instances=own) if is_outside else each
 
 
-@MUTANTS.fails("AFFINITY-6")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("AFFINITY-6")
+@MUTANTS.breaks("SAFE-4")
 class KeepsAwayFromNobody(RewritesAffinities):
     def affinity(self, affinity: InstanceAffinity) -> InstanceAffinity | None:
         return None if affinity.anti else affinity
 
 
-@MUTANTS.fails("AFFINITY-6")
+@MUTANTS.breaks("AFFINITY-6")
 class KeepsAwayFromNodesAlone(RewritesAffinities):
     def affinity(self, affinity: InstanceAffinity) -> InstanceAffinity:
         return evolve(affinity, by="node") if affinity.anti else affinity
 
 
-@MUTANTS.fails("AFFINITY-6")
+@MUTANTS.breaks("AFFINITY-6")
 class ForgetsTheSlotsBefore(AbleMutant):
     async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> Decisions:
         decisions: Decisions = []
@@ -208,7 +208,7 @@ class ForgetsTheSlotsBefore(AbleMutant):
         return decisions
 
 
-@MUTANTS.fails("AFFINITY-6")
+@MUTANTS.breaks("AFFINITY-6")
 class LooksAtTheLabelsOfToday(AbleMutant):
     """Instances of the workload count as having the labels that it has now."""
 
@@ -221,19 +221,19 @@ class LooksAtTheLabelsOfToday(AbleMutant):
         return evolve(view, instances=relabelled)
 
 
-@MUTANTS.fails("AFFINITY-7")
+@MUTANTS.breaks("AFFINITY-7")
 class WantsADomainToKeepAwayIn(AbleMutant):
     def views(self, request: SchedulingRequest, view: ClusterView) -> Iterable[NodeView]:
         required = [each.by for each in request.workload.placement.instance_affinities if each.anti]
         return [each for each in view if all(topology_domain(each.node, by) is not None for by in required)]
 
 
-@MUTANTS.fails("AFFINITY-7")
+@MUTANTS.breaks("AFFINITY-7")
 class SharesTheWantOfADomain(PutsNodesWithoutADomainInOne):
     """Nodes that are in no domain are in the same one."""
 
 
-@MUTANTS.fails("AFFINITY-8")
+@MUTANTS.breaks("AFFINITY-8")
 class TakesAffinitiesForMutual(AbleMutant):
     """Whoever was once kept away from is kept away in turn."""
 
@@ -263,7 +263,7 @@ class Proposes(AbleMutant):
         return evolve(decision, explanation=evolve(told, smallest_change=self.proposed(request, told)))
 
 
-@MUTANTS.fails("CHANGE-3")
+@MUTANTS.breaks("CHANGE-3")
 class AddsNodesThatHelpNobody(Proposes):
     """A new node is proposed even where the workload would have nobody to join there."""
 
@@ -271,7 +271,7 @@ class AddsNodesThatHelpNobody(Proposes):
         return explanation.smallest_change or (PlacementChange(kind=ChangeKind.ADD_NODE),)
 
 
-@MUTANTS.fails("CHANGE-3")
+@MUTANTS.breaks("CHANGE-3")
 class AddsNoNodeToADomain(Proposes):
     """What has to join others is never helped by a new node."""
 
@@ -281,28 +281,28 @@ class AddsNoNodeToADomain(Proposes):
         return () if together and adds else explanation.smallest_change
 
 
-@MUTANTS.fails("EXPLAIN-2")
+@MUTANTS.breaks("EXPLAIN-2")
 class ConcealsAffinities(AbleMutant):
     def assigned(self, explanation: Explanation) -> Explanation:
         told = tuple(group for group in explanation.groups if "affinity" not in group.predicate)
         return evolve(explanation, groups=told)
 
 
-@MUTANTS.fails("FULL-1")
-@MUTANTS.fails("PREFER-1")
+@MUTANTS.breaks("FULL-1")
+@MUTANTS.breaks("PREFER-1")
 class RequiresPreferredNeighbours(AbleMutant):
     def placement(self, placement: Placement) -> Placement:
         affinities = tuple(evolve(each, weight=None) for each in placement.instance_affinities)
         return evolve(placement, instance_affinities=affinities)
 
 
-@MUTANTS.fails("ABLE-2")
+@MUTANTS.breaks("ABLE-2")
 class IgnoresNeighboursItCanNotKeep(Mutant):
     def placement(self, placement: Placement) -> Placement:
         return evolve(placement, instance_affinities=())
 
 
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("SAFE-4")
 class PlacesNextToAnybody(AbleMutant):
     """Where a slot is refused for its neighbours alone, it is placed all the same."""
 
@@ -316,4 +316,4 @@ class PlacesNextToAnybody(AbleMutant):
 
 @pytest.mark.parametrize(("clause", "kind"), MUTANTS.parameters())
 def test_the_kit_kills(clause: str, kind: MutantKind) -> None:
-    assert failed_checks(kind, clause) != []
+    assert failed_checks(clause, kind)

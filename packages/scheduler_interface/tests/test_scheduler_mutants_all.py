@@ -28,11 +28,11 @@ MODULES = (
 
 
 def test_every_clause_has_a_mutant() -> None:
-    killed = {clause for module in MODULES for clause, _ in module.MUTANTS.pairs}
+    killed = {clause for module in MODULES for clause in module.MUTANTS.by_clause}
     assert killed == set(KIT.clauses)
 
 
 @pytest.mark.slow
 def test_the_unchanged_base_is_no_mutant() -> None:
-    assert [failed_checks(Mutant, clause) for clause in ("SAFE-1", "EXPLAIN-2", "CHANGE-2")] == [[], [], []]
-    assert [failed_checks(AbleMutant, clause) for clause in ("SAFE-4", "CHANGE-3", "PREEMPT-7")] == [[], [], []]
+    assert not any(failed_checks(clause, Mutant) for clause in ("SAFE-1", "EXPLAIN-2", "CHANGE-2"))
+    assert not any(failed_checks(clause, AbleMutant) for clause in ("SAFE-4", "CHANGE-3", "PREEMPT-7"))

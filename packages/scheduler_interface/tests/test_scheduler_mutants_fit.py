@@ -35,94 +35,94 @@ from .scheduler_mutants import Mutant, MutantKind, Mutants, failed_checks
 MUTANTS = Mutants()
 
 
-@MUTANTS.fails("FIT-1")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-1")
+@MUTANTS.breaks("SAFE-4")
 class TrustsUnknownNodes(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, status=NodeStatus.READY) if node.status is NodeStatus.UNKNOWN else node
 
 
-@MUTANTS.fails("FIT-1")
+@MUTANTS.breaks("FIT-1")
 class TrustsNoNode(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, status=NodeStatus.NOT_READY)
 
 
-@MUTANTS.fails("FIT-2")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-2")
+@MUTANTS.breaks("SAFE-4")
 class IgnoresCordons(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, cordoned=False, drain=None)
 
 
-@MUTANTS.fails("FIT-3")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-3")
+@MUTANTS.breaks("SAFE-4")
 class IgnoresConditions(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, conditions=())
 
 
-@MUTANTS.fails("FIT-3")
+@MUTANTS.breaks("FIT-3")
 class TakesAnyConditionForAFault(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, conditions=tuple(evolve(each, active=True) for each in node.conditions))
 
 
-@MUTANTS.fails("FIT-4")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-4")
+@MUTANTS.breaks("SAFE-4")
 class IgnoresTheOnlyNode(Mutant):
     def request(self, request: SchedulingRequest) -> SchedulingRequest:
         return evolve(request, only_node=None)
 
 
-@MUTANTS.fails("FIT-5")
+@MUTANTS.breaks("FIT-5")
 class IsContentWithOneDriver(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         wanted = drivers_of(request.workload)
         return evolve(node, drivers=node.drivers | wanted) if node.drivers & wanted else node
 
 
-@MUTANTS.fails("FIT-5")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-5")
+@MUTANTS.breaks("SAFE-4")
 class IgnoresDrivers(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, drivers=node.drivers | drivers_of(request.workload))
 
 
-@MUTANTS.fails("FIT-5")
+@MUTANTS.breaks("FIT-5")
 class IgnoresImages(Mutant):
     def workload(self, workload: WorkloadDefinition) -> WorkloadDefinition:
         return evolve(workload, containers=tuple(evolve(each, image=None) for each in workload.containers))
 
 
-@MUTANTS.fails("FIT-6")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-6")
+@MUTANTS.breaks("SAFE-4")
 class LooksAtOneSelector(Mutant):
     def placement(self, placement: Placement) -> Placement:
         return evolve(placement, select=dict(sorted(placement.select.items())[:1]))
 
 
-@MUTANTS.fails("FIT-6")
+@MUTANTS.breaks("FIT-6")
 class DoesNotSelectByTopology(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, topology=Topology())
 
 
-@MUTANTS.fails("FIT-6")
+@MUTANTS.breaks("FIT-6")
 class DoesNotSelectTopologyByLabel(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, labels={key: value for key, value in node.labels.items() if key != "zone"})
 
 
-@MUTANTS.fails("FIT-6")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-6")
+@MUTANTS.breaks("SAFE-4")
 class IgnoresSelectors(Mutant):
     def placement(self, placement: Placement) -> Placement:
         return evolve(placement, select={})
 
 
-@MUTANTS.fails("FIT-7")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-7")
+@MUTANTS.breaks("SAFE-4")
 class IgnoresExpressions(Mutant):
     def placement(self, placement: Placement) -> Placement:
         return evolve(placement, expressions=())
@@ -137,21 +137,21 @@ class RewritesExpressions(Mutant):
         return evolve(placement, expressions=tuple(each for each in rewritten if each is not None))
 
 
-@MUTANTS.fails("FIT-7")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-7")
+@MUTANTS.breaks("SAFE-4")
 class LooksAtTheFirstValue(RewritesExpressions):
     def expression(self, expression: Expression) -> Expression:
         return evolve(expression, values=expression.values[:1])
 
 
-@MUTANTS.fails("FIT-7")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-7")
+@MUTANTS.breaks("SAFE-4")
 class IgnoresExistence(RewritesExpressions):
     def expression(self, expression: Expression) -> Expression | None:
         return expression if expression.values else None
 
 
-@MUTANTS.fails("FIT-7")
+@MUTANTS.breaks("FIT-7")
 class ComparesText(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         expressions = request.workload.placement.expressions
@@ -164,7 +164,7 @@ class ComparesText(Mutant):
         return evolve(node, labels={key: read(key, value) for key, value in node.labels.items()}) if numeric else node
 
 
-@MUTANTS.fails("FIT-7")
+@MUTANTS.breaks("FIT-7")
 class ComparesFractions(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         numeric = any(each.operator is Operator.LESS for each in request.workload.placement.expressions)
@@ -172,21 +172,21 @@ class ComparesFractions(Mutant):
         return evolve(node, labels=cut) if numeric else node
 
 
-@MUTANTS.fails("FIT-8")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-8")
+@MUTANTS.breaks("SAFE-4")
 class IgnoresNoExecute(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, taints=tuple(each for each in node.taints if each.effect is not TaintEffect.NO_EXECUTE))
 
 
-@MUTANTS.fails("FIT-8")
-@MUTANTS.fails("SAFE-4")
+@MUTANTS.breaks("FIT-8")
+@MUTANTS.breaks("SAFE-4")
 class IgnoresTaints(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, taints=())
 
 
-@MUTANTS.fails("FIT-8")
+@MUTANTS.breaks("FIT-8")
 class LooksAtOneTaint(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, taints=node.taints[:1])
@@ -201,25 +201,25 @@ class RewritesTolerations(Mutant):
         return evolve(placement, tolerations=tuple(each for each in rewritten if each is not None))
 
 
-@MUTANTS.fails("FIT-8")
+@MUTANTS.breaks("FIT-8")
 class ToleratesAnyValue(RewritesTolerations):
     def toleration(self, toleration: Toleration) -> Toleration:
         return evolve(toleration, value=None)
 
 
-@MUTANTS.fails("FIT-8")
+@MUTANTS.breaks("FIT-8")
 class ToleratesAnyEffect(RewritesTolerations):
     def toleration(self, toleration: Toleration) -> Toleration:
         return evolve(toleration, effect=None)
 
 
-@MUTANTS.fails("FIT-8")
+@MUTANTS.breaks("FIT-8")
 class WantsTolerationsForEver(RewritesTolerations):
     def toleration(self, toleration: Toleration) -> Toleration | None:
         return toleration if toleration.seconds is None else None
 
 
-@MUTANTS.fails("FIT-9")
+@MUTANTS.breaks("FIT-9")
 class TakesDislikeForRefusal(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, taints=tuple(Taint(each.key, each.value) for each in node.taints))
@@ -238,20 +238,20 @@ class RewritesPorts(Mutant):
         )
 
 
-@MUTANTS.fails("FIT-10")
-@MUTANTS.fails("SAFE-2")
+@MUTANTS.breaks("FIT-10")
+@MUTANTS.breaks("SAFE-2")
 class IgnoresPorts(RewritesPorts):
     def port(self, port: PortMapping) -> PortMapping:
         return evolve(port, host_port=None)
 
 
-@MUTANTS.fails("FIT-10")
+@MUTANTS.breaks("FIT-10")
 class TakesContainerPortsForHostPorts(RewritesPorts):
     def port(self, port: PortMapping) -> PortMapping:
         return evolve(port, host_port=port.host_port or port.container_port)
 
 
-@MUTANTS.fails("FIT-10")
+@MUTANTS.breaks("FIT-10")
 class IgnoresProtocols(RewritesPorts):
     def port(self, port: PortMapping) -> PortMapping:
         return evolve(port, protocol=Protocol.TCP)
@@ -272,70 +272,70 @@ class RewritesDemand(Mutant):
         )
 
 
-@MUTANTS.fails("FIT-11")
-@MUTANTS.fails("SAFE-1")
+@MUTANTS.breaks("FIT-11")
+@MUTANTS.breaks("SAFE-1")
 class ForgetsCpu(RewritesDemand):
     def demand(self, resources: Resources) -> Resources:
         return evolve(resources, cpu_millicores=0)
 
 
-@MUTANTS.fails("FIT-11")
-@MUTANTS.fails("SAFE-1")
+@MUTANTS.breaks("FIT-11")
+@MUTANTS.breaks("SAFE-1")
 class ForgetsMemory(RewritesDemand):
     def demand(self, resources: Resources) -> Resources:
         return evolve(resources, memory_bytes=0)
 
 
-@MUTANTS.fails("FIT-11")
-@MUTANTS.fails("SAFE-1")
+@MUTANTS.breaks("FIT-11")
+@MUTANTS.breaks("SAFE-1")
 class ForgetsDisk(RewritesDemand):
     def demand(self, resources: Resources) -> Resources:
         return evolve(resources, disk_bytes=0)
 
 
-@MUTANTS.fails("FIT-11")
-@MUTANTS.fails("SAFE-1")
+@MUTANTS.breaks("FIT-11")
+@MUTANTS.breaks("SAFE-1")
 class ForgetsExtendedResources(RewritesDemand):
     def demand(self, resources: Resources) -> Resources:
         return evolve(resources, extended={})
 
 
-@MUTANTS.fails("FIT-11")
-@MUTANTS.fails("SAFE-1")
+@MUTANTS.breaks("FIT-11")
+@MUTANTS.breaks("SAFE-1")
 class LooksAtTheFirstContainer(RewritesDemand):
     def workload(self, workload: WorkloadDefinition) -> WorkloadDefinition:
         first, *others = super().workload(workload).containers
         return evolve(workload, containers=(first, *(evolve(each, resources=Resources()) for each in others)))
 
 
-@MUTANTS.fails("FIT-11")
-@MUTANTS.fails("SAFE-1")
+@MUTANTS.breaks("FIT-11")
+@MUTANTS.breaks("SAFE-1")
 class ForgetsWhatIsReserved(Mutant):
     def view(self, request: SchedulingRequest, view: NodeView) -> NodeView:
         return evolve(view, reserved=Resources())
 
 
-@MUTANTS.fails("FIT-11")
+@MUTANTS.breaks("FIT-11")
 class LooksAtTheCapacity(Mutant):
     def node(self, request: SchedulingRequest, node: Node) -> Node:
         return evolve(node, allocatable=node.capacity)
 
 
-@MUTANTS.fails("FIT-12")
+@MUTANTS.breaks("FIT-12")
 class WantsOneMore(RewritesDemand):
     def demand(self, resources: Resources) -> Resources:
         cpu = resources.cpu_millicores
         return evolve(resources, cpu_millicores=min(MAX_AMOUNT, cpu + (cpu > 0)))
 
 
-@MUTANTS.fails("FIT-12")
+@MUTANTS.breaks("FIT-12")
 class RoundsToFloats(RewritesDemand):
     def demand(self, resources: Resources) -> Resources:
         memory = resources.memory_bytes
         return evolve(resources, memory_bytes=memory if memory < 2**52 else memory // 1024 * 1024)
 
 
-@MUTANTS.fails("FIT-13")
+@MUTANTS.breaks("FIT-13")
 class ShunsShrunkNodes(Mutant):
     def views(self, request: SchedulingRequest, view: ClusterView) -> Iterable[NodeView]:
         return [each for each in view if each.reserved.fits_in(each.node.allocatable)]
@@ -343,4 +343,4 @@ class ShunsShrunkNodes(Mutant):
 
 @pytest.mark.parametrize(("clause", "kind"), MUTANTS.parameters())
 def test_the_kit_kills(clause: str, kind: MutantKind) -> None:
-    assert failed_checks(kind, clause) != []
+    assert failed_checks(clause, kind)

@@ -3,6 +3,7 @@
 from ._asserts import explain_asserts
 from ._check import BoundCheck, Check, Offer
 from ._kit import EXAMPLES, CheckOptions, Kit
+from ._mutants import FailedChecks, Mutants
 from ._runner import ClockKind, Factory, Runner
 from ._sweep import cancellation_sweep
 
@@ -13,7 +14,9 @@ __all__ = [
     "CheckOptions",
     "ClockKind",
     "Factory",
+    "FailedChecks",
     "Kit",
+    "Mutants",
     "Offer",
     "Runner",
     "cancellation_sweep",
