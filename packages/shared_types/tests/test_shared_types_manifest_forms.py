@@ -171,6 +171,8 @@ WORKLOAD: list[tuple[str, dict[str, Any]]] = [
     ("priority_class: production-medium", {}),
     ("priority_class: best-effort\npriority: 0\npreempts: false", {"priority": 0, "preempts": False}),
     ("preempts: false", {"preempts": False}),
+    ("disruption: {max_unavailable: 0}", {"disruption": o.Disruption(max_unavailable=0)}),
+    ("disruption: {max_unavailable: 25%}", {"disruption": o.Disruption(max_unavailable_percent=25)}),
     ("replicas: 0", {"replicas": 0}),
     (
         "kind: batch\ncompletions: 4\nparallelism: 2\nretries: 3\ndeadline: 1h",

@@ -159,6 +159,19 @@ BATCH = [
         "preempts",
         "the class batch stands for preempts: false, not true; write one of the two",
     ),
+    ("disruption: {}\n", "5:17", "disruption", "max_unavailable is missing"),
+    (
+        "disruption: {max_unavailable: -1}\n",
+        "5:35",
+        "disruption.max_unavailable",
+        "a whole number from 0 to 1000000 or a",
+    ),
+    (
+        "disruption: {max_unavailable: 101%}\n",
+        "5:35",
+        "disruption.max_unavailable",
+        "or a percentage such as 25% is wanted",
+    ),
     ("priority: 99999999999\n", "5:15", "priority", "from -2147483648 to 2147483647"),
     ("placement: {spread: [{by: node, max_skew: 0}]}\n", "5:47", "placement.spread[0].max_skew", "from 1 to"),
     (

@@ -136,6 +136,8 @@ class Binding:
         devices: Ids of granted devices by container name.
         device_thousandths: The share of each granted device, by device id; absent is the whole device.
         cpu_set: Cores granted by container name.
+        waits_for: Instances on the node that have to have ended before this one starts, as it takes their place;
+            ascending.
         bound_at: When the slot was bound (UTC).
         stop_at: When it was told to stop (UTC); None while it is to run.
         lost_at: When its node was given up and the epoch fenced (UTC), or None. The instance is then Lost, whatever its
@@ -149,6 +151,7 @@ class Binding:
     devices: Mapping[str, tuple[str, ...]] = field(default=EMPTY, converter=unchanging)
     device_thousandths: Mapping[str, int] = field(default=EMPTY, converter=unchanging)
     cpu_set: Mapping[str, tuple[int, ...]] = field(default=EMPTY, converter=unchanging)
+    waits_for: tuple[InstanceKey, ...] = ()
     bound_at: datetime | None = None
     stop_at: datetime | None = None
     lost_at: datetime | None = None

@@ -239,6 +239,36 @@ class UpdateStrategy:
             raise ValueError(msg)
 
 
+@frozen(kw_only=True)
+class Disruption:
+    """How many of a workload's instances may be missing at once for the sake of others.
+
+    It binds who drains a node and who needs room for a higher priority, not what nobody chooses: a lost node, a
+    failure, a taint that ends what runs. Whatever is not available counts, for whatever reason.
+
+    Attributes:
+        max_unavailable: Instances that may be missing, >= 0; None where a share says it.
+        max_unavailable_percent: The share of the wanted instances that may be missing, 0 to 100, rounded down to whole
+            instances; None where a number says it. Exactly one of the two is given.
+    """
+
+    max_unavailable: int | None = field(default=None, validator=validators.optional(_count))
+    max_unavailable_percent: int | None = field(
+        default=None, validator=validators.optional(validators.and_(validators.ge(0), validators.le(100)))
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if (self.max_unavailable is None) == (self.max_unavailable_percent is None):
+            msg = "a disruption budget is either a number of instances or a share of them"
+            raise ValueError(msg)
+
+    def least_available(self, wanted: int, /) -> int:
+        """Return how many of `wanted` instances have to stay available, 0 to `wanted`."""
+        if self.max_unavailable is not None:
+            return max(0, wanted - self.max_unavailable)
+        return wanted - wanted * (self.max_unavailable_percent or 0) // 100
+
+
 class DependencyCondition(StrEnum):
     """What a dependant waits for."""
 
@@ -296,6 +326,8 @@ class WorkloadDefinition:
         preempts: Whether its instances may push out others of lower priority where there is no room otherwise.
         restart: Restarts in place.
         update: How a new template is rolled out.
+        disruption: How many instances may be missing for the sake of others. None leaves that to `update` where a node
+            is drained, and sets no limit where a higher priority needs room.
         after: Workloads to wait for before the first start; names are unique.
         retention: How much history is kept.
     """
@@ -314,5 +346,6 @@ class WorkloadDefinition:
     preempts: bool = DEFAULT_PRIORITY_CLASS.preempts
     restart: RestartPolicy = RestartPolicy()
     update: UpdateStrategy = UpdateStrategy()
+    disruption: Disruption | None = None
     after: tuple[Dependency, ...] = ()
     retention: Retention = Retention()

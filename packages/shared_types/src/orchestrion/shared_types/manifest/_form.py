@@ -21,6 +21,7 @@ from orchestrion.shared_types._workload import (
     MAX_SLOTS,
     Dependency,
     DependencyCondition,
+    Disruption,
     RestartCondition,
     RestartPolicy,
     Retention,
@@ -34,7 +35,7 @@ from ._nodes import Mapping as MappingNode
 from ._nodes import Node, Scalar
 from ._placement_form import PLACEMENT
 from ._port_form import VOLUMES
-from ._scalars import ClassName, Flag, Nothing, Real, Text, Whole, Word
+from ._scalars import ClassName, CountOrShare, Flag, Nothing, Real, Text, Whole, Word
 from ._shape import UNSET, Reader
 from ._shapes import Field, Forms, ListOf, Mapped, Record, Table
 from ._terms import (
@@ -94,6 +95,35 @@ UPDATE = Record(
     kind=UpdateStrategy,
     about="How a changed template replaces the one before.",
     example="update: {max_surge: 1, max_unavailable: 0, min_healthy: 2s, rollback: true}\n",
+)
+
+
+def _disruption(max_unavailable: int | str) -> Disruption:
+    if isinstance(max_unavailable, int):
+        return Disruption(max_unavailable=max_unavailable)
+    return Disruption(max_unavailable_percent=int(max_unavailable.removesuffix("%")))
+
+
+def _split_disruption(budget: Disruption) -> Mapping[str, Any]:
+    number, percent = budget.max_unavailable, budget.max_unavailable_percent
+    return {"max_unavailable": f"{percent}%" if number is None else number}
+
+
+DISRUPTION = Record(
+    "disruption",
+    [
+        Field(
+            "max_unavailable",
+            CountOrShare(MAX_SLOTS),
+            "Instances that may be missing at once: a number, or a percentage of those wanted, rounded down.",
+            required=True,
+        )
+    ],
+    _disruption,
+    kind=Disruption,
+    split=_split_disruption,
+    about="How many instances may be missing because a node is drained or a higher priority needs room.",
+    example="disruption: {max_unavailable: 25%}\n",
 )
 RETENTION = Record(
     "retention",
@@ -212,6 +242,12 @@ WORKLOAD = _WorkloadRecord(
         Field("preempts", Flag(), "Whether it may push out instances of lower priority where there is no room."),
         Field("restart", RESTART, "Restarts in place: a word, or a mapping."),
         Field("update", UPDATE, "How a changed template is rolled out. Not for batch."),
+        Field(
+            "disruption",
+            DISRUPTION,
+            "How many instances may be missing for the sake of others; without it a drain keeps to `update`, and a "
+            "higher priority to no limit.",
+        ),
         Field(
             "after",
             AFTER,

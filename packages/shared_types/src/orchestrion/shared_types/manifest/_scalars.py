@@ -176,6 +176,33 @@ class Whole(Shape):
         return {"type": "integer", "minimum": self._low, "maximum": self._high}
 
 
+class CountOrShare(Shape):
+    """A whole number from 0 on, or a percentage; reads as an int or as the text of the percentage."""
+
+    _PATTERN = "(?:100|[1-9]?[0-9])%"
+
+    def __init__(self, high: int) -> None:
+        self._high = high
+        self.words = f"a whole number from 0 to {high} or a percentage such as 25%"
+
+    def read(self, node: Node, path: Path, reader: Reader) -> Any:
+        """See `Shape`."""
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, str) and re.fullmatch(self._PATTERN, value):
+            return value
+        if type(value) is not int or not 0 <= value <= self._high:
+            return self.refuse(node, path, reader)
+        return value
+
+    def write(self, value: Any) -> Any:
+        """See `Shape`."""
+        return value
+
+    def schema(self, definitions: dict[str, Schema]) -> Schema:
+        """See `Shape`."""
+        return {"type": ["integer", "string"], "minimum": 0, "maximum": self._high, "pattern": f"^{self._PATTERN}$"}
+
+
 class Real(Shape):
     """A number of a range, both ends included."""
 

@@ -66,6 +66,7 @@ def _workload(draw: DrawFn, metadata: o.Metadata, before: tuple[o.WorkloadDefini
         "priority": priorities(),
         "preempts": st.booleans(),
         "restart": restart,
+        "disruption": maybe(values(o.Disruption)),
         "retention": values(o.Retention),
         "after": _after(before),
         **own,

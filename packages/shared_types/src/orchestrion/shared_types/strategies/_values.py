@@ -320,6 +320,10 @@ _STRATEGIES: Final[dict[type, Any]] = {
         reset_after_seconds=seconds(),
     ),
     o.UpdateStrategy: _update,
+    o.Disruption: lambda: (
+        made(o.Disruption, {"max_unavailable": counts()})
+        | made(o.Disruption, {"max_unavailable_percent": st.integers(0, 100)})
+    ),
     o.Dependency: lambda: made(
         o.Dependency, {"workload": names()}, condition=maybe(st.sampled_from(o.DependencyCondition))
     ),
@@ -340,6 +344,7 @@ _STRATEGIES: Final[dict[type, Any]] = {
         preempts=st.booleans(),
         restart=values(o.RestartPolicy),
         update=values(o.UpdateStrategy),
+        disruption=maybe(values(o.Disruption)),
         after=several(values(o.Dependency)),
         retention=values(o.Retention),
     ),
