@@ -291,10 +291,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(nodes: int = 3) -> AsyncIterator[Stage]:
+async def staged(nodes: int = 3, *, scheduler: Callable[[], Scheduler] = CursorScheduler) -> AsyncIterator[Stage]:
     """Yield a stage whose orchestrator works; at the end check that no instance took a forbidden way."""
     async with trio.open_nursery() as nursery:
         stage = Stage.build(nursery, nodes)
+        stage.scheduler = scheduler
         await stage.start()
         yield stage
         nursery.cancel_scope.cancel()

@@ -93,8 +93,9 @@ class Driver:
     def add_node(self) -> None:
         """Add a node, and its agent where nodes have one."""
         self._nodes_made += 1
-        tight = self.world.options.tight
-        capacity = Resources(cpu_millicores=300 if tight else 4000, memory_bytes=16 << 30, disk_bytes=100 << 30)
+        capacity = Resources(
+            cpu_millicores=self.world.options.node_millicores, memory_bytes=16 << 30, disk_bytes=100 << 30
+        )
         (blank,) = mock_nodes(1, capacity=capacity)
         name = f"node-{self._nodes_made}"
         labels = {"disk": "fast"} if self.world.random.random() < 0.6 else {}

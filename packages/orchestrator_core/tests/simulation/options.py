@@ -28,7 +28,8 @@ class Options:
         engine_per_node: Whether each node has an engine of its own.
         events: Whether the runtime tells of changes.
         lies: Whether the runtime lies.
-        tight: Whether nodes are small, so that not everything may find a place.
+        node_millicores: How large nodes are; not everything may find a place on small ones.
+        preempts: Whether the scheduler lets higher priorities push out lower ones.
         slow_probes: The share of health checks that are too slow.
         rates: How often calls go wrong, and how, by place.
         upheavals: Kinds of operation that happen.
@@ -44,7 +45,8 @@ class Options:
     engine_per_node: bool
     events: bool
     lies: bool
-    tight: bool
+    node_millicores: int
+    preempts: bool
     slow_probes: float
     rates: dict[str, tuple[float, tuple[FaultKind, ...]]]
     upheavals: tuple[str, ...]
@@ -87,6 +89,7 @@ def options_of(seed: int) -> Options:
     """Return the options of a seed."""
     chance = random.Random(f"options {seed}")
     separated = chance.random() < 0.5
+    tight = chance.random() < 0.3
     runtime = _some(chance, 0.12, (FAIL, FAIL_AFTER, DELAY, HANG, *EVENTS, LIE, *CRASHES))
     rates = {
         "store": _some(chance, 0.06, (FAIL, FAIL_AFTER, DELAY, HANG, *CRASHES)),
@@ -96,7 +99,7 @@ def options_of(seed: int) -> Options:
     }
     return Options(
         seed=seed,
-        nodes=chance.randint(1, 6),
+        nodes=chance.randint(1, 3 if tight else 6),
         separated=separated,
         servers=chance.randint(1, 2) if separated else 1,
         steps=chance.randint(6, 16),
@@ -105,7 +108,8 @@ def options_of(seed: int) -> Options:
         engine_per_node=chance.random() < 0.5,
         events=chance.random() < 0.8,
         lies=LIE in runtime[1] and runtime[0] > 0.0,
-        tight=chance.random() < 0.2,
+        node_millicores=chance.choice((100, 150, 300)) if tight else 4000,
+        preempts=tight or chance.random() < 0.2,
         slow_probes=chance.choice((0.0, 0.0, 0.2)),
         rates=rates,
         upheavals=tuple(kind for kind in UPHEAVALS if chance.random() < 0.6),

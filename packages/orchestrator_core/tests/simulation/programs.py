@@ -16,7 +16,7 @@ from orchestrion.orchestrator_core._node.loop import NodeLoop
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.world import World as Mirror
 from orchestrion.runtime_interface import RuntimeCapability, RuntimeUnavailable
-from orchestrion.scheduler_interface import SchedulerUnavailable, SimpleScheduler
+from orchestrion.scheduler_interface import FullScanScheduler, Scheduler, SchedulerUnavailable, SimpleScheduler
 from orchestrion.shared_types import NodeId
 from orchestrion.store_interface import StoreUnavailable
 
@@ -127,7 +127,8 @@ class Server:
             world.open_store()
         cluster = MockClusterManager(world.cluster)
         cluster._faults = injector(world.storm, life, "cluster", ClusterUnavailable)
-        scheduler = FaultyScheduler(SimpleScheduler(), injector(world.storm, life, "scheduler", SchedulerUnavailable))
+        decider: Scheduler = FullScanScheduler() if world.options.preempts else SimpleScheduler()
+        scheduler = FaultyScheduler(decider, injector(world.storm, life, "scheduler", SchedulerUnavailable))
         orchestrator = self.orchestrator = Orchestrator(
             _runtime(world, life),
             cluster,

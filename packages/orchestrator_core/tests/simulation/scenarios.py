@@ -104,6 +104,31 @@ async def _remove(stage: Stage) -> None:
     await stage.ask(remove)
 
 
+def _service(name: str, priority: int, cores: int, replicas: int) -> WorkloadDefinition:
+    return WorkloadDefinition(
+        metadata=Metadata(name=name),
+        containers=(
+            ContainerConfig(
+                name="server",
+                command=("run",),
+                resources=Resources(cpu_millicores=1000 * cores),
+                stop_grace_seconds=1.0,
+            ),
+        ),
+        replicas=replicas,
+        priority=priority,
+        restart=RestartPolicy(initial_delay_seconds=0.2, max_delay_seconds=1.0),
+    )
+
+
+async def _fill(stage: Stage) -> None:
+    await stage.ask(lambda o: o.apply([_service("low", 0, 2, 4)]))
+
+
+async def _preempt(stage: Stage) -> None:
+    await stage.ask(lambda o: o.apply([_service("high", 10, 3, 1)]))
+
+
 SCENARIOS: Final = (
     Scenario("deploy", _nothing, _deploy),
     Scenario("scale", _deploy, _scale),
@@ -113,4 +138,5 @@ SCENARIOS: Final = (
     Scenario("drain", _deploy, _drain),
     Scenario("batch", _nothing, _run_batch),
     Scenario("removal", _deploy, _remove),
+    Scenario("preempt", _fill, _preempt),
 )

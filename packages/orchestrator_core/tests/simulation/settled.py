@@ -6,11 +6,12 @@ from collections import Counter, defaultdict
 
 from orchestrion.mocks import MockContainer
 from orchestrion.orchestrator_core._node.loop import NodeLoop
+from orchestrion.orchestrator_core._state.budgets import budgets_of
 from orchestrion.orchestrator_core._state.facts import Dependencies, dependencies_of
 from orchestrion.orchestrator_core._state.records import InstanceName, Outcome, WorkloadName, instance_key
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.orchestrator_core._state.world import World as Mirror
-from orchestrion.scheduler_interface import NoPlacement, SchedulingRequest, SimpleScheduler
+from orchestrion.scheduler_interface import FullScanScheduler, NoPlacement, SchedulingRequest, SimpleScheduler
 from orchestrion.shared_types import (
     ContainerState,
     DesiredState,
@@ -143,15 +144,19 @@ def _check_waiting(driver: Driver, record: WorkloadRecord, waits: Dependencies) 
 
 
 async def _is_unplaceable(driver: Driver, leader: Server, record: WorkloadRecord, node: NodeId | None = None) -> bool:
-    """Whether no node has room for one more instance."""
+    """Whether no node has room for one more instance, nor would have if it pushed out those that it may."""
     assert leader.orchestrator is not None
     assert record.spec is not None
     generation = _target(record)
     template = record.templates[generation]
     view = leader.orchestrator.cluster_loop.keeper.view()
     slot = InstanceKey(template.metadata.uid, 999_999, 1)
-    (decision,) = await SimpleScheduler().schedule(
-        SchedulingRequest(workload=template, slots=(slot,), only_node=node), view
+    loop = leader.orchestrator.cluster_loop
+    budgets = budgets_of(loop.world.workloads.values(), loop.facts)
+    preempts = template.preempts and driver.world.options.preempts
+    scheduler = FullScanScheduler() if preempts else SimpleScheduler()
+    (decision,) = await scheduler.schedule(
+        SchedulingRequest(workload=template, slots=(slot,), only_node=node, preempt=preempts, budgets=budgets), view
     )
     return isinstance(decision, NoPlacement)
 

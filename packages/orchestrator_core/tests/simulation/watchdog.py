@@ -100,6 +100,7 @@ class Watchdog:
         fences: Whether a node that has lost its lease is able to stop what it runs before others start it.
         writes: Writes so far.
         vanished: What was removed by hand, perhaps before anybody had recorded it: it may start again.
+        preempted: How many instances were pushed out so far.
         completions: How often each index of each run of a batch workload has succeeded: (uid, generation, slot).
     """
 
@@ -111,6 +112,7 @@ class Watchdog:
     fences: Callable[[NodeId], bool]
     completions: Counter[tuple[Uid, int, int]] = field(factory=Counter)
     writes: int = 0
+    preempted: int = 0
     vanished: set[tuple[InstanceKey, str, int]] = field(factory=set)
     _pace: int = 0
     _second: int = -1
@@ -176,9 +178,10 @@ class Watchdog:
             if template is None:
                 self.trace.violated(f"{name} is bound to generation {binding.generation}, which has no template")
                 return
-            self._placed[name] = _Placed(record, demand_of(template), template)
+            placed = self._placed[name] = _Placed(record, demand_of(template), template)
             self._by_key[InstanceKey(record.workload_id, name.slot, name.epoch)] = name
             bound[binding.node_id] = None
+            self._check_rank(name, placed)
             return
         old = known.record.binding
         if (old.node_id, old.generation, old.bound_at) != (binding.node_id, binding.generation, binding.bound_at):
@@ -194,6 +197,22 @@ class Watchdog:
         if known.ended and binding.lost_at is not None and old.lost_at is None:
             self.trace.violated(f"{name} was lost after it had ended")
         known.record = record
+
+    def _check_rank(self, name: InstanceName, pusher: _Placed) -> None:
+        """Check that those whose place a slot takes are told to stop, and are below it if it is they who make room."""
+        for key in pusher.record.binding.waits_for:
+            victim = self._placed.get(self._by_key[key])
+            if victim is None or victim.ended:
+                continue
+            binding = victim.record.binding
+            if binding.desired is DesiredState.RUN:
+                self.trace.violated(f"{name} takes the place of {self._by_key[key]}, which goes on")
+            if binding.node_id != pusher.record.binding.node_id:
+                self.trace.violated(f"{name} takes the place of {self._by_key[key]}, which is elsewhere")
+            if binding.stop_reason == f"preempted: {name} takes its place":
+                self.preempted += 1
+                if not pusher.template.preempts or victim.template.priority >= pusher.template.priority:
+                    self.trace.violated(f"{name} pushes out {self._by_key[key]}, which is not below it")
 
     def _template(self, name: InstanceName, generation: int) -> WorkloadDefinition | None:
         entry = self.state.entries.get(template_key(name.owner, generation))
@@ -250,7 +269,8 @@ class Watchdog:
         total = Resources()
         for placed in self._placed.values():
             binding = placed.record.binding
-            if binding.node_id == node_id and not placed.ended and binding.lost_at is None:
+            there = binding.node_id == node_id and not placed.ended and binding.lost_at is None
+            if there and not self._waits(placed):
                 total = total + placed.demand
         if not total.fits_in(node.allocatable):
             self.trace.violated(f"node {node_id} has promised {total} of {node.allocatable}")
@@ -259,6 +279,7 @@ class Watchdog:
         """Check a container that is about to run."""
         key, name = container.options.instance, container.config.name
         self.trace.add(f"start: {container.options.workload} {key} {name} attempt {container.options.attempt}")
+        self._check_turn(container)
         if self.containers.starts[container.key] and container.key not in self.vanished:
             self.trace.violated(f"attempt {container.options.attempt} of {name} of {key} started twice")
         for other in self.containers.containers.values():
@@ -272,6 +293,24 @@ class Watchdog:
                 self._same_epoch(container, other)
             else:
                 self._other_epoch(container, other)
+
+    def _waits(self, placed: _Placed) -> bool:
+        """Whether an instance does not start yet, because those have not ended whose place it takes."""
+        others = (self._placed.get(self._by_key[key]) for key in placed.record.binding.waits_for)
+        return any(other is not None and not other.ended and other.record.binding.lost_at is None for other in others)
+
+    def _check_turn(self, container: MockContainer) -> None:
+        """Check that nothing starts before those have ended whose place it takes."""
+        name = self._by_key.get(container.options.instance)
+        placed = self._placed.get(name) if name is not None else None
+        if placed is None:
+            return
+        waits_for = placed.record.binding.waits_for
+        if placed.record.binding.lost_at is None and self._waits(placed):
+            self.trace.violated(f"{name} starts before all of {waits_for} have ended")
+        for other in self.containers.containers.values():
+            if other.live and other.options.instance in waits_for and not self.lists_lie:
+                self.trace.violated(f"{name} starts while {other.container_id} of {other.options.instance} runs")
 
     def _same_epoch(self, container: MockContainer, other: MockContainer) -> None:
         key = container.options.instance

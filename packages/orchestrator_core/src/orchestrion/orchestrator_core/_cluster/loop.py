@@ -22,6 +22,7 @@ from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.decisions import NoDecision, Stalls
 from orchestrion.orchestrator_core._cluster.leadership import Campaign, Leadership, LeadershipLost
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
+from orchestrion.orchestrator_core._cluster.pushing import Pusher
 from orchestrion.orchestrator_core._cluster.taint_watch import TaintWatch
 from orchestrion.orchestrator_core._cluster.view import Placeable, check_room, placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
@@ -133,6 +134,7 @@ class ClusterLoop:
     _refusals: dict[tuple[WorkloadName, int], dict[NodeId, Refusal]] = field(factory=dict)
     _stalls: Stalls = field(factory=Stalls)
     _taint_watch: TaintWatch = field(init=False)
+    _pusher: Pusher = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
@@ -148,6 +150,7 @@ class ClusterLoop:
             tainted=self.tainted,
             taints=self.world.taints,
         )
+        self._pusher = Pusher(self.world, self.keeper, self._facts, self.recorder)
         self._taint_watch = TaintWatch(
             self.store, self.world, self.nodes, self.deadlines.now, KeyedQueue[NodeId](self.random)
         )
@@ -392,6 +395,8 @@ class ClusterLoop:
                 asked = 0
                 for chunk in _chunks(slots):
                     await self._place_chunk(record, plan, template, node_id, chunk, unplaced, leadership)
+                    if unplaced and template.preempts:
+                        await self._push_out(record, plan, template, chunk, unplaced, leadership)
                     asked += len(chunk)
                     if all(slot.name.slot in unplaced for slot in chunk):
                         # Slots of one template differ in nothing: what was said of these holds for the others.
@@ -467,6 +472,30 @@ class ClusterLoop:
             return
         for key, value in bound:
             self.keeper.put(value.binding.node_id, placed_instance(key, template, placeable, value.binding))
+
+    async def _push_out(
+        self,
+        record: WorkloadRecord,
+        plan: WorkloadPlan,
+        template: WorkloadDefinition,
+        slots: Sequence[WantedSlot],
+        unplaced: dict[int, Explanation],
+        leadership: Leadership,
+    ) -> None:
+        """Let slots of these that found no place have that of instances of lower priority."""
+        refused = [slot for slot in slots if slot.name.slot in unplaced]
+        if not refused:
+            return
+
+        async def write(compares: Sequence[Compare], operations: Sequence[Operation]) -> Revision:
+            return await self._write(leadership, [*_wanted_still(record, plan), *compares], operations)
+
+        with leadership.in_time("to see what was written"):
+            # What was just bound holds its place, and what was just told to stop uses up its workload's budget.
+            await self.world.wait_for(self._last_write)
+        placeable = self._placeable(record.name, template, plan.generation)
+        for slot in await self._pusher.push_out(template, plan.generation, placeable, refused, self.scheduler, write):
+            del unplaced[slot]
 
     def _note_refusal(self, name: WorkloadName, generation: int, node_id: NodeId, explanation: Explanation) -> None:
         """Remember that a node has no place for a template, and plan again: another node may have the turn."""

@@ -131,18 +131,19 @@ def _stop_surplus(
         if not _ends_now(planning, instance, available)
     ]
     floor = max(0, wanted - planning.definition.update.max_unavailable)
-    total = min(len(current), wanted) + len(staying)
-    new_unavailable = len(set(current) - available)
-    spare = max(0, total - floor - new_unavailable)
-    spare_available = max(0, len(available) - floor)
+    budget = planning.definition.disruption
+    floor_of_drains = floor if budget is None else budget.least_available(wanted)
+    total = min(len(current), wanted) + len(staying) - len(set(current) - available)
+    left_available = len(available)
     for instance in staying:
-        if spare == 0:
-            return
+        least = floor_of_drains if _leaves(planning, instance) else floor
+        if total <= least:
+            continue
         if instance.name in available:
-            if spare_available == 0:
+            if left_available <= least:
                 continue
-            spare_available -= 1
-        spare -= 1
+            left_available -= 1
+        total -= 1
         planning.stop(instance, _replaced(planning, instance))
 
 
@@ -176,8 +177,12 @@ def _is_down(planning: Planning, instance: InstanceRecord) -> bool:
 
 
 def _replaced(planning: Planning, instance: InstanceRecord) -> str:
-    leaving = planning.is_leaving(instance) and not planning.is_old(instance)
-    return "its node is drained" if leaving else f"generation {planning.generation} replaces it"
+    return "its node is drained" if _leaves(planning, instance) else f"generation {planning.generation} replaces it"
+
+
+def _leaves(planning: Planning, instance: InstanceRecord) -> bool:
+    """Whether an instance is only to be replaced because its node is drained."""
+    return planning.is_leaving(instance) and not planning.is_old(instance)
 
 
 def _grow(
@@ -189,7 +194,11 @@ def _grow(
 ) -> None:
     stopping = {instance.name for instance, _ in planning.plan.stop}
     staying = len(set(outgoing) - stopping)
-    room = wanted + (planning.definition.update.max_surge if outgoing else 0) - len(current) - staying
+    surge = planning.definition.update.max_surge if outgoing else 0
+    if planning.definition.disruption is not None and any(_leaves(planning, each) for each in outgoing.values()):
+        # The update strategy may count on instances that may be missing, of which a drain may not.
+        surge = max(1, surge)
+    room = wanted + surge - len(current) - staying
     count = min(wanted - len(current), room)
     if count <= 0:
         return

@@ -6,7 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from attrs import frozen
-from orchestrion.scheduler_interface import AssignNode, HostPort, NodeView, PlacedInstance, demand_of, host_ports_of
+from orchestrion.scheduler_interface import (
+    AssignNode,
+    HostPort,
+    NodeView,
+    PlacedInstance,
+    demand_of,
+    grace_seconds_of,
+    host_ports_of,
+)
 from orchestrion.shared_types import (
     WHOLE_DEVICE,
     Binding,
@@ -24,15 +32,18 @@ class Placeable:
     Attributes:
         demand: Resources.
         host_ports: Static host ports.
+        grace_seconds: How long it may take to stop.
     """
 
     demand: Resources
     host_ports: frozenset[HostPort]
+    grace_seconds: int = 0
 
     @classmethod
     def of(cls, template: WorkloadDefinition) -> Placeable:
         """Return what an instance of a template reserves."""
-        return cls(demand_of(template), host_ports_of(template.containers))
+        containers = template.containers
+        return cls(demand_of(template), host_ports_of(containers), grace_seconds_of(containers))
 
 
 def placed_instance(
@@ -53,6 +64,7 @@ def placed_instance(
         demand=placeable.demand,
         host_ports=placeable.host_ports,
         device_thousandths=devices,
+        grace_seconds=placeable.grace_seconds,
     )
 
 

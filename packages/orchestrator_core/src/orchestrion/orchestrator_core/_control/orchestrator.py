@@ -25,7 +25,7 @@ from orchestrion.orchestrator_core._control.admission import (
 )
 from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, Controls, stopped_unless_ended
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
-from orchestrion.orchestrator_core._control.placed import leaving_words, place_words
+from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, waiting_words
 from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
 from orchestrion.orchestrator_core._control.refused import refused_nodes
@@ -542,7 +542,11 @@ class Orchestrator:
                 except SchedulerUnavailable as err:
                     silence = err.message
             placed = placed or _unexplained(instance_name.short, silence)
-            text = placed.text + leaving_words(instance, template, self.cluster_loop.facts)
+            text = (
+                placed.text
+                + waiting_words(instance, self.world.nodes.get(bound.binding.node_id, {}))
+                + leaving_words(instance, template, self.cluster_loop.facts)
+            )
             found.append(evolve(placed, instance=instance_name.short, node_id=bound.binding.node_id, text=text))
         undecided = self.cluster_loop.facts.undecided.get(record.name)
         if undecided is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 
 from orchestrion.orchestrator_core._state.facts import Facts
+from orchestrion.orchestrator_core._state.records import InstanceName, instance_key
 from orchestrion.orchestrator_core._state.taints import eviction_of
 from orchestrion.orchestrator_core._state.world import InstanceRecord
 from orchestrion.scheduler_interface import Explanation, describe
@@ -21,6 +23,27 @@ def place_words(explanation: Explanation, /, *, stays: bool) -> str:
     if explanation.groups:
         return f"it fits there, and not on {describe(explanation)}"
     return "it was placed there, and stays" if stays else "it fits there"
+
+
+def waiting_words(instance: InstanceRecord, others: Mapping[InstanceName, InstanceRecord]) -> str:
+    """Return whom an instance waits for because it takes their place; to be put behind why it is there.
+
+    Args:
+        instance: The instance.
+        others: Those on its node.
+    """
+    waits_for = instance.bound.binding.waits_for if instance.bound is not None else ()
+    if not waits_for:
+        return ""
+    names = sorted(
+        name.short
+        for name, other in others.items()
+        if other.bound is not None and not other.ended and instance_key(name, other.bound.workload_id) in waits_for
+    )
+    if not names:
+        return ""
+    has = "has" if len(names) == 1 else "have"
+    return f"; it starts once {', '.join(names)} {has} ended, whose place it takes"
 
 
 def leaving_words(instance: InstanceRecord, template: WorkloadDefinition, facts: Facts) -> str:

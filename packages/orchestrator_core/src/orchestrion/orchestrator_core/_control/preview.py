@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,6 +10,7 @@ import trio
 from attrs import define, evolve, field
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
+from orchestrion.orchestrator_core._cluster.pushing import Push, find_pushes, name_of, stop_reason, victims_words
 from orchestrion.orchestrator_core._cluster.view import Placeable, placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._control.admission import Admission, templated
@@ -41,6 +42,7 @@ from orchestrion.scheduler_interface import (
 from orchestrion.shared_types import (
     Binding,
     DesiredState,
+    InstanceKey,
     InstanceState,
     InstanceStatus,
     NodeId,
@@ -229,10 +231,8 @@ class Preview:
         request = SchedulingRequest(
             workload=for_new_work(template), slots=tuple(names), only_node=only_node, explain=True
         )
-        placeable = Placeable.of(template)
-        now = self.facts.deadlines.now()
         arrived = list[InstanceRecord]()
-        held = dict[NodeId, list[PlacedInstance]]()
+        refused = list[InstanceKey]()
         for decision in await self.scheduler.schedule(request, self.draft.view()):
             name = names[decision.slot]
             explanation = decision.explanation or Explanation()
@@ -248,22 +248,65 @@ class Preview:
                 if only_node is not None:
                     self.refusals.setdefault((record.name, generation), {})[only_node] = refusal_of(explanation)
                     self._refused += 1
+                refused.append(decision.slot)
                 continue
             self.placed[name] = placement
-            binding = Binding(
-                node_id=decision.node_id,
-                generation=generation,
-                devices=decision.devices,
-                device_thousandths=decision.device_thousandths,
-                bound_at=now,
-            )
-            held.setdefault(decision.node_id, []).append(placed_instance(decision.slot, template, placeable, binding))
-            status = InstanceStatus(state=InstanceState.RUNNING, started_at=now, healthy_since=now)
-            bound = BindingRecord(workload_id=template.metadata.uid, binding=binding)
-            arrived.append(InstanceRecord(name, bound, status=status))
+            arrived.append(self._arrived(decision, name, template, generation))
+        self._hold(arrived, template)
+        if refused:
+            pushed = list[InstanceRecord]()
+            for push in await find_pushes(template, refused, only_node, self.draft.view(), self.facts, self.scheduler):
+                name = names[push.decision.slot]
+                del unplaced[name.slot]
+                self._push_out(push, name)
+                pushed.append(self._arrived(push.decision, name, template, generation))
+            self._hold(pushed, template)
+            arrived.extend(pushed)
+        return arrived
+
+    def _arrived(
+        self, decision: AssignNode, name: InstanceName, template: WorkloadDefinition, generation: int
+    ) -> InstanceRecord:
+        """Return the instance that a slot becomes, at work."""
+        now = self.facts.deadlines.now()
+        binding = Binding(
+            node_id=decision.node_id,
+            generation=generation,
+            devices=decision.devices,
+            device_thousandths=decision.device_thousandths,
+            bound_at=now,
+        )
+        status = InstanceStatus(state=InstanceState.RUNNING, started_at=now, healthy_since=now)
+        return InstanceRecord(name, BindingRecord(workload_id=template.metadata.uid, binding=binding), status=status)
+
+    def _hold(self, arrived: Iterable[InstanceRecord], template: WorkloadDefinition) -> None:
+        """Let instances hold their places."""
+        placeable = Placeable.of(template)
+        held = dict[NodeId, list[PlacedInstance]]()
+        for instance in arrived:
+            if instance.bound is not None:
+                binding = instance.bound.binding
+                key = instance_key(instance.name, instance.bound.workload_id)
+                held.setdefault(binding.node_id, []).append(placed_instance(key, template, placeable, binding))
         for node_id, placed in held.items():
             self.draft.put(node_id, placed)
-        return arrived
+
+    def _push_out(self, push: Push, by: InstanceName) -> None:
+        """Take from their places those that have to go for a slot; what is foreseen of their workloads takes it in."""
+        for victim in push.victims:
+            self.draft.remove(push.decision.node_id, victim.key)
+            name = name_of(victim)
+            record = self.records.get(name.owner)
+            instance = record.instances.get(name) if record is not None else None
+            if record is not None and instance is not None:
+                self._change(record, instance, desired=DesiredState.STOP, stop_reason=stop_reason(by))
+        self.placed[by] = SlotPlacement(
+            instance=f"{by.workload}.{by.slot}",
+            node_id=push.decision.node_id,
+            explanation=push.decision.explanation or Explanation(),
+            text=f"nothing else has room; it pushes out {victims_words(push)}",
+            victims=tuple(str(name_of(victim)) for victim in push.victims),
+        )
 
     def _end_batches(self) -> bool:
         """Let batch work succeed that others wait for, once nothing else would happen; return whether any did."""

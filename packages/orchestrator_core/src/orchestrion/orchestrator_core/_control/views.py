@@ -145,12 +145,15 @@ class SlotPlacement:
         node_id: The node, or None.
         explanation: Why.
         text: The explanation in words.
+        victims: Instances of lower priority that would have to go for it, as `namespace/workload.index.epoch`;
+            ascending.
     """
 
     instance: str
     node_id: NodeId | None
     explanation: Explanation
     text: str
+    victims: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

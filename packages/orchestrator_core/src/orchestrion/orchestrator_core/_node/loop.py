@@ -30,6 +30,7 @@ from orchestrion.orchestrator_core._state.records import (
     BindingRecord,
     InstanceName,
     binding_key,
+    instance_key,
     status_key,
 )
 from orchestrion.orchestrator_core._state.world import InstanceRecord, World
@@ -394,6 +395,14 @@ class NodeLoop:
             if key not in self._to_stop:
                 self._to_stop.add(key)
                 nursery.start_soon(self._await_stop, key, record)
+        if plan.start and bound.binding.waits_for and (others := self._in_the_way(bound)):
+            # They are told to stop, and their end leads here again.
+            plan.start.clear()
+            held_back = True
+            plan.status = evolve(plan.status, message=f"waits for {', '.join(others)} to end")
+            if key not in self._to_stop:
+                self._to_stop.add(key)
+                nursery.start_soon(self._await_room, key, record)
         if plan.start and self._book.older_lives(key):
             # The end of the older one brings this one back at once; the wait is for a stop that fails.
             plan.start.clear()
@@ -434,6 +443,31 @@ class NodeLoop:
                 record.bound is not None
                 and record.bound.binding.desired is DesiredState.RUN
                 and self._is_to_stop(record)
+            ):
+                await self.world.wait_for(Revision(self.world.revision + 1))
+        finally:
+            self._to_stop.discard(key)
+        self._queue.add(key)
+
+    def _in_the_way(self, bound: BindingRecord) -> list[str]:
+        """Return who has not ended, or still has something that runs, of those whose place an instance takes."""
+        waits_for = bound.binding.waits_for
+        living = {
+            instance_key(name, record.bound.workload_id): name.short
+            for name, record in self.world.nodes.get(self.node_id, {}).items()
+            if record.bound is not None and not record.ended
+        }
+        # What is given up as lost has ended on record before its containers have.
+        held = {key for key in waits_for if key in self._book.instances and self._book.instances[key].lives}
+        return sorted(living.get(key, str(key)) for key in waits_for if key in living or key in held)
+
+    async def _await_room(self, key: InstanceKey, record: InstanceRecord) -> None:
+        """Look at an instance again as soon as those have ended whose place it takes, or it is to stop."""
+        try:
+            while (
+                record.bound is not None
+                and record.bound.binding.desired is DesiredState.RUN
+                and self._in_the_way(record.bound)
             ):
                 await self.world.wait_for(Revision(self.world.revision + 1))
         finally:

@@ -1,0 +1,339 @@
+"""Slots of higher priority take the place of others: who goes, who comes when, and what both are told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+import trio
+from attrs import evolve
+from orchestrion.mocks import CursorScheduler
+from orchestrion.orchestrator_core import SlotPlacement, WorkloadPhase
+from orchestrion.scheduler_interface import (
+    AssignNode,
+    ClusterView,
+    FullScanScheduler,
+    ScheduleDecision,
+    Scheduler,
+    SchedulingRequest,
+)
+from orchestrion.shared_types import (
+    ContainerConfig,
+    Disruption,
+    InstanceState,
+    Placement,
+    Resources,
+    WorkloadDefinition,
+)
+from trio.testing import MockClock
+
+from .core_stage import NODE, SECOND, Stage, batch, container, daemon, service, staged
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    """Give an orchestrator at work on two nodes of 8 half cores each, with a scheduler that preempts."""
+    async with staged(2, scheduler=FullScanScheduler) as made:
+        yield made
+
+
+def halves(count: int, *command: str, grace: float = 0.0) -> tuple[ContainerConfig, ...]:
+    """Return containers that take so many half cores."""
+    resources = Resources(cpu_millicores=500 * count)
+    return (container("main", *command, resources=resources, stop_grace_seconds=grace),)
+
+
+def low(name: str = "low", *, replicas: int = 2, grace: float = 0.0, **fields: object) -> WorkloadDefinition:
+    """Return a service of which an instance fills half a node, and that nobody would miss."""
+    fields.setdefault("priority", 0)
+    stubborn = ("run", "term-takes", f"{grace:g}s") if grace else ("run",)
+    return service(name, containers=halves(4, *stubborn, grace=2 * grace), replicas=replicas, preempts=False, **fields)
+
+
+def high(name: str = "high", *, count: int = 4, **fields: object) -> WorkloadDefinition:
+    """Return a service that goes before others."""
+    fields.setdefault("priority", 100)
+    return service(name, containers=halves(count), **fields)
+
+
+def on_node(stage: Stage) -> dict[str, int]:
+    """Return how many half cores are in use on each node by what really runs."""
+    used = dict.fromkeys((NODE, SECOND), 0)
+    for one in stage.running():
+        used[one.options.node_id] += one.config.resources.cpu_millicores // 500
+    return {str(node_id): count for node_id, count in used.items()}
+
+
+async def test_where_there_is_room_nobody_has_to_go(stage: Stage) -> None:
+    await stage.apply(low(replicas=3))
+    await stage.apply(high())
+    assert (len(stage.running("low")), len(stage.running("high"))) == (3, 1)
+
+
+async def test_a_slot_without_a_place_takes_that_of_a_lower_priority(stage: Stage) -> None:
+    await stage.apply(low(replicas=4))
+    await stage.apply(high())
+    assert (len(stage.running("low")), len(stage.running("high"))) == (3, 1)
+    assert on_node(stage) == {NODE: 8, SECOND: 8}
+
+
+async def test_as_many_go_as_have_to_and_no_more(stage: Stage) -> None:
+    await stage.apply(low(replicas=4))
+    await stage.apply(high(count=8))
+    assert (len(stage.running("low")), len(stage.running("high"))) == (2, 1)
+
+
+async def test_the_slot_starts_only_once_its_victims_have_ended(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=5.0))
+    await stage.apply(high())
+    await trio.sleep(4)
+    assert stage.running("high") == []
+    (waiting,) = await stage.instances("high")
+    assert waiting.status.state is InstanceState.PENDING
+    (victim,) = [i for i in await stage.instances("low") if i.status.state is InstanceState.TERMINATING]
+    assert waiting.status.message == f"waits for {victim.name} to end"
+    assert waiting.binding.waits_for == (victim.key,)
+    await trio.sleep(2)
+    assert len(stage.running("high")) == 1
+    assert (await stage.instances("high"))[0].status.message == ""
+
+
+async def test_at_no_time_more_runs_on_a_node_than_it_has(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=3.0))
+    await stage.apply(high(replicas=3))
+    for _ in range(50):
+        assert all(used <= 8 for used in on_node(stage).values())
+        await trio.sleep(0.1)
+    assert len(stage.running("high")) == 3
+
+
+async def test_the_room_that_becomes_free_is_not_given_to_anybody_else(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=5.0))
+    await stage.apply(high())
+    await stage.apply(low("other", replicas=1, priority=50))
+    await trio.sleep(20)
+    assert (len(stage.running("high")), len(stage.running("other"))) == (1, 0)
+
+
+async def test_a_victim_is_replaced_as_soon_as_there_is_room_for_it(stage: Stage) -> None:
+    await stage.apply(low(replicas=4))
+    await stage.apply(high())
+    assert (await stage.view("low")).phase is WorkloadPhase.PENDING
+    await stage.orchestrator.remove("high")
+    await stage.settle()
+    assert len(stage.running("low")) == 4
+
+
+async def test_an_equal_priority_takes_nobodys_place(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, priority=100))
+    await stage.apply(high())
+    assert len(stage.running("low")) == 4
+    assert (await stage.view("high")).phase is WorkloadPhase.PENDING
+
+
+async def test_a_class_that_does_not_preempt_waits(stage: Stage) -> None:
+    await stage.apply(low(replicas=4))
+    await stage.apply(high(preempts=False))
+    assert len(stage.running("low")) == 4
+    assert (await stage.view("high")).phase is WorkloadPhase.PENDING
+
+
+async def test_with_a_scheduler_without_the_ability_a_slot_waits(autojump_clock: MockClock) -> None:
+    async with staged(2, scheduler=CursorScheduler) as stage:
+        await stage.apply(low(replicas=4))
+        await stage.apply(high())
+        assert len(stage.running("low")) == 4
+
+
+async def test_a_budget_is_kept(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, disruption=Disruption(max_unavailable=1)))
+    await stage.apply(high(replicas=3))
+    await trio.sleep(100)
+    assert (len(stage.running("low")), len(stage.running("high"))) == (3, 1)
+
+
+async def test_what_is_about_to_end_is_waited_for_instead_of_pushing_out_another(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=5.0))
+    await stage.orchestrator.scale("low", 3)
+    await stage.settle()
+    await stage.apply(high())
+    await trio.sleep(10)
+    assert (len(stage.running("low")), len(stage.running("high"))) == (3, 1)
+    assert "Preempted" not in [event.reason for event in await stage.orchestrator.events()]
+
+
+async def test_a_slot_that_waits_for_its_victims_pushes_out_nobody_else(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=50.0))
+    await stage.apply(high())
+    await trio.sleep(40)
+    assert len([i for i in await stage.instances("low") if i.status.state is InstanceState.TERMINATING]) == 1
+
+
+async def test_a_slot_that_waits_may_itself_be_pushed_out(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=5.0))
+    await stage.apply(high(count=8, replicas=2))
+    await stage.apply(high("highest", count=8, priority=200, replicas=2))
+    await trio.sleep(20)
+    assert (len(stage.running("high")), len(stage.running("highest"))) == (0, 2)
+    uid = (await stage.view("high")).definition.metadata.uid
+    assert all(start.instance.workload_id != uid for start in stage.containers.start_records)
+
+
+async def test_who_is_pushed_out_pushes_out_only_those_below_it(stage: Stage) -> None:
+    await stage.apply(low(replicas=2), low("middle", replicas=2, priority=50))
+    await stage.apply(high("middling", replicas=2, priority=60))
+    await stage.apply(high(replicas=2))
+    await trio.sleep(100)
+    running = {name: len(stage.running(name)) for name in ("low", "middle", "middling", "high")}
+    assert running == {"low": 0, "middle": 0, "middling": 2, "high": 2}
+
+
+async def test_what_is_stopped_while_it_waits_never_starts_and_its_victims_come_back(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=5.0))
+    await stage.apply(high())
+    await stage.orchestrator.stop("high")
+    await trio.sleep(20)
+    assert len(stage.running("low")) == 4
+    uid = (await stage.view("high")).definition.metadata.uid
+    assert all(start.instance.workload_id != uid for start in stage.containers.start_records)
+
+
+async def test_a_daemon_takes_the_place_of_a_lower_priority_on_each_node(stage: Stage) -> None:
+    await stage.apply(low(replicas=4))
+    await stage.apply(daemon(containers=halves(2), priority=100))
+    assert stage.where("agent") == [NODE, SECOND]
+    assert len(stage.running("low")) == 2
+    assert (await stage.view("agent")).phase is WorkloadPhase.HEALTHY
+
+
+async def test_a_batch_instance_that_is_pushed_out_begins_again_and_has_not_failed(stage: Stage) -> None:
+    await stage.apply(batch("job", containers=halves(8, "exit", "0", "after", "50s"), completions=2, priority=0))
+    await trio.sleep(10)
+    await stage.apply(high(count=8))
+    await trio.sleep(45)
+    await stage.orchestrator.remove("high")
+    await trio.sleep(60)
+    view = await stage.view("job")
+    assert (view.phase, view.failed) == (WorkloadPhase.SUCCEEDED, 0)
+
+
+async def test_both_sides_are_told(stage: Stage) -> None:
+    await stage.apply(low(replicas=4))
+    await stage.apply(high())
+    events = {event.reason: event for event in await stage.orchestrator.events()}
+    preempted, preempting = events["Preempted"], events["Preempting"]
+    (high_one,) = await stage.instances("high")
+    node_id = high_one.binding.node_id
+    victim = preempted.subject.removeprefix("instance/")
+    assert preempted.message == f"default/high.0.1 (priority 100) takes its place on node {node_id}"
+    assert preempting.subject == "instance/high.0.1"
+    assert preempting.message.startswith(f"it pushes out default/{victim} (priority 0) on node {node_id}")
+    assert (await stage.instance(victim)).status.message == "preempted: default/high.0.1 takes its place"
+
+
+async def test_explaining_names_who_is_waited_for(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=5.0))
+    await stage.apply(high())
+    (placed,) = await stage.orchestrator.explain("high")
+    (victim,) = [i for i in await stage.instances("low") if i.status.state is InstanceState.TERMINATING]
+    assert placed.text.endswith(f"; it starts once {victim.name} has ended, whose place it takes")
+
+
+def pushed(placements: Iterable[SlotPlacement]) -> list[tuple[str, ...]]:
+    """Return whom each slot would push out."""
+    return [placement.victims for placement in placements]
+
+
+async def test_a_plan_says_whom_an_apply_would_push_out_and_pushes_out_nobody(stage: Stage) -> None:
+    await stage.apply(low(replicas=4))
+    plan = await stage.orchestrator.plan([high(replicas=2)])
+    (first,), (second,) = pushed(plan.placements)
+    names = {f"default/{instance.name}" for instance in await stage.instances("low")}
+    assert first != second
+    assert {first, second} <= names
+    assert plan.placements[0].text.endswith(f"; it pushes out {first} (priority 0)")
+    assert len(stage.running("low")) == 4
+
+
+async def test_a_plan_foresees_what_becomes_of_those_that_are_applied_with_it(stage: Stage) -> None:
+    plan = await stage.orchestrator.plan([low(replicas=4), high()])
+    assert sorted(placement.node_id is None for placement in plan.placements) == [False] * 4 + [True]
+    await stage.apply(low(replicas=4), high())
+    assert (len(stage.running("low")), len(stage.running("high"))) == (3, 1)
+
+
+@pytest.mark.slow
+async def test_one_slot_may_push_out_more_than_a_transaction_takes(autojump_clock: MockClock) -> None:
+    async with staged(1, scheduler=FullScanScheduler) as stage:
+        tiny = (container("main", resources=Resources(cpu_millicores=25), stop_grace_seconds=0.0),)
+        await stage.apply(service("many", containers=tiny, replicas=70, priority=0))
+        await stage.apply(high(count=8))
+        await trio.sleep(5)
+        assert (len(stage.running("many")), len(stage.running("high"))) == (0, 1)
+
+
+class Overreaching:
+    """A scheduler that changes the victims of every decision."""
+
+    def __init__(self, change: str) -> None:
+        """Change them in this way."""
+        self.scheduler: Scheduler = FullScanScheduler()
+        self.change = change
+        self.capabilities = self.scheduler.capabilities
+
+    async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
+        """Decide as the other one does, with other victims."""
+        asked = evolve(request, budgets={}) if self.change == "budget" else request
+        decisions = await self.scheduler.schedule(asked, view)
+        return [self._changed(each, request) if isinstance(each, AssignNode) else each for each in decisions]
+
+    def _changed(self, decision: AssignNode, request: SchedulingRequest) -> AssignNode:
+        if not decision.victims:
+            return decision
+        match self.change:
+            case "nobody there":
+                return evolve(decision, victims=(*decision.victims, decision.slot))
+            case "too few":
+                return evolve(decision, victims=decision.victims[:1])
+            case "elsewhere":
+                return evolve(decision, node_id=NODE if decision.node_id == SECOND else SECOND)
+            case _:
+                return decision
+
+
+@pytest.mark.parametrize("change", ["nobody there", "too few", "elsewhere", "budget"])
+async def test_a_scheduler_that_goes_too_far_pushes_out_nobody(autojump_clock: MockClock, change: str) -> None:
+    async with staged(2, scheduler=lambda: Overreaching(change)) as stage:
+        budget = Disruption(max_unavailable=1)
+        await stage.apply(low(replicas=4, disruption=budget if change == "budget" else None))
+        await stage.apply(high(count=8))
+        await trio.sleep(10)
+        assert (len(stage.running("low")), len(stage.running("high"))) == (4, 0)
+        assert "Unplaceable" in await stage.event_reasons("workload/high")
+
+
+async def test_a_selector_keeps_others_from_having_to_go_in_vain(stage: Stage) -> None:
+    await stage.apply(low(replicas=4))
+    await stage.apply(high(placement=Placement(select={"zone": "nowhere"})))
+    await trio.sleep(10)
+    assert len(stage.running("low")) == 4
+
+
+async def test_a_victim_that_is_lost_before_it_has_ended_takes_the_slot_with_it(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=5.0))
+    await stage.apply(high())
+    (waiting,) = await stage.instances("high")
+    stage.down(waiting.binding.node_id)
+    await trio.sleep(60)
+    (moved,) = await stage.instances("high")
+    assert moved.binding.node_id != waiting.binding.node_id
+    assert len(stage.running("high")) == 1
+
+
+async def test_a_restart_of_the_orchestrator_while_a_slot_waits_changes_nothing(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=5.0))
+    await stage.apply(high())
+    await stage.restart()
+    await trio.sleep(10)
+    assert (len(stage.running("low")), len(stage.running("high"))) == (3, 1)
+    assert [event.reason for event in await stage.orchestrator.events()].count("Preempted") == 1
