@@ -12,6 +12,7 @@ from ._keeper import Draft, ViewKeeper
 from ._kept import KeptView, NodeChange, SupportsNodeChanges
 from ._labels import (
     REFUSING_EFFECTS,
+    Tolerated,
     expression_matches,
     expression_text,
     is_tolerated,
@@ -85,6 +86,7 @@ __all__ = [
     "SimpleScheduler",
     "StaticClusterView",
     "SupportsNodeChanges",
+    "Tolerated",
     "ViewKeeper",
     "budgets_after",
     "check_request",

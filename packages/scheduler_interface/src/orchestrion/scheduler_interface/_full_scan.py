@@ -13,7 +13,7 @@ from ._evictions import Eviction, budgets_after, eviction_on
 from ._explain import explain_candidates
 from ._gang import keep_minimum
 from ._interface import ClusterView
-from ._labels import expression_matches, is_tolerated
+from ._labels import expression_matches
 from ._needs import Needs, needs_of
 from ._placing import assignment
 from ._predicates import PREDICATES, passes
@@ -158,8 +158,7 @@ def dislikes(needs: Needs, affinities: tuple[NodeAffinity, ...], candidate: Cand
     """Return what of a node's points is due to taints, preferences and spreads, by the name of each."""
     node = candidate.view.node
     taints = sum(
-        taint.effect is TaintEffect.PREFER_NO_SCHEDULE and not is_tolerated(taint, needs.tolerations)
-        for taint in node.taints
+        taint.effect is TaintEffect.PREFER_NO_SCHEDULE and taint not in needs.tolerated for taint in node.taints
     )
     crowd = sum(tally.count(domain) for tally, domain in (*candidate.own_domains, *candidate.shared_domains))
     missed = [

@@ -80,6 +80,31 @@ def is_tolerated(taint: Taint, tolerations: Iterable[Toleration], /) -> bool:
     )
 
 
+class Tolerated:
+    """The taints that some tolerations match, each found at once however many tolerations there are."""
+
+    def __init__(self, tolerations: Iterable[Toleration]) -> None:
+        """Sort out what is tolerated."""
+        self._all = frozenset((each.key, each.value, each.effect) for each in tolerations)
+
+    def __contains__(self, taint: Taint) -> bool:
+        """Whether one of the tolerations matches a taint, for whatever time."""
+        tolerated = self._all
+        if not tolerated:
+            return False
+        key, value, effect = taint.key, taint.value, taint.effect
+        return (
+            (key, None, None) in tolerated
+            or (key, value, None) in tolerated
+            or (key, None, effect) in tolerated
+            or (key, value, effect) in tolerated
+            or ("", None, None) in tolerated
+            or ("", value, None) in tolerated
+            or ("", None, effect) in tolerated
+            or ("", value, effect) in tolerated
+        )
+
+
 def label_text(key: str, value: str, /) -> str:
     """Return a label or taint as people write it."""
     return f"{key}={value}" if value else key

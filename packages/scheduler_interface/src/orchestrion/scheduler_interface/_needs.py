@@ -12,11 +12,11 @@ from orchestrion.shared_types import (
     NodeId,
     Resources,
     Spread,
-    Toleration,
     Uid,
 )
 
 from ._devices import DeviceWant, device_wants
+from ._labels import Tolerated
 from ._requests import check_request
 from ._types import HostPort, SchedulerCapability, SchedulingRequest, drivers_of, host_ports_of
 
@@ -34,7 +34,7 @@ class Needs:
         drivers: Ascending.
         select: Labels by key, ascending.
         expressions: As the workload has them.
-        tolerations: As the workload has them.
+        tolerated: The taints that the workload tolerates.
         devices: Devices and shares; empty where the scheduler can't grant any.
         spreads: As the workload has them, without required ones where the scheduler can't keep them.
         node_affinities: Required ones, where the scheduler keeps them.
@@ -52,7 +52,7 @@ class Needs:
     drivers: tuple[str, ...]
     select: tuple[tuple[str, str], ...]
     expressions: tuple[Expression, ...]
-    tolerations: tuple[Toleration, ...]
+    tolerated: Tolerated
     devices: tuple[DeviceWant, ...]
     spreads: tuple[Spread, ...]
     node_affinities: tuple[NodeAffinity, ...]
@@ -113,7 +113,7 @@ def needs_of(request: SchedulingRequest, capabilities: frozenset[SchedulerCapabi
         drivers=tuple(sorted(drivers_of(workload))),
         select=tuple(sorted(placement.select.items())),
         expressions=placement.expressions,
-        tolerations=placement.tolerations,
+        tolerated=Tolerated(placement.tolerations),
         devices=wanted if grants_devices else (),
         spreads=tuple(spread for spread in placement.spreads if keeps_spreads or not spread.required),
         node_affinities=tuple(a for a in placement.node_affinities if a.weight is None) if keeps_affinities else (),

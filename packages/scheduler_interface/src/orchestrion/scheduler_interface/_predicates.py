@@ -14,7 +14,6 @@ from ._labels import (
     REFUSING_EFFECTS,
     expression_matches,
     expression_text,
-    is_tolerated,
     label_text,
     selector_matches,
 )
@@ -87,7 +86,7 @@ def _expressions(needs: Needs, candidate: Candidate) -> Reasons:
 
 def _taints(needs: Needs, candidate: Candidate) -> Reasons:
     for taint in candidate.view.node.taints:
-        if taint.effect in REFUSING_EFFECTS and not is_tolerated(taint, needs.tolerations):
+        if taint.effect in REFUSING_EFFECTS and taint not in needs.tolerated:
             remedy = PlacementChange(kind=ChangeKind.TOLERATE_TAINT, node_id=candidate.id, subject=taint.key)
             yield Reason(predicate=Predicate.TAINT, detail=label_text(taint.key, taint.value), remedy=remedy)
 

@@ -7,7 +7,7 @@ from typing import Final
 from orchestrion.shared_types import NodeAffinity, TaintEffect
 
 from ._candidate import Candidate
-from ._labels import expression_matches, is_tolerated
+from ._labels import expression_matches
 from ._needs import Needs
 
 FIT_POINTS: Final = 999
@@ -25,8 +25,7 @@ def own_points(needs: Needs, affinities: tuple[NodeAffinity, ...], candidate: Ca
     """
     node = candidate.view.node
     disliked = sum(
-        taint.effect is TaintEffect.PREFER_NO_SCHEDULE and not is_tolerated(taint, needs.tolerations)
-        for taint in node.taints
+        taint.effect is TaintEffect.PREFER_NO_SCHEDULE and taint not in needs.tolerated for taint in node.taints
     )
     liked = sum(
         affinity.weight

@@ -50,6 +50,8 @@ MAX_ORDERS: Final = 64
 
 MAX_SHAPES: Final = 8192
 """What so many workloads take is kept."""
+MAX_SHARED: Final = 8
+"""Nodes are told apart by their domains of so many topologies when they are put in cells."""
 MAX_GROUPS: Final = 256
 """The instances of so many groups, for affinities, are kept counted."""
 
@@ -233,6 +235,8 @@ class Index:
         shared: list[str] = []
         cells = one_cell(order, self.fleet)
         for by in sorted(set(bys), key=lambda by: (len(self._domains_of(by).numbers), by)):
+            if len(shared) == MAX_SHARED:
+                break
             finer = self._cells_of(wanted.suitability, order, (*shared, by))
             if finer is None:
                 break
@@ -274,7 +278,14 @@ class Index:
     def spread_term(self, spread: Spread, wanted: Wanted) -> Term:
         """Return the term of a spread, without any instance counted."""
         domains = self._domains_of(spread.by)
-        term = Term(SPREAD, domains.of_position, len(domains.numbers), STEP_POINTS, spread.required, spread.max_skew)
+        term = Term(
+            SPREAD,
+            domains.of_position,
+            len(domains.numbers),
+            STEP_POINTS,
+            spread.required,
+            min(MAX_AMOUNT, spread.max_skew),
+        )
         if spread.required:
             suiting = self.order_of(evolve(wanted.suitability, devices=()))
             for position in range(len(self.nodes)):

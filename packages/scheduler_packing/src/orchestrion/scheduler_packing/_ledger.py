@@ -147,14 +147,15 @@ class PackingLedger:
             minimum: Where fewer of all slots would hold a place in the end, none that did not before gets one.
 
         Raises:
-            InvalidSchedulingRequest: A slot is of another workload than its request's, or a demand exceeds
-                `MAX_AMOUNT`. No slot has got a place then.
+            InvalidSchedulingRequest: A slot is of another workload than its request's or has an epoch of 2^31 or more,
+                or a demand exceeds `MAX_AMOUNT`. No slot has got a place then.
         """
         try:
             positions = self._books.place(requests, self._place_with_care)
         except ValueError as err:
             self._books.release(self._books.fresh)
-            raise InvalidSchedulingRequest(str(err), remedy="Ask for each workload's own slots, and for less.") from err
+            remedy = "Ask for each workload's own slots, for less, and with lower epochs."
+            raise InvalidSchedulingRequest(str(err), remedy=remedy) from err
         if minimum > 0 and sum(position >= 0 for position in positions) < minimum:
             self._books.release(self._books.fresh)
             slots = (slot for request in requests for slot in request.slots)
@@ -180,13 +181,7 @@ class PackingLedger:
 
     def _place_with_care(self, request: SchedulingRequest, lot: Lot, placed: vec[i64]) -> vec[i64]:
         books, index = self._books, self._index
-        wanted: Wanted = lot.wanted
-        only = None if request.only_node is None else index.positions.get(request.only_node, NOWHERE)
-        choice: Choice | GpuChoice
-        if self._gpus is not None:
-            choice = GpuChoice(index, self._gpus, wanted, lot.shape, Bounds(self._terms_of(wanted)), only)
-        else:
-            choice = Choice(index, wanted, lot.shape, lot.field or index.field_of(wanted, []), only)
+        choice = self._choice_of(request, lot) if lot.is_possible else None
         for slot in request.slots:
             if slot.workload_id != lot.uid:
                 msg = f"slot {slot} does not belong to the workload whose uid is {lot.uid}"
@@ -194,7 +189,7 @@ class PackingLedger:
             position = books.position_of(slot)
             if position == NOWHERE and self._own_mix is not None:
                 self._own_mix.observe(request.workload)
-            if position == NOWHERE and lot.is_possible:
+            if position == NOWHERE and choice is not None:
                 found = choice.best()
                 if found is not None:
                     position, grants = found
@@ -206,6 +201,14 @@ class PackingLedger:
             placed = append(placed, position)
         return placed
 
+    def _choice_of(self, request: SchedulingRequest, lot: Lot) -> Choice | GpuChoice:
+        index = self._index
+        wanted: Wanted = lot.wanted
+        only = None if request.only_node is None else index.positions.get(request.only_node, NOWHERE)
+        if self._gpus is not None:
+            return GpuChoice(index, self._gpus, wanted, lot.shape, Bounds(self._terms_of(wanted)), only)
+        return Choice(index, wanted, lot.shape, lot.field or index.field_of(wanted, []), only)
+
     def _released(self, key: InstanceKey, position: int) -> None:
         for grant in self._grants.pop(key, ()):
             self._index.device_free[position][grant.device_id] += grant.thousandths
@@ -213,7 +216,12 @@ class PackingLedger:
     # -- what workloads want
 
     def _make_lot(self, workload: WorkloadDefinition) -> Lot:
-        wanted = wanted_of(workload)
+        try:
+            wanted = wanted_of(workload)
+        except ValueError as err:
+            name = workload.metadata.name
+            msg = f"the containers of workload {name!r} ask for more in all than can be counted"
+            raise ValueError(msg) from err
         shape = self._index.shape_of(wanted)
         order = None
         if shape is not None and not wanted.suitability.devices and self._gpus is None:

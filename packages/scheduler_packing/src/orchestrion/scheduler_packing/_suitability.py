@@ -9,7 +9,6 @@ from orchestrion.scheduler_interface import (
     STEP_POINTS,
     expression_matches,
     find_grants,
-    is_tolerated,
     selector_matches,
 )
 from orchestrion.scheduler_packing._wanted import Suitability
@@ -49,7 +48,7 @@ def dislikes_of(node: Node, suitability: Suitability) -> Dislikes | None:
         return None
     taints = missed = held = 0
     for taint in node.taints:
-        if not is_tolerated(taint, suitability.tolerations):
+        if taint not in suitability.tolerated:
             if taint.effect in REFUSING_EFFECTS:
                 return None
             taints += STEP_POINTS

@@ -15,7 +15,6 @@ from orchestrion.scheduler_interface import (
     expression_matches,
     expression_text,
     find_grants,
-    is_tolerated,
     label_text,
     selector_matches,
 )
@@ -69,7 +68,7 @@ def lasting_reasons(node: Node, suitability: Suitability) -> Iterator[Why]:
         if not expression_matches(node.labels, expression):
             yield Why(Predicate.EXPRESSION, expression_text(expression), ChangeKind.DROP_EXPRESSION, expression.key)
     for taint in node.taints:
-        if taint.effect in REFUSING_EFFECTS and not is_tolerated(taint, suitability.tolerations):
+        if taint.effect in REFUSING_EFFECTS and taint not in suitability.tolerated:
             yield Why(Predicate.TAINT, label_text(taint.key, taint.value), ChangeKind.TOLERATE_TAINT, taint.key)
     for affinity in suitability.node_affinities:
         for expression in affinity.expressions:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from attrs import field, frozen
-from orchestrion.scheduler_interface import DeviceWant, HostPort, demand_of, device_wants, drivers_of, host_ports_of
+from orchestrion.scheduler_interface import (
+    DeviceWant,
+    HostPort,
+    Tolerated,
+    demand_of,
+    device_wants,
+    drivers_of,
+    host_ports_of,
+)
 from orchestrion.shared_types import (
     MAX_AMOUNT,
     Expression,
@@ -33,6 +41,11 @@ class Suitability:
     node_affinities: tuple[NodeAffinity, ...]
     tolerations: tuple[Toleration, ...]
     devices: tuple[DeviceWant, ...]
+
+    @cached_property
+    def tolerated(self) -> Tolerated:
+        """The taints that are tolerated."""
+        return Tolerated(self.tolerations)
 
 
 @frozen(eq=False)

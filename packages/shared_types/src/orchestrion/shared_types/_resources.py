@@ -15,6 +15,8 @@ MAX_AMOUNT: Final = 2**62 - 1
 
 _amount = [validators.instance_of(int), validators.ge(0), validators.le(MAX_AMOUNT)]
 
+_FIXED: Final = frozenset({"cpu_millicores", "memory_bytes", "disk_bytes"})
+
 
 def _without_zeros(amounts: Mapping[str, int]) -> Mapping[str, int]:
     if type(amounts) is immutabledict and 0 not in amounts.values():
@@ -26,6 +28,9 @@ def _extended(_instance: object, attribute: Attribute[Mapping[str, int]], value:
     for name, amount in value.items():
         if not name:
             msg = f"{attribute.name}: a resource needs a name"
+            raise ValueError(msg)
+        if name in _FIXED:
+            msg = f"{attribute.name}.{name}: that is no extended resource, it has a field of its own"
             raise ValueError(msg)
         if not isinstance(amount, int) or not 0 <= amount <= MAX_AMOUNT:
             msg = f"{attribute.name}.{name} must be a whole number from 0 to {MAX_AMOUNT}, not {amount!r}"

@@ -209,6 +209,8 @@ class Books:
             if slot.workload_id != uid:
                 self._settle(lot, position, used)
                 raise ValueError(f"slot {slot} does not belong to the workload whose uid is {uid}")
+            if slot.epoch >= MAX_EPOCHS:
+                self._settle(lot, position, used)
             number: int = number_of(slot)
             where = held.get(number)
             asked -= 1
@@ -281,14 +283,15 @@ class Books:
 
     def hold(self, lot: Lot, key: Any, position: i64) -> None:
         """Give an incarnation a place that was chosen outside."""
+        number = number_of(key)
         self._take(lot, position, 1)
         self.fresh.append(key)
-        lot.held[number_of(key)] = (lot.number << POSITION_BITS) + position
+        lot.held[number] = (lot.number << POSITION_BITS) + position
 
     def position_of(self, key: Any) -> i64:
         """Return where an incarnation holds a place, or -1."""
         held = self._held.get(key.workload_id)
-        if held is None:
+        if held is None or key.epoch >= MAX_EPOCHS:
             return NOWHERE
         where = held.get(number_of(key))
         if where is None:
@@ -300,7 +303,7 @@ class Books:
         released: i64 = 0
         for key in keys:
             held = self._held.get(key.workload_id)
-            if held is None:
+            if held is None or key.epoch >= MAX_EPOCHS:
                 continue
             where = held.pop(number_of(key), None)
             if where is None:

@@ -59,15 +59,22 @@ def make_cells(order: Order, topologies: list[vec[i64]], fleet: Fleet) -> Cells 
             span = order.base[position] + MAX_LEFT + 1
         position += 1
     numbers: dict[int, int] = {}
+    steps: dict[int, int] = {}
     firsts = vec[i64]()
     of_position = zeros(fleet.count)
     base = zeros(fleet.count)
     position = 0
     while position < fleet.count:
         if order.members[position] != 0:
+            # However many topologies there are, a path of domains is one number, that of its last step.
             domains: i64 = 0
             for topology in topologies:
-                domains = domains * MAX_DOMAINS + topology[position]
+                step: i64 = domains * MAX_DOMAINS + topology[position]
+                further = steps.get(step)
+                if further is None:
+                    further = len(steps) + 1
+                    steps[step] = further
+                domains = further
             cell: i64 = len(numbers)
             known = numbers.get(domains)
             if known is None:
