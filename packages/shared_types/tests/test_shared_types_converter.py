@@ -120,6 +120,11 @@ def test_json_that_json_does_not_have_is_refused(data: bytes) -> None:
         ({"cpu_millicores": -1}, o.Resources, "'cpu_millicores' must be >= 0: -1"),
         ({"extended": {"x": 1.5}}, o.Resources, "extended[x]: a whole number is wanted, not a number (1.5)"),
         (
+            {"extended": {"memory_bytes": 1}},
+            o.Resources,
+            "extended.memory_bytes: that is no extended resource, it has a field of its own",
+        ),
+        (
             {"name": "a", "health": {"probe": {"type": "htp"}}},
             o.ContainerConfig,
             "health.probe: one of http, tcp, exec is wanted, not 'htp'; did you mean 'http'?",
