@@ -85,7 +85,6 @@ class ExpectedFill(Policy):
         self._pressures: vec[i64] = zeros(fleet.type_count)
         self._opening: i64 = 0
         self._is_weighed: bool = False
-        self._cursor: i64 = -1
         self._scratch: vec[i64] = zeros(fleet.stride + 1)
 
     def expected_of(self, type_: i64) -> i64:
@@ -99,29 +98,9 @@ class ExpectedFill(Policy):
 
     # -- keeping up
 
-    def catch_up(self) -> None:
-        """Take over all changes that the fleet has logged since the last time."""
-        fleet = self.fleet
-        changes: i64 = fleet.changes
-        cursor: i64 = self._cursor
-        if cursor == changes:
-            return
-        self._cursor = changes
+    def value(self, position: i64) -> None:
+        """Work out anew what a node that has changed is worth."""
         self._is_weighed = False
-        if cursor < fleet.logged or changes - cursor > fleet.count:
-            position: i64 = 0
-            while position < fleet.count:
-                self._value(position)
-                position += 1
-            return
-        log = fleet.log
-        at: i64 = cursor - fleet.logged
-        end: i64 = changes - fleet.logged
-        while at < end:
-            self._value(log[at])
-            at += 1
-
-    def _value(self, position: i64) -> None:
         fleet = self.fleet
         type_: i64 = fleet.types[position]
         tables = self._tables[self._table_of_type[type_]]

@@ -62,34 +62,14 @@ class FragmentationDescent(Policy):
         super().__init__(fleet)
         self._typical: Typical = typical
         self._now: vec[float] = vec[float]()
-        self._cursor: i64 = -1
         self._scratch: vec[i64] = zeros(fleet.stride + 1)
         at: i64 = 0
         while at < fleet.count:
             self._now = append(self._now, 0.0)
             at += 1
 
-    def catch_up(self) -> None:
-        """Take over all changes that the fleet has logged since the last time."""
-        fleet = self.fleet
-        changes: i64 = fleet.changes
-        cursor: i64 = self._cursor
-        if cursor == changes:
-            return
-        self._cursor = changes
-        if cursor < fleet.logged or changes - cursor > fleet.count:
-            position: i64 = 0
-            while position < fleet.count:
-                self._value(position)
-                position += 1
-            return
-        at: i64 = cursor - fleet.logged
-        end: i64 = changes - fleet.logged
-        while at < end:
-            self._value(fleet.log[at])
-            at += 1
-
-    def _value(self, position: i64) -> None:
+    def value(self, position: i64) -> None:
+        """Work out anew what a node that has changed is worth."""
         fleet = self.fleet
         start: i64 = position * fleet.stride
         self._now[position] = self._fragmentation(

@@ -33,9 +33,31 @@ class Policy:
         self.fleet: GpuFleet = fleet
         self.penalties: vec[i64] = zeros(2 * fleet.type_count)
         self.spare: vec[i64] = zeros(fleet.count)
+        self._cursor: i64 = -1
 
     def catch_up(self) -> None:
         """Take over all changes that the fleet has logged since the last time."""
+        fleet = self.fleet
+        changes: i64 = fleet.changes
+        cursor: i64 = self._cursor
+        if cursor == changes:
+            return
+        self._cursor = changes
+        if cursor < fleet.logged or changes - cursor > fleet.count:
+            position: i64 = 0
+            while position < fleet.count:
+                self.value(position)
+                position += 1
+            return
+        log = fleet.log
+        at: i64 = cursor - fleet.logged
+        end: i64 = changes - fleet.logged
+        while at < end:
+            self.value(log[at])
+            at += 1
+
+    def value(self, position: i64) -> None:
+        """Work out anew what a node that has changed is worth."""
 
     def gain(self, position: i64, demand: Demand) -> i64:
         """Return what a node that has room gains by taking a slot, apart from what is alike for nodes of a type."""
