@@ -42,9 +42,17 @@ def test_a_profile_decides_by_its_rule_in_every_history(profile: ProfileName, ru
     trio.run(compare, range(10, SEEDS), profile, rule)
 
 
-@pytest.mark.parametrize("profile", ["spread", "throughput"])
-def test_the_ledger_decides_as_the_scheduler_does(profile: ProfileName) -> None:
-    history = History(3)
+MINE = Profile(
+    name="mine",
+    weights={"balance": 2, "topology-spread": 1, "instance-affinity": 1, "gpu-locality": 1},
+    ties="round-robin",
+)
+
+
+@pytest.mark.parametrize("profile", ["binpack", "spread", "throughput", MINE])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_ledger_decides_as_the_scheduler_does(profile: ProfileName | Profile, seed: int) -> None:
+    history = History(seed)
     view = StaticClusterView(node_view(node) for node in history.nodes)
     scheduler, ledger = PackingScheduler(profile=profile), PackingLedger(history.nodes, profile=profile)
     for step in history.steps():
@@ -52,6 +60,10 @@ def test_the_ledger_decides_as_the_scheduler_does(profile: ProfileName) -> None:
         view = with_decisions(view, step.request.workload, decisions)
         expected = [each.node_id if isinstance(each, AssignNode) else None for each in decisions]
         assert ledger.place([step.request]).node_ids == expected
+        if step.leaving:
+            first = next(iter(view))
+            ledger.release(list(first.instances))
+            view = view.changed(node_view(first.node))
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,12 @@ from orchestrion.scheduler_packing._gpu_choice import Bounds, GpuChoice
 from orchestrion.scheduler_packing._gpu_mix import Mix
 from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
 from orchestrion.scheduler_packing._groups import Group, group_of
+from orchestrion.scheduler_packing._history import NodeHistory
 from orchestrion.scheduler_packing._index import Index
-from orchestrion.scheduler_packing._profile import SIGNS, ProfileName, check_profile
+from orchestrion.scheduler_packing._learned import Learned
+from orchestrion.scheduler_packing._profile import Profile, ProfileName, check_profile, sign_of, weighs_fragments
+from orchestrion.scheduler_packing._score_nodes import ScoreNodes
+from orchestrion.scheduler_packing._scored_choice import ScoredChoice
 from orchestrion.scheduler_packing._wanted import Suitability, Wanted, wanted_of
 from orchestrion.shared_types import (
     InstanceAffinity,
@@ -113,26 +117,40 @@ class PackingLedger:
     """
 
     def __init__(
-        self, nodes: Iterable[Node] = (), /, *, profile: ProfileName = "binpack", mix: Mix | None = None
+        self,
+        nodes: Iterable[Node] = (),
+        /,
+        *,
+        profile: ProfileName | Profile = "binpack",
+        mix: Mix | None = None,
+        learned: Learned | None = None,
+        history: NodeHistory | None = None,
     ) -> None:
         """Open empty books.
 
         Args:
             nodes: The nodes in any order, each once.
-            profile: What to prefer, as `PackingScheduler` has it.
-            mix: For the profile "gpu", what is asked for; None makes one, which the ledger tells of every slot that
-                holds no place when it is asked for, and of every release.
+            profile: What to prefer, as `PackingScheduler` has it, as for `learned` and `history`.
+            mix: For the profile "gpu" and the plug-in "fragmentation", what is asked for; None makes one, which the
+                ledger tells of every slot that holds no place when it is asked for, and of every release.
+            learned: See `profile`.
+            history: See `profile`.
 
         Raises:
-            ValueError: A node is there twice, there is no such profile, or it has no use for a mix.
+            ValueError: A node is there twice, there is no such profile, it has no use for what is given, or lacks what
+                it needs.
             InvalidSchedulingRequest: There are more nodes than can be told apart.
         """
-        check_profile(profile, {"mix": mix})
-        self._index = Index(SIGNS[profile])
+        check_profile(profile, {"mix": mix, "learned": learned, "history": history})
+        self._index = Index(sign_of(profile))
         self._index.show(StaticClusterView(node_view(node) for node in nodes))
-        self._own_mix = Mix() if profile == "gpu" and mix is None else None
-        gpus = GpuNodes(self._index, mix or self._own_mix) if profile == "gpu" else None
+        self._own_mix = Mix() if weighs_fragments(profile) and mix is None else None
+        asked = mix or self._own_mix
+        gpus = GpuNodes(self._index, asked) if profile == "gpu" else None
         self._gpus = gpus if gpus is not None and gpus.show() else None
+        self._scores: ScoreNodes | None = None
+        if isinstance(profile, Profile):
+            self._scores = ScoreNodes(self._index, profile, mix=asked, learned=learned, history=history)
         self._ids = self._index.ids
         self._books = Books(self._index.fleet, self._make_lot, self._released)
         self._spread_terms: dict[tuple[Uid, Spread, Suitability], Term] = {}
@@ -166,6 +184,8 @@ class PackingLedger:
         """Work out what the next decision needs, which changes none: tables, after a lesson of the mix."""
         if self._gpus is not None:
             self._gpus.show()
+        if self._scores is not None:
+            self._scores.show()
 
     def release(self, keys: Iterable[InstanceKey], /) -> int:
         """Give up the places of incarnations, and return how many held one; the others are passed over."""
@@ -190,6 +210,8 @@ class PackingLedger:
             if position == NOWHERE and self._own_mix is not None:
                 self._own_mix.observe(request.workload)
             if position == NOWHERE and choice is not None:
+                if isinstance(choice, ScoredChoice):
+                    choice.begin(slot)
                 found = choice.best()
                 if found is not None:
                     position, grants = found
@@ -201,10 +223,12 @@ class PackingLedger:
             placed = append(placed, position)
         return placed
 
-    def _choice_of(self, request: SchedulingRequest, lot: Lot) -> Choice | GpuChoice:
+    def _choice_of(self, request: SchedulingRequest, lot: Lot) -> Choice | GpuChoice | ScoredChoice:
         index = self._index
         wanted: Wanted = lot.wanted
         only = None if request.only_node is None else index.positions.get(request.only_node, NOWHERE)
+        if self._scores is not None:
+            return ScoredChoice(index, self._scores, wanted, lot.shape, Bounds(self._terms_of(wanted)), only)
         if self._gpus is not None:
             return GpuChoice(index, self._gpus, wanted, lot.shape, Bounds(self._terms_of(wanted)), only)
         return Choice(index, wanted, lot.shape, lot.field or index.field_of(wanted, []), only)
@@ -215,6 +239,11 @@ class PackingLedger:
 
     # -- what workloads want
 
+    @property
+    def _is_ordered(self) -> bool:
+        """Whether nodes are in an order that says which is preferred."""
+        return self._gpus is None and self._scores is None
+
     def _make_lot(self, workload: WorkloadDefinition) -> Lot:
         try:
             wanted = wanted_of(workload)
@@ -224,14 +253,14 @@ class PackingLedger:
             raise ValueError(msg) from err
         shape = self._index.shape_of(wanted)
         order = None
-        if shape is not None and not wanted.suitability.devices and self._gpus is None:
+        if shape is not None and not wanted.suitability.devices and self._is_ordered:
             order = self._index.order_of(wanted.suitability)
             if wanted.suitability == PLAIN and wanted.is_bound_by_room_alone and not self._group_terms:
                 self._books.plain = order
         uid = workload.metadata.uid
         lot = Lot(workload, wanted, uid, shape or NO_SHAPE, order, self._books.held_of(uid))
         lot.is_possible = shape is not None
-        if shape is not None and self._gpus is None and not (order is not None and wanted.is_bound_by_room_alone):
+        if shape is not None and self._is_ordered and not (order is not None and wanted.is_bound_by_room_alone):
             lot.field = self._index.field_of(wanted, self._terms_of(wanted))
         lot.counted_by = [
             *(term for (counted, _, _), term in self._spread_terms.items() if counted == uid),

@@ -92,7 +92,7 @@ def check_profile(profile: ProfileName | Profile, given: Mapping[str, object]) -
     else:
         name = profile
         _check_known("profile", profile, get_args(ProfileName))
-        uses = dict.fromkeys(_USES, False) | {"mix": profile == "gpu"}
+        uses = dict.fromkeys(_USES, False) | {"mix": weighs_fragments(profile)}
     for argument, plug_in in _USES.items():
         if given.get(argument) is not None and not uses[argument]:
             msg = f"the profile {name!r} has no use for {argument}=: it does not weigh {plug_in!r}"
@@ -100,6 +100,16 @@ def check_profile(profile: ProfileName | Profile, given: Mapping[str, object]) -
         if argument != "mix" and uses[argument] and given.get(argument) is None:
             msg = f"the profile {name!r} weighs {plug_in!r}, which says nothing without {argument}=: give it, too"
             raise ValueError(msg)
+
+
+def sign_of(profile: ProfileName | Profile) -> int:
+    """Return which nodes an index is to have first, as `SIGNS` has it; for scores it makes no difference."""
+    return 1 if isinstance(profile, Profile) else SIGNS[profile]
+
+
+def weighs_fragments(profile: ProfileName | Profile) -> bool:
+    """Whether it matters for a profile what is asked for."""
+    return profile.weight_of("fragmentation") > 0 if isinstance(profile, Profile) else profile == "gpu"
 
 
 _USES: Final[Mapping[str, PlugIn]] = {"mix": "fragmentation", "learned": "learned", "history": "node-history"}

@@ -19,7 +19,7 @@ from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
 from orchestrion.scheduler_packing._history import NodeHistory
 from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._learned import Learned
-from orchestrion.scheduler_packing._profile import SIGNS, Profile, ProfileName, check_profile
+from orchestrion.scheduler_packing._profile import Profile, ProfileName, check_profile, sign_of
 from orchestrion.scheduler_packing._score_nodes import ScoreNodes
 from orchestrion.scheduler_packing._wanted import Wanted, wanted_of
 from orchestrion.shared_types import WorkloadDefinition
@@ -148,7 +148,7 @@ class PackingScheduler:
             self._indexes.remove(min(self._indexes, key=lambda each: each.continued))
             for other in self._indexes:
                 other.continued //= 2
-        index = Index(1 if isinstance(self._profile, Profile) else SIGNS[self._profile])
+        index = Index(sign_of(self._profile))
         self._indexes.insert(0, index)
         index.show(view)
         return index
