@@ -176,3 +176,13 @@ async def test_what_was_stopped_while_it_waited_does_not_start(stage: Stage) -> 
     assert ((await stage.view("web")).phase, stage.running("web")) == (WorkloadPhase.STOPPED, [])
     await stage.apply(service("web", after=after("count")))
     assert len(stage.running("web")) == 1
+
+
+async def test_a_run_that_has_to_wait_ends_the_run_before_it(stage: Stage) -> None:
+    await stage.apply(batch("first"), batch("second", "run", after=after("first")))
+    assert len(stage.running("second")) == 1
+    await stage.apply(batch("first", "run"), batch("second", "run", "trap", "0", after=after("first")))
+    assert stage.running("second") == []
+    stage.exit(stage.running("first")[0], 0)
+    await stage.settle()
+    assert stage.slots("second") == [(0, 2)]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 import pytest
 import trio
 from attrs import evolve
-from orchestrion.mocks import CursorScheduler
+from orchestrion.mocks import CursorScheduler, MockRuntime
 from orchestrion.orchestrator_core import SlotPlacement, WorkloadPhase
 from orchestrion.scheduler_interface import (
     AssignNode,
@@ -19,6 +19,7 @@ from orchestrion.scheduler_interface import (
 )
 from orchestrion.shared_types import (
     ContainerConfig,
+    ContainerId,
     Disruption,
     InstanceState,
     Placement,
@@ -160,6 +161,30 @@ async def test_what_is_about_to_end_is_waited_for_instead_of_pushing_out_another
     await trio.sleep(10)
     assert (len(stage.running("low")), len(stage.running("high"))) == (3, 1)
     assert "Preempted" not in [event.reason for event in await stage.orchestrator.events()]
+
+
+class StuckRuntime(MockRuntime):
+    """A runtime that can't stop anything of one workload."""
+
+    async def stop_container(self, container_id: ContainerId, /, *, grace_seconds: float) -> None:
+        """Never return where it is of that workload."""
+        if self.world.container(container_id).options.workload == "stuck":
+            await trio.sleep_forever()
+        await super().stop_container(container_id, grace_seconds=grace_seconds)
+
+
+async def test_what_can_not_be_stopped_is_not_waited_for_for_ever(stage: Stage) -> None:
+    await stage.end()
+    stage.runtime_class = StuckRuntime
+    await stage.start()
+    await stage.apply(low("stuck", replicas=1), low(replicas=3))
+    await stage.orchestrator.stop("stuck")
+    await trio.sleep(5)
+    await stage.apply(high())
+    await trio.sleep(20)
+    assert stage.running("high") == []
+    await trio.sleep(60)
+    assert len(stage.running("high")) == 1
 
 
 async def test_a_slot_that_waits_for_its_victims_pushes_out_nobody_else(stage: Stage) -> None:

@@ -395,7 +395,7 @@ class ClusterLoop:
                 asked = 0
                 for chunk in _chunks(slots):
                     await self._place_chunk(record, plan, template, node_id, chunk, unplaced, leadership)
-                    if unplaced and template.preempts:
+                    if unplaced and self._pusher.may_push(template, self.scheduler):
                         await self._push_out(record, plan, template, chunk, unplaced, leadership)
                     asked += len(chunk)
                     if all(slot.name.slot in unplaced for slot in chunk):

@@ -4,7 +4,7 @@ A slot is bound in the same transaction that tells its victims to stop, and its 
 ended. So the room that becomes free is never anybody else's: to every later decision the slot holds it. What really
 runs is never more than the node has, as the slot runs after its victims; and after a crash at any step either nothing
 has happened, or all of it is on record. Nobody is pushed out without need: what stops already is seen as gone when it
-is asked who has to go, and a slot that this alone makes room for just waits.
+is asked who has to go, and a slot that this alone makes room for just waits; not for what should have ended long ago.
 
 Priorities fall strictly from a slot to its victims, and a victim's replacement is no higher than the victim: who was
 pushed out can't push out in turn whoever took its place.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from attrs import define, evolve
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot
@@ -36,9 +37,11 @@ from orchestrion.scheduler_interface import (
     SchedulerCapability,
     SchedulingRequest,
     ViewKeeper,
+    grace_seconds_of,
     without_instances,
 )
 from orchestrion.shared_types import (
+    HIGHEST_PRIORITY,
     Binding,
     DesiredState,
     EventSeverity,
@@ -50,7 +53,11 @@ from orchestrion.shared_types import (
 )
 from orchestrion.store_interface import ABSENT, Compare, Operation, Revision
 
-Stopping = Mapping[NodeId, Mapping[InstanceKey, InstanceName]]
+PATIENCE_SECONDS: Final = 30.0
+"""What stops is waited for until so long after its grace; then others have to go, and nobody waits for it."""
+
+Stopping = Mapping[NodeId, Mapping[InstanceKey, bool]]
+"""What was told to stop and has not ended, by node, and whether it should have ended long ago."""
 
 
 @define(eq=False)
@@ -68,28 +75,54 @@ class Push:
     waits_for: tuple[InstanceKey, ...]
 
 
-def may_push(template: WorkloadDefinition, scheduler: Scheduler, records: Iterable[WorkloadRecord]) -> bool:
-    """Whether a slot of a template might push out anybody at all."""
-    return (
-        template.preempts
-        and SchedulerCapability.PREEMPTION in scheduler.capabilities
-        and any(
-            record.roll.held_slots and any(each.priority < template.priority for each in record.templates.values())
-            for record in records
-        )
+def may_push(template: WorkloadDefinition, scheduler: Scheduler) -> bool:
+    """Whether slots of a template may push out others."""
+    return template.preempts and SchedulerCapability.PREEMPTION in scheduler.capabilities
+
+
+def lowest_priority(records: Iterable[WorkloadRecord]) -> int:
+    """Return the lowest priority that anything might have that holds a place."""
+    return min(
+        (template.priority for record in records if record.roll.held_slots for template in record.templates.values()),
+        default=HIGHEST_PRIORITY,
     )
 
 
-def stopping_in(records: Iterable[WorkloadRecord]) -> Stopping:
-    """Return what was told to stop and has not ended, by node."""
-    found = dict[NodeId, dict[InstanceKey, InstanceName]]()
-    for record in records:
-        for _, group in record.roll.standing(Standing.STOPPING):
+def _stopping(facts: Facts) -> Stopping:
+    found = dict[NodeId, dict[InstanceKey, bool]]()
+    for record in facts.workloads.values():
+        for generation, group in record.roll.standing(Standing.STOPPING):
+            template = record.templates.get(generation)
+            grace = grace_seconds_of(template.containers) if template is not None else 0
             for name, instance in group.items():
-                if instance.bound is not None:
-                    there = found.setdefault(instance.bound.binding.node_id, {})
-                    there[instance_key(name, instance.bound.workload_id)] = name
+                bound = instance.bound
+                if bound is None:
+                    continue
+                since = bound.binding.stop_at
+                left = 1.0
+                if since is not None:
+                    left = facts.deadlines.remaining(("stop", name), since, grace + PATIENCE_SECONDS)
+                found.setdefault(bound.binding.node_id, {})[instance_key(name, bound.workload_id)] = left == 0
     return found
+
+
+def _without_stopping(view: KeptView, stopping: Stopping) -> KeptView:
+    """Return a view in which what stops is gone, but for what should have ended long ago: that stays, and is nobody's.
+
+    If such a one could be a victim, a slot would get its place and never start.
+    """
+    if not stopping:
+        return view
+    draft = Draft(view)
+    for node_id, there in stopping.items():
+        node = view.get(node_id)
+        for key, overdue in there.items():
+            placed = node.instances.get(key) if node is not None else None
+            if placed is not None:
+                draft.remove(node_id, key)
+                if overdue:
+                    draft.put(node_id, [evolve(placed, priority=HIGHEST_PRIORITY)])
+    return draft.view()
 
 
 async def find_pushes(
@@ -114,14 +147,10 @@ async def find_pushes(
         SchedulingFailure: The scheduler chose victims that it may not.
     """
     records = facts.workloads.values()
-    if not may_push(template, scheduler, records):
+    if not may_push(template, scheduler):
         return []
-    stopping = stopping_in(records)
-    draft = Draft(view)
-    for node_id, there in stopping.items():
-        for key in there:
-            draft.remove(node_id, key)
-    after = draft.view() if stopping else view
+    stopping = _stopping(facts)
+    after = _without_stopping(view, stopping)
     budgets = budgets_of(records, facts)
     request = SchedulingRequest(
         workload=for_new_work(template), slots=tuple(slots), only_node=only_node, preempt=True, budgets=budgets
@@ -134,10 +163,11 @@ async def find_pushes(
 def _push(decision: AssignNode, view: ClusterView, stopping: Stopping) -> Push:
     node = view.get(decision.node_id)
     there = node.instances if node is not None else {}
+    others = stopping.get(decision.node_id, {})
     return Push(
         decision=decision,
         victims=tuple(there[key] for key in decision.victims),
-        waits_for=tuple(sorted({*decision.victims, *stopping.get(decision.node_id, ())})),
+        waits_for=tuple(sorted({*decision.victims, *(key for key, overdue in others.items() if not overdue)})),
     )
 
 
@@ -216,6 +246,16 @@ class Pusher:
     keeper: ViewKeeper
     facts: Facts
     recorder: EventRecorder
+    _lowest: tuple[Revision, int] = (Revision(-1), 0)
+
+    def may_push(self, template: WorkloadDefinition, scheduler: Scheduler) -> bool:
+        """Whether there is anybody whom slots of a template may push out."""
+        if not may_push(template, scheduler):
+            return False
+        if self._lowest[0] != self.world.revision:
+            # Many may wait for room at once, and ask while nothing has changed.
+            self._lowest = self.world.revision, lowest_priority(self.world.workloads.values())
+        return self._lowest[1] < template.priority
 
     async def push_out(
         self,

@@ -110,6 +110,9 @@ def _blocked(planning: Planning) -> bool:
     if progress.started_at is not None and progress.outcome is None:
         return False
     state = dependencies_of(planning.record, planning.facts)
+    if state.impossible or state.waiting_for:
+        # What is there is of a run before: it may hold the very room that what this one comes after needs.
+        planning.stop_all(f"generation {planning.generation} replaces it")
     if state.impossible:
         message = f"it comes after {state.impossible}"
         if progress.outcome is None or progress.message != message:
