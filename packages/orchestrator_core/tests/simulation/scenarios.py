@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from attrs import evolve
 from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.shared_types import (
     ContainerConfig,
     Metadata,
     NodeId,
     NodeStatus,
+    Placement,
     PortMapping,
     Resources,
     RestartPolicy,
+    Toleration,
     UpdateStrategy,
     Volume,
     VolumeMount,
@@ -22,6 +25,7 @@ from orchestrion.shared_types import (
 )
 
 from .crash_points import Scenario, Stage
+from .workloads import BROKEN
 
 
 def _web(*, replicas: int = 2, command: tuple[str, ...] = ("run",)) -> WorkloadDefinition:
@@ -89,6 +93,17 @@ async def _drain(stage: Stage) -> None:
     await stage.ask(lambda o: o.drain_node(NodeId("node-0"), reason="repair"))
 
 
+async def _deploy_tolerant(stage: Stage) -> None:
+    placement = Placement(tolerations=(Toleration(key=BROKEN.key, seconds=5.0),))
+    await stage.ask(lambda o: o.apply([evolve(_web(replicas=3), placement=placement)]))
+
+
+async def _taint(stage: Stage) -> None:
+    node = stage.world.cluster.get_node(NodeId("node-0"))
+    assert node is not None
+    stage.world.cluster.update_node(evolve(node, taints=(BROKEN,)))
+
+
 async def _run_batch(stage: Stage) -> None:
     await stage.ask(lambda o: o.apply([_JOB]))
 
@@ -138,5 +153,6 @@ SCENARIOS: Final = (
     Scenario("drain", _deploy, _drain),
     Scenario("batch", _nothing, _run_batch),
     Scenario("removal", _deploy, _remove),
+    Scenario("evict", _deploy_tolerant, _taint),
     Scenario("preempt", _fill, _preempt),
 )

@@ -64,8 +64,9 @@ class Planning:
 
     def evict(self) -> None:
         """Stop what may not stay on its node because of a taint; it is not waited for until something replaces it."""
-        for node_id in sorted(self.facts.tainted & self.record.roll.nodes.keys() - self.facts.lost):
-            for name, instance in sorted(self.record.roll.nodes[node_id].items()):
+        nodes, facts = self.record.roll.nodes, self.facts
+        for node_id in sorted(node_id for node_id in facts.tainted if node_id in nodes and node_id not in facts.lost):
+            for name, instance in sorted(nodes[node_id].items()):
                 bound = instance.bound
                 if bound is None or bound.binding.desired is not DesiredState.RUN:
                     continue
