@@ -10,6 +10,7 @@ from ._learned import Learned  # noqa: E402 - which core there is to import has 
 from ._ledger import PackingLedger, Placements  # noqa: E402 - which core there is to import has to be settled first
 from ._mover import Move  # noqa: E402 - which core there is to import has to be settled first
 from ._moves import Room, empty_nodes, make_room  # noqa: E402 - which core there is to import has to be settled first
+from ._named import for_gpus, for_throughput, spreading  # noqa: E402 - which core there is to import has to be settled first
 from ._offline import PackingOrder, pack  # noqa: E402 - which core there is to import has to be settled first
 from ._profile import PlugIn, Profile, ProfileName, Ties  # noqa: E402 - which core there is to import has to be settled first
 from ._scheduler import PackingScheduler  # noqa: E402 - which core there is to import has to be settled first
@@ -29,7 +30,10 @@ __all__ = [
     "Room",
     "Ties",
     "empty_nodes",
+    "for_gpus",
+    "for_throughput",
     "is_compiled",
     "make_room",
     "pack",
+    "spreading",
 ]
