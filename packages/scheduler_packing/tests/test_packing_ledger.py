@@ -15,6 +15,7 @@ from orchestrion.scheduler_interface import (
     with_decisions,
 )
 from orchestrion.scheduler_packing import PackingLedger, PackingScheduler
+from orchestrion.scheduler_packing._core.books import MAX_LOTS, Places
 from orchestrion.shared_types import (
     MAX_AMOUNT,
     ContainerConfig,
@@ -217,3 +218,29 @@ def test_devices_are_granted_and_come_back() -> None:
     assert placements[1] is None
     assert ledger.release(asking(share, 0).slots) == 1
     assert ledger.place([asking(share, 1)]).node_ids == ["a"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "pop", "get"]), st.integers(0, 4), st.integers(0, 99)), max_size=30))
+def test_the_places_of_a_workload_are_kept_as_in_a_table(steps: list[tuple[str, int, int]]) -> None:
+    places, expected = Places(), dict[int, int]()
+    for what, number, where in steps:
+        if what == "put" and number not in expected:
+            places.put(number, where)
+            expected[number] = where
+        elif what == "pop":
+            assert places.pop(number) == expected.pop(number, -1)
+        assert places.get(number) == expected.get(number, -1)
+        assert sorted(places.all_of()) == sorted(expected.values())
+
+
+@pytest.mark.slow
+def test_a_workload_that_is_forgotten_leaves_the_places_of_another_with_its_id_alone() -> None:
+    ledger = PackingLedger([a_node("n1", 10)])
+    first, second = a_workload(0, cpu=1), a_workload(0, cpu=2)
+    ledger.place([asking(first, 0), asking(second)])
+    ledger.release([InstanceKey(first.metadata.uid, 0, 1)])
+    for _ in range(MAX_LOTS - 1):
+        ledger.place([asking(a_workload(1))])
+    (placed,) = ledger.place([asking(second, 1)]).node_ids
+    assert ledger.node_of(InstanceKey(second.metadata.uid, 1, 1)) == placed == "n1"
+    assert ledger.release([InstanceKey(second.metadata.uid, 1, 1)]) == 1

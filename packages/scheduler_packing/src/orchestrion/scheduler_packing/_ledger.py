@@ -19,7 +19,7 @@ from orchestrion.scheduler_interface import (
     node_view,
 )
 from orchestrion.scheduler_packing._choice import Choice
-from orchestrion.scheduler_packing._core.books import Books, Lot
+from orchestrion.scheduler_packing._core.books import Books, Lot, count_placed
 from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape
 from orchestrion.scheduler_packing._core.terms import Term
 from orchestrion.scheduler_packing._deciding import assignment
@@ -82,7 +82,7 @@ class Placements(Sequence[AssignNode | None]):
     @property
     def placed_count(self) -> int:
         """How many slots have a place."""
-        return sum(position >= 0 for position in self._positions)
+        return count_placed(self._positions)
 
     @overload
     def __getitem__(self, index: int) -> AssignNode | None: ...
@@ -174,7 +174,7 @@ class PackingLedger:
             self._books.release(self._books.fresh)
             remedy = "Ask for each workload's own slots, for less, and with lower epochs."
             raise InvalidSchedulingRequest(str(err), remedy=remedy) from err
-        if minimum > 0 and sum(position >= 0 for position in positions) < minimum:
+        if minimum > 0 and count_placed(positions) < minimum:
             self._books.release(self._books.fresh)
             slots = (slot for request in requests for slot in request.slots)
             positions = vec[i64]([self._books.position_of(slot) for slot in slots])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, final
 
 from librt.vecs import append, vec
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 from orchestrion.scheduler_packing._core.fleet import Fleet
 from orchestrion.scheduler_packing._core.order import MAX_NODES, POSITION_BITS, Order
 from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape, first_fitting, room, take
@@ -16,12 +16,75 @@ MAX_EPOCHS: Final = 1 << 31
 """An incarnation is kept as one number: its index, and below it its epoch, each less than this."""
 MAX_LOTS: Final = 1 << 16
 """What so many workloads want is remembered by identity; those met first are forgotten first."""
+NOBODY: Final = -1
+"""The number of no incarnation."""
 NO_PORTS: Final[list[int]] = []
 NO_TERMS: Final[list[Term]] = []
 _MOST: Final = (1 << 62) - 1
 
 
 @final
+@mypyc_attr(acyclic=True)
+class Places:
+    """Where the incarnations of one workload id hold places: the lot's number, and below it a position, by number.
+
+    Most hold one, which takes no table.
+
+    Attributes:
+        users: How many lots have it.
+    """
+
+    def __init__(self) -> None:
+        self.users: int = 0
+        self._number: int = NOBODY
+        self._where: int = 0
+        self._others: dict[int, int] | None = None
+
+    def get(self, number: int) -> int:
+        """Return where an incarnation holds a place, or -1."""
+        if self._number == number:
+            return self._where
+        others = self._others
+        if others is None:
+            return NOWHERE
+        where = others.get(number)
+        return NOWHERE if where is None else where
+
+    def put(self, number: int, where: int) -> None:
+        """Note where an incarnation holds a place that held none."""
+        if self._number == NOBODY:
+            self._number = number
+            self._where = where
+            return
+        others = self._others
+        if others is None:
+            others = {}
+            self._others = others
+        others[number] = where
+
+    def pop(self, number: int) -> int:
+        """Forget an incarnation, and return where it held a place, or -1."""
+        if self._number == number:
+            self._number = NOBODY
+            return self._where
+        others = self._others
+        if others is None:
+            return NOWHERE
+        where = others.pop(number, None)
+        return NOWHERE if where is None else where
+
+    def all_of(self) -> list[int]:
+        """Return where all hold places."""
+        found: list[int] = []
+        if self._number != NOBODY:
+            found.append(self._where)
+        if self._others is not None:
+            found.extend(self._others.values())
+        return found
+
+
+@final
+@mypyc_attr(acyclic=True)
 class Lot:
     """What the slots of one workload want, and how many of them hold a place.
 
@@ -34,15 +97,13 @@ class Lot:
         order: The nodes that may take one; None where more is to be looked at than room and terms.
         field: Where a slot may go beside that, where something else binds it than room.
         counted_by: The terms that count the workload's instances.
-        held: The places of its id's incarnations, by number: the lot's number, and below it a position.
+        held: The places of its id's incarnations.
         number: Which lot this is.
         count: How many hold a place.
         is_current: Whether it is still found by its workload.
     """
 
-    def __init__(
-        self, workload: Any, wanted: Any, uid: str, shape: Shape, order: Order | None, held: dict[int, int]
-    ) -> None:
+    def __init__(self, workload: Any, wanted: Any, uid: str, shape: Shape, order: Order | None, held: Places) -> None:
         self.workload: Any = workload
         self.wanted: Any = wanted
         self.is_possible: bool = True
@@ -51,7 +112,7 @@ class Lot:
         self.order: Order | None = order
         self.field: Field | None = None
         self.counted_by: list[Term] = NO_TERMS
-        self.held: dict[int, int] = held
+        self.held: Places = held
         self.number: int = 0
         self.count: i64 = 0
         self.is_current: bool = True
@@ -84,9 +145,13 @@ class Books:
         self._make: Any = make
         self._released: Any = released
         self._known: dict[int, Lot] = {}
+        # Their identities in the order in which they were met, from `_oldest` round to the one before it.
+        self._met: list[int] = []
+        self._oldest: int = 0
+        self._nothing: Any = None
         self.lots: list[Lot | None] = []
         self._unused: list[int] = []
-        self._held: dict[str, dict[int, int]] = {}
+        self._held: dict[str, Places] = {}
 
     def lot_of(self, workload: Any) -> Lot:
         """Return what the slots of a workload want."""
@@ -99,11 +164,11 @@ class Books:
         self._remember(lot)
         return lot
 
-    def held_of(self, uid: str) -> dict[int, int]:
-        """Return the table of an id's places."""
+    def held_of(self, uid: str) -> Places:
+        """Return an id's places."""
         held = self._held.get(uid)
         if held is None:
-            held = {}
+            held = Places()
             self._held[uid] = held
         return held
 
@@ -122,14 +187,19 @@ class Books:
         disk: int = 0
         for container in workload.containers:
             resources = container.resources
+            extended = resources.extended
             if (
-                resources.extended
-                or container.ports
+                container.ports
                 or container.gpu is not None
                 or container.driver is not None
                 or container.image is not None
             ):
                 return None
+            # Most have the same empty mapping, whose length takes longer to ask for than all the rest.
+            if extended is not self._nothing:
+                if extended:
+                    return None
+                self._nothing = extended
             cpu += resources.cpu_millicores
             memory += resources.memory_bytes
             disk += resources.disk_bytes
@@ -146,25 +216,30 @@ class Books:
         return lot
 
     def _remember(self, lot: Lot) -> None:
-        if len(self._known) >= MAX_LOTS:
-            for identity in self._known:
-                oldest = self._known.pop(identity)
-                oldest.is_current = False
-                self._forget_unused(oldest)
-                break
+        lot.held.users += 1
+        identity: int = id(lot.workload)
+        if len(self._met) < MAX_LOTS:
+            self._met.append(identity)
+        else:
+            oldest = self._known.pop(self._met[self._oldest])
+            self._met[self._oldest] = identity
+            self._oldest = (self._oldest + 1) % MAX_LOTS
+            oldest.is_current = False
+            self._forget_unused(oldest)
         if self._unused:
             lot.number = self._unused.pop()
             self.lots[lot.number] = lot
         else:
             lot.number = len(self.lots)
             self.lots.append(lot)
-        self._known[id(lot.workload)] = lot
+        self._known[identity] = lot
 
     def _forget_unused(self, lot: Lot) -> None:
         if lot.count == 0 and not lot.is_current:
             self.lots[lot.number] = None
             self._unused.append(lot.number)
-            if not lot.held:
+            lot.held.users -= 1
+            if lot.held.users == 0:
                 self._held.pop(lot.uid, None)
 
     def place(self, requests: Any, careful: Any) -> vec[i64]:
@@ -212,9 +287,9 @@ class Books:
             if slot.epoch >= MAX_EPOCHS:
                 self._settle(lot, position, used)
             number: int = number_of(slot)
-            where = held.get(number)
+            where: int = held.get(number)
             asked -= 1
-            if where is not None:
+            if where >= 0:
                 placed = append(placed, where & MAX_NODES)
                 continue
             if left == 0 and not is_full:
@@ -235,7 +310,7 @@ class Books:
                 continue
             left -= 1
             used += 1
-            held[number] = tag + position
+            held.put(number, tag + position)
             fresh.append(slot)
             placed = append(placed, position)
         self._settle(lot, position, used)
@@ -251,7 +326,7 @@ class Books:
             number = number_of(slot)
             where = held.get(number)
             position: i64 = NOWHERE
-            if where is not None:
+            if where >= 0:
                 position = where & MAX_NODES
             elif not is_full:
                 position = field.best(self.fleet, lot.shape, BELOW_ALL, NOWHERE)
@@ -259,7 +334,7 @@ class Books:
                     is_full = True
                 else:
                     self._take(lot, position, 1)
-                    held[number] = tag + position
+                    held.put(number, tag + position)
                     self.fresh.append(slot)
             placed = append(placed, position)
         return placed
@@ -277,7 +352,7 @@ class Books:
     def count_into(self, lot: Lot, term: Term) -> None:
         """Have a term count the places of a lot, those that it has and those to come."""
         lot.counted_by = [*lot.counted_by, term]
-        for where in lot.held.values():
+        for where in lot.held.all_of():
             if where >> POSITION_BITS == lot.number:
                 term.add(where & MAX_NODES, 1)
 
@@ -286,7 +361,7 @@ class Books:
         number = number_of(key)
         self._take(lot, position, 1)
         self.fresh.append(key)
-        lot.held[number] = (lot.number << POSITION_BITS) + position
+        lot.held.put(number, (lot.number << POSITION_BITS) + position)
 
     def position_of(self, key: Any) -> i64:
         """Return where an incarnation holds a place, or -1."""
@@ -294,9 +369,7 @@ class Books:
         if held is None or key.epoch >= MAX_EPOCHS:
             return NOWHERE
         where = held.get(number_of(key))
-        if where is None:
-            return NOWHERE
-        return where & MAX_NODES
+        return where & MAX_NODES if where >= 0 else NOWHERE
 
     def release(self, keys: Any) -> i64:
         """Give up the places of some incarnations; those that hold none are passed over. Return how many held one."""
@@ -305,8 +378,8 @@ class Books:
             held = self._held.get(key.workload_id)
             if held is None or key.epoch >= MAX_EPOCHS:
                 continue
-            where = held.pop(number_of(key), None)
-            if where is None:
+            where = held.pop(number_of(key))
+            if where < 0:
                 continue
             lot = self.lots[where >> POSITION_BITS]
             if lot is None:
@@ -317,6 +390,18 @@ class Books:
                 self._released(key, where & MAX_NODES)
             self._forget_unused(lot)
         return released
+
+
+def count_placed(positions: vec[i64]) -> i64:
+    """Return how many positions are those of nodes."""
+    number: i64 = 0
+    at: i64 = 0
+    end: i64 = len(positions)
+    while at < end:
+        if positions[at] >= 0:
+            number += 1
+        at += 1
+    return number
 
 
 def is_plain(placement: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from librt.vecs import append, vec
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 from orchestrion.scheduler_packing._core.fleet import CPU, DISK, MEMORY, Fleet
 from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
 
@@ -13,6 +13,7 @@ NOWHERE: Final = -1
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Shape:
     """What one slot takes of a node.
 
