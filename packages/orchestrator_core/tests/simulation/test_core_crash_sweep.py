@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from orchestrion.mocks import FaultKind
 from orchestrion.orchestrator_core._cluster.planning import Planning
+from orchestrion.orchestrator_core._cluster.pushing import Pusher
 from orchestrion.orchestrator_core._node.containers import ContainerBook
+from orchestrion.orchestrator_core._node.loop import NodeLoop
 
 from .crash_points import Scenario, play
 from .scenarios import SCENARIOS
@@ -49,3 +51,17 @@ def test_the_sweep_notices_a_cluster_loop_that_reuses_epochs_mutant(monkeypatch:
     clean = play(_scenario("node-loss"))
     monkeypatch.setattr(Planning, "_next_epoch", lambda _planning, _slot: 1)
     assert play(_scenario("node-loss")).end != clean.end
+
+
+def test_the_watchdog_notices_a_slot_that_starts_before_its_victims_have_ended_mutant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(NodeLoop, "_in_the_way", lambda _loop, _bound: [])
+    with pytest.RaisesGroup(pytest.RaisesExc(Violation, match="starts before"), flatten_subgroups=True):
+        play(_scenario("preempt"))
+
+
+def test_the_watchdog_notices_victims_that_are_not_told_to_stop_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pusher, "_stops", lambda _pusher, _push, _by: iter(()))
+    with pytest.RaisesGroup(Violation, flatten_subgroups=True):
+        play(_scenario("preempt"))

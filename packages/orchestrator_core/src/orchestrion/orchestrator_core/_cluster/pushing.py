@@ -147,7 +147,7 @@ async def find_pushes(
         SchedulingFailure: The scheduler chose victims that it may not.
     """
     records = facts.workloads.values()
-    if not may_push(template, scheduler):
+    if not may_push(template, scheduler) or lowest_priority(records) >= template.priority:
         return []
     stopping = _stopping(facts)
     after = _without_stopping(view, stopping)
