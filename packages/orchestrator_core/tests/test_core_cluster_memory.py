@@ -18,7 +18,14 @@ from .core_stage import NODE, Stage, after, batch, container, daemon, service, s
 
 COUNT = 200
 AT_ONCE = 40
-BOUNDED = {"loop.recorder", "loop.store", "loop.cluster", "loop.scheduler", "loop.world._own_writes"}
+BOUNDED = {
+    "loop.recorder",
+    "loop._pusher.recorder",
+    "loop.store",
+    "loop.cluster",
+    "loop.scheduler",
+    "loop.world._own_writes",
+}
 """Not of the loop, or bounded in another way."""
 
 
@@ -40,6 +47,7 @@ async def entries(stage: Stage) -> Mapping[str, int]:
     orchestrator = stage.orchestrator
     orchestrator.cluster_loop.keeper.view()
     counts = dict(tables(orchestrator.cluster_loop))
+    counts["loop.pending._waiting"] = len(orchestrator.cluster_loop.pending._waiting)  # no attrs class
     for where in [where for where in counts if where.endswith("queue._later")]:
         # A few superseded times stay until they come.
         assert counts.pop(where) <= 2 * counts[where.replace("_later", "_due")] + MAX_SUPERSEDED

@@ -23,7 +23,7 @@ from orchestrion.scheduler_interface import (
     node_view,
 )
 from orchestrion.scheduler_interface.conformance._build import asking, container, neighbour, node, resources, workload
-from orchestrion.shared_types import NodeId
+from orchestrion.shared_types import InstanceAffinity, NodeId
 
 N1 = NodeId("n1")
 HOLDER = neighbour(demand=resources(cpu=800))
@@ -38,6 +38,7 @@ def refused_for(predicate: Predicate) -> Explanation:
     return Explanation(groups=(RefusalGroup(predicate=predicate, node_count=1, samples=(N1,)),), nodes_considered=1)
 
 
+DB_HERE = InstanceAffinity(match_labels={"app": "db"}, by="node")
 NO_ROOM = refused_for(Predicate.RESOURCE)
 
 
@@ -225,6 +226,35 @@ def test_tries_in_vain_are_ever_further_apart_up_to_the_cap() -> None:
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
+def test_a_node_that_passes_everything_ends_the_back_off_but_not_if_that_was_so_before() -> None:
+    queue = queue_of()
+    queue.add("web", now=0.0)
+    put_to_sleep(queue, "web", 0.0, HUNGRY)
+    queue.wake(ROOM, 0.1)
+    assert part_of(queue, "web") is QueuePart.ACTIVE
+    put_to_sleep(queue, "web", 0.1, HUNGRY)
+    queue.wake(ROOM, 0.2)
+    assert part_of(queue, "web") is QueuePart.BACKOFF
+
+
+def test_room_on_a_node_ends_no_back_off_of_what_asks_for_neighbours() -> None:
+    queue = queue_of()
+    queue.add("web", now=0.0)
+    put_to_sleep(queue, "web", 0.0, asking(workload(instance_affinities=(DB_HERE,))))
+    queue.wake(ROOM, 0.1)
+    assert part_of(queue, "web") is QueuePart.BACKOFF
+
+
+def test_a_try_that_says_nothing_about_places_changes_nothing() -> None:
+    queue = queue_of()
+    queue.add("web", now=0.0)
+    assert queue.take("web", 0.0)
+    queue.release("web", 0.0)
+    entry = queue.get("web")
+    assert entry is not None
+    assert (entry.part, entry.fruitless) == (QueuePart.ACTIVE, 0)
+
+
 def test_some_success_ends_the_back_off() -> None:
     queue = queue_of()
     queue.add("web", now=0.0)
@@ -251,7 +281,9 @@ def test_a_sleep_ends_by_itself_after_a_long_time() -> None:
     put_to_sleep(queue, "web", 0.0)
     assert popped(queue, 299.0) == []
     assert queue.next_time(299.0) == 300.0
-    assert popped(queue, 300.0) == ["web"]
+    entry = queue.pop(300.0)
+    assert entry is not None
+    assert (entry.key, entry.flushed) == ("web", True)
 
 
 def test_another_request_ends_sleep_and_back_off() -> None:

@@ -5,12 +5,24 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 import trio
 from attrs import define, field
 
 K = TypeVar("K")
+
+Rank = tuple[float, ...]
+
+
+def _unranked(_key: object) -> Rank | None:
+    return None
+
+
+def _nothing() -> None:
+    pass
+
 
 MAX_SUPERSEDED: Final = 16
 """So many superseded times are no reason to look through all."""
@@ -24,12 +36,19 @@ class KeyedQueue(Generic[K]):
         random: Draws the jitter of back-off.
         first_delay_seconds: The wait after a first failure; it doubles with each further one in a row.
         max_delay_seconds: The longest wait.
+        rank: Says what some keys are ordered by when they become ready, lower first; those for which it is None are
+            taken as they come. Where there are both, they take turns.
+        prepare: Is called before a key is chosen, and may add some.
     """
 
     random: random.Random
     first_delay_seconds: float = 0.05
     max_delay_seconds: float = 30.0
+    rank: Callable[[K], Rank | None] = _unranked
+    prepare: Callable[[], None] = _nothing
     _ready: deque[K] = field(factory=deque)
+    _ranked: list[tuple[Rank, int, K]] = field(factory=list)
+    _ranked_next: bool = True
     _waiting: set[K] = field(factory=set)
     _at_work: set[K] = field(factory=set)
     _again: set[K] = field(factory=set)
@@ -45,8 +64,17 @@ class KeyedQueue(Generic[K]):
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
-            self._ready.append(key)
+            rank = self.rank(key)
+            if rank is None:
+                self._ready.append(key)
+            else:
+                self._counter += 1
+                heapq.heappush(self._ranked, (rank, self._counter, key))
             self._changed.set()
+
+    def nudge(self) -> None:
+        """Let `prepare` be called soon, though no key was added."""
+        self._changed.set()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Let the key be worked on after so long at the latest; an earlier time that is known stays."""
@@ -64,10 +92,11 @@ class KeyedQueue(Generic[K]):
         """Wait for a key and take it; say `done` or `failed` afterwards."""
         while True:
             self._move_due()
-            if self._ready:
+            self.prepare()
+            if self._ready or self._ranked:
                 # Before anything changes: a key that is taken by a task that is cancelled would be at work for ever.
                 await trio.lowlevel.checkpoint_if_cancelled()
-                key = self._ready.popleft()
+                key = self._choose()
                 self._waiting.remove(key)
                 self._at_work.add(key)
                 return key
@@ -106,11 +135,16 @@ class KeyedQueue(Generic[K]):
     @property
     def idle(self) -> bool:
         """Whether no key is ready or at work; keys whose time has not come do not count."""
-        return not self._ready and not self._at_work
+        return not self._waiting and not self._at_work
 
     def is_at_work(self, key: K) -> bool:
         """Whether somebody has taken the key and not given it back."""
         return key in self._at_work
+
+    def _choose(self) -> K:
+        ranked = bool(self._ranked) and (self._ranked_next or not self._ready)
+        self._ranked_next = not ranked
+        return heapq.heappop(self._ranked)[2] if ranked else self._ready.popleft()
 
     def _give_back(self, key: K) -> None:
         self._at_work.remove(key)

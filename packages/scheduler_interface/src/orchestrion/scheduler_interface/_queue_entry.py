@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 from orchestrion.shared_types import NodeId
 
 from ._cluster_change import ClusterChange, ClusterChangeKind
-from ._sleep import Sleep
+from ._sleep import Chance, Sleep
 from ._types import Explanation
 
 K = TypeVar("K", bound=Hashable)
@@ -52,8 +52,9 @@ class QueueEntry(Generic[K]):
         deadline: When it is to be placed at the latest, or None.
         late: Whether it has missed its deadline.
         fruitless: How many tries in a row had no success at all.
-        not_before: No try before this, whatever changes.
+        not_before: No try before this, unless there surely is a place.
         flush_at: When it is tried again whatever happens, for one that sleeps; else None.
+        flushed: Whether it may be tried, or is, only since it has slept for so long.
         explanation: Why it had no place when it was last tried; None where it was not, or has changed since.
     """
 
@@ -66,6 +67,7 @@ class QueueEntry(Generic[K]):
     fruitless: int
     not_before: float
     flush_at: float | None
+    flushed: bool
     explanation: Explanation | None
 
 
@@ -77,10 +79,13 @@ class Entry(Generic[K]):
         arrival: Its number among all that came.
         sleep: Why it sleeps, or slept last; None where it was not tried yet.
         hints: The nodes that it was woken for; empty is that any may do.
+        chance: How good that of the best of these was when it was looked at.
         listens_to: The kinds of changes that it is to be shown.
         meanwhile: What has changed since it was taken in hand.
         untold: Whether more has changed since then than is told.
         renewed: Whether something else is asked for since then.
+        sure: Whether it was taken in hand for a node that passes all predicates.
+        deceived: Whether it found no place when that was so.
         version: Another one whenever it moves, so that what heaps hold of before counts no longer.
     """
 
@@ -95,11 +100,15 @@ class Entry(Generic[K]):
     fruitless: int = 0
     not_before: float = 0.0
     flush_at: float = FOREVER
+    flushed: bool = False
     explanation: Explanation | None = None
     sleep: Sleep | None = None
     hints: dict[NodeId, None] = field(factory=dict)
+    chance: Chance = Chance.NONE
     listens_to: frozenset[ClusterChangeKind] = frozenset()
     meanwhile: list[ClusterChange] = field(factory=list)
     untold: bool = False
     renewed: bool = False
+    sure: bool = False
+    deceived: bool = False
     version: int = 0

@@ -11,7 +11,7 @@ from orchestrion.shared_types import NodeId
 
 from ._cluster_change import ClusterChange, ClusterChangeKind
 from ._queue_entry import FOREVER, Entry, MissPolicy, QueueEntry, QueuePart
-from ._sleep import Sleep
+from ._sleep import Chance, Sleep
 from ._types import Explanation, NodeView, SchedulingRequest
 
 K = TypeVar("K", bound=Hashable)
@@ -47,7 +47,8 @@ class SchedulingQueue(Generic[K]):
     `flush_seconds`.
 
     **Back-off.** A try without any success is followed by a time in which there is no other: `first_backoff_seconds`,
-    doubled with each further one in a row, up to `max_backoff_seconds`. A try with some success is followed by none.
+    doubled with each further one in a row, up to `max_backoff_seconds`. A try with some success is followed by none. It
+    ends at once where a node passes all predicates after a change, unless the last try was for such a node and in vain.
 
     Any method may be called with any key and at any time; none is a checkpoint. A change costs a look at those
     sleepers which it may concern, and all else the logarithm of the number of entries.
@@ -180,9 +181,12 @@ class SchedulingQueue(Generic[K]):
             return False
         if look is not None and entry.hints and entry.sleep is not None:
             nodes = [node for node in map(look, entry.hints) if node is not None]
-            if not any(entry.sleep.may_go_to(node) for node in nodes):
+            chance = max((entry.sleep.chance_on(node) for node in nodes), default=Chance.NONE)
+            if chance is Chance.NONE:
                 self._to_sleep(entry)
                 return False
+            entry.chance = chance
+        entry.sure = entry.chance is Chance.SURE
         self._leave(entry)
         entry.part = QueuePart.IN_HAND
         entry.meanwhile, entry.untold, entry.renewed = [], False, False
@@ -228,6 +232,7 @@ class SchedulingQueue(Generic[K]):
             return
         entry.sleep, entry.explanation = Sleep(explanation, request), explanation
         entry.fruitless = 0 if fruitful else entry.fruitless + 1
+        entry.deceived = was_in_hand and entry.sure and not fruitful
         entry.not_before = now + self._backoff(entry.fruitless)
         entry.flush_at = now + self._flush
         self._to_sleep(entry)
@@ -237,6 +242,16 @@ class SchedulingQueue(Generic[K]):
             for change in entry.meanwhile:
                 self._show(entry, change, now)
         entry.meanwhile = []
+
+    def release(self, key: K, now: float, /) -> None:
+        """Give an entry back whose try came to nothing that says anything about places: it may be tried again.
+
+        Nothing happens to one that is not in hand.
+        """
+        entry = self._entries.get(key)
+        if entry is not None and entry.part is QueuePart.IN_HAND:
+            entry.not_before = now
+            self._activate(entry)
 
     def wake(self, change: ClusterChange, now: float, /) -> tuple[K, ...]:
         """Show a change, and return the keys of those sleepers that it is worth a try for.
@@ -249,11 +264,16 @@ class SchedulingQueue(Generic[K]):
 
     def wake_all(self, now: float, /) -> None:
         """Let everything that sleeps be tried, as after a change that nobody can tell."""
-        for entry in self._entries.values():
-            if entry.part is QueuePart.IN_HAND:
-                entry.untold = True
-            else:
-                self._wake(entry, now, None)
+        for key in self._entries:
+            self.rouse(key, now)
+
+    def rouse(self, key: K, now: float, /) -> None:
+        """Let one entry be tried, if it sleeps, as after a change that nobody can tell."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.part is QueuePart.IN_HAND:
+            entry.untold = True
+        elif entry is not None:
+            self._wake(entry, now, None)
 
     def missed(self, now: float, /) -> list[QueueEntry[K]]:
         """Return the entries that have missed their deadlines since this was last asked, earliest deadline first.
@@ -298,6 +318,7 @@ class SchedulingQueue(Generic[K]):
             fruitless=entry.fruitless,
             not_before=entry.not_before,
             flush_at=entry.flush_at if asleep else None,
+            flushed=entry.flushed,
             explanation=entry.explanation,
         )
 
@@ -341,33 +362,38 @@ class SchedulingQueue(Generic[K]):
             return False
         if sleep.ended_by(change):
             return self._wake(entry, now, None)
-        if sleep.helped_on(change):
-            return self._wake(entry, now, change.node_id)
+        chance = sleep.helped_on(change)
+        if chance is not Chance.NONE:
+            return self._wake(entry, now, change.node_id, chance)
         self._listen(entry, sleep.kinds)
         return False
 
-    def _wake(self, entry: Entry[K], now: float, node_id: NodeId | None) -> bool:
+    def _wake(self, entry: Entry[K], now: float, node_id: NodeId | None, chance: Chance = Chance.SOME) -> bool:
         """Let an entry be tried, for the sake of one node or of any; return whether it slept."""
         slept = entry.part is QueuePart.UNSCHEDULABLE
-        hints = {**entry.hints, node_id: None} if node_id is not None else {}
         if not slept and not entry.hints:
             return False
+        hints = {**entry.hints, node_id: None} if node_id is not None else {}
         kinds = entry.sleep.kinds if entry.sleep is not None and hints else frozenset[ClusterChangeKind]()
-        if slept and now < entry.not_before:
+        chance = max(chance, entry.chance) if hints else chance
+        if chance is Chance.SURE and not entry.deceived:
+            entry.not_before = now
+        if now >= entry.not_before:
+            self._activate(entry)
+        elif slept:
             self._leave(entry)
             entry.part = QueuePart.BACKOFF
             self._at(entry.not_before, entry)
-        elif slept:
-            self._activate(entry)
-        entry.hints = hints
+        entry.hints, entry.chance = hints, chance
         self._listen(entry, kinds)
         return slept
 
     def _activate(self, entry: Entry[K]) -> None:
         hints = entry.hints if entry.part is QueuePart.BACKOFF else {}
+        chance = entry.chance if entry.part is QueuePart.BACKOFF else Chance.NONE
         kinds = entry.listens_to if hints else frozenset[ClusterChangeKind]()
         self._leave(entry)
-        entry.part, entry.hints = QueuePart.ACTIVE, hints
+        entry.part, entry.hints, entry.chance, entry.flushed = QueuePart.ACTIVE, hints, chance, False
         self._listen(entry, kinds)
         self._active = self._tidy(self._active, lambda item: item[1] == item[2].version)
         heapq.heappush(self._active, (self._order(entry), entry.version, entry))
@@ -378,7 +404,7 @@ class SchedulingQueue(Generic[K]):
 
     def _to_sleep(self, entry: Entry[K]) -> None:
         self._leave(entry)
-        entry.part = QueuePart.UNSCHEDULABLE
+        entry.part, entry.flushed = QueuePart.UNSCHEDULABLE, False
         self._at(entry.flush_at, entry)
         if entry.sleep is not None:
             self._listen(entry, entry.sleep.kinds)
@@ -386,7 +412,7 @@ class SchedulingQueue(Generic[K]):
     def _leave(self, entry: Entry[K]) -> None:
         """Take an entry out of the part that it is in."""
         entry.version += 1
-        entry.hints = {}
+        entry.hints, entry.chance = {}, Chance.NONE
         self._listen(entry, frozenset())
 
     def _listen(self, entry: Entry[K], kinds: frozenset[ClusterChangeKind]) -> None:
@@ -403,4 +429,6 @@ class SchedulingQueue(Generic[K]):
         while self._times and self._times[0][0] <= now:
             _, _, version, entry = heapq.heappop(self._times)
             if version == entry.version:
+                flushed = entry.part is QueuePart.UNSCHEDULABLE
                 self._activate(entry)
+                entry.flushed = flushed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Final
 
 from orchestrion.shared_types import NodeId, Resources
@@ -12,11 +13,21 @@ from ._needs import Needs, needs_of
 from ._neighbours import is_meant
 from ._predicates import FIXED_PREDICATES, ROOM_PREDICATES
 from ._types import Explanation, NodeView, Predicate, SchedulerCapability, SchedulingRequest, demand_of
+from ._view import node_view
 
 _ALL: Final = frozenset(SchedulerCapability)
 _ANYTHING: Final = frozenset(ClusterChangeKind)
 _HERE: Final = (*ROOM_PREDICATES, *FIXED_PREDICATES)
+_ROOM: Final = frozenset(predicate for predicate, _ in ROOM_PREDICATES)
 _INSTANCES: Final = frozenset({ClusterChangeKind.INSTANCE_ADDED, ClusterChangeKind.INSTANCE_REMOVED})
+
+
+class Chance(IntEnum):
+    """Whether a node is worth a try."""
+
+    NONE = 0
+    SOME = 1
+    SURE = 2
 
 
 class Sleep:
@@ -46,7 +57,7 @@ class Sleep:
             else:
                 known.update(group.samples)
         self._request = request
-        self._preempts = request is not None and request.preempt
+        self._is_exact = False
         self._needs: Needs | None = None
         self._demand: Resources | None = None
         if request is not None:
@@ -57,6 +68,7 @@ class Sleep:
             # Where the slots of a gang go depends on preferences, and how many find a place depends on where they go;
             # and whom a slot may push out, depends on whom it needs beside it.
             self._anything = self._anything or (looks_around and (request.minimum > 1 or request.preempt))
+            self._is_exact = not looks_around and request.minimum <= 1
             self._needs = needs_of(request, _ALL)
             self._demand = demand_of(request.workload)
         self._kinds = self._first_kinds()
@@ -84,29 +96,42 @@ class Sleep:
             for predicate in AROUND
         )
 
-    def helped_on(self, change: ClusterChange) -> bool:
+    def helped_on(self, change: ClusterChange) -> Chance:
         """Whether a change is worth a try on its own node."""
         if self._never or change.node is None:
-            return False
+            return Chance.NONE
         relevant = change.kind is ClusterChangeKind.NODE_ADDED or any(
             change.kind in HELPED_BY[predicate] and (nodes is None or change.node_id in nodes)
             for predicate, nodes in self._nodes.items()
             if predicate not in AROUND
         )
-        return relevant and self.may_go_to(change.node)
+        return self.chance_on(change.node) if relevant else Chance.NONE
 
-    def may_go_to(self, node: NodeView) -> bool:
-        """Whether a node passes what depends on itself alone; if not, what it fails is remembered."""
+    def chance_on(self, node: NodeView) -> Chance:
+        """Say whether a node passes what depends on itself alone; if not, what it fails is remembered."""
         failed = self._first_failed(node)
         if failed is None:
-            return True
+            return Chance.SURE if self._is_exact else Chance.SOME
+        if failed in _ROOM and (cleared := self._cleared(node)) is not None:
+            # Whoever may push others out finds room where there is none, if their budgets let it.
+            failed = self._first_failed(cleared)
+            if failed is None:
+                return Chance.SOME
         if failed not in self._nodes:
             self._nodes[failed] = set()
             self._kinds |= HELPED_BY[failed]
         nodes = self._nodes[failed]
         if nodes is not None:
             nodes.add(node.node.id)
-        return False
+        return Chance.NONE
+
+    def _cleared(self, node: NodeView) -> NodeView | None:
+        """Return a node without the instances that the request could push out; None where there are none."""
+        request = self._request
+        if request is None or not request.preempt:
+            return None
+        staying = [placed for placed in node.instances.values() if placed.priority >= request.workload.priority]
+        return node_view(node.node, staying) if len(staying) < len(node.instances) else None
 
     def _first_failed(self, node: NodeView) -> Predicate | None:
         needs, demand = self._needs, self._demand
@@ -115,11 +140,10 @@ class Sleep:
         if needs.only_node not in (None, node.node.id):
             return Predicate.OTHER_NODE
         # The most common reason, and cheap to see.
-        if not self._preempts and not _has_room(node, demand):
+        if not _has_room(node, demand):
             return Predicate.RESOURCE
         candidate = candidate_of(node, needs)
-        # Who may push others out finds room where another one finds none.
-        for predicate, check in FIXED_PREDICATES if self._preempts else _HERE:
+        for predicate, check in _HERE:
             if next(check(needs, candidate), None) is not None:
                 return predicate
         return None

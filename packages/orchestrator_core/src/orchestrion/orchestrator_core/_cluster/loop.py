@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 import trio
@@ -21,6 +21,7 @@ from orchestrion.cluster_interface import (
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.decisions import NoDecision, Stalls
 from orchestrion.orchestrator_core._cluster.leadership import Campaign, Leadership, LeadershipLost
+from orchestrion.orchestrator_core._cluster.pending import PendingWork
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
 from orchestrion.orchestrator_core._cluster.pushing import Pusher
 from orchestrion.orchestrator_core._cluster.taint_watch import TaintWatch
@@ -50,6 +51,7 @@ from orchestrion.scheduler_interface import (
     Explanation,
     NoPlacement,
     Scheduler,
+    SchedulerCapability,
     SchedulingRequest,
     ViewKeeper,
     describe,
@@ -101,6 +103,7 @@ class ClusterLoop:
         period_seconds: From one full pass to the next.
         explanations: Why slots have no place, by workload and slot.
         writes: Transactions written so far.
+        pending: The workloads that lack places.
     """
 
     store: StateStore
@@ -135,9 +138,12 @@ class ClusterLoop:
     _stalls: Stalls = field(factory=Stalls)
     _taint_watch: TaintWatch = field(init=False)
     _pusher: Pusher = field(init=False)
+    pending: PendingWork = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
+        self.pending = PendingWork(self.world, self.keeper, self._queue, self.random)
+        self._queue.rank, self._queue.prepare = self.pending.rank, self.pending.look
         self._lost_queue = KeyedQueue(self.random)
         self._facts = Facts(
             self.nodes,
@@ -183,6 +189,7 @@ class ClusterLoop:
             # What room there is may have changed unseen; where a template may run changes only with the node.
             for node_id in [node_id for node_id, refusal in refused.items() if not refusal.never]:
                 del refused[node_id]
+        self.pending.rouse_pushers()
         for name in list(self.world.workloads):
             self._queue.add(name)
 
@@ -212,6 +219,7 @@ class ClusterLoop:
             nursery.start_soon(self._pass_periodically)
             nursery.start_soon(self._taint_watch.run, leadership)
             self._refusals.clear()
+            self.pending.wake_all()
             self.pass_over_everything()
             while True:
                 name = await self._queue.take()
@@ -265,6 +273,7 @@ class ClusterLoop:
             if not plan.place:
                 self.explanations.pop(name, None)
                 self._stalls.forget(name)
+                self.pending.forget(name)
         finally:
             if (self.explanations.get(name), self._stalls.undecided.get(name)) != said:
                 self._explained(name)
@@ -389,6 +398,32 @@ class ClusterLoop:
         if left > 0:
             plan.wake(left)
             return
+        news = True
+        if template.kind is WorkloadKind.DAEMON:
+            unplaced = await self._try_to_place(record, plan, template, leadership)
+        else:
+            said = self.pending.take(record)
+            news = said is None and not self.pending.is_flushed(record.name)
+            if said is not None:
+                # It sleeps: what was said of some slots holds for all, since they differ in nothing.
+                unplaced = {slot.name.slot: said for slot in plan.place}
+            else:
+                try:
+                    unplaced = await self._try_to_place(record, plan, template, leadership)
+                    if unplaced is not None:
+                        self._note_unplaced(plan, record.name, template, unplaced)
+                finally:
+                    self.pending.release(record.name)
+            wait = self.pending.next_try(record.name)
+            if wait is not None:
+                plan.wake(wait)
+        if unplaced is not None:
+            self._explain_unplaced(record, template, unplaced, news=news)
+
+    async def _try_to_place(
+        self, record: WorkloadRecord, plan: WorkloadPlan, template: WorkloadDefinition, leadership: Leadership
+    ) -> dict[int, Explanation] | None:
+        """Place what can be placed, and return why the other slots could not be; None where that is not known."""
         unplaced = dict[int, Explanation]()
         try:
             for node_id, slots in by_node(plan.place):
@@ -407,8 +442,24 @@ class ClusterLoop:
             wait = self._stalls.note(record.name, plan, err)
             plan.wake(wait)
             self._complain(record.name, f"{err.message}; it is asked again in {wait:g} s")
+            return None
+        return unplaced
+
+    def _note_unplaced(
+        self,
+        plan: WorkloadPlan,
+        name: WorkloadName,
+        template: WorkloadDefinition,
+        unplaced: Mapping[int, Explanation],
+    ) -> None:
+        if not unplaced:
+            self.pending.forget(name)
             return
-        self._explain_unplaced(record, template, unplaced)
+        lacking = next(slot.name for slot in plan.place if slot.name.slot in unplaced)
+        key = instance_key(lacking, template.metadata.uid)
+        preempts = template.preempts and SchedulerCapability.PREEMPTION in self.scheduler.capabilities
+        request = SchedulingRequest(workload=for_new_work(template), slots=(key,), preempt=preempts)
+        self.pending.refused(name, unplaced[lacking.slot], request, fruitful=len(unplaced) < len(plan.place))
 
     async def _place_chunk(
         self,
@@ -527,8 +578,22 @@ class ClusterLoop:
         return known
 
     def _explain_unplaced(
-        self, record: WorkloadRecord, template: WorkloadDefinition, unplaced: dict[int, Explanation]
+        self,
+        record: WorkloadRecord,
+        template: WorkloadDefinition,
+        unplaced: dict[int, Explanation],
+        *,
+        news: bool,
     ) -> None:
+        """Note why slots have no place.
+
+        Args:
+            record: The workload.
+            template: What the slots are to run.
+            unplaced: Why, by slot.
+            news: Whether anything has changed that could have helped. Without that, another reason for the same number
+                of slots is told only to who asks: where nothing happens, nothing is written.
+        """
         if template.kind is WorkloadKind.DAEMON:
             lacking = lacking_nodes(record, self._facts)
             if lacking:
@@ -539,9 +604,11 @@ class ClusterLoop:
                 self._complaints.pop(record.name, None)
             return
         if unplaced:
+            as_many = len(self.explanations.get(record.name, {})) == len(unplaced)
             self.explanations[record.name] = unplaced
-            text = describe(next(iter(unplaced.values())))
-            self._complain(record.name, f"{len(unplaced)} instances have no place: {text}")
+            if news or not as_many:
+                text = describe(next(iter(unplaced.values())))
+                self._complain(record.name, f"{len(unplaced)} instances have no place: {text}")
         else:
             self.explanations.pop(record.name, None)
             self._complaints.pop(record.name, None)
@@ -554,6 +621,7 @@ class ClusterLoop:
     def _forget_workload(self, name: WorkloadName) -> None:
         self.explanations.pop(name, None)
         self._stalls.forget(name)
+        self.pending.forget(name)
         self._complaints.pop(name, None)
         self._placeables.pop(name, None)
         self.deadlines.forget(name)
@@ -582,7 +650,7 @@ class ClusterLoop:
                 self.keeper.remove(instance_key(name, workload_id))
                 if bound is not None:
                     self._forget_refusals(bound.binding.node_id)
-                self._capacity_changed()
+                self.pending.nudge()
             return
         key = instance_key(name, bound.workload_id)
         if self.keeper.holds(key):
@@ -599,10 +667,6 @@ class ClusterLoop:
         if workload.spec is not None:
             return workload.spec.definition.metadata.uid
         return workload.progress.uid if workload.progress is not None else None
-
-    def _capacity_changed(self) -> None:
-        for name in self.explanations:
-            self._queue.add(name)
 
     def _lease_changed(self, node_id: NodeId) -> None:
         leased = node_id in self.world.leases
@@ -637,7 +701,7 @@ class ClusterLoop:
     def _node_changed(self, node_id: NodeId) -> None:
         """Look again at what a change of a node can move: what has no place, what runs there, and daemons."""
         self._forget_refusals(node_id)
-        self._capacity_changed()
+        self.pending.nudge()
         self._look_at_instances(node_id)
         for record in self.world.workloads.values():
             if record.spec is not None and record.spec.definition.kind is WorkloadKind.DAEMON:

@@ -28,7 +28,7 @@ from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, waiting_words
 from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
-from orchestrion.orchestrator_core._control.refused import refused_nodes
+from orchestrion.orchestrator_core._control.refused import refused_nodes, unplaced_slots
 from orchestrion.orchestrator_core._control.updates import Subscriber
 from orchestrion.orchestrator_core._control.views import (
     ApplyResult,
@@ -61,7 +61,6 @@ from orchestrion.scheduler_interface import (
     Scheduler,
     SchedulerUnavailable,
     SchedulingRequest,
-    describe,
 )
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
@@ -553,13 +552,7 @@ class Orchestrator:
             text = f"waits for the scheduler: {undecided.message}"
             found.extend(_unexplained(f"{name}.{slot}", text) for slot in undecided.slots)
         found.extend(refused_nodes(record, self.cluster_loop.facts))
-        unplaced = self.cluster_loop.explanations.get(record.name, {})
-        for slot, explanation in sorted(unplaced.items()):
-            found.append(
-                SlotPlacement(
-                    instance=f"{name}.{slot}", node_id=None, explanation=explanation, text=describe(explanation)
-                )
-            )
+        found.extend(unplaced_slots(record, self.cluster_loop))
         return found
 
     async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
@@ -648,7 +641,9 @@ class Orchestrator:
         await self._controls.catch_up()
 
     def _view(self, name: WorkloadName) -> WorkloadView | None:
-        return view_of(self.world, self.cluster_loop.facts, name, self.cluster_loop.explanations.get(name))
+        loop = self.cluster_loop
+        retry = loop.pending.retry_words(name) if loop.pending.is_backing_off(name) else ""
+        return view_of(self.world, loop.facts, name, loop.explanations.get(name), retry)
 
     def _on_workload(self, name: WorkloadName) -> None:
         for subscriber in self._subscribers:

@@ -27,11 +27,15 @@ from orchestrion.store_interface import StateStore
 
 
 def view_of(
-    world: World, facts: Facts, name: WorkloadName, unplaced: Mapping[int, Explanation] | None = None
+    world: World,
+    facts: Facts,
+    name: WorkloadName,
+    unplaced: Mapping[int, Explanation] | None = None,
+    retry: str = "",
 ) -> WorkloadView | None:
-    """Return how a workload is doing, or None where there is none."""
+    """Return how a workload is doing, or None where there is none. See `summarize`."""
     record = world.workloads.get(name)
-    return None if record is None else summarize(record, facts, unplaced)
+    return None if record is None else summarize(record, facts, unplaced, retry)
 
 
 def not_found(name: WorkloadName) -> WorkloadNotFound:

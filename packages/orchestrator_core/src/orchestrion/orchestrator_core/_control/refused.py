@@ -1,13 +1,16 @@
-"""Where a daemon is not, and why."""
+"""Where a workload is not, and why."""
 
 from __future__ import annotations
 
 from itertools import count
 
+from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
 from orchestrion.orchestrator_core._control.views import SlotPlacement
-from orchestrion.orchestrator_core._state.facts import Facts, target_generation
+from orchestrion.orchestrator_core._state.facts import Facts, effective_definition, target_generation
+from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import WorkloadRecord
-from orchestrion.scheduler_interface import describe
+from orchestrion.scheduler_interface import SchedulingRequest, describe, explain
+from orchestrion.shared_types import InstanceKey
 
 
 def refused_nodes(record: WorkloadRecord, facts: Facts, *, shortages_only: bool = False) -> list[SlotPlacement]:
@@ -33,3 +36,31 @@ def refused_nodes(record: WorkloadRecord, facts: Facts, *, shortages_only: bool 
         for node_id in sorted(refused)
         if node_id not in there and not (shortages_only and refused[node_id].never)
     ]
+
+
+def unplaced_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacement]:
+    """Return why slots of a workload have no place, and when they are tried again."""
+    said = loop.explanations.get(record.name, {})
+    template = effective_definition(record, target_generation(record))
+    if not said or template is None:
+        return []
+    request = SchedulingRequest(
+        workload=for_new_work(template), slots=(InstanceKey(template.metadata.uid, min(said), 1),)
+    )
+    # What sleeps was refused by the cluster as it was then.
+    now = explain(request, loop.keeper.view(), capabilities=loop.scheduler.capabilities)
+    retry = loop.pending.retry_words(record.name)
+    placements = list[SlotPlacement]()
+    for slot, then in sorted(said.items()):
+        # No node is the closest where one passes: the slot is about to get it.
+        explanation = now if now.closest else then
+        text = describe(explanation)
+        placements.append(
+            SlotPlacement(
+                instance=f"{record.name.name}.{slot}",
+                node_id=None,
+                explanation=explanation,
+                text=f"{text}; {retry}" if retry else text,
+            )
+        )
+    return placements

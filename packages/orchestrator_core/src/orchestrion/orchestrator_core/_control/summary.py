@@ -26,7 +26,7 @@ from orchestrion.shared_types import InstanceState, WorkloadKind
 
 
 def summarize(
-    record: WorkloadRecord, facts: Facts, unplaced: Mapping[int, Explanation] | None = None
+    record: WorkloadRecord, facts: Facts, unplaced: Mapping[int, Explanation] | None = None, retry: str = ""
 ) -> WorkloadView | None:
     """Return how a workload is doing; None where only remains of it are left.
 
@@ -34,6 +34,7 @@ def summarize(
         record: The workload.
         facts: The rest of the world.
         unplaced: Why slots have no place, by slot; None where that is not known.
+        retry: When they are tried again, in words; empty where there is nothing to say about it.
     """
     spec, progress = record.spec, record.progress
     if spec is None:
@@ -56,7 +57,7 @@ def summarize(
         }
         unplaced = dict(enumerate(lacking_nodes(record, facts).values()))
         wanted = len(nodes | {i.bound.binding.node_id for i in live if i.bound is not None})
-    phase, reason, message = _phase(record, facts, generation, live, wanted, available, updated, unplaced or {})
+    phase, reason, message = _phase(record, facts, generation, live, wanted, available, updated, unplaced or {}, retry)
     return WorkloadView(
         definition=definition,
         phase=phase,
@@ -100,6 +101,7 @@ def _phase(
     available: int,
     updated: int,
     unplaced: Mapping[int, Explanation],
+    retry: str,
 ) -> tuple[WorkloadPhase, str, str]:
     spec, progress = record.spec, record.progress
     if record.control.removed:
@@ -121,7 +123,8 @@ def _phase(
     if unplaced:
         text = describe(next(iter(unplaced.values())))
         have = "1 instance has" if len(unplaced) == 1 else f"{len(unplaced)} instances have"
-        return WorkloadPhase.PENDING, "unplaceable", f"{have} no place: {text}"
+        when = f"; {retry}" if retry else ""
+        return WorkloadPhase.PENDING, "unplaceable", f"{have} no place: {text}{when}"
     # What is on record of a run that has ended says nothing about the one that begins.
     own = progress if progress is not None and progress.outcome is None else None
     reason = own.reason if own is not None else ""
