@@ -22,7 +22,7 @@ from orchestrion.scheduler_interface import (
     with_decisions,
     with_instances,
 )
-from orchestrion.scheduler_packing import Move, empty_nodes, make_room, pack
+from orchestrion.scheduler_packing import Move, Rearrangement, empty_nodes, make_room, pack
 from orchestrion.shared_types import (
     WHOLE_DEVICE,
     ContainerConfig,
@@ -227,6 +227,17 @@ def test_a_request_that_the_interface_does_not_allow_is_refused() -> None:
     request = SchedulingRequest(workload=LARGE, slots=())
     with pytest.raises(InvalidSchedulingRequest, match="without slots"):
         make_room(request, half_full(), KNOWN, max_moves=1)
+
+
+def test_a_rearrangement_goes_on_from_its_own_steps() -> None:
+    rearrangement = Rearrangement(half_full(), KNOWN)
+    first = rearrangement.make_room(asking(LARGE), max_moves=1)
+    assert told(first.steps) == ["1: n0 -> n1", "3: new -> n0"]
+    gang = rearrangement.make_room(asking(a_workload(4, 3), 0, 1, minimum=2), max_moves=0)
+    assert gang.steps == ()
+    last = rearrangement.make_room(asking(a_workload(4, 3)), max_moves=0)
+    assert told(last.steps) == ["4: new -> n1"]
+    assert rearrangement.empty_nodes(max_moves=9) == []
 
 
 # -- emptying nodes

@@ -9,7 +9,7 @@ from ._history import NodeHistory  # noqa: E402 - which core there is to import 
 from ._learned import Learned  # noqa: E402 - which core there is to import has to be settled first
 from ._ledger import PackingLedger, Placements  # noqa: E402 - which core there is to import has to be settled first
 from ._mover import Move  # noqa: E402 - which core there is to import has to be settled first
-from ._moves import Room, empty_nodes, make_room  # noqa: E402 - which core there is to import has to be settled first
+from ._moves import Rearrangement, Room, empty_nodes, make_room  # noqa: E402 - which core there is to import has to be settled first
 from ._named import for_gpus, for_throughput, spreading  # noqa: E402 - which core there is to import has to be settled first
 from ._offline import PackingOrder, pack  # noqa: E402 - which core there is to import has to be settled first
 from ._profile import PlugIn, Profile, ProfileName, Ties  # noqa: E402 - which core there is to import has to be settled first
@@ -27,6 +27,7 @@ __all__ = [
     "PlugIn",
     "Profile",
     "ProfileName",
+    "Rearrangement",
     "Room",
     "Ties",
     "empty_nodes",

@@ -38,7 +38,7 @@ def evictions(
     Args:
         wanted: What the slot wants.
         view: The node, which suits but for room.
-        leaving: The instances there that may leave, in the order in which equals are taken.
+        leaving: The instances there that may leave; of equals the smaller are taken, then those that come first.
         most: How many may leave.
     """
     chosen = _of_ports(wanted, view, leaving)
@@ -49,6 +49,9 @@ def evictions(
         if more is None:
             return None
         chosen.update(more)
+    if len(chosen) > most:
+        return None
+    leaving = sorted(leaving, key=lambda each: size_of(each, view))
     while len(chosen) <= most:
         short = _short(wanted, view, chosen.values())
         if not short:

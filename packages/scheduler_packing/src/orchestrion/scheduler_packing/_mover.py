@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from attrs import frozen
 from librt.vecs import vec
@@ -70,22 +71,37 @@ class Mover:
             InvalidSchedulingRequest: The view has more nodes than can be told apart.
         """
         self.draft = Draft(view)
-        self._pinned = set(pinned)
+        self._pinned = frozenset(pinned)
         self._wanted = {workload.metadata.uid: wanted_of(workload) for workload in workloads}
         self._ties: dict[Uid, Ties] = {}
+        self._has_place: dict[Uid, bool] = {}
 
-    def pin(self, key: InstanceKey) -> None:
-        """Have an instance stay where it is."""
-        self._pinned.add(key)
+    @contextmanager
+    def pinning(self, keys: Iterable[InstanceKey]) -> Iterator[None]:
+        """Have more instances stay where they are, for a while."""
+        before = self._pinned
+        self._pinned = before.union(keys)
+        try:
+            yield
+        finally:
+            self._pinned = before
 
     def may_leave(self, view: NodeView) -> list[PlacedInstance]:
-        """Return the instances of a node that may be moved, by key."""
+        """Return the instances of a node that may be moved and that there may be a place for, by key."""
         if view.node.status is not NodeStatus.READY:
             return []
         return sorted(
-            (each for key, each in view.instances.items() if key not in self._pinned and self._is_known(each)),
+            (
+                each
+                for key, each in view.instances.items()
+                if key not in self._pinned and self._is_known(each) and self._may_have_place(key.workload_id)
+            ),
             key=lambda each: (each.key.workload_id, each.key.index, each.key.epoch),
         )
+
+    def look_again(self) -> None:
+        """Note that steps were taken: there may be places where there were none."""
+        self._has_place.clear()
 
     def move_all(self, leaving: Sequence[PlacedInstance], *, to_idle: bool) -> list[Move] | None:
         """Move instances of one node to the best other nodes that will do; None, and no move, where one has none.
@@ -121,6 +137,19 @@ class Mover:
             draft.place(wanted.workload, [decision])
             return Move(from_node=index.views[origin].node.id, to=decision)
         return None
+
+    def _may_have_place(self, uid: Uid) -> bool:
+        """Whether there might be a place for one more of a workload's instances, wherever it comes from."""
+        known = self._has_place.get(uid)
+        if known is None:
+            wanted, index = self._wanted[uid], self.draft.index
+            shape = index.shape_of(wanted)
+            # Where an instance leaves, others of its kind may have been in its way.
+            is_open = bool(wanted.spreads or wanted.instance_affinities or wanted.host_ports)
+            if shape is not None and not is_open:
+                is_open = next(tightest(Choice(index, wanted, shape, index.field_of(wanted))), None) is not None
+            known = self._has_place[uid] = is_open
+        return known
 
     def _is_known(self, instance: PlacedInstance) -> bool:
         """Whether it is known what an instance requires: one of an earlier template may require something else."""
@@ -187,7 +216,11 @@ def tightest(choice: Choice) -> Iterator[tuple[int, tuple[Grant, ...]]]:
             continue
         grants: tuple[Grant, ...] | None = ()
         if wants:
-            grants = find_grants(wants, index.views[position].node.devices, index.device_free.get(position, {}))
+            free = index.device_free.get(position, {})
+            # Most nodes whose devices have enough free in all have it in pieces.
+            if any(sum(each >= want.thousandths for each in free.values()) < want.count for want in wants):
+                continue
+            grants = find_grants(wants, index.views[position].node.devices, free)
         if grants is not None:
             yield position, grants
 

@@ -86,9 +86,7 @@ def make_room(
         InvalidSchedulingRequest: The request is outside what the interface allows, or the view has more nodes than can
             be told apart.
     """
-    _check(max_moves)
-    check_request(request)
-    return _MakingRoom(request, Mover(view, workloads, pinned), max_moves).find()
+    return Rearrangement(view, workloads, pinned=pinned).make_room(request, max_moves=max_moves)
 
 
 def empty_nodes(
@@ -115,18 +113,59 @@ def empty_nodes(
         ValueError: `max_moves` is negative, or a workload's demand exceeds `MAX_AMOUNT`.
         InvalidSchedulingRequest: The view has more nodes than can be told apart.
     """
-    _check(max_moves)
-    mover = Mover(view, workloads, pinned)
-    moves: list[Move] = []
-    held = {position: len(each.instances) for position, each in enumerate(mover.draft.index.views) if each.instances}
-    for position in sorted(held, key=lambda position: (held[position], position)):
-        here = mover.draft.index.views[position]
-        leaving = mover.may_leave(here)
-        if len(leaving) < len(here.instances) or len(moves) + len(leaving) > max_moves:
-            continue
-        leaving.sort(key=lambda each: -size_of(each, here))
-        moves += mover.move_all(leaving, to_idle=False) or ()
-    return moves
+    return Rearrangement(view, workloads, pinned=pinned).empty_nodes(max_moves=max_moves)
+
+
+class Rearrangement:
+    """A plan that grows: each call goes on from the cluster as it is once all steps before are carried out.
+
+    For many requests in a row this takes much less time than a look at the whole cluster for each.
+    """
+
+    def __init__(
+        self, view: ClusterView, workloads: Iterable[WorkloadDefinition], /, *, pinned: Collection[InstanceKey] = ()
+    ) -> None:
+        """Start from a view; see `make_room` for the arguments.
+
+        Raises:
+            ValueError: A workload's demand exceeds `MAX_AMOUNT`.
+            InvalidSchedulingRequest: The view has more nodes than can be told apart.
+        """
+        self._mover = Mover(view, workloads, pinned)
+
+    def make_room(self, request: SchedulingRequest, /, *, max_moves: int) -> Room:
+        """Find places for slots by at most so many moves; see `make_room`.
+
+        Raises:
+            ValueError: `max_moves` is negative.
+            InvalidSchedulingRequest: The request is outside what the interface allows.
+        """
+        _check(max_moves)
+        check_request(request)
+        with self._mover.pinning(request.slots):
+            return _MakingRoom(request, self._mover, max_moves).find()
+
+    def empty_nodes(self, *, max_moves: int) -> list[Move]:
+        """Return at most so many moves that empty nodes; see `empty_nodes`.
+
+        Raises:
+            ValueError: `max_moves` is negative.
+        """
+        _check(max_moves)
+        mover = self._mover
+        moves: list[Move] = []
+        held = {number: len(each.instances) for number, each in enumerate(mover.draft.index.views) if each.instances}
+        for position in sorted(held, key=lambda position: (held[position], position)):
+            here = mover.draft.index.views[position]
+            leaving = mover.may_leave(here)
+            if len(leaving) < len(here.instances) or len(moves) + len(leaving) > max_moves:
+                continue
+            leaving.sort(key=lambda each: -size_of(each, here))
+            found = mover.move_all(leaving, to_idle=False)
+            if found:
+                moves += found
+                mover.look_again()
+        return moves
 
 
 def _check(max_moves: int) -> None:
@@ -152,8 +191,7 @@ class _MakingRoom:
         shape = draft.index.shape_of(self._wanted)
         decisions: list[ScheduleDecision] = []
         refusal: Explanation | None = None
-        for slot in request.slots:
-            self._mover.pin(slot)
+        mark = draft.mark()
         for slot in request.slots:
             if slot in held:
                 decisions.append(self._stays(slot, held[slot]))
@@ -171,7 +209,10 @@ class _MakingRoom:
             else:
                 decisions.append(decision)
         kept = keep_minimum(request, decisions, held)
-        return Room(decisions=tuple(kept), steps=tuple(self._steps) if kept is decisions else ())
+        if kept is not decisions:
+            draft.back_to(mark)
+            self._steps.clear()
+        return Room(decisions=tuple(kept), steps=tuple(self._steps))
 
     def _stays(self, slot: InstanceKey, position: int) -> AssignNode:
         view = self._mover.draft.index.views[position]
@@ -202,6 +243,7 @@ class _MakingRoom:
             decision = self._directly(slot, shape, position)
             if decision is not None:
                 self._left -= len(moves)
+                self._mover.look_again()
                 self._steps += [*moves, decision]
                 return decision
             draft.back_to(mark)
@@ -217,7 +259,6 @@ class _MakingRoom:
             if only not in (None, position) or not field.is_member(position) or not field.allows(position):
                 continue
             leaving = self._mover.may_leave(view)
-            leaving.sort(key=lambda each: size_of(each, view))
             gone = evictions(self._wanted, view, leaving, self._left)
             if gone:
                 found.append((len(gone), sum(size_of(each, view) for each in gone), position, gone))
