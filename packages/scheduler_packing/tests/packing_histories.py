@@ -39,6 +39,8 @@ from orchestrion.shared_types import (
 T = TypeVar("T")
 HUGE = (MAX_AMOUNT, MAX_AMOUNT - 1, MAX_AMOUNT // 2)
 WEIGHTS = (None, None, None, 1, 99, 100)
+PRIORITIES = (50_000, 10, 30, 20, 10)
+GRACES = (10.0, 10.0, 5.0, 20.0, 0.5)
 TOPOLOGIES = ("node", "zone", "disk")
 APPS: tuple[dict[str, str], ...] = ({"app": "web"}, {"app": "db"}, {"app": "web", "tier": "front"}, {})
 LINKS: tuple[dict[str, str], ...] = ({"nvlink/gpu0": "a", "nvlink/gpu1": "a"}, {})
@@ -135,6 +137,7 @@ class History:
                     chance.choice([GpuRequest(count=1), GpuRequest(count=2), GpuRequest(thousandths=400, model="a1")]),
                     None,
                 ),
+                stop_grace_seconds=GRACES[number],
             )
             for each in range(chance.randint(1, 2))
         )
@@ -147,6 +150,7 @@ class History:
             ),
             kind=WorkloadKind.SERVICE,
             containers=containers,
+            priority=PRIORITIES[number],
             placement=self._placement(),
         )
 

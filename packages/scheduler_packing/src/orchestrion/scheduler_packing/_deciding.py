@@ -17,6 +17,7 @@ from orchestrion.scheduler_interface import (
     SchedulerCapability,
     SchedulingRequest,
     explain,
+    find_grants,
     keep_minimum,
     with_decisions,
 )
@@ -28,6 +29,7 @@ from orchestrion.scheduler_packing._explaining import AmbiguousWords, Explaining
 from orchestrion.scheduler_packing._gpu_choice import Bounds, GpuChoice
 from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
 from orchestrion.scheduler_packing._index import Index
+from orchestrion.scheduler_packing._preempting import Preempting
 from orchestrion.scheduler_packing._refusals import Refusal
 from orchestrion.scheduler_packing._score_nodes import ScoreNodes
 from orchestrion.scheduler_packing._scored_choice import ScoredChoice
@@ -50,6 +52,7 @@ class Deciding:
     _granted: list[tuple[int, Grant]] = field(factory=list)
     _terms: list[Term] | None = None
     _refusal: Explanation | None = None
+    _preempting: Preempting | None = None
 
     def decide(self) -> list[ScheduleDecision]:
         """Return a decision for each slot, in their order."""
@@ -57,13 +60,15 @@ class Deciding:
         fresh = [slot for slot in self.request.slots if slot not in index.holders]
         made: dict[InstanceKey, ScheduleDecision] = {}
         known = index.refusals.get(self.wanted, self.request.only_node)
-        if known is not None and not known.taken:
+        if known is not None and not known.taken and not self.request.preempt:
             self._refusal = known.explanation
         elif fresh:
             shape = index.shape_of(self.wanted)
             try:
                 if shape is not None:
                     self._place(fresh, shape, made)
+                    if self.request.preempt and len(made) < len(fresh):
+                        self._push_out(fresh, shape, made)
                 if len(made) < len(fresh):
                     self._refusal = self._refuse(made)
             finally:
@@ -80,6 +85,48 @@ class Deciding:
         self._taken += placed
         for slot, position in zip(slots, placed, strict=False):
             made[slot] = AssignNode(slot=slot, node_id=index.ids[position])
+
+    def _push_out(self, slots: list[InstanceKey], shape: Shape, made: dict[InstanceKey, ScheduleDecision]) -> None:
+        """Find places for the slots that have none yet, of which there is one or more."""
+        index, terms = self.index, self._bounds
+        preempting = self._preempting = Preempting(self.request, self.wanted, shape, index)
+        while len(made) < len(slots):
+            found = preempting.find(terms, Counter(self._taken))
+            if found is None:
+                return
+            position, victims = found
+            explanation = None
+            if self.request.explain:
+                explanation = evolve(self._explain(made), closest=(), smallest_change=())
+            preempting.push_out(position, victims)
+            take(index.fleet, shape, position, self._taken.count(position))
+            for where, grant in self._granted:
+                if where == position:
+                    index.device_free[position][grant.device_id] -= grant.thousandths
+            view = index.views[position]
+            grants = find_grants(
+                self.wanted.suitability.devices, view.node.devices, index.device_free.get(position, {})
+            )
+            if grants is None:
+                msg = f"node {view.node.id!r} was chosen without room for the devices"
+                raise AssertionError(msg)
+            self._take(position, shape, grants)
+            slot = slots[len(made)]
+            decision = assignment(slot, view.node.id, grants, explanation)
+            made[slot] = evolve(decision, victims=tuple(each.key for each in victims))
+            # Who is gone counts no more for affinities either.
+            terms = self._terms = index.terms_of(self.wanted)
+            for each, number in Counter(self._taken).items():
+                Bounds(terms).add(each, number)
+            self._place(slots[len(made) :], shape, made)
+
+    def _take(self, position: int, shape: Shape, grants: tuple[Grant, ...]) -> None:
+        """Give a slot its place for as long as the call lasts."""
+        self._taken.append(position)
+        take(self.index.fleet, shape, position, 1)
+        for grant in grants:
+            self.index.device_free[position][grant.device_id] -= grant.thousandths
+            self._granted.append((position, grant))
 
     @property
     def _is_bound_by_room_alone(self) -> bool:
@@ -121,6 +168,8 @@ class Deciding:
     def _refuse(self, made: dict[InstanceKey, ScheduleDecision]) -> Explanation:
         """Explain why there is no place, with the slots before in theirs."""
         request, refusals = self.request, self.index.refusals
+        if self._preempting is not None and self._preempting.victims:
+            return self._explain(made)
         taken = tuple(self._taken)
         known = refusals.get(self.wanted, request.only_node)
         if known is not None and known.taken == taken:
@@ -162,11 +211,7 @@ class Deciding:
                 return
             position, grants = found
             explanation = self._explain_choice(choice, position, made) if request.explain else None
-            self._taken.append(position)
-            take(index.fleet, shape, position, 1)
-            for grant in grants:
-                index.device_free[position][grant.device_id] -= grant.thousandths
-                self._granted.append((position, grant))
+            self._take(position, shape, grants)
             choice.field.add(position, 1)
             made[slot] = assignment(slot, index.ids[position], grants, explanation)
 
@@ -185,10 +230,15 @@ class Deciding:
         return evolve(self._explain(made), scores=scores, parts=parts, weights=weights)
 
     def _give_back(self, shape: Shape) -> None:
+        emptied = self._preempting.victims if self._preempting is not None else ()
         for position, number in Counter(self._taken).items():
-            take(self.index.fleet, shape, position, -number)
+            if position not in emptied:
+                take(self.index.fleet, shape, position, -number)
         for position, grant in self._granted:
-            self.index.device_free[position][grant.device_id] += grant.thousandths
+            if position not in emptied:
+                self.index.device_free[position][grant.device_id] += grant.thousandths
+        if self._preempting is not None:
+            self._preempting.put_back()
 
 
 def decide_alone(request: SchedulingRequest, wanted: Wanted, index: Index) -> list[ScheduleDecision] | None:

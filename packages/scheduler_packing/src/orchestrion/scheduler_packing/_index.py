@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from attrs import define, evolve
@@ -27,6 +27,7 @@ from orchestrion.scheduler_packing._core.placing import Shape
 from orchestrion.scheduler_packing._core.search import MAX_CELLS, Cells, Field, make_cells, one_cell
 from orchestrion.scheduler_packing._core.terms import APART, SPREAD, TOGETHER, Term
 from orchestrion.scheduler_packing._groups import Group, group_of
+from orchestrion.scheduler_packing._holdings import Holdings
 from orchestrion.scheduler_packing._refusals import Refusals
 from orchestrion.scheduler_packing._suitability import points_of
 from orchestrion.scheduler_packing._verdicts import KeptVerdicts
@@ -89,6 +90,7 @@ class Index:
         holders: Where each instance that is placed holds its place.
         verdicts: For what lasting reasons nodes are refused.
         refusals: Why what was refused on this very view is refused.
+        holdings: What instances hold, as far as anybody was to be pushed out yet.
         continued: How often a view was shown whose changes since the one before were known.
     """
 
@@ -111,6 +113,7 @@ class Index:
         self.holders: dict[InstanceKey, int] = {}
         self.verdicts = KeptVerdicts()
         self.refusals = Refusals()
+        self.holdings = Holdings()
         self._own: dict[Uid, dict[int, int]] = {}
         # Nodes on which more is reserved than there is, or than can be counted: what leaves them frees less.
         self._overdrawn: set[int] = set()
@@ -327,6 +330,27 @@ class Index:
             domains = Domains(numbers, vec[i64]([0 if name is None else numbers[name] for name in names]))
             self._domains[by] = domains
         return domains
+
+    # -- leaving instances out
+
+    def leave_out(self, position: int, gone: Iterable[PlacedInstance], view: NodeView) -> None:
+        """Show a node, whose view this is without some of its instances, as if these were gone, until `take_in`.
+
+        All groups that are to be looked at before that have to have been looked at before this.
+        """
+        self._count_in_groups(position, gone, -1)
+        self._fill(position, view)
+
+    def take_in(self, position: int, gone: Iterable[PlacedInstance]) -> None:
+        """Show a node as the view has it, with those that were left out."""
+        self._count_in_groups(position, gone, 1)
+        self._fill(position, self.views[position])
+
+    def _count_in_groups(self, position: int, instances: Iterable[PlacedInstance], number: int) -> None:
+        for instance in instances:
+            for group, counts in self._groups.items():
+                if group.has(instance.namespace, instance.labels):
+                    counts[position] += number
 
     # -- taking over views
 

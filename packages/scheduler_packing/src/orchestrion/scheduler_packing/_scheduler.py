@@ -29,6 +29,7 @@ CAPABILITIES: Final = frozenset(
         SchedulerCapability.AFFINITY,
         SchedulerCapability.DEVICES,
         SchedulerCapability.GANG,
+        SchedulerCapability.PREEMPTION,
         SchedulerCapability.SPREAD,
     }
 )

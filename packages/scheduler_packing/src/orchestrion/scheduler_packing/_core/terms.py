@@ -113,6 +113,11 @@ class Term:
             return self._counts[domain] > 0 or (self._total == 0 and self.counts_itself)
         return self._counts[domain] + 1 - self._lowest_counting <= self.skew
 
+    def count_at(self, position: i64) -> i64:
+        """Return how many instances the node's domain holds; 0 where it is in none."""
+        domain: i64 = self.domains[position]
+        return 0 if domain == 0 else self._counts[domain]
+
     def would_allow(self, domain: i64) -> bool:
         """Whether one more slot in a domain, not 0, is as required once a node has joined it that counts."""
         if self.kind != SPREAD or not self.is_required:
