@@ -113,7 +113,8 @@ class PackingLedger:
     """Nodes, and who holds a place on them: decides as `PackingScheduler` does, and commits at once.
 
     For programs that place at a high rate and are the only ones who place. An incarnation is placed once: asked for
-    again, it is answered with the place that it has. Its key alone releases it. Not for several threads at once.
+    again, it is answered with the place that it has. Its key alone releases it. Nobody is pushed out, whatever a
+    request says. Not for several threads at once.
     """
 
     def __init__(
