@@ -13,7 +13,7 @@ from orchestrion.cli._node_names import names_of
 from orchestrion.cli._subjects import check_container, chosen, event_subject, runnable
 from orchestrion.orchestrator_core import LogRecord, SlotPlacement, WorkloadPhase, WorkloadView, parse_subject
 from orchestrion.runtime_interface import LogStream
-from orchestrion.scheduler_interface import Explanation
+from orchestrion.scheduler_interface import ChangeKind, Explanation, PlacementChange
 from orchestrion.shared_types import (
     Binding,
     ConfigInvalid,
@@ -171,6 +171,31 @@ def test_a_score_is_told_with_what_each_preference_gave_it() -> None:
         "web.0: on a (0f9e4c1a): it fits there",
         "    score 2500 = 800 spread x 2 + 900 balance x 1",
         "    next best b (77e4c1a0) with 1900 = 500 spread x 2 + 900 balance x 1",
+    ]
+
+
+def test_slots_that_are_refused_for_the_same_reasons_are_told_as_one() -> None:
+    names = names_of([Node(id=LONG_ID, name="a")])
+    lower = PlacementChange(kind=ChangeKind.LOWER_REQUEST, node_id=LONG_ID, subject="cpu_millicores", amount=500)
+    explanation = Explanation(nodes_considered=1, closest=(LONG_ID,), smallest_change=(lower,))
+    placements = [
+        SlotPlacement(instance=instance, node_id=None, explanation=explanation, text=text)
+        for instance, text in (
+            ("web.0", "1 node: cordoned"),
+            ("web.1", "1 node: cordoned"),
+            ("web.2", "1 node: cordoned"),
+            ("web.3", "1 node: status down"),
+            ("db.0", "1 node: status down"),
+        )
+    ]
+    advice = ["    closest: a (0f9e4c1a)", "    it would fit: on node a (0f9e4c1a): lower cpu to 0.5 cores"]
+    assert list(placement_lines(placements, names)) == [
+        "web.0 to web.2 (3 slots): nowhere: 1 node: cordoned",
+        *advice,
+        "web.3: nowhere: 1 node: status down",
+        *advice,
+        "db.0: nowhere: 1 node: status down",
+        *advice,
     ]
 
 

@@ -41,6 +41,30 @@ def test_groups_are_worded_with_counts_and_margins() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("reasons", "end"), [(9, "; 1 node: taint t8"), (10, "; 1 node: taint t7; and 2 more reasons")]
+)
+def test_of_very_many_reasons_the_first_are_worded(reasons: int, end: str) -> None:
+    groups = tuple(a_group(Predicate.TAINT, detail=f"t{number}") for number in range(reasons))
+    assert describe(Explanation(groups=groups, nodes_considered=reasons)).endswith(end)
+
+
+def test_of_very_many_steps_the_first_are_worded() -> None:
+    steps = [
+        PlacementChange(kind=ChangeKind.TOLERATE_TAINT, node_id=NodeId("n1"), subject=f"t{number}")
+        for number in range(20)
+    ]
+    words = describe_change(steps)
+    assert words.startswith("on node n1: tolerate taint t0, tolerate taint t1, ")
+    assert words.endswith("tolerate taint t7, and 12 more steps")
+
+
+def test_nodes_that_fail_a_spread_for_their_own_sake_are_one_group() -> None:
+    assert describe(Explanation(groups=(a_group(Predicate.SPREAD, 7, detail="node"),), nodes_considered=7)) == (
+        "7 nodes: spread exceeded on the node"
+    )
+
+
 @pytest.mark.parametrize("predicate", list(Predicate))
 def test_every_predicate_has_words(predicate: Predicate) -> None:
     group = a_group(predicate, detail="detail", dimension="licence", needed=2, best_free=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 from attrs import frozen
@@ -268,19 +269,32 @@ async def _explain(place: StateDirectory, wanted: Subject, namespace: str) -> tu
 
 
 def placement_lines(placements: Iterable[SlotPlacement], names: NodeNames, /) -> Iterable[str]:
-    """Return where slots go, or why they can't, and the smallest change that would place them."""
-    for placement in placements:
+    """Return where slots go, or why they can't, and the smallest change that would place them.
+
+    Slots of a workload that are refused one after the other for the same reasons are told as one.
+    """
+    for _, alike in groupby(placements, key=_what_is_told):
+        placement, *others = alike
         text = names.within(placement.text)
         if placement.node_id is not None:
             yield f"{placement.instance}: {coloured('on', 'green')} {names.of(placement.node_id)}: {text}"
             yield from _score_lines(placement.explanation, placement.node_id, names)
             continue
-        yield f"{placement.instance}: {coloured('nowhere', 'red')}: {text}"
+        to = f" to {others[-1].instance} ({len(others) + 1} slots)" if others else ""
+        yield f"{placement.instance}{to}: {coloured('nowhere', 'red')}: {text}"
         if placement.explanation.closest:
             yield f"    closest: {', '.join(names.of(node_id) for node_id in placement.explanation.closest)}"
         change = names.within(describe_change(placement.explanation.smallest_change))
         if change:
             yield f"    it would fit: {change}"
+
+
+def _what_is_told(placement: SlotPlacement) -> tuple[object, ...]:
+    if placement.node_id is not None:
+        return (placement.instance,)
+    explanation = placement.explanation
+    workload = placement.instance.rpartition(".")[0]
+    return (workload, placement.text, explanation.closest, explanation.smallest_change)
 
 
 def _score_lines(explanation: Explanation, chosen: NodeId, names: NodeNames) -> Iterable[str]:

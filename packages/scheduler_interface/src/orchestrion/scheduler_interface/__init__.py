@@ -13,10 +13,12 @@ from ._kept import KeptView, NodeChange, SupportsNodeChanges
 from ._labels import (
     REFUSING_EFFECTS,
     Tolerated,
+    domain_text,
     expression_matches,
     expression_text,
     is_tolerated,
     label_text,
+    neighbours_text,
     selector_matches,
     topology_domain,
 )
@@ -97,6 +99,7 @@ __all__ = [
     "describe_score",
     "device_matches",
     "device_wants",
+    "domain_text",
     "drivers_of",
     "explain",
     "expression_matches",
@@ -110,6 +113,7 @@ __all__ = [
     "is_tolerated",
     "keep_minimum",
     "label_text",
+    "neighbours_text",
     "node_view",
     "placed_instance",
     "put_back_key",

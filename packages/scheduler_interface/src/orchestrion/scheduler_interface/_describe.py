@@ -36,20 +36,25 @@ _STEPS: Final[Mapping[ChangeKind, str]] = {
 }
 """What to do, with the step's subject."""
 
+MAX_WORDED: Final = 8
+"""So many reasons or steps are worded where there are more; one more is worded rather than counted."""
+
 _BINARY_UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def describe(explanation: Explanation, /) -> str:
     """Return an explanation's groups in one line.
 
-    For example "3 nodes: memory short by 512 MiB at best; 2 nodes: taint gpu=only".
+    For example "3 nodes: memory short by 512 MiB at best; 2 nodes: taint gpu=only". Of very many, those with the most
+    nodes are worded, and the others counted.
     """
     if not explanation.groups:
         return "the cluster has no nodes" if explanation.nodes_considered == 0 else "no node refuses"
-    return "; ".join(
+    words = [
         f"{group.node_count} {'node' if group.node_count == 1 else 'nodes'}: {_reason(group)}"
-        for group in explanation.groups
-    )
+        for group in explanation.groups[: MAX_WORDED + 1]
+    ]
+    return "; ".join(_first_of(words, len(explanation.groups), "reasons"))
 
 
 def describe_change(steps: Iterable[PlacementChange], /) -> str:
@@ -58,7 +63,7 @@ def describe_change(steps: Iterable[PlacementChange], /) -> str:
     For example "on node n1: lower memory to 3.5 GiB, tolerate taint gpu".
     """
     listed = tuple(steps)
-    words = ", ".join(_step(step) for step in listed)
+    words = ", ".join(_first_of([_step(step) for step in listed[: MAX_WORDED + 1]], len(listed), "steps"))
     if not listed or listed[0].node_id is None:
         return words and f"add a node that has {words}"
     return f"on node {listed[0].node_id}: {words}"
@@ -88,10 +93,19 @@ def number(value: float, /) -> str:
     return f"{value:.0f}" if value == int(value) else f"{value:.6g}"
 
 
+def _first_of(words: list[str], number: int, of_what: str) -> list[str]:
+    """Return words for all that there are, or for the first of them and how many more there are."""
+    if number == len(words):
+        return words
+    return [*words[:MAX_WORDED], f"and {number - MAX_WORDED} more {of_what}"]
+
+
 def _reason(group: RefusalGroup) -> str:
     if group.predicate is Predicate.RESOURCE:
         missing = quantity(group.dimension, group.needed - group.best_free)
         return f"{_resource(group.dimension)} short by {missing} at best"
+    if group.predicate is Predicate.SPREAD and group.detail == "node":
+        return "spread exceeded on the node"
     words = _REASONS.get(group.predicate, group.predicate.value.replace("-", " ") + " {}")
     return words.format(group.detail).rstrip()
 

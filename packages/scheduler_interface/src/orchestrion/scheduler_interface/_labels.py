@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from orchestrion.shared_types import Expression, Node, Operator, Taint, TaintEffect, Toleration
+from orchestrion.shared_types import Expression, InstanceAffinity, Node, Operator, Taint, TaintEffect, Toleration
 
 REFUSING_EFFECTS: Final = frozenset({TaintEffect.NO_SCHEDULE, TaintEffect.NO_EXECUTE})
 """The effects of taints that keep new instances off, unless they are tolerated."""
@@ -108,6 +108,22 @@ class Tolerated:
 def label_text(key: str, value: str, /) -> str:
     """Return a label or taint as people write it."""
     return f"{key}={value}" if value else key
+
+
+def domain_text(by: str, domain: str | None, /) -> str:
+    """Return a topology domain as people write it, "none" where a node is in none; no node by name.
+
+    A group of nodes that fail for their own sake is one, however many names there are.
+    """
+    return by if by == "node" else label_text(by, "none" if domain is None else domain)
+
+
+def neighbours_text(affinity: InstanceAffinity, where: str, /) -> str:
+    """Return what an affinity to instances misses or minds in a domain, of which `where` is the text."""
+    labels = ", ".join(label_text(key, value) for key, value in sorted(affinity.match_labels.items()))
+    place = "on the node" if affinity.by == "node" else f"in {where}"
+    # One that matches nothing keeps nobody away.
+    return f"{labels} {place}" if affinity.anti else f"no {labels or 'labels to match'} {place}"
 
 
 def expression_text(expression: Expression, /) -> str:

@@ -12,9 +12,11 @@ from ._candidate import Candidate
 from ._devices import find_grants
 from ._labels import (
     REFUSING_EFFECTS,
+    domain_text,
     expression_matches,
     expression_text,
     label_text,
+    neighbours_text,
     selector_matches,
 )
 from ._needs import Needs
@@ -139,18 +141,13 @@ def _devices(needs: Needs, candidate: Candidate) -> Reasons:
 def _spreads(_needs: Needs, candidate: Candidate) -> Reasons:
     for tally, domain in (*candidate.own_domains, *candidate.shared_domains):
         if not tally.allows(domain):
-            where = "none" if domain is None else domain
-            yield Reason(predicate=Predicate.SPREAD, detail=label_text(tally.spread.by, where))
+            yield Reason(predicate=Predicate.SPREAD, detail=domain_text(tally.spread.by, domain))
 
 
 def _neighbours(_needs: Needs, candidate: Candidate) -> Reasons:
     for neighbours, domain in candidate.neighbours:
         if not neighbours.allows(domain):
-            affinity = neighbours.affinity
-            labels = ", ".join(label_text(key, value) for key, value in sorted(affinity.match_labels.items()))
-            where = label_text(affinity.by, "none" if domain is None else domain)
-            # One that matches nothing keeps nobody away.
-            words = f"{labels} in {where}" if affinity.anti else f"no {labels or 'labels to match'} in {where}"
+            words = neighbours_text(neighbours.affinity, domain_text(neighbours.by, domain))
             yield Reason(predicate=Predicate.INSTANCE_AFFINITY, detail=words)
 
 

@@ -14,7 +14,8 @@ from orchestrion.scheduler_interface import (
     PlacementChange,
     Predicate,
     RefusalGroup,
-    label_text,
+    domain_text,
+    neighbours_text,
 )
 from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape
 from orchestrion.scheduler_packing._core.terms import Term
@@ -22,11 +23,11 @@ from orchestrion.scheduler_packing._core.verdicts import MAX_SAMPLES, PASSES, Co
 from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._verdicts import Known
 from orchestrion.scheduler_packing._wanted import Wanted, port_text
-from orchestrion.shared_types import NodeId
+from orchestrion.shared_types import InstanceAffinity, NodeId
 
 GroupKey = tuple[Predicate, str, str]
-RuleKey = tuple[Predicate, str, str]
-"""A predicate, the words before the domain, and the topology."""
+RuleKey = tuple[str, InstanceAffinity | None]
+"""A topology, and an affinity; None for spreads."""
 
 
 class AmbiguousWords(Exception):
@@ -124,14 +125,11 @@ class Explaining:
         spreads, affinities = self.wanted.spreads, self.wanted.instance_affinities
         for spread, term in zip(spreads, self.terms, strict=False):
             if spread.required:
-                terms.setdefault((Predicate.SPREAD, "", spread.by), []).append(term)
+                terms.setdefault((spread.by, None), []).append(term)
         for affinity, term in zip(affinities, self.terms[len(spreads) :], strict=True):
             if affinity.weight is None:
-                labels = ", ".join(label_text(key, value) for key, value in sorted(affinity.match_labels.items()))
-                # One that matches nothing keeps nobody away.
-                words = f"{labels} in " if affinity.anti else f"no {labels or 'labels to match'} in "
-                terms.setdefault((Predicate.INSTANCE_AFFINITY, words, affinity.by), []).append(term)
-        return {key: Rule(each) for key, each in terms.items()}
+                terms.setdefault((affinity.by, affinity), []).append(term)
+        return {(by, affinity): Rule(each, by == "node") for (by, affinity), each in terms.items()}
 
     def _group_verdicts(self, known: Known, counted: Counted) -> None:
         for verdict in counted.failing():
@@ -152,11 +150,16 @@ class Explaining:
             self._group(Predicate.HOST_PORT, port_text(self.wanted.host_ports[at]), survey).add(survey.ports, at)
 
     def _group_rule(self, key: RuleKey, rule: Rule) -> None:
-        predicate, words, by = key
+        by, affinity = key
         failing = rule.counted.failing()
-        names = ["none", *self.index.domain_names(by)] if failing else []
+        names: list[str | None] = [None, *self.index.domain_names(by)] if failing else []
         for domain in failing:
-            self._group(predicate, words + label_text(by, names[domain]), rule).add(rule.counted, domain)
+            words = domain_text(by, names[domain])
+            if affinity is None:
+                self._group(Predicate.SPREAD, words, rule).add(rule.counted, domain)
+            else:
+                words = neighbours_text(affinity, words)
+                self._group(Predicate.INSTANCE_AFFINITY, words, rule).add(rule.counted, domain)
 
     def _group_others(self, first: int, number: int) -> None:
         group = self._group(Predicate.OTHER_NODE, "", self)

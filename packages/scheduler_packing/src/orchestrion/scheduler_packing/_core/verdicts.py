@@ -124,16 +124,18 @@ class Rule:
     Attributes:
         domains: For each position the number of its domain.
         refuses: For each domain 1 if it refuses, else 0.
-        counted: The nodes that it refuses, by domain.
+        counted: The nodes that it refuses, by domain; under 0 where all domains are one reason.
+        is_one: Whether they are.
     """
 
-    def __init__(self, terms: list[Term]) -> None:
+    def __init__(self, terms: list[Term], is_one: bool) -> None:
         """Refuse what any of these terms does, one or more of the same topology."""
+        self.is_one: bool = is_one
         first = terms[0]
         self.domains: vec[i64] = first.domains
         count: i64 = first.domain_count
         self.refuses: vec[i64] = zeros(count)
-        self.counted: Counted = Counted(count)
+        self.counted: Counted = Counted(1 if is_one else count)
         domain: i64 = 0
         while domain < count:
             for term in terms:
@@ -210,7 +212,7 @@ class Survey:
             for rule in self._rules:
                 domain: i64 = rule.domains[position]
                 if rule.refuses[domain] != 0:
-                    rule.counted.add(domain, position)
+                    rule.counted.add(0 if rule.is_one else domain, position)
                     self._fail(NO_STEPS)
             if self._reasons == 0:
                 self.able += 1
