@@ -7,12 +7,14 @@ import trio
 from attrs import evolve
 from orchestrion.orchestrator_core import WorkloadPhase
 from orchestrion.shared_types import (
+    Disruption,
     InstanceState,
     NodeId,
     Placement,
     Taint,
     TaintEffect,
     Toleration,
+    UpdateStrategy,
     WorkloadDefinition,
 )
 
@@ -227,3 +229,45 @@ async def test_what_comes_after_it_is_planned_with_the_taint_in_mind(stage: Stag
     node_id = await evict(stage, service(placement=tolerating(60)))
     plan = await stage.orchestrator.plan([service(replicas=2, placement=tolerating(60))])
     assert [placement.node_id == node_id for placement in plan.placements] == [False]
+
+
+async def budgeted(stage: Stage) -> NodeId:
+    """Apply a service of three of which one may be missing, let their node have the taint, and return the node."""
+    strategy = UpdateStrategy(min_healthy_seconds=2)
+    budget = Disruption(max_unavailable=1)
+    await stage.apply(service(replicas=3, placement=tolerating(60), update=strategy, disruption=budget))
+    await trio.sleep(10)
+    (node_id,) = set(stage.where("web"))
+    taint(stage, node_id, BROKEN)
+    await trio.sleep(29)
+    assert stage.where("web") == [node_id] * 3
+    return node_id
+
+
+async def test_with_a_budget_they_leave_within_it_in_the_second_half_of_the_time(stage: Stage) -> None:
+    node_id = await budgeted(stage)
+    await trio.sleep(2)
+    for _ in range(12):
+        view = await stage.view("web")
+        assert view.available >= 2
+        await trio.sleep(1)
+    assert node_id not in stage.where("web")
+    assert len(stage.running("web")) == 3
+    assert {i.status.message for i in await stage.ended("web")} == {"evicted: taint gpu=broken:NoExecute"}
+
+
+async def test_a_taint_that_goes_while_they_leave_lets_the_others_stay(stage: Stage) -> None:
+    node_id = await budgeted(stage)
+    await trio.sleep(1)
+    taint(stage, node_id)
+    await trio.sleep(100)
+    assert 1 <= stage.where("web").count(node_id) < 3
+    assert len(stage.running("web")) == 3
+
+
+async def test_at_the_end_of_the_time_the_budget_keeps_nothing_back(stage: Stage) -> None:
+    await budgeted(stage)
+    for node_id in (NODE, SECOND, THIRD):
+        taint(stage, node_id, BROKEN)
+    await trio.sleep(61)
+    assert stage.running("web") == []

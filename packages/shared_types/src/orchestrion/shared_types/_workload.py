@@ -243,8 +243,9 @@ class UpdateStrategy:
 class Disruption:
     """How many of a workload's instances may be missing at once for the sake of others.
 
-    It binds who drains a node and who needs room for a higher priority, not what nobody chooses: a lost node, a
-    failure, a taint that ends what runs. Whatever is not available counts, for whatever reason.
+    It binds who drains a node, who needs room for a higher priority, and a taint that is tolerated for a time; not what
+    nobody can put off: a lost node, a failure, a taint whose time is up. Whatever is not available counts, for whatever
+    reason.
 
     Attributes:
         max_unavailable: Instances that may be missing, >= 0; None where a share says it.

@@ -12,9 +12,16 @@ from orchestrion.orchestrator_core._state.lifecycle import STOPPED
 from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadProgress
 from orchestrion.orchestrator_core._state.restart import delay_before
 from orchestrion.orchestrator_core._state.roll import Instances, Standing
-from orchestrion.orchestrator_core._state.taints import eviction_of
+from orchestrion.orchestrator_core._state.taints import Eviction, eviction_of
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
-from orchestrion.shared_types import DesiredState, EventSeverity, InstanceState, NodeId, WorkloadDefinition
+from orchestrion.shared_types import (
+    DesiredState,
+    EventSeverity,
+    InstanceState,
+    NodeId,
+    WorkloadDefinition,
+    WorkloadKind,
+)
 
 
 @define(eq=False)
@@ -29,6 +36,7 @@ class Planning:
         progress: The cluster loop's part, as it is to be.
         generation: The template generation that instances are to run.
         evicted: Instances that this plan stops because of their node's taints.
+        departing: Instances that will have to leave because of a taint, by its text, and may do so within the budget.
     """
 
     record: WorkloadRecord
@@ -38,6 +46,7 @@ class Planning:
     progress: WorkloadProgress
     generation: int
     evicted: set[InstanceName] = field(factory=set)
+    departing: dict[InstanceName, str] = field(factory=dict)
     _free: Iterator[int] | None = None
     _epochs: dict[int, int] = field(factory=dict)
 
@@ -46,7 +55,9 @@ class Planning:
         return instance.bound is None or instance.bound.binding.generation != self.generation
 
     def is_leaving(self, instance: InstanceRecord) -> bool:
-        """Whether an instance's node is to be emptied."""
+        """Whether an instance's node is to be emptied, or it will have to leave that node."""
+        if instance.name in self.departing:
+            return True
         return instance.bound is not None and self.facts.is_leaving(instance.bound.binding.node_id)
 
     def is_completion(self, instance: InstanceRecord) -> bool:
@@ -63,7 +74,11 @@ class Planning:
         self.plan.stop.append((instance, reason))
 
     def evict(self) -> None:
-        """Stop what may not stay on its node because of a taint; it is not waited for until something replaces it."""
+        """Stop what may not stay on its node because of a taint; it is not waited for until something replaces it.
+
+        A service with a disruption budget uses the second half of the time for which a taint is tolerated: those that
+        will have to leave do so within the budget, so that they need not all go at once in the end.
+        """
         nodes, facts = self.record.roll.nodes, self.facts
         for node_id in sorted(node_id for node_id in facts.tainted if node_id in nodes and node_id not in facts.lost):
             for name, instance in sorted(nodes[node_id].items()):
@@ -74,12 +89,22 @@ class Planning:
                 if eviction is None:
                     continue
                 if eviction.left_seconds > 0:
-                    self.plan.wake(eviction.left_seconds)
+                    self._depart(name, eviction)
                     continue
                 self.evicted.add(name)
                 self.stop(instance, f"evicted: taint {eviction.taint}")
                 message = f"it leaves node {node_id}, which has the taint {eviction.taint}"
                 self.plan.notices.append(Notice("Evicted", message, EventSeverity.WARNING, name))
+
+    def _depart(self, name: InstanceName, eviction: Eviction) -> None:
+        self.plan.wake(eviction.left_seconds)
+        if self.definition.kind is not WorkloadKind.SERVICE or self.definition.disruption is None:
+            return
+        early = eviction.left_seconds - eviction.tolerated_seconds / 2
+        if early > 0:
+            self.plan.wake(early)
+        else:
+            self.departing[name] = eviction.taint
 
     def stop_all(self, reason: str) -> None:
         """Stop every instance that is there."""
@@ -90,7 +115,7 @@ class Planning:
     def active(self) -> tuple[Instances, Instances]:
         """Return the instances that are there and are to stay, and those that are there and are to be replaced.
 
-        The latter run another template than they should, or on a node that is to be emptied.
+        The latter run another template than they should, or on a node that is to be emptied or that they have to leave.
         """
         roll, facts = self.record.roll, self.facts
         current = {**roll.of(Standing.SERVING, self.generation), **roll.of(Standing.STARTING, self.generation)}
@@ -108,6 +133,7 @@ class Planning:
         for node_id, group in roll.nodes.items():
             if facts.is_leaving(node_id):
                 outgoing.update((name, current.pop(name)) for name in group if name in current)
+        outgoing.update((name, current.pop(name)) for name in self.departing if name in current)
         return current, outgoing
 
     def available(self) -> set[InstanceName]:

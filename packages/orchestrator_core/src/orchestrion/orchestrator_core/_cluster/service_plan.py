@@ -177,11 +177,14 @@ def _is_down(planning: Planning, instance: InstanceRecord) -> bool:
 
 
 def _replaced(planning: Planning, instance: InstanceRecord) -> str:
-    return "its node is drained" if _leaves(planning, instance) else f"generation {planning.generation} replaces it"
+    if not _leaves(planning, instance):
+        return f"generation {planning.generation} replaces it"
+    taint = planning.departing.get(instance.name)
+    return "its node is drained" if taint is None else f"evicted: taint {taint}"
 
 
 def _leaves(planning: Planning, instance: InstanceRecord) -> bool:
-    """Whether an instance is only to be replaced because its node is drained."""
+    """Whether an instance is only to be replaced because its node is drained, or it will have to leave it."""
     return planning.is_leaving(instance) and not planning.is_old(instance)
 
 

@@ -16,10 +16,12 @@ class Eviction:
     Attributes:
         taint: Why: the taint, as people write it.
         left_seconds: In how many seconds; 0 is now.
+        tolerated_seconds: How long the taint is tolerated in all; 0 is not at all.
     """
 
     taint: str
     left_seconds: float
+    tolerated_seconds: float
 
 
 def taint_text(taint: Taint) -> str:
@@ -56,7 +58,7 @@ def eviction_of(instance: InstanceRecord, template: WorkloadDefinition | None, f
         if since is not None and seconds > 0:
             left = facts.deadlines.remaining(("evict", instance.name, text), since, seconds)
         if soonest is None or left < soonest.left_seconds:
-            soonest = Eviction(taint=text, left_seconds=left)
+            soonest = Eviction(taint=text, left_seconds=left, tolerated_seconds=seconds)
     return soonest
 
 
