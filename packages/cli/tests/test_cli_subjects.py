@@ -199,6 +199,16 @@ def test_slots_that_are_refused_for_the_same_reasons_are_told_as_one() -> None:
     ]
 
 
+def test_a_node_that_would_be_better_by_now_is_told() -> None:
+    names = names_of([Node(id=LONG_ID, name="a"), Node(id=OTHER_ID, name="b")])
+    explanation = Explanation(nodes_considered=2, scores={LONG_ID: 3, OTHER_ID: 5})
+    placement = SlotPlacement(instance="web.0.1", node_id=LONG_ID, explanation=explanation, text="it stays")
+    assert list(placement_lines([placement], names))[1:] == [
+        "    score 3",
+        "    better by now b (77e4c1a0) with 5",
+    ]
+
+
 def test_what_fits_one_node_alone_has_nothing_to_be_compared_with() -> None:
     explanation = Explanation(nodes_considered=2, scores={LONG_ID: -452_985.0})
     placement = SlotPlacement(instance="web.0", node_id=LONG_ID, explanation=explanation, text="it fits there")

@@ -6,6 +6,7 @@ import pytest
 import trio
 from attrs import evolve
 from orchestrion.orchestrator_core import MAX_APPLIED, ChangeAction, Unschedulable, WorkloadPhase
+from orchestrion.scheduler_interface import FullScanScheduler
 from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
@@ -15,7 +16,7 @@ from orchestrion.shared_types import (
     WorkloadNotFound,
 )
 
-from .core_stage import SECOND, Stage, batch, container, daemon, service
+from .core_stage import SECOND, Stage, batch, container, daemon, service, staged
 
 
 def content(stage: Stage) -> int:
@@ -99,6 +100,48 @@ async def test_explain_says_why_a_slot_is_nowhere_until_it_has_a_place(stage: St
     (placement,) = await stage.orchestrator.explain("web")
     assert (placement.instance, placement.node_id) == ("web.0.1", SECOND)
     assert placement.text == "it was placed there, and stays"
+
+
+async def test_explain_tells_what_nodes_would_score_for_what_has_its_place() -> None:
+    async with staged(scheduler=FullScanScheduler) as stage:
+        await stage.apply(service(replicas=2))
+        before = stage.orchestrator.cluster_loop.keeper.view()
+        for placement in await stage.orchestrator.explain("web"):
+            assert placement.node_id is not None
+            assert placement.text == "it was placed there, and stays"
+            scores = placement.explanation.scores
+            assert len(scores) == 2
+            assert scores[placement.node_id] == max(scores.values())
+            assert placement.explanation.parts.keys() == scores.keys()
+        assert stage.orchestrator.cluster_loop.keeper.view().revision == before.revision
+
+
+async def test_explain_tells_a_node_that_would_be_better_by_now() -> None:
+    async with staged(scheduler=FullScanScheduler) as stage:
+        await stage.apply(service())
+        (placed,) = await stage.orchestrator.explain("web")
+        assert placed.node_id is not None
+        others = sorted({node.id for node in stage.cluster.list_nodes()} - {placed.node_id})
+        for node_id in others:
+            await stage.apply(service(f"for-{node_id}", placement=Placement(select={"node": node_id})))
+        (placed,) = await stage.orchestrator.explain("web")
+        scores = placed.explanation.scores
+        assert placed.node_id is not None
+        assert scores.keys() == {placed.node_id, others[0]}
+        assert scores[others[0]] > scores[placed.node_id]
+
+
+async def test_explain_scores_nothing_where_an_instance_could_not_be_placed_anew() -> None:
+    async with staged(scheduler=FullScanScheduler) as stage:
+        await stage.apply(service())
+        (placed,) = await stage.orchestrator.explain("web")
+        assert placed.node_id is not None
+        node = stage.cluster.get_node(placed.node_id)
+        assert node is not None
+        stage.cluster.update_node(evolve(node, cordoned=True))
+        await stage.settle()
+        (placed,) = await stage.orchestrator.explain("web")
+        assert placed.explanation.scores == {}
 
 
 async def test_a_plan_says_why_a_slot_would_go_there(stage: Stage) -> None:

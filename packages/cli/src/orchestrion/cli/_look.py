@@ -306,7 +306,10 @@ def _score_lines(explanation: Explanation, chosen: NodeId, names: NodeNames) -> 
         yield "    no other node would do"
         return
     here, there = describe_score(explanation, chosen), describe_score(explanation, others[0])
-    if explanation.parts:
+    if scores[others[0]] > scores[chosen]:
+        yield f"    score {here}"
+        yield f"    better by now {names.of(others[0])} with {there}"
+    elif explanation.parts:
         yield f"    score {here}"
         yield f"    next best {names.of(others[0])} with {there}"
     else:

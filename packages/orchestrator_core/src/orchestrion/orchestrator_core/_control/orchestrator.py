@@ -29,6 +29,7 @@ from orchestrion.orchestrator_core._control.placed import leaving_words, place_w
 from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
 from orchestrion.orchestrator_core._control.refused import refused_nodes, unplaced_slots
+from orchestrion.orchestrator_core._control.rescoring import Rescoring
 from orchestrion.orchestrator_core._control.updates import Subscriber
 from orchestrion.orchestrator_core._control.views import (
     ApplyResult,
@@ -57,6 +58,7 @@ from orchestrion.orchestrator_core._state.world import World
 from orchestrion.runtime_interface import ContainerRuntime, ExecSession, RuntimeCapability, SupportsExec
 from orchestrion.scheduler_interface import (
     AssignNode,
+    Draft,
     Explanation,
     Scheduler,
     SchedulerUnavailable,
@@ -520,6 +522,8 @@ class Orchestrator:
     async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
         """Say for each slot why it is where it is, or why it is nowhere; for a daemon also why it is not on a node.
 
+        What has its place is told with what its node and the best of the others would score, were it placed anew.
+
         Raises:
             WorkloadNotFound: There is none of that name.
         """
@@ -527,6 +531,7 @@ class Orchestrator:
         record = self._controls.record(WorkloadName(namespace, name))
         found = list[SlotPlacement]()
         silence = ""
+        rescoring = Rescoring(self._decider, Draft(self.cluster_loop.keeper.view()))
         for instance_name in sorted(record.instances):
             instance = record.instances[instance_name]
             bound = instance.bound
@@ -538,6 +543,11 @@ class Orchestrator:
             if not silence:
                 try:
                     (placed,) = await self._ask_scheduler(template, name, [key])
+                    if template.kind is not WorkloadKind.DAEMON:
+                        explanation = await rescoring.rescored(
+                            placed.explanation, for_new_work(template), key, bound.binding.node_id
+                        )
+                        placed = evolve(placed, explanation=explanation)
                 except SchedulerUnavailable as err:
                     silence = err.message
             placed = placed or _unexplained(instance_name.short, silence)
