@@ -11,6 +11,7 @@ from orchestrion.scheduler_interface import (
     InvalidSchedulingRequest,
     SchedulingRequest,
     StaticClusterView,
+    explain,
     node_view,
     with_decisions,
 )
@@ -140,6 +141,26 @@ def test_a_ledger_decides_as_the_scheduler_does_on_views_that_are_kept(
         expected = [decision if isinstance(decision, AssignNode) else None for decision in decisions]
         assert list(ledger.place([request])) == expected
         view = with_decisions(view, request.workload, decisions)
+
+
+@pytest.mark.slow
+@settings(max_examples=100)
+@given(clusters(), streams())
+def test_a_ledger_explains_as_a_look_at_all_nodes_of_a_view_that_is_kept(
+    nodes: list[Node], requests: list[SchedulingRequest]
+) -> None:
+    ledger, capabilities = PackingLedger(nodes), PackingScheduler().capabilities
+    view = StaticClusterView(node_view(node) for node in nodes)
+    for request in requests:
+        assert ledger.explain(request) == explain(request, view, capabilities=capabilities)
+        decisions = [decision for decision in ledger.place([request]) if decision is not None]
+        view = with_decisions(view, request.workload, decisions)
+    leaving = [slot for request in requests for slot in request.slots][::2]
+    ledger.release(leaving)
+    staying = [[held for key, held in each.instances.items() if key not in leaving] for each in view]
+    rest = StaticClusterView(node_view(each.node, held) for each, held in zip(view, staying, strict=True))
+    for request in requests:
+        assert ledger.explain(request) == explain(request, rest, capabilities=capabilities)
 
 
 @pytest.mark.slow

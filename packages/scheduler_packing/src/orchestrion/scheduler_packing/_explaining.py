@@ -57,12 +57,15 @@ class Explaining:
         wanted: What a slot wants.
         terms: What the instances that are placed mean, in the order of `wanted.topologies`.
         only_node: The only node that will do; None for any.
+        is_exact: Whether nodes must not be counted where different reasons read the same. Else one that fails for two
+            of them is counted twice.
     """
 
     index: Index
     wanted: Wanted
     terms: Sequence[Term]
     only_node: NodeId | None = None
+    is_exact: bool = True
     _amounts: list[int] = field(init=False)
     _lacking: list[tuple[str, int]] = field(init=False)
     _groups: dict[GroupKey, _Group] = field(init=False, factory=dict)
@@ -75,7 +78,8 @@ class Explaining:
         """Return the whole explanation but for scores.
 
         Raises:
-            AmbiguousWords: The names of topologies and labels are such that different reasons read the same.
+            AmbiguousWords: It is to be exact, and the names of topologies and labels are such that different reasons
+                read the same.
         """
         index, suitability = self.index, self.wanted.suitability
         count = len(index.nodes)
@@ -174,7 +178,7 @@ class Explaining:
 
     def _group(self, predicate: Predicate, detail: str, owner: object) -> _Group:
         group = self._groups.setdefault((predicate, detail, ""), _Group(owner=owner))
-        if group.owner is not owner:
+        if group.owner is not owner and self.is_exact:
             raise AmbiguousWords(detail)
         return group
 

@@ -12,10 +12,12 @@ from librt.vecs import append, vec
 from mypy_extensions import i64
 from orchestrion.scheduler_interface import (
     AssignNode,
+    Explanation,
     Grant,
     InvalidSchedulingRequest,
     SchedulingRequest,
     StaticClusterView,
+    check_request,
     node_view,
 )
 from orchestrion.scheduler_packing._choice import Choice
@@ -23,6 +25,7 @@ from orchestrion.scheduler_packing._core.books import Books, Lot, count_placed
 from orchestrion.scheduler_packing._core.placing import NOWHERE, Shape
 from orchestrion.scheduler_packing._core.terms import Term
 from orchestrion.scheduler_packing._deciding import assignment
+from orchestrion.scheduler_packing._explaining import Explaining
 from orchestrion.scheduler_packing._gpu_choice import Bounds, GpuChoice
 from orchestrion.scheduler_packing._gpu_mix import Mix
 from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
@@ -199,6 +202,20 @@ class PackingLedger:
         """Return the node that an incarnation holds a place on, or None."""
         position = self._books.position_of(key)
         return None if position == NOWHERE else self._ids[position]
+
+    def explain(self, request: SchedulingRequest, /) -> Explanation:
+        """Return which nodes can't take one more slot of a request, and why; no place is taken.
+
+        It is the explanation that `PackingScheduler` gives of a refusal, or, where a node can take one, of an
+        assignment without scores. Where labels are named such that different reasons read the same, a node is counted
+        for each.
+
+        Raises:
+            InvalidSchedulingRequest: The request is outside what the interface allows.
+        """
+        check_request(request)
+        wanted = wanted_of(request.workload)
+        return Explaining(self._index, wanted, self._terms_of(wanted), request.only_node, is_exact=False).explain()
 
     def _place_with_care(self, request: SchedulingRequest, lot: Lot, placed: vec[i64]) -> vec[i64]:
         books, index = self._books, self._index
