@@ -231,6 +231,19 @@ async def test_a_daemon_takes_the_place_of_a_lower_priority_on_each_node(stage: 
     assert (await stage.view("agent")).phase is WorkloadPhase.HEALTHY
 
 
+async def test_a_daemon_waits_for_what_is_about_to_end_on_its_node_and_for_nothing_elsewhere(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=20.0))
+    await stage.orchestrator.scale("low", 3)
+    await stage.settle()
+    await stage.apply(daemon(containers=halves(2), priority=100))
+    stopping = [i for i in await stage.instances("low") if i.status.state is InstanceState.TERMINATING]
+    assert len(stopping) == 2
+    assert {i.binding.node_id for i in stopping} == {NODE, SECOND}
+    await trio.sleep(25)
+    assert stage.where("agent") == [NODE, SECOND]
+    assert len(stage.running("low")) == 2
+
+
 async def test_a_batch_instance_that_is_pushed_out_begins_again_and_has_not_failed(stage: Stage) -> None:
     await stage.apply(batch("job", containers=halves(8, "exit", "0", "after", "50s"), completions=2, priority=0))
     await trio.sleep(10)

@@ -150,6 +150,9 @@ async def find_pushes(
     if not may_push(template, scheduler) or lowest_priority(records) >= template.priority:
         return []
     stopping = _stopping(facts)
+    if only_node is not None:
+        # A view that was thought up costs a scheduler much; what stops elsewhere makes no room here.
+        stopping = {node_id: there for node_id, there in stopping.items() if node_id == only_node}
     after = _without_stopping(view, stopping)
     budgets = budgets_of(records, facts)
     request = SchedulingRequest(
