@@ -116,6 +116,8 @@ async def compare(seed: int) -> list[InstanceKey]:
             assert await ours.schedule(request, view) == expected, f"seed {seed}: {request}"
             # Whom the first call pushed out for its slots is there again for the second.
             assert await ours.schedule(request, view) == expected, f"seed {seed}, again: {request}"
+            other = evolve(request, preempt=not request.preempt)
+            assert await ours.schedule(other, view) == await oracle.schedule(other, view), f"seed {seed}: {other}"
             if chance.random() < 0.5:
                 view = with_decisions(view, request.workload, expected)
                 victims += pushed_out(expected)

@@ -11,6 +11,8 @@ from orchestrion.scheduler_interface import NodeView, PlacedInstance
 from orchestrion.scheduler_packing._core.evicting import NO_RECORDS, Records
 from orchestrion.shared_types import MAX_AMOUNT, Node, Resources, Uid
 
+MAX_LEFT: Final = 1 << 16
+"""Workloads that have left are forgotten when there may be so many of them."""
 _WHOLE: Final = 1000
 _Entry = tuple[int, int, int, str, int, int, PlacedInstance]
 
@@ -22,7 +24,7 @@ class Holdings:
         in_order: Each node's instances, as `put_back_key` orders them, by position.
         records: The same for the core.
         large: Positions where amounts are too large for the core; they have no records.
-        owners: A number for each workload that ever had an instance.
+        owners: A number for each workload that has an instance, and for some that had.
     """
 
     def __init__(self) -> None:
@@ -32,10 +34,12 @@ class Holdings:
         self.large: set[int] = set()
         self.owners: dict[Uid, int] = {}
         self._seen: list[NodeView | None] = []
+        self._most_owners = MAX_LEFT
 
     def catch_up(self, views: Sequence[NodeView]) -> None:
         """Look at those nodes that are not as they were."""
-        if len(views) != len(self._seen):
+        is_new = len(views) != len(self._seen) or len(self.owners) > self._most_owners
+        if is_new:
             self.in_order = [[] for _ in views]
             self.records = Records(len(views))
             self.large = set()
@@ -44,6 +48,8 @@ class Holdings:
         for position, view in enumerate(views):
             if self._seen[position] is not view:
                 self.show(position, view)
+        if is_new:
+            self._most_owners = 2 * len(self.owners) + MAX_LEFT
 
     def show(self, position: int, view: NodeView) -> None:
         """Look at one node."""

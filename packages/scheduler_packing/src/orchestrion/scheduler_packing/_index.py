@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import define, evolve
@@ -330,6 +330,10 @@ class Index:
             domains = Domains(numbers, vec[i64]([0 if name is None else numbers[name] for name in names]))
             self._domains[by] = domains
         return domains
+
+    def own_of(self, uid: Uid) -> Mapping[int, int]:
+        """Return how many instances of a workload nodes hold, by position; of none where there are none."""
+        return self._own.get(uid, _NONE)
 
     # -- leaving instances out
 

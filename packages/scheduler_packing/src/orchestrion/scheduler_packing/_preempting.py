@@ -50,6 +50,8 @@ class Preempting:
     victims: dict[int, list[PlacedInstance]] = field(factory=dict)
     _reduced: dict[int, NodeView] = field(factory=dict)
     _spent: Counter[Uid] = field(factory=Counter)
+    _company: list[Group] = field(factory=list)
+    _unwanted: list[tuple[Term, Group]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         """Look at what has changed on the nodes."""
@@ -68,6 +70,9 @@ class Preempting:
             first = index.positions.get(self.request.only_node, end)
             end = min(end, first + 1)
         order = index.order_of(self.wanted.suitability)
+        affinities = list(self._affinities(terms))
+        self._company = [group for term, group in affinities if term.kind == TOGETHER]
+        self._unwanted = [(term, group) for term, group in affinities if term.kind == APART]
         budgets = self._budgets()
         asked = Asked(
             self.shape,
@@ -151,21 +156,22 @@ class Preempting:
         self, position: int, terms: list[Term], taken: int, budgets: Mapping[Uid, int]
     ) -> list[PlacedInstance] | None:
         """Return who has to leave a node, by key, or None where it will not do whoever leaves."""
-        groups = dict(self._affinities(terms))
-        company = [group for term, group in groups.items() if term.kind == TOGETHER]
+        if self._unwanted and position in self.index.own_of(self._uid) and self._keeps_off_its_own(position):
+            return None
+        uid, priority, company = self._uid, self.request.workload.priority, self._company
         lower = [
             instance
             for instance in self.index.holdings.in_order[position]
-            if instance.priority < self.request.workload.priority
-            and instance.key.workload_id != self._uid
-            and not any(group.has(instance.namespace, instance.labels) for group in company)
+            if instance.priority < priority
+            and instance.key.workload_id != uid
+            and not (company and any(group.has(instance.namespace, instance.labels) for group in company))
         ]
         allowed = within_budgets(lower, budgets)
         if not allowed or not all(term.allows(position) for term in terms if term.kind != APART):
             return None
         leaving: set[InstanceKey] = set()
-        for term, group in groups.items():
-            if term.kind == APART and term.count_at(position) > 0:
+        for term, group in self._unwanted:
+            if term.count_at(position) > 0:
                 unwanted = [each.key for each in allowed if group.has(each.namespace, each.labels)]
                 if len(unwanted) < term.count_at(position):
                     return None
@@ -181,6 +187,17 @@ class Preempting:
             return None
         gone = [each for each in allowed if each.key in leaving or not room.can_put_back(each)]
         return sorted(gone, key=lambda each: each.key)
+
+    def _keeps_off_its_own(self, position: int) -> bool:
+        """Whether a slot has to keep away from one of its own workload on the node, which stays."""
+        uid = self._uid
+        own = [each for key, each in self._view_of(position).instances.items() if key.workload_id == uid]
+        return any(
+            group.has(each.namespace, each.labels)
+            for term, group in self._unwanted
+            if term.count_at(position) > 0
+            for each in own
+        )
 
 
 class _Room:
