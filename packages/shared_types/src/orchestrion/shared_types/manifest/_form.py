@@ -261,6 +261,7 @@ WORKLOAD = _WorkloadRecord(
     split=_split_workload,
     about="Something to run, under its name.",
     example="workloads:\n  report:\n    kind: batch\n    completions: 4\n    parallelism: 2\n"
+    "    priority_class: batch\n"
     "    containers: [{name: main, command: [./report, '${ORCHESTRION_INDEX}']}]\n",
 )
 
