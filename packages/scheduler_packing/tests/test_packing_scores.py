@@ -68,6 +68,11 @@ async def compare(profile: Profile, seed: int) -> None:
         view = after(with_decisions(view, step.request.workload, decisions), step)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_each_plug_in_gives_the_points_that_are_documented(seed: int) -> None:
+    trio.run(compare, Profile(name="all", weights=dict.fromkeys(PLUG_INS, 1)), seed)
+
+
 @settings(max_examples=5, deadline=None)
 @given(profile=profiles, seed=seeds)
 def test_every_decision_is_that_of_the_weighted_sum(profile: Profile, seed: int) -> None:

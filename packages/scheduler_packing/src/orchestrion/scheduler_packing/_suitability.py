@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from typing import NamedTuple
+
 from orchestrion.scheduler_interface import (
     FULL_WEIGHT,
     REFUSING_EFFECTS,
@@ -21,9 +22,8 @@ def points_of(node: Node, suitability: Suitability) -> int | None:
     return None if dislikes is None else dislikes.taints + dislikes.missed
 
 
-@frozen
-class Dislikes:
-    """What a node that suits is not as it should be.
+class Dislikes(NamedTuple):
+    """What a node that suits is not as it should be. One is made per node, which a tuple makes cheap.
 
     Attributes:
         taints: Points for PreferNoSchedule taints that are not tolerated.
