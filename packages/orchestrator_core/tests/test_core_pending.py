@@ -11,6 +11,7 @@ from orchestrion.scheduler_interface import ClusterView, FullScanScheduler, Sche
 from orchestrion.shared_types import (
     Disruption,
     InstanceAffinity,
+    MissPolicy,
     Placement,
     Resources,
     Taint,
@@ -270,3 +271,64 @@ async def test_a_try_without_a_change_writes_nothing_whatever_it_finds(stage: St
     writes = stage.orchestrator.cluster_loop.writes, len(await stage.orchestrator.events())
     await trio.sleep(200)
     assert (stage.orchestrator.cluster_loop.writes, len(await stage.orchestrator.events())) == writes
+
+
+async def test_a_batch_that_finds_no_place_in_time_fails_if_it_says_so(stage: Stage) -> None:
+    late = batch(
+        "late", containers=WHOLE, start_within_seconds=60, missed_start=MissPolicy.DROP, priority=0, preempts=False
+    )
+    await fill(stage, late)
+    await trio.sleep(59)
+    assert (await stage.view("late")).phase is WorkloadPhase.PENDING
+    await trio.sleep(2)
+    view = await stage.view("late")
+    assert (view.phase, view.reason) == (WorkloadPhase.FAILED, "not-started")
+    assert view.message == "it found no place within 60 s"
+    await free_one(stage, 2)
+    assert stage.running("late") == []
+
+
+async def test_a_batch_that_is_late_goes_on_waiting_and_is_told_of_once(stage: Stage) -> None:
+    await fill(stage, batch("late", containers=WHOLE, start_within_seconds=60))
+    await trio.sleep(200)
+    assert (await stage.event_reasons("workload/late")).count("Late") == 1
+    await free_one(stage, 2)
+    view = await stage.view("late")
+    assert (view.phase, view.reason, view.message) == (
+        WorkloadPhase.RUNNING,
+        "late",
+        "it found no place within 60 s",
+    )
+
+
+async def test_a_restart_does_not_put_off_when_a_start_is_missed(stage: Stage) -> None:
+    await fill(stage, batch("late", containers=WHOLE, start_within_seconds=60, missed_start=MissPolicy.DROP))
+    await trio.sleep(40)
+    await stage.restart()
+    await trio.sleep(21)
+    assert (await stage.view("late")).phase is WorkloadPhase.FAILED
+
+
+async def test_what_has_a_place_in_time_may_wait_for_others(stage: Stage) -> None:
+    """The first place is what counts."""
+    await stage.apply(service("full", replicas=2, containers=WHOLE))
+    await stage.apply(
+        batch("job", completions=2, containers=WHOLE, start_within_seconds=60, missed_start=MissPolicy.DROP)
+    )
+    await trio.sleep(120)
+    assert len(stage.running("job")) == 1
+
+
+async def test_of_equals_the_earliest_start_goes_first(stage: Stage) -> None:
+    await fill(
+        stage,
+        batch("whenever", containers=WHOLE),
+        batch("later", containers=WHOLE, start_within_seconds=200),
+        batch("soon", containers=WHOLE, start_within_seconds=100),
+    )
+    order = []
+    for left in (2, 1, 0):
+        before = names(stage)
+        await free_one(stage, left)
+        order.append(names(stage) - before)
+    assert order == [{"soon"}, {"later"}, {"whenever"}]

@@ -12,7 +12,6 @@ from orchestrion.scheduler_interface import (
     ClusterChange,
     ClusterChangeKind,
     Explanation,
-    MissPolicy,
     NodeView,
     Predicate,
     QueuePart,
@@ -23,7 +22,7 @@ from orchestrion.scheduler_interface import (
     node_view,
 )
 from orchestrion.scheduler_interface.conformance._build import asking, container, neighbour, node, resources, workload
-from orchestrion.shared_types import InstanceAffinity, NodeId
+from orchestrion.shared_types import InstanceAffinity, MissPolicy, NodeId
 
 N1 = NodeId("n1")
 HOLDER = neighbour(demand=resources(cpu=800))

@@ -175,6 +175,10 @@ WORKLOAD: list[tuple[str, dict[str, Any]]] = [
     ("disruption: {max_unavailable: 25%}", {"disruption": o.Disruption(max_unavailable_percent=25)}),
     ("replicas: 0", {"replicas": 0}),
     (
+        "kind: batch\nstart_within: 10m\nmissed_start: drop",
+        {"kind": o.WorkloadKind.BATCH, "start_within_seconds": 600.0, "missed_start": o.MissPolicy.DROP},
+    ),
+    (
         "kind: batch\ncompletions: 4\nparallelism: 2\nretries: 3\ndeadline: 1h",
         {
             "kind": o.WorkloadKind.BATCH,

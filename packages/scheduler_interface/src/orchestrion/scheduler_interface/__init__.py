@@ -23,7 +23,7 @@ from ._labels import (
     topology_domain,
 )
 from ._neighbours import has_labels, is_meant
-from ._queue_entry import MissPolicy, QueueEntry, QueuePart
+from ._queue_entry import QueueEntry, QueuePart
 from ._requests import check_request
 from ._scheduling_queue import SchedulingQueue
 from ._simple import SimpleScheduler
@@ -69,7 +69,6 @@ __all__ = [
     "HostPort",
     "InvalidSchedulingRequest",
     "KeptView",
-    "MissPolicy",
     "NoPlacement",
     "NodeChange",
     "NodeView",

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
 from attrs import define, field, frozen
-from orchestrion.shared_types import NodeId
+from orchestrion.shared_types import MissPolicy, NodeId
 
 from ._cluster_change import ClusterChange, ClusterChangeKind
 from ._sleep import Chance, Sleep
@@ -29,15 +29,6 @@ class QueuePart(StrEnum):
     """It sleeps until a change can help, or for `flush_seconds`."""
     IN_HAND = "in-hand"
     """It was taken, and is being tried."""
-
-
-class MissPolicy(StrEnum):
-    """What becomes of an entry that is not placed by its deadline."""
-
-    LATE = "late"
-    """It goes on, marked as late; its deadline counts in the order as before."""
-    DROP = "drop"
-    """It is not tried any more."""
 
 
 @frozen(kw_only=True)

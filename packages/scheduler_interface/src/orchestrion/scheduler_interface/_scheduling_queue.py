@@ -7,10 +7,10 @@ from collections.abc import Callable, Hashable, Iterator
 from itertools import count
 from typing import Final, Generic, TypeVar
 
-from orchestrion.shared_types import NodeId
+from orchestrion.shared_types import MissPolicy, NodeId
 
 from ._cluster_change import ClusterChange, ClusterChangeKind
-from ._queue_entry import FOREVER, Entry, MissPolicy, QueueEntry, QueuePart
+from ._queue_entry import FOREVER, Entry, QueueEntry, QueuePart
 from ._sleep import Chance, Sleep
 from ._types import Explanation, NodeView, SchedulingRequest
 

@@ -13,6 +13,7 @@ from ._ids import is_name
 from ._suggest import unknown
 from ._workload import (
     DependencyCondition,
+    MissPolicy,
     RestartCondition,
     UpdateStrategy,
     WorkloadDefinition,
@@ -34,6 +35,8 @@ ONLY_FOR: Final[Mapping[str, tuple[frozenset[WorkloadKind], str]]] = {
     "parallelism": (frozenset({WorkloadKind.BATCH}), "use replicas, or write kind: batch"),
     "retries": (frozenset({WorkloadKind.BATCH}), "use restart, or write kind: batch"),
     "deadline": (frozenset({WorkloadKind.BATCH}), "write kind: batch, or leave it out"),
+    "start_within": (frozenset({WorkloadKind.BATCH}), "write kind: batch, or leave it out"),
+    "missed_start": (frozenset({WorkloadKind.BATCH}), "write kind: batch, or leave it out"),
 }
 """Keys of a workload that have a meaning for some kinds only, and what to do instead."""
 
@@ -110,6 +113,8 @@ def _kind_findings(workload: WorkloadDefinition, at: Path) -> Iterator[Finding]:
         "parallelism": workload.parallelism is not None,
         "retries": workload.retries != 0,
         "deadline": workload.deadline_seconds is not None,
+        "start_within": workload.start_within_seconds is not None,
+        "missed_start": workload.missed_start is not MissPolicy.LATE,
     }
     for key, given in changed.items():
         refusal = not_for(key, workload.kind) if given else None

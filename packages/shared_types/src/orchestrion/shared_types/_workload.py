@@ -270,6 +270,15 @@ class Disruption:
         return wanted - wanted * (self.max_unavailable_percent or 0) // 100
 
 
+class MissPolicy(StrEnum):
+    """What becomes of work that has found no place in time."""
+
+    LATE = "late"
+    """It goes on waiting, marked as late."""
+    DROP = "drop"
+    """It is given up."""
+
+
 class DependencyCondition(StrEnum):
     """What a dependant waits for."""
 
@@ -322,6 +331,9 @@ class WorkloadDefinition:
         retries: New placements that each failed index of a batch workload gets.
         deadline_seconds: A batch workload that has not ended so long after its first instance was placed fails;
             waiting for room does not count. None is no limit.
+        start_within_seconds: The first instance of a batch workload is to have a place so long after the workload first
+            looked for one; of equals, the earliest goes first. None is no limit.
+        missed_start: What becomes of it if that is missed.
         placement: Where instances may and should run.
         priority: Higher goes first; -2^31 to 2^31-1. A `PriorityClass` is a name for it and for `preempts`.
         preempts: Whether its instances may push out others of lower priority where there is no room otherwise.
@@ -342,6 +354,8 @@ class WorkloadDefinition:
     parallelism: int | None = field(default=None, validator=_optional_positive)
     retries: int = field(default=0, validator=_count)
     deadline_seconds: float | None = field(default=None, validator=validators.optional(_seconds))
+    start_within_seconds: float | None = field(default=None, validator=validators.optional(_seconds))
+    missed_start: MissPolicy = MissPolicy.LATE
     placement: Placement = Placement()
     priority: int = field(default=DEFAULT_PRIORITY_CLASS.value, validator=_priority)
     preempts: bool = DEFAULT_PRIORITY_CLASS.preempts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import evolve
 from orchestrion.orchestrator_core._cluster.plan import Notice
 from orchestrion.orchestrator_core._cluster.planning import Planning
@@ -9,7 +11,13 @@ from orchestrion.orchestrator_core._state.facts import first_placed
 from orchestrion.orchestrator_core._state.records import Outcome, parse_ranges
 from orchestrion.orchestrator_core._state.roll import Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord
-from orchestrion.shared_types import EventSeverity
+from orchestrion.shared_types import EventSeverity, MissPolicy
+
+NOT_STARTED: Final = "not-started"
+"""Why a batch workload failed that found no place in time."""
+
+LATE: Final = "late"
+"""What is said of one that found none in time, and goes on waiting or has found one since."""
 
 
 def plan_batch(planning: Planning) -> None:
@@ -85,6 +93,8 @@ def _ended(
             message = f"{message}{': ' if once else '; at last: '}{detail.status.message or detail.status.reason}"
         _fail(planning, "index-failed", message)
         return True
+    if first_placed(planning.record) is None and _missed_its_start(planning):
+        return True
     # Not from when it looked for a place: who only waits for room does not miss a deadline.
     placed_at = first_placed(planning.record) if definition.deadline_seconds is not None else None
     if definition.deadline_seconds is not None and placed_at is not None:
@@ -95,6 +105,25 @@ def _ended(
             _fail(planning, "deadline", f"it did not end within its deadline of {definition.deadline_seconds:g} s")
             return True
         planning.plan.wake(left)
+    return False
+
+
+def _missed_its_start(planning: Planning) -> bool:
+    """Note that a workload without any place has missed its start; return whether it is given up for that."""
+    seconds, began = planning.definition.start_within_seconds, planning.progress.started_at
+    if seconds is None or began is None:
+        return False
+    left = planning.facts.deadlines.remaining(("start", planning.record.name), began, seconds)
+    if left > 0:
+        planning.plan.wake(left)
+        return False
+    message = f"it found no place within {seconds:g} s"
+    if planning.definition.missed_start is MissPolicy.DROP:
+        _fail(planning, NOT_STARTED, message)
+        return True
+    if planning.progress.reason != LATE:
+        planning.plan.notices.append(Notice("Late", f"{message}, and goes on waiting", EventSeverity.WARNING))
+        planning.progress = evolve(planning.progress, reason=LATE, message=message)
     return False
 
 

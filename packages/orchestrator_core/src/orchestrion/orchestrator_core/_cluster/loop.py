@@ -142,7 +142,7 @@ class ClusterLoop:
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
-        self.pending = PendingWork(self.world, self.keeper, self._queue, self.random)
+        self.pending = PendingWork(self.world, self.keeper, self._queue, self.random, self.deadlines)
         self._queue.rank, self._queue.prepare = self.pending.rank, self.pending.look
         self._lost_queue = KeyedQueue(self.random)
         self._facts = Facts(

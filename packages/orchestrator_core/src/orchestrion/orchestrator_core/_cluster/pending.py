@@ -8,8 +8,9 @@ from typing import Final
 
 import trio
 from attrs import define, field
+from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._queue import KeyedQueue
-from orchestrion.orchestrator_core._state.facts import outcome_of, target_generation, wanted_replicas
+from orchestrion.orchestrator_core._state.facts import first_placed, outcome_of, target_generation, wanted_replicas
 from orchestrion.orchestrator_core._state.records import WorkloadName
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.scheduler_interface import (
@@ -46,12 +47,14 @@ class PendingWork:
         keeper: Makes the views that tell what has changed.
         queue: Gets those that are worth a try.
         random: Draws the jitter of back-offs.
+        deadlines: The clocks.
     """
 
     world: World
     keeper: ViewKeeper
     queue: KeyedQueue[WorkloadName]
     random: random.Random
+    deadlines: Deadlines
     _waiting: SchedulingQueue[WorkloadName] = field(init=False)
     _generations: dict[WorkloadName, int] = field(factory=dict)
     _pushers: set[WorkloadName] = field(factory=set)
@@ -165,8 +168,17 @@ class PendingWork:
         return entry is not None and entry.part is QueuePart.BACKOFF
 
     def _add(self, record: WorkloadRecord) -> None:
-        priority = record.spec.definition.priority if record.spec is not None else 0
-        self._waiting.add(record.name, now=trio.current_time(), priority=priority)
+        if record.spec is None:
+            return
+        now, definition = trio.current_time(), record.spec.definition
+        deadline = None
+        if definition.start_within_seconds is not None and first_placed(record) is None:
+            began = record.progress.started_at if record.progress is not None else None
+            left = definition.start_within_seconds
+            if began is not None:
+                left = self.deadlines.remaining(("start", record.name), began, left)
+            deadline = now + left
+        self._waiting.add(record.name, now=now, priority=definition.priority, deadline=deadline)
 
     def _catch_up(self, view: KeptView) -> None:
         before, now = self._seen, trio.current_time()

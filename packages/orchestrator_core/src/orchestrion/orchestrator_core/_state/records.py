@@ -273,6 +273,8 @@ def template_of(definition: WorkloadDefinition) -> WorkloadDefinition:
         parallelism=blank.parallelism,
         retries=blank.retries,
         deadline_seconds=blank.deadline_seconds,
+        start_within_seconds=blank.start_within_seconds,
+        missed_start=blank.missed_start,
         update=blank.update,
         disruption=blank.disruption,
         after=(),

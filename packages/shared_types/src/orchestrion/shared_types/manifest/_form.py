@@ -22,6 +22,7 @@ from orchestrion.shared_types._workload import (
     Dependency,
     DependencyCondition,
     Disruption,
+    MissPolicy,
     RestartCondition,
     RestartPolicy,
     Retention,
@@ -230,6 +231,18 @@ WORKLOAD = _WorkloadRecord(
             DURATION,
             "A batch workload that has not ended so long after it first had a place fails; no limit without it.",
             "deadline_seconds",
+        ),
+        Field(
+            "start_within",
+            DURATION,
+            "A batch workload is to have its first place so long after it began to look for one; of equals, the "
+            "earliest goes first. No limit without it.",
+            "start_within_seconds",
+        ),
+        Field(
+            "missed_start",
+            Word(MissPolicy),
+            "What becomes of a batch workload that misses `start_within`: `late` goes on waiting, `drop` fails.",
         ),
         Field("placement", PLACEMENT, "Where instances may and should run."),
         Field(

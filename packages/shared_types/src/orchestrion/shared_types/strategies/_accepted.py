@@ -55,6 +55,8 @@ def _workload(draw: DrawFn, metadata: o.Metadata, before: tuple[o.WorkloadDefini
             "parallelism": maybe(counts(1)),
             "retries": counts(),
             "deadline_seconds": maybe(seconds()),
+            "start_within_seconds": maybe(seconds()),
+            "missed_start": st.sampled_from(o.MissPolicy),
         }
         restart = restart.filter(lambda policy: policy.condition is not o.RestartCondition.ALWAYS)
     elif kind is o.WorkloadKind.SERVICE:
