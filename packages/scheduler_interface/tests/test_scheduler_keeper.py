@@ -237,6 +237,22 @@ def test_a_draft_is_no_earlier_or_later_state_of_the_real_cluster() -> None:
     assert list(keeper.view()) == list(real)
 
 
+def test_a_draft_shows_a_node_as_it_is_told_and_none_where_it_is_taken_away() -> None:
+    keeper = ViewKeeper()
+    for node in NODES:
+        keeper.set_node(node)
+    draft = Draft(keeper.view())
+    first = draft.view()
+    draft.replace(NODES[0].id, node_view(NODES[0], [placed(3, 1)]))
+    draft.replace(NODES[1].id, None)
+    second = draft.view()
+    draft.replace(NODES[1].id, node_view(NODES[1]))
+    assert [list(view.instances) for view in second if view.node.id == NODES[0].id] == [[placed(3, 1).key]]
+    assert second.get(NODES[1].id) is None
+    assert second.changes_since(first.revision) == frozenset({NODES[0].id, NODES[1].id})
+    assert len(draft.view()) == len(first) == len(second) + 1
+
+
 def test_a_change_copies_one_page_of_a_large_cluster_and_no_more() -> None:
     keeper = ViewKeeper()
     nodes = some_nodes(1_000)

@@ -261,6 +261,12 @@ class Draft:
             instances = state.view().instances
             self._set(node_id, state.node, {other: placed for other, placed in instances.items() if other != key})
 
+    def replace(self, node_id: NodeId, view: NodeView | None) -> None:
+        """Show a node like this from now on; None takes it away."""
+        state = None if view is None else State(view.node, None, view)
+        self._table = self._table.changed({node_id: state})
+        self._history.changes.append(NodeChange(node_id))
+
     def _set(self, node_id: NodeId, node: Node, instances: dict[InstanceKey, PlacedInstance]) -> None:
         state = State(node, None, node_view(node, instances.values()))
         self._table = self._table.changed({node_id: state})

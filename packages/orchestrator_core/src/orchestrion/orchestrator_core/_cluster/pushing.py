@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot
 from orchestrion.orchestrator_core._cluster.view import Placeable, check_room, placed_instance
 from orchestrion.orchestrator_core._state.budgets import budgets_of
@@ -38,6 +38,7 @@ from orchestrion.scheduler_interface import (
     SchedulingRequest,
     ViewKeeper,
     grace_seconds_of,
+    node_view,
     without_instances,
 )
 from orchestrion.shared_types import (
@@ -55,6 +56,9 @@ from orchestrion.store_interface import ABSENT, Compare, Operation, Revision
 
 PATIENCE_SECONDS: Final = 30.0
 """What stops is waited for until so long after its grace; then others have to go, and nobody waits for it."""
+
+MAX_REPLACED: Final = 20_000
+"""Nodes that an outlook shows anew before it begins from scratch, as it remembers each of them."""
 
 Stopping = Mapping[NodeId, Mapping[InstanceKey, bool]]
 """What was told to stop and has not ended, by node, and whether it should have ended long ago."""
@@ -106,23 +110,48 @@ def _stopping(facts: Facts) -> Stopping:
     return found
 
 
-def _without_stopping(view: KeptView, stopping: Stopping) -> KeptView:
-    """Return a view in which what stops is gone, but for what should have ended long ago: that stays, and is nobody's.
+@define(eq=False)
+class Outlook:
+    """What is placed where once what stops has ended.
 
-    If such a one could be a victim, a slot would get its place and never start.
+    It is kept up to date from one question to the next, for schedulers that keep an index of what they were shown.
     """
-    if not stopping:
-        return view
-    draft = Draft(view)
-    for node_id, there in stopping.items():
-        node = view.get(node_id)
-        for key, overdue in there.items():
-            placed = node.instances.get(key) if node is not None else None
-            if placed is not None:
-                draft.remove(node_id, key)
-                if overdue:
-                    draft.put(node_id, [evolve(placed, priority=HIGHEST_PRIORITY)])
-    return draft.view()
+
+    _base: KeptView | None = None
+    _draft: Draft | None = None
+    _stopping: Stopping = field(factory=dict)
+    _replaced: int = 0
+
+    def view(self, real: KeptView, stopping: Stopping) -> KeptView:
+        """Return a view in which what stops is gone, but for what should have ended long ago: that stays as nobody's.
+
+        If such a one could be a victim, a slot would get its place and never start.
+        """
+        if not stopping:
+            self._base, self._draft, self._stopping = None, None, {}
+            return real
+        changed = real.changes_since(self._base.revision) if self._base is not None else None
+        draft = self._draft
+        if draft is None or changed is None or self._replaced > MAX_REPLACED:
+            draft, changed, self._stopping, self._replaced = Draft(real), frozenset(), {}, 0
+        before = self._stopping
+        others = {each for each in before.keys() | stopping.keys() if before.get(each) != stopping.get(each)}
+        for node_id in sorted(changed | others):
+            draft.replace(node_id, _as_it_will_be(real.get(node_id), stopping.get(node_id, {})))
+            self._replaced += 1
+        self._base, self._draft, self._stopping = real, draft, stopping
+        return draft.view()
+
+
+def _as_it_will_be(node: NodeView | None, stopping: Mapping[InstanceKey, bool]) -> NodeView | None:
+    if node is None or not stopping:
+        return node
+    there = (
+        evolve(placed, priority=HIGHEST_PRIORITY) if key in stopping else placed
+        for key, placed in node.instances.items()
+        if stopping.get(key, True)
+    )
+    return node_view(node.node, there)
 
 
 async def find_pushes(
@@ -132,6 +161,7 @@ async def find_pushes(
     view: KeptView,
     facts: Facts,
     scheduler: Scheduler,
+    outlook: Outlook,
 ) -> list[Push]:
     """Return how slots that have found no place could get one by pushing others out.
 
@@ -142,6 +172,7 @@ async def find_pushes(
         view: What is placed where.
         facts: The rest of the world.
         scheduler: Decides.
+        outlook: Kept for views of the same history.
 
     Raises:
         SchedulingFailure: The scheduler chose victims that it may not.
@@ -150,10 +181,7 @@ async def find_pushes(
     if not may_push(template, scheduler) or lowest_priority(records) >= template.priority:
         return []
     stopping = _stopping(facts)
-    if only_node is not None:
-        # A view that was thought up costs a scheduler much; what stops elsewhere makes no room here.
-        stopping = {node_id: there for node_id, there in stopping.items() if node_id == only_node}
-    after = _without_stopping(view, stopping)
+    after = outlook.view(view, stopping)
     budgets = budgets_of(records, facts)
     request = SchedulingRequest(
         workload=for_new_work(template), slots=tuple(slots), only_node=only_node, preempt=True, budgets=budgets
@@ -249,6 +277,7 @@ class Pusher:
     keeper: ViewKeeper
     facts: Facts
     recorder: EventRecorder
+    _outlook: Outlook = field(factory=Outlook)
     _lowest: tuple[Revision, int] = (Revision(-1), 0)
 
     def may_push(self, template: WorkloadDefinition, scheduler: Scheduler) -> bool:
@@ -287,7 +316,9 @@ class Pusher:
         """
         names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
         view = self.keeper.view()
-        pushes = await find_pushes(template, tuple(names), slots[0].only_node, view, self.facts, scheduler)
+        pushes = await find_pushes(
+            template, tuple(names), slots[0].only_node, view, self.facts, scheduler, self._outlook
+        )
         pushed = set[int]()
         for group in in_transactions(pushes):
             bound = [

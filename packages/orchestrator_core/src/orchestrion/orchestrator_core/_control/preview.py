@@ -10,7 +10,14 @@ import trio
 from attrs import define, evolve, field
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
-from orchestrion.orchestrator_core._cluster.pushing import Push, find_pushes, name_of, stop_reason, victims_words
+from orchestrion.orchestrator_core._cluster.pushing import (
+    Outlook,
+    Push,
+    find_pushes,
+    name_of,
+    stop_reason,
+    victims_words,
+)
 from orchestrion.orchestrator_core._cluster.view import Placeable, placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._control.admission import Admission, templated
@@ -255,7 +262,9 @@ class Preview:
         self._hold(arrived, template)
         if refused:
             pushed = list[InstanceRecord]()
-            for push in await find_pushes(template, refused, only_node, self.draft.view(), self.facts, self.scheduler):
+            for push in await find_pushes(
+                template, refused, only_node, self.draft.view(), self.facts, self.scheduler, Outlook()
+            ):
                 name = names[push.decision.slot]
                 del unplaced[name.slot]
                 self._push_out(push, name)
