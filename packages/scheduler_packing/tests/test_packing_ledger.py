@@ -265,3 +265,10 @@ def test_a_workload_that_is_forgotten_leaves_the_places_of_another_with_its_id_a
     (placed,) = ledger.place([asking(second, 1)]).node_ids
     assert ledger.node_of(InstanceKey(second.metadata.uid, 1, 1)) == placed == "n1"
     assert ledger.release([InstanceKey(second.metadata.uid, 1, 1)]) == 1
+
+
+def test_a_workload_that_no_node_suits_stays_refused_while_others_come() -> None:
+    ledger = PackingLedger([a_node("n1", 10, zone="a"), a_node("n2", 10, zone="b")])
+    refused = a_workload(0, cpu=1, placement=Placement(spreads=(Spread(by="zone"),), select={"zone": "c"}))
+    for index in range(3):
+        assert ledger.place([asking(refused, index), asking(a_workload(1, cpu=1), index)]).node_ids == [None, "n1"]

@@ -290,10 +290,10 @@ class Index:
             min(MAX_AMOUNT, spread.max_skew),
         )
         if spread.required:
-            suiting = self.order_of(evolve(wanted.suitability, devices=()))
-            for position in range(len(self.nodes)):
-                if suiting.members[position]:
-                    term.let_count(position)
+            suitability = wanted.suitability
+            if suitability.devices:
+                suitability = evolve(suitability, devices=())
+            term.let_members_count(self.order_of(suitability).members)
         return term
 
     def affinity_term(self, affinity: InstanceAffinity, group: Group, metadata: Metadata) -> Term:

@@ -13,6 +13,7 @@ from orchestrion.scheduler_packing._core.terms import Term
 
 BELOW_ALL: Final = -(1 << 62)
 """Fewer points than any node has."""
+_UNKNOWN: Final = -2
 MAX_CELLS: Final = 256
 MAX_DOMAINS: Final = 1 << 20
 MAX_POINTS: Final = 1 << 42
@@ -104,6 +105,10 @@ class Field:
         self.cells: Cells = cells
         self.shared: list[Term] = shared
         self.own: list[Term] = own
+        # The rank of the first node of each cell with room for the shape, as of a number of changes of the fleet.
+        self._ranks: vec[i64] = vec[i64]()
+        self._shape: Shape | None = None
+        self._cursor: i64 = 0
 
     @property
     def is_plain(self) -> bool:
@@ -144,19 +149,17 @@ class Field:
         """
         cells = self.cells
         cells.order.catch_up()
+        self._forget_changed(fleet, shape)
         search = Search(fleet, self, shape, after, after_position)
         count: i64 = len(cells.firsts)
-        costs = vec[i64]()
+        costs = zeros(count)
+        for term in self.shared:
+            term.add_costs(cells.firsts, costs)
         cheapest: i64 = NOWHERE
         cell: i64 = 0
         while cell < count:
-            cost: i64 = NOWHERE
-            first: i64 = cells.firsts[cell]
-            if all_allow(self.shared, first):
-                cost = sum_points(self.shared, first)
-                if cheapest < 0 or cost < costs[cheapest]:
-                    cheapest = cell
-            costs = append(costs, cost)
+            if costs[cell] >= 0 and (cheapest < 0 or costs[cell] < costs[cheapest]):
+                cheapest = cell
             cell += 1
         if cheapest < 0:
             return NOWHERE
@@ -170,6 +173,40 @@ class Field:
         if search.is_too_long:
             search.look_at_all()
         return search.found
+
+    def _forget_changed(self, fleet: Fleet, shape: Shape) -> None:
+        """Forget which nodes were the first of their cells with room, where that may have changed."""
+        changes: i64 = fleet.changes
+        count: i64 = len(self.cells.firsts)
+        if shape is not self._shape or self._cursor < fleet.logged or count <= 1:
+            self._shape = shape
+            self._ranks = vec[i64]()
+            cell: i64 = 0
+            while cell < count:
+                self._ranks = append(self._ranks, _UNKNOWN)
+                cell += 1
+        else:
+            at: i64 = self._cursor - fleet.logged
+            end: i64 = changes - fleet.logged
+            log = fleet.log
+            ranks = self._ranks
+            of_position = self.cells.of_position
+            while at < end:
+                ranks[of_position[log[at]]] = _UNKNOWN
+                at += 1
+        self._cursor = changes
+
+    def first_in(self, cell: i64, fleet: Fleet, shape: Shape) -> i64:
+        """Return the rank of the first node of a cell that has room for the shape of the search, or -1."""
+        rank: i64 = self._ranks[cell]
+        if rank == _UNKNOWN:
+            cells = self.cells
+            start: i64 = cell * cells.span
+            rank = first_fitting(fleet, cells.order, shape, start * POSITIONS - 1)
+            if rank >= (start + cells.span) * POSITIONS:
+                rank = NOWHERE
+            self._ranks[cell] = rank
+        return rank
 
 
 @final
@@ -205,7 +242,7 @@ class Search:
         steps: i64 = 0
         if self.found >= 0 and surely > self._points:
             return
-        rank: i64 = first_fitting(self._fleet, order, self._shape, start * POSITIONS - 1)
+        rank: i64 = self._field.first_in(cell, self._fleet, self._shape)
         while 0 <= rank < end:
             points: i64 = rank // POSITIONS - start + surely
             position: i64 = rank & MAX_NODES

@@ -79,6 +79,46 @@ class Term:
             self._counting_total += 1
             self._counting_by_count[0] += 1
 
+    def let_members_count(self, members: vec[i64]) -> None:
+        """Look for the emptiest among the domains of all nodes whose entry is not 0; before any instance is counted."""
+        position: i64 = 0
+        end: i64 = len(members)
+        while position < end:
+            if members[position] != 0:
+                self.let_count(position)
+            position += 1
+
+    def add_costs(self, positions: vec[i64], costs: vec[i64]) -> None:
+        """Add the points that one more slot costs on each of some nodes; -1 where this or another term refuses it."""
+        domains = self.domains
+        counts = self._counts
+        kind: i64 = self.kind
+        cost: i64 = self.cost
+        required = self.is_required
+        most: i64 = self.skew + self._lowest_counting - 1
+        joins_nobody = self._total == 0 and self.counts_itself
+        at: i64 = 0
+        end: i64 = len(positions)
+        while at < end:
+            if costs[at] >= 0:
+                domain: i64 = domains[positions[at]]
+                count: i64 = counts[domain]
+                if kind == SPREAD:
+                    if required and (domain == 0 or count > most):
+                        costs[at] = -1
+                    else:
+                        costs[at] += cost * count
+                else:
+                    is_as_wanted = domain == 0 or count == 0
+                    if kind == TOGETHER:
+                        is_as_wanted = domain != 0 and (count > 0 or joins_nobody)
+                    if not is_as_wanted:
+                        if required:
+                            costs[at] = -1
+                        else:
+                            costs[at] += cost
+            at += 1
+
     def add(self, position: i64, number: i64) -> None:
         """Count instances on a node; a negative number takes them back."""
         domain: i64 = self.domains[position]
