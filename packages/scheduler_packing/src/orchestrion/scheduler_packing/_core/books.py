@@ -73,6 +73,17 @@ class Places:
         where = others.pop(number, None)
         return NOWHERE if where is None else where
 
+    def table(self) -> dict[int, int]:
+        """Return all places as a table, for many to be looked up and noted in it while nothing else notes any."""
+        others = self._others
+        if others is None:
+            others = {}
+            self._others = others
+        if self._number != NOBODY:
+            others[self._number] = self._where
+            self._number = NOBODY
+        return others
+
     def all_of(self) -> list[int]:
         """Return where all hold places."""
         found: list[int] = []
@@ -280,14 +291,26 @@ class Books:
         used: i64 = 0
         asked: i64 = len(slots)
         is_full = False
+        many: dict[int, int] | None = None
+        if asked > 1:
+            many = held.table()
         for slot in slots:
             if slot.workload_id != uid:
                 self._settle(lot, position, used)
                 raise ValueError(f"slot {slot} does not belong to the workload whose uid is {uid}")
-            if slot.epoch >= MAX_EPOCHS:
+            epoch: int = slot.epoch
+            if epoch >= MAX_EPOCHS:
                 self._settle(lot, position, used)
-            number: int = number_of(slot)
-            where: int = held.get(number)
+                raise too_high(slot)
+            index: int = slot.index
+            number: int = index * MAX_EPOCHS + epoch
+            where: int = NOWHERE
+            if many is None:
+                where = held.get(number)
+            else:
+                known = many.get(number)
+                if known is not None:
+                    where = known
             asked -= 1
             if where >= 0:
                 placed = append(placed, where & MAX_NODES)
@@ -310,7 +333,10 @@ class Books:
                 continue
             left -= 1
             used += 1
-            held.put(number, tag + position)
+            if many is None:
+                held.put(number, tag + position)
+            else:
+                many[number] = tag + position
             fresh.append(slot)
             placed = append(placed, position)
         self._settle(lot, position, used)
@@ -416,6 +442,11 @@ def is_plain(placement: Any) -> bool:
     )
 
 
+def too_high(key: Any) -> ValueError:
+    """Return the error about an epoch that is too high."""
+    return ValueError(f"the epoch of {key} is not below {MAX_EPOCHS}")
+
+
 def number_of(key: Any) -> int:
     """Return an incarnation of a workload as one number.
 
@@ -424,6 +455,6 @@ def number_of(key: Any) -> int:
     """
     epoch: int = key.epoch
     if epoch >= MAX_EPOCHS:
-        raise ValueError(f"the epoch of {key} is not below {MAX_EPOCHS}")
+        raise too_high(key)
     index: int = key.index
     return index * MAX_EPOCHS + epoch
