@@ -16,7 +16,7 @@ from orchestrion.scheduler_interface import (
     with_decisions,
 )
 from orchestrion.scheduler_packing import PackingLedger, PackingScheduler
-from orchestrion.scheduler_packing._core.books import MAX_LOTS, Places
+from orchestrion.scheduler_packing._core.books import MAX_EPOCHS, MAX_LOTS, Places, number_from
 from orchestrion.shared_types import (
     MAX_AMOUNT,
     ContainerConfig,
@@ -226,6 +226,21 @@ def test_an_epoch_beyond_what_is_told_apart_is_refused() -> None:
     assert ledger.place([asking(web, 0, epoch=2**31 - 1)]).node_ids == ["a"]
     with pytest.raises(InvalidSchedulingRequest, match="the epoch of"):
         ledger.place([asking(web, 0, epoch=2**31)])
+
+
+@given(
+    indexes=st.lists(st.sampled_from([0, 1, 2**30, 2**31 - 1, 2**31, 2**31 + 1, 2**62, 2**63]) | st.integers(0, 2**70)),
+    epochs=st.lists(st.sampled_from([1, 2, MAX_EPOCHS - 1]) | st.integers(1, MAX_EPOCHS - 1)),
+)
+def test_no_two_incarnations_have_the_same_number(indexes: list[int], epochs: list[int]) -> None:
+    keys = {(index, epoch) for index in indexes for epoch in epochs}
+    assert len({number_from(index, epoch) for index, epoch in keys}) == len(keys)
+
+
+def test_a_slot_asked_for_twice_in_one_request_holds_one_place() -> None:
+    ledger, web = PackingLedger([a_node("a", 300)]), a_workload(1, cpu=100)
+    assert ledger.place([asking(web, 0, 0, 1, 0, 2**31, 1, 5)]).node_ids == ["a", "a", "a", "a", "a", "a", None]
+    assert ledger.release(asking(web, 0, 1, 2**31).slots) == 3
 
 
 def test_devices_are_granted_and_come_back() -> None:

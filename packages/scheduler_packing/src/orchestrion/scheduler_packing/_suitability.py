@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from orchestrion.scheduler_interface import (
     FULL_WEIGHT,
@@ -36,15 +36,22 @@ class Dislikes(NamedTuple):
     held: int
 
 
+_NONE: Final = Dislikes(0, 0, 0)
+
+
 def dislikes_of(node: Node, suitability: Suitability) -> Dislikes | None:
     """Return how a node dislikes a slot, or None where it does not suit."""
     if node.status is not NodeStatus.READY or node.cordoned:
         return None
-    if any(condition.active for condition in node.conditions) or not suitability.drivers <= node.drivers:
+    if not suitability.drivers <= node.drivers:
         return None
-    if not all(selector_matches(node, key, value) for key, value in suitability.select):
+    # Most have none of these, which is seen at once; to begin a loop over nothing takes far longer.
+    if node.conditions and any(condition.active for condition in node.conditions):
         return None
-    if not all(expression_matches(node.labels, expression) for expression in suitability.expressions):
+    select, expressions = suitability.select, suitability.expressions
+    if select and not all(selector_matches(node, key, value) for key, value in select):
+        return None
+    if expressions and not all(expression_matches(node.labels, expression) for expression in expressions):
         return None
     taints = missed = held = 0
     for taint in node.taints:
@@ -63,4 +70,4 @@ def dislikes_of(node: Node, suitability: Suitability) -> Dislikes | None:
             missed += STEP_POINTS * affinity.weight // FULL_WEIGHT
         elif affinity.weight is not None:
             held += affinity.weight
-    return Dislikes(taints, missed, held)
+    return Dislikes(taints, missed, held) if taints or missed or held else _NONE

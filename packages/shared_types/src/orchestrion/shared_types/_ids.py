@@ -42,7 +42,7 @@ def is_name(text: str) -> bool:
     return len(text) <= MAX_NAME_LENGTH and _NAME.fullmatch(text) is not None
 
 
-@frozen(order=True, cache_hash=True)
+@frozen(order=True, cache_hash=True, weakref_slot=False)
 class InstanceKey:
     """One incarnation of one slot of a workload.
 

@@ -13,7 +13,10 @@ from orchestrion.scheduler_packing._core.search import BELOW_ALL, Field
 from orchestrion.scheduler_packing._core.terms import Term
 
 MAX_EPOCHS: Final = 1 << 31
-"""An incarnation is kept as one number: its index, and below it its epoch, each less than this."""
+"""Epochs are less than this."""
+_INDEX_BITS: Final = 31
+_MAX_INDEXES: Final = 1 << _INDEX_BITS
+"""Of an index so many bits are the lowest of an incarnation's number: tables tell numbers apart by these first."""
 MAX_LOTS: Final = 1 << 16
 """What so many workloads want is remembered by identity; those met first are forgotten first."""
 NOBODY: Final = -1
@@ -287,15 +290,20 @@ class Books:
         fresh = self.fresh
         tag: int = lot.number << POSITION_BITS
         position: i64 = NOWHERE
+        # The lot and `position`, as they are noted: one object for all slots that go to one node.
+        here: Any = NOWHERE
         left: i64 = 0
         used: i64 = 0
         asked: i64 = len(slots)
         is_full = False
-        many: dict[int, int] | None = None
+        many: dict[int, Any] | None = None
+        size: i64 = 0
         if asked > 1:
             many = held.table()
+            size = len(many)
         for slot in slots:
-            if slot.workload_id != uid:
+            owner = slot.workload_id
+            if owner is not uid and owner != uid:
                 self._settle(lot, position, used)
                 raise ValueError(f"slot {slot} does not belong to the workload whose uid is {uid}")
             epoch: int = slot.epoch
@@ -303,10 +311,19 @@ class Books:
                 self._settle(lot, position, used)
                 raise too_high(slot)
             index: int = slot.index
-            number: int = index * MAX_EPOCHS + epoch
+            number: int = number_from(index, epoch)
             where: int = NOWHERE
+            is_noted = False
             if many is None:
                 where = held.get(number)
+            elif left > 0:
+                # One look into the table finds the place or notes it; which of them, its size says.
+                known = many.setdefault(number, here)
+                if len(many) > size:
+                    size += 1
+                    is_noted = True
+                else:
+                    where = known
             else:
                 known = many.get(number)
                 if known is not None:
@@ -325,6 +342,7 @@ class Books:
                     position = NOWHERE
                 else:
                     position = rank & MAX_NODES
+                    here = tag + position
                     left = 1
                     if asked > 0 and order.keeps_first:
                         left = room(fleet, shape, position, asked + 1)
@@ -334,9 +352,10 @@ class Books:
             left -= 1
             used += 1
             if many is None:
-                held.put(number, tag + position)
-            else:
-                many[number] = tag + position
+                held.put(number, here)
+            elif not is_noted:
+                many[number] = here
+                size += 1
             fresh.append(slot)
             placed = append(placed, position)
         self._settle(lot, position, used)
@@ -457,4 +476,14 @@ def number_of(key: Any) -> int:
     if epoch >= MAX_EPOCHS:
         raise too_high(key)
     index: int = key.index
-    return index * MAX_EPOCHS + epoch
+    return number_from(index, epoch)
+
+
+def number_from(index: int, epoch: int) -> int:
+    """Return an index and an epoch below `MAX_EPOCHS` as one number, which no other two have."""
+    if index < _MAX_INDEXES:
+        low: i64 = index
+        high: i64 = epoch
+        return (high << _INDEX_BITS) + low
+    above = index // _MAX_INDEXES
+    return (above * MAX_EPOCHS + epoch) * _MAX_INDEXES + index % _MAX_INDEXES
