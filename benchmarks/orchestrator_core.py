@@ -1,4 +1,7 @@
-"""How fast the core is by itself: both loops with mocks, the store in memory and the cursor scheduler."""
+"""How fast the core is by itself: both loops with mocks, the store in memory and the cursor scheduler.
+
+The filling is measured with the default scheduler of the command as well.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ from orchestrion.mocks import (
 from orchestrion.orchestrator_core import Orchestrator, PortTable, Timings
 from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.orchestrator_core._state.world import InstanceRecord, World
+from orchestrion.scheduler_interface import Scheduler
+from orchestrion.scheduler_packing import PackingScheduler
 from orchestrion.shared_types import (
     ContainerConfig,
     ExitStatus,
@@ -83,13 +88,15 @@ def workload(name: str, replicas: int) -> WorkloadDefinition:
 
 
 @asynccontextmanager
-async def orchestrator(nodes: int, timings: Timings) -> AsyncIterator[tuple[Orchestrator, ContainerWorld, MemoryStore]]:
+async def orchestrator(
+    nodes: int, timings: Timings, scheduler: Scheduler | None = None
+) -> AsyncIterator[tuple[Orchestrator, ContainerWorld, MemoryStore]]:
     """Yield an orchestrator at work, and what it acts on."""
     containers, store = ContainerWorld(), MemoryStore()
     made = Orchestrator(
         MockRuntime(containers),
         MockClusterManager(ClusterWorld(mock_nodes(nodes))),
-        CursorScheduler(),
+        scheduler or CursorScheduler(),
         store,
         ports=lambda: PortTable(probe=lambda _protocol, _port: True),
         timings=timings,
@@ -134,6 +141,32 @@ class Lookout:
         await self._attempt[2].wait()
 
 
+async def fill(
+    made: Orchestrator, lookout: Lookout, definitions: list[WorkloadDefinition], suffix: str = ""
+) -> dict[str, float]:
+    """Fill an empty cluster, and return how fast that was."""
+    began, cpu = time.perf_counter(), time.process_time()
+    for start in range(0, len(definitions), 40):
+        await made.apply(definitions[start : start + 40])
+    instances = PER_WORKLOAD * len(definitions)
+    await lookout.wait_for(instances)
+    return {
+        f"from empty{suffix}": instances / (time.perf_counter() - began),
+        f"from empty{suffix}, CPU time": instances / (time.process_time() - cpu),
+    }
+
+
+async def packed_world(nodes: int, instances: int) -> dict[str, float]:
+    """Fill an empty cluster with the default scheduler of the command."""
+    gc.set_threshold(*COLLECTIONS)
+    async with orchestrator(nodes, TIMINGS, PackingScheduler()) as (made, containers, _):
+        lookout = Lookout(made.world)
+        definitions = [workload(f"w{n}", PER_WORKLOAD) for n in range(instances // PER_WORKLOAD)]
+        values = await fill(made, lookout, definitions, ", packed tightly")
+        assert len(containers.live_incarnations()) == instances
+        return values
+
+
 async def large_world(nodes: int, instances: int) -> dict[str, float]:
     """Fill an empty cluster, change it many times, and pass over it when nothing changes."""
     values = dict[str, float]()
@@ -142,12 +175,7 @@ async def large_world(nodes: int, instances: int) -> dict[str, float]:
         lookout = Lookout(made.world)
         count = instances // PER_WORKLOAD
         definitions = [workload(f"w{n}", PER_WORKLOAD) for n in range(count)]
-        began, cpu = time.perf_counter(), time.process_time()
-        for start in range(0, count, 40):
-            await made.apply(definitions[start : start + 40])
-        await lookout.wait_for(instances)
-        values["from empty"] = instances / (time.perf_counter() - began)
-        values["from empty, CPU time"] = instances / (time.process_time() - cpu)
+        values.update(await fill(made, lookout, definitions))
         await settle(made)
         gc.collect()
         gc.freeze()
@@ -210,9 +238,13 @@ async def idle() -> dict[str, float]:
         return {"idle: writes": float(store.state.revision - before), "idle: share of a core": used}
 
 
+WORLDS = ("large", "packed", "idle")
+
 REACHES = {
     "from empty": ("instances/s", ">= 3750"),
     "from empty, CPU time": ("instances/s", ""),
+    "from empty, packed tightly": ("instances/s", ">= 3750"),
+    "from empty, packed tightly, CPU time": ("instances/s", ""),
     "apply of one more to Running, 99 of 100 within": ("ms", "<= 5"),
     "exit to Running again, 99 of 100 within": ("ms", "<= 5"),
     "a full pass over the unchanged world": ("s", "<= 1"),
@@ -229,13 +261,13 @@ def once(which: str, scale: float) -> dict[str, float]:
     if which == "idle":
         return trio.run(idle)
     instances = max(1, round(INSTANCES * scale / PER_WORKLOAD)) * PER_WORKLOAD
-    return trio.run(large_world, max(1, round(NODES * scale)), instances)
+    return trio.run(packed_world if which == "packed" else large_world, max(1, round(NODES * scale)), instances)
 
 
 def run(scale: float = 1.0, runs: int = RUNS) -> list[Row]:
-    """Measure both worlds, each run in a process of its own, so that the memory is that of one."""
+    """Measure all worlds, each run in a process of its own, so that the memory is that of one."""
     found = dict[str, list[float]]()
-    for which in ("large", "idle"):
+    for which in WORLDS:
         for _ in range(runs):
             command = [sys.executable, __file__, "--once", which, "--scale", str(scale)]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
@@ -253,7 +285,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--runs", type=int, default=RUNS, help="how often each is measured")
     parser.add_argument("--scale", type=float, default=1.0, help="the share of the large world, for a quick look")
-    parser.add_argument("--once", choices=("large", "idle"), help="measure in this process, and print it as JSON")
+    parser.add_argument("--once", choices=WORLDS, help="measure in this process, and print it as JSON")
     arguments = parser.parse_args(argv)
     if arguments.once:
         print(json.dumps(once(arguments.once, arguments.scale)))
