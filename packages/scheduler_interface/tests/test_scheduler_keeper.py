@@ -253,6 +253,70 @@ def test_a_draft_shows_a_node_as_it_is_told_and_none_where_it_is_taken_away() ->
     assert len(draft.view()) == len(first) == len(second) + 1
 
 
+def test_a_draft_says_who_came_and_who_left() -> None:
+    keeper = ViewKeeper()
+    for node in NODES:
+        keeper.set_node(node)
+        keeper.set_leased(node.id, True)
+    keeper.put(NODES[0].id, placed(0, 1))
+    draft = Draft(keeper.view())
+    before = draft.view().revision
+    draft.put(NODES[1].id, [placed(1, 2)])
+    draft.remove(NODES[0].id, placed(0, 1).key)
+    draft.replace(NODES[1].id, node_view(NODES[1], [placed(1, 3)]))
+    draft.replace(NODES[2].id, node_view(evolve(NODES[2], cordoned=True)))
+    told = draft.view().node_changes_since(before)
+    assert told == [
+        NodeChange(NODES[1].id, placed(1, 2)),
+        NodeChange(NODES[0].id, None, placed(0, 1)),
+        NodeChange(NODES[1].id, placed(1, 3), placed(1, 2)),
+        NodeChange(NODES[2].id),
+    ]
+
+
+drafted = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.integers(0, 4), st.integers(0, 9), st.integers(0, 3)),
+        st.tuples(st.just("remove"), st.integers(0, 4), st.integers(0, 9)),
+        st.tuples(
+            st.just("replace"),
+            st.integers(0, 4),
+            st.booleans(),
+            st.dictionaries(st.integers(0, 9), st.integers(0, 3), max_size=4),
+        ),
+        st.tuples(st.just("take away"), st.integers(0, 4)),
+        st.tuples(st.just("look")),
+    ),
+    max_size=30,
+)
+
+
+@given(drafted)
+def test_a_draft_tells_change_by_change_what_has_become_of_each_node(taken: list[tuple[object, ...]]) -> None:
+    keeper = ViewKeeper()
+    for node in NODES:
+        keeper.set_node(node)
+    for n in range(5):
+        keeper.put(NODES[n].id, placed(n, n % 4))
+    draft = Draft(keeper.view())
+    seen = [(draft.view(), list(draft.view()))]
+    for step in (*taken, ("look",)):
+        match step:
+            case ("put", int() as n, int() as slot, int() as kind):
+                if not any(placed(slot, kind).key in view.instances for view in draft.view()):
+                    draft.put(NODES[n].id, [placed(slot, kind)])
+            case ("remove", int() as n, int() as slot):
+                draft.remove(NODES[n].id, placed(slot, 0).key)
+            case ("replace", int() as n, bool() as cordoned, dict() as kinds):
+                node = evolve(NODES[n], cordoned=cordoned)
+                draft.replace(node.id, node_view(node, [placed(slot, kind) for slot, kind in kinds.items()]))
+            case ("take away", int() as n):
+                draft.replace(NODES[n].id, None)
+            case _:
+                seen.append((draft.view(), list(draft.view())))
+    check_history(seen)
+
+
 def test_a_change_copies_one_page_of_a_large_cluster_and_no_more() -> None:
     keeper = ViewKeeper()
     nodes = some_nodes(1_000)

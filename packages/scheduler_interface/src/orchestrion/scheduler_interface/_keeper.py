@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import count
 from typing import Final, TypeVar
 
@@ -263,11 +263,27 @@ class Draft:
 
     def replace(self, node_id: NodeId, view: NodeView | None) -> None:
         """Show a node like this from now on; None takes it away."""
+        before = self._table.get(node_id)
         state = None if view is None else State(view.node, None, view)
         self._table = self._table.changed({node_id: state})
-        self._history.changes.append(NodeChange(node_id))
+        self._history.changes.extend(_told(node_id, None if before is None else before.view(), view))
 
     def _set(self, node_id: NodeId, node: Node, instances: dict[InstanceKey, PlacedInstance]) -> None:
-        state = State(node, None, node_view(node, instances.values()))
-        self._table = self._table.changed({node_id: state})
-        self._history.changes.append(NodeChange(node_id))
+        self.replace(node_id, node_view(node, instances.values()))
+
+
+def _told(node_id: NodeId, before: NodeView | None, after: NodeView | None) -> Iterator[NodeChange]:
+    """Tell change by change how a node has become what it is; who only hears of the node takes no instance over."""
+    if before is None or after is None:
+        if before is not after:
+            yield NodeChange(node_id)
+        return
+    for key, left in before.instances.items():
+        arrived = after.instances.get(key)
+        if arrived is not left and arrived != left:
+            yield NodeChange(node_id, arrived, left)
+    for key, arrived in after.instances.items():
+        if key not in before.instances:
+            yield NodeChange(node_id, arrived)
+    if after.node is not before.node and after.node != before.node:
+        yield NodeChange(node_id)
