@@ -1,4 +1,4 @@
-"""A scheduler whose decisions have an end: one that hangs holds up nobody for long."""
+"""A scheduler whose decisions have an end and are decisions: a faulty plug-in holds up nobody for long."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import trio
 from attrs import define, field
 from orchestrion.orchestrator_core._cluster.leadership import LeadershipLost
 from orchestrion.orchestrator_core._cluster.plan import WorkloadPlan
+from orchestrion.orchestrator_core._cluster.view import check_answer
 from orchestrion.orchestrator_core._state.facts import Undecided
 from orchestrion.orchestrator_core._state.records import WorkloadName
 from orchestrion.scheduler_interface import (
@@ -18,6 +19,7 @@ from orchestrion.scheduler_interface import (
     SchedulerUnavailable,
     SchedulingRequest,
 )
+from orchestrion.shared_types import OrchestrationError, SchedulingFailure
 
 MAX_IN_ROW: Final = 3
 """So many requests in a row without a decision, of whatever workloads, cost the lead: another may have an answer."""
@@ -40,7 +42,7 @@ class NoDecision(SchedulerUnavailable):
 
 @define(eq=False)
 class TimedScheduler:
-    """A scheduler that is given up when it takes too long.
+    """A scheduler that is given up when it takes too long, and believed only where its answer is one to the question.
 
     Attributes:
         scheduler: Decides.
@@ -60,9 +62,18 @@ class TimedScheduler:
 
         Raises:
             NoDecision: It took too long.
+            SchedulingFailure: It failed, in whatever way, or what it decided is no answer to the request.
         """
         with trio.move_on_after(self.seconds):
-            return await self.scheduler.schedule(request, view)
+            try:
+                decisions = await self.scheduler.schedule(request, view)
+                check_answer(request, decisions, view)
+            except OrchestrationError:
+                raise
+            except Exception as err:
+                msg = f"the scheduler failed: {type(err).__name__}: {err}"
+                raise SchedulingFailure(msg, remedy="This is a fault of the scheduler: tell its author.") from err
+            return decisions
         raise NoDecision(self.seconds)
 
 

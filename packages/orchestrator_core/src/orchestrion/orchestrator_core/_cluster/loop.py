@@ -484,10 +484,7 @@ class ClusterLoop:
         # All that goes to a node without devices of its own has the same on record, and is written out once.
         alike = dict[NodeId, BindingRecord]()
         for decision in decisions:
-            name = names.get(decision.slot)
-            if name is None:
-                msg = f"the scheduler decided about {decision.slot}, which it was not asked for"
-                raise SchedulingFailure(msg)
+            name = names[decision.slot]
             match decision:
                 case NoPlacement():
                     unplaced[name.slot] = decision.explanation

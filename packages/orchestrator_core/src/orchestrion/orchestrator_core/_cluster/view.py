@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 from orchestrion.scheduler_interface import (
     AssignNode,
+    ClusterView,
     HostPort,
     NodeView,
+    NoPlacement,
     PlacedInstance,
+    SchedulingRequest,
     demand_of,
     grace_seconds_of,
     host_ports_of,
@@ -66,6 +69,45 @@ def placed_instance(
         device_thousandths=devices,
         grace_seconds=placeable.grace_seconds,
     )
+
+
+def check_answer(request: SchedulingRequest, decisions: Iterable[object], view: ClusterView) -> None:
+    """Check that decisions answer a request: each slot once, on nodes of the view, with devices that those have.
+
+    Raises:
+        SchedulingFailure: They do not.
+    """
+    asked = set(request.slots)
+    for decision in decisions:
+        if not isinstance(decision, AssignNode | NoPlacement):
+            msg = f"the scheduler answered with {type(decision).__name__}, which is no decision"
+            raise SchedulingFailure(msg)
+        if decision.slot not in asked:
+            kind = "more than once" if decision.slot in request.slots else "and was not asked about it"
+            msg = f"the scheduler decided about {decision.slot}, {kind}"
+            raise SchedulingFailure(msg)
+        asked.remove(decision.slot)
+        if isinstance(decision, AssignNode):
+            _check_assignment(request, decision, view.get(decision.node_id))
+    if asked:
+        msg = f"the scheduler left out {len(asked)} of the {len(request.slots)} slots that it was asked for"
+        raise SchedulingFailure(msg)
+
+
+def _check_assignment(request: SchedulingRequest, decision: AssignNode, node: NodeView | None) -> None:
+    chosen = decision.node_id
+    if node is None:
+        msg = f"the scheduler chose node {chosen!r}, which does not exist"
+        raise SchedulingFailure(msg)
+    if request.only_node is not None and chosen != request.only_node and decision.slot not in node.instances:
+        msg = f"the scheduler chose node {chosen!r} for {decision.slot}, which may only go to {request.only_node!r}"
+        raise SchedulingFailure(msg)
+    if decision.devices or decision.device_thousandths:
+        granted = {device for devices in decision.devices.values() for device in devices}
+        foreign = granted.union(decision.device_thousandths).difference(device.id for device in node.node.devices)
+        if foreign:
+            msg = f"the scheduler granted device {min(foreign)!r}, which node {chosen!r} does not have"
+            raise SchedulingFailure(msg)
 
 
 def check_room(node: NodeView | None, decisions: Sequence[AssignNode], placeable: Placeable) -> None:
