@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +25,14 @@ INTERRUPTS_ITSELF = """
     """
 
 MANIFEST = "workloads: {job: {kind: batch, containers: [{name: main, command: [echo, done]}]}}"
+
+
+@pytest.fixture(autouse=True)
+def _heeded() -> Iterator[None]:
+    """Let programs heed SIGINT where whoever runs the tests ignores it, as a job in the background does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
