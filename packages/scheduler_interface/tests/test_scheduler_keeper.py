@@ -237,6 +237,20 @@ def test_a_draft_is_no_earlier_or_later_state_of_the_real_cluster() -> None:
     assert list(keeper.view()) == list(real)
 
 
+def test_the_views_of_one_keeper_are_no_earlier_or_later_states_of_anothers() -> None:
+    keepers = [ViewKeeper(), ViewKeeper()]
+    views = [keepers[0].view(), keepers[1].view()]
+    for number in range(3):
+        for keeper in keepers:
+            keeper.set_node(NODES[number])
+            views.append(keeper.view())
+    assert len({view.revision for view in views}) == len(views)
+    for one, other in ((views[0::2], views[1::2]), (views[1::2], views[0::2])):
+        assert all(late.changes_since(early.revision) is None for late in one for early in other)
+        assert all(late.node_changes_since(early.revision) is None for late in one for early in other)
+        assert one[-1].changes_since(one[0].revision) == frozenset(node.id for node in NODES[:3])
+
+
 def test_a_draft_shows_a_node_as_it_is_told_and_none_where_it_is_taken_away() -> None:
     keeper = ViewKeeper()
     for node in NODES:

@@ -224,6 +224,25 @@ class TrustsOldIndices(Mutant):
         return [each for node_id in self._ids if (each := view.get(node_id)) is not None]
 
 
+@MUTANTS.breaks("SAME-4")
+class TakesTheSameNodesForTheSameCluster(Mutant):
+    def __init__(self) -> None:
+        self._known: dict[NodeId, NodeView] = {}
+        self._revision = 0
+
+    def views(self, request: SchedulingRequest, view: ClusterView) -> Iterable[NodeView]:
+        ids = {each.node.id for each in view}
+        changed = view.changes_since(self._revision)
+        if changed is None and ids == self._known.keys():
+            changed = frozenset()
+        if changed is None:
+            changed = frozenset(ids)
+        kept = {node_id: each for node_id, each in self._known.items() if node_id in ids - changed}
+        self._known = {each.node.id: kept.get(each.node.id, each) for each in view}
+        self._revision = view.revision
+        return self._known.values()
+
+
 @pytest.mark.parametrize(("clause", "kind"), MUTANTS.parameters())
 def test_the_kit_kills(clause: str, kind: MutantKind) -> None:
     assert failed_checks(clause, kind)

@@ -109,6 +109,20 @@ def test_what_a_keeper_tells_spares_the_views_of_nodes() -> None:
     assert held == {"n000": 10, "n001": 10}
 
 
+def test_a_cluster_that_is_kept_anew_is_read_anew() -> None:
+    scheduler = PackingScheduler()
+    for full in (0, 1):
+        keeper = ViewKeeper()
+        for number in (0, 1):
+            node = a_view(number, 10 * (1 + full)).node
+            keeper.set_node(node)
+            keeper.set_leased(node.id, True)
+        for index in range(1, 2 + full):
+            held = AssignNode(slot=asking(index).slots[0], node_id=NodeId(f"n00{full}"))
+            keeper.put(held.node_id, placed_instance(WEB, held))
+        assert chosen(scheduler, keeper.view()) == f"n00{1 - full}"
+
+
 def test_nodes_that_come_go_and_change_are_seen() -> None:
     scheduler = PackingScheduler()
     view = StaticClusterView([a_view(1), a_view(2)])

@@ -18,11 +18,15 @@ from ._view import node_view
 K = TypeVar("K", bound=Hashable)
 
 _DRAFTS: Final = count(1)
+_KEEPERS: Final = count(1)
 
 _NONE_EXTENDED: Final = Resources().extended
 _NO_DEVICES: Final = EMPTY
 _SPAN: Final = 1_000_000_000
 """More than a draft ever has revisions. They are below 0, and those of each draft its own."""
+_KEPT_SPAN: Final = 1_000_000_000_000
+"""More than a keeper ever has revisions. Those of each keeper are its own, so that nobody who has seen the views of one
+takes those of another for what came of them."""
 
 
 @define(eq=False)
@@ -127,13 +131,19 @@ class ViewKeeper:
 
     Every method is idempotent: an instance key holds one place, the latest that was put, and what is the case already
     is no change. Not for several threads at once.
+
+    Views of different keepers of a process have different revisions, and know nothing of each other's changes.
     """
 
     _places: dict[NodeId, Place] = field(factory=dict)
     _where: dict[InstanceKey, Place] = field(factory=dict)
     _dirty: dict[NodeId, Place] = field(factory=dict)
-    _history: History = field(factory=History)
-    _current: KeptView = field(factory=lambda: KeptView(0, Table(), History()))
+    _history: History = field(factory=lambda: History(next(_KEEPERS) * _KEPT_SPAN), init=False)
+    _current: KeptView = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with the view of no nodes."""
+        self._current = KeptView(self._history.before, Table(), self._history)
 
     def set_node(self, node: Node) -> None:
         """Note a node as it is now."""

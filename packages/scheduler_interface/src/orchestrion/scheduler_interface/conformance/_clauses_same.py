@@ -9,10 +9,17 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.conformance_kit import Runner
-from orchestrion.scheduler_interface import NodeView, PlacedInstance, ScheduleDecision, StaticClusterView
-from orchestrion.shared_types import WorkloadDefinition
+from orchestrion.scheduler_interface import (
+    ClusterView,
+    NodeView,
+    PlacedInstance,
+    ScheduleDecision,
+    StaticClusterView,
+    ViewKeeper,
+)
+from orchestrion.shared_types import NodeId, WorkloadDefinition
 
-from ._build import asking, cluster, container, node, resources, workload
+from ._build import asking, cluster, container, neighbour, node, resources, workload
 from ._kit import KIT, SchedulerUnderTest, abilities_of, decide
 from ._situations import Situation, situations
 from ._strategies import node_views
@@ -111,6 +118,30 @@ def _same_without_history(run: Runner[SchedulerUnderTest]) -> None:
 
     alone = [run(decide, request, view) for view in (before, after, before)]
     assert run(ask_both) == alone
+
+
+@KIT.property_clause("SAME-4", "clusters-whose-nodes-have-the-same-ids-are-told-apart")
+def _same_nodes_of_another(run: Runner[SchedulerUnderTest]) -> None:
+    """A cluster is kept anew, as after a restart: what the scheduler saw of the first says nothing about the second."""
+    request = asking(workload(container(wants=resources(cpu=900))), slots=2)
+    names = ("n1", "n2", "n3")
+    views: list[ClusterView] = []
+    # Each has gone through one more change than the one before, as a later state would have.
+    for number, busy in enumerate(names):
+        keeper = ViewKeeper()
+        for name in names:
+            keeper.set_node(node(name))
+            keeper.set_leased(NodeId(name), True)
+        for index in range(number + 1):
+            keeper.put(NodeId(busy), neighbour(index, demand=resources(cpu=900 // (number + 1))))
+        views.append(keeper.view())
+
+    async def ask_all(subject: SchedulerUnderTest) -> list[list[ScheduleDecision]]:
+        return [await decide(subject, request, view) for view in views]
+
+    for number, (view, decisions) in enumerate(zip(views, run(ask_all), strict=True)):
+        expected = run(decide, request, view)
+        assert decisions == expected, f"view {number}: expected {expected}; after those before it: {decisions}"
 
 
 def _draw_history(
