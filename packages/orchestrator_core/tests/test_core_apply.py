@@ -10,11 +10,13 @@ from orchestrion.scheduler_interface import FullScanScheduler
 from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
+    InstanceAffinity,
     Placement,
     Resources,
     UpdateStrategy,
     WorkloadNotFound,
 )
+from trio.testing import MockClock
 
 from .core_stage import SECOND, Stage, batch, container, daemon, service, staged
 
@@ -187,6 +189,32 @@ async def test_all_that_no_node_can_run_are_named_at_once_each_with_what_would_h
     assert first.startswith("'huge': 3 nodes: cpu short by")
     assert "; it would fit: on node node-00000: lower cpu to" in first
     assert second == "'zoned': 3 nodes: not zone=a; it would fit: on node node-00000: drop selector zone"
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in_one_manifest", "one_after_the_other"])
+async def test_embedded_who_requires_a_neighbour_is_accepted_and_runs_beside_it(
+    autojump_clock: MockClock, at_once: bool
+) -> None:
+    beside = Placement(instance_affinities=(InstanceAffinity(match_labels={"grp": "x"}),))
+    owner, guest = service("b2", labels={"grp": "x"}), service("b3", placement=beside)
+    async with staged(scheduler=FullScanScheduler) as stage:
+        stage.orchestrator.refuse_impossible = True
+        for together in [[guest, owner]] if at_once else [[owner], [guest]]:
+            await stage.apply(*together)
+        await trio.sleep(2)
+        assert (await stage.view("b3")).phase is WorkloadPhase.HEALTHY
+        (home,) = await stage.orchestrator.explain("b2")
+        (place,) = await stage.orchestrator.explain("b3")
+        assert home.node_id is not None
+        assert place.node_id == home.node_id
+
+
+async def test_embedded_who_requires_a_neighbour_must_fit_on_a_node_otherwise(autojump_clock: MockClock) -> None:
+    beside = Placement(select={"zone": "none"}, instance_affinities=(InstanceAffinity(match_labels={"grp": "x"}),))
+    async with staged(scheduler=FullScanScheduler) as stage:
+        stage.orchestrator.refuse_impossible = True
+        with pytest.raises(Unschedulable, match="not zone=none"):
+            await stage.orchestrator.apply([service("b3", placement=beside)])
 
 
 async def test_a_server_keeps_such_a_workload_as_pending(stage: Stage) -> None:

@@ -231,6 +231,8 @@ async def check_possible(
 ) -> None:
     """Check that each workload would find a place on some node, were all nodes up and empty.
 
+    Neighbours that it requires are not asked for: whoever they are may come later.
+
     Raises:
         Unschedulable: Some would not.
     """
@@ -243,7 +245,7 @@ async def check_possible(
     for definition in definitions:
         metadata = definition.metadata
         uid = metadata.uid or Uid("unnamed")
-        workload = evolve(definition, metadata=evolve(metadata, uid=uid))
+        workload = _without_neighbours(evolve(definition, metadata=evolve(metadata, uid=uid)))
         request = SchedulingRequest(workload=for_new_work(workload), slots=(InstanceKey(uid, 0, 1),))
         (decision,) = await scheduler.schedule(request, view)
         if isinstance(decision, NoPlacement):
@@ -266,6 +268,13 @@ async def check_possible(
         impossible=tuple(impossible),
         remedy="Ask for less, or run it where there is more.",
     )
+
+
+def _without_neighbours(workload: WorkloadDefinition) -> WorkloadDefinition:
+    """Return a workload that does not require instances beside it, of which an empty cluster has none."""
+    placement = workload.placement
+    kept = tuple(one for one in placement.instance_affinities if one.anti or one.weight is not None)
+    return evolve(workload, placement=evolve(placement, instance_affinities=kept))
 
 
 def _why_not(refused: ImpossibleWorkload) -> str:
