@@ -7,9 +7,17 @@ import trio
 from orchestrion.mocks import CursorScheduler
 from orchestrion.orchestrator_core import WorkloadPhase
 from orchestrion.orchestrator_core._cluster.leadership import Campaign
-from orchestrion.scheduler_interface import ClusterView, ScheduleDecision, SchedulerUnavailable, SchedulingRequest
+from orchestrion.scheduler_interface import (
+    ClusterView,
+    FullScanScheduler,
+    ScheduleDecision,
+    SchedulerUnavailable,
+    SchedulingRequest,
+)
+from orchestrion.shared_types import Resources, SchedulingFailure, WorkloadDefinition
+from trio.testing import MockClock
 
-from .core_stage import Stage, service
+from .core_stage import Stage, container, service, staged
 
 
 class _Hanging(CursorScheduler):
@@ -75,6 +83,62 @@ async def test_a_scheduler_that_hangs_for_one_is_asked_ever_more_rarely(stage: S
         await trio.sleep(60)
     assert len(stage.running("other")) == 10
     assert _Hanging.asked <= 12
+
+
+class _HangingPusher(FullScanScheduler):
+    """A scheduler that answers where there is room, and never who has to go; that costs its askers `spent` seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.spent = 0.0
+
+    async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
+        if request.preempt:
+            self.asked += 1
+            began = trio.current_time()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self.spent += trio.current_time() - began
+        return await super().schedule(request, view)
+
+
+def _half(name: str, priority: int, replicas: int = 1) -> WorkloadDefinition:
+    resources = Resources(cpu_millicores=2000)
+    return service(name, containers=(container(resources=resources),), priority=priority, replicas=replicas)
+
+
+async def test_a_scheduler_that_never_says_who_has_to_go_is_asked_ever_more_rarely(autojump_clock: MockClock) -> None:
+    scheduler = _HangingPusher()
+    async with staged(1, scheduler=lambda: scheduler) as stage:
+        await stage.apply(_half("low", 0, replicas=2))
+        await stage.orchestrator.apply([_half("high", 100)])
+        await trio.sleep(11)
+        assert (await stage.view("high")).reason == "undecided"
+        await trio.sleep(589)
+        assert scheduler.asked <= 12
+        assert scheduler.spent < 150
+
+
+async def test_a_scheduler_that_only_fails_has_decided(autojump_clock: MockClock) -> None:
+    class Failing(_Hanging):
+        async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
+            if not _Hanging.stuck and request.workload.metadata.name == "web":
+                raise SchedulingFailure("it does not know the way")
+            return await super().schedule(request, view)
+
+    async with staged(1) as stage:
+        await _start(stage, "web")
+        await stage.end()
+        stage.scheduler = Failing
+        await stage.start()
+        await stage.apply(service("web"))
+        await trio.sleep(11)
+        assert (await stage.view("web")).reason == "undecided"
+        _Hanging.stuck = frozenset()
+        await trio.sleep(60)
+        assert (await stage.view("web")).reason != "undecided"
 
 
 async def test_another_template_is_tried_at_once(stage: Stage) -> None:

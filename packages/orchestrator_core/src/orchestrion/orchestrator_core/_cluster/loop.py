@@ -432,6 +432,8 @@ class ClusterLoop:
                     await self._place_chunk(record, plan, template, node_id, chunk, unplaced, leadership)
                     if unplaced and self._pusher.may_push(template, self.scheduler):
                         await self._push_out(record, plan, template, chunk, unplaced, leadership)
+                    # Not before: one that always answers where there is room, and never who has to go, hangs as well.
+                    self._stalls.forget(record.name, decided=True)
                     asked += len(chunk)
                     if all(slot.name.slot in unplaced for slot in chunk):
                         # Slots of one template differ in nothing: what was said of these holds for the others.
@@ -443,6 +445,10 @@ class ClusterLoop:
             plan.wake(wait)
             self._complain(record.name, f"{err.message}; it is asked again in {wait:g} s")
             return None
+        except SchedulingFailure:
+            # A failure is an answer, too.
+            self._stalls.forget(record.name, decided=True)
+            raise
         return unplaced
 
     def _note_unplaced(
@@ -475,7 +481,6 @@ class ClusterLoop:
         view = self.keeper.view()
         request = SchedulingRequest(workload=for_new_work(template), slots=tuple(names), only_node=only_node)
         decisions = await self.scheduler.schedule(request, view)
-        self._stalls.forget(record.name, decided=True)
         generation = plan.generation
         now = self.deadlines.now()
         placeable = self._placeable(record.name, template, generation)
