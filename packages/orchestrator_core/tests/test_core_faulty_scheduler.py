@@ -158,6 +158,28 @@ async def test_a_daemon_is_never_put_on_another_node_than_the_one_asked_for(auto
         assert any(f"may only go to {SECOND!r}" in message for message in await messages(stage))
 
 
+async def test_a_fault_is_written_down_once_for_as_long_as_it_lasts(autojump_clock: MockClock) -> None:
+    scheduler = Faulty(raising)
+    async with staged(2, scheduler=lambda: scheduler) as stage:
+        await stage.apply(service("bad"))
+        await trio.sleep(300)
+        assert scheduler.asked > 5
+        assert len(await messages(stage)) == 1
+
+
+async def test_a_fault_that_comes_back_is_written_down_again(autojump_clock: MockClock) -> None:
+    scheduler = Faulty(raising)
+    async with staged(2, scheduler=lambda: scheduler) as stage:
+        await stage.apply(service("bad"))
+        await trio.sleep(60)
+        scheduler.mended = True
+        await trio.sleep(60)
+        scheduler.mended = False
+        await stage.orchestrator.scale("bad", 2)
+        await trio.sleep(60)
+        assert len(await messages(stage)) == 2
+
+
 async def test_who_asks_for_a_plan_is_told_what_the_scheduler_did_wrong(autojump_clock: MockClock) -> None:
     async with staged(2, scheduler=lambda: Faulty(another)) as stage:
         with pytest.raises(SchedulingFailure, match="was not asked about it"):

@@ -134,6 +134,7 @@ class ClusterLoop:
     _node_listeners: list[Callable[[NodeId], None]] = field(factory=list)
     _explained: Callable[[WorkloadName], None] = field(default=lambda _name: None)
     _complaints: dict[WorkloadName, str] = field(factory=dict)
+    _failures: dict[WorkloadName, str] = field(factory=dict)
     _refusals: dict[tuple[WorkloadName, int], dict[NodeId, Refusal]] = field(factory=dict)
     _stalls: Stalls = field(factory=Stalls)
     _taint_watch: TaintWatch = field(init=False)
@@ -235,9 +236,10 @@ class ClusterLoop:
                     raise
                 except OrchestrationError as err:
                     delay = self._queue.failed(name)
-                    self._complain(name, f"{err.message}; next try in {delay:.1f} s")
+                    self._complain(self._failures, name, err.message, f"; next try in {delay:.1f} s")
                 else:
                     self._queue.done(name)
+                    self._failures.pop(name, None)
                     if wake is not None:
                         self._queue.add_after(name, wake)
                 finally:
@@ -443,7 +445,7 @@ class ClusterLoop:
         except NoDecision as err:
             wait = self._stalls.note(record.name, plan, err)
             plan.wake(wait)
-            self._complain(record.name, f"{err.message}; it is asked again in {wait:g} s")
+            self._complain(self._complaints, record.name, err.message, f"; it is asked again in {wait:g} s")
             return None
         except SchedulingFailure:
             # A failure is an answer, too.
@@ -601,7 +603,7 @@ class ClusterLoop:
             if lacking:
                 text = describe(next(iter(lacking.values())))
                 nodes = "1 node has" if len(lacking) == 1 else f"{len(lacking)} nodes have"
-                self._complain(record.name, f"{nodes} no place for it: {text}")
+                self._complain(self._complaints, record.name, f"{nodes} no place for it: {text}")
             else:
                 self._complaints.pop(record.name, None)
             return
@@ -610,21 +612,24 @@ class ClusterLoop:
             self.explanations[record.name] = unplaced
             if news or not as_many:
                 text = describe(next(iter(unplaced.values())))
-                self._complain(record.name, f"{len(unplaced)} instances have no place: {text}")
+                self._complain(self._complaints, record.name, f"{len(unplaced)} instances have no place: {text}")
         else:
             self.explanations.pop(record.name, None)
             self._complaints.pop(record.name, None)
 
-    def _complain(self, name: WorkloadName, message: str) -> None:
-        if self._complaints.get(name) != message:
-            self._complaints[name] = message
-            self.recorder.record(name.namespace, f"workload/{name.name}", "Unplaceable", message, EventSeverity.WARNING)
+    def _complain(self, said: dict[WorkloadName, str], name: WorkloadName, message: str, outlook: str = "") -> None:
+        """Tell of a trouble, once for as long as it is the same, however the outlook on the next try changes."""
+        if said.get(name) != message:
+            said[name] = message
+            text = f"{message}{outlook}"
+            self.recorder.record(name.namespace, f"workload/{name.name}", "Unplaceable", text, EventSeverity.WARNING)
 
     def _forget_workload(self, name: WorkloadName) -> None:
         self.explanations.pop(name, None)
         self._stalls.forget(name)
         self.pending.forget(name)
         self._complaints.pop(name, None)
+        self._failures.pop(name, None)
         self._placeables.pop(name, None)
         self.deadlines.forget(name)
         self._queue.forget(name)
