@@ -90,6 +90,30 @@ def test_what_can_not_be_read_is_said(tmp_path: Path, name: str) -> None:
     assert caught.value.problems[0].file == str(tmp_path / name)
 
 
+@pytest.mark.parametrize("step", ["is_dir", "iterdir", "is_file"])
+def test_a_path_that_nobody_may_look_at_is_a_problem_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Permissions do not bind who runs as root, so the refusal is put in the place of the system's."""
+    locked, other = tmp_path / "locked", tmp_path / "other.yaml"
+    locked.mkdir()
+    (locked / "a.yaml").write_text("workloads: {}\n")
+    other.write_text("wrong: 1\n")
+    plain = getattr(Path, step)
+
+    def guarded(path: Path) -> object:
+        if locked in (path, path.parent):
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain(path)
+
+    monkeypatch.setattr(Path, step, guarded)
+    with pytest.raises(ConfigInvalid) as caught:
+        load_manifests([locked, other])
+    refused, *others = caught.value.problems
+    assert (refused.message, refused.file) == ("this can't be read: permission denied", str(locked))
+    assert [problem.file for problem in others] == [str(other)] * len(others) != []
+
+
 def test_a_file_of_100_megabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.yaml"
     with path.open("wb") as file:

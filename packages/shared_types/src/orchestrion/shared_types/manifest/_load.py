@@ -134,9 +134,13 @@ def check_manifest(manifest: Manifest, *, others: Collection[WorkloadDefinition]
 
 
 def _files(path: Path, collected: _Collected) -> Iterable[Path]:
-    if not path.is_dir():
-        return (path,)
-    found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    try:
+        if not path.is_dir():
+            return (path,)
+        found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    except (OSError, ValueError) as err:
+        collected.problems.append(_unreadable(path, err))
+        return ()
     if not found:
         msg = f"this folder has no file that ends in {', '.join(SUFFIXES)}"
         collected.problems.append(Problem(msg, file=str(path)))
@@ -153,9 +157,13 @@ def _read(file: Path, max_bytes: int) -> bytes:
     except FileNotFoundError as err:
         raise ConfigInvalid((Problem("there is no such file; check the name", file=str(file)),)) from err
     except (OSError, ValueError) as err:
-        reason = (err.strerror if isinstance(err, OSError) else None) or str(err)
-        raise ConfigInvalid((Problem(f"this can't be read: {reason.lower()}", file=str(file)),)) from err
+        raise ConfigInvalid((_unreadable(file, err),)) from err
     return source
+
+
+def _unreadable(path: Path, err: OSError | ValueError) -> Problem:
+    reason = (err.strerror if isinstance(err, OSError) else None) or str(err)
+    return Problem(f"this can't be read: {reason.lower()}", file=str(path))
 
 
 @frozen
