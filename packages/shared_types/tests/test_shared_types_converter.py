@@ -45,6 +45,12 @@ def test_every_value_comes_back_from_json_as_it_was(kind: type, data: st.DataObj
     assert o.to_json(o.from_json(text, kind)) == text
 
 
+def test_a_set_is_written_in_order() -> None:
+    names = [f"driver-{n:02}" for n in range(30)]
+    node = o.Node(id=o.NodeId("n"), name="n", drivers=frozenset(reversed(names)))
+    assert o.unstructure(node)["drivers"] == names
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @settings(deadline=None, max_examples=10)
 @given(data=st.data())

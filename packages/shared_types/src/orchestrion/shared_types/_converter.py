@@ -56,6 +56,8 @@ def make_converter() -> Converter:
     converter.register_structure_hook(datetime, _time)
     converter.register_unstructure_hook(datetime, _time_text)
     converter.register_unstructure_hook(StrEnum, lambda member: member.value)
+    # The order of a set differs from run to run; equal values are to be equal texts.
+    converter.register_unstructure_hook_func(lambda kind: kind == frozenset[str], sorted)
     _guard(converter, lambda kind: get_origin(kind) in _LISTS, (list, tuple), "a list")
     _guard(converter, lambda kind: get_origin(kind) in (dict, collections.abc.Mapping), (Mapping,), "a mapping")
     _guard(converter, lambda kind: isinstance(kind, type) and attrs.has(kind), (Mapping,), "a mapping")
