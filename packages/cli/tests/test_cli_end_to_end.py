@@ -245,6 +245,21 @@ def test_stop_and_remove_act_without_an_owner(shell: Any) -> None:
     assert shell.run("rm", "--yes", "web").returncode == 3
 
 
+def test_a_plan_without_an_owner_starts_and_writes_nothing(shell: Any) -> None:
+    path = service(shell)
+    up = shell.up(path)
+    up.wait_for("web: Healthy")
+    up.process.kill()
+    up.end()
+    before = pids(shell)
+    os.kill(int(before[0]), signal.SIGKILL)
+    events = shell.run("events", "-o", "json").stdout
+    assert shell.run("plan", path).returncode == 0
+    assert shell.run("explain", "web").returncode == 0
+    assert pids(shell) == before
+    assert shell.run("events", "-o", "json").stdout == events
+
+
 def test_a_stop_that_leaves_nothing_running_ends_the_owner(shell: Any) -> None:
     up = shell.up(service(shell))
     up.wait_for("web: Healthy")

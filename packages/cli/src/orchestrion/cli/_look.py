@@ -21,7 +21,7 @@ from orchestrion.shared_types import (
     WorkloadInstance,
 )
 
-from ._acting import reach_or_own
+from ._acting import reach_or_observe
 from ._node_names import NodeNames, names_of
 from ._offline import reading, store_reader
 from ._output import Form, coloured, columns, json_line, note, show
@@ -257,7 +257,7 @@ def run_explain(name: str, state: Path | None, namespace: str, form: Form) -> in
 
 async def _explain(place: StateDirectory, wanted: Subject, namespace: str) -> tuple[list[SlotPlacement], NodeNames]:
     place.must_exist()
-    async with reach_or_own(place) as control:
+    async with reach_or_observe(place) as control:
         placements = await control.explain(wanted.workload, namespace=namespace)
         names = names_of(await control.list_nodes())
     if wanted.index is None:

@@ -54,6 +54,8 @@ async def opened(interface: str, name: str, place: StateDirectory) -> AsyncItera
 async def orchestrating(
     place: StateDirectory,
     plugins: Mapping[str, str],
+    *,
+    places: bool = True,
 ) -> AsyncIterator[Orchestrator]:
     """Run an orchestrator on a state directory that is owned, and serve its Control at the directory's socket.
 
@@ -62,21 +64,10 @@ async def orchestrating(
     Args:
         place: The directory, which this process owns.
         plugins: Names of plug-ins by interface.
+        places: Whether slots get places; without, nothing new comes.
     """
     begin, ending = trio.Event(), trio.Event()
-    async with AsyncExitStack() as stack:
-        scheduler = load_plugin("scheduler", plugins["scheduler"])
-        store = await stack.enter_async_context(opened("store", plugins["store"], place))
-        cluster = await stack.enter_async_context(opened("cluster", plugins["cluster"], place))
-        runtime = await stack.enter_async_context(opened("runtime", plugins["runtime"], place))
-        orchestrator = Orchestrator(
-            runtime,
-            cluster,
-            scheduler(),
-            store,
-            refuse_impossible=True,
-            volumes=DirectoryVolumes(place.volumes_path),
-        )
+    async with _made(place, plugins, places=places) as orchestrator:
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:
             await serve_control(orchestrator, place.socket_path, begin=begin, ending=ending, task_status=task_status)
@@ -94,6 +85,41 @@ async def orchestrating(
                 orchestrator.finish_logs()
                 ending.set()
             running.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def observing(place: StateDirectory, plugins: Mapping[str, str]) -> AsyncIterator[Orchestrator]:
+    """Give an orchestrator on a state directory that is owned, which can be asked and does nothing.
+
+    Args:
+        place: The directory, which this process owns.
+        plugins: Names of plug-ins by interface.
+    """
+    async with _made(place, plugins) as orchestrator, trio.open_nursery() as running:
+        await running.start(orchestrator.observe)
+        yield orchestrator
+        running.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _made(
+    place: StateDirectory, plugins: Mapping[str, str], *, places: bool = True
+) -> AsyncIterator[Orchestrator]:
+    """Open what an orchestrator is made of, and make it."""
+    async with AsyncExitStack() as stack:
+        scheduler = load_plugin("scheduler", plugins["scheduler"])
+        store = await stack.enter_async_context(opened("store", plugins["store"], place))
+        cluster = await stack.enter_async_context(opened("cluster", plugins["cluster"], place))
+        runtime = await stack.enter_async_context(opened("runtime", plugins["runtime"], place))
+        yield Orchestrator(
+            runtime,
+            cluster,
+            scheduler(),
+            store,
+            refuse_impossible=True,
+            places=places,
+            volumes=DirectoryVolumes(place.volumes_path),
+        )
 
 
 def _spare_what_stays() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrion.orchestrator_core import Plan
 
-from ._acting import reach_or_own
+from ._acting import reach_or_observe
 from ._change import change_lines
 from ._exit_codes import ExitCode
 from ._interrupts import in_good_order
@@ -35,7 +35,7 @@ def run_plan(file: Path, state: Path | None, form: Form) -> int:
 
 
 async def _plan(place: StateDirectory, file: Path) -> tuple[Plan, NodeNames]:
-    async with reach_or_own(place) as control:
+    async with reach_or_observe(place) as control:
         others = [view.definition for view in await control.list_workloads()]
         return await control.plan(load(file, others=others)), names_of(await control.list_nodes())
 

@@ -101,6 +101,7 @@ class ClusterLoop:
         random: Draws jitter.
         skew_seconds: By how much two clocks may run apart.
         period_seconds: From one full pass to the next.
+        places: Whether slots get places; without, all else is done.
         explanations: Why slots have no place, by workload and slot.
         writes: Transactions written so far.
         pending: The workloads that lack places.
@@ -116,6 +117,7 @@ class ClusterLoop:
     random: random.Random
     skew_seconds: float = 2.0
     period_seconds: float = 30.0
+    places: bool = True
     explanations: dict[WorkloadName, dict[int, Explanation]] = field(factory=dict)
     writes: int = 0
     nodes: dict[NodeId, Node] = field(factory=dict)
@@ -139,6 +141,7 @@ class ClusterLoop:
     _stalls: Stalls = field(factory=Stalls)
     _taint_watch: TaintWatch = field(init=False)
     _pusher: Pusher = field(init=False)
+    _observes: bool = False
     pending: PendingWork = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -156,6 +159,7 @@ class ClusterLoop:
             self._stalls.undecided,
             tainted=self.tainted,
             taints=self.world.taints,
+            places=self.places,
         )
         self._pusher = Pusher(self.world, self.keeper, self._facts, self.recorder)
         self._taint_watch = TaintWatch(
@@ -214,6 +218,17 @@ class ClusterLoop:
                 except* Unavailable:
                     self.leading = trio.Event()
                     await trio.sleep(CAMPAIGN_PAUSE_SECONDS)
+
+    async def observe(self) -> None:
+        """Follow the cluster until cancelled, and do nothing about it: for asking what would be done.
+
+        The nodes that are there count as at work, as they will be once somebody leads.
+
+        Raises:
+            OrchestrationError: The cluster manager was closed.
+        """
+        self._observes = True
+        await self._follow_cluster()
 
     async def _reconcile_while_leading(self, leadership: Leadership) -> None:
         async with trio.open_nursery() as nursery:
@@ -676,7 +691,7 @@ class ClusterLoop:
         return workload.progress.uid if workload.progress is not None else None
 
     def _lease_changed(self, node_id: NodeId) -> None:
-        leased = node_id in self.world.leases
+        leased = node_id in self.world.leases or (self._observes and node_id in self.nodes)
         self.keeper.set_leased(node_id, leased)
         if leased:
             self.leased.add(node_id)
@@ -757,6 +772,8 @@ class ClusterLoop:
         if self.nodes.get(node.id) != node:
             self.nodes[node.id] = node
             self.keeper.set_node(node)
+            if self._observes:
+                self._lease_changed(node.id)
             if evicting_taints(node):
                 self.tainted.add(node.id)
             else:

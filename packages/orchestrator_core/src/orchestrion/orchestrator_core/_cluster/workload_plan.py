@@ -63,6 +63,8 @@ def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
                 plan_batch(planning)
             case WorkloadKind.DAEMON:
                 plan_daemon(planning)
+    if not facts.places:
+        plan.place.clear()
     if plan.place and planning.progress.started_at is None:
         planning.progress = evolve(planning.progress, started_at=facts.deadlines.now())
     _forget_history(planning)

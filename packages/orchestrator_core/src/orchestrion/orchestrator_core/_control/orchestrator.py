@@ -28,7 +28,7 @@ from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, waiting_words
 from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
-from orchestrion.orchestrator_core._control.refused import refused_nodes, unplaced_slots
+from orchestrion.orchestrator_core._control.refused import refused_nodes, unbound_slots, unplaced_slots
 from orchestrion.orchestrator_core._control.rescoring import Rescoring
 from orchestrion.orchestrator_core._control.updates import Subscriber
 from orchestrion.orchestrator_core._control.views import (
@@ -133,6 +133,7 @@ class Orchestrator:
         new_uid: Makes ids that sort by time.
         random: Draws the jitter of back-off.
         runs_node: Whether the node loop of a node runs here; without, each does.
+        places: Whether slots get places; without, what is there is kept, changed and stopped, and nothing new comes.
     """
 
     runtime: ContainerRuntime
@@ -149,6 +150,7 @@ class Orchestrator:
     new_uid: UidFactory = field(default=new_uid, kw_only=True)
     random: random.Random = field(factory=random.Random, kw_only=True)
     runs_node: Callable[[Node], bool] = field(default=lambda _node: True, kw_only=True)
+    places: bool = field(default=True, kw_only=True)
     world: World = field(factory=World, init=False)
     recorder: EventRecorder = field(init=False)
     cluster_loop: ClusterLoop = field(init=False)
@@ -162,6 +164,7 @@ class Orchestrator:
     _node_scopes: dict[NodeId, trio.CancelScope] = field(factory=dict, init=False)
     _leaving: dict[NodeId, trio.CancelScope] = field(factory=dict, init=False)
     _shown: dict[NodeId, Node] = field(factory=dict, init=False)
+    _observes: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._controls = Controls(self.world, self.store)
@@ -180,6 +183,7 @@ class Orchestrator:
             self.random,
             skew_seconds=self.timings.skew,
             period_seconds=self.timings.period,
+            places=self.places,
         )
         self._shared_volumes = SharedVolumes(self.world, self.volumes, Complaints(self.recorder))
         self._logs = LogReader(self.world, self.runtime)
@@ -218,6 +222,26 @@ class Orchestrator:
         finally:
             with trio.move_on_after(2.0, shield=True), suppress(OrchestrationError):
                 await self.recorder.flush()
+
+    async def observe(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Know the world until cancelled, and neither start nor write anything: for asking, where nobody runs it.
+
+        `plan` and `explain` answer as if what runs were left as it is; what changes anything is not to be called. It
+        counts as started once the world is loaded and the nodes are known.
+
+        Raises:
+            OrchestrationError: The store or the cluster manager was closed or can't be used.
+        """
+        self._observes = True
+        await self.cluster.initialize()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.world.follow, self.store)
+            await self.world.synced.wait()
+            self.cluster_loop.on_node(self._show_node)
+            nursery.start_soon(self.cluster_loop.observe)
+            await self.cluster_loop.nodes_known.wait()
+            task_status.started()
+            await trio.sleep_forever()
 
     def _on_node(self, node_id: NodeId, nursery: trio.Nursery) -> None:
         node = self.cluster_loop.nodes.get(node_id)
@@ -563,6 +587,8 @@ class Orchestrator:
             found.extend(_unexplained(f"{name}.{slot}", text) for slot in undecided.slots)
         found.extend(refused_nodes(record, self.cluster_loop.facts))
         found.extend(unplaced_slots(record, self.cluster_loop))
+        if self._observes:
+            found.extend(await unbound_slots(record, self.cluster_loop))
         return found
 
     async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:

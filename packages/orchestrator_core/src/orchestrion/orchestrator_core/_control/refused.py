@@ -5,11 +5,21 @@ from __future__ import annotations
 from itertools import count
 
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
+from orchestrion.orchestrator_core._cluster.plan import by_node
+from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._control.views import SlotPlacement
 from orchestrion.orchestrator_core._state.facts import Facts, effective_definition, target_generation
+from orchestrion.orchestrator_core._state.records import instance_key
 from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import WorkloadRecord
-from orchestrion.scheduler_interface import SchedulingRequest, describe, explain
+from orchestrion.scheduler_interface import (
+    AssignNode,
+    Explanation,
+    SchedulerUnavailable,
+    SchedulingRequest,
+    describe,
+    explain,
+)
 from orchestrion.shared_types import InstanceKey
 
 
@@ -62,5 +72,42 @@ def unplaced_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacem
                 explanation=explanation,
                 text=f"{text}; {retry}" if retry else text,
             )
+        )
+    return placements
+
+
+async def unbound_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacement]:
+    """Return why slots have no place where nobody gives them one: what a scheduler would say of them now."""
+    plan = plan_workload(record, loop.facts)
+    template = record.templates.get(plan.generation)
+    if template is None:
+        return []
+    placements = list[SlotPlacement]()
+    for only_node, slots in by_node(plan.place):
+        names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
+        request = SchedulingRequest(
+            workload=for_new_work(template), slots=tuple(names), only_node=only_node, explain=True
+        )
+        explanations = dict[InstanceKey, Explanation]()
+        try:
+            decisions = await loop.scheduler.schedule(request, loop.keeper.view())
+        except SchedulerUnavailable as err:
+            texts = dict.fromkeys(names, err.message)
+        else:
+            explanations = {each.slot: each.explanation or Explanation() for each in decisions}
+            texts = {
+                each.slot: f"there is room on node {each.node_id}, and no orchestrator runs that would place it"
+                if isinstance(each, AssignNode)
+                else describe(explanations[each.slot])
+                for each in decisions
+            }
+        placements.extend(
+            SlotPlacement(
+                instance=f"{record.name.name}.{names[key].slot}",
+                node_id=None,
+                explanation=explanations.get(key, Explanation()),
+                text=text,
+            )
+            for key, text in texts.items()
         )
     return placements

@@ -72,6 +72,7 @@ class Facts:
         undecided: Workloads with slots that the scheduler gave no decision on.
         tainted: Nodes with taints that end what does not tolerate them.
         taints: Since when they have them, as far as that is noted.
+        places: Whether slots get places at all.
     """
 
     nodes: Mapping[NodeId, Node]
@@ -83,6 +84,7 @@ class Facts:
     undecided: Mapping[WorkloadName, Undecided] = field(factory=dict)
     tainted: Set[NodeId] = frozenset()
     taints: Mapping[NodeId, NodeTaints] = field(factory=dict)
+    places: bool = True
 
     def is_leaving(self, node_id: NodeId) -> bool:
         """Whether a node is to be emptied."""
