@@ -10,10 +10,13 @@ from orchestrion.scheduler_interface import FullScanScheduler
 from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
+    ContainerConfig,
     InstanceAffinity,
     Placement,
+    PortMapping,
     Resources,
     UpdateStrategy,
+    WorkloadDefinition,
     WorkloadNotFound,
 )
 from trio.testing import MockClock
@@ -215,6 +218,65 @@ async def test_embedded_who_requires_a_neighbour_must_fit_on_a_node_otherwise(au
         stage.orchestrator.refuse_impossible = True
         with pytest.raises(Unschedulable, match="not zone=none"):
             await stage.orchestrator.apply([service("b3", placement=beside)])
+
+
+def listening(port: int | None = 8080) -> tuple[ContainerConfig, ...]:
+    return (container("main", "run", ports=(PortMapping(name="http", host_port=port),)),)
+
+
+@pytest.mark.parametrize("second", [service("b", containers=listening()), daemon("b", containers=listening())])
+async def test_embedded_who_wants_a_port_more_often_than_there_are_nodes_is_refused(
+    autojump_clock: MockClock, second: WorkloadDefinition
+) -> None:
+    async with staged(1) as stage:
+        stage.orchestrator.refuse_impossible = True
+        before = content(stage)
+        with pytest.raises(Unschedulable) as caught:
+            await stage.orchestrator.apply([service("a", containers=listening()), second])
+        assert caught.value.message.startswith("workloads 'a' and 'b' ask for the same port 8080/tcp")
+        assert caught.value.message.endswith("2 instances at the same time, and only 1 node could ever run them")
+        assert "another port" in caught.value.remedy
+        assert [refused.workload for refused in caught.value.impossible] == ["a", "b"]
+        assert content(stage) == before
+
+
+async def test_embedded_a_clash_with_what_the_same_manifest_brought_before_is_refused(
+    autojump_clock: MockClock,
+) -> None:
+    first = service("a", containers=listening())
+    async with staged(1) as stage:
+        stage.orchestrator.refuse_impossible = True
+        await stage.apply(first)
+        with pytest.raises(Unschedulable, match="8080/tcp"):
+            await stage.orchestrator.apply([first, service("b", containers=listening())])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "others"),
+    [
+        (2, [service("b", containers=listening())]),
+        (1, [service("b", containers=listening(8081))]),
+        (1, [service("b", containers=listening(None)), service("c", containers=listening(None))]),
+        (1, [service("b", containers=listening(), replicas=0)]),
+        (1, [batch("b", containers=listening()), batch("c", containers=listening())]),
+    ],
+    ids=["nodes_enough", "another_port", "leased_ports", "none_wanted", "batch_ends"],
+)
+async def test_embedded_who_can_share_the_nodes_ports_is_accepted(
+    autojump_clock: MockClock, nodes: int, others: list[WorkloadDefinition]
+) -> None:
+    async with staged(nodes) as stage:
+        stage.orchestrator.refuse_impossible = True
+        result = await stage.orchestrator.apply([service("a", containers=listening()), *others])
+        assert [change.action for change in result.changes] == [ChangeAction.CREATE] * (1 + len(others))
+
+
+async def test_embedded_only_nodes_that_could_run_them_have_the_port(stage: Stage) -> None:
+    stage.orchestrator.refuse_impossible = True
+    there = Placement(select={"node": "node-00001"})
+    pinned = [service(name, containers=listening(), placement=there) for name in ("a", "b")]
+    with pytest.raises(Unschedulable, match="only 1 node could"):
+        await stage.orchestrator.apply(pinned)
 
 
 async def test_a_server_keeps_such_a_workload_as_pending(stage: Stage) -> None:

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from attrs import define, evolve
 from orchestrion.orchestrator_core._control.views import ChangeAction, FieldDifference, WorkloadChange
-from orchestrion.orchestrator_core._errors import ImpossibleWorkload, Unschedulable
 from orchestrion.orchestrator_core._state.facts import ended_as, is_scaled, target_generation
 from orchestrion.orchestrator_core._state.records import (
     Outcome,
@@ -21,25 +20,11 @@ from orchestrion.orchestrator_core._state.records import (
     template_key,
     template_of,
 )
-from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
-from orchestrion.scheduler_interface import (
-    NodeView,
-    NoPlacement,
-    Scheduler,
-    SchedulingRequest,
-    StaticClusterView,
-    describe,
-    describe_change,
-)
 from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
-    InstanceKey,
     Metadata,
-    Node,
-    NodeStatus,
-    Uid,
     UidFactory,
     WorkloadDefinition,
     check_workloads,
@@ -224,63 +209,6 @@ def _are_objects(items: Iterable[object]) -> bool:
 
 def _as_text(value: object) -> str:
     return "" if value is _MISSING else json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-async def check_possible(
-    definitions: Iterable[WorkloadDefinition], scheduler: Scheduler, nodes: Iterable[Node]
-) -> None:
-    """Check that each workload would find a place on some node, were all nodes up and empty.
-
-    Neighbours that it requires are not asked for: whoever they are may come later.
-
-    Raises:
-        Unschedulable: Some would not.
-    """
-    empty = [
-        evolve(node, status=NodeStatus.READY, cordoned=False, drain=None, conditions=())
-        for node in sorted(nodes, key=lambda node: node.id)
-    ]
-    view = StaticClusterView.hypothetical(NodeView(node=node) for node in empty)
-    impossible = list[ImpossibleWorkload]()
-    for definition in definitions:
-        metadata = definition.metadata
-        uid = metadata.uid or Uid("unnamed")
-        workload = _without_neighbours(evolve(definition, metadata=evolve(metadata, uid=uid)))
-        request = SchedulingRequest(workload=for_new_work(workload), slots=(InstanceKey(uid, 0, 1),))
-        (decision,) = await scheduler.schedule(request, view)
-        if isinstance(decision, NoPlacement):
-            impossible.append(
-                ImpossibleWorkload(
-                    namespace=metadata.namespace, workload=metadata.name, explanation=decision.explanation
-                )
-            )
-    if not impossible:
-        return
-    first, *others = impossible
-    msg = f"no node could ever run workload {_why_not(first)}"
-    if others:
-        msg = "\n".join((f"no node could ever run {len(impossible)} of these workloads", *map(_why_not, impossible)))
-    raise Unschedulable(
-        msg,
-        namespace=first.namespace,
-        workload=first.workload,
-        explanation=first.explanation,
-        impossible=tuple(impossible),
-        remedy="Ask for less, or run it where there is more.",
-    )
-
-
-def _without_neighbours(workload: WorkloadDefinition) -> WorkloadDefinition:
-    """Return a workload that does not require instances beside it, of which an empty cluster has none."""
-    placement = workload.placement
-    kept = tuple(one for one in placement.instance_affinities if one.anti or one.weight is not None)
-    return evolve(workload, placement=evolve(placement, instance_affinities=kept))
-
-
-def _why_not(refused: ImpossibleWorkload) -> str:
-    change = describe_change(refused.explanation.smallest_change)
-    would_fit = f"; it would fit: {change}" if change else ""
-    return f"{refused.workload!r}: {describe(refused.explanation)}{would_fit}"
 
 
 def templated(spec: WorkloadSpec) -> WorkloadDefinition:

@@ -19,11 +19,11 @@ from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
 from orchestrion.orchestrator_core._control.admission import (
     Admission,
     admit,
-    check_possible,
     noted,
     writes_of,
 )
 from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, Controls, stopped_unless_ended
+from orchestrion.orchestrator_core._control.impossible import EmptyCluster
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, waiting_words
 from orchestrion.orchestrator_core._control.preview import Preview
@@ -458,7 +458,8 @@ class Orchestrator:
 
         Raises:
             ConfigInvalid: They can't be accepted.
-            Unschedulable: No node could ever run some of them, and that is not tolerated here; it names them all.
+            Unschedulable: No node could ever run some of them, alone or beside the others because of a port, and that
+                is not tolerated here; it names them all.
             Conflict: A workload of that name is being removed, or others kept changing them at the same time.
         """
         if len(workloads) > MAX_APPLIED:
@@ -484,8 +485,7 @@ class Orchestrator:
         await self._catch_up()
         admissions = admit(workloads, self.world, self.now(), self.new_uid, rerun=rerun)
         if self.refuse_impossible:
-            changed = [admission.spec.definition for admission in admissions if admission.spec is not None]
-            await check_possible(changed, self._decider, self.cluster_loop.nodes.values())
+            await EmptyCluster(self._decider, self.cluster_loop.nodes.values()).check(admissions)
         return admissions
 
     def _record_applied(self, admissions: Sequence[Admission]) -> None:
