@@ -245,6 +245,36 @@ def test_stop_and_remove_act_without_an_owner(shell: Any) -> None:
     assert shell.run("rm", "--yes", "web").returncode == 3
 
 
+CHAIN = """
+    workloads:
+      dropped:
+        kind: service
+        replicas: 0
+        containers: [{name: main, command: [sleep, "1000"]}]
+      follows:
+        kind: service
+        after: {dropped: started}
+        containers: [{name: main, command: [sleep, "1000"]}]
+      high:
+        kind: service
+        containers: [{name: main, command: [sleep, "1000"]}]
+    """
+
+
+def test_what_waits_for_others_is_removed_with_them_or_nothing_is(shell: Any) -> None:
+    up = shell.up(service(shell))
+    up.wait_for("web: Healthy")
+    chain = shell.write("chain.yaml", CHAIN)
+    assert shell.run("apply", str(chain)).returncode == 0
+    alone = shell.run("rm", "--yes", "high", "dropped")
+    assert alone.returncode == 4
+    assert "nothing was removed" in alone.stderr
+    assert sorted(shell.run("status", "-o", "name").stdout.split()) == ["dropped", "follows", "high", "web"]
+    together = shell.run("rm", "--yes", "high", "dropped", "web", "follows")
+    assert together.returncode == 0, together.stderr
+    assert shell.run("status", "-o", "name").stdout == ""
+
+
 def test_a_plan_without_an_owner_starts_and_writes_nothing(shell: Any) -> None:
     path = service(shell)
     up = shell.up(path)

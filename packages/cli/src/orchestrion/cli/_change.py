@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from orchestrion.control_plane import Control
-from orchestrion.orchestrator_core import ApplyResult, ChangeAction, WorkloadChange
-from orchestrion.shared_types import MAX_SLOTS, ConfigInvalid, NetworkFailure, Problem
+from orchestrion.orchestrator_core import ApplyResult, ChangeAction, WorkloadChange, WorkloadPhase, WorkloadView
+from orchestrion.shared_types import MAX_SLOTS, ConfigInvalid, Conflict, NetworkFailure, Problem
 
 from ._acting import reach_or_own
 from ._manifests import load
@@ -21,6 +22,9 @@ from ._state_directory import StateDirectory, at
 from ._words import full_name, ready
 
 _COLOURS = {ChangeAction.CREATE: "green", ChangeAction.UPDATE: "yellow", ChangeAction.UNCHANGED: "dim"}
+
+_NOT_BEGUN = {WorkloadPhase.WAITING, WorkloadPhase.STOPPED, WorkloadPhase.FAILED}
+"""Where a workload is that may still have what it comes after before it."""
 
 
 def run_apply(file: Path, state: Path | None, form: Form, *, dry_run: bool) -> int:
@@ -111,6 +115,7 @@ def run_remove(names: Sequence[str], state: Path | None, namespace: str, *, yes:
 async def _remove(place: StateDirectory, names: Sequence[str], namespace: str, yes: bool, wait: bool) -> int:
     place.must_exist()
     async with reach_or_own(place) as control:
+        names = _dependants_first(names, namespace, await control.list_workloads())
         for line in await _what_goes(control, names, namespace):
             note(line)
         if not yes and not _confirmed():
@@ -123,6 +128,25 @@ async def _remove(place: StateDirectory, names: Sequence[str], namespace: str, y
             await _settle(place, control, lambda picture: not gone & picture.views.keys())
     note(f"{'removed' if wait else 'removing'}: {', '.join(full_name(namespace, name) for name in names)}")
     return 0
+
+
+def _dependants_first(names: Sequence[str], namespace: str, views: Iterable[WorkloadView]) -> list[str]:
+    """Return the names in an order in which none waits for one before it.
+
+    Raises:
+        Conflict: A workload that stays waits for one of them.
+    """
+    own = {view.definition.metadata.name: view for view in views if view.definition.metadata.namespace == namespace}
+    after = {name: {each.workload for each in view.definition.after} for name, view in own.items()}
+    waiting = {name for name, view in own.items() if view.phase in _NOT_BEGUN and view.started_at is None}
+    for name in names:
+        staying = sorted(other for other in waiting - set(names) if name in after[other])
+        if staying:
+            others = ", ".join(staying)
+            msg = f"workload {name!r} can't be removed: {others} waits for it; nothing was removed"
+            raise Conflict(msg, remedy=f"Remove first, or with it: {others}")
+    order = TopologicalSorter({name: after.get(name, set()) & set(names) for name in names})
+    return [*order.static_order()][::-1]
 
 
 async def _what_goes(control: Control, names: Sequence[str], namespace: str) -> list[str]:
