@@ -292,6 +292,9 @@ async def test_a_batch_that_is_late_goes_on_waiting_and_is_told_of_once(stage: S
     await fill(stage, batch("late", containers=WHOLE, start_within_seconds=60))
     await trio.sleep(200)
     assert (await stage.event_reasons("workload/late")).count("Late") == 1
+    view = await stage.view("late")
+    assert (view.phase, view.reason) == (WorkloadPhase.PENDING, "unplaceable")
+    assert view.message.endswith("; it found no place within 60 s")
     await free_one(stage, 2)
     view = await stage.view("late")
     assert (view.phase, view.reason, view.message) == (

@@ -120,15 +120,15 @@ def _phase(
     undecided = facts.undecided.get(record.name)
     if undecided is not None:
         return WorkloadPhase.PENDING, "undecided", f"waits for the scheduler: {undecided.message}"
-    if unplaced:
-        text = describe(next(iter(unplaced.values())))
-        have = "1 instance has" if len(unplaced) == 1 else f"{len(unplaced)} instances have"
-        when = f"; {retry}" if retry else ""
-        return WorkloadPhase.PENDING, "unplaceable", f"{have} no place: {text}{when}"
     # What is on record of a run that has ended says nothing about the one that begins.
     own = progress if progress is not None and progress.outcome is None else None
     reason = own.reason if own is not None else ""
     message = own.message if own is not None else ""
+    if unplaced:
+        text = describe(next(iter(unplaced.values())))
+        have = "1 instance has" if len(unplaced) == 1 else f"{len(unplaced)} instances have"
+        parts = (f"{have} no place: {text}", retry, message)
+        return WorkloadPhase.PENDING, "unplaceable", "; ".join(filter(None, parts))
     if spec is not None and spec.definition.kind is WorkloadKind.BATCH:
         if first_placed(record) is None:
             return WorkloadPhase.PENDING, reason, message
