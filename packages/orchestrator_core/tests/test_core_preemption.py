@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import pytest
 import trio
@@ -29,6 +29,8 @@ from orchestrion.shared_types import (
 from trio.testing import MockClock
 
 from .core_stage import NODE, SECOND, Stage, batch, container, daemon, service, staged
+
+Kind = Callable[..., WorkloadDefinition]
 
 
 @pytest.fixture
@@ -185,6 +187,55 @@ async def test_what_can_not_be_stopped_is_not_waited_for_for_ever(stage: Stage) 
     assert stage.running("high") == []
     await trio.sleep(60)
     assert len(stage.running("high")) == 1
+
+
+async def _high_waits_for_what_can_not_be_stopped(stage: Stage, kind: Kind = service) -> None:
+    """Let a slot push out what can't be stopped, and see that it waits for it."""
+    await stage.end()
+    stage.runtime_class = StuckRuntime
+    await stage.start()
+    await stage.apply(low("stuck", replicas=1), low(replicas=3, priority=50))
+    where = Placement(select={"home": "stuck"}) if kind is daemon else Placement()
+    (home,) = stage.where("stuck")
+    node = stage.cluster.get_node(home)
+    assert node is not None
+    stage.cluster.update_node(evolve(node, labels={**node.labels, "home": "stuck"}))
+    await stage.apply(kind("high", "run", containers=halves(4), priority=100, placement=where))
+    await trio.sleep(20)
+    assert stage.running("high") == []
+    assert "stuck.0.1" in str([placed.text for placed in await stage.orchestrator.explain("high")])
+
+
+@pytest.mark.parametrize("kind", [service, batch, daemon])
+async def test_a_slot_whose_victim_does_not_end_gets_another_place(stage: Stage, kind: Kind) -> None:
+    await _high_waits_for_what_can_not_be_stopped(stage, kind)
+    await trio.sleep(12)
+    assert (len(stage.running("high")), len(stage.running("stuck")), len(stage.running("low"))) == (1, 1, 2)
+    assert "WaitedInVain" in [event.reason for event in await stage.orchestrator.events()]
+
+
+async def test_a_slot_whose_victim_does_not_end_gets_the_room_that_is_free_by_then(stage: Stage) -> None:
+    await _high_waits_for_what_can_not_be_stopped(stage)
+    await stage.orchestrator.stop("low")
+    await trio.sleep(12)
+    (at_work,) = stage.ids("high")
+    await trio.sleep(3600)
+    assert stage.ids("high") == [at_work]
+    assert (await stage.event_reasons("instance/high.0.1")).count("WaitedInVain") == 1
+
+
+async def test_a_restart_does_not_prolong_the_wait_for_a_victim_that_does_not_end(stage: Stage) -> None:
+    await _high_waits_for_what_can_not_be_stopped(stage)
+    await stage.restart()
+    await trio.sleep(15)
+    assert len(stage.running("high")) == 1
+
+
+async def test_a_slot_whose_victim_takes_as_long_as_it_may_keeps_its_place(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, grace=25.0))
+    await stage.apply(high())
+    await trio.sleep(30)
+    assert stage.slots("high") == [(0, 1)]
 
 
 async def test_a_slot_that_waits_for_its_victims_pushes_out_nobody_else(stage: Stage) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Set
 
 from attrs import define, field
 from orchestrion.orchestrator_core._cluster.plan import Notice, WantedSlot, WorkloadPlan
+from orchestrion.orchestrator_core._cluster.stopping import stopping_on
 from orchestrion.orchestrator_core._state.facts import Facts, available_of
 from orchestrion.orchestrator_core._state.lifecycle import STOPPED
 from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadProgress
@@ -17,6 +18,7 @@ from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadR
 from orchestrion.shared_types import (
     DesiredState,
     EventSeverity,
+    InstanceKey,
     InstanceState,
     NodeId,
     WorkloadDefinition,
@@ -35,7 +37,8 @@ class Planning:
         definition: What the author wants.
         progress: The cluster loop's part, as it is to be.
         generation: The template generation that instances are to run.
-        evicted: Instances that this plan stops because of their node's taints.
+        evicted: Instances that this plan stops whatever replaces them: because of their node's taints, or because they
+            wait for what does not end.
         departing: Instances that will have to leave because of a taint, by its text, and may do so within the budget.
     """
 
@@ -105,6 +108,33 @@ class Planning:
             self.plan.wake(early)
         else:
             self.departing[name] = eviction.taint
+
+    def stop_waiting(self) -> None:
+        """Stop what was given the place of others that should have ended long ago; it gets another place."""
+        waiting = self.record.roll.waiting
+        if not waiting:
+            return
+        stopping = dict[NodeId, dict[InstanceKey, tuple[InstanceName, float]]]()
+        for name, instance in sorted(waiting.items()):
+            bound = instance.bound
+            if bound is None or instance.status.state is not InstanceState.PENDING or name in self.evicted:
+                continue
+            node_id = bound.binding.node_id
+            if node_id in self.facts.lost:
+                continue
+            if node_id not in stopping:
+                stopping[node_id] = stopping_on(node_id, self.facts)
+            others = [stopping[node_id][key] for key in bound.binding.waits_for if key in stopping[node_id]]
+            overdue = [other for other, left in others if left == 0]
+            if not overdue:
+                if others:
+                    self.plan.wake(min(left for _, left in others))
+                continue
+            self.evicted.add(name)
+            words = ", ".join(other.short for other in sorted(overdue))
+            self.stop(instance, f"{words} should have ended before it, and does not end")
+            message = f"it gets another place: {words} on node {node_id} should have ended before it, and does not end"
+            self.plan.notices.append(Notice("WaitedInVain", message, EventSeverity.WARNING, name))
 
     def stop_all(self, reason: str) -> None:
         """Stop every instance that is there."""

@@ -18,12 +18,12 @@ from typing import Final
 
 from attrs import define, evolve, field
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot
+from orchestrion.orchestrator_core._cluster.stopping import Stopping, stopping_now
 from orchestrion.orchestrator_core._cluster.view import Placeable, check_room, placed_instance
 from orchestrion.orchestrator_core._state.budgets import budgets_of
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.facts import Facts
 from orchestrion.orchestrator_core._state.records import BindingRecord, InstanceName, binding_key, instance_key
-from orchestrion.orchestrator_core._state.roll import Standing
 from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.scheduler_interface import (
@@ -37,7 +37,6 @@ from orchestrion.scheduler_interface import (
     SchedulerCapability,
     SchedulingRequest,
     ViewKeeper,
-    grace_seconds_of,
     node_view,
     without_instances,
 )
@@ -54,14 +53,8 @@ from orchestrion.shared_types import (
 )
 from orchestrion.store_interface import ABSENT, Compare, Operation, Revision
 
-PATIENCE_SECONDS: Final = 30.0
-"""What stops is waited for until so long after its grace; then others have to go, and nobody waits for it."""
-
 MAX_REPLACED: Final = 20_000
 """Nodes that an outlook shows anew before it begins from scratch, as it remembers each of them."""
-
-Stopping = Mapping[NodeId, Mapping[InstanceKey, bool]]
-"""What was told to stop and has not ended, by node, and whether it should have ended long ago."""
 
 
 @define(eq=False)
@@ -90,24 +83,6 @@ def lowest_priority(records: Iterable[WorkloadRecord]) -> int:
         (template.priority for record in records if record.roll.held_slots for template in record.templates.values()),
         default=HIGHEST_PRIORITY,
     )
-
-
-def _stopping(facts: Facts) -> Stopping:
-    found = dict[NodeId, dict[InstanceKey, bool]]()
-    for record in facts.workloads.values():
-        for generation, group in record.roll.standing(Standing.STOPPING):
-            template = record.templates.get(generation)
-            grace = grace_seconds_of(template.containers) if template is not None else 0
-            for name, instance in group.items():
-                bound = instance.bound
-                if bound is None:
-                    continue
-                since = bound.binding.stop_at
-                left = 1.0
-                if since is not None:
-                    left = facts.deadlines.remaining(("stop", name), since, grace + PATIENCE_SECONDS)
-                found.setdefault(bound.binding.node_id, {})[instance_key(name, bound.workload_id)] = left == 0
-    return found
 
 
 @define(eq=False)
@@ -180,7 +155,7 @@ async def find_pushes(
     records = facts.workloads.values()
     if not may_push(template, scheduler) or lowest_priority(records) >= template.priority:
         return []
-    stopping = _stopping(facts)
+    stopping = stopping_now(facts)
     after = outlook.view(view, stopping)
     budgets = budgets_of(records, facts)
     request = SchedulingRequest(

@@ -56,6 +56,7 @@ def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
         pause_update(planning)
     elif not _blocked(planning):
         planning.evict()
+        planning.stop_waiting()
         match planning.definition.kind:
             case WorkloadKind.SERVICE:
                 plan_service(planning)

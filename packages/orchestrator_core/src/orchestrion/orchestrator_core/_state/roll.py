@@ -65,6 +65,7 @@ class Roll:
     _slots: dict[int, tuple[InstanceRecord, ...]] = field(factory=dict)
     _held: Counter[int] = field(factory=Counter)
     _filed: dict[InstanceName, Filing] = field(factory=dict)
+    _waiting: dict[InstanceName, InstanceRecord] = field(factory=dict)
 
     def note(self, record: InstanceRecord) -> None:
         """File an instance that has come or changed."""
@@ -82,6 +83,8 @@ class Roll:
             self._held[name.slot] += 1
             if filing.node_id is not None:
                 self._nodes.setdefault(filing.node_id, {})[name] = record
+        if filing.standing is Standing.STARTING and record.bound is not None and record.bound.binding.waits_for:
+            self._waiting[name] = record
 
     def forget(self, name: InstanceName) -> None:
         """Take out an instance that is gone."""
@@ -127,6 +130,11 @@ class Roll:
         return self._nodes
 
     @property
+    def waiting(self) -> Instances:
+        """Those that do not serve and were given the place of others, whether or not these have ended."""
+        return self._waiting
+
+    @property
     def held_slots(self) -> Mapping[int, int]:
         """How many have not ended in each slot in which any have not."""
         return self._held
@@ -137,6 +145,7 @@ class Roll:
 
     def _take_out(self, name: InstanceName, filing: Filing) -> None:
         _discard(self._groups, (filing.standing, filing.generation), name)
+        self._waiting.pop(name, None)
         if filing.standing not in ENDS:
             self._held[name.slot] -= 1
             if not self._held[name.slot]:
