@@ -339,6 +339,26 @@ def test_a_port_of_two_workloads_and_a_volume_of_none_are_warned_of() -> None:
     ]
 
 
+TOLERATED = "placement: {{tolerations: [{{key: a, effect: {}, for: 5m}}]}}"
+IDLE = [
+    ("missed_start: drop", "missed_start: it has no effect without start_within"),
+    ("missed_start: drop\n    start_within: 5m", ""),
+    ("missed_start: late", ""),
+    (TOLERATED.format("NoSchedule"), "placement.tolerations[0].for: it has no effect on a NoSchedule taint"),
+    (TOLERATED.format("NoExecute"), ""),
+    ("placement: {tolerations: [{key: a, for: 5m}]}", ""),
+]
+
+
+@pytest.mark.parametrize(("keys", "warning"), IDLE)
+def test_what_has_no_effect_is_warned_of(keys: str, warning: str) -> None:
+    text = f"workloads:\n  a:\n    kind: batch\n    containers: [{{name: m, command: [x]}}]\n    {keys}\n"
+
+    found = [str(one) for one in parse_manifest(text).warnings]
+
+    assert [warning in one for one in found] == ([True] if warning else [])
+
+
 def test_what_is_written_is_what_an_author_would_write() -> None:
     read = workload(
         """

@@ -10,6 +10,7 @@ from ._check_ports import port_findings, shared_ports
 from ._errors import Problem
 from ._finding import Finding, Others, Path, bad_name, duplicates, path_text
 from ._ids import is_name
+from ._node import TaintEffect
 from ._suggest import unknown
 from ._workload import (
     DependencyCondition,
@@ -91,6 +92,7 @@ def findings_in(
         if not is_name(workload.metadata.name):
             yield Finding(at, bad_name("workload", workload.metadata.name))
         yield from _kind_findings(workload, at)
+        yield from _idle_findings(workload, at)
         yield from _volume_findings(workload, at)
         yield from _after_findings(workload, at, known)
         yield from container_findings(workload, at, known, volumes)
@@ -122,6 +124,23 @@ def _kind_findings(workload: WorkloadDefinition, at: Path) -> Iterator[Finding]:
             yield Finding((*at, key), refusal)
     if workload.kind is WorkloadKind.BATCH and workload.restart.condition is RestartCondition.ALWAYS:
         yield Finding((*at, "restart"), "a batch workload that always restarts never ends; use on-failure or never")
+
+
+def _idle_findings(workload: WorkloadDefinition, at: Path) -> Iterator[Finding]:
+    """Yield warnings of what makes no difference."""
+    is_batch = workload.kind is WorkloadKind.BATCH
+    if is_batch and workload.missed_start is not MissPolicy.LATE and workload.start_within_seconds is None:
+        yield Finding(
+            (*at, "missed_start"), "it has no effect without start_within, which says when a start is missed", True
+        )
+    for place, toleration in enumerate(workload.placement.tolerations):
+        if toleration.seconds is not None and toleration.effect not in (None, TaintEffect.NO_EXECUTE):
+            yield Finding(
+                (*at, "placement", "tolerations", place, "for"),
+                f"it has no effect on a {toleration.effect} taint, which is tolerated for ever; only NoExecute ends "
+                "what runs",
+                True,
+            )
 
 
 def _volume_findings(workload: WorkloadDefinition, at: Path) -> Iterator[Finding]:
