@@ -170,7 +170,7 @@ BATCH = [
         "disruption: {max_unavailable: 101%}\n",
         "5:35",
         "disruption.max_unavailable",
-        "or a percentage such as 25% is wanted",
+        "or a percentage from 0% to 100% is wanted",
     ),
     ("priority: 99999999999\n", "5:15", "priority", "from -2147483648 to 2147483647"),
     ("placement: {spread: [{by: node, max_skew: 0}]}\n", "5:47", "placement.spread[0].max_skew", "from 1 to"),
@@ -345,3 +345,17 @@ def test_no_more_problems_are_told_than_can_be_read() -> None:
 
     assert len(found) == 51
     assert found[-1].message == "and more; mend these first"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("retries: -3\n", "a whole number from 0 to 1000000 is wanted, not -3"),
+        ("disruption: {max_unavailable: -3}\n", "or a percentage from 0% to 100% is wanted, not -3"),
+        ("disruption: {max_unavailable: 120%}\n", "a percentage from 0% to 100% is wanted, not the text"),
+    ],
+)
+def test_a_number_out_of_its_range_is_named_beside_the_range(keys: str, message: str) -> None:
+    (problem,) = problems(batch(keys))
+
+    assert message in problem.message

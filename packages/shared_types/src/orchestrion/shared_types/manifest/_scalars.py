@@ -163,8 +163,10 @@ class Whole(Shape):
     def read(self, node: Node, path: Path, reader: Reader) -> Any:
         """See `Shape`."""
         value = node.value if isinstance(node, Scalar) else None
-        if type(value) is not int or not self._low <= value <= self._high:
+        if not isinstance(node, Scalar) or type(value) is not int:
             return self.refuse(node, path, reader)
+        if not self._low <= value <= self._high:
+            return reader.fail(node, path, f"{self.words} is wanted, not {node.text:.80}")
         return value
 
     def write(self, value: Any) -> Any:
@@ -183,15 +185,17 @@ class CountOrShare(Shape):
 
     def __init__(self, high: int) -> None:
         self._high = high
-        self.words = f"a whole number from 0 to {high} or a percentage such as 25%"
+        self.words = f"a whole number from 0 to {high} or a percentage from 0% to 100%"
 
     def read(self, node: Node, path: Path, reader: Reader) -> Any:
         """See `Shape`."""
         value = node.value if isinstance(node, Scalar) else None
         if isinstance(value, str) and re.fullmatch(self._PATTERN, value):
             return value
-        if type(value) is not int or not 0 <= value <= self._high:
+        if not isinstance(node, Scalar) or type(value) is not int:
             return self.refuse(node, path, reader)
+        if not 0 <= value <= self._high:
+            return reader.fail(node, path, f"{self.words} is wanted, not {node.text:.80}")
         return value
 
     def write(self, value: Any) -> Any:
