@@ -283,6 +283,8 @@ async def test_a_server_keeps_such_a_workload_as_pending(stage: Stage) -> None:
     huge = (container("main", "run", resources=Resources(cpu_millicores=1_000_000)),)
     await stage.apply(service("huge", containers=huge))
     assert (await stage.view("huge")).phase is WorkloadPhase.PENDING
+    (event,) = [event for event in await stage.orchestrator.events() if event.reason == "Unplaceable"]
+    assert event.message.startswith("1 instance has no place: 3 nodes: ")
 
 
 async def test_scale_is_remembered_when_the_same_file_is_applied_again(stage: Stage) -> None:

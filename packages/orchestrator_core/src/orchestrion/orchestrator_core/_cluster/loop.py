@@ -627,7 +627,8 @@ class ClusterLoop:
             self.explanations[record.name] = unplaced
             if news or not as_many:
                 text = describe(next(iter(unplaced.values())))
-                self._complain(self._complaints, record.name, f"{len(unplaced)} instances have no place: {text}")
+                have = "1 instance has" if len(unplaced) == 1 else f"{len(unplaced)} instances have"
+                self._complain(self._complaints, record.name, f"{have} no place: {text}")
         else:
             self.explanations.pop(record.name, None)
             self._complaints.pop(record.name, None)
