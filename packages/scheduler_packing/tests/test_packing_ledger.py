@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 from hypothesis import given, settings
@@ -79,9 +81,9 @@ def a_workload(
     )
 
 
-def asking(workload: WorkloadDefinition, *indexes: int, epoch: int = 1) -> SchedulingRequest:
+def asking(workload: WorkloadDefinition, *indexes: int, epoch: int = 1, minimum: int = 0) -> SchedulingRequest:
     slots = tuple(InstanceKey(workload.metadata.uid, index, epoch) for index in indexes)
-    return SchedulingRequest(workload=workload, slots=slots)
+    return SchedulingRequest(workload=workload, slots=slots, minimum=minimum)
 
 
 PLACEMENTS = st.sampled_from(
@@ -124,8 +126,11 @@ def streams(draw: st.DrawFn) -> list[SchedulingRequest]:
         )
         for number in range(draw(st.integers(1, 4)))
     ]
-    chosen = draw(st.lists(st.tuples(st.sampled_from(workloads), st.integers(1, 4)), max_size=10))
-    return [asking(workload, *range(4 * at, 4 * at + count)) for at, (workload, count) in enumerate(chosen)]
+    chosen = draw(st.lists(st.tuples(st.sampled_from(workloads), st.integers(1, 4), st.integers(0, 4)), max_size=10))
+    return [
+        asking(workload, *range(4 * at, 4 * at + count), minimum=min(count, minimum))
+        for at, (workload, count, minimum) in enumerate(chosen)
+    ]
 
 
 @pytest.mark.slow
@@ -192,6 +197,33 @@ def test_all_or_none_get_a_place_where_a_minimum_is_asked_for() -> None:
     assert ledger.place([asking(web, 0)]).node_ids == ["a"]
     assert ledger.place([asking(web, *range(6))], minimum=6).node_ids == ["a", None, None, None, None, None]
     assert ledger.place([asking(web, *range(6))], minimum=4).node_ids == ["a", "a", "b", "b", None, None]
+
+
+@pytest.mark.parametrize(
+    "wants",
+    [
+        {"cpu": 4},
+        {"cpu": 4, "placement": Placement(spreads=(Spread(by="node"),))},
+        {"cpu": 4, "gpu": GpuRequest(thousandths=500)},
+    ],
+)
+def test_a_requests_minimum_is_kept_whatever_comes_of_the_others(wants: dict[str, Any]) -> None:
+    ledger = PackingLedger([a_node("a", 10, gpus=1)])
+    few, db = a_workload(1, **wants), a_workload(2, cpu=2)
+    refused, placed = asking(few, *range(4), minimum=4), asking(db, *range(3), minimum=2)
+    assert ledger.place([refused, placed]).node_ids == [None] * 4 + ["a"] * 3
+    assert ledger.release(placed.slots) == 3
+    assert ledger.place([asking(few, 0), asking(few, 1, 0, 2, minimum=3)]).node_ids == ["a", None, "a", None]
+    assert ledger.place([asking(few, 1, 0, 2, minimum=2)]).node_ids == ["a", "a", None]
+    assert ledger.release(refused.slots) == 2
+
+
+@pytest.mark.parametrize("minimum", [-1, 3])
+def test_a_minimum_that_cannot_be_meant_leaves_no_place_taken(minimum: int) -> None:
+    ledger, web = PackingLedger([a_node("a", 10)]), a_workload(1, cpu=1)
+    with pytest.raises(InvalidSchedulingRequest, match=f"{minimum} of the 2 slots of workload 'w1'"):
+        ledger.place([asking(web, 0), asking(web, 1, 2, minimum=minimum)])
+    assert ledger.release(asking(web, 0, 1, 2).slots) == 0
 
 
 def test_a_request_that_is_wrong_leaves_no_place_taken() -> None:

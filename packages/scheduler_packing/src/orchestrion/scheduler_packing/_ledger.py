@@ -116,8 +116,9 @@ class PackingLedger:
     """Nodes, and who holds a place on them: decides as `PackingScheduler` does, and commits at once.
 
     For programs that place at a high rate and are the only ones who place. An incarnation is placed once: asked for
-    again, it is answered with the place that it has. Its key alone releases it. Nobody is pushed out, whatever a
-    request says. Not for several threads at once.
+    again, it is answered with the place that it has. Its key alone releases it. A request's minimum is kept. Its
+    `preempt` and `explain` are passed over: nobody is pushed out, and the method `explain` says why there is no place.
+    Not for several threads at once.
     """
 
     def __init__(
@@ -166,17 +167,19 @@ class PackingLedger:
 
         Args:
             requests: The requests. All decisions see those before them.
-            minimum: Where fewer of all slots would hold a place in the end, none that did not before gets one.
+            minimum: Where fewer of all slots would hold a place in the end, none that did not before gets one. It is
+                about all requests together; that of each request holds for its own slots, whatever comes of others.
 
         Raises:
             InvalidSchedulingRequest: A slot is of another workload than its request's or has an epoch of 2^31 or more,
-                or a demand exceeds `MAX_AMOUNT`. No slot has got a place then.
+                a request's minimum is negative or above the number of its slots, or a demand exceeds `MAX_AMOUNT`. No
+                slot has got a place then.
         """
         try:
             positions = self._books.place(requests, self._place_with_care)
         except ValueError as err:
             self._books.release(self._books.fresh)
-            remedy = "Ask for each workload's own slots, for less, and with lower epochs."
+            remedy = "Ask for each workload's own slots, no fewer than the minimum, for less, and with lower epochs."
             raise InvalidSchedulingRequest(str(err), remedy=remedy) from err
         if minimum > 0 and count_placed(positions) < minimum:
             self._books.release(self._books.fresh)

@@ -265,11 +265,21 @@ class Books:
                 returns the positions with those of the request's slots.
 
         Returns:
-            A position for each slot, in order; -1 where no node has room.
+            A position for each slot, in order; -1 where no node has room, or less than the request's minimum has.
+
+        Raises:
+            ValueError: A slot is not the workload's, has too high an epoch, or there are fewer than the minimum.
         """
         placed = vec[i64]()
         self.fresh = []
         for request in requests:
+            minimum: i64 = request.minimum
+            begun: i64 = 0
+            known: i64 = 0
+            if minimum != 0:
+                check_minimum(request, minimum)
+                begun = len(placed)
+                known = len(self.fresh)
             lot = self.lot_of(request.workload)
             order = lot.order
             if order is None or request.only_node is not None:
@@ -280,7 +290,35 @@ class Books:
                 placed = self._place_bound(request.slots, lot, lot.field, placed)
             else:
                 placed = self._place_plain(request.slots, lot, order, placed)
+            if minimum > 1:
+                self._keep_minimum(request.slots, minimum, placed, begun, known)
         return placed
+
+    def _keep_minimum(self, slots: Any, minimum: i64, placed: vec[i64], begun: i64, known: i64) -> None:
+        """Take the places of a request's slots away again that they did not have before, if they are too few.
+
+        Args:
+            slots: The slots.
+            minimum: How many have to hold a place.
+            placed: The positions so far, those of the slots last; put right here.
+            begun: How many of them are those of requests before.
+            known: How many of `fresh` are.
+        """
+        at: i64 = begun
+        end: i64 = len(placed)
+        number: i64 = 0
+        while at < end:
+            if placed[at] >= 0:
+                number += 1
+            at += 1
+        if number >= minimum:
+            return
+        self.release(self.fresh[known:])
+        del self.fresh[known:]
+        at = begun
+        for slot in slots:
+            placed[at] = self.position_of(slot)
+            at += 1
 
     def _place_plain(self, slots: Any, lot: Lot, order: Order, placed: vec[i64]) -> vec[i64]:
         fleet = self.fleet
@@ -459,6 +497,14 @@ def is_plain(placement: Any) -> bool:
         or placement.node_affinities
         or placement.instance_affinities
     )
+
+
+def check_minimum(request: Any, minimum: i64) -> None:
+    """Raise ValueError where a request has fewer slots than are to be placed together."""
+    size: i64 = len(request.slots)
+    if minimum < 0 or minimum > size:
+        name = request.workload.metadata.name
+        raise ValueError(f"{minimum} of the {size} slots of workload {name!r} are to be placed together")
 
 
 def too_high(key: Any) -> ValueError:
