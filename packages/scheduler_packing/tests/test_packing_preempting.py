@@ -30,10 +30,12 @@ from orchestrion.scheduler_packing import PackingScheduler
 from orchestrion.shared_types import (
     MAX_AMOUNT,
     ContainerConfig,
+    InstanceAffinity,
     InstanceKey,
     Metadata,
     Node,
     NodeId,
+    Placement,
     Protocol,
     Resources,
     Uid,
@@ -138,6 +140,25 @@ def test_whoever_is_pushed_out_is_whom_a_look_at_all_nodes_finds(block: int) -> 
 
     trio.run(compare_all)
     assert pushed[True] >= pushed.total() // 5, pushed
+
+
+async def test_groups_are_counted_right_after_a_victim_of_one_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrion.scheduler_packing._index.MAX_GROUPS", 2)
+    affinities = tuple(InstanceAffinity(match_labels={"group": name}, anti=True) for name in ("a", "b", "c"))
+    request = a_request(2, 60)
+    workload = evolve(request.workload, priority=100, placement=Placement(instance_affinities=affinities))
+    request = evolve(request, workload=workload)
+    view = cluster(2, 1)
+    labelled = evolve(low(7, 80), labels={"group": "c"})
+    view = view.changed(*(node_view(each.node, [labelled]) for each in list(view)[:1]))
+    ours, oracle = PackingScheduler(), FullScanScheduler()
+    decisions = await ours.schedule(request, view)
+    assert decisions == await oracle.schedule(request, view)
+    assert labelled.key in pushed_out(decisions)
+    gone = view.changed(*(node_view(each.node) for each in view))
+    later = evolve(workload, placement=Placement(instance_affinities=affinities[-1:]))
+    alone = evolve(request, workload=later, slots=request.slots[:1], preempt=False)
+    assert await ours.schedule(alone, gone) == await oracle.schedule(alone, gone)
 
 
 LOW = Uid("01900000-0000-7000-8000-0000000000aa")

@@ -118,6 +118,7 @@ class Index:
         # Nodes on which more is reserved than there is, or than can be counted: what leaves them frees less.
         self._overdrawn: set[int] = set()
         self._groups: OrderedDict[Group, Counter[int]] = OrderedDict()
+        self._left_out: dict[int, list[PlacedInstance]] = {}
         self._orders: OrderedDict[Suitability, Order] = OrderedDict()
         self._latest_order: Order | None = None
         self._domains: dict[str, Domains] = {}
@@ -314,6 +315,8 @@ class Index:
                 number = sum(group.has(each.namespace, each.labels) for each in view.instances.values())
                 if number:
                     counts[position] = number
+            for position, gone in self._left_out.items():
+                counts[position] -= sum(group.has(each.namespace, each.labels) for each in gone)
             if len(self._groups) > MAX_GROUPS:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)
@@ -338,16 +341,15 @@ class Index:
     # -- leaving instances out
 
     def leave_out(self, position: int, gone: Iterable[PlacedInstance], view: NodeView) -> None:
-        """Show a node, whose view this is without some of its instances, as if these were gone, until `take_in`.
-
-        All groups that are to be looked at before that have to have been looked at before this.
-        """
+        """Show a node, whose view this is without some of its instances, as if these were gone, until `take_in`."""
+        gone = list(gone)
         self._count_in_groups(position, gone, -1)
+        self._left_out.setdefault(position, []).extend(gone)
         self._fill(position, view)
 
-    def take_in(self, position: int, gone: Iterable[PlacedInstance]) -> None:
-        """Show a node as the view has it, with those that were left out."""
-        self._count_in_groups(position, gone, 1)
+    def take_in(self, position: int) -> None:
+        """Show a node as the view has it, with all that were left out."""
+        self._count_in_groups(position, self._left_out.pop(position, ()), 1)
         self._fill(position, self.views[position])
 
     def _count_in_groups(self, position: int, instances: Iterable[PlacedInstance], number: int) -> None:

@@ -111,8 +111,8 @@ class Preempting:
 
     def put_back(self) -> None:
         """Show all nodes as the view has them, without what slots of the request took."""
-        for position, victims in self.victims.items():
-            self.index.take_in(position, victims)
+        for position in self.victims:
+            self.index.take_in(position)
 
     @property
     def _uid(self) -> Uid:
