@@ -125,3 +125,16 @@ def test_fragmentation_is_of_no_account_where_there_are_no_gpus() -> None:
     decision = granted(view, asking(), scheduler)
     assert decision.explanation is not None
     assert decision.explanation.scores == {"n1": 0, "n2": 0}
+
+
+def test_fragmentation_is_of_no_account_any_more_once_the_last_gpu_has_left() -> None:
+    profile = Profile(name="whole", weights={"fragmentation": 1})
+    ours = PackingScheduler(profile=profile)
+    with_gpus = node_view(node("n1", gpus=2), [held(g1=500)])
+    without = node_view(node("n2", gpus=0))
+    view, request = StaticClusterView([with_gpus, without]), asking()
+    before = granted(view, request, ours).explanation
+    assert before is not None
+    assert any(before.scores.values())
+    for after in (view.changed(node_view(node("n1", gpus=0))), view):
+        assert granted(after, request, ours) == granted(after, request, PackingScheduler(profile=profile))

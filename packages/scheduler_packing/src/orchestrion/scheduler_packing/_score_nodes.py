@@ -155,6 +155,7 @@ class ScoreNodes:
         self._history = history
         self._fragmented = FragmentedNodes(index, mix) if self._weights[FRAGMENTATION] else None
         self._policy: Policy | None = None
+        self._had_gpus = False
         self._source = index.fleet
         self._cursor = -1
         self._nodes: list[Node] = []
@@ -184,9 +185,10 @@ class ScoreNodes:
             self._past = vec[i64]([failed.get(node.id, MOST) for node in self._nodes])
             self._scorings.clear()
         if self._fragmented is not None:
-            self._fragmented.show()
-            if self._fragmented.policy is not self._policy:
-                self._policy = self._fragmented.policy
+            has_gpus = self._fragmented.show()
+            # Without GPUs there are no columns of the policy's, and it stays the one that was made last.
+            if self._fragmented.policy is not self._policy or has_gpus != self._had_gpus:
+                self._policy, self._had_gpus = self._fragmented.policy, has_gpus
                 self._scorings.clear()
 
     def scoring_of(self, wanted: Wanted, shape: Shape) -> Scoring:
