@@ -341,6 +341,17 @@ def test_nothing_listens_in_a_queue_where_nothing_sleeps() -> None:
     assert listened == [False, True, False]
 
 
+def test_a_deadline_that_is_said_again_is_remembered_once_and_missed_once() -> None:
+    queue = queue_of()
+    for now in range(100):
+        queue.add("a", now=float(now), deadline=100.0)
+    assert len(queue._deadlines) == 1  # what it remembers shows nowhere else
+    assert [entry.key for entry in queue.missed(100.0)] == ["a"]
+    queue.add("a", now=101.0, deadline=100.0)
+    assert [entry.key for entry in queue.missed(102.0)] == ["a"]
+    assert queue.missed(103.0) == []
+
+
 def test_what_is_over_leaves_nothing_behind() -> None:
     queue = queue_of(first_backoff_seconds=0.0)
     for number in range(2000):

@@ -38,7 +38,8 @@ class SchedulingQueue(Generic[K]):
     mark of the clock that was passed while waiting; there is one every `ageing_seconds`. Among equals the earliest
     deadline goes first, none being the last of all, and then who came first. So whatever comes later than
     `ageing_seconds * (gap / ageing_points + 1)` after an entry, with a priority that is higher by `gap`, goes behind
-    it, and none starves.
+    it. That is an order of tries and no reservation: room that is too small for the first goes to others behind it, so
+    that a large request may wait for as long as small ones keep taking what comes free.
 
     **Sleep.** What had no place sleeps until a change can help. Who shows it all changes of the cluster, each with the
     nodes as they are after it, misses no place: at any time each sleeper knows for each node a predicate which that
@@ -142,13 +143,14 @@ class SchedulingQueue(Generic[K]):
         if entry is None:
             self._arrivals += 1
             entry = self._entries[key] = Entry(key, self._arrivals, now)
+        is_noted = entry.deadline == deadline and not entry.late
         entry.priority, entry.deadline, entry.policy, entry.late = priority, deadline, policy, False
         entry.fruitless, entry.not_before, entry.explanation = 0, now, None
         if entry.part is QueuePart.IN_HAND:
             entry.renewed = True
         else:
             self._activate(entry)
-        if deadline is not None:
+        if deadline is not None and not is_noted:
             self._deadlines = self._tidy(self._deadlines, lambda item: self._is_open(item[2], item[0]))
             heapq.heappush(self._deadlines, (deadline, next(self._pushes), entry))
 
