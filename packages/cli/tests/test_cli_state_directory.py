@@ -82,7 +82,7 @@ def test_what_is_private_in_one_that_was_open_to_all_is_so_for_its_owner(tmp_pat
     }
     for one in (place.path, *(place.path / name for name in modes)):
         one.mkdir()
-        one.chmod(0o777)
+        one.chmod(0o755 if one == place.path else 0o777)
     (place.path / "lock").touch(0o666)
     (place.path / "lock").chmod(0o666)
     (tmp_path / "elsewhere").mkdir(0o755)
@@ -92,7 +92,28 @@ def test_what_is_private_in_one_that_was_open_to_all_is_so_for_its_owner(tmp_pat
         assert ownership is not None
         assert {name: mode_of(place.path / name) for name in modes} == modes
         assert mode_of(place.path / "lock") == 0o600
-        assert (mode_of(place.path), mode_of(tmp_path / "elsewhere")) == (0o777, 0o755)
+        assert (mode_of(place.path), mode_of(tmp_path / "elsewhere")) == (0o755, 0o755)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o703])
+def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(mode)
+    with (
+        pytest.raises(StateFailure, match="others can write to the state directory") as caught,
+        StateDirectory(tmp_path / "state").owned(),
+    ):
+        pytest.fail("it was owned")
+    assert f"chmod go-w {tmp_path / 'state'}" in caught.value.remedy
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    os.chown(tmp_path / "state", _NOBODY, -1)
+    with pytest.raises(StateFailure, match="belongs to another user"), StateDirectory(tmp_path / "state").owned():
+        pytest.fail("it was owned")
 
 
 def test_what_is_more_private_than_it_has_to_be_stays_so(place: StateDirectory) -> None:

@@ -12,7 +12,7 @@ from orchestrion.orchestrator_core import ApplyResult, ChangeAction, WorkloadCha
 from orchestrion.shared_types import MAX_SLOTS, ConfigInvalid, Conflict, NetworkFailure, Problem
 
 from ._acting import reach_or_own
-from ._manifests import load
+from ._manifests import load, naming
 from ._offline import stored_picture
 from ._output import Form, coloured, note, show_one
 from ._picture import Picture, wait_until
@@ -46,7 +46,9 @@ def run_apply(file: Path, state: Path | None, form: Form, *, dry_run: bool) -> i
 async def _apply(place: StateDirectory, file: Path, dry_run: bool) -> ApplyResult:
     async with reach_owner(place) as control:
         others = [view.definition for view in await control.list_workloads()]
-        return await control.apply(load(file, others=others), dry_run=dry_run)
+        workloads = load(file, others=others)
+        async with naming(file, control):
+            return await control.apply(workloads, dry_run=dry_run)
 
 
 def change_lines(changes: Iterable[WorkloadChange], /) -> Iterable[str]:

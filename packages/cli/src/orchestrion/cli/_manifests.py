@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from orchestrion.shared_types import ConfigInvalid, WorkloadDefinition
+from orchestrion.shared_types import ConfigInvalid, OrchestrationError, WorkloadDefinition
 from orchestrion.shared_types.manifest import MAX_BYTES, Manifest, load_manifest, manifest_schema, parse_manifest
 
 from ._complaints import told
+from ._node_names import names_of
 from ._output import note
+
+if TYPE_CHECKING:
+    from orchestrion.control_plane import Control
 
 _STDIN_NAME: Final = "-"
 """What standard input is called where files are named: what was typed for it."""
@@ -44,6 +49,18 @@ def _manifest(path: Path, others: Collection[WorkloadDefinition]) -> Manifest:
         return load_manifest(path, others=others)
     text = sys.stdin.buffer.read(MAX_BYTES + 1)
     return parse_manifest(text, file=_STDIN_NAME, folder=Path.cwd(), others=others)
+
+
+@asynccontextmanager
+async def naming(path: Path, control: Control) -> AsyncIterator[None]:
+    """Let what no node could run be told with the file that asks for it, and nodes by their names."""
+    try:
+        yield
+    except OrchestrationError as err:
+        if err.code == "unschedulable":
+            file = _STDIN_NAME if is_stdin(path) else path
+            err.message = f"{file}: {names_of(await control.list_nodes()).within(err.message)}"
+        raise
 
 
 def run_validate(paths: Collection[Path]) -> int:

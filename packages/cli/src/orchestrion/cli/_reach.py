@@ -41,7 +41,9 @@ async def owner_or_lock(place: StateDirectory) -> AsyncIterator[HttpControl | Ow
 
     Raises:
         Unavailable: Somebody holds the lock and does not answer.
+        StateFailure: Others can change what is in the directory, and so may answer for the owner.
     """
+    place.check_safe()
     begun, told = trio.current_time(), False
     while True:
         control = await owner_of(place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -107,6 +108,31 @@ class StateDirectory:
             msg = f"nothing was ever run here: there is no state directory {self.path}"
             raise NotFound(msg, remedy="`orchestrion up FILE` makes one; --state names another.")
 
+    def check_safe(self) -> None:
+        """Make sure that nobody but root and who runs this can change what is there, where it is there.
+
+        Whoever can would say what runs, and as whom. The group of who runs this is trusted: many systems give each user
+        one of their own.
+
+        Raises:
+            StateFailure: Others can write to the directory, or it is theirs.
+        """
+        try:
+            found = self.path.stat()
+        except OSError:
+            return
+        user = os.geteuid()
+        if found.st_uid not in (0, user):
+            msg = f"the state directory {self.path} belongs to another user (uid {found.st_uid})"
+            raise StateFailure(msg, remedy=f"Choose another with --state, or: chown {user} {self.path}")
+        if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != os.getegid()):
+            msg = f"others can write to the state directory {self.path} (mode {stat.S_IMODE(found.st_mode):o})"
+            raise StateFailure(msg, remedy=f"Choose another with --state, or: chmod go-w {self.path}")
+
+    def discard(self) -> None:
+        """Remove the directory with all that is in it; what can't be removed stays."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
     @contextmanager
     def owned(self) -> Iterator[Ownership | None]:
         """Own the directory for as long as the context lasts; None where another process does.
@@ -114,8 +140,9 @@ class StateDirectory:
         The lock goes with the process, however it ends. What is private in the directory is made so, where it was not.
 
         Raises:
-            StateFailure: The directory can't be used.
+            StateFailure: The directory can't be used, or others can change what is in it.
         """
+        self.check_safe()
         try:
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as err:

@@ -15,6 +15,7 @@ from orchestrion.runtime_interface import LogStream
 from orchestrion.shared_types import (
     ConfigInvalid,
     NetworkFailure,
+    OrchestrationError,
     WorkloadDefinition,
     WorkloadKind,
     WorkloadNotFound,
@@ -23,7 +24,7 @@ from orchestrion.shared_types import (
 from ._display import Display, display
 from ._exit_codes import ExitCode
 from ._logs import print_records
-from ._manifests import is_stdin, load
+from ._manifests import is_stdin, load, naming
 from ._offline import stored_picture
 from ._output import note
 from ._owner import orchestrating
@@ -46,8 +47,9 @@ def run_up(file: Path, state: Path | None, logs: LogChoice, plugins: Mapping[str
         if not place.path.is_dir() or is_stdin(file):
             raise
         workloads = None  # It may come after workloads of another file: they are known when the store is open.
+    made = not place.path.exists()
     place.make()
-    return trio.run(_run, Request(file, workloads, logs, plugins), place)
+    return trio.run(_run, Request(file, workloads, logs, plugins, made), place)
 
 
 @frozen
@@ -59,12 +61,14 @@ class Request:
         workloads: What it says; None: it has to be loaded with knowledge of what there is.
         logs: Whose output is shown.
         plugins: Names of plug-ins by interface, where others are wanted than those of the last time.
+        made: Whether the state directory was made for this, and goes again if the request is refused.
     """
 
     file: Path
     workloads: Sequence[WorkloadDefinition] | None
     logs: LogChoice
     plugins: Mapping[str, str]
+    made: bool
 
 
 async def _run(request: Request, place: StateDirectory) -> int:
@@ -93,21 +97,35 @@ async def _listen(signals: AsyncIterator[int], interrupted: trio.Event, scope: t
 async def _own(request: Request, place: StateDirectory, ownership: Ownership, interrupted: trio.Event) -> int:
     """Be the owner: run the orchestrator until all is over, or until interrupted and drained."""
     plugins = {**ownership.plugins, **request.plugins}
-    async with orchestrating(place, plugins) as orchestrator:
-        applied = await _apply(orchestrator, request, again=not ownership.was_cut_short)
-        ownership.begin(plugins)
-        picture = Picture()
-        with display(_now) as shown:
-            async with trio.open_nursery() as nursery:
-                outputs = _Outputs(orchestrator, shown, request.logs)
-                nursery.start_soon(outputs.show, applied)
-                nursery.start_soon(_drain_when_interrupted, orchestrator, interrupted, shown)
-                await _watch(orchestrator, picture, shown, None)
-                await outputs.finish()
-                nursery.cancel_scope.cancel()
-            code = _conclude(picture, applied.keys | picture.active, shown)
-        ownership.end()
-    return ExitCode.INTERRUPTED if interrupted.is_set() else code
+    unused = False
+    try:
+        async with orchestrating(place, plugins) as orchestrator:
+            try:
+                applied = await _apply(orchestrator, request, again=not ownership.was_cut_short)
+            except OrchestrationError:
+                unused = request.made and not orchestrator.world.workloads
+                raise
+            ownership.begin(plugins)
+            code = await _follow_own(orchestrator, applied, request.logs, interrupted)
+            ownership.end()
+        return ExitCode.INTERRUPTED if interrupted.is_set() else code
+    finally:
+        if unused:
+            place.discard()
+
+
+async def _follow_own(orchestrator: Orchestrator, applied: _Applied, logs: LogChoice, interrupted: trio.Event) -> int:
+    """Follow all that runs here to its end."""
+    picture = Picture()
+    with display(_now) as shown:
+        async with trio.open_nursery() as nursery:
+            outputs = _Outputs(orchestrator, shown, logs)
+            nursery.start_soon(outputs.show, applied)
+            nursery.start_soon(_drain_when_interrupted, orchestrator, interrupted, shown)
+            await _watch(orchestrator, picture, shown, None)
+            await outputs.finish()
+            nursery.cancel_scope.cancel()
+        return _conclude(picture, applied.keys | picture.active, shown)
 
 
 async def _drain_when_interrupted(orchestrator: Orchestrator, interrupted: trio.Event, shown: Display) -> None:
@@ -180,7 +198,8 @@ async def _apply(control: Control, request: Request, *, again: bool) -> _Applied
     if not again or not all(views[key].phase in ENDED for key in ended):
         ended = []
     at = _now()
-    result = await control.apply(workloads, rerun=bool(ended))
+    async with naming(request.file, control):
+        result = await control.apply(workloads, rerun=bool(ended))
     for key in ended:
         note(f"{full_name(*key)}: {views[key].phase.value} before, and runs again")
     return _Applied(workloads, result, ended, at)
