@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+from weakref import ref
+
 import pytest
 import trio
 from attrs import evolve
 from orchestrion.orchestrator_core import WorkloadPhase
+from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.shared_types import (
     Disruption,
     InstanceState,
@@ -271,3 +275,21 @@ async def test_at_the_end_of_the_time_the_budget_keeps_nothing_back(stage: Stage
         taint(stage, node_id, BROKEN)
     await trio.sleep(61)
     assert stage.running("web") == []
+
+
+def test_a_template_is_placed_as_one_and_the_same_object() -> None:
+    template = service(placement=tolerating(10))
+    placed_as = for_new_work(template)
+    assert placed_as is for_new_work(template)
+    assert all(each.effect is not TaintEffect.NO_EXECUTE for each in placed_as.placement.tolerations)
+    other = service(priority=7, placement=tolerating(10))
+    assert for_new_work(other).priority == 7
+
+
+def test_what_a_template_is_placed_as_goes_with_it() -> None:
+    template = service(placement=tolerating(10))
+    left = ref(for_new_work(template))
+    assert left() is not None
+    del template
+    gc.collect()
+    assert left() is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+from weakref import ref
+
 from attrs import evolve, frozen
 from orchestrion.orchestrator_core._state.facts import Facts
 from orchestrion.orchestrator_core._state.world import InstanceRecord
@@ -73,16 +76,27 @@ def _tolerated_seconds(taint: Taint, tolerations: tuple[Toleration, ...]) -> flo
     return longest
 
 
+_placed_as: Final[dict[int, tuple[ref[WorkloadDefinition], WorkloadDefinition]]] = {}
+
+
 def for_new_work(template: WorkloadDefinition) -> WorkloadDefinition:
     """Return a template as it is placed: tolerations for a time let what runs stay, and nothing new come.
 
-    Otherwise what has just been evicted might be placed on the same node, again and again.
+    Otherwise what has just been evicted might be placed on the same node, again and again. For one template it is the
+    same object for as long as that lives, so that schedulers may remember by it what they have worked out.
     """
     tolerations = template.placement.tolerations
     if all(toleration.seconds is None for toleration in tolerations):
         return template
+    key = id(template)
+    known = _placed_as.get(key)
+    if known is not None:
+        return known[1]
     kept = tuple(lasting for toleration in tolerations for lasting in _lasting(toleration))
-    return evolve(template, placement=evolve(template.placement, tolerations=kept))
+    made = evolve(template, placement=evolve(template.placement, tolerations=kept))
+    # An id is given anew once its object is gone; so is what is known by it.
+    _placed_as[key] = ref(template, lambda _gone: _placed_as.pop(key, None)), made
+    return made
 
 
 def _lasting(toleration: Toleration) -> tuple[Toleration, ...]:
