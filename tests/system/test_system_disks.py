@@ -27,7 +27,7 @@ def mount(*arguments: str) -> None:
 def small_state(system: Any) -> Iterator[Path]:
     """The state directory, on a file system of its own of 4 MiB."""
     system.state.mkdir()
-    mount("-t", "tmpfs", "-o", f"size={SIZE_BYTES}", "tmpfs", str(system.state))
+    mount("-t", "tmpfs", "-o", f"size={SIZE_BYTES},mode=0700", "tmpfs", str(system.state))
     yield system.state
     system.clean()
     subprocess.run(["umount", "--lazy", str(system.state)], check=True)
