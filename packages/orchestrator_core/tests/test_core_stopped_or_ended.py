@@ -11,7 +11,7 @@ from attrs import evolve
 from orchestrion.mocks import ClusterWorld, ContainerWorld, MemoryState, MemoryStore, mock_nodes
 from orchestrion.orchestrator_core import ChangeAction, WorkloadPhase, trio_time
 from orchestrion.orchestrator_core._clock import Deadlines
-from orchestrion.orchestrator_core._cluster import loop as cluster_loop
+from orchestrion.orchestrator_core._cluster import writing
 from orchestrion.orchestrator_core._node.plan import InstanceFacts, plan_instance
 from orchestrion.orchestrator_core._state.records import BindingRecord, InstanceName, WorkloadName
 from orchestrion.shared_types import (
@@ -99,7 +99,7 @@ class _NeverForgets(MemoryStore):
 async def test_a_removal_that_a_crash_cuts_short_is_taken_up_and_starts_nothing(
     stage: Stage, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster_loop, "CHUNK", chunk)
+    monkeypatch.setattr(writing, "CHUNK", chunk)
     await stage.end()
     stage.store_class = _NeverForgets
     await stage.start()

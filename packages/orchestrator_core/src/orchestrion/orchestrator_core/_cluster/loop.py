@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import trio
 from attrs import define, evolve, field
-from orchestrion.cluster_interface import (
-    ClusterClosed,
-    ClusterEvent,
-    ClusterManager,
-    NodeAdded,
-    NodeRemoved,
-    NodeUpdated,
-    Resync,
-    Snapshot,
-)
+from orchestrion.cluster_interface import ClusterClosed, ClusterManager
 from orchestrion.orchestrator_core._clock import Deadlines
-from orchestrion.orchestrator_core._cluster.decisions import NoDecision, Stalls
+from orchestrion.orchestrator_core._cluster.decisions import Stalls
 from orchestrion.orchestrator_core._cluster.leadership import Campaign, Leadership, LeadershipLost
+from orchestrion.orchestrator_core._cluster.node_watch import NodeWatch
 from orchestrion.orchestrator_core._cluster.pending import PendingWork
-from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
+from orchestrion.orchestrator_core._cluster.placing import Placer
+from orchestrion.orchestrator_core._cluster.plan import WorkloadPlan
 from orchestrion.orchestrator_core._cluster.pushing import Pusher
+from orchestrion.orchestrator_core._cluster.refusals import Refusals
 from orchestrion.orchestrator_core._cluster.taint_watch import TaintWatch
-from orchestrion.orchestrator_core._cluster.view import Placeable, check_room, placed_instance
+from orchestrion.orchestrator_core._cluster.troubles import Troubles
+from orchestrion.orchestrator_core._cluster.view import placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
+from orchestrion.orchestrator_core._cluster.writing import Writer, chunks, wanted_still
 from orchestrion.orchestrator_core._queue import KeyedQueue
 from orchestrion.orchestrator_core._state.events import EventRecorder
-from orchestrion.orchestrator_core._state.facts import Facts, Refusal, lacking_nodes
+from orchestrion.orchestrator_core._state.facts import Facts
 from orchestrion.orchestrator_core._state.records import (
     LEADER_KEY,
-    BindingRecord,
     InstanceName,
     WorkloadName,
     binding_key,
@@ -44,30 +39,16 @@ from orchestrion.orchestrator_core._state.records import (
     status_key,
     template_key,
 )
-from orchestrion.orchestrator_core._state.taints import evicting_taints, for_new_work
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord, World
-from orchestrion.scheduler_interface import (
-    AssignNode,
-    Explanation,
-    NoPlacement,
-    Scheduler,
-    SchedulerCapability,
-    SchedulingRequest,
-    ViewKeeper,
-    describe,
-)
+from orchestrion.scheduler_interface import Explanation, Scheduler, ViewKeeper
 from orchestrion.shared_types import (
-    Binding,
     DesiredState,
     EventSeverity,
-    InstanceKey,
     Node,
     NodeId,
     OrchestrationError,
-    SchedulingFailure,
     Uid,
     Unavailable,
-    WorkloadDefinition,
     WorkloadKind,
 )
 from orchestrion.store_interface import (
@@ -75,13 +56,10 @@ from orchestrion.store_interface import (
     Compare,
     Delete,
     Operation,
-    Revision,
     RevisionConflict,
     StateStore,
     StoreClosed,
 )
-
-T = TypeVar("T")
 
 CAMPAIGN_PAUSE_SECONDS: Final = 0.1
 
@@ -102,9 +80,11 @@ class ClusterLoop:
         skew_seconds: By how much two clocks may run apart.
         period_seconds: From one full pass to the next.
         places: Whether slots get places; without, all else is done.
-        explanations: Why slots have no place, by workload and slot.
-        writes: Transactions written so far.
+        keeper: Knows what is placed where.
+        leading: Set while this one leads.
+        has_led: Set once it has led.
         pending: The workloads that lack places.
+        facts: What plans depend on, as of now.
     """
 
     store: StateStore
@@ -118,62 +98,83 @@ class ClusterLoop:
     skew_seconds: float = 2.0
     period_seconds: float = 30.0
     places: bool = True
-    explanations: dict[WorkloadName, dict[int, Explanation]] = field(factory=dict)
-    writes: int = 0
-    nodes: dict[NodeId, Node] = field(factory=dict)
-    leased: set[NodeId] = field(factory=set)
-    lost: set[NodeId] = field(factory=set)
-    tainted: set[NodeId] = field(factory=set)
     keeper: ViewKeeper = field(factory=ViewKeeper)
-    nodes_known: trio.Event = field(factory=trio.Event)
     leading: trio.Event = field(factory=trio.Event)
     has_led: trio.Event = field(factory=trio.Event)
-    _queue: KeyedQueue[WorkloadName] = field(init=False)
-    _facts: Facts = field(init=False)
-    _lost_queue: KeyedQueue[NodeId] = field(init=False)
-    _placeables: dict[WorkloadName, dict[tuple[Uid, int], Placeable]] = field(factory=dict)
-    _last_write: Revision = Revision(0)
-    _node_listeners: list[Callable[[NodeId], None]] = field(factory=list)
-    _explained: Callable[[WorkloadName], None] = field(default=lambda _name: None)
-    _complaints: dict[WorkloadName, str] = field(factory=dict)
-    _failures: dict[WorkloadName, str] = field(factory=dict)
-    _refusals: dict[tuple[WorkloadName, int], dict[NodeId, Refusal]] = field(factory=dict)
-    _stalls: Stalls = field(factory=Stalls)
-    _taint_watch: TaintWatch = field(init=False)
-    _pusher: Pusher = field(init=False)
-    _observes: bool = False
     pending: PendingWork = field(init=False)
+    facts: Facts = field(init=False)
+    _queue: KeyedQueue[WorkloadName] = field(init=False)
+    _watch: NodeWatch = field(init=False)
+    _writer: Writer = field(init=False)
+    _refusals: Refusals = field(init=False)
+    _placer: Placer = field(init=False)
+    _taint_watch: TaintWatch = field(init=False)
+    _failures: Troubles = field(init=False)
+    _explained: Callable[[WorkloadName], None] = field(default=lambda _name: None)
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
         self.pending = PendingWork(self.world, self.keeper, self._queue, self.random, self.deadlines)
         self._queue.rank, self._queue.prepare = self.pending.rank, self.pending.look
-        self._lost_queue = KeyedQueue(self.random)
-        self._facts = Facts(
-            self.nodes,
-            self.leased,
-            self.lost,
+        self._watch = watch = NodeWatch(
+            self.cluster, self.world, self.keeper, self.recorder, self.random, self.skew_seconds, self._node_changed
+        )
+        self._writer = Writer(self.store, self.world)
+        self._refusals = Refusals(self._queue)
+        stalls = Stalls()
+        self.facts = Facts(
+            watch.nodes,
+            watch.leased,
+            watch.lost,
             self.world.workloads,
             self.deadlines,
-            self._refusals,
-            self._stalls.undecided,
-            tainted=self.tainted,
+            self._refusals.known,
+            stalls.undecided,
+            tainted=watch.tainted,
             taints=self.world.taints,
             places=self.places,
         )
-        self._pusher = Pusher(self.world, self.keeper, self._facts, self.recorder)
-        self._taint_watch = TaintWatch(
-            self.store, self.world, self.nodes, self.deadlines.now, KeyedQueue[NodeId](self.random)
+        self._placer = Placer(
+            self.scheduler,
+            self.world,
+            self.keeper,
+            self.facts,
+            self.deadlines,
+            self._writer,
+            Pusher(self.world, self.keeper, self.facts, self.recorder),
+            self.pending,
+            self._refusals,
+            stalls,
+            Troubles(self.recorder),
         )
+        self._failures = Troubles(self.recorder)
+        self._taint_watch = TaintWatch(
+            self.store, self.world, watch.nodes, self.deadlines.now, KeyedQueue[NodeId](self.random)
+        )
+        watch.on_node(self._taint_watch.look_at)
         self.world.on_workload(self._workload_changed)
         self.world.on_instance(self._instance_changed)
-        self.world.on_lease(self._lease_changed)
         self.world.on_taints(self._look_at_instances)
 
     @property
-    def facts(self) -> Facts:
-        """What plans depend on, as of now."""
-        return self._facts
+    def nodes(self) -> Mapping[NodeId, Node]:
+        """Every node of the cluster, by id."""
+        return self._watch.nodes
+
+    @property
+    def nodes_known(self) -> trio.Event:
+        """Set once the nodes are known."""
+        return self._watch.known
+
+    @property
+    def explanations(self) -> Mapping[WorkloadName, Mapping[int, Explanation]]:
+        """Why slots have no place, by workload and slot."""
+        return self._placer.explanations
+
+    @property
+    def writes(self) -> int:
+        """Transactions written so far."""
+        return self._writer.writes
 
     @property
     def idle(self) -> bool:
@@ -182,7 +183,7 @@ class ClusterLoop:
 
     def on_node(self, listener: Callable[[NodeId], None]) -> None:
         """Call `listener` with each node that has come, changed or gone."""
-        self._node_listeners.append(listener)
+        self._watch.on_node(listener)
 
     def on_explained(self, listener: Callable[[WorkloadName], None]) -> None:
         """Call `listener` with each workload of which something else is to be said about slots without a place."""
@@ -190,10 +191,7 @@ class ClusterLoop:
 
     def pass_over_everything(self) -> None:
         """Look at every workload again."""
-        for refused in self._refusals.values():
-            # What room there is may have changed unseen; where a template may run changes only with the node.
-            for node_id in [node_id for node_id, refusal in refused.items() if not refusal.never]:
-                del refused[node_id]
+        self._refusals.forget_room()
         self.pending.rouse_pushers()
         for name in list(self.world.workloads):
             self._queue.add(name)
@@ -205,10 +203,10 @@ class ClusterLoop:
             OrchestrationError: The store or the cluster manager was closed.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow_cluster)
-            nursery.start_soon(self._watch_absences)
+            nursery.start_soon(self._watch.follow_cluster)
+            nursery.start_soon(self._watch.watch_absences)
             await self.world.synced.wait()
-            await self.nodes_known.wait()
+            await self._watch.known.wait()
             while True:
                 try:
                     async with self.campaign.lead() as leadership:
@@ -227,8 +225,8 @@ class ClusterLoop:
         Raises:
             OrchestrationError: The cluster manager was closed.
         """
-        self._observes = True
-        await self._follow_cluster()
+        self._watch.observes = True
+        await self._watch.follow_cluster()
 
     async def _reconcile_while_leading(self, leadership: Leadership) -> None:
         async with trio.open_nursery() as nursery:
@@ -251,10 +249,10 @@ class ClusterLoop:
                     raise
                 except OrchestrationError as err:
                     delay = self._queue.failed(name)
-                    self._complain(self._failures, name, err.message, f"; next try in {delay:.1f} s")
+                    self._failures.tell(name, err.message, f"; next try in {delay:.1f} s")
                 else:
                     self._queue.done(name)
-                    self._failures.pop(name, None)
+                    self._failures.forget(name)
                     if wake is not None:
                         self._queue.add_after(name, wake)
                 finally:
@@ -276,23 +274,20 @@ class ClusterLoop:
             RevisionConflict: The world has changed since; nothing of the failed step was written.
             OrchestrationError: A step failed; those before it were done.
         """
-        with leadership.in_time("to see what was written"):
-            await self.world.wait_for(self._last_write)
+        await self._writer.seen(leadership)
         record = self.world.workloads.get(name)
         if record is None:
             self._forget_workload(name)
             return None
-        plan = plan_workload(record, self._facts)
-        said = self.explanations.get(name), self._stalls.undecided.get(name)
+        plan = plan_workload(record, self.facts)
+        said = self._placer.said(name)
         try:
             if not plan.empty:
                 await self._execute(record, plan, leadership)
             if not plan.place:
-                self.explanations.pop(name, None)
-                self._stalls.forget(name)
-                self.pending.forget(name)
+                self._placer.satisfied(name)
         finally:
-            if (self.explanations.get(name), self._stalls.undecided.get(name)) != said:
+            if self._placer.said(name) != said:
                 self._explained(name)
         return plan.wake_after
 
@@ -307,20 +302,11 @@ class ClusterLoop:
             subject = f"workload/{record.name.name}" if notice.instance is None else f"instance/{notice.instance.short}"
             self.recorder.record(record.name.namespace, subject, notice.reason, notice.message, notice.severity)
         if plan.place:
-            await self._place(record, plan, leadership)
-
-    async def _write(
-        self, leadership: Leadership, compares: Sequence[Compare], operations: Sequence[Operation]
-    ) -> Revision:
-        with leadership.in_time("a write"):
-            revision = await self.store.transaction((leadership.fence, *compares), operations)
-        self._last_write = max(self._last_write, revision)
-        self.writes += 1
-        return revision
+            await self._placer.place(record, plan, leadership)
 
     async def _lose(self, instances: Sequence[InstanceRecord], leadership: Leadership) -> None:
         now = self.deadlines.now()
-        for chunk in _chunks(instances):
+        for chunk in chunks(instances):
             compares = dict[str, Compare]()
             operations = list[Operation]()
             for instance in chunk:
@@ -343,7 +329,7 @@ class ClusterLoop:
                 key = binding_key(instance.name)
                 compares[key] = Compare(key, instance.binding_revision)
                 operations.append(self.world.put(key, lost))
-            await self._write(leadership, tuple(compares.values()), operations)
+            await self._writer.write(leadership, tuple(compares.values()), operations)
             for instance in chunk:
                 self.recorder.record(
                     instance.name.namespace,
@@ -355,8 +341,8 @@ class ClusterLoop:
 
     async def _stop(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
         now = self.deadlines.now()
-        for chunk in _chunks(plan.stop):
-            compares = _wanted_still(record, plan)
+        for chunk in chunks(plan.stop):
+            compares = wanted_still(record, plan)
             operations = list[Operation]()
             for instance, reason in chunk:
                 bound = instance.bound
@@ -368,7 +354,7 @@ class ClusterLoop:
                 )
                 compares.append(Compare(binding_key(instance.name), instance.binding_revision))
                 operations.append(self.world.put(binding_key(instance.name), stopped))
-            await self._write(leadership, compares, operations)
+            await self._writer.write(leadership, compares, operations)
             for instance, reason in chunk:
                 self.recorder.record(
                     instance.name.namespace, f"instance/{instance.name.short}", "Stopping", f"it stops: {reason}"
@@ -376,7 +362,7 @@ class ClusterLoop:
 
     async def _note_progress(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
         operations = list[Operation]()
-        compares = _wanted_still(record, plan)
+        compares = wanted_still(record, plan)
         if plan.progress is not None:
             compares.append(Compare(progress_key(record.name), record.progress_revision))
             operations.append(self.world.put(progress_key(record.name), plan.progress))
@@ -385,7 +371,7 @@ class ClusterLoop:
             operations.append(Delete(status_key(instance.name)))
         operations.extend(Delete(template_key(record.name, generation)) for generation in plan.drop_templates[:20])
         if operations:
-            await self._write(leadership, compares, operations)
+            await self._writer.write(leadership, compares, operations)
 
     async def _purge(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
         # From the last chunk to the first. The workload's own part goes last and in one transaction: as long as all of
@@ -400,256 +386,16 @@ class ClusterLoop:
             operations.append(Delete(binding_key(instance.name)))
             operations.append(Delete(status_key(instance.name)))
         guard = (Compare(spec_key(record.name), plan.spec_revision),)
-        for chunk in reversed(list(_chunks(operations))):
-            await self._write(leadership, guard, chunk)
-        self._forget_generations(record.name)
+        for chunk in reversed(list(chunks(operations))):
+            await self._writer.write(leadership, guard, chunk)
+        self._refusals.forget_workload(record.name)
         self.recorder.record(record.name.namespace, f"workload/{record.name.name}", "Removed", "it is removed")
 
-    async def _place(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
-        spec = record.spec
-        template = record.templates.get(plan.generation)
-        if spec is None or template is None:
-            msg = f"workload {record.name}: the template of generation {plan.generation} is missing"
-            raise SchedulingFailure(msg)
-        left = self._stalls.left(record.name, plan)
-        if left > 0:
-            plan.wake(left)
-            return
-        news = True
-        if template.kind is WorkloadKind.DAEMON:
-            unplaced = await self._try_to_place(record, plan, template, leadership)
-        else:
-            said = self.pending.take(record)
-            news = said is None and not self.pending.is_flushed(record.name)
-            if said is not None:
-                # It sleeps: what was said of some slots holds for all, since they differ in nothing.
-                unplaced = {slot.name.slot: said for slot in plan.place}
-            else:
-                try:
-                    unplaced = await self._try_to_place(record, plan, template, leadership)
-                    if unplaced is not None:
-                        self._note_unplaced(plan, record.name, template, unplaced)
-                finally:
-                    self.pending.release(record.name)
-            wait = self.pending.next_try(record.name)
-            if wait is not None:
-                plan.wake(wait)
-        if unplaced is not None:
-            self._explain_unplaced(record, template, unplaced, news=news)
-
-    async def _try_to_place(
-        self, record: WorkloadRecord, plan: WorkloadPlan, template: WorkloadDefinition, leadership: Leadership
-    ) -> dict[int, Explanation] | None:
-        """Place what can be placed, and return why the other slots could not be; None where that is not known."""
-        unplaced = dict[int, Explanation]()
-        try:
-            for node_id, slots in by_node(plan.place):
-                asked = 0
-                for chunk in _chunks(slots):
-                    await self._place_chunk(record, plan, template, node_id, chunk, unplaced, leadership)
-                    if unplaced and self._pusher.may_push(template, self.scheduler):
-                        await self._push_out(record, plan, template, chunk, unplaced, leadership)
-                    # Not before: one that always answers where there is room, and never who has to go, hangs as well.
-                    self._stalls.forget(record.name, decided=True)
-                    asked += len(chunk)
-                    if all(slot.name.slot in unplaced for slot in chunk):
-                        # Slots of one template differ in nothing: what was said of these holds for the others.
-                        said = unplaced[chunk[-1].name.slot]
-                        unplaced.update((slot.name.slot, said) for slot in slots[asked:])
-                        break
-        except NoDecision as err:
-            wait = self._stalls.note(record.name, plan, err)
-            plan.wake(wait)
-            self._complain(self._complaints, record.name, err.message, f"; it is asked again in {wait:g} s")
-            return None
-        except SchedulingFailure:
-            # A failure is an answer, too.
-            self._stalls.forget(record.name, decided=True)
-            raise
-        return unplaced
-
-    def _note_unplaced(
-        self,
-        plan: WorkloadPlan,
-        name: WorkloadName,
-        template: WorkloadDefinition,
-        unplaced: Mapping[int, Explanation],
-    ) -> None:
-        if not unplaced:
-            self.pending.forget(name)
-            return
-        lacking = next(slot.name for slot in plan.place if slot.name.slot in unplaced)
-        key = instance_key(lacking, template.metadata.uid)
-        preempts = template.preempts and SchedulerCapability.PREEMPTION in self.scheduler.capabilities
-        request = SchedulingRequest(workload=for_new_work(template), slots=(key,), preempt=preempts)
-        self.pending.refused(name, unplaced[lacking.slot], request, fruitful=len(unplaced) < len(plan.place))
-
-    async def _place_chunk(
-        self,
-        record: WorkloadRecord,
-        plan: WorkloadPlan,
-        template: WorkloadDefinition,
-        only_node: NodeId | None,
-        slots: Sequence[WantedSlot],
-        unplaced: dict[int, Explanation],
-        leadership: Leadership,
-    ) -> None:
-        names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
-        view = self.keeper.view()
-        request = SchedulingRequest(workload=for_new_work(template), slots=tuple(names), only_node=only_node)
-        decisions = await self.scheduler.schedule(request, view)
-        generation = plan.generation
-        now = self.deadlines.now()
-        placeable = self._placeable(record.name, template, generation)
-        bound = list[tuple[InstanceKey, BindingRecord]]()
-        assigned = dict[NodeId, list[AssignNode]]()
-        # All that goes to a node without devices of its own has the same on record, and is written out once.
-        alike = dict[NodeId, BindingRecord]()
-        for decision in decisions:
-            name = names[decision.slot]
-            match decision:
-                case NoPlacement():
-                    unplaced[name.slot] = decision.explanation
-                    if only_node is not None:
-                        self._note_refusal(record.name, generation, only_node, decision.explanation)
-                case AssignNode():
-                    plain = not decision.devices and not decision.device_thousandths
-                    value = alike.get(decision.node_id) if plain else None
-                    if value is None:
-                        binding = Binding(
-                            node_id=decision.node_id,
-                            generation=generation,
-                            devices=decision.devices,
-                            device_thousandths=decision.device_thousandths,
-                            bound_at=now,
-                        )
-                        value = BindingRecord(workload_id=template.metadata.uid, binding=binding)
-                    if plain:
-                        alike[decision.node_id] = value
-                    assigned.setdefault(decision.node_id, []).append(decision)
-                    bound.append((decision.slot, value))
-        for node_id, group in assigned.items():
-            check_room(view.get(node_id), group, placeable)
-        if not bound:
-            return
-        compares = _wanted_still(record, plan)
-        compares += [Compare(binding_key(names[key]), ABSENT) for key, _ in bound]
-        revision = await self._write(
-            leadership, compares, [self.world.put(binding_key(names[key]), value) for key, value in bound]
-        )
-        if self.world.revision >= revision:
-            # The watch was faster than the reply: places are taken already, and some may be free again.
-            return
-        for key, value in bound:
-            self.keeper.put(value.binding.node_id, placed_instance(key, template, placeable, value.binding))
-
-    async def _push_out(
-        self,
-        record: WorkloadRecord,
-        plan: WorkloadPlan,
-        template: WorkloadDefinition,
-        slots: Sequence[WantedSlot],
-        unplaced: dict[int, Explanation],
-        leadership: Leadership,
-    ) -> None:
-        """Let slots of these that found no place have that of instances of lower priority."""
-        refused = [slot for slot in slots if slot.name.slot in unplaced]
-        if not refused:
-            return
-
-        async def write(compares: Sequence[Compare], operations: Sequence[Operation]) -> Revision:
-            return await self._write(leadership, [*_wanted_still(record, plan), *compares], operations)
-
-        with leadership.in_time("to see what was written"):
-            # What was just bound holds its place, and what was just told to stop uses up its workload's budget.
-            await self.world.wait_for(self._last_write)
-        placeable = self._placeable(record.name, template, plan.generation)
-        for slot in await self._pusher.push_out(template, plan.generation, placeable, refused, self.scheduler, write):
-            del unplaced[slot]
-
-    def _note_refusal(self, name: WorkloadName, generation: int, node_id: NodeId, explanation: Explanation) -> None:
-        """Remember that a node has no place for a template, and plan again: another node may have the turn."""
-        if (name, generation) not in self._refusals:
-            self._forget_generations(name)
-        known = self._refusals.setdefault((name, generation), {})
-        if node_id not in known:
-            known[node_id] = refusal_of(explanation)
-            self._queue.add(name)
-
-    def _forget_generations(self, name: WorkloadName) -> None:
-        for key in [key for key in self._refusals if key[0] == name]:
-            del self._refusals[key]
-
-    def _forget_refusals(self, node_id: NodeId) -> None:
-        for (name, _), refused in self._refusals.items():
-            if refused.pop(node_id, None) is not None:
-                self._queue.add(name)
-
-    def _placeable(self, name: WorkloadName, template: WorkloadDefinition, generation: int) -> Placeable:
-        key = (template.metadata.uid, generation)
-        of_workload = self._placeables.setdefault(name, {})
-        known = of_workload.get(key)
-        if known is None:
-            workload = self.world.workloads.get(name)
-            for old in [old for old in of_workload if workload is None or old[1] not in workload.templates]:
-                del of_workload[old]
-            known = of_workload[key] = Placeable.of(template)
-        return known
-
-    def _explain_unplaced(
-        self,
-        record: WorkloadRecord,
-        template: WorkloadDefinition,
-        unplaced: dict[int, Explanation],
-        *,
-        news: bool,
-    ) -> None:
-        """Note why slots have no place.
-
-        Args:
-            record: The workload.
-            template: What the slots are to run.
-            unplaced: Why, by slot.
-            news: Whether anything has changed that could have helped. Without that, another reason for the same number
-                of slots is told only to who asks: where nothing happens, nothing is written.
-        """
-        if template.kind is WorkloadKind.DAEMON:
-            lacking = lacking_nodes(record, self._facts)
-            if lacking:
-                text = describe(next(iter(lacking.values())))
-                nodes = "1 node has" if len(lacking) == 1 else f"{len(lacking)} nodes have"
-                self._complain(self._complaints, record.name, f"{nodes} no place for it: {text}")
-            else:
-                self._complaints.pop(record.name, None)
-            return
-        if unplaced:
-            as_many = len(self.explanations.get(record.name, {})) == len(unplaced)
-            self.explanations[record.name] = unplaced
-            if news or not as_many:
-                text = describe(next(iter(unplaced.values())))
-                have = "1 instance has" if len(unplaced) == 1 else f"{len(unplaced)} instances have"
-                self._complain(self._complaints, record.name, f"{have} no place: {text}")
-        else:
-            self.explanations.pop(record.name, None)
-            self._complaints.pop(record.name, None)
-
-    def _complain(self, said: dict[WorkloadName, str], name: WorkloadName, message: str, outlook: str = "") -> None:
-        """Tell of a trouble, once for as long as it is the same, however the outlook on the next try changes."""
-        if said.get(name) != message:
-            said[name] = message
-            text = f"{message}{outlook}"
-            self.recorder.record(name.namespace, f"workload/{name.name}", "Unplaceable", text, EventSeverity.WARNING)
-
     def _forget_workload(self, name: WorkloadName) -> None:
-        self.explanations.pop(name, None)
-        self._stalls.forget(name)
-        self.pending.forget(name)
-        self._complaints.pop(name, None)
-        self._failures.pop(name, None)
-        self._placeables.pop(name, None)
+        self._placer.forget(name)
+        self._failures.forget(name)
         self.deadlines.forget(name)
         self._queue.forget(name)
-        self._forget_generations(name)
 
     def _workload_changed(self, name: WorkloadName) -> None:
         if name not in self.world.workloads:
@@ -664,15 +410,14 @@ class ClusterLoop:
         bound = record.bound
         if name not in self.world.instances:
             self.deadlines.forget(name)
-        elif bound is not None and bound.binding.node_id not in self.leased and self.world.synced.is_set():
-            # It may be the first of a node that was forgotten meanwhile.
-            self._lost_queue.add_after(bound.binding.node_id, self.skew_seconds)
+        elif bound is not None:
+            self._watch.expect(bound.binding.node_id)
         if bound is None or record.ended:
             workload_id = bound.workload_id if bound is not None else self._known_uid(name)
             if workload_id is not None and self.keeper.holds(instance_key(name, workload_id)):
                 self.keeper.remove(instance_key(name, workload_id))
                 if bound is not None:
-                    self._forget_refusals(bound.binding.node_id)
+                    self._refusals.forget_node(bound.binding.node_id)
                 self.pending.nudge()
             return
         key = instance_key(name, bound.workload_id)
@@ -680,7 +425,7 @@ class ClusterLoop:
             return
         template = self.world.template(record)
         if template is not None:
-            placeable = self._placeable(name.owner, template, bound.binding.generation)
+            placeable = self._placer.placeable(name.owner, template, bound.binding.generation)
             self.keeper.put(bound.binding.node_id, placed_instance(key, template, placeable, bound.binding))
 
     def _known_uid(self, name: InstanceName) -> Uid | None:
@@ -691,39 +436,9 @@ class ClusterLoop:
             return workload.spec.definition.metadata.uid
         return workload.progress.uid if workload.progress is not None else None
 
-    def _lease_changed(self, node_id: NodeId) -> None:
-        leased = node_id in self.world.leases or (self._observes and node_id in self.nodes)
-        self.keeper.set_leased(node_id, leased)
-        if leased:
-            self.leased.add(node_id)
-            self.lost.discard(node_id)
-            self._node_changed(node_id)
-        else:
-            self.leased.discard(node_id)
-            self._lost_queue.add_after(node_id, self.skew_seconds)
-            self._node_changed(node_id)
-
-    async def _watch_absences(self) -> None:
-        await self.world.synced.wait()
-        for node_id in self.world.nodes:
-            if node_id not in self.leased:
-                self._lost_queue.add_after(node_id, self.skew_seconds)
-        while True:
-            node_id = await self._lost_queue.take()
-            for gone in [known for known in self.lost if not self._matters(known)]:
-                self.lost.remove(gone)
-            if node_id not in self.leased and node_id not in self.lost and self._matters(node_id):
-                self.lost.add(node_id)
-                self._node_changed(node_id)
-            self._lost_queue.done(node_id)
-
-    def _matters(self, node_id: NodeId) -> bool:
-        """Whether a node is there, or anything is still bound to it."""
-        return node_id in self.nodes or node_id in self.world.nodes
-
     def _node_changed(self, node_id: NodeId) -> None:
         """Look again at what a change of a node can move: what has no place, what runs there, and daemons."""
-        self._forget_refusals(node_id)
+        self._refusals.forget_node(node_id)
         self.pending.nudge()
         self._look_at_instances(node_id)
         for record in self.world.workloads.values():
@@ -734,74 +449,3 @@ class ClusterLoop:
         """Look again at the workloads that have instances on a node."""
         for name in dict.fromkeys(instance.owner for instance in self.world.nodes.get(node_id, ())):
             self._queue.add(name)
-
-    async def _follow_cluster(self) -> None:
-        delay = 0.1
-        while True:
-            try:
-                async with self.cluster.subscribe_to_events() as events:
-                    async for event in events:
-                        self._take_cluster_event(event)
-                        delay = 0.1
-            except ClusterClosed:
-                raise
-            except OrchestrationError as err:
-                # The stream begins with a snapshot when it is opened anew, so nothing is missed.
-                self.recorder.record(
-                    "default", "cluster/default", "ClusterUnavailable", err.message, EventSeverity.WARNING
-                )
-            await trio.sleep(delay)
-            delay = min(10.0, delay * 2)
-
-    def _take_cluster_event(self, event: ClusterEvent) -> None:
-        match event:
-            case Snapshot(nodes=nodes):
-                current = {node.id: node for node in nodes}
-                for gone in [node_id for node_id in self.nodes if node_id not in current]:
-                    self._forget_node(gone)
-                for node in nodes:
-                    self._note_node(node)
-                self.nodes_known.set()
-            case NodeAdded(node=node) | NodeUpdated(node=node):
-                self._note_node(node)
-            case NodeRemoved(node_id=node_id):
-                self._forget_node(node_id)
-            case Resync():
-                return
-
-    def _note_node(self, node: Node) -> None:
-        if self.nodes.get(node.id) != node:
-            self.nodes[node.id] = node
-            self.keeper.set_node(node)
-            if self._observes:
-                self._lease_changed(node.id)
-            if evicting_taints(node):
-                self.tainted.add(node.id)
-            else:
-                self.tainted.discard(node.id)
-            self._announce_node(node.id)
-
-    def _forget_node(self, node_id: NodeId) -> None:
-        if self.nodes.pop(node_id, None) is not None:
-            self.keeper.remove_node(node_id)
-            self.tainted.discard(node_id)
-            self._announce_node(node_id)
-
-    def _announce_node(self, node_id: NodeId) -> None:
-        self._taint_watch.look_at(node_id)
-        self._node_changed(node_id)
-        for listener in self._node_listeners:
-            listener(node_id)
-
-
-def _wanted_still(record: WorkloadRecord, plan: WorkloadPlan) -> list[Compare]:
-    """Return what lets a write fail if the author or an operator has changed their mind since the plan was made."""
-    return [
-        Compare(spec_key(record.name), plan.spec_revision),
-        Compare(control_key(record.name), plan.control_revision),
-    ]
-
-
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
