@@ -113,6 +113,44 @@ class Compacted(OrchestrationError):
         self.oldest = oldest
 
 
+class PreconditionFailed(Conflict):
+    """The object is not as the caller said it must be. Read it again, then decide."""
+
+    code = "precondition-failed"
+
+
+class Unauthenticated(OrchestrationError):
+    """Who asks could not be made out, or proved to be somebody that is not known."""
+
+    code = "unauthenticated"
+
+
+class Denied(OrchestrationError):
+    """Who asks may not do that; nothing was changed."""
+
+    code = "denied"
+
+
+class QuotaExceeded(OrchestrationError):
+    """There would be more of something than is granted; nothing was changed."""
+
+    code = "quota-exceeded"
+
+
+class TooManyRequests(OrchestrationError):
+    """Who asks asks too often, or too much at once.
+
+    Attributes:
+        retry_after_seconds: After how long it may be asked again, >= 0.
+    """
+
+    code = "too-many-requests"
+
+    def __init__(self, message: str, /, *, retry_after_seconds: float, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Unavailable(OrchestrationError):
     """Not now; asking again later may help."""
 
