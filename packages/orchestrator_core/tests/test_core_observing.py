@@ -1,4 +1,4 @@
-"""An orchestrator that only looks, and one that places nothing."""
+"""An orchestrator that only looks, and one that only stops."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import trio
 from orchestrion.mocks import CursorScheduler, MemoryStore, MockClusterManager, MockRuntime
 from orchestrion.orchestrator_core import Orchestrator, trio_time
-from orchestrion.shared_types import Resources
+from orchestrion.shared_types import ExecProbe, HealthCheck, InstanceState, Resources
 
-from .core_stage import Stage, container, service
+from .core_stage import NODE, Stage, batch, container, daemon, service
 
 HALF = (container("main", "run", resources=Resources(cpu_millicores=2000)),)
 """Two of these fill a node."""
@@ -76,7 +76,7 @@ async def test_who_only_looks_says_why_a_slot_has_no_place(stage: Stage) -> None
 
 async def test_who_only_looks_says_that_there_is_room_and_nobody_who_places(stage: Stage) -> None:
     await stage.apply(service("high", replicas=6, containers=HALF), service("low", containers=HALF))
-    stage.options = {"places": False}
+    stage.options = {"only_stops": True}
     await stage.end()
     orchestrator = await stage.start()
     await orchestrator.stop("high")
@@ -88,10 +88,10 @@ async def test_who_only_looks_says_that_there_is_room_and_nobody_who_places(stag
     assert "no orchestrator runs" in explained.text
 
 
-async def test_who_places_nothing_stops_what_is_to_stop_and_binds_nothing(stage: Stage) -> None:
+async def test_who_only_stops_stops_what_is_to_stop_and_binds_nothing(stage: Stage) -> None:
     await stage.apply(service("high", replicas=6, containers=HALF), service("low", replicas=2, containers=HALF))
     await stage.end()
-    stage.options = {"places": False}
+    stage.options = {"only_stops": True}
     orchestrator = await stage.start()
     await orchestrator.stop("high")
     await trio.sleep(100.0)
@@ -102,3 +102,74 @@ async def test_who_places_nothing_stops_what_is_to_stop_and_binds_nothing(stage:
     await stage.start()
     await trio.sleep(100.0)
     assert len(stage.running("low")) == 2
+
+
+async def test_who_only_stops_restarts_nothing_that_ended_while_nobody_looked(stage: Stage) -> None:
+    await stage.apply(service("asked", replicas=2), service("other", replicas=2))
+    await stage.end()
+    ended, stays = stage.running("other")
+    stage.exit(ended)
+    stage.exit(stage.running("asked")[0])
+    await trio.sleep(100.0)
+    starts = len(stage.containers.start_records)
+    stage.options = {"only_stops": True}
+    orchestrator = await stage.start()
+    await trio.sleep(100.0)
+    await orchestrator.stop("asked")
+    await trio.sleep(100.0)
+    assert stage.running("asked") == []
+    assert stage.running("other") == [stays]
+    assert len(stage.containers.start_records) == starts
+
+
+async def test_who_only_stops_starts_nothing_that_was_bound_and_not_started(stage: Stage) -> None:
+    stage.containers.partition(NODE)
+    await stage.apply(service("asked"), daemon("other"))
+    await stage.end()
+    stage.containers.heal(NODE)
+    await trio.sleep(100.0)
+    before = stage.where("other")
+    stage.options = {"only_stops": True}
+    orchestrator = await stage.start()
+    await orchestrator.remove("asked")
+    await trio.sleep(100.0)
+    assert (stage.where("other"), len(before)) == (before, 2)
+    assert [view.definition.metadata.name for view in await orchestrator.list_workloads()] == ["other"]
+
+
+async def test_who_only_stops_leaves_an_update_where_it_was(stage: Stage) -> None:
+    await stage.apply(service("asked"), service("other", replicas=3))
+    await stage.orchestrator.apply([service("other", "run", "anew", replicas=3)])
+    await stage.end()
+    await trio.sleep(100.0)
+    before = stage.ids("other")
+    stage.options = {"only_stops": True}
+    orchestrator = await stage.start()
+    await orchestrator.stop("asked")
+    await trio.sleep(2000.0)
+    assert stage.ids("other") == before
+    assert (await stage.view("other")).message == ""
+
+
+async def test_who_only_stops_notes_how_the_others_have_ended(stage: Stage) -> None:
+    await stage.apply(service("asked"), batch("other", "exit", "0", "after", "20s"))
+    await stage.end()
+    await trio.sleep(100.0)
+    stage.options = {"only_stops": True}
+    orchestrator = await stage.start()
+    await orchestrator.stop("asked")
+    await trio.sleep(10.0)
+    (other,) = await orchestrator.list_instances(workload="other")
+    assert other.status.state is InstanceState.SUCCEEDED
+
+
+async def test_who_only_stops_checks_nobodys_health(stage: Stage) -> None:
+    check = HealthCheck(probe=ExecProbe(command=("true",)))
+    await stage.apply(service("other", containers=(container("main", health=check),)))
+    await stage.end()
+    stage.prober.sick = lambda _container: True
+    before = stage.ids("other")
+    stage.options = {"only_stops": True}
+    await stage.start()
+    await trio.sleep(100.0)
+    assert stage.ids("other") == before

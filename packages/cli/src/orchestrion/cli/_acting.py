@@ -16,13 +16,13 @@ from ._state_directory import StateDirectory
 async def reach_or_own(place: StateDirectory) -> AsyncIterator[Control]:
     """Give the owner's Control, or that of an orchestrator which runs as long as the context lasts.
 
-    Such an orchestrator stops what is to stop; it places nothing, since it would not be there to look after it.
+    Such an orchestrator stops what is to stop; it starts nothing, since it would not be there to look after it.
     """
     async with owner_or_lock(place) as found:
         if isinstance(found, HttpControl):
             yield found
         else:
-            async with orchestrating(place, found.plugins, places=False) as orchestrator:
+            async with orchestrating(place, found.plugins, only_stops=True) as orchestrator:
                 yield orchestrator
 
 

@@ -55,7 +55,7 @@ async def orchestrating(
     place: StateDirectory,
     plugins: Mapping[str, str],
     *,
-    places: bool = True,
+    only_stops: bool = False,
 ) -> AsyncIterator[Orchestrator]:
     """Run an orchestrator on a state directory that is owned, and serve its Control at the directory's socket.
 
@@ -64,10 +64,10 @@ async def orchestrating(
     Args:
         place: The directory, which this process owns.
         plugins: Names of plug-ins by interface.
-        places: Whether slots get places; without, nothing new comes.
+        only_stops: Whether nothing is done but what makes workloads end that are stopped or removed.
     """
     begin, ending = trio.Event(), trio.Event()
-    async with _made(place, plugins, places=places) as orchestrator:
+    async with _made(place, plugins, only_stops=only_stops) as orchestrator:
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:
             await serve_control(orchestrator, place.socket_path, begin=begin, ending=ending, task_status=task_status)
@@ -103,7 +103,7 @@ async def observing(place: StateDirectory, plugins: Mapping[str, str]) -> AsyncI
 
 @asynccontextmanager
 async def _made(
-    place: StateDirectory, plugins: Mapping[str, str], *, places: bool = True
+    place: StateDirectory, plugins: Mapping[str, str], *, only_stops: bool = False
 ) -> AsyncIterator[Orchestrator]:
     """Open what an orchestrator is made of, and make it."""
     async with AsyncExitStack() as stack:
@@ -117,7 +117,7 @@ async def _made(
             scheduler(),
             store,
             refuse_impossible=True,
-            places=places,
+            only_stops=only_stops,
             volumes=DirectoryVolumes(place.volumes_path),
         )
 

@@ -79,7 +79,7 @@ class ClusterLoop:
         random: Draws jitter.
         skew_seconds: By how much two clocks may run apart.
         period_seconds: From one full pass to the next.
-        places: Whether slots get places; without, all else is done.
+        only_stops: Whether nothing is done but what makes workloads end that are stopped or removed.
         keeper: Knows what is placed where.
         leading: Set while this one leads.
         has_led: Set once it has led.
@@ -97,7 +97,7 @@ class ClusterLoop:
     random: random.Random
     skew_seconds: float = 2.0
     period_seconds: float = 30.0
-    places: bool = True
+    only_stops: bool = False
     keeper: ViewKeeper = field(factory=ViewKeeper)
     leading: trio.Event = field(factory=trio.Event)
     has_led: trio.Event = field(factory=trio.Event)
@@ -132,7 +132,7 @@ class ClusterLoop:
             stalls.undecided,
             tainted=watch.tainted,
             taints=self.world.taints,
-            places=self.places,
+            only_stops=self.only_stops,
         )
         self._placer = Placer(
             self.scheduler,

@@ -41,6 +41,8 @@ MAX_FORGOTTEN: Final = 50
 def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
     """Return what is to be done about a workload, as the world is now. Converged, there is nothing to do."""
     plan = WorkloadPlan(spec_revision=record.spec_revision, control_revision=record.control_revision)
+    if facts.only_stops and not (record.control.removed or record.control.stopped):
+        return plan
     for node_id in sorted(record.roll.nodes.keys() & facts.lost):
         plan.lose.extend(record.roll.nodes[node_id].values())
     if record.spec is None or (record.control.removed and not record.roll.held_slots):
@@ -64,8 +66,6 @@ def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
                 plan_batch(planning)
             case WorkloadKind.DAEMON:
                 plan_daemon(planning)
-    if not facts.places:
-        plan.place.clear()
     if plan.place and planning.progress.started_at is None:
         planning.progress = evolve(planning.progress, started_at=facts.deadlines.now())
     _forget_history(planning)

@@ -133,7 +133,8 @@ class Orchestrator:
         new_uid: Makes ids that sort by time.
         random: Draws the jitter of back-off.
         runs_node: Whether the node loop of a node runs here; without, each does.
-        places: Whether slots get places; without, what is there is kept, changed and stopped, and nothing new comes.
+        only_stops: Whether nothing is done but what makes workloads end that are stopped or removed. The others are
+            left as they are: what has ended of them is noted, and nothing of them is placed, started or stopped.
     """
 
     runtime: ContainerRuntime
@@ -150,7 +151,7 @@ class Orchestrator:
     new_uid: UidFactory = field(default=new_uid, kw_only=True)
     random: random.Random = field(factory=random.Random, kw_only=True)
     runs_node: Callable[[Node], bool] = field(default=lambda _node: True, kw_only=True)
-    places: bool = field(default=True, kw_only=True)
+    only_stops: bool = field(default=False, kw_only=True)
     world: World = field(factory=World, init=False)
     recorder: EventRecorder = field(init=False)
     cluster_loop: ClusterLoop = field(init=False)
@@ -183,7 +184,7 @@ class Orchestrator:
             self.random,
             skew_seconds=self.timings.skew,
             period_seconds=self.timings.period,
-            places=self.places,
+            only_stops=self.only_stops,
         )
         self._shared_volumes = SharedVolumes(self.world, self.volumes, Complaints(self.recorder))
         self._logs = LogReader(self.world, self.runtime)
@@ -311,6 +312,7 @@ class Orchestrator:
             skew_seconds=self.timings.skew,
             period_seconds=self.timings.period,
             poll_seconds=self.timings.poll,
+            only_stops=self.only_stops,
             on_trouble=partial(self._show_node, node_id),
         )
 

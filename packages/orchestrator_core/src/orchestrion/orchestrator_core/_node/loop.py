@@ -96,6 +96,7 @@ class NodeLoop:
         poll_seconds: How often the runtime is asked where it does not announce changes.
         at_once: Instances that are started at once, and containers that are removed at once.
         environment: What `inherit_env` names variables of.
+        only_stops: Whether what is to run is left as it is: neither started nor stopped, and not checked.
         on_trouble: Called when `trouble` has changed.
         ready: Set once the node has a lease and has taken up what runs.
         tried: Set once it is ready, or need not be waited for: the runtime has failed, or the node is out of sight.
@@ -119,6 +120,7 @@ class NodeLoop:
     poll_seconds: float = 1.0
     at_once: int = 16
     environment: Mapping[str, str] = field(factory=lambda: os.environ)
+    only_stops: bool = False
     on_trouble: Callable[[], None] = field(default=lambda: None)
     ready: trio.Event = field(factory=trio.Event)
     tried: trio.Event = field(factory=trio.Event)
@@ -376,6 +378,10 @@ class NodeLoop:
             # That it has gone meanwhile leads here again.
             return None
         plan = plan_instance(self._facts(record, bound, instance, template))
+        if self.only_stops and bound.binding.desired is DesiredState.RUN:
+            await self._write_status(record, instance, plan.status)
+            instance.settled = record.binding_revision
+            return None
         if plan.status.state is InstanceState.TERMINATING:
             # On record first: what ends from now on has been stopped, and has not ended by itself.
             await self._write_status(record, instance, plan.status)

@@ -72,7 +72,7 @@ class Facts:
         undecided: Workloads with slots that the scheduler gave no decision on.
         tainted: Nodes with taints that end what does not tolerate them.
         taints: Since when they have them, as far as that is noted.
-        places: Whether slots get places at all.
+        only_stops: Whether nothing is done but what makes workloads end that are stopped or removed.
     """
 
     nodes: Mapping[NodeId, Node]
@@ -84,7 +84,7 @@ class Facts:
     undecided: Mapping[WorkloadName, Undecided] = field(factory=dict)
     tainted: Set[NodeId] = frozenset()
     taints: Mapping[NodeId, NodeTaints] = field(factory=dict)
-    places: bool = True
+    only_stops: bool = False
 
     def is_leaving(self, node_id: NodeId) -> bool:
         """Whether a node is to be emptied."""
