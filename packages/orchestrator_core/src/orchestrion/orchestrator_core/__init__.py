@@ -1,6 +1,7 @@
 """Orchestrion's cluster loop and node loop over injected implementations."""
 
 from ._clock import WallClock, system_time, trio_time
+from ._control.gate import Beside, Gate, ProposedChange, no_gate
 from ._control.logs import LogReader
 from ._control.orchestrator import MAX_APPLIED, Orchestrator, Timings
 from ._control.reader import StoreReader
@@ -32,9 +33,11 @@ __all__ = [
     "TERMINAL",
     "TRANSITIONS",
     "ApplyResult",
+    "Beside",
     "ChangeAction",
     "DirectoryVolumes",
     "FieldDifference",
+    "Gate",
     "ImpossibleWorkload",
     "LogQuery",
     "LogReader",
@@ -46,6 +49,7 @@ __all__ = [
     "Plan",
     "PortTable",
     "Prober",
+    "ProposedChange",
     "RoutingRuntime",
     "SlotPlacement",
     "StoreReader",
@@ -63,6 +67,7 @@ __all__ = [
     "can_bind",
     "dynamic_range",
     "may_follow",
+    "no_gate",
     "parse_subject",
     "start_orchestrator_service",
     "system_time",

@@ -77,7 +77,7 @@ from ._instance import (
     InstanceStatus,
     WorkloadInstance,
 )
-from ._metadata import Finalizer, Metadata, ObjectKind, OwnerReference
+from ._metadata import Finalizer, Metadata, OwnerReference
 from ._node import Device, Drain, Node, NodeCondition, NodeStatus, Taint, TaintEffect, Topology
 from ._priority import (
     DEFAULT_PRIORITY_CLASS,
@@ -178,7 +178,6 @@ __all__ = [
     "NodeNotFound",
     "NodeStatus",
     "NotFound",
-    "ObjectKind",
     "Operator",
     "OrchestrationError",
     "OwnerReference",

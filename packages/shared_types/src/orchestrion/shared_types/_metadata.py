@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 
 from attrs import field, frozen, validators
 
@@ -12,26 +11,17 @@ from ._ids import DEFAULT_NAMESPACE, Uid
 from ._mappings import EMPTY, unchanging
 
 
-class ObjectKind(StrEnum):
-    """What an object is; the first part of its key in the store."""
-
-    WORKLOAD = "workload"
-    INSTANCE = "instance"
-    NODE = "node"
-    EVENT = "event"
-
-
 @frozen
 class OwnerReference:
     """The object that this one belongs to and is removed with.
 
     Attributes:
-        kind: What the owner is.
+        kind: What the owner is, such as "Workload" or a custom kind.
         name: The owner's name, in the same namespace.
         uid: The owner's uid, so that a namesake that came later is not taken for it.
     """
 
-    kind: ObjectKind
+    kind: str
     name: str
     uid: Uid
 

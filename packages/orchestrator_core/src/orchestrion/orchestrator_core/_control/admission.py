@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from attrs import define, evolve
+from orchestrion.orchestrator_core._control.gate import ProposedChange
 from orchestrion.orchestrator_core._control.views import ChangeAction, FieldDifference, WorkloadChange
 from orchestrion.orchestrator_core._state.facts import ended_as, is_scaled, target_generation
 from orchestrion.orchestrator_core._state.records import (
@@ -24,6 +25,7 @@ from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
+    InternalError,
     Metadata,
     UidFactory,
     WorkloadDefinition,
@@ -237,6 +239,25 @@ def writes_of(admissions: Sequence[Admission], world: World) -> tuple[list[Compa
             compares.append(Compare(control_key(name), held))
             operations.append(world.put(control_key(name), admission.control))
     return compares, operations
+
+
+def proposed(admission: Admission) -> ProposedChange:
+    """Return a change as others are asked about it."""
+    record = admission.record
+    before = record.spec if record is not None else None
+    spec = admission.spec if admission.spec is not None else before
+    if spec is None:
+        msg = f"an admission of {admission.change.name!r} with no definition"
+        raise InternalError(msg)
+    control = admission.control if admission.control is not None else record.control if record is not None else None
+    scaled = control.replicas if control is not None else None
+    return ProposedChange(
+        before=before.definition if before is not None else None,
+        revision=record.spec_revision if record is not None else Revision(0),
+        after=spec.definition,
+        replicas=spec.definition.replicas if scaled is None else scaled,
+        generation=admission.change.generation,
+    )
 
 
 def noted(admission: Admission, waits: str) -> WorkloadChange:

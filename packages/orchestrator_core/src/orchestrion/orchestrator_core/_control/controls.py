@@ -9,6 +9,7 @@ from typing import Final
 
 import trio
 from attrs import define, evolve
+from orchestrion.orchestrator_core._control.gate import Gate, ProposedChange, no_gate
 from orchestrion.orchestrator_core._control.reader import not_found
 from orchestrion.orchestrator_core._state.facts import ended_as
 from orchestrion.orchestrator_core._state.records import WorkloadControl, WorkloadName, control_key, spec_key
@@ -40,14 +41,19 @@ class Controls:
     world: World
     store: StateStore
 
-    async def change(self, name: WorkloadName, change: Change) -> None:
+    async def change(self, name: WorkloadName, change: Change, gate: Gate = no_gate) -> None:
         """Change what is wanted of one workload, and return once the world shows it.
+
+        Args:
+            name: Which workload.
+            change: Says what is to be on record.
+            gate: Has its say before it is written, and writes with it.
 
         Raises:
             WorkloadNotFound: There is none of that name.
             Conflict: Others kept changing it.
         """
-        revision = await self._write(lambda: [self.record(name)], change, f"workload {name.name!r}")
+        revision = await self._write(lambda: [self.record(name)], change, f"workload {name.name!r}", gate)
         await self.world.wait_for(revision)
 
     async def stop_all(self) -> None:
@@ -89,21 +95,26 @@ class Controls:
         found = (self.world.workloads.get(name) for name in names)
         return [record for record in found if record is not None and record.spec is not None]
 
-    async def _write(self, records: Callable[[], Iterable[WorkloadRecord]], change: Change, what: str) -> Revision:
+    async def _write(
+        self, records: Callable[[], Iterable[WorkloadRecord]], change: Change, what: str, gate: Gate = no_gate
+    ) -> Revision:
         """Change some workloads in one transaction, as they are when it is tried, and return the revision of that."""
         for _ in range(CONFLICT_TRIES):
             compares, operations = list[Compare](), list[Operation]()
+            changes = list[ProposedChange]()
             for record in records():
                 control = change(record)
                 if control == record.control:
                     continue
+                changes.append(_proposed(record, control))
                 compares.append(Compare(spec_key(record.name), record.spec_revision))
                 compares.append(Compare(control_key(record.name), record.control_revision))
                 operations.append(self.world.put(control_key(record.name), control))
             if not operations:
                 return self.world.revision
+            beside = await gate(changes, self.world)
             try:
-                return await self.store.transaction(compares, operations)
+                return await self.store.transaction([*compares, *beside.compares], [*operations, *beside.operations])
             except RevisionConflict:
                 await self.catch_up()
         msg = f"others kept changing {what}"
@@ -113,6 +124,19 @@ class Controls:
         """Wait until the world shows everything that was written before now."""
         read = await self.store.get("/")
         await self.world.wait_for(read.revision)
+
+
+def _proposed(record: WorkloadRecord, control: WorkloadControl) -> ProposedChange:
+    if record.spec is None:
+        raise not_found(record.name)
+    definition = record.spec.definition
+    return ProposedChange(
+        before=definition,
+        revision=record.spec_revision,
+        after=definition,
+        replicas=definition.replicas if control.replicas is None else control.replicas,
+        generation=definition.metadata.generation,
+    )
 
 
 def stopped_unless_ended(record: WorkloadRecord) -> WorkloadControl:

@@ -20,9 +20,11 @@ from orchestrion.orchestrator_core._control.admission import (
     Admission,
     admit,
     noted,
+    proposed,
     writes_of,
 )
 from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, Controls, stopped_unless_ended
+from orchestrion.orchestrator_core._control.gate import Gate, no_gate
 from orchestrion.orchestrator_core._control.impossible import EmptyCluster
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, waiting_words
@@ -50,11 +52,12 @@ from orchestrion.orchestrator_core._node.volumes import NoVolumes, VolumeProvide
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
+    WorkloadControl,
     WorkloadName,
     instance_key,
 )
 from orchestrion.orchestrator_core._state.taints import for_new_work
-from orchestrion.orchestrator_core._state.world import World
+from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.runtime_interface import ContainerRuntime, ExecSession, RuntimeCapability, SupportsExec
 from orchestrion.scheduler_interface import (
     AssignNode,
@@ -77,6 +80,7 @@ from orchestrion.shared_types import (
     NodeId,
     NodeStatus,
     OrchestrationError,
+    PreconditionFailed,
     Problem,
     UidFactory,
     Unavailable,
@@ -86,7 +90,7 @@ from orchestrion.shared_types import (
     WorkloadKind,
     new_uid,
 )
-from orchestrion.store_interface import RevisionConflict, StateStore
+from orchestrion.store_interface import Revision, RevisionConflict, StateStore
 
 MAX_APPLIED: Final = 42
 """Workloads that are applied at once: each takes three of a transaction's 128 operations."""
@@ -444,7 +448,13 @@ class Orchestrator:
     # -- wanting --------------------------------------------------------------------------------------------------
 
     async def apply(
-        self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False, rerun: bool = False
+        self,
+        workloads: Sequence[WorkloadDefinition],
+        /,
+        *,
+        dry_run: bool = False,
+        rerun: bool = False,
+        gate: Gate = no_gate,
     ) -> ApplyResult:
         """Want these workloads, all of them or none; see `Control.apply`.
 
@@ -457,6 +467,7 @@ class Orchestrator:
             dry_run: True checks and compares, and changes nothing.
             rerun: True runs work that has ended once more, even where its definition is unchanged. What has not ended
                 goes on.
+            gate: Has its say before anything is written, and writes with it; asked for a dry run too.
 
         Raises:
             ConfigInvalid: They can't be accepted.
@@ -471,10 +482,13 @@ class Orchestrator:
             admissions = await self._admit(workloads, rerun=rerun)
             changes = tuple(admission.change for admission in admissions)
             compares, operations = writes_of(admissions, self.world)
-            if dry_run or not operations:
+            beside = await gate([proposed(admission) for admission in admissions], self.world)
+            if dry_run or not (operations or beside.operations):
                 return ApplyResult(changes=changes)
             try:
-                revision = await self.store.transaction(compares, operations)
+                revision = await self.store.transaction(
+                    [*compares, *beside.compares], [*operations, *beside.operations]
+                )
             except RevisionConflict:
                 continue
             await self.world.wait_for(revision)
@@ -593,8 +607,22 @@ class Orchestrator:
             found.extend(await unbound_slots(record, self.cluster_loop))
         return found
 
-    async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+    async def scale(
+        self,
+        name: str,
+        replicas: int | None,
+        /,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        gate: Gate = no_gate,
+    ) -> WorkloadView:
         """Set a service's number of instances, and remember it; None goes back to the file's number.
+
+        Args:
+            name: The workload's name.
+            replicas: How many, or None.
+            namespace: Its namespace.
+            gate: Has its say before anything is written, and writes with it.
 
         Raises:
             WorkloadNotFound: There is none of that name.
@@ -613,7 +641,7 @@ class Orchestrator:
                 raise ConfigInvalid((Problem(f"{replicas} replicas are out of range"),)) from err
         scaled_from = definition.replicas if replicas is not None else 0
         await self._controls.change(
-            record.name, lambda now: evolve(now.control, replicas=replicas, scaled_from=scaled_from)
+            record.name, lambda now: evolve(now.control, replicas=replicas, scaled_from=scaled_from), gate
         )
         text = "back to the file's number" if replicas is None else f"to {replicas} instances"
         self.recorder.record(namespace, f"workload/{name}", "Scaled", text)
@@ -629,12 +657,20 @@ class Orchestrator:
         await self._controls.change(WorkloadName(namespace, name), stopped_unless_ended)
         return await self.get_workload(name, namespace=namespace)
 
-    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
+    async def remove(
+        self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, expected: Revision | None = None
+    ) -> None:
         """Stop all instances, and then forget the workload; follow it with `watch`.
+
+        Args:
+            name: The workload's name.
+            namespace: Its namespace.
+            expected: Only if the definition's last write was at this revision; None is whatever it is.
 
         Raises:
             WorkloadNotFound: There is none of that name.
             Conflict: Workloads that stay come after it.
+            PreconditionFailed: Its revision is another one.
         """
         await self._catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
@@ -649,7 +685,14 @@ class Orchestrator:
         if waiting:
             msg = f"workload {name!r} can't be removed: {', '.join(waiting)} waits for it"
             raise Conflict(msg, remedy=f"Remove first: {', '.join(waiting)}")
-        await self._controls.change(record.name, lambda now: evolve(now.control, removed=True))
+
+        def removed(now: WorkloadRecord) -> WorkloadControl:
+            if expected not in (None, now.spec_revision):
+                msg = f"workload {name!r} is at revision {now.spec_revision}, not {expected}"
+                raise PreconditionFailed(msg, remedy="Read it again, then decide.")
+            return evolve(now.control, removed=True)
+
+        await self._controls.change(record.name, removed)
 
     async def cordon_node(self, node_id: NodeId, /) -> None:
         """Keep new work off a node; see `SupportsCordon`."""

@@ -209,7 +209,7 @@ _STRATEGIES: Final[dict[type, Any]] = {
     o.Problem: _problem,
     o.InstanceKey: _instance_key,
     o.ContainerRef: lambda: st.builds(o.ContainerRef, texts().map(o.NodeId), names(), texts().map(o.ContainerId)),
-    o.OwnerReference: lambda: st.builds(o.OwnerReference, st.sampled_from(o.ObjectKind), names(), texts().map(o.Uid)),
+    o.OwnerReference: lambda: st.builds(o.OwnerReference, texts(), names(), texts().map(o.Uid)),
     o.Finalizer: lambda: st.builds(o.Finalizer, texts(), texts(), maybe(times())),
     o.Metadata: lambda: made(
         o.Metadata,
