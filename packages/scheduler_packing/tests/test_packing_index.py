@@ -104,7 +104,8 @@ def test_what_a_keeper_tells_spares_the_views_of_nodes() -> None:
         keeper.put(decision.node_id, placed_instance(WEB, decision))
     view = keeper.view()
     assert chosen(scheduler, view) == "n002"
-    assert [state.made for state in view.table.in_order() if state.depth] == [None, None]
+    made = [state.made for state in view.table.in_order() if state.changes]
+    assert [each is not None and len(each.instances) for each in made] == [0, 0]
     held = {each.node.id: len(each.instances) for each in view if each.instances}
     assert held == {"n000": 10, "n001": 10}
 

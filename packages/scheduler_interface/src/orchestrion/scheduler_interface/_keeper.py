@@ -92,23 +92,17 @@ class Place:
         )
 
     def show(self) -> State | None:
-        """Return its state as of now; None for a node that is not there."""
+        """Return its latest state; None for a node that is not there."""
         before = self.shown
-        if self.is_renewed or before is None:
-            self.is_renewed = False
-            node = self.node
-            if node is not None and not self.leased and node.status is NodeStatus.READY:
-                node = evolve(node, status=NodeStatus.UNKNOWN)
-        else:
-            node = before.node
-        if node is None:
-            if before is not None:
-                # Nothing leans on the place any more: it may be forgotten, or go on as that of another node.
-                before.view()
-                before.place = None
-            self.shown = None
-        else:
-            self.shown = State(node, self) if before is None else before.supersede(node)
+        if before is not None and not self.is_renewed:
+            return before
+        self.is_renewed = False
+        if before is not None:
+            before.end()
+        node = self.node
+        if node is not None and not self.leased and node.status is NodeStatus.READY:
+            node = evolve(node, status=NodeStatus.UNKNOWN)
+        self.shown = None if node is None else State(node, self)
         return self.shown
 
 
@@ -143,7 +137,8 @@ class ViewKeeper:
 
     def __attrs_post_init__(self) -> None:
         """Begin with the view of no nodes."""
-        self._current = KeptView(self._history.before, Table(), self._history)
+        before = self._history.before
+        self._current = KeptView(before, Table(), self._history, before)
 
     def set_node(self, node: Node) -> None:
         """Note a node as it is now."""
@@ -180,14 +175,11 @@ class ViewKeeper:
             before = place.instances.get(key)
             if before is not None and before == placed:
                 return
-        if place.shown is not None:
-            place.shown.note(key, before)
+        self._note(place, NodeChange(node_id, placed, before))
         if before is not None:
             place.count(before, -1)
         place.instances[key] = placed
         place.count(placed, 1)
-        self._history.changes.append(NodeChange(place.node_id, placed, before))
-        self._dirty[place.node_id] = place
 
     def remove(self, key: InstanceKey) -> None:
         """Note that an instance holds no place any more."""
@@ -206,23 +198,33 @@ class ViewKeeper:
 
     def view(self) -> KeptView:
         """Return the view as of now, the same one again where nothing has changed."""
+        history, current = self._history, self._current
+        revision = history.before + len(history.changes)
+        if revision == current.revision:
+            return current
+        table = current.table
         if self._dirty:
-            table = self._current.table
-            states = {node_id: place.show() for node_id, place in self._dirty.items()}
+            table = table.changed({node_id: place.show() for node_id, place in self._dirty.items()})
             self._dirty.clear()
-            history = self._history = self._history.cut()
-            revision = history.before + len(history.changes)
-            self._current = KeptView(revision, table.changed(states), history)
-        return self._current
+        self._history = history = history.cut()
+        self._current = current = KeptView(revision, table, history, revision)
+        return current
+
+    def _note(self, place: Place, change: NodeChange) -> None:
+        """Note that an instance is about to change."""
+        history = self._history
+        changes = history.changes
+        changes.append(change)
+        shown = place.shown
+        if shown is not None and shown.note(history.before + len(changes), change):
+            self._dirty[place.node_id] = place
 
     def _leave(self, place: Place, key: InstanceKey) -> None:
         left = place.instances[key]
-        if place.shown is not None:
-            place.shown.note(key, left)
+        self._note(place, NodeChange(place.node_id, None, left))
         del place.instances[key]
         place.count(left, -1)
-        self._history.changes.append(NodeChange(place.node_id, None, left))
-        self._touch(place)
+        self._forget_if_empty(place)
 
     def _place(self, node_id: NodeId) -> Place:
         place = self._places.get(node_id)
@@ -233,10 +235,10 @@ class ViewKeeper:
     def _renew(self, place: Place) -> None:
         place.is_renewed = True
         self._history.changes.append(NodeChange(place.node_id))
-        self._touch(place)
-
-    def _touch(self, place: Place) -> None:
         self._dirty[place.node_id] = place
+        self._forget_if_empty(place)
+
+    def _forget_if_empty(self, place: Place) -> None:
         if place.is_empty:
             del self._places[place.node_id]
 
@@ -250,25 +252,26 @@ class Draft:
     def __init__(self, view: KeptView) -> None:
         """Begin with a view."""
         self._table = view.table
+        self._as_of = view.as_of
         self._history = History(-next(_DRAFTS) * _SPAN)
 
     def view(self) -> KeptView:
         """Return the view as of now."""
         history = self._history
-        return KeptView(history.before + len(history.changes), self._table, history)
+        return KeptView(history.before + len(history.changes), self._table, history, self._as_of)
 
     def put(self, node_id: NodeId, placed: Iterable[PlacedInstance]) -> None:
         """Put instances that hold no place on a node; no effect where there is no such node."""
         state = self._table.get(node_id)
         if state is not None:
-            instances = state.view().instances
+            instances = state.view(self._as_of).instances
             self._set(node_id, state.node, {**instances, **{one.key: one for one in placed}})
 
     def remove(self, node_id: NodeId, key: InstanceKey) -> None:
         """Take an instance from a node, if it is there."""
         state = self._table.get(node_id)
-        if state is not None and key in state.view().instances:
-            instances = state.view().instances
+        if state is not None and key in state.view(self._as_of).instances:
+            instances = state.view(self._as_of).instances
             self._set(node_id, state.node, {other: placed for other, placed in instances.items() if other != key})
 
     def replace(self, node_id: NodeId, view: NodeView | None) -> None:
@@ -276,7 +279,7 @@ class Draft:
         before = self._table.get(node_id)
         state = None if view is None else State(view.node, None, view)
         self._table = self._table.changed({node_id: state})
-        self._history.changes.extend(_told(node_id, None if before is None else before.view(), view))
+        self._history.changes.extend(_told(node_id, None if before is None else before.view(self._as_of), view))
 
     def _set(self, node_id: NodeId, node: Node, instances: dict[InstanceKey, PlacedInstance]) -> None:
         self.replace(node_id, node_view(node, instances.values()))

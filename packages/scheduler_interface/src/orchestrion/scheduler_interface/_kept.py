@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final, runtime_checkable
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final, runtime_ch
 from attrs import field, frozen
 from orchestrion.shared_types import InstanceKey, Node, NodeId
 
-from ._types import NodeView, PlacedInstance
+from ._types import EMPTY, NodeView, PlacedInstance
 from ._view import node_view
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ PAGE: Final = 64
 """Nodes whose states are copied together when one of them changes."""
 
 MAX_UNDONE: Final = 32
-"""Changes of a node that are undone, and later states that are gone back from, to work out an earlier state of it."""
+"""So many changes of a node, or as many as it holds instances, are undone at most to work out an earlier view of it."""
 
 
 class NodeChange(NamedTuple):
@@ -56,83 +57,82 @@ class SupportsNodeChanges(Protocol):
 
 @final
 class State:
-    """What a node was like in one or several views. Its view is made when somebody asks for it.
+    """What a node is like in some successive views. A view of it is made when somebody asks for it.
 
-    As long as it is the node's latest, it is what the keeper's place says now, but for changes since it was shown;
-    afterwards it is what the next state was, but for the changes in between.
+    It is what the keeper's place says now, or at the end of the state said, but for the changes of instances after the
+    revision that is asked for; these are logged and undone.
 
     Attributes:
         node: The node.
         place: Where the keeper has it, while this is its latest state.
-        undo: For each change since, latest last: which instance, and what was there before; none for a state whose view
-            was made.
-        newer: The next state, for one that is not the latest and whose view was not made.
-        depth: How many states before it lean on it.
-        made: Its view, once that was made; it needs no other state then.
+        instances: What the place held at the end, for one that is not the latest.
+        revisions: Which revision each change since the beginning has made, ascending.
+        changes: The changes.
+        made: The view of it that was made last.
     """
 
-    __slots__ = ("depth", "made", "newer", "node", "place", "undo")
+    __slots__ = ("_counted", "changes", "instances", "made", "node", "place", "revisions")
 
     def __init__(self, node: Node, place: Place | None, made: NodeView | None = None) -> None:
         self.node = node
         self.place = place
-        self.undo: list[tuple[InstanceKey, PlacedInstance | None]] = []
-        self.newer: State | None = None
-        self.depth = 0
+        self.instances: Mapping[InstanceKey, PlacedInstance] = EMPTY
+        self.revisions: list[int] = []
+        self.changes: list[NodeChange] = []
         self.made = made
+        # How many of the changes the view that was made has in it.
+        self._counted = 0
 
-    def view(self) -> NodeView:
-        """Return the node's view."""
+    def view(self, revision: int) -> NodeView:
+        """Return the node's view as of a revision."""
+        revisions = self.revisions
+        counted = len(revisions)
+        if counted and revisions[-1] > revision:
+            counted = bisect_right(revisions, revision)
         made = self.made
-        if made is None:
+        if made is None or counted != self._counted:
             place = self.place
-            if place is not None and not self.undo:
+            if place is not None and counted == len(revisions):
                 made = place.build(self.node)
             else:
-                made = node_view(self.node, self._instances().values())
+                made = node_view(self.node, self._instances(counted).values())
             self.made = made
-            self.newer = None
-            self.undo = []
+            self._counted = counted
         return made
 
-    def _instances(self) -> dict[InstanceKey, PlacedInstance]:
-        later: list[State] = []
-        state = self
-        while state.made is None and state.newer is not None:
-            later.append(state)
-            state = state.newer
-        if state.made is not None:
-            instances = dict(state.made.instances)
-        elif state.place is not None:
-            instances = dict(state.place.instances)
-            later.append(state)
-        for each in reversed(later):
-            for key, before in reversed(each.undo):
-                if before is None:
-                    del instances[key]
-                else:
-                    instances[key] = before
+    def _instances(self, counted: int) -> dict[InstanceKey, PlacedInstance]:
+        """Return what the node held after so many of the changes."""
+        instances = dict(self.instances if self.place is None else self.place.instances)
+        for change in reversed(self.changes[counted:]):
+            if change.arrived is not None:
+                del instances[change.arrived.key]
+            if change.left is not None:
+                instances[change.left.key] = change.left
         return instances
 
-    def note(self, key: InstanceKey, before: PlacedInstance | None) -> None:
-        """Note that an instance of the latest state is about to change."""
-        if self.made is None:
-            if len(self.undo) >= MAX_UNDONE:
-                self.view()
-            else:
-                self.undo.append((key, before))
+    def note(self, revision: int, change: NodeChange) -> bool:
+        """Note that an instance of the latest state is about to change.
 
-    def supersede(self, node: Node) -> State:
-        """Return the next state, of what the place says now."""
+        Returns:
+            Whether another state, which is now the latest, has to be shown instead.
+        """
         place = self.place
-        later = State(node, place)
-        if self.made is None and self.depth >= MAX_UNDONE:
-            self.view()
-        if self.made is None:
-            later.depth = self.depth + 1
-            self.newer = later
-        self.place = None
-        return later
+        size = len(self.revisions)
+        # Who undoes as much as there is, or a little, loses no more than a few times what a view costs anyway.
+        if place is None or size < MAX_UNDONE or size < len(place.instances):
+            self.revisions.append(revision)
+            self.changes.append(change)
+            return False
+        self.end()
+        later = place.shown = State(self.node, place)
+        later.note(revision, change)
+        return True
+
+    def end(self) -> None:
+        """Note that the place will be what another state says."""
+        if self.place is not None:
+            self.instances = self.place.instances.copy()
+            self.place = None
 
 
 @frozen(eq=False)
@@ -218,12 +218,13 @@ class KeptView:
     Views of nodes are made when they are asked for.
     """
 
-    __slots__ = ("__weakref__", "_history", "_revision", "_table")
+    __slots__ = ("__weakref__", "_as_of", "_history", "_revision", "_table")
 
-    def __init__(self, revision: int, table: Table, history: History) -> None:
+    def __init__(self, revision: int, table: Table, history: History, as_of: int) -> None:
         self._revision = revision
         self._table = table
         self._history = history
+        self._as_of = as_of
 
     @property
     def revision(self) -> int:
@@ -235,16 +236,21 @@ class KeptView:
         """The states of its nodes."""
         return self._table
 
+    @property
+    def as_of(self) -> int:
+        """The keeper's revision by which its table is read; that of a draft's views is the one it began with."""
+        return self._as_of
+
     def __len__(self) -> int:
         return len(self._table.places)
 
     def __iter__(self) -> Iterator[NodeView]:
-        return (state.view() for state in self._table.in_order())
+        return (state.view(self._as_of) for state in self._table.in_order())
 
     def get(self, node_id: NodeId, /) -> NodeView | None:
         """Return one node, or None where there is none of that id."""
         state = self._table.get(node_id)
-        return None if state is None else state.view()
+        return None if state is None else state.view(self._as_of)
 
     def changes_since(self, revision: int, /) -> frozenset[NodeId] | None:
         """Return the ids of the nodes that have changed after `revision`, or None where that is no longer known."""
