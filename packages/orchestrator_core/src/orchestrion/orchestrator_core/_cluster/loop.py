@@ -18,6 +18,7 @@ from orchestrion.orchestrator_core._cluster.placing import Placer
 from orchestrion.orchestrator_core._cluster.plan import WorkloadPlan
 from orchestrion.orchestrator_core._cluster.pushing import Pusher
 from orchestrion.orchestrator_core._cluster.refusals import Refusals
+from orchestrion.orchestrator_core._cluster.suspects import Suspects
 from orchestrion.orchestrator_core._cluster.taint_watch import TaintWatch
 from orchestrion.orchestrator_core._cluster.troubles import Troubles
 from orchestrion.orchestrator_core._cluster.view import placed_instance
@@ -85,6 +86,7 @@ class ClusterLoop:
         has_led: Set once it has led.
         pending: The workloads that lack places.
         facts: What plans depend on, as of now.
+        suspects: Nodes on which one start after the other fails.
     """
 
     store: StateStore
@@ -111,8 +113,10 @@ class ClusterLoop:
     _taint_watch: TaintWatch = field(init=False)
     _failures: Troubles = field(init=False)
     _explained: Callable[[WorkloadName], None] = field(default=lambda _name: None)
+    suspects: Suspects = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.suspects = Suspects(self.world.nodes, self.deadlines.now)
         self._queue = KeyedQueue(self.random)
         self.pending = PendingWork(self.world, self.keeper, self._queue, self.random, self.deadlines)
         self._queue.rank, self._queue.prepare = self.pending.rank, self.pending.look
@@ -152,6 +156,7 @@ class ClusterLoop:
             self.store, self.world, watch.nodes, self.deadlines.now, KeyedQueue[NodeId](self.random)
         )
         watch.on_node(self._taint_watch.look_at)
+        watch.on_node(self._forget_suspicion)
         self.world.on_workload(self._workload_changed)
         self.world.on_instance(self._instance_changed)
         self.world.on_taints(self._look_at_instances)
@@ -193,6 +198,8 @@ class ClusterLoop:
         """Look at every workload again."""
         self._refusals.forget_room()
         self.pending.rouse_pushers()
+        for node_id in self.suspects.look_again():
+            self._note_suspicion(node_id)
         for name in list(self.world.workloads):
             self._queue.add(name)
 
@@ -408,6 +415,9 @@ class ClusterLoop:
 
     def _instance_changed(self, name: InstanceName, record: InstanceRecord) -> None:
         bound = record.bound
+        suspicion = self.suspects.note(record)
+        if suspicion is not None:
+            self._note_suspicion(suspicion)
         if name not in self.world.instances:
             self.deadlines.forget(name)
         elif bound is not None:
@@ -427,6 +437,20 @@ class ClusterLoop:
         if template is not None:
             placeable = self._placer.placeable(name.owner, template, bound.binding.generation)
             self.keeper.put(bound.binding.node_id, placed_instance(key, template, placeable, bound.binding))
+
+    def _note_suspicion(self, node_id: NodeId) -> None:
+        """Let a node be shown as suspect, or as trusted again."""
+        if node_id not in self.nodes:
+            # It is shown so once it is there.
+            return
+        if self.suspects.is_suspect(node_id) and self.leading.is_set():
+            text = self.suspects.describe(node_id)
+            self.recorder.record("default", f"node/{node_id}", "StartsFail", text, EventSeverity.WARNING)
+        self._watch.tell_of(node_id)
+
+    def _forget_suspicion(self, node_id: NodeId) -> None:
+        if node_id not in self.nodes:
+            self.suspects.forget(node_id)
 
     def _known_uid(self, name: InstanceName) -> Uid | None:
         workload = self.world.workloads.get(name.owner)

@@ -73,6 +73,11 @@ class NodeWatch:
         """Call `listener` with each node that has come, changed or gone, once all else knows of it."""
         self._listeners.append(listener)
 
+    def tell_of(self, node_id: NodeId) -> None:
+        """Let the listeners look at a node again."""
+        for listener in self._listeners:
+            listener(node_id)
+
     def expect(self, node_id: NodeId) -> None:
         """Note that something is bound to a node: it may be the first of one that was forgotten meanwhile."""
         if node_id not in self.leased and self.world.synced.is_set():
@@ -137,8 +142,7 @@ class NodeWatch:
 
     def _announce_node(self, node_id: NodeId) -> None:
         self.changed(node_id)
-        for listener in self._listeners:
-            listener(node_id)
+        self.tell_of(node_id)
 
     def _lease_changed(self, node_id: NodeId) -> None:
         leased = node_id in self.world.leases or (self.observes and node_id in self.nodes)

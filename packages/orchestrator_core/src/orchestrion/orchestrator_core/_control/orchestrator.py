@@ -271,12 +271,16 @@ class Orchestrator:
         self._show_node(node_id)
 
     def _show_node(self, node_id: NodeId) -> None:
-        """Note how a node is shown to people and the scheduler: one whose engine can't be used is not ready."""
+        """Note how a node is shown to people and the scheduler.
+
+        One whose engine can't be used is not ready, and one on which one start after the other fails is tainted.
+        """
         node = self.cluster_loop.nodes.get(node_id)
         if node is None:
             self._shown.pop(node_id, None)
         else:
             loop = self.node_loops.get(node_id)
+            node = self.cluster_loop.suspects.shown(node)
             self._shown[node_id] = _troubled(node, loop.trouble if loop is not None else "")
             self.cluster_loop.keeper.set_node(self._shown[node_id])
         for subscriber in self._subscribers:
