@@ -19,8 +19,6 @@ from .core_stage import NODE, Stage, after, batch, container, daemon, service, s
 COUNT = 200
 AT_ONCE = 40
 BOUNDED = {
-    "loop.recorder",
-    "loop._pusher.recorder",
     "loop.store",
     "loop.cluster",
     "loop.scheduler",
@@ -33,7 +31,7 @@ def tables(part: Any, path: str = "loop") -> Iterator[tuple[str, int]]:
     """Iterate over the number of entries of every table of a cluster loop and of its parts."""
     for field in attrs.fields(type(part)):
         value, where = getattr(part, field.name), f"{path}.{field.name}"
-        if where in BOUNDED or where.endswith(("_listeners", ".history")):
+        if where in BOUNDED or where.endswith(("_listeners", ".history", ".recorder")):
             continue
         if isinstance(value, dict | set | deque | list):
             yield where, len(value)
