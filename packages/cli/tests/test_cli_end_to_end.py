@@ -149,6 +149,10 @@ def test_a_service_is_looked_at_spoken_to_scaled_and_drained(shell: Any) -> None
     assert shell.run("explain", "web.1").stdout.startswith("web.1.1: on ")
     assert shell.run("explain", "web.7").returncode == 3
     assert shell.run("logs", "web", "-c", "nope").returncode == 3
+    missing = shell.run("exec", "web.0", "--", "no-such-program")
+    assert (missing.returncode, "No such file or directory" in missing.stderr) == (127, True)
+    refused = shell.run("exec", "web.0", "--", "/etc/passwd")
+    assert (refused.returncode, "Permission denied" in refused.stderr) == (126, True)
     assert "name one of them" in shell.run("exec", "web", "--", "true").stderr.lower()
     assert shell.run("scale", "web", "3").returncode == 0
     up.wait_for("web: Healthy (3/3 up, scaled)")

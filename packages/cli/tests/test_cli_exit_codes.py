@@ -7,7 +7,7 @@ from orchestrion.cli._complaints import complain, told
 from orchestrion.cli._exit_codes import exit_code_of
 from orchestrion.cli._plugins import PluginBroken
 from orchestrion.orchestrator_core import Unschedulable
-from orchestrion.runtime_interface import StaleEpoch, StartFailed
+from orchestrion.runtime_interface import CommandNotExecutable, CommandNotFound, StaleEpoch, StartFailed
 from orchestrion.scheduler_interface import Explanation
 from orchestrion.shared_types import (
     Closed,
@@ -48,6 +48,8 @@ from orchestrion.store_interface import RevisionConflict, StoreCorrupt, StoreFul
         (StoreFull("x"), 9),
         (StoreCorrupt("x"), 9),
         (StartFailed("x"), 1),
+        (CommandNotExecutable("x"), 126),
+        (CommandNotFound("x"), 127),
         (PluginBroken("x"), 1),
         (InternalError("x"), 1),
         (OrchestrationError("x"), 1),

@@ -14,6 +14,8 @@ from attrs import evolve
 from orchestrion.mocks import MockBehaviour, MockContainer, MockRuntime
 from orchestrion.mocks._runtime_exec import MockExecSession
 from orchestrion.runtime_interface import (
+    CommandNotExecutable,
+    CommandNotFound,
     ContainerHint,
     ContainerNotFound,
     ContainerStats,
@@ -355,7 +357,29 @@ class RunsInTheUnknown(InventsSessions):
     caught = ContainerNotFound
 
 
-@MUTANTS.breaks("EXEC-6", "EXEC-7")
+class SpeaksInGeneral(InventsSessions):
+    @asynccontextmanager
+    async def exec_in_container(
+        self, container_id: ContainerId, command: Sequence[str], /
+    ) -> AsyncIterator[ExecSession]:
+        try:
+            async with super(InventsSessions, self).exec_in_container(container_id, command) as honest:
+                yield honest
+        except self.caught as err:
+            raise RuntimeFailure(str(err)) from err
+
+
+@MUTANTS.breaks("EXEC-12")
+class NamesNoMissingProgram(SpeaksInGeneral):
+    caught = CommandNotFound
+
+
+@MUTANTS.breaks("EXEC-13")
+class NamesNoProgramThatIsNotExecutable(SpeaksInGeneral):
+    caught = CommandNotExecutable
+
+
+@MUTANTS.breaks("EXEC-6", "EXEC-7", "EXEC-12", "EXEC-13")
 class RunsInTheDead(InventsSessions):
     caught = RuntimeFailure
 

@@ -23,6 +23,7 @@ from orchestrion.runtime_interface.conformance import (
     Forks,
     IgnoresSigterm,
     ListensOn,
+    NotExecutable,
     Prints,
     PrintsEnvironment,
     RuntimeUnderTest,
@@ -78,6 +79,8 @@ def config_for(behaviour: Behaviour, starts: Path) -> ContainerConfig:
     """Return a config that behaves so."""
     if isinstance(behaviour, CannotStart):
         return ContainerConfig(name="main", command=("/no/such/program",))
+    if isinstance(behaviour, NotExecutable):
+        return ContainerConfig(name="main", command=("/etc/passwd",))
     if isinstance(behaviour, Unsupported):
         return ContainerConfig(name="main", image="no-images-here", command=("true",))
     token = behaviour.token if isinstance(behaviour, Sleeps | Forks) else ""

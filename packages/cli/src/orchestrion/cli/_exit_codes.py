@@ -22,6 +22,9 @@ class ExitCode(IntEnum):
     UNSCHEDULABLE = 7
     TIMEOUT = 8
     UNREACHABLE = 9
+    NOT_EXECUTABLE = 126
+    NO_SUCH_PROGRAM = 127
+    """These two as a shell tells of a command that it can't run."""
     INTERRUPTED = 130
 
 
@@ -36,6 +39,8 @@ _BY_ERROR_CODE: Final[dict[str, ExitCode]] = {
     "denied": ExitCode.DENIED,
     "quota-exceeded": ExitCode.QUOTA,
     "too-many-requests": ExitCode.UNREACHABLE,
+    "runtime-command-not-executable": ExitCode.NOT_EXECUTABLE,
+    "runtime-command-not-found": ExitCode.NO_SUCH_PROGRAM,
     "unschedulable": ExitCode.UNSCHEDULABLE,
     "network-failure": ExitCode.UNREACHABLE,
     "unavailable": ExitCode.UNREACHABLE,

@@ -247,8 +247,9 @@ class MockRuntime:
             raise RuntimeFailure(msg)
         script = self.world.exec_script
         behaviour = (script(container, command) if script is not None else None) or behaviour_of(command)
-        if behaviour.failure is not None:
-            raise behaviour.failure()
+        failure = behaviour.command_failure or behaviour.failure
+        if failure is not None:
+            raise failure()
         node = self._nodes[container.options.node_id]
         return MockExecSession(self.world, container, behaviour, partial(self._check_reachable, node))
 

@@ -8,7 +8,14 @@ from functools import lru_cache, partial
 from typing import Final
 
 from attrs import evolve, field, frozen, validators
-from orchestrion.runtime_interface import ConfigUnsupported, LogStream, RuntimeFailure, StartFailed
+from orchestrion.runtime_interface import (
+    CommandNotExecutable,
+    CommandNotFound,
+    ConfigUnsupported,
+    LogStream,
+    RuntimeFailure,
+    StartFailed,
+)
 from orchestrion.shared_types import ExitStatus, InstanceKey
 
 SIGKILL: Final = 9
@@ -48,6 +55,7 @@ class MockBehaviour:
         token: Names it in `ContainerWorld.starts_of` and `processes_of`.
         processes: How many processes it consists of, >= 1.
         failure: Makes the error that is raised instead of starting it; None starts it.
+        command_failure: The same for a command in a container, where that is another error.
     """
 
     exit: ExitStatus | None = None
@@ -62,6 +70,7 @@ class MockBehaviour:
     token: str = ""
     processes: int = field(default=1, validator=validators.ge(1))
     failure: Callable[[], RuntimeFailure] | None = None
+    command_failure: Callable[[], RuntimeFailure] | None = None
 
     def all_output(self, environment: Mapping[str, str]) -> tuple[Output, ...]:
         """Return what it writes, in the order of time."""
@@ -102,15 +111,20 @@ def _print_at(so_far: MockBehaviour, words: Sequence[str]) -> MockBehaviour:
     return evolve(so_far, output=(*so_far.output, output))
 
 
+def _refuse(kind: type[RuntimeFailure], so_far: MockBehaviour, words: Sequence[str]) -> MockBehaviour:
+    return evolve(so_far, failure=partial(StartFailed, words[0]), command_failure=partial(kind, words[0]))
+
+
 _PHRASES: Mapping[str, tuple[int, _Apply]] = {
     "after": (1, lambda b, w: evolve(b, after_seconds=_seconds(w[0]))),
     "copy-stdin": (0, lambda b, _: evolve(b, copies_stdin=True)),
     "die": (1, lambda b, w: evolve(b, exit=ExitStatus(signal=int(w[0])))),
     "env": (0, lambda b, _: evolve(b, prints_environment=True)),
     "exit": (1, lambda b, w: evolve(b, exit=ExitStatus(code=int(w[0])))),
-    "fail": (1, lambda b, w: evolve(b, failure=partial(StartFailed, w[0]))),
+    "fail": (1, partial(_refuse, CommandNotFound)),
     "fork": (0, lambda b, _: evolve(b, processes=2)),
     "ignore-term": (0, lambda b, _: evolve(b, on_term=None)),
+    "not-executable": (1, partial(_refuse, CommandNotExecutable)),
     "oom": (0, lambda b, _: evolve(b, exit=ExitStatus(signal=SIGKILL, out_of_memory=True))),
     "print": (2, _print),
     "print-at": (3, _print_at),
@@ -131,7 +145,8 @@ def behaviour_of(command: tuple[str, ...]) -> MockBehaviour:
     A command is a row of phrases, in any order: `exit CODE`, `die SIGNAL`, `oom` (how it ends by itself; without one it
     runs until it is stopped), `after TIME` (when), `queued TIME`, `starting TIME`, `trap CODE` (how it ends on
     SIGTERM), `ignore-term`, `term-takes TIME`, `print STREAM TEXT`, `print-at TIME STREAM TEXT`, `env`, `copy-stdin`,
-    `fork`, `token WORD`, `fail TEXT`, `unsupported TEXT`, `run`. Times are such as 2s, 500ms, 1.5m.
+    `fork`, `token WORD`, `fail TEXT`, `not-executable TEXT`, `unsupported TEXT`, `run`. Times are
+    such as 2s, 500ms, 1.5m.
 
     A command that begins with none of these words runs until it is stopped, so that real manifests can be simulated.
 

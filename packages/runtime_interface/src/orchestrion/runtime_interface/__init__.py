@@ -3,6 +3,8 @@
 from orchestrion.shared_types import ContainerNotFound, NodeNotFound, RuntimeFailure
 
 from ._errors import (
+    CommandNotExecutable,
+    CommandNotFound,
     ConfigUnsupported,
     ContainerConflict,
     PortTaken,
@@ -25,6 +27,8 @@ from ._types import (
 )
 
 __all__ = [
+    "CommandNotExecutable",
+    "CommandNotFound",
     "ConfigUnsupported",
     "ContainerConflict",
     "ContainerHint",

@@ -48,6 +48,18 @@ class StartFailed(RuntimeFailure):
     code = "runtime-start-failed"
 
 
+class CommandNotFound(RuntimeFailure):
+    """A command's program is not there in the container; nothing was started. Shells tell of that by the code 127."""
+
+    code = "runtime-command-not-found"
+
+
+class CommandNotExecutable(RuntimeFailure):
+    """A command's program is there and can't be executed; nothing was started. Shells tell of that by the code 126."""
+
+    code = "runtime-command-not-executable"
+
+
 class PortTaken(RuntimeFailure):
     """A host port is in use; nothing was started. Choose others and create again.
 
@@ -75,6 +87,8 @@ class RuntimeClosed(Closed, RuntimeFailure):
 
 
 __all__ = [
+    "CommandNotExecutable",
+    "CommandNotFound",
     "ConfigUnsupported",
     "ContainerConflict",
     "ContainerNotFound",

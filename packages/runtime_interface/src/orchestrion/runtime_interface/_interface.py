@@ -249,6 +249,8 @@ class SupportsExec(Protocol):
 
         Raises:
             ContainerNotFound: No such container (on entering) [EXEC-5].
+            CommandNotFound: The command's program is not there (on entering) [EXEC-12].
+            CommandNotExecutable: It is there and can't be executed (on entering) [EXEC-13].
             RuntimeFailure: The container does not run [EXEC-6], or the command can't be started [EXEC-7] (on entering).
         """
         ...

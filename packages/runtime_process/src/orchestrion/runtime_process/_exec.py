@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import weakref
 from collections import deque
@@ -11,14 +12,14 @@ from pathlib import Path
 from typing import Final
 
 import trio
-from orchestrion.runtime_interface import ExecOutput, LogStream, RuntimeFailure
+from orchestrion.runtime_interface import CommandNotExecutable, CommandNotFound, ExecOutput, LogStream, RuntimeFailure
 from orchestrion.shared_types import ExitStatus
 
 from . import _processes
 from ._launch import exec_spec, spawn_shim
 from ._record import Body
 from ._settings import Settings
-from ._shim import FIRST_FD, REPORT_FD
+from ._shim import FIRST_FD, REPORT_FD, RUN_STEP
 
 MAX_UNREAD_BYTES: Final = 1 << 20
 _SIGKILL: Final = 9
@@ -77,6 +78,15 @@ def start_command(
         pidfd = spawn_shim(settings, container_id, spec, given, errors=Path("/dev/null"))
         ours.pop_all()
     return pidfd, control[0], stdin[0], stdout[0], stderr[0], report[0]
+
+
+def _failure_of(code: int, step: str) -> type[RuntimeFailure]:
+    """Return the error of a command that can't be started, by the code of the system and what failed."""
+    if step != RUN_STEP:
+        return RuntimeFailure
+    if code in (errno.ENOENT, errno.ENOTDIR):
+        return CommandNotFound
+    return CommandNotExecutable if code in (errno.EACCES, errno.ENOEXEC, errno.EISDIR) else RuntimeFailure
 
 
 class ProcessExecSession:
@@ -145,6 +155,8 @@ class ProcessExecSession:
         """Wait until the command runs.
 
         Raises:
+            CommandNotFound: Its program is not there.
+            CommandNotExecutable: Its program can't be executed.
             RuntimeFailure: It can't be started.
         """
         while b"\n" not in self._report:
@@ -158,7 +170,7 @@ class ProcessExecSession:
         if word == "failed":
             code, _, step = rest.partition(" ")
             msg = f"can't run {command!r} in the container: can't {step}: {os.strerror(int(code))}"
-            raise RuntimeFailure(msg)
+            raise _failure_of(int(code), step)(msg)
 
     async def run(self) -> None:
         """Move what it writes, and wait for its end, until its shim has ended."""

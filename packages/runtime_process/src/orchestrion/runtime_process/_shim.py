@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ._spec import Spec
 
 SPEC_FD, RECORD_FD, REPORT_FD, FIRST_FD = 3, 4, 5, 6
+RUN_STEP = "run the program"
 HIGH_FD = 200
 SLOT_BYTES = 512
 SHIM_SLOT, MAIN_SLOT, EXIT_SLOT, END_SLOT = 1, 2, 3, 4
@@ -198,7 +199,7 @@ def become(spec: Spec, stdio: tuple[int, int, int], errors: int, parent: int) ->
         # Also those that whoever started the orchestrator ignores, as a shell's `&` and nohup do.
         for number in set(range(1, 32)) - {SIGKILL, _signal.SIGSTOP}:
             _signal.signal(number, _signal.SIG_DFL)
-        step = "run the program"
+        step = RUN_STEP
         execute(spec["command"], environment)
     except OSError as err:
         os.write(errors, f"{err.errno or 0} {step}".encode())

@@ -16,6 +16,7 @@ from orchestrion.runtime_interface.conformance import (
     Forks,
     IgnoresSigterm,
     ListensOn,
+    NotExecutable,
     Prints,
     PrintsEnvironment,
     RuntimeUnderTest,
@@ -57,6 +58,8 @@ def command_for(behaviour: Behaviour, /) -> tuple[str, ...]:
             return ("run",)
         case CannotStart():
             return ("fail", "no such program")
+        case NotExecutable():
+            return ("not-executable", "permission denied")
         case Unsupported():
             return ("unsupported", "no such ability")
 

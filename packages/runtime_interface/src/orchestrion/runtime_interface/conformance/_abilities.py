@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 import trio
-from orchestrion.runtime_interface import ExecSession, LogStream, RuntimeClosed
+from orchestrion.runtime_interface import CommandNotExecutable, CommandNotFound, ExecSession, LogStream, RuntimeClosed
 from orchestrion.shared_types import (
     ContainerId,
     ContainerNotFound,
@@ -17,7 +17,17 @@ from orchestrion.shared_types import (
     RuntimeFailure,
 )
 
-from ._behaviour import Behaviour, CannotStart, CopiesStdin, Exits, Prints, PrintsEnvironment, Sleeps, pattern
+from ._behaviour import (
+    Behaviour,
+    CannotStart,
+    CopiesStdin,
+    Exits,
+    NotExecutable,
+    Prints,
+    PrintsEnvironment,
+    Sleeps,
+    pattern,
+)
 from ._bench import EVENTS, EXEC, LOGS, STATS, Bench, clause, equal, expect
 
 UNKNOWN = ContainerId("no-such-container")
@@ -124,6 +134,22 @@ async def exec_cannot_start(bench: Bench) -> None:
     container_id = await place(bench)
     with expect(RuntimeFailure, "there is no such program"):
         async with bench.execs.exec_in_container(container_id, bench.command(CannotStart())):
+            pass
+
+
+@execs("EXEC-12", "a program that is not there is told as such", "CannotStart")
+async def exec_not_found(bench: Bench) -> None:
+    container_id = await place(bench)
+    with expect(CommandNotFound, "there is no such program"):
+        async with bench.execs.exec_in_container(container_id, bench.command(CannotStart())):
+            pass
+
+
+@execs("EXEC-13", "a program that can not be executed is told as such", "NotExecutable")
+async def exec_not_executable(bench: Bench) -> None:
+    container_id = await place(bench)
+    with expect(CommandNotExecutable, "the program can't be executed"):
+        async with bench.execs.exec_in_container(container_id, bench.command(NotExecutable())):
             pass
 
 

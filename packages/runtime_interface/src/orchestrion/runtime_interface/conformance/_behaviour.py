@@ -125,6 +125,11 @@ class CannotStart:
 
 
 @frozen
+class NotExecutable:
+    """Can't be started: the program is there and can't be executed. Used with exec only."""
+
+
+@frozen
 class Unsupported:
     """Asks for what this runtime can never do."""
 
@@ -141,6 +146,7 @@ Behaviour = (
     | CopiesStdin
     | ListensOn
     | CannotStart
+    | NotExecutable
     | Unsupported
 )
 """All that a kit may ask for."""
@@ -159,6 +165,7 @@ SAMPLES: dict[str, Behaviour] = {
         CopiesStdin(),
         ListensOn(1024),
         CannotStart(),
+        NotExecutable(),
         Unsupported(),
     )
 }
