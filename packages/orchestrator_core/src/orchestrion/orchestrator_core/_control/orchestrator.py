@@ -27,6 +27,7 @@ from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, Cont
 from orchestrion.orchestrator_core._control.gate import Gate, no_gate
 from orchestrion.orchestrator_core._control.impossible import EmptyCluster
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
+from orchestrion.orchestrator_core._control.node_shown import node_shown
 from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, waiting_words
 from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
@@ -76,7 +77,6 @@ from orchestrion.shared_types import (
     InstanceKey,
     InstanceNotFound,
     Node,
-    NodeCondition,
     NodeId,
     NodeStatus,
     OrchestrationError,
@@ -95,7 +95,6 @@ from orchestrion.store_interface import Revision, RevisionConflict, StateStore
 MAX_APPLIED: Final = 42
 """Workloads that are applied at once: each takes three of a transaction's 128 operations."""
 
-ENGINE_UNAVAILABLE: Final = "EngineUnavailable"
 """The condition of a node whose engine can't be used."""
 
 
@@ -271,17 +270,14 @@ class Orchestrator:
         self._show_node(node_id)
 
     def _show_node(self, node_id: NodeId) -> None:
-        """Note how a node is shown to people and the scheduler.
-
-        One whose engine can't be used is not ready, and one on which one start after the other fails is tainted.
-        """
+        """Note how a node is shown to people and the scheduler."""
         node = self.cluster_loop.nodes.get(node_id)
         if node is None:
             self._shown.pop(node_id, None)
         else:
             loop = self.node_loops.get(node_id)
-            node = self.cluster_loop.suspects.shown(node)
-            self._shown[node_id] = _troubled(node, loop.trouble if loop is not None else "")
+            trouble = loop.trouble if loop is not None else ""
+            self._shown[node_id] = node_shown(node, trouble, self.cluster_loop.suspects)
             self.cluster_loop.keeper.set_node(self._shown[node_id])
         for subscriber in self._subscribers:
             subscriber.node_changed(node_id)
@@ -745,12 +741,3 @@ class Orchestrator:
 
 def _unexplained(instance: str, text: str) -> SlotPlacement:
     return SlotPlacement(instance=instance, node_id=None, explanation=Explanation(), text=text)
-
-
-def _troubled(node: Node, trouble: str) -> Node:
-    if not trouble:
-        return node
-    others = (condition for condition in node.conditions if condition.type != ENGINE_UNAVAILABLE)
-    condition = NodeCondition(type=ENGINE_UNAVAILABLE, active=True, reason=trouble)
-    status = NodeStatus.NOT_READY if node.status is NodeStatus.READY else node.status
-    return evolve(node, status=status, conditions=(*others, condition))
