@@ -1,0 +1,1 @@
+"""Objects as documents: how they are kept, changed, selected and listed."""
