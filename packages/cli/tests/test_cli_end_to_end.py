@@ -68,7 +68,9 @@ def test_a_pipeline_runs_to_its_end_and_its_output_is_the_output(shell: Any) -> 
 
 def test_the_state_can_be_read_when_nobody_runs(shell: Any) -> None:
     shell.run("up", str(shell.write("app.yaml", PIPELINE)))
-    status = json.loads(shell.run("status", "-o", "json").stdout)
+    machine = shell.run("status", "-o", "json")
+    assert machine.stderr == ""
+    status = json.loads(machine.stdout)
     assert [(one["workload"]["definition"]["metadata"]["name"], one["workload"]["phase"]) for one in status] == [
         ("count", "Succeeded"),
         ("total", "Succeeded"),
@@ -87,6 +89,9 @@ def test_the_state_can_be_read_when_nobody_runs(shell: Any) -> None:
     assert "workload/count" in {event["subject"] for event in events}
     for form in ("table", "yaml"):
         assert "Succeeded" in shell.run("status", "-o", form).stdout
+    (told,) = shell.run("status").stderr.splitlines()
+    assert "no orchestrator runs on " in told
+    assert "orchestrion up FILE" in told
     assert shell.run("status", "nope").returncode == 3
     assert shell.run("logs", "nope").returncode == 3
     assert shell.run("logs", "count.9").returncode == 3

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.cli._change import change_lines
@@ -218,6 +219,11 @@ def test_what_is_in_trouble_says_where_to_look() -> None:
 
 def test_what_can_not_be_placed_says_how_to_find_out_why() -> None:
     assert "orchestrion explain web" in next_action(view(WorkloadKind.SERVICE, WorkloadPhase.PENDING), [], NOW)
+
+
+def test_what_lacks_a_place_where_no_orchestrator_runs_needs_one() -> None:
+    left = evolve(view(WorkloadKind.SERVICE, WorkloadPhase.PENDING), reason="no-orchestrator")
+    assert "orchestrion up FILE" in next_action(left, [], NOW)
 
 
 def test_ready_counts_what_the_kind_is_about() -> None:

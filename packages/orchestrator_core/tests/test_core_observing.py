@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 from orchestrion.mocks import CursorScheduler, MemoryStore, MockClusterManager, MockRuntime
-from orchestrion.orchestrator_core import Orchestrator, trio_time
-from orchestrion.shared_types import ExecProbe, HealthCheck, InstanceState, Resources
+from orchestrion.orchestrator_core import Orchestrator, StoreReader, trio_time
+from orchestrion.shared_types import ExecProbe, HealthCheck, InstanceState, Resources, WorkloadDefinition
 
-from .core_stage import NODE, Stage, batch, container, daemon, service
+from .core_stage import NODE, Stage, after, batch, container, daemon, service
 
 HALF = (container("main", "run", resources=Resources(cpu_millicores=2000)),)
 """Two of these fill a node."""
+
+WHOLE = (container("main", "run", resources=Resources(cpu_millicores=4000)),)
+"""One of these fills a node."""
 
 
 @asynccontextmanager
@@ -86,6 +91,34 @@ async def test_who_only_looks_says_that_there_is_room_and_nobody_who_places(stag
         (explained,) = await observer.explain("low")
     assert explained.node_id is None
     assert "no orchestrator runs" in explained.text
+
+
+@pytest.mark.parametrize(
+    ("workload", "replicas"),
+    [
+        (service("web", replicas=8, containers=HALF), 8),
+        (batch("web", "run", completions=9, parallelism=8, containers=HALF), 9),
+        (daemon("web", containers=WHOLE), 3),
+        (service("web", after=after("never")), 1),
+    ],
+    ids=["service", "batch", "daemon", "waiting"],
+)
+async def test_who_reads_counts_as_many_slots_without_a_place_as_are_explained(
+    stage: Stage, workload: WorkloadDefinition, replicas: int
+) -> None:
+    await stage.apply(service("never", replicas=0), service("first", containers=WHOLE))
+    await stage.apply(workload)
+    await stage.end()
+    await trio.sleep(100.0)
+    nodes = stage.cluster.list_nodes()
+    view = await StoreReader(MemoryStore(stage.state), now=trio_time, nodes=nodes).get_workload("web")
+    async with _observer(stage) as observer:
+        lacking = [one for one in await observer.explain("web") if one.node_id is None]
+    assert bool(lacking) is not bool(workload.after)
+    said = re.match("([0-9]+) instances? ha", view.message)
+    assert int(said[1] if said is not None else 0) == len(lacking)
+    assert (view.reason == "no-orchestrator") == bool(lacking)
+    assert view.replicas == replicas
 
 
 async def test_who_only_stops_stops_what_is_to_stop_and_binds_nothing(stage: Stage) -> None:

@@ -66,7 +66,8 @@ class Report:
 
 def run_status(name: str | None, state: Path | None, namespace: str | None, form: Form) -> int:
     """Print how workloads are doing."""
-    reports, names = run_async(_reports, at(state), None if name is None else parse_subject(name), namespace)
+    place = at(state)
+    reports, names, owned = run_async(_reports, place, None if name is None else parse_subject(name), namespace)
     now = datetime.now(UTC)
     show(
         reports,
@@ -74,14 +75,17 @@ def run_status(name: str | None, state: Path | None, namespace: str | None, form
         table=lambda items: _tree(items, names, now, detailed=name is not None),
         name=lambda report: view_name(report.workload),
     )
-    if form == "table" and not reports:
+    if form == "table" and not owned:
+        there = "this is how things were left" if reports else "there are no workloads"
+        note(f"no orchestrator runs on {place.path}, and {there}; `orchestrion up FILE` starts one")
+    elif form == "table" and not reports:
         note("no workloads; `orchestrion up FILE` runs some")
     return 0
 
 
 async def _reports(
     place: StateDirectory, wanted: Subject | None, namespace: str | None
-) -> tuple[list[Report], NodeNames]:
+) -> tuple[list[Report], NodeNames, bool]:
     async with reading(place) as reader:
         names = names_of(await reader.list_nodes())
         if wanted is None:
@@ -106,7 +110,7 @@ async def _reports(
                     next_action=next_action(view, own, now),
                 )
             )
-        return reports, names
+        return reports, names, isinstance(reader, HttpControl)
 
 
 def _tree(reports: Sequence[Report], names: NodeNames, now: datetime, *, detailed: bool) -> Iterable[str]:

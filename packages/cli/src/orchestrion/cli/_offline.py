@@ -38,15 +38,15 @@ class OfflineReader(StoreReader):
     cluster: str = field(kw_only=True)
 
     async def list_nodes(self) -> list[Node]:
-        """Return the nodes that the cluster manager knows at once; they are only for naming."""
+        """Return the nodes that the cluster manager knows at once; they are for naming, and for what daemons lack."""
         with trio.move_on_after(_NODES_SECONDS):
             try:
                 async with opened("cluster", self.cluster, self.place) as cluster:
                     await cluster.initialize()
-                    return list(await cluster.list_nodes())
+                    self.nodes = await cluster.list_nodes()
             except OrchestrationError:
                 pass
-        return []
+        return list(self.nodes)
 
 
 @asynccontextmanager

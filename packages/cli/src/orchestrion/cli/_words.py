@@ -144,6 +144,8 @@ def next_action(view: WorkloadView, instances: Iterable[WorkloadInstance], now: 
     name = view.definition.metadata.name
     wrote = f"`orchestrion logs {name}` shows what it wrote"
     match view.phase:
+        case WorkloadPhase.PENDING if view.reason == "no-orchestrator":
+            return "it is placed once `orchestrion up FILE` has started an orchestrator"
         case WorkloadPhase.PENDING:
             return f"it is placed as soon as a node can take it; `orchestrion explain {name}` says why none can"
         case WorkloadPhase.STOPPED:

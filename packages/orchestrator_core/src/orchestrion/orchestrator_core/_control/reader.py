@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from attrs import define, field
+from attrs import define, evolve, field
 from orchestrion.orchestrator_core._clock import Deadlines, WallClock, system_time
+from orchestrion.orchestrator_core._cluster.plan import WantedSlot
+from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._control.summary import summarize
 from orchestrion.orchestrator_core._control.views import WorkloadView
 from orchestrion.orchestrator_core._state.facts import Facts
 from orchestrion.orchestrator_core._state.records import WorkloadName
+from orchestrion.orchestrator_core._state.taints import evicting_taints
 from orchestrion.orchestrator_core._state.world import World
 from orchestrion.scheduler_interface import Explanation
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     ConfigInvalid,
     Event,
+    Node,
     NodeId,
     Problem,
     WorkloadInstance,
@@ -32,10 +36,11 @@ def view_of(
     name: WorkloadName,
     unplaced: Mapping[int, Explanation] | None = None,
     retry: str = "",
+    idle: Sequence[WantedSlot] = (),
 ) -> WorkloadView | None:
     """Return how a workload is doing, or None where there is none. See `summarize`."""
     record = world.workloads.get(name)
-    return None if record is None else summarize(record, facts, unplaced, retry)
+    return None if record is None else summarize(record, facts, unplaced, retry, idle)
 
 
 def not_found(name: WorkloadName) -> WorkloadNotFound:
@@ -103,15 +108,19 @@ class StoreReader:
     Attributes:
         store: What is read.
         now: The wall clock.
+        nodes: The nodes that there are, as far as they are known; without them no daemon lacks places.
     """
 
     store: StateStore
     now: WallClock = field(default=system_time)
+    nodes: Sequence[Node] = ()
 
     async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
         """Return all workloads, of one namespace or of all, by namespace and name."""
         world, facts = await self._look()
-        views = [view_of(world, facts, name) for name in sorted(world.workloads) if namespace in (None, name.namespace)]
+        views = [
+            self._view(world, facts, name) for name in sorted(world.workloads) if namespace in (None, name.namespace)
+        ]
         return [view for view in views if view is not None]
 
     async def get_workload(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
@@ -121,7 +130,7 @@ class StoreReader:
             WorkloadNotFound: There is none of that name.
         """
         world, facts = await self._look()
-        view = view_of(world, facts, WorkloadName(namespace, name))
+        view = self._view(world, facts, WorkloadName(namespace, name))
         if view is None:
             raise not_found(WorkloadName(namespace, name))
         return view
@@ -148,6 +157,16 @@ class StoreReader:
         """Return what the store holds now."""
         world, _ = await self._look()
         return world
+
+    def _view(self, world: World, facts: Facts, name: WorkloadName) -> WorkloadView | None:
+        record = world.workloads.get(name)
+        if record is None:
+            return None
+        nodes = {node.id: node for node in self.nodes}
+        tainted = {node.id for node in self.nodes if evicting_taints(node)}
+        # As if an orchestrator had just come, whose nodes are all at work: it is about what that would have to place.
+        at_work = evolve(facts, nodes=nodes, leased=nodes.keys(), tainted=tainted, taints=world.taints)
+        return view_of(world, facts, name, idle=plan_workload(record, at_work).place)
 
     async def _look(self) -> tuple[World, Facts]:
         world = World()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
+from orchestrion.orchestrator_core._cluster.plan import WantedSlot
 from orchestrion.orchestrator_core._control.trouble import Trouble, trouble_of
 from orchestrion.orchestrator_core._control.views import WorkloadPhase, WorkloadView
 from orchestrion.orchestrator_core._state.facts import (
@@ -24,9 +26,16 @@ from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadR
 from orchestrion.scheduler_interface import Explanation, describe
 from orchestrion.shared_types import InstanceState, WorkloadKind
 
+IDLE: Final = "no-orchestrator"
+"""Why a workload lacks places that nobody looks for."""
+
 
 def summarize(
-    record: WorkloadRecord, facts: Facts, unplaced: Mapping[int, Explanation] | None = None, retry: str = ""
+    record: WorkloadRecord,
+    facts: Facts,
+    unplaced: Mapping[int, Explanation] | None = None,
+    retry: str = "",
+    idle: Sequence[WantedSlot] = (),
 ) -> WorkloadView | None:
     """Return how a workload is doing; None where only remains of it are left.
 
@@ -35,6 +44,7 @@ def summarize(
         facts: The rest of the world.
         unplaced: Why slots have no place, by slot; None where that is not known.
         retry: When they are tried again, in words; empty where there is nothing to say about it.
+        idle: Slots that want a place where no orchestrator runs that would look for one.
     """
     spec, progress = record.spec, record.progress
     if spec is None:
@@ -56,8 +66,11 @@ def summarize(
             if facts.takes_work(node_id) and not (node_id in refused and refused[node_id].never)
         }
         unplaced = dict(enumerate(lacking_nodes(record, facts).values()))
+        nodes.update(slot.only_node for slot in idle if slot.only_node is not None)
         wanted = len(nodes | {i.bound.binding.node_id for i in live if i.bound is not None})
-    phase, reason, message = _phase(record, facts, generation, live, wanted, available, updated, unplaced or {}, retry)
+    phase, reason, message = _phase(
+        record, facts, generation, live, wanted, available, updated, unplaced or {}, retry, len(idle)
+    )
     return WorkloadView(
         definition=definition,
         phase=phase,
@@ -102,6 +115,7 @@ def _phase(
     updated: int,
     unplaced: Mapping[int, Explanation],
     retry: str,
+    idle: int,
 ) -> tuple[WorkloadPhase, str, str]:
     spec, progress = record.spec, record.progress
     if record.control.removed:
@@ -126,9 +140,11 @@ def _phase(
     message = own.message if own is not None else ""
     if unplaced:
         text = describe(next(iter(unplaced.values())))
-        have = "1 instance has" if len(unplaced) == 1 else f"{len(unplaced)} instances have"
-        parts = (f"{have} no place: {text}", retry, message)
+        parts = (f"{_have(len(unplaced))} no place: {text}", retry, message)
         return WorkloadPhase.PENDING, "unplaceable", "; ".join(filter(None, parts))
+    if idle:
+        text = f"{_have(idle)} no place, and no orchestrator runs that would look for one"
+        return WorkloadPhase.PENDING, IDLE, "; ".join(filter(None, (text, message)))
     if spec is not None and spec.definition.kind is WorkloadKind.BATCH:
         if first_placed(record) is None:
             return WorkloadPhase.PENDING, reason, message
@@ -140,6 +156,10 @@ def _phase(
     if reason or trouble is not None:
         return WorkloadPhase.DEGRADED, *_with_trouble(reason, message, trouble)
     return WorkloadPhase.PROGRESSING, reason, message
+
+
+def _have(count: int) -> str:
+    return "1 instance has" if count == 1 else f"{count} instances have"
 
 
 def _with_trouble(reason: str, message: str, trouble: Trouble | None) -> tuple[str, str]:

@@ -43,7 +43,8 @@ class WorkloadView:
     Attributes:
         definition: As its author wants it; `replicas` is the file's.
         phase: Where it is.
-        reason: A stable word for a phase that needs one, such as "unplaceable" or "rolled-back", or empty.
+        reason: A stable word for a phase that needs one, such as "unplaceable", "rolled-back" or "no-orchestrator",
+            which is of slots that nobody places; or empty.
         message: One line for people, or empty.
         replicas: Instances wanted now, after `scale`; completions for batch; nodes for a daemon.
         scaled: Whether `scale` has overridden the file's replicas.
