@@ -216,47 +216,37 @@ class KeptView:
     """A `ClusterView` that tells every change since earlier ones of the same keeper; the keeper makes it.
 
     Views of nodes are made when they are asked for.
+
+    Attributes:
+        revision: Higher is later.
+        table: The states of its nodes.
+        as_of: The keeper's revision by which the table is read; that of a draft's views is the one it began with.
     """
 
-    __slots__ = ("__weakref__", "_as_of", "_history", "_revision", "_table")
+    __slots__ = ("__weakref__", "_history", "as_of", "revision", "table")
 
     def __init__(self, revision: int, table: Table, history: History, as_of: int) -> None:
-        self._revision = revision
-        self._table = table
+        self.revision = revision
+        self.table = table
+        self.as_of = as_of
         self._history = history
-        self._as_of = as_of
-
-    @property
-    def revision(self) -> int:
-        """Higher is later."""
-        return self._revision
-
-    @property
-    def table(self) -> Table:
-        """The states of its nodes."""
-        return self._table
-
-    @property
-    def as_of(self) -> int:
-        """The keeper's revision by which its table is read; that of a draft's views is the one it began with."""
-        return self._as_of
 
     def __len__(self) -> int:
-        return len(self._table.places)
+        return len(self.table.places)
 
     def __iter__(self) -> Iterator[NodeView]:
-        return (state.view(self._as_of) for state in self._table.in_order())
+        return (state.view(self.as_of) for state in self.table.in_order())
 
     def get(self, node_id: NodeId, /) -> NodeView | None:
         """Return one node, or None where there is none of that id."""
-        state = self._table.get(node_id)
-        return None if state is None else state.view(self._as_of)
+        state = self.table.get(node_id)
+        return None if state is None else state.view(self.as_of)
 
     def changes_since(self, revision: int, /) -> frozenset[NodeId] | None:
         """Return the ids of the nodes that have changed after `revision`, or None where that is no longer known."""
-        changes = self._history.between(revision, self._revision)
+        changes = self._history.between(revision, self.revision)
         return None if changes is None else frozenset(change.node_id for change in changes)
 
     def node_changes_since(self, revision: int, /) -> Sequence[NodeChange] | None:
         """Return all changes after `revision`, or None where they are no longer known."""
-        return self._history.between(revision, self._revision)
+        return self._history.between(revision, self.revision)

@@ -379,5 +379,7 @@ def grace_seconds_of(containers: Iterable[ContainerConfig]) -> int:
     """Return how long an instance may take to stop: the longest grace of its containers, in whole seconds, up."""
     longest: float = 0
     for container in containers:
-        longest = max(longest, container.stop_grace_seconds)
+        grace = container.stop_grace_seconds
+        if grace > longest:
+            longest = grace
     return ceil(longest)

@@ -166,16 +166,17 @@ class StaticClusterView:
 
 def placed_instance(workload: WorkloadDefinition, decision: AssignNode, /) -> PlacedInstance:
     """Return what holds a place once `decision` about a slot of `workload` is carried out."""
+    metadata, containers = workload.metadata, workload.containers
     return PlacedInstance(
         key=decision.slot,
-        namespace=workload.metadata.namespace,
-        workload=workload.metadata.name,
-        labels=workload.metadata.labels,
+        namespace=metadata.namespace,
+        workload=metadata.name,
+        labels=metadata.labels,
         priority=workload.priority,
         demand=demand_of(workload),
-        host_ports=host_ports_of(workload.containers),
+        host_ports=host_ports_of(containers),
         device_thousandths=decision.device_thousandths,
-        grace_seconds=grace_seconds_of(workload.containers),
+        grace_seconds=grace_seconds_of(containers),
     )
 
 

@@ -241,20 +241,20 @@ class Deciding:
             self._preempting.put_back()
 
 
-def decide_alone(request: SchedulingRequest, wanted: Wanted, index: Index) -> list[ScheduleDecision] | None:
+def decide_alone(request: SchedulingRequest, wanted: Wanted, index: Index) -> AssignNode | None:
     """Return the decision about a single slot that nothing but room binds; None where there is more to look at.
 
     It is what `Deciding` would decide, without taking anything and giving it back.
     """
     slots = request.slots
-    if len(slots) != 1 or request.explain or request.only_node is not None or not wanted.is_bound_by_room_alone:
+    if len(slots) != 1 or not wanted.is_bound_by_room_alone or request.only_node is not None or request.explain:
         return None
-    (slot,) = slots
+    slot = slots[0]
     shape = index.shape_of(wanted)
     if shape is None or slot in index.holders:
         return None
     rank = first_fitting(index.fleet, index.order_of(wanted.suitability), shape, NOWHERE)
-    return None if rank == NOWHERE else [AssignNode(slot=slot, node_id=index.ids[rank & MAX_NODES])]
+    return None if rank == NOWHERE else AssignNode(slot=slot, node_id=index.ids[rank & MAX_NODES])
 
 
 def assignment(

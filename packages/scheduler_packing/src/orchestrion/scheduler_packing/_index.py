@@ -22,6 +22,7 @@ from orchestrion.scheduler_interface import (
     topology_domain,
 )
 from orchestrion.scheduler_packing._core.fleet import CPU, DISK, MEMORY, PLAIN_DIMENSIONS, Fleet
+from orchestrion.scheduler_packing._core.holders import Holders
 from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
 from orchestrion.scheduler_packing._core.placing import Shape
 from orchestrion.scheduler_packing._core.search import MAX_CELLS, Cells, Field, make_cells, one_cell
@@ -56,9 +57,7 @@ MAX_SHARED: Final = 8
 MAX_GROUPS: Final = 256
 """The instances of so many groups, for affinities, are kept counted."""
 
-_NO_DEVICES: Final = PlacedInstance(key=InstanceKey(Uid(""), 0, 1), namespace="", workload="").device_thousandths
-_NONE_EXTENDED: Final = Resources().extended
-_NONE: Final[dict[int, int]] = {}
+_PLAIN: Final = PlacedInstance(key=InstanceKey(Uid(""), 0, 1), namespace="", workload="")
 
 
 @define(eq=False)
@@ -110,17 +109,18 @@ class Index:
         self.ids: list[NodeId] = []
         self.positions: dict[NodeId, int] = {}
         self.device_free: dict[int, dict[str, int]] = {}
-        self.holders: dict[InstanceKey, int] = {}
+        self._holders = Holders(_PLAIN)
+        self.holders: dict[InstanceKey, int] = self._holders.where
         self.verdicts = KeptVerdicts()
         self.refusals = Refusals()
         self.holdings = Holdings()
-        self._own: dict[Uid, dict[int, int]] = {}
         # Nodes on which more is reserved than there is, or than can be counted: what leaves them frees less.
         self._overdrawn: set[int] = set()
         self._groups: OrderedDict[Group, Counter[int]] = OrderedDict()
         self._left_out: dict[int, list[PlacedInstance]] = {}
         self._orders: OrderedDict[Suitability, Order] = OrderedDict()
         self._latest_order: Order | None = None
+        self._latest_suitability: Suitability | None = None
         self._domains: dict[str, Domains] = {}
         self._cells: dict[tuple[Suitability, tuple[str, ...]], Cells | None] = {}
         self._shapes: dict[int, tuple[Wanted, Shape]] = {}
@@ -208,10 +208,11 @@ class Index:
 
     def order_of(self, suitability: Suitability) -> Order:
         """Return the nodes that suit, best first, up to date."""
+        latest = self._latest_order
+        if suitability is self._latest_suitability and latest is not None:
+            latest.catch_up()
+            return latest
         order = self._orders.get(suitability)
-        if order is self._latest_order and order is not None:
-            order.catch_up()
-            return order
         if order is None:
             points = [points_of(node, suitability) for node in self.nodes]
             members = vec[i64]([0 if each is None else 1 for each in points])
@@ -221,7 +222,7 @@ class Index:
             if len(self._orders) > MAX_ORDERS:
                 self._orders.popitem(last=False)
         self._orders.move_to_end(suitability)
-        self._latest_order = order
+        self._latest_order, self._latest_suitability = order, suitability
         order.catch_up()
         return order
 
@@ -268,7 +269,7 @@ class Index:
         terms = []
         for spread in wanted.spreads:
             term = self.spread_term(spread, wanted)
-            for position, number in self._own.get(metadata.uid, _NONE).items():
+            for position, number in self._holders.own_of(metadata.uid).items():
                 term.add(position, number)
             terms.append(term)
         for affinity in wanted.instance_affinities:
@@ -336,7 +337,7 @@ class Index:
 
     def own_of(self, uid: Uid) -> Mapping[int, int]:
         """Return how many instances of a workload nodes hold, by position; of none where there are none."""
-        return self._own.get(uid, _NONE)
+        return self._holders.own_of(uid)
 
     # -- leaving instances out
 
@@ -374,8 +375,8 @@ class Index:
                 self._dimensions.setdefault(name, len(self._dimensions))
         self.fleet = Fleet(len(views), len(self._dimensions))
         self.device_free = {}
-        self.holders = {}
-        self._own = {}
+        self._holders = Holders(_PLAIN)
+        self.holders = self._holders.where
         self._overdrawn = set()
         self._shapes.clear()
         self.verdicts.forget()
@@ -392,31 +393,18 @@ class Index:
 
     def _take_told(self, view: ClusterView, told: Sequence[NodeChange]) -> None:
         """Take over changes that are told one by one; of nodes that are as they were, only what came and left."""
-        positions, fleet = self.positions, self.fleet
-        whole: dict[NodeId, None] = {}
-        for node_id, arrived, left in told:
-            position = positions.get(node_id)
-            if position is None or (arrived is None and left is None):
-                whole[node_id] = None
-                continue
-            self.views.forget(position)
-            if left is not None:
-                self._let_out(position, left)
-                if position in self._overdrawn or not _is_plain(left):
-                    whole[node_id] = None
-                else:
-                    demand = left.demand
-                    fleet.shift(position, -demand.cpu_millicores, -demand.memory_bytes, -demand.disk_bytes, -1)
-            if arrived is not None:
-                self._let_in(position, arrived)
-                demand = arrived.demand
-                if not _is_plain(arrived) or not fleet.shift(
-                    position, demand.cpu_millicores, demand.memory_bytes, demand.disk_bytes, 1
-                ):
-                    whole[node_id] = None
+        positions = self.positions
+        if self._groups:
+            for node_id, arrived, left in told:
+                position = positions.get(node_id)
+                if position is not None and left is not None:
+                    self._count_in_groups(position, (left,), -1)
+                if position is not None and arrived is not None:
+                    self._count_in_groups(position, (arrived,), 1)
+        whole = self._holders.take_over(told, positions, self.fleet, self._overdrawn, self.views.known)
         if whole:
             updates: list[tuple[int, NodeView]] = []
-            for node_id in whole:
+            for node_id in dict.fromkeys(whole):
                 after, position = view.get(node_id), positions.get(node_id)
                 if after is None and position is None:
                     continue
@@ -472,30 +460,12 @@ class Index:
             self._fill(position, after)
 
     def _let_in(self, position: int, instance: PlacedInstance) -> None:
-        key = instance.key
-        self.holders[key] = position
-        own = self._own.get(key.workload_id)
-        if own is None:
-            self._own[key.workload_id] = {position: 1}
-        else:
-            own[position] = own.get(position, 0) + 1
-        for group, counts in self._groups.items():
-            if group.has(instance.namespace, instance.labels):
-                counts[position] += 1
+        self._holders.let_in(position, instance)
+        self._count_in_groups(position, (instance,), 1)
 
     def _let_out(self, position: int, instance: PlacedInstance) -> None:
-        key = instance.key
-        if self.holders.get(key) == position:
-            del self.holders[key]
-        own = self._own[key.workload_id]
-        own[position] -= 1
-        if own[position] == 0:
-            del own[position]
-            if not own:
-                del self._own[key.workload_id]
-        for group, counts in self._groups.items():
-            if group.has(instance.namespace, instance.labels):
-                counts[position] -= 1
+        self._holders.let_out(position, instance)
+        self._count_in_groups(position, (instance,), -1)
 
     def _find_scale(self) -> bool:
         """Note how much the largest node has; whether that has changed."""
@@ -554,15 +524,6 @@ def _lacking(here: NodeView, there: NodeView) -> list[PlacedInstance]:
     """Return the instances that one view of a node has and the other has not, or has otherwise."""
     others = there.instances
     return [instance for key, instance in here.instances.items() if others.get(key) is not instance]
-
-
-def _is_plain(instance: PlacedInstance) -> bool:
-    """Whether an instance holds nothing but cpu, memory and disk."""
-    devices, extended = instance.device_thousandths, instance.demand.extended
-    # Most have the empty mapping that values without any share, which is told without a look into it.
-    return not (
-        instance.host_ports or (devices is not _NO_DEVICES and devices) or (extended is not _NONE_EXTENDED and extended)
-    )
 
 
 def _extended(allocatable: Resources, reserved: Resources, name: str) -> int:

@@ -40,7 +40,8 @@ class Refusals:
 
     def clear(self) -> None:
         """Forget all: the view is another."""
-        self._kept.clear()
+        if self._kept:
+            self._kept.clear()
 
     def get(self, wanted: Wanted, only_node: NodeId | None) -> Refusal | None:
         """Return the latest refusal, or None."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-import trio
 from orchestrion.scheduler_interface import (
     ClusterView,
     ScheduleDecision,
@@ -23,6 +22,7 @@ from orchestrion.scheduler_packing._profile import Profile, ProfileName, check_p
 from orchestrion.scheduler_packing._score_nodes import ScoreNodes
 from orchestrion.scheduler_packing._wanted import Wanted, wanted_of
 from orchestrion.shared_types import WorkloadDefinition
+from trio.lowlevel import checkpoint
 
 CAPABILITIES: Final = frozenset(
     {
@@ -79,6 +79,8 @@ class PackingScheduler:
         """
         check_profile(profile, {"mix": mix, "learned": learned, "history": history})
         self._profile = profile
+        # Whether an order says which nodes are preferred, on any cluster.
+        self._is_ordered = isinstance(profile, str) and profile != "gpu"
         self._mix = mix
         self._learned = learned
         self._history = history
@@ -94,13 +96,19 @@ class PackingScheduler:
 
     async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
         """Decide for each slot of the request; see `Scheduler.schedule`."""
-        await trio.lowlevel.checkpoint()
+        await checkpoint()
         check_request(request)
-        wanted = self._wanted_of(request.workload)
+        workload = request.workload
+        wanted = self._wanted_of(workload)
         index = self._index_of(view)
-        gpus, scores = self._gpus_of(index), self._scores_of(index)
-        alone = decide_alone(request, wanted, index) if gpus is None and scores is None else None
-        return alone or Deciding(request, wanted, view, index, CAPABILITIES, gpus, scores).decide()
+        gpus = scores = None
+        if not self._is_ordered:
+            gpus, scores = self._gpus_of(index), self._scores_of(index)
+        if gpus is None and scores is None:
+            alone = decide_alone(request, wanted, index)
+            if alone is not None:
+                return [alone]
+        return Deciding(request, wanted, view, index, CAPABILITIES, gpus, scores).decide()
 
     def prepare(self, view: ClusterView, /) -> None:
         """Look at a view before there is a request, which makes the next decisions faster and changes none of them.
