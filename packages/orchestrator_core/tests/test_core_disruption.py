@@ -39,6 +39,16 @@ async def test_a_drain_takes_no_more_at_once_than_may_be_missing(stage: Stage) -
     assert len(stage.running("web")) == 6
 
 
+async def test_a_drain_that_a_budget_holds_back_names_it(stage: Stage) -> None:
+    await serving(stage, service(replicas=6, update=ABRUPT, disruption=Disruption(max_unavailable=1)))
+    (node_id,) = set(stage.where("web"))
+    await stage.orchestrator.drain_node(node_id, reason="repair")
+    await trio.sleep(5)
+    staying = [one for one in await stage.orchestrator.explain("web") if one.node_id == node_id]
+    told = "its node is drained, and the disruption budget of web lets none of its instances go now: 5 have to be"
+    assert [told in one.text for one in staying] == [True] * 5
+
+
 async def test_a_drain_may_take_more_than_an_update_would_where_the_budget_says_so(stage: Stage) -> None:
     await serving(stage, service(replicas=6, update=SLOW, disruption=Disruption(max_unavailable_percent=50)))
     (node_id,) = set(stage.where("web"))

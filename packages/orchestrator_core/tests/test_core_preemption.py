@@ -8,7 +8,7 @@ import pytest
 import trio
 from attrs import evolve
 from orchestrion.mocks import CursorScheduler, MockRuntime
-from orchestrion.orchestrator_core import SlotPlacement, WorkloadPhase
+from orchestrion.orchestrator_core import SlotPlacement, Timings, WorkloadPhase
 from orchestrion.scheduler_interface import (
     AssignNode,
     ClusterView,
@@ -24,6 +24,7 @@ from orchestrion.shared_types import (
     InstanceState,
     Placement,
     Resources,
+    UpdateStrategy,
     WorkloadDefinition,
 )
 from trio.testing import MockClock
@@ -153,6 +154,61 @@ async def test_a_budget_is_kept(stage: Stage) -> None:
     await stage.apply(high(replicas=3))
     await trio.sleep(100)
     assert (len(stage.running("low")), len(stage.running("high"))) == (3, 1)
+
+
+async def test_a_budget_that_holds_a_slot_back_is_named(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, disruption=Disruption(max_unavailable=1)))
+    await stage.apply(high(replicas=2, count=8))
+    (one, other) = await stage.orchestrator.explain("high")
+    told = "; it could push out others, but the disruption budget of low lets only 1 of its instances go now: 3 have to"
+    assert (told in one.text, told in other.text) == (True, True)
+
+
+async def test_no_budget_is_named_that_does_not_matter(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, disruption=Disruption(max_unavailable=1)))
+    await stage.apply(high(count=9), service("meek", containers=halves(4), preempts=False, priority=100))
+    for name in ("high", "meek"):
+        (one,) = await stage.orchestrator.explain(name)
+        assert "budget" not in one.text
+
+
+async def test_a_budget_that_keeps_a_daemon_off_a_node_is_named(stage: Stage) -> None:
+    await stage.apply(low(replicas=4, disruption=Disruption(max_unavailable=1)))
+    await stage.apply(daemon("agent", containers=halves(1), priority=100))
+    there, lacking = await stage.orchestrator.explain("agent")
+    assert there.node_id is not None
+    assert "the disruption budget of low lets none of its instances go now: 3 have to be available" in lacking.text
+
+
+async def test_a_budget_that_recovers_lets_who_waits_try_at_once(autojump_clock: MockClock) -> None:
+    async with staged(2, scheduler=FullScanScheduler) as stage:
+        await stage.end()
+        stage.timings = Timings(period=10_000.0)
+        await stage.start()
+        update = UpdateStrategy(min_healthy_seconds=40.0)
+        await stage.apply(low(replicas=4, update=update, disruption=Disruption(max_unavailable=1)))
+        await trio.sleep(100)
+        stage.exit(stage.running("low")[0])
+        await trio.sleep(2)
+        await stage.apply(high())
+        await trio.sleep(35)
+        assert (len(stage.running("low")), len(stage.running("high"))) == (4, 0)
+        await trio.sleep(10)
+        assert (len(stage.running("low")), len(stage.running("high"))) == (3, 1)
+
+
+async def test_a_budget_that_is_given_up_lets_who_waits_try_at_once(autojump_clock: MockClock) -> None:
+    async with staged(2, scheduler=FullScanScheduler) as stage:
+        await stage.end()
+        stage.timings = Timings(period=10_000.0)
+        await stage.start()
+        await stage.apply(low(replicas=4, disruption=Disruption(max_unavailable=0)))
+        await stage.apply(high())
+        await trio.sleep(100)
+        assert stage.running("high") == []
+        await stage.apply(low(replicas=4))
+        await trio.sleep(10)
+        assert (len(stage.running("low")), len(stage.running("high"))) == (3, 1)
 
 
 async def test_what_is_about_to_end_is_waited_for_instead_of_pushing_out_another(stage: Stage) -> None:

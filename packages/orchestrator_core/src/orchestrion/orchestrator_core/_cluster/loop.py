@@ -25,6 +25,7 @@ from orchestrion.orchestrator_core._cluster.view import placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._cluster.writing import Writer, chunks, wanted_still
 from orchestrion.orchestrator_core._queue import KeyedQueue
+from orchestrion.orchestrator_core._state.budgets import budget_and_wait
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.facts import Facts
 from orchestrion.orchestrator_core._state.records import (
@@ -287,6 +288,7 @@ class ClusterLoop:
             self._forget_workload(name)
             return None
         plan = plan_workload(record, self.facts)
+        self._note_budget(record, plan)
         said = self._placer.said(name)
         try:
             if not plan.empty:
@@ -297,6 +299,14 @@ class ClusterLoop:
             if self._placer.said(name) != said:
                 self._explained(name)
         return plan.wake_after
+
+    def _note_budget(self, record: WorkloadRecord, plan: WorkloadPlan) -> None:
+        """Let those be tried again at once that could push out instances of a workload, when more may be missing."""
+        if self.pending.pushers_wait:
+            budget, wait = budget_and_wait(record, self.facts)
+            self.pending.note_budget(record.name, budget)
+            if wait > 0:
+                plan.wake(wait)
 
     async def _execute(self, record: WorkloadRecord, plan: WorkloadPlan, leadership: Leadership) -> None:
         await self._lose(plan.lose, leadership)

@@ -58,6 +58,7 @@ class PendingWork:
     _waiting: SchedulingQueue[WorkloadName] = field(init=False)
     _generations: dict[WorkloadName, int] = field(factory=dict)
     _pushers: set[WorkloadName] = field(factory=set)
+    _budgets: dict[WorkloadName, int] = field(factory=dict)
     _seen: KeptView | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -112,6 +113,13 @@ class PendingWork:
     ) -> None:
         """Let a workload sleep for which there was no place, or not enough of them."""
         if request.preempt:
+            if not self._pushers:
+                # From here on each is noted when it changes; that there is none any more is a change, too.
+                self._budgets = {
+                    record.name: 0
+                    for record in self.world.workloads.values()
+                    if record.spec is not None and record.spec.definition.disruption is not None
+                }
             self._pushers.add(name)
         self._waiting.failed(name, explanation, trio.current_time(), request=request, fruitful=fruitful)
 
@@ -124,6 +132,8 @@ class PendingWork:
         self._waiting.discard(name)
         self._generations.pop(name, None)
         self._pushers.discard(name)
+        if not self._pushers:
+            self._budgets.clear()
         if not self._waiting.listens:
             # Nobody needs to know what has changed since, and an old view keeps what it is made from.
             self._seen = None
@@ -137,6 +147,27 @@ class PendingWork:
         now = trio.current_time()
         for name in self._pushers:
             self._waiting.rouse(name, now)
+
+    @property
+    def pushers_wait(self) -> bool:
+        """Whether any wait that could push others out."""
+        return bool(self._pushers)
+
+    def note_budget(self, name: WorkloadName, budget: int | None) -> None:
+        """Note how many instances of a workload may be ended now: where there are more, pushers are tried again.
+
+        Args:
+            name: The workload.
+            budget: How many; None is without limit.
+        """
+        before = self._budgets.pop(name, None if budget is None else 0)
+        if budget is not None:
+            self._budgets[name] = budget
+        if before is None or (budget is not None and budget <= before):
+            return
+        self.rouse_pushers()
+        for pusher in self._pushers:
+            self._schedule(pusher, trio.current_time())
 
     def next_try(self, name: WorkloadName) -> float | None:
         """Return the seconds until time alone lets a sleeper be tried; None for one that does not sleep."""

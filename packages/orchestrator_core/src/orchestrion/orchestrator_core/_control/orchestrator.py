@@ -31,7 +31,7 @@ from orchestrion.orchestrator_core._control.node_shown import node_shown
 from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, waiting_words
 from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
-from orchestrion.orchestrator_core._control.refused import refused_nodes, unbound_slots, unplaced_slots
+from orchestrion.orchestrator_core._control.refused import held_back, refused_nodes, unbound_slots, unplaced_slots
 from orchestrion.orchestrator_core._control.rescoring import Rescoring
 from orchestrion.orchestrator_core._control.updates import Subscriber
 from orchestrion.orchestrator_core._control.views import (
@@ -594,15 +594,15 @@ class Orchestrator:
             text = (
                 placed.text
                 + waiting_words(instance, self.world.nodes.get(bound.binding.node_id, {}))
-                + leaving_words(instance, template, self.cluster_loop.facts)
+                + leaving_words(instance, template, record, self.cluster_loop.facts)
             )
             found.append(evolve(placed, instance=instance_name.short, node_id=bound.binding.node_id, text=text))
         undecided = self.cluster_loop.facts.undecided.get(record.name)
         if undecided is not None:
             text = f"waits for the scheduler: {undecided.message}"
             found.extend(_unexplained(f"{name}.{slot}", text) for slot in undecided.slots)
-        found.extend(refused_nodes(record, self.cluster_loop.facts))
-        found.extend(unplaced_slots(record, self.cluster_loop))
+        found.extend(await held_back(record, self.cluster_loop, refused_nodes(record, self.cluster_loop.facts)))
+        found.extend(await held_back(record, self.cluster_loop, unplaced_slots(record, self.cluster_loop)))
         if self._observes:
             found.extend(await unbound_slots(record, self.cluster_loop))
         return found

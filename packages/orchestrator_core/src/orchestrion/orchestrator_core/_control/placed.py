@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import ceil
 
+from orchestrion.orchestrator_core._state.budgets import budget_of, least_available
 from orchestrion.orchestrator_core._state.facts import Facts
 from orchestrion.orchestrator_core._state.records import InstanceName, instance_key
 from orchestrion.orchestrator_core._state.taints import eviction_of
-from orchestrion.orchestrator_core._state.world import InstanceRecord
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.scheduler_interface import Explanation, describe
-from orchestrion.shared_types import DesiredState, WorkloadDefinition
+from orchestrion.shared_types import DesiredState, WorkloadDefinition, WorkloadKind
 
 
 def place_words(explanation: Explanation, /, *, stays: bool) -> str:
@@ -46,11 +47,36 @@ def waiting_words(instance: InstanceRecord, others: Mapping[InstanceName, Instan
     return f"; it starts once {', '.join(names)} {has} ended, whose place it takes"
 
 
-def leaving_words(instance: InstanceRecord, template: WorkloadDefinition, facts: Facts) -> str:
+def leaving_words(instance: InstanceRecord, template: WorkloadDefinition, record: WorkloadRecord, facts: Facts) -> str:
     """Return why an instance stops, or will have to leave its node; to be put behind why it is there."""
     if instance.bound is not None and instance.bound.binding.desired is DesiredState.STOP:
         return f"; it stops: {instance.bound.binding.stop_reason}"
+    held = _drain_words(instance, record, facts)
+    if held:
+        return held
     eviction = eviction_of(instance, template, facts)
     if eviction is None:
         return ""
     return f"; it leaves in {ceil(eviction.left_seconds)} s unless the taint {eviction.taint} goes"
+
+
+def _drain_words(instance: InstanceRecord, record: WorkloadRecord, facts: Facts) -> str:
+    """Return why an instance stays, for now, on a node that is drained: because too many would be missing."""
+    node = facts.nodes.get(instance.bound.binding.node_id) if instance.bound is not None else None
+    kind = record.spec.definition.kind if record.spec is not None else None
+    # Batch work may finish, whatever its budget, and daemons stay with their node.
+    if kind is not WorkloadKind.SERVICE or node is None or node.drain is None or budget_of(record, facts) != 0:
+        return ""
+    return f"; its node is drained, and {budget_words(record.name.name, 0, least_available(record))}"
+
+
+def budget_words(workload: str, budget: int, least: int) -> str:
+    """Return what a disruption budget allows.
+
+    Args:
+        workload: Whose.
+        budget: How many more instances may be ended now.
+        least: How many have to be available.
+    """
+    allowed = "none of its instances" if budget == 0 else f"only {budget} of its instances"
+    return f"the disruption budget of {workload} lets {allowed} go now: {least} have to be available"

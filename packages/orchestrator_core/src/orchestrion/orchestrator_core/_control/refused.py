@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from itertools import count
+from typing import Final
 
+from attrs import evolve
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
 from orchestrion.orchestrator_core._cluster.plan import by_node
+from orchestrion.orchestrator_core._cluster.pushing import Outlook, lowest_priority, may_push
+from orchestrion.orchestrator_core._cluster.stopping import stopping_now
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
+from orchestrion.orchestrator_core._control.placed import budget_words
 from orchestrion.orchestrator_core._control.views import SlotPlacement
+from orchestrion.orchestrator_core._state.budgets import budget_of, least_available
 from orchestrion.orchestrator_core._state.facts import Facts, effective_definition, target_generation
 from orchestrion.orchestrator_core._state.records import instance_key
 from orchestrion.orchestrator_core._state.taints import for_new_work
@@ -15,12 +23,19 @@ from orchestrion.orchestrator_core._state.world import WorkloadRecord
 from orchestrion.scheduler_interface import (
     AssignNode,
     Explanation,
+    KeptView,
     SchedulerUnavailable,
     SchedulingRequest,
     describe,
     explain,
 )
-from orchestrion.shared_types import InstanceKey
+from orchestrion.shared_types import InstanceKey, SchedulingFailure, WorkloadKind
+
+MAX_ASKED: Final = 10
+"""Nodes that lack a daemon of which the budgets are told that hold it back: each is a question to the scheduler."""
+
+UNBOUND_EPOCH: Final = 1
+"""Of slots that are asked about and hold no place anywhere."""
 
 
 def refused_nodes(record: WorkloadRecord, facts: Facts, *, shortages_only: bool = False) -> list[SlotPlacement]:
@@ -55,7 +70,7 @@ def unplaced_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacem
     if not said or template is None:
         return []
     request = SchedulingRequest(
-        workload=for_new_work(template), slots=(InstanceKey(template.metadata.uid, min(said), 1),)
+        workload=for_new_work(template), slots=(InstanceKey(template.metadata.uid, min(said), UNBOUND_EPOCH),)
     )
     # What sleeps was refused by the cluster as it was then.
     now = explain(request, loop.keeper.view(), capabilities=loop.scheduler.capabilities)
@@ -74,6 +89,58 @@ def unplaced_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacem
             )
         )
     return placements
+
+
+async def held_back(
+    record: WorkloadRecord, loop: ClusterLoop, placements: Sequence[SlotPlacement]
+) -> list[SlotPlacement]:
+    """Return slots without a place, each with the disruption budgets that keep it from pushing others out."""
+    template = effective_definition(record, target_generation(record))
+    records = loop.facts.workloads.values()
+    if (
+        not placements
+        or template is None
+        or not may_push(template, loop.scheduler)
+        or lowest_priority(records) >= template.priority
+    ):
+        return list(placements)
+    view = Outlook().view(loop.keeper.view(), stopping_now(loop.facts))
+    workload = for_new_work(template)
+    told = list[SlotPlacement]()
+    words: str | None = None
+    for number, placement in enumerate(placements):
+        if template.kind is WorkloadKind.DAEMON:
+            closest = placement.explanation.closest
+            if not closest or number >= MAX_ASKED:
+                told.append(placement)
+                continue
+            words, only_node = None, closest[0]
+        else:
+            only_node = None
+        if words is None:
+            slot = InstanceKey(template.metadata.uid, int(placement.instance.rpartition(".")[2]), UNBOUND_EPOCH)
+            request = SchedulingRequest(workload=workload, slots=(slot,), only_node=only_node, preempt=True)
+            words = await _held_back_words(request, view, loop)
+        told.append(evolve(placement, text=f"{placement.text}; {words}" if words else placement.text))
+    return told
+
+
+async def _held_back_words(request: SchedulingRequest, view: KeptView, loop: ClusterLoop) -> str:
+    """Return which budgets forbid the victims that there would be without any."""
+    try:
+        (decision,) = await loop.scheduler.schedule(request, view)
+    except SchedulingFailure:
+        return ""
+    if not isinstance(decision, AssignNode):
+        return ""
+    wanted = Counter(victim.workload_id for victim in decision.victims)
+    found = list[str]()
+    for record in loop.facts.workloads.values():
+        uid = record.spec.definition.metadata.uid if record.spec is not None else None
+        budget = budget_of(record, loop.facts) if uid is not None and uid in wanted else None
+        if uid is not None and budget is not None and wanted[uid] > budget:
+            found.append(budget_words(record.name.name, budget, least_available(record)))
+    return f"it could push out others, but {' and '.join(found)}" if found else ""
 
 
 async def unbound_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacement]:

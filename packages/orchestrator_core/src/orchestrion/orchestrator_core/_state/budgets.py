@@ -15,11 +15,22 @@ def budget_of(record: WorkloadRecord, facts: Facts) -> int | None:
 
     Whatever is not available counts against the limit, for whatever reason.
     """
+    return budget_and_wait(record, facts)[0]
+
+
+def budget_and_wait(record: WorkloadRecord, facts: Facts) -> tuple[int | None, float]:
+    """Return what `budget_of` does, and the seconds until time alone may make it more; 0 where it does not."""
     spec = record.spec
     if spec is None or spec.definition.disruption is None or record.control.stopped or record.control.removed:
-        return None
-    available, _ = available_of(record, spec.definition.update, facts)
-    return max(0, len(available) - spec.definition.disruption.least_available(_expected(record)))
+        return None, 0.0
+    available, wait = available_of(record, spec.definition.update, facts)
+    return max(0, len(available) - least_available(record)), wait
+
+
+def least_available(record: WorkloadRecord) -> int:
+    """Return how many instances of a workload its author wants to be left, >= 0; 0 where there is no limit."""
+    disruption = record.spec.definition.disruption if record.spec is not None else None
+    return disruption.least_available(_expected(record)) if disruption is not None else 0
 
 
 def budgets_of(records: Iterable[WorkloadRecord], facts: Facts) -> Mapping[Uid, int]:
