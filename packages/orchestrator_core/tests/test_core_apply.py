@@ -421,3 +421,48 @@ async def test_a_strategy_alone_can_change_while_an_update_runs(stage: Stage) ->
     await stage.apply(service("web", "run", "token", "new", replicas=2))
     await trio.sleep(10)
     assert [c.behaviour.token for c in stage.running()] == ["new", "new"]
+
+
+async def test_who_wants_a_port_that_others_hold_everywhere_is_told_who_they_are(autojump_clock: MockClock) -> None:
+    async with staged(2, scheduler=FullScanScheduler) as stage:
+        await stage.apply(service("holds", replicas=2, containers=listening()))
+        wants = service("wants", containers=listening())
+        (change,) = (await stage.orchestrator.apply([wants], dry_run=True)).changes
+        told = "2 nodes: port tcp/8080 is taken; tcp/8080 is held by holds"
+        assert change.note == f"no node takes it now: {told}"
+        (placement,) = (await stage.orchestrator.plan([wants])).placements
+        assert (placement.node_id, placement.text) == (None, told)
+        await stage.apply(wants)
+        (explained,) = await stage.orchestrator.explain("wants")
+        assert explained.text.startswith(told)
+
+
+@pytest.mark.parametrize(
+    "applied",
+    [
+        (service("wants", containers=listening(8081)),),
+        (service("wants", containers=listening(None)),),
+        (service("wants", containers=listening()), service("holds", replicas=2, containers=listening(9090))),
+        (service("holds", "run", "anew", replicas=2, containers=listening()),),
+        (service("holds", replicas=2, containers=listening()),),
+    ],
+    ids=["another_port", "leased_port", "given_back_with_it", "its_own", "unchanged"],
+)
+async def test_a_port_that_is_not_in_the_way_is_not_told_of(
+    autojump_clock: MockClock, applied: tuple[WorkloadDefinition, ...]
+) -> None:
+    async with staged(2, scheduler=FullScanScheduler) as stage:
+        await stage.apply(service("holds", replicas=2, containers=listening()))
+        changes = (await stage.orchestrator.apply(applied, dry_run=True)).changes
+        assert [change.note for change in changes] == [""] * len(applied)
+
+
+@pytest.mark.parametrize("preempts", [True, False])
+async def test_a_port_is_told_of_unless_it_can_be_taken_from_its_holder(
+    autojump_clock: MockClock, preempts: bool
+) -> None:
+    async with staged(2, scheduler=FullScanScheduler) as stage:
+        await stage.apply(service("holds", replicas=2, containers=listening(), priority=0))
+        wants = service("wants", containers=listening(), priority=1, preempts=preempts)
+        (change,) = (await stage.orchestrator.apply([wants], dry_run=True)).changes
+        assert bool(change.note) is not preempts

@@ -29,6 +29,7 @@ from orchestrion.orchestrator_core._control.impossible import EmptyCluster
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.node_shown import node_shown
 from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, waiting_words
+from orchestrion.orchestrator_core._control.ports import with_port_clashes
 from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
 from orchestrion.orchestrator_core._control.refused import held_back, refused_nodes, unbound_slots, unplaced_slots
@@ -480,7 +481,7 @@ class Orchestrator:
             raise ConfigInvalid((problem,), remedy="Split the manifest.")
         for _ in range(CONFLICT_TRIES):
             admissions = await self._admit(workloads, rerun=rerun)
-            changes = tuple(admission.change for admission in admissions)
+            changes = with_port_clashes(admissions, self.cluster_loop.keeper.view(), self._decider)
             compares, operations = writes_of(admissions, self.world)
             beside = await gate([proposed(admission) for admission in admissions], self.world)
             if dry_run or not (operations or beside.operations):

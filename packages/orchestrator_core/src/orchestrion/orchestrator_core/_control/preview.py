@@ -22,6 +22,7 @@ from orchestrion.orchestrator_core._cluster.view import Placeable, placed_instan
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._control.admission import Admission, templated
 from orchestrion.orchestrator_core._control.placed import place_words
+from orchestrion.orchestrator_core._control.ports import refusal_words
 from orchestrion.orchestrator_core._control.refused import refused_nodes
 from orchestrion.orchestrator_core._control.views import ChangeAction, SlotPlacement
 from orchestrion.orchestrator_core._state.facts import DEPENDENCY_FAILED, Facts, Refusal, dependencies_of
@@ -44,7 +45,6 @@ from orchestrion.scheduler_interface import (
     PlacedInstance,
     Scheduler,
     SchedulingRequest,
-    describe,
 )
 from orchestrion.shared_types import (
     Binding,
@@ -240,7 +240,8 @@ class Preview:
         )
         arrived = list[InstanceRecord]()
         refused = list[InstanceKey]()
-        for decision in await self.scheduler.schedule(request, self.draft.view()):
+        view = self.draft.view()
+        for decision in await self.scheduler.schedule(request, view):
             name = names[decision.slot]
             explanation = decision.explanation or Explanation()
             assigned = isinstance(decision, AssignNode)
@@ -248,7 +249,7 @@ class Preview:
                 instance=f"{record.name.name}.{name.slot}",
                 node_id=decision.node_id if isinstance(decision, AssignNode) else None,
                 explanation=explanation,
-                text=place_words(explanation, stays=False) if assigned else describe(explanation),
+                text=place_words(explanation, stays=False) if assigned else refusal_words(explanation, view),
             )
             if not isinstance(decision, AssignNode):
                 unplaced[name.slot] = placement

@@ -14,6 +14,7 @@ from orchestrion.orchestrator_core._cluster.pushing import Outlook, lowest_prior
 from orchestrion.orchestrator_core._cluster.stopping import stopping_now
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._control.placed import budget_words
+from orchestrion.orchestrator_core._control.ports import refusal_words
 from orchestrion.orchestrator_core._control.views import SlotPlacement
 from orchestrion.orchestrator_core._state.budgets import budget_of, least_available
 from orchestrion.orchestrator_core._state.facts import Facts, effective_definition, target_generation
@@ -73,13 +74,14 @@ def unplaced_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacem
         workload=for_new_work(template), slots=(InstanceKey(template.metadata.uid, min(said), UNBOUND_EPOCH),)
     )
     # What sleeps was refused by the cluster as it was then.
-    now = explain(request, loop.keeper.view(), capabilities=loop.scheduler.capabilities)
+    view = loop.keeper.view()
+    now = explain(request, view, capabilities=loop.scheduler.capabilities)
     retry = loop.pending.retry_words(record.name)
     placements = list[SlotPlacement]()
     for slot, then in sorted(said.items()):
         # No node is the closest where one passes: the slot is about to get it.
         explanation = now if now.closest else then
-        text = describe(explanation)
+        text = refusal_words(explanation, view)
         placements.append(
             SlotPlacement(
                 instance=f"{record.name.name}.{slot}",
@@ -157,7 +159,8 @@ async def unbound_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotP
         )
         explanations = dict[InstanceKey, Explanation]()
         try:
-            decisions = await loop.scheduler.schedule(request, loop.keeper.view())
+            view = loop.keeper.view()
+            decisions = await loop.scheduler.schedule(request, view)
         except SchedulerUnavailable as err:
             texts = dict.fromkeys(names, err.message)
         else:
@@ -165,7 +168,7 @@ async def unbound_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotP
             texts = {
                 each.slot: f"there is room on node {each.node_id}, and no orchestrator runs that would place it"
                 if isinstance(each, AssignNode)
-                else describe(explanations[each.slot])
+                else refusal_words(explanations[each.slot], view)
                 for each in decisions
             }
         placements.extend(
