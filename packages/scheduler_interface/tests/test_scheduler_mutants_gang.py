@@ -10,6 +10,7 @@ from orchestrion.scheduler_interface import (
     AssignNode,
     ClusterView,
     Explanation,
+    GangShortage,
     NoPlacement,
     ScheduleDecision,
     SchedulerCapability,
@@ -129,6 +130,34 @@ class DoesNotExplainGangs(Mutant):
     def decision(self, request: SchedulingRequest, view: ClusterView, decision: ScheduleDecision) -> ScheduleDecision:
         if isinstance(decision, NoPlacement) and request.minimum > 1:
             return evolve(decision, explanation=Explanation(nodes_considered=len(view)))
+        return decision
+
+
+@MUTANTS.breaks("GANG-5")
+class DoesNotCount(Mutant):
+    def decision(self, request: SchedulingRequest, view: ClusterView, decision: ScheduleDecision) -> ScheduleDecision:
+        if isinstance(decision, NoPlacement):
+            return evolve(decision, explanation=evolve(decision.explanation, gang=None))
+        return decision
+
+
+@MUTANTS.breaks("GANG-5")
+class CountsOnlyWhatIsNew(Mutant):
+    def decision(self, request: SchedulingRequest, view: ClusterView, decision: ScheduleDecision) -> ScheduleDecision:
+        if isinstance(decision, NoPlacement) and decision.explanation.gang is not None:
+            gang = decision.explanation.gang
+            held = sum(slot in each.instances for each in view for slot in request.slots)
+            gang = evolve(gang, places=gang.places - held)
+            return evolve(decision, explanation=evolve(decision.explanation, gang=gang))
+        return decision
+
+
+@MUTANTS.breaks("GANG-5")
+class TellsEverybodyOfAGang(Mutant):
+    def decision(self, request: SchedulingRequest, view: ClusterView, decision: ScheduleDecision) -> ScheduleDecision:
+        if isinstance(decision, NoPlacement) and decision.explanation.gang is None:
+            gang = GangShortage(slots=len(request.slots), minimum=request.minimum, places=0)
+            return evolve(decision, explanation=evolve(decision.explanation, gang=gang))
         return decision
 
 

@@ -25,6 +25,14 @@ def test_a_plain_workload_is_accepted() -> None:
 
 
 CASES = [
+    (
+        workload(kind=o.WorkloadKind.BATCH, completions=2, gang=o.Gang(minimum=3)),
+        "workloads.web.gang: there never are 3 instances to come up together; completions is 2",
+    ),
+    (
+        workload(kind=o.WorkloadKind.BATCH, completions=200, gang=o.Gang()),
+        "workloads.web.gang: 200 instances are too many to come up together; at most 120 can",
+    ),
     (workload("Web"), "workloads.Web: 'Web' can't name a workload"),
     (workload(namespace="a b"), "namespace: 'a b' can't name a namespace"),
     (workload(containers=()), "workloads.web.containers: a workload needs at least one container"),
@@ -47,6 +55,25 @@ CASES = [
         "workloads.web.containers[0].health.exec[1]: unknown variable ${Y}",
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        workload(replicas=200, gang=o.Gang(minimum=o.MAX_GANG)),
+        workload(replicas=0, gang=o.Gang(minimum=2)),
+        workload(kind=o.WorkloadKind.BATCH, completions=2, parallelism=2, gang=o.Gang()),
+    ],
+    ids=["a part of many", "none for now", "all at once"],
+)
+def test_a_gang_is_accepted(definition: o.WorkloadDefinition) -> None:
+    assert o.check_workloads((definition,)) == ()
+
+
+@pytest.mark.parametrize(("wanted", "least"), [(0, 0), (2, 2), (3, 3), (9, 3)])
+def test_of_fewer_than_its_minimum_a_gang_takes_all(wanted: int, least: int) -> None:
+    assert o.Gang(minimum=3).least_of(wanted) == least
+    assert o.Gang().least_of(wanted) == wanted
 
 
 @pytest.mark.parametrize(("definition", "message"), CASES, ids=[message for _, message in CASES])

@@ -173,6 +173,8 @@ WORKLOAD: list[tuple[str, dict[str, Any]]] = [
     ("preempts: false", {"preempts": False}),
     ("disruption: {max_unavailable: 0}", {"disruption": o.Disruption(max_unavailable=0)}),
     ("disruption: {max_unavailable: 25%}", {"disruption": o.Disruption(max_unavailable_percent=25)}),
+    ("replicas: 4\ngang: all", {"replicas": 4, "gang": o.Gang()}),
+    ("replicas: 4\ngang: 3", {"replicas": 4, "gang": o.Gang(minimum=3)}),
     ("replicas: 0", {"replicas": 0}),
     (
         "kind: batch\nstart_within: 10m\nmissed_start: drop",

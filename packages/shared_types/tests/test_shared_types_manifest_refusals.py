@@ -159,6 +159,16 @@ BATCH = [
         "preempts",
         "the class batch stands for preempts: false, not true; write one of the two",
     ),
+    ("gang: some\n", "5:11", "gang", "all or a whole number from 1 to 120 is wanted, not the text 'some'"),
+    ("gang: 0\n", "5:11", "gang", "from 1 to 120"),
+    ("gang: 2\n", "5:11", "gang", "there never are 2 instances to come up together; completions is 1"),
+    ("completions: 121\ngang: all\n", "6:11", "gang", "121 instances are too many to come up together; at most 120"),
+    (
+        "completions: 3\nparallelism: 2\ngang: all\n",
+        "6:18",
+        "parallelism",
+        "a gang's completions may all run at once; raise it to 3, or leave it out",
+    ),
     ("disruption: {}\n", "5:17", "disruption", "max_unavailable is missing"),
     (
         "disruption: {max_unavailable: -1}\n",
@@ -227,6 +237,12 @@ WHOLE = [
         1,
         31,
         "a daemon runs once on every node",
+    ),
+    (
+        "workloads: {a: {kind: daemon, gang: all, containers: [{name: b, command: [a]}]}}\n",
+        1,
+        31,
+        "gang has no meaning for a daemon; it runs on each node by itself",
     ),
     (
         "workloads: {a: {completions: 3, containers: [{name: b, command: [a]}]}}\n",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from attrs import evolve
 from orchestrion.shared_types import NodeId
 
 from ._types import ChangeKind, Explanation, PlacementChange, Predicate, RefusalGroup
@@ -45,9 +46,14 @@ _BINARY_UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 def describe(explanation: Explanation, /) -> str:
     """Return an explanation's groups in one line.
 
-    For example "3 nodes: memory short by 512 MiB at best; 2 nodes: taint gpu=only". Of very many, those with the most
-    nodes are worded, and the others counted.
+    For example "3 nodes: memory short by 512 MiB at best; 2 nodes: taint gpu=only", and before that, of a gang, such as
+    "gang of 8: 5 could be placed, 6 needed; ". Of very many, those with the most nodes are worded, and the others
+    counted.
     """
+    gang = explanation.gang
+    if gang is not None:
+        could = f"gang of {gang.slots}: {gang.places or 'none'} could be placed, {gang.minimum} needed"
+        return f"{could}; {describe(evolve(explanation, gang=None))}"
     if not explanation.groups:
         return "the cluster has no nodes" if explanation.nodes_considered == 0 else "no node refuses"
     words = [

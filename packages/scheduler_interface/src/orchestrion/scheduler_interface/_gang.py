@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+from attrs import evolve
 from orchestrion.shared_types import InstanceKey
 
-from ._types import AssignNode, NoPlacement, ScheduleDecision, SchedulingRequest
+from ._types import AssignNode, GangShortage, NoPlacement, ScheduleDecision, SchedulingRequest
 
 
 def keep_minimum(
@@ -20,11 +21,14 @@ def keep_minimum(
         held: Which of the slots the view holds already.
     """
     refused = [decision for decision in decisions if isinstance(decision, NoPlacement)]
-    if not refused or len(decisions) - len(refused) >= request.minimum:
+    places = len(decisions) - len(refused)
+    if not refused or places >= request.minimum or request.minimum <= 1:
         return decisions
+    shortage = GangShortage(slots=len(decisions), minimum=request.minimum, places=places)
+    explanation = evolve(refused[0].explanation, gang=shortage)
     return [
-        NoPlacement(slot=decision.slot, explanation=refused[0].explanation)
-        if isinstance(decision, AssignNode) and decision.slot not in held
-        else decision
+        decision
+        if isinstance(decision, AssignNode) and decision.slot in held
+        else NoPlacement(slot=decision.slot, explanation=explanation)
         for decision in decisions
     ]

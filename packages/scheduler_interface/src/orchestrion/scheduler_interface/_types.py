@@ -67,7 +67,8 @@ class SchedulerCapability(StrEnum):
     Where at least so many of the slots hold a place in the end, those that hold one already among them, the decisions
     are those that there would be without a minimum [GANG-1]. Where fewer would, no slot gets a place anew [GANG-2],
     and those that hold one stay [GANG-3]. Each slot that is then refused has the explanation of the first one for which
-    there was no place, which is about the cluster with the slots before it in theirs [GANG-4].
+    there was no place, which is about the cluster with the slots before it in theirs [GANG-4], and says in
+    `gang` how many of the slots would hold a place without a minimum [GANG-5]. Nothing else has a `gang`.
 
     A minimum of 0 or 1 requires nothing.
     """
@@ -273,6 +274,21 @@ class PlacementChange:
 
 
 @frozen(kw_only=True)
+class GangShortage:
+    """How far a gang is from its minimum.
+
+    Attributes:
+        slots: How many slots the gang has.
+        minimum: How many of them have to hold a place, <= slots.
+        places: How many would hold one if each took what it finds, < minimum; what holds one already is among them.
+    """
+
+    slots: int
+    minimum: int
+    places: int
+
+
+@frozen(kw_only=True)
 class Explanation:
     """Why a slot got its node, or none. Data; `describe` in this package words it.
 
@@ -300,6 +316,7 @@ class Explanation:
             where the scheduler does not tell.
         weights: By the name of a preference, what the points that it gives a node were multiplied by, > 0; a part that
             is not named was not weighted [EXPLAIN-10].
+        gang: For a slot that is refused because its gang misses its minimum: by how far. None for all else.
     """
 
     groups: tuple[RefusalGroup, ...] = ()
@@ -309,6 +326,7 @@ class Explanation:
     scores: Mapping[NodeId, float] = field(default=EMPTY, converter=_frozen)
     parts: Mapping[NodeId, Mapping[str, float]] = field(default=EMPTY, converter=_frozen_twice)
     weights: Mapping[str, int] = field(default=EMPTY, converter=_frozen)
+    gang: GangShortage | None = None
 
 
 @frozen(kw_only=True)

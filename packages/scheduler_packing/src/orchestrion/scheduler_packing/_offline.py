@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Final, Literal, get_args
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from librt.vecs import vec
 from mypy_extensions import i64
 from orchestrion.scheduler_interface import (
     AssignNode,
     ClusterView,
     Explanation,
+    GangShortage,
     Grant,
     NoPlacement,
     ScheduleDecision,
@@ -214,9 +215,16 @@ class _Packing:
 
     def _refusal(self, item: _Item) -> Explanation:
         """Say why there is no place for one more slot; of a gang, with those in their places that there is room for."""
+        request, fresh = item.request, self._fresh(item)
         if item.shape is None:
-            return _Attempt(item, NO_SHAPE, self._draft, self._rule).explain()
-        return self._attempt(item, item.shape, self._fresh(item)).explain()
+            attempt = _Attempt(item, NO_SHAPE, self._draft, self._rule)
+        else:
+            attempt = self._attempt(item, item.shape, fresh)
+        explanation = attempt.explain()
+        places = len(request.slots) - len(fresh) + len(attempt.made)
+        if request.minimum <= 1 or places >= request.minimum:
+            return explanation
+        return evolve(explanation, gang=GangShortage(slots=len(request.slots), minimum=request.minimum, places=places))
 
     def _stays(self, request: SchedulingRequest, slot: InstanceKey) -> AssignNode:
         view = self._draft.index.views[self._draft.index.holders[slot]]

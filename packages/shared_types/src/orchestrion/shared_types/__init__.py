@@ -99,11 +99,13 @@ from ._quantities import (
 )
 from ._resources import MAX_AMOUNT, WHOLE_DEVICE, GpuRequest, Resources
 from ._workload import (
+    MAX_GANG,
     MAX_SLOTS,
     Dependency,
     DependencyCondition,
     Disruption,
     Expression,
+    Gang,
     InstanceAffinity,
     MissPolicy,
     NodeAffinity,
@@ -128,6 +130,7 @@ __all__ = [
     "HIGHEST_PRIORITY",
     "LOWEST_PRIORITY",
     "MAX_AMOUNT",
+    "MAX_GANG",
     "MAX_NAME_LENGTH",
     "MAX_SLOTS",
     "PRIORITY_CLASSES",
@@ -159,6 +162,7 @@ __all__ = [
     "ExitStatus",
     "Expression",
     "Finalizer",
+    "Gang",
     "GpuRequest",
     "HealthCheck",
     "HttpProbe",

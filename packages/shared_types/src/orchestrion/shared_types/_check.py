@@ -13,6 +13,7 @@ from ._ids import is_name
 from ._node import TaintEffect
 from ._suggest import unknown
 from ._workload import (
+    MAX_GANG,
     DependencyCondition,
     MissPolicy,
     RestartCondition,
@@ -38,6 +39,10 @@ ONLY_FOR: Final[Mapping[str, tuple[frozenset[WorkloadKind], str]]] = {
     "deadline": (frozenset({WorkloadKind.BATCH}), "write kind: batch, or leave it out"),
     "start_within": (frozenset({WorkloadKind.BATCH}), "write kind: batch, or leave it out"),
     "missed_start": (frozenset({WorkloadKind.BATCH}), "write kind: batch, or leave it out"),
+    "gang": (
+        frozenset({WorkloadKind.SERVICE, WorkloadKind.BATCH}),
+        "it runs on each node by itself; leave it out",
+    ),
 }
 """Keys of a workload that have a meaning for some kinds only, and what to do instead."""
 
@@ -92,6 +97,7 @@ def findings_in(
         if not is_name(workload.metadata.name):
             yield Finding(at, bad_name("workload", workload.metadata.name))
         yield from _kind_findings(workload, at)
+        yield from _gang_findings(workload, at)
         yield from _idle_findings(workload, at)
         yield from _volume_findings(workload, at)
         yield from _after_findings(workload, at, known)
@@ -117,6 +123,7 @@ def _kind_findings(workload: WorkloadDefinition, at: Path) -> Iterator[Finding]:
         "deadline": workload.deadline_seconds is not None,
         "start_within": workload.start_within_seconds is not None,
         "missed_start": workload.missed_start is not MissPolicy.LATE,
+        "gang": workload.gang is not None,
     }
     for key, given in changed.items():
         refusal = not_for(key, workload.kind) if given else None
@@ -124,6 +131,27 @@ def _kind_findings(workload: WorkloadDefinition, at: Path) -> Iterator[Finding]:
             yield Finding((*at, key), refusal)
     if workload.kind is WorkloadKind.BATCH and workload.restart.condition is RestartCondition.ALWAYS:
         yield Finding((*at, "restart"), "a batch workload that always restarts never ends; use on-failure or never")
+
+
+def _gang_findings(workload: WorkloadDefinition, at: Path) -> Iterator[Finding]:
+    gang = workload.gang
+    if gang is None or workload.kind is WorkloadKind.DAEMON:
+        return
+    is_batch = workload.kind is WorkloadKind.BATCH
+    key, wanted = ("completions", workload.completions) if is_batch else ("replicas", workload.replicas)
+    if gang.minimum is not None and gang.minimum > wanted > 0:
+        yield Finding((*at, "gang"), f"there never are {gang.minimum} instances to come up together; {key} is {wanted}")
+    if gang.least_of(wanted) > MAX_GANG:
+        yield Finding(
+            (*at, "gang"),
+            f"{wanted} instances are too many to come up together; at most {MAX_GANG} can, the others as there is "
+            f"room: write gang: {MAX_GANG} or less",
+        )
+    if is_batch and workload.parallelism is not None and workload.parallelism < wanted:
+        yield Finding(
+            (*at, "parallelism"),
+            f"a gang's completions may all run at once; raise it to {wanted}, or leave it out",
+        )
 
 
 def _idle_findings(workload: WorkloadDefinition, at: Path) -> Iterator[Finding]:

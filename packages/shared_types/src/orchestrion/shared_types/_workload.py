@@ -18,6 +18,9 @@ _seconds = [validators.ge(0.0), validators.le(MAX_SECONDS)]
 MAX_SLOTS = 1_000_000
 """The most replicas or completions of one workload."""
 
+MAX_GANG = 120
+"""The most instances that can be given their places together: as many as are on record at once, or not at all."""
+
 _count = validators.and_(validators.ge(0), validators.le(MAX_SLOTS))
 _optional_positive = validators.optional([validators.ge(1), validators.le(MAX_SLOTS)])
 _priority = validators.and_(validators.ge(LOWEST_PRIORITY), validators.le(HIGHEST_PRIORITY))
@@ -270,6 +273,27 @@ class Disruption:
         return wanted - wanted * (self.max_unavailable_percent or 0) // 100
 
 
+@frozen(kw_only=True)
+class Gang:
+    """How many instances of a workload have to come up together.
+
+    An instance is given a place only if afterwards at least so many hold one; what is there already counts, and so does
+    an index of a batch workload that has succeeded. Nothing stops what runs because others have gone: those are
+    replaced.
+
+    Attributes:
+        minimum: How many, 1 to `MAX_GANG`; None is all that are wanted. Where fewer are wanted, it is all of them.
+    """
+
+    minimum: int | None = field(
+        default=None, validator=validators.optional(validators.and_(validators.ge(1), validators.le(MAX_GANG)))
+    )
+
+    def least_of(self, wanted: int, /) -> int:
+        """Return how many of `wanted` instances have to hold a place for any to get one."""
+        return wanted if self.minimum is None else min(self.minimum, wanted)
+
+
 class MissPolicy(StrEnum):
     """What becomes of work that has found no place in time."""
 
@@ -341,6 +365,8 @@ class WorkloadDefinition:
         update: How a new template is rolled out.
         disruption: How many instances may be missing for the sake of others. None leaves that to `update` where a node
             is drained, and sets no limit where a higher priority needs room.
+        gang: How many instances have to come up together; None lets each have a place as soon as there is one. Not for
+            a daemon. All completions of a batch workload with a gang may run at once.
         after: Workloads to wait for before the first start; names are unique.
         retention: How much history is kept.
     """
@@ -362,5 +388,6 @@ class WorkloadDefinition:
     restart: RestartPolicy = RestartPolicy()
     update: UpdateStrategy = UpdateStrategy()
     disruption: Disruption | None = None
+    gang: Gang | None = None
     after: tuple[Dependency, ...] = ()
     retention: Retention = Retention()

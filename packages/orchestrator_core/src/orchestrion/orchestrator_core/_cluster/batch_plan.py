@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from attrs import evolve
+from orchestrion.orchestrator_core._cluster.gangs import ask_together
 from orchestrion.orchestrator_core._cluster.plan import Notice
 from orchestrion.orchestrator_core._cluster.planning import Planning
 from orchestrion.orchestrator_core._state.facts import first_placed
@@ -37,13 +38,14 @@ def plan_batch(planning: Planning) -> None:
     room = (definition.parallelism or definition.completions) - len(held)
     for slot in range(definition.completions):
         if room <= 0:
-            return
+            break
         if slot in completed or slot in held:
             continue
         if planning.backoff(failed.get(slot, ()), slot) > 0:
             continue
         planning.place(slot)
         room -= 1
+    ask_together(planning, definition.completions, len(completed))
 
 
 def _completions(planning: Planning) -> set[int]:

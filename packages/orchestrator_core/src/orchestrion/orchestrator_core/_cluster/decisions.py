@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 from orchestrion.orchestrator_core._cluster.leadership import LeadershipLost
 from orchestrion.orchestrator_core._cluster.plan import WorkloadPlan
 from orchestrion.orchestrator_core._cluster.view import check_answer
@@ -18,6 +18,7 @@ from orchestrion.scheduler_interface import (
     SchedulerCapability,
     SchedulerUnavailable,
     SchedulingRequest,
+    keep_minimum,
 )
 from orchestrion.shared_types import OrchestrationError, SchedulingFailure
 
@@ -44,6 +45,8 @@ class NoDecision(SchedulerUnavailable):
 class TimedScheduler:
     """A scheduler that is given up when it takes too long, and believed only where its answer is one to the question.
 
+    It keeps the minimum of a request whether or not the scheduler can.
+
     Attributes:
         scheduler: Decides.
         seconds: How long it may take for one request.
@@ -66,8 +69,7 @@ class TimedScheduler:
         """
         with trio.move_on_after(self.seconds):
             try:
-                decisions = await self.scheduler.schedule(request, view)
-                check_answer(request, decisions, view)
+                decisions = await self._decide(request, view)
             except OrchestrationError:
                 raise
             except Exception as err:
@@ -75,6 +77,16 @@ class TimedScheduler:
                 raise SchedulingFailure(msg, remedy="This is a fault of the scheduler: tell its author.") from err
             return decisions
         raise NoDecision(self.seconds)
+
+    async def _decide(self, request: SchedulingRequest, view: ClusterView) -> list[ScheduleDecision]:
+        if request.minimum <= 1 or SchedulerCapability.GANG in self.scheduler.capabilities:
+            decisions = await self.scheduler.schedule(request, view)
+            check_answer(request, decisions, view)
+            return decisions
+        # One that does not know of gangs decides slot by slot, and what it finds for too few of them is not taken.
+        decisions = await self.scheduler.schedule(evolve(request, minimum=0), view)
+        check_answer(evolve(request, minimum=0), decisions, view)
+        return keep_minimum(request, decisions, ())
 
 
 @define(eq=False)

@@ -56,7 +56,7 @@ class PendingWork:
     random: random.Random
     deadlines: Deadlines
     _waiting: SchedulingQueue[WorkloadName] = field(init=False)
-    _generations: dict[WorkloadName, int] = field(factory=dict)
+    _asked: dict[WorkloadName, tuple[int, int]] = field(factory=dict)
     _pushers: set[WorkloadName] = field(factory=set)
     _budgets: dict[WorkloadName, int] = field(factory=dict)
     _seen: KeptView | None = None
@@ -89,19 +89,22 @@ class PendingWork:
         if self._waiting.listens:
             self._catch_up(self.keeper.view())
 
-    def take(self, record: WorkloadRecord) -> Explanation | None:
+    def take(self, record: WorkloadRecord, minimum: int = 0) -> Explanation | None:
         """Take a workload in hand whose slots are to be placed; say `placed`, `refused` or `release` afterwards.
+
+        Args:
+            record: The workload.
+            minimum: How many of the slots have to get a place together: what was said of another number says nothing.
 
         Returns:
             None, or, where it sleeps, why there was no place when it was last tried: that still holds.
         """
-        name, generation = record.name, target_generation(record)
+        name, asked = record.name, (target_generation(record), minimum)
         view = self.keeper.view()
         self._catch_up(view)
-        known = self._generations.get(name)
-        if known is None or known != generation:
+        if self._asked.get(name) != asked:
             self._add(record)
-            self._generations[name] = generation
+            self._asked[name] = asked
         if self._waiting.take(name, trio.current_time(), look=view.get):
             self._seen = view
             return None
@@ -130,7 +133,7 @@ class PendingWork:
     def forget(self, name: WorkloadName) -> None:
         """Note that a workload lacks no places."""
         self._waiting.discard(name)
-        self._generations.pop(name, None)
+        self._asked.pop(name, None)
         self._pushers.discard(name)
         if not self._pushers:
             self._budgets.clear()

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from attrs import define, field
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.decisions import NoDecision, Stalls
+from orchestrion.orchestrator_core._cluster.gangs import of_the_whole_gang
 from orchestrion.orchestrator_core._cluster.leadership import Leadership
 from orchestrion.orchestrator_core._cluster.pending import PendingWork
-from orchestrion.orchestrator_core._cluster.plan import WantedSlot, WorkloadPlan, by_node
+from orchestrion.orchestrator_core._cluster.plan import WantedSlot, WorkloadPlan, by_node, portions
 from orchestrion.orchestrator_core._cluster.pushing import Pusher
 from orchestrion.orchestrator_core._cluster.refusals import Refusals
 from orchestrion.orchestrator_core._cluster.troubles import Troubles
 from orchestrion.orchestrator_core._cluster.view import Placeable, check_room, placed_instance
-from orchestrion.orchestrator_core._cluster.writing import Writer, chunks, wanted_still
+from orchestrion.orchestrator_core._cluster.writing import Writer, wanted_still
 from orchestrion.orchestrator_core._state.facts import Facts, lacking_nodes
 from orchestrion.orchestrator_core._state.records import (
     BindingRecord,
@@ -129,7 +130,7 @@ class Placer:
         if template.kind is WorkloadKind.DAEMON:
             unplaced = await self._try_to_place(record, plan, template, leadership)
         else:
-            said = self.pending.take(record)
+            said = self.pending.take(record, plan.minimum)
             news = said is None and not self.pending.is_flushed(record.name)
             if said is not None:
                 # It sleeps: what was said of some slots holds for all, since they differ in nothing.
@@ -155,10 +156,10 @@ class Placer:
         try:
             for node_id, slots in by_node(plan.place):
                 asked = 0
-                for chunk in chunks(slots):
-                    await self._place_chunk(record, plan, template, node_id, chunk, unplaced, leadership)
+                for chunk, minimum in portions(slots, plan.minimum):
+                    await self._place_chunk(record, plan, template, node_id, chunk, minimum, unplaced, leadership)
                     if unplaced and self.pusher.may_push(template, self.scheduler):
-                        await self._push_out(record, plan, template, chunk, unplaced, leadership)
+                        await self._push_out(record, plan, template, chunk, minimum, unplaced, leadership)
                     # Not before: one that always answers where there is room, and never who has to go, hangs as well.
                     self.stalls.forget(record.name, decided=True)
                     asked += len(chunk)
@@ -189,10 +190,16 @@ class Placer:
             self.pending.forget(name)
             return
         lacking = next(slot.name for slot in plan.place if slot.name.slot in unplaced)
-        key = instance_key(lacking, template.metadata.uid)
+        explanation = unplaced[lacking.slot]
+        minimum = 0
+        keys: tuple[InstanceKey, ...] = (instance_key(lacking, template.metadata.uid),)
+        if explanation.gang is not None:
+            # It sleeps as one, until something changes that could help the gang as a whole.
+            minimum = plan.minimum
+            keys = tuple(instance_key(slot.name, template.metadata.uid) for slot in plan.place[:minimum])
         preempts = template.preempts and SchedulerCapability.PREEMPTION in self.scheduler.capabilities
-        request = SchedulingRequest(workload=for_new_work(template), slots=(key,), preempt=preempts)
-        self.pending.refused(name, unplaced[lacking.slot], request, fruitful=len(unplaced) < len(plan.place))
+        request = SchedulingRequest(workload=for_new_work(template), slots=keys, minimum=minimum, preempt=preempts)
+        self.pending.refused(name, explanation, request, fruitful=len(unplaced) < len(plan.place))
 
     async def _place_chunk(
         self,
@@ -201,12 +208,15 @@ class Placer:
         template: WorkloadDefinition,
         only_node: NodeId | None,
         slots: Sequence[WantedSlot],
+        minimum: int,
         unplaced: dict[int, Explanation],
         leadership: Leadership,
     ) -> None:
         names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
         view = self.keeper.view()
-        request = SchedulingRequest(workload=for_new_work(template), slots=tuple(names), only_node=only_node)
+        request = SchedulingRequest(
+            workload=for_new_work(template), slots=tuple(names), minimum=minimum, only_node=only_node
+        )
         decisions = await self.scheduler.schedule(request, view)
         generation = plan.generation
         now = self.deadlines.now()
@@ -219,7 +229,7 @@ class Placer:
             name = names[decision.slot]
             match decision:
                 case NoPlacement():
-                    unplaced[name.slot] = decision.explanation
+                    unplaced[name.slot] = of_the_whole_gang(decision.explanation, plan.present)
                     if only_node is not None:
                         self.refusals.note(record.name, generation, only_node, decision.explanation)
                 case AssignNode():
@@ -259,6 +269,7 @@ class Placer:
         plan: WorkloadPlan,
         template: WorkloadDefinition,
         slots: Sequence[WantedSlot],
+        minimum: int,
         unplaced: dict[int, Explanation],
         leadership: Leadership,
     ) -> None:
@@ -266,6 +277,8 @@ class Placer:
         refused = [slot for slot in slots if slot.name.slot in unplaced]
         if not refused:
             return
+        # A gang that was placed has its minimum: those that it lacks beyond that are each for themselves.
+        together = minimum if len(refused) == len(slots) else 0
 
         async def write(compares: Sequence[Compare], operations: Sequence[Operation]) -> Revision:
             return await self.writer.write(leadership, [*wanted_still(record, plan), *compares], operations)
@@ -273,7 +286,9 @@ class Placer:
         # What was just bound holds its place, and what was just told to stop uses up its workload's budget.
         await self.writer.seen(leadership)
         placeable = self.placeable(record.name, template, plan.generation)
-        for slot in await self.pusher.push_out(template, plan.generation, placeable, refused, self.scheduler, write):
+        for slot in await self.pusher.push_out(
+            template, plan.generation, placeable, refused, together, self.scheduler, write
+        ):
             del unplaced[slot]
 
     def _explain_unplaced(

@@ -10,11 +10,14 @@ from orchestrion.orchestrator_core._state.facts import Refusal
 from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadProgress
 from orchestrion.orchestrator_core._state.world import InstanceRecord
 from orchestrion.scheduler_interface import Explanation, Predicate
-from orchestrion.shared_types import EventSeverity, NodeId
+from orchestrion.shared_types import MAX_GANG, EventSeverity, NodeId
 from orchestrion.store_interface import Revision
 
 CHUNK: Final = 60
 """Instances that one transaction writes: each takes up to two operations or compares of 128."""
+
+MAX_TOGETHER: Final = MAX_GANG
+"""Instances that one transaction binds if it has to: with what guards it that is less than 128 compares."""
 
 NEVER_ON_THIS_NODE: Final = frozenset(
     {Predicate.DRIVER, Predicate.SELECTOR, Predicate.EXPRESSION, Predicate.TAINT, Predicate.NODE_AFFINITY}
@@ -63,6 +66,8 @@ class WorkloadPlan:
         progress: The cluster loop's part as it is to be, or None where it stays.
         place: Slots to place, all from the template of `generation`.
         generation: That generation.
+        minimum: How many of `place` have to get a place for any to get one; 0 where each is for itself.
+        present: How many others count for the gang's minimum already.
         drop_templates: Generations whose templates nothing needs.
         purge: Whether all that is left of the workload goes.
         notices: Events to record.
@@ -77,6 +82,8 @@ class WorkloadPlan:
     progress: WorkloadProgress | None = None
     place: list[WantedSlot] = field(factory=list)
     generation: int = 0
+    minimum: int = 0
+    present: int = 0
     drop_templates: list[int] = field(factory=list)
     purge: bool = False
     notices: list[Notice] = field(factory=list)
@@ -109,6 +116,17 @@ def by_node(slots: Sequence[WantedSlot]) -> Iterator[tuple[NodeId | None, list[W
     for slot in slots:
         groups.setdefault(slot.only_node, []).append(slot)
     yield from groups.items()
+
+
+def portions(slots: Sequence[WantedSlot], minimum: int) -> Iterator[tuple[Sequence[WantedSlot], int]]:
+    """Yield the slots, as many at a time as one transaction takes, each time with how many have to be placed together.
+
+    The first have the minimum of all of them: where it is reached, the others are each for itself.
+    """
+    first = max(CHUNK, minimum)
+    yield slots[:first], minimum
+    for start in range(first, len(slots), CHUNK):
+        yield slots[start : start + CHUNK], 0
 
 
 def refusal_of(explanation: Explanation) -> Refusal:

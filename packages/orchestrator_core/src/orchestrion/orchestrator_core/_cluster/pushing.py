@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import define, evolve, field
-from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot
+from orchestrion.orchestrator_core._cluster.plan import CHUNK, MAX_TOGETHER, WantedSlot
 from orchestrion.orchestrator_core._cluster.stopping import Stopping, stopping_now
 from orchestrion.orchestrator_core._cluster.view import Placeable, check_room, placed_instance
 from orchestrion.orchestrator_core._state.budgets import budgets_of
@@ -52,6 +52,8 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
 )
 from orchestrion.store_interface import ABSENT, Compare, Operation, Revision
+
+T = TypeVar("T")
 
 MAX_REPLACED: Final = 20_000
 """Nodes that an outlook shows anew before it begins from scratch, as it remembers each of them."""
@@ -137,6 +139,7 @@ async def find_pushes(
     facts: Facts,
     scheduler: Scheduler,
     outlook: Outlook,
+    minimum: int = 0,
 ) -> list[Push]:
     """Return how slots that have found no place could get one by pushing others out.
 
@@ -148,6 +151,8 @@ async def find_pushes(
         facts: The rest of the world.
         scheduler: Decides.
         outlook: Kept for views of the same history.
+        minimum: How many of the slots have to get a place together. Above 1, those are among the pushes that need push
+            nobody out; still there are none where nobody has to go, as the gang then finds its room before long.
 
     Raises:
         SchedulingFailure: The scheduler chose victims that it may not.
@@ -159,11 +164,18 @@ async def find_pushes(
     after = outlook.view(view, stopping)
     budgets = budgets_of(records, facts)
     request = SchedulingRequest(
-        workload=for_new_work(template), slots=tuple(slots), only_node=only_node, preempt=True, budgets=budgets
+        workload=for_new_work(template),
+        slots=tuple(slots),
+        minimum=minimum,
+        only_node=only_node,
+        preempt=True,
+        budgets=budgets,
     )
     decisions = [each for each in await scheduler.schedule(request, after) if isinstance(each, AssignNode)]
     _check(decisions, template, after, budgets)
-    return [_push(each, after, stopping) for each in decisions if each.victims]
+    needs_others_gone = any(each.victims for each in decisions)
+    together = minimum > 1 and needs_others_gone
+    return [_push(each, after, stopping) for each in decisions if each.victims or together]
 
 
 def _push(decision: AssignNode, view: ClusterView, stopping: Stopping) -> Push:
@@ -219,6 +231,17 @@ def in_transactions(pushes: Sequence[Push]) -> Iterator[Sequence[Push]]:
         yield group
 
 
+def in_parts(pairs: Sequence[T], whole: int) -> Iterator[Sequence[T]]:
+    """Yield what is to be written, as much at a time as one transaction takes; the last `whole` of it at once."""
+    start, most = 0, MAX_TOGETHER if whole else CHUNK
+    while len(pairs) - start > most:
+        end = min(start + CHUNK, len(pairs) - whole)
+        yield pairs[start:end]
+        start = end
+    if start < len(pairs):
+        yield pairs[start:]
+
+
 def name_of(placed: PlacedInstance) -> InstanceName:
     """Return the name of an instance that holds a place."""
     return InstanceName(placed.namespace, placed.workload, placed.key.index, placed.key.epoch)
@@ -270,19 +293,22 @@ class Pusher:
         generation: int,
         placeable: Placeable,
         slots: Sequence[WantedSlot],
+        minimum: int,
         scheduler: Scheduler,
         write: Write,
     ) -> set[int]:
         """Bind slots that have found no place to nodes where others make room, and return which.
 
         Where one push has more victims than a transaction takes, all but the last are told to stop before; if that is
-        as far as it gets, those stop, and the slot finds the room that they leave.
+        as far as it gets, those stop, and the slot finds the room that they leave. The slots of a gang are bound in one
+        transaction, those among them that push nobody out, too; so theirs are told before if they are many.
 
         Args:
             template: The slots' own.
             generation: Its generation.
             placeable: What each of them reserves.
             slots: Those that found no place, all for the same node or all for any.
+            minimum: How many of them have to get a place for any to get one.
             scheduler: Decides.
             write: Writes a transaction.
 
@@ -292,10 +318,11 @@ class Pusher:
         names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
         view = self.keeper.view()
         pushes = await find_pushes(
-            template, tuple(names), slots[0].only_node, view, self.facts, scheduler, self._outlook
+            template, tuple(names), slots[0].only_node, view, self.facts, scheduler, self._outlook, minimum
         )
+        is_gang = minimum > 1 and bool(pushes)
         pushed = set[int]()
-        for group in in_transactions(pushes):
+        for group in [pushes] if is_gang else in_transactions(pushes):
             bound = [
                 BindingRecord(workload_id=template.metadata.uid, binding=self._binding(push, generation))
                 for push in group
@@ -306,8 +333,8 @@ class Pusher:
             for push, value in zip(group, bound, strict=True):
                 key = binding_key(names[push.decision.slot])
                 pairs.append((Compare(key, ABSENT), self.world.put(key, value)))
-            for start in range(0, len(pairs), CHUNK):
-                compares, operations = zip(*pairs[start : start + CHUNK], strict=True)
+            for part in in_parts(pairs, len(group) if is_gang else 0):
+                compares, operations = zip(*part, strict=True)
                 revision = await write(compares, operations)
             for push, value in zip(group, bound, strict=True):
                 name = names[push.decision.slot]
@@ -350,6 +377,8 @@ class Pusher:
             yield Compare(key, record.binding_revision), self.world.put(key, stopped)
 
     def _tell(self, push: Push, by: InstanceName, template: WorkloadDefinition) -> None:
+        if not push.victims:
+            return
         node_id = push.decision.node_id
         for victim in push.victims:
             self.recorder.record(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from attrs import evolve
+from orchestrion.orchestrator_core._cluster.gangs import ask_together
 from orchestrion.orchestrator_core._cluster.plan import Notice
 from orchestrion.orchestrator_core._cluster.planning import Planning
 from orchestrion.orchestrator_core._state.facts import wanted_replicas
@@ -209,3 +210,4 @@ def _grow(
         return
     for slot in planning.free_slots(count):
         planning.place(slot)
+    ask_together(planning, wanted)

@@ -74,10 +74,13 @@ def placed_instance(
 def check_answer(request: SchedulingRequest, decisions: Iterable[object], view: ClusterView) -> None:
     """Check that decisions answer a request: each slot once, on nodes of the view, with devices that those have.
 
+    Where they give places to fewer slots than the request's minimum, they give none.
+
     Raises:
         SchedulingFailure: They do not.
     """
     asked = set(request.slots)
+    placed = 0
     for decision in decisions:
         if not isinstance(decision, AssignNode | NoPlacement):
             msg = f"the scheduler answered with {type(decision).__name__}, which is no decision"
@@ -88,9 +91,13 @@ def check_answer(request: SchedulingRequest, decisions: Iterable[object], view: 
             raise SchedulingFailure(msg)
         asked.remove(decision.slot)
         if isinstance(decision, AssignNode):
+            placed += 1
             _check_assignment(request, decision, view.get(decision.node_id))
     if asked:
         msg = f"the scheduler left out {len(asked)} of the {len(request.slots)} slots that it was asked for"
+        raise SchedulingFailure(msg)
+    if 0 < placed < request.minimum:
+        msg = f"the scheduler gave places to {placed} of a gang that needs {request.minimum}"
         raise SchedulingFailure(msg)
 
 

@@ -84,26 +84,32 @@ class EmptyCluster:
         await self._check_each([admission.spec.definition for admission in admissions if admission.spec is not None])
         await self._check_ports(admissions)
 
-    async def _ask(self, definition: WorkloadDefinition, only_node: NodeId | None = None) -> ScheduleDecision:
+    async def _ask(
+        self, definition: WorkloadDefinition, only_node: NodeId | None = None, together: int = 1
+    ) -> ScheduleDecision:
         metadata = definition.metadata
         uid = metadata.uid or Uid("unnamed")
         workload = _without_neighbours(evolve(definition, metadata=evolve(metadata, uid=uid)))
         request = SchedulingRequest(
-            workload=for_new_work(workload), slots=(InstanceKey(uid, 0, 1),), only_node=only_node
+            workload=for_new_work(workload),
+            slots=tuple(InstanceKey(uid, index, 1) for index in range(together)),
+            minimum=together,
+            only_node=only_node,
         )
-        (decision,) = await self.scheduler.schedule(request, self._view)
+        decision, *_ = await self.scheduler.schedule(request, self._view)
         return decision
 
     async def _check_each(self, definitions: Iterable[WorkloadDefinition]) -> None:
         impossible = list[ImpossibleWorkload]()
         for definition in definitions:
-            decision = await self._ask(definition)
+            decision = await self._ask(definition, together=_together(definition))
             if isinstance(decision, NoPlacement):
                 impossible.append(_impossible(definition, decision.explanation))
         if not impossible:
             return
         first, *others = impossible
-        msg = f"no node could ever run workload {_why_not(first)}"
+        who = "no node" if first.explanation.gang is None else "not all nodes together"
+        msg = f"{who} could ever run workload {_why_not(first)}"
         if others:
             msg = "\n".join(
                 (f"no node could ever run {len(impossible)} of these workloads", *map(_why_not, impossible))
@@ -189,6 +195,14 @@ def _wanted(admission: Admission) -> _Wanted | None:
     elif control is not None and control.replicas is not None and control.scaled_from == definition.replicas:
         instances = control.replicas
     return _Wanted(definition, instances, changed=admission.spec is not None)
+
+
+def _together(definition: WorkloadDefinition) -> int:
+    """Return how many instances of a workload have to have a place at the same time, at least 1."""
+    if definition.gang is None:
+        return 1
+    batch = definition.kind is WorkloadKind.BATCH
+    return max(1, definition.gang.least_of(definition.completions if batch else definition.replicas))
 
 
 def _impossible(definition: WorkloadDefinition, explanation: Explanation) -> ImpossibleWorkload:

@@ -71,6 +71,7 @@ from orchestrion.scheduler_interface import (
 )
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
+    MAX_GANG,
     ConfigInvalid,
     Conflict,
     ContainerState,
@@ -627,7 +628,7 @@ class Orchestrator:
 
         Raises:
             WorkloadNotFound: There is none of that name.
-            ConfigInvalid: It is no service, or the number is out of range.
+            ConfigInvalid: It is no service, the number is out of range, or more than can come up together.
         """
         await self._catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
@@ -640,6 +641,9 @@ class Orchestrator:
                 evolve(definition, replicas=replicas)
             except ValueError as err:
                 raise ConfigInvalid((Problem(f"{replicas} replicas are out of range"),)) from err
+            if definition.gang is not None and definition.gang.least_of(replicas) > MAX_GANG:
+                msg = f"workload {name!r} is a gang of all its replicas; at most {MAX_GANG} can come up together"
+                raise ConfigInvalid((Problem(msg),))
         scaled_from = definition.replicas if replicas is not None else 0
         await self._controls.change(
             record.name, lambda now: evolve(now.control, replicas=replicas, scaled_from=scaled_from), gate

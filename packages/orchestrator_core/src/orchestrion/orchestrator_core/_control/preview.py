@@ -9,7 +9,8 @@ from typing import Final
 import trio
 from attrs import define, evolve, field
 from orchestrion.orchestrator_core._clock import Deadlines
-from orchestrion.orchestrator_core._cluster.plan import CHUNK, WantedSlot, WorkloadPlan, by_node, refusal_of
+from orchestrion.orchestrator_core._cluster.gangs import of_the_whole_gang
+from orchestrion.orchestrator_core._cluster.plan import WantedSlot, WorkloadPlan, by_node, portions, refusal_of
 from orchestrion.orchestrator_core._cluster.pushing import (
     Outlook,
     Push,
@@ -213,13 +214,14 @@ class Preview:
         if template is None:
             return arrived
         for only_node, slots in by_node(plan.place):
-            for start in range(0, len(slots), CHUNK):
-                chunk = slots[start : start + CHUNK]
-                came = await self._place_chunk(record, template, plan.generation, only_node, chunk, unplaced)
+            asked = 0
+            for chunk, minimum in portions(slots, plan.minimum):
+                came = await self._place_chunk(record, template, plan, only_node, chunk, minimum, unplaced)
                 arrived.extend(came)
+                asked += len(chunk)
                 if not came:
                     said = unplaced[chunk[-1].name.slot]
-                    for slot in slots[start + CHUNK :]:
+                    for slot in slots[asked:]:
                         instance = f"{record.name.name}.{slot.name.slot}"
                         unplaced[slot.name.slot] = evolve(said, instance=instance)
                     break
@@ -229,21 +231,23 @@ class Preview:
         self,
         record: WorkloadRecord,
         template: WorkloadDefinition,
-        generation: int,
+        plan: WorkloadPlan,
         only_node: NodeId | None,
         slots: Sequence[WantedSlot],
+        minimum: int,
         unplaced: dict[int, SlotPlacement],
     ) -> list[InstanceRecord]:
+        generation = plan.generation
         names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
         request = SchedulingRequest(
-            workload=for_new_work(template), slots=tuple(names), only_node=only_node, explain=True
+            workload=for_new_work(template), slots=tuple(names), minimum=minimum, only_node=only_node, explain=True
         )
         arrived = list[InstanceRecord]()
         refused = list[InstanceKey]()
         view = self.draft.view()
         for decision in await self.scheduler.schedule(request, view):
             name = names[decision.slot]
-            explanation = decision.explanation or Explanation()
+            explanation = of_the_whole_gang(decision.explanation or Explanation(), plan.present)
             assigned = isinstance(decision, AssignNode)
             placement = SlotPlacement(
                 instance=f"{record.name.name}.{name.slot}",
@@ -263,8 +267,9 @@ class Preview:
         self._hold(arrived, template)
         if refused:
             pushed = list[InstanceRecord]()
+            together = 0 if arrived else minimum
             for push in await find_pushes(
-                template, refused, only_node, self.draft.view(), self.facts, self.scheduler, Outlook()
+                template, refused, only_node, self.draft.view(), self.facts, self.scheduler, Outlook(), together
             ):
                 name = names[push.decision.slot]
                 del unplaced[name.slot]
@@ -314,7 +319,9 @@ class Preview:
             instance=f"{by.workload}.{by.slot}",
             node_id=push.decision.node_id,
             explanation=push.decision.explanation or Explanation(),
-            text=f"nothing else has room; it pushes out {victims_words(push)}",
+            text=f"nothing else has room; it pushes out {victims_words(push)}"
+            if push.victims
+            else "there is room for it beside others that push their way in",
             victims=tuple(str(name_of(victim)) for victim in push.victims),
         )
 

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Final
 
 from attrs import evolve
+from orchestrion.orchestrator_core._cluster.gangs import of_the_whole_gang
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
 from orchestrion.orchestrator_core._cluster.plan import by_node
 from orchestrion.orchestrator_core._cluster.pushing import Outlook, lowest_priority, may_push
@@ -80,7 +81,8 @@ def unplaced_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacem
     placements = list[SlotPlacement]()
     for slot, then in sorted(said.items()):
         # No node is the closest where one passes: the slot is about to get it.
-        explanation = now if now.closest else then
+        # What was said of a gang is about all of it.
+        explanation = now if now.closest and then.gang is None else then
         text = refusal_words(explanation, view)
         placements.append(
             SlotPlacement(
@@ -102,6 +104,8 @@ async def held_back(
     if (
         not placements
         or template is None
+        # What one slot could push out says nothing about a gang.
+        or placements[0].explanation.gang is not None
         or not may_push(template, loop.scheduler)
         or lowest_priority(records) >= template.priority
     ):
@@ -155,7 +159,11 @@ async def unbound_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotP
     for only_node, slots in by_node(plan.place):
         names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
         request = SchedulingRequest(
-            workload=for_new_work(template), slots=tuple(names), only_node=only_node, explain=True
+            workload=for_new_work(template),
+            slots=tuple(names),
+            minimum=plan.minimum,
+            only_node=only_node,
+            explain=True,
         )
         explanations = dict[InstanceKey, Explanation]()
         try:
@@ -164,7 +172,9 @@ async def unbound_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotP
         except SchedulerUnavailable as err:
             texts = dict.fromkeys(names, err.message)
         else:
-            explanations = {each.slot: each.explanation or Explanation() for each in decisions}
+            explanations = {
+                each.slot: of_the_whole_gang(each.explanation or Explanation(), plan.present) for each in decisions
+            }
             texts = {
                 each.slot: f"there is room on node {each.node_id}, and no orchestrator runs that would place it"
                 if isinstance(each, AssignNode)

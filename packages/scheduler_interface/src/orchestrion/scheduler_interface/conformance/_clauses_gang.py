@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from orchestrion.conformance_kit import Runner
 from orchestrion.scheduler_interface import (
     AssignNode,
+    GangShortage,
     NoPlacement,
     Predicate,
     ScheduleDecision,
@@ -79,6 +80,32 @@ async def _explained(subject: SchedulerUnderTest) -> None:
         assert found == (2, 10, 6), f"after 3 slots the nodes have 4 and 6 left; the explanation says {short}"
 
 
+@KIT.clause("GANG-5", "the-refused-are-told-how-many-there-is-room-for", requires=GANG)
+async def _counted(subject: SchedulerUnderTest) -> None:
+    holding = [sibling(1, demand=_TEN)]
+    view = cluster(node("n1", room=resources(cpu=20)), node_view(node("n2", room=resources(cpu=10)), holding))
+    request = asking(workload(container(wants=_TEN)), slots=5, minimum=4)
+    rule = "slot 1 is on n2, 2 more fit, and 4 have to be placed"
+    found = await expect_placed(subject, request, view, None, "n2", None, None, None, rule=rule)
+    for decision in found:
+        gang = decision.explanation.gang if decision.explanation is not None else None
+        expected = GangShortage(slots=5, minimum=4, places=3) if isinstance(decision, NoPlacement) else None
+        assert gang == expected, f"{rule}: expected {expected}, got {gang}"
+
+
+@KIT.clause("GANG-5", "who-is-refused-beyond-the-minimum-is-told-of-no-gang", requires=GANG)
+async def _not_for_the_others(subject: SchedulerUnderTest) -> None:
+    view = cluster(node("n1", room=resources(cpu=20)))
+    for minimum in (0, 1, 2):
+        request = asking(workload(container(wants=_TEN)), slots=3, minimum=minimum)
+        found = await expect_placed(subject, request, view, "n1", "n1", None, rule=f"2 fit, and {minimum} are enough")
+        gangs = [each.explanation.gang for each in found if each.explanation is not None]
+        assert not any(gangs), f"a minimum of {minimum} is reached; got {gangs}"
+    alone = asking(workload(container(wants=resources(cpu=30))), slots=1, minimum=1)
+    (refused,) = await expect_placed(subject, alone, view, None, rule="one is no gang")
+    assert refused.explanation is None or refused.explanation.gang is None, f"one is no gang; got {refused}"
+
+
 @KIT.property_clause("GANG-1", "a-minimum-that-is-reached-makes-no-difference", requires=GANG)
 def _reached(run: Runner[SchedulerUnderTest]) -> None:
     _compare(run, is_reached=True)
@@ -103,9 +130,17 @@ def _compare(run: Runner[SchedulerUnderTest], *, is_reached: bool) -> None:
             together = run(decide, evolve(request, minimum=minimum), view)
             expected = plain if is_reached or minimum < 2 else _refused(situation, plain)
             text = f"asked for {asked(request, view)}; {placed} have a place, and {minimum} are wanted"
+            together = [_uncounted(decision) for decision in together]
             assert together == expected, f"{text}: expected {expected}, got {together}"
 
     example()
+
+
+def _uncounted(decision: ScheduleDecision) -> ScheduleDecision:
+    """Return a decision without what it says of its gang."""
+    if isinstance(decision, AssignNode):
+        return decision
+    return evolve(decision, explanation=evolve(decision.explanation, gang=None))
 
 
 def _refused(situation: Situation, plain: list[ScheduleDecision]) -> list[ScheduleDecision]:

@@ -18,10 +18,12 @@ from orchestrion.shared_types._priority import (
     priority_class_of,
 )
 from orchestrion.shared_types._workload import (
+    MAX_GANG,
     MAX_SLOTS,
     Dependency,
     DependencyCondition,
     Disruption,
+    Gang,
     MissPolicy,
     RestartCondition,
     RestartPolicy,
@@ -36,7 +38,7 @@ from ._nodes import Mapping as MappingNode
 from ._nodes import Node, Scalar
 from ._placement_form import PLACEMENT
 from ._port_form import VOLUMES
-from ._scalars import ClassName, CountOrShare, Flag, Nothing, Real, Text, Whole, Word
+from ._scalars import ClassName, CountOrAll, CountOrShare, Flag, Nothing, Real, Text, Whole, Word
 from ._shape import UNSET, Reader
 from ._shapes import Field, Forms, ListOf, Mapped, Record, Table
 from ._terms import (
@@ -125,6 +127,13 @@ DISRUPTION = Record(
     split=_split_disruption,
     about="How many instances may be missing because a node is drained or a higher priority needs room.",
     example="disruption: {max_unavailable: 25%}\n",
+)
+
+
+GANG = Mapped(
+    CountOrAll(1, MAX_GANG),
+    lambda written: Gang(minimum=None if written == CountOrAll.ALL else written),
+    lambda gang: CountOrAll.ALL if gang.minimum is None else gang.minimum,
 )
 RETENTION = Record(
     "retention",
@@ -260,6 +269,12 @@ WORKLOAD = _WorkloadRecord(
             DISRUPTION,
             "How many instances may be missing for the sake of others; without it a drain keeps to `update`, and a "
             "higher priority to no limit.",
+        ),
+        Field(
+            "gang",
+            GANG,
+            "Instances that come up together or not at all: `all` that are wanted, or so many at least. Not for "
+            "daemons.",
         ),
         Field(
             "after",

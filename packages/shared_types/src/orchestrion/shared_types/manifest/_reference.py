@@ -83,6 +83,8 @@ seven rows.
 - A fixed number of a port is there once on each node. It is accepted for several replicas, with a warning: on one
   node they can't all run, and an update with `max_surge` above 0 can't start the new instance beside the old one.
 - A limit is not below its request.
+- `gang` is not above `replicas` or `completions`, and at most 120; `all` takes no more of those. It takes a
+  `parallelism` of all completions, or none.
 - `priority_class` stands for a `priority` and for whether it `preempts`; what is written beside it must say the same.
 - A process (a container without an image) sees volumes and ports where the host has them: `path` and
   `container_port` are for images.

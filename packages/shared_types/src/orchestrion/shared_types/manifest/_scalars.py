@@ -207,6 +207,36 @@ class CountOrShare(Shape):
         return {"type": ["integer", "string"], "minimum": 0, "maximum": self._high, "pattern": f"^{self._PATTERN}$"}
 
 
+class CountOrAll(Shape):
+    """A whole number of a range, both ends included, or `all`; reads as an int or as the text."""
+
+    ALL = "all"
+
+    def __init__(self, low: int, high: int) -> None:
+        self._low = low
+        self._high = high
+        self.words = f"{self.ALL} or a whole number from {low} to {high}"
+
+    def read(self, node: Node, path: Path, reader: Reader) -> Any:
+        """See `Shape`."""
+        value = node.value if isinstance(node, Scalar) else None
+        if value == self.ALL:
+            return value
+        if not isinstance(node, Scalar) or type(value) is not int:
+            return self.refuse(node, path, reader)
+        if not self._low <= value <= self._high:
+            return reader.fail(node, path, f"{self.words} is wanted, not {node.text:.80}")
+        return value
+
+    def write(self, value: Any) -> Any:
+        """See `Shape`."""
+        return value
+
+    def schema(self, definitions: dict[str, Schema]) -> Schema:
+        """See `Shape`."""
+        return {"anyOf": [{"const": self.ALL}, {"type": "integer", "minimum": self._low, "maximum": self._high}]}
+
+
 class Real(Shape):
     """A number of a range, both ends included."""
 

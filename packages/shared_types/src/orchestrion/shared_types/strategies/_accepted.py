@@ -74,9 +74,18 @@ def _workload(draw: DrawFn, metadata: o.Metadata, before: tuple[o.WorkloadDefini
         **own,
     }
     attributes = draw(st.fixed_dictionaries({}, optional=optional))
+    wanted = attributes.get("completions" if kind is o.WorkloadKind.BATCH else "replicas", 1)
+    if kind is not o.WorkloadKind.DAEMON and (attributes.get("parallelism") or wanted) >= wanted:
+        attributes["gang"] = draw(_gang(wanted))
     return o.WorkloadDefinition(
         metadata=metadata, kind=kind, containers=tuple(containers), volumes=tuple(volumes), **attributes
     )
+
+
+def _gang(wanted: int) -> SearchStrategy[o.Gang | None]:
+    most = min(o.MAX_GANG, wanted or o.MAX_GANG)
+    numbers = st.integers(1, most).map(lambda minimum: o.Gang(minimum=minimum))
+    return st.none() | numbers | (st.just(o.Gang()) if wanted <= o.MAX_GANG else st.nothing())
 
 
 @st.composite

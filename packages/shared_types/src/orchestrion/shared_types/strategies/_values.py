@@ -324,6 +324,7 @@ _STRATEGIES: Final[dict[type, Any]] = {
         made(o.Disruption, {"max_unavailable": counts()})
         | made(o.Disruption, {"max_unavailable_percent": st.integers(0, 100)})
     ),
+    o.Gang: lambda: made(o.Gang, {}, minimum=maybe(st.integers(1, o.MAX_GANG))),
     o.Dependency: lambda: made(
         o.Dependency, {"workload": names()}, condition=maybe(st.sampled_from(o.DependencyCondition))
     ),
@@ -347,6 +348,7 @@ _STRATEGIES: Final[dict[type, Any]] = {
         restart=values(o.RestartPolicy),
         update=values(o.UpdateStrategy),
         disruption=maybe(values(o.Disruption)),
+        gang=maybe(values(o.Gang)),
         after=several(values(o.Dependency)),
         retention=values(o.Retention),
     ),
