@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+from cattrs.gen import make_dict_unstructure_fn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from orchestrion import shared_types as o
@@ -43,6 +44,19 @@ def test_every_value_comes_back_from_json_as_it_was(kind: type, data: st.DataObj
     assert o.from_json(text, kind) == value
     assert o.structure(o.unstructure(value), kind) == value
     assert o.to_json(o.from_json(text, kind)) == text
+
+
+@pytest.mark.parametrize("kind", [o.ContainerStatus, o.InstanceStatus], ids=lambda kind: kind.__name__)
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_a_status_is_written_as_the_rules_for_all_values_would_have_it(kind: type, data: st.DataObject) -> None:
+    by_rule = o.make_converter()
+    for status in (o.ContainerStatus, o.InstanceStatus):
+        hook = make_dict_unstructure_fn(status, by_rule, _cattrs_omit_if_default=True)
+        by_rule.register_unstructure_hook(status, hook)
+    value = data.draw(values(kind))
+
+    assert json.dumps(o.unstructure(value)) == json.dumps(by_rule.unstructure(value))
 
 
 def test_a_set_is_written_in_order() -> None:

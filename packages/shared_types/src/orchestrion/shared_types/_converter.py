@@ -22,6 +22,7 @@ from cattrs.preconf.json import make_converter as make_json_converter
 
 from ._container import ExecProbe, HttpProbe, Probe, TcpProbe
 from ._errors import ConfigInvalid, Problem
+from ._plain_statuses import register_statuses
 from ._suggest import nearest, unknown
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ def make_converter() -> Converter:
     _guard(converter, lambda kind: get_origin(kind) in (dict, collections.abc.Mapping), (Mapping,), "a mapping")
     _guard(converter, lambda kind: isinstance(kind, type) and attrs.has(kind), (Mapping,), "a mapping")
     _tag_probes(converter)
+    register_statuses(converter)
     return converter
 
 
