@@ -161,18 +161,19 @@ class FaultInjector:
         await trio.lowlevel.checkpoint()
         self.raise_if_crashed()
         fault = self.source.next_fault(method)
-        match None if fault is None else fault.kind:
-            case FaultKind.FAIL:
-                raise self.unavailable(f"{method} failed by order of the test")
-            case FaultKind.CRASH_BEFORE:
-                self.crash()
-            case FaultKind.HANG:
-                await trio.sleep_forever()
-            case FaultKind.DELAY if fault is not None:
-                await trio.sleep(fault.delay_seconds)
-                self.raise_if_crashed()
-            case FaultKind.LIE if lie is not None:
-                return await lie()
+        if fault is not None:
+            match fault.kind:
+                case FaultKind.FAIL:
+                    raise self.unavailable(f"{method} failed by order of the test")
+                case FaultKind.CRASH_BEFORE:
+                    self.crash()
+                case FaultKind.HANG:
+                    await trio.sleep_forever()
+                case FaultKind.DELAY:
+                    await trio.sleep(fault.delay_seconds)
+                    self.raise_if_crashed()
+                case FaultKind.LIE if lie is not None:
+                    return await lie()
         try:
             result = await effect()
         except OrchestrationError as err:
@@ -195,7 +196,9 @@ class FaultInjector:
     def _lose_reply(self, method: str, fault: Fault | None, reply: OrchestrationError | None) -> None:
         """Raise what takes the place of a reply, which may itself be an error."""
         self.raise_if_crashed()  # a crash may have come while the effect waited
-        match None if fault is None else fault.kind:
+        if fault is None:
+            return
+        match fault.kind:
             case FaultKind.FAIL_AFTER:
                 raise self.unavailable(f"{method} failed after its effect by order of the test") from reply
             case FaultKind.CRASH_AFTER:

@@ -174,6 +174,9 @@ class MockRuntime:
             raise RuntimeClosed(msg)
 
     async def _known(self, node_id: NodeId) -> MockNode:
+        return self._known_node(node_id)
+
+    def _known_node(self, node_id: NodeId) -> MockNode:
         node = self._nodes.get(node_id)
         if node is None:
             msg = f"node {node_id!r} is not initialised"
@@ -188,8 +191,11 @@ class MockRuntime:
             raise RuntimeUnavailable(msg)
 
     async def _find(self, container_id: ContainerId) -> MockContainer:
+        return self._found(container_id)
+
+    def _found(self, container_id: ContainerId) -> MockContainer:
         container = self.world.container(container_id)
-        await self._known(container.options.node_id)
+        self._known_node(container.options.node_id)
         return container
 
     async def _init_node(self, node_id: NodeId) -> None:
@@ -198,7 +204,7 @@ class MockRuntime:
         self._nodes[node_id] = node
 
     async def _create(self, config: ContainerConfig, options: CreateOptions) -> ContainerId:
-        node = await self._known(options.node_id)
+        node = self._known_node(options.node_id)
         container = self.world.create(config, options)
         while container.state is ContainerState.STARTING and not container.behaviour.queued_seconds:
             await self.world.wait(container.changed, node)
@@ -206,7 +212,7 @@ class MockRuntime:
         return container.container_id
 
     async def _stop(self, container_id: ContainerId, grace_seconds: float) -> None:
-        container = await self._find(container_id)
+        container = self._found(container_id)
         self.world.terminate(container, grace_seconds)
         node = self._nodes[container.options.node_id]
         while not container.ended:
@@ -215,19 +221,19 @@ class MockRuntime:
 
     async def _remove(self, container_id: ContainerId) -> None:
         try:
-            container = await self._find(container_id)
+            container = self._found(container_id)
         except ContainerNotFound:
             return
         self.world.remove(container)
 
     async def _status(self, container_id: ContainerId) -> ContainerStatus:
-        return (await self._find(container_id)).summary().status
+        return self._found(container_id).summary().status
 
     async def _old_status(self, container_id: ContainerId) -> ContainerStatus:
         return _as_earlier(await self._status(container_id))
 
     async def _list(self, node_id: NodeId) -> list[ContainerSummary]:
-        node = await self._known(node_id)
+        node = self._known_node(node_id)
         self.world.advance(node)
         return [container.summary() for container in node.containers.values()]
 
@@ -236,12 +242,12 @@ class MockRuntime:
         return [evolve(summary, status=_as_earlier(summary.status)) for summary in summaries]
 
     async def _read(self, container_id: ContainerId, stream: LogStream, offset: int, max_bytes: int) -> LogChunk:
-        container = await self._find(container_id)
+        container = self._found(container_id)
         log = container.log(stream, self.world.log_budget_bytes)
         return log.read(stream, offset, max_bytes, ended=container.ended)
 
     async def _exec(self, container_id: ContainerId, command: tuple[str, ...]) -> MockExecSession:
-        container = await self._find(container_id)
+        container = self._found(container_id)
         if container.state is not ContainerState.RUNNING:
             msg = f"container {container_id!r} is {container.state}, so that nothing can be run in it"
             raise RuntimeFailure(msg)
@@ -254,7 +260,7 @@ class MockRuntime:
         return MockExecSession(self.world, container, behaviour, partial(self._check_reachable, node))
 
     async def _stats(self, container_id: ContainerId) -> ContainerStats:
-        container = await self._find(container_id)
+        container = self._found(container_id)
         busy = self.world.clock() - container.started if container.live else container.cpu_seconds
         sessions = sum(session.container is container and not session.ended for session in self.world.sessions)
         resources = container.config.resources
