@@ -33,6 +33,8 @@ def _frozen_twice(mapping: Mapping[Any, Mapping[Any, Any]]) -> immutabledict[Any
 
 def _frozen(mapping: Mapping[Any, Any]) -> immutabledict[Any, Any]:
     """Return an immutable copy, or the mapping itself if it is one: large simulations make these by the million."""
+    if not mapping:
+        return EMPTY
     return mapping if isinstance(mapping, immutabledict) else immutabledict(mapping)
 
 

@@ -211,7 +211,7 @@ class ContainerBook:
             # It is being created, and asked for then; or it is a stray that the next pass finds.
             return
         held = instance.containers.get(container_id)
-        if held is not None and held.status == status:
+        if held is not None and (held.status is status or held.status == status):
             # Were it out of date by now, a hint would follow.
             return
         instance.asked[container_id] = status
