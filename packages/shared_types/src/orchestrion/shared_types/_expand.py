@@ -11,6 +11,7 @@ from immutabledict import immutabledict
 
 from ._container import ContainerConfig, ExecProbe, HealthCheck, HttpProbe
 from ._errors import ConfigInvalid, Problem
+from ._mappings import EMPTY
 from ._suggest import nearest
 
 GIVEN_VARIABLES: Final = (
@@ -109,6 +110,8 @@ def expand_environment(variables: Mapping[str, str], given: Mapping[str, str]) -
     Raises:
         ReferenceInvalid: As for `expand`.
     """
+    if not variables:
+        return {}
     scope = dict(given)
     expanded = {}
     for name, text in variables.items():
@@ -116,21 +119,24 @@ def expand_environment(variables: Mapping[str, str], given: Mapping[str, str]) -
     return expanded
 
 
-def expand_container(config: ContainerConfig, given: Mapping[str, str]) -> ContainerConfig:
+def expand_container(
+    config: ContainerConfig, given: Mapping[str, str], *, told: Mapping[str, str] = EMPTY
+) -> ContainerConfig:
     """Return `config` with the references in its environment, command, arguments and health check replaced.
 
     Args:
         config: The container as its author wrote it.
         given: What the instance is given and inherits. It is known to references but not added to `env_vars`.
+        told: What is added to `env_vars`, before what the author wrote, which holds where both have a name.
 
     Raises:
         ReferenceInvalid: As for `expand`.
     """
     variables = expand_environment(config.env_vars, given)
-    scope = {**given, **variables}
+    scope = {**given, **variables} if variables else given
     return attrs.evolve(
         config,
-        env_vars=immutabledict(variables),
+        env_vars=immutabledict({**told, **variables}),
         command=tuple(expand(text, scope) for text in config.command),
         args=tuple(expand(text, scope) for text in config.args),
         health=None if config.health is None else _expand_health(config.health, lambda text: expand(text, scope)),

@@ -113,11 +113,12 @@ def complete_config(
         ReferenceInvalid: A text refers to what does not exist.
         NoPortFree: A port can't be had.
     """
-    ports = tuple(
-        port if port.host_port is not None else evolve(port, host_port=lease_port(port)) for port in config.ports
-    )
+    if config.ports:
+        ports = (
+            port if port.host_port is not None else evolve(port, host_port=lease_port(port)) for port in config.ports
+        )
+        config = evolve(config, ports=tuple(ports))
     told = {**variables, "ORCHESTRION_ATTEMPT": str(attempt)}
-    told.update((port_variable(port.name), str(port.host_port)) for port in ports)
+    told.update((port_variable(port.name), str(port.host_port)) for port in config.ports)
     known = {name: inherited[name] for name in config.inherit_env if name in inherited}
-    expanded = expand_container(config, {**known, **told})
-    return evolve(expanded, ports=ports, env_vars={**told, **expanded.env_vars})
+    return expand_container(config, {**known, **told}, told=told)
