@@ -101,8 +101,10 @@ class KeyedQueue(Generic[K]):
                 self._at_work.add(key)
                 return key
             self._changed = trio.Event()
-            wait = self._later[0][0] - trio.current_time() if self._later else float("inf")
-            with trio.move_on_after(max(0.0, wait)):
+            if self._later:
+                with trio.move_on_at(self._later[0][0]):
+                    await self._changed.wait()
+            else:
                 await self._changed.wait()
 
     def done(self, key: K) -> None:
@@ -151,8 +153,6 @@ class KeyedQueue(Generic[K]):
         if key in self._again:
             self._again.remove(key)
             self.add(key)
-        else:
-            self._changed.set()
 
     def _drop_superseded(self) -> None:
         """Drop times that no longer count, once they are more than those that do."""

@@ -631,7 +631,9 @@ class NodeLoop:
         plan: InstancePlan,
         nursery: trio.Nursery,
     ) -> None:
-        configs = {config.name: config for config in template.containers}
+        configs = {config.name: config for config in template.containers if config.health is not None}
+        if not configs:
+            return
         stays = plan.status.state in {InstanceState.PENDING, InstanceState.RUNNING}
         recorded = {container.container_id: container for container in self._status(record, instance).containers}
         for container_id, summary in list(instance.containers.items()):

@@ -110,8 +110,8 @@ def plan_instance(facts: InstanceFacts) -> InstancePlan:
         _stop_running(plan, facts)
         return plan
     _forget_attempts(plan, facts, latest)
-    ended_before = _all_ended_before_stop(facts, latest)
-    if (facts.binding.desired is DesiredState.STOP and not ended_before) or facts.binding.lost_at is not None:
+    told = facts.binding.desired is DesiredState.STOP
+    if facts.binding.lost_at is not None or (told and not _all_ended_before_stop(facts, latest)):
         _plan_stop(plan, facts, latest)
         return plan
     judged = [_judge(facts, plan, config, latest.get(config.name)) for config in facts.template.containers]

@@ -118,7 +118,7 @@ class Starter:
         starts: list[ContainerStart],
         scope: trio.CancelScope,
     ) -> None:
-        volumes = await self.volumes.provide(VolumeOwner(record.name, key.workload_id), template)
+        volumes = await self._volumes_of(key, record, template)
         variables = self._variables(record, template, volumes)
         for start in starts:
             mounted = {mount.volume for mount in start.config.volumes}
@@ -194,8 +194,10 @@ class Starter:
         scope.deadline = trio.current_time() + create_seconds(instance.given_up)
         try:
             return await self.engine.create(config, options, partial(self.book.own, key))
-        finally:
+        except OrchestrationError:
+            # What is done about it has its own time. After a success the time goes on until the next creation.
             scope.deadline = math.inf
+            raise
 
     def _lease_port(self, key: InstanceKey, instance: HeldInstance, name: str) -> Callable[[PortMapping], int]:
         def lease(port: PortMapping) -> int:
@@ -239,8 +241,7 @@ class Starter:
         status: ContainerStatus,
     ) -> HealthCheck:
         """Return a container's health check with its references replaced, as when the container was created."""
-        owner = VolumeOwner(record.name, key.workload_id)
-        variables = self._variables(record, template, await self.volumes.provide(owner, template))
+        variables = self._variables(record, template, await self._volumes_of(key, record, template))
         try:
             completed = complete_config(
                 config, variables, status.attempt, lambda port: status.ports.get(port.name, 0), self.environment
@@ -249,6 +250,13 @@ class Starter:
             # What it inherited is no longer there for this run of the program; the container still runs.
             return check
         return completed.health or check
+
+    async def _volumes_of(
+        self, key: InstanceKey, record: InstanceRecord, template: WorkloadDefinition
+    ) -> tuple[VolumeSource, ...]:
+        if not template.volumes:
+            return ()
+        return await self.volumes.provide(VolumeOwner(record.name, key.workload_id), template)
 
     def _variables(
         self, record: InstanceRecord, template: WorkloadDefinition, volumes: tuple[VolumeSource, ...]
