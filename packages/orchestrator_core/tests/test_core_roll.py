@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from attrs import evolve
@@ -13,8 +13,15 @@ from orchestrion.mocks import mock_nodes
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.plan import WorkloadPlan
 from orchestrion.orchestrator_core._cluster.planning import Planning
+from orchestrion.orchestrator_core._control.summary import summarize
 from orchestrion.orchestrator_core._state.facts import Facts, available_of, healthy_wait
-from orchestrion.orchestrator_core._state.records import BindingRecord, InstanceName, WorkloadName, WorkloadProgress
+from orchestrion.orchestrator_core._state.records import (
+    BindingRecord,
+    InstanceName,
+    WorkloadName,
+    WorkloadProgress,
+    WorkloadSpec,
+)
 from orchestrion.orchestrator_core._state.roll import Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.shared_types import (
@@ -57,19 +64,25 @@ statuses = st.none() | st.builds(
 changes = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3), bindings, statuses), max_size=40)
 
 
-def workload_after(taken: Iterable[tuple[int, int, BindingRecord | None, InstanceStatus | None]]) -> WorkloadRecord:
+def workload_after(
+    taken: Iterable[tuple[int, int, BindingRecord | None, InstanceStatus | None]],
+    after_each: Callable[[WorkloadRecord], object] = lambda _: None,
+) -> WorkloadRecord:
     """Return a workload whose instances have changed so, one after another."""
     workload = WorkloadRecord(WorkloadName("default", "web"))
     records = dict[InstanceName, InstanceRecord]()
     for slot, epoch, bound, status in taken:
         name = InstanceName("default", "web", slot, epoch)
         record = records.setdefault(name, InstanceRecord(name))
-        record.bound = bound
+        # When an instance was placed does not change.
+        placed = NOW + timedelta(seconds=7 * slot + epoch) if epoch < 3 else None
+        record.bound = bound and evolve(bound, binding=evolve(bound.binding, bound_at=placed))
         record.status = status or InstanceStatus()
         record.status_revision = Revision(0) if status is None else Revision(7)
         workload.note(record)
         if name not in workload.instances:
             del records[name]
+        after_each(workload)
     assert workload.instances == records
     return workload
 
@@ -136,6 +149,42 @@ def test_nodes_slots_and_ends_are_those_of_the_instances(
     assert roll.generations == {r.bound.binding.generation for r in records if r.bound is not None}
 
 
+@given(changes, st.sampled_from([None, 1, 2, 3]))
+def test_the_first_placed_is_the_earliest_of_those_that_are_there(
+    taken: list[tuple[int, int, BindingRecord | None, InstanceStatus | None]], generation: int | None
+) -> None:
+    # It is asked after each change, so that what was known before might outlive what it was known from.
+    workload = workload_after(taken, after_each=lambda so_far: so_far.roll.first_placed(generation))
+    bindings = [record.bound.binding for record in workload.instances.values() if record.bound is not None]
+    placed = [each.bound_at for each in bindings if generation in (None, each.generation) and each.bound_at is not None]
+    assert workload.roll.first_placed(generation) == min(placed, default=None)
+
+
+@given(changes, st.sets(st.integers(0, 2)), st.sampled_from([0.0, 10.0, 60.0]))
+def test_a_summary_counts_instances_as_a_look_at_each_would(
+    taken: list[tuple[int, int, BindingRecord | None, InstanceStatus | None]], leased: set[int], min_healthy: float
+) -> None:
+    workload = workload_after(taken)
+    definition = service(update=UpdateStrategy(min_healthy_seconds=min_healthy))
+    workload.spec = WorkloadSpec(definition=definition, template_generation=2)
+    facts = Facts(
+        {},
+        {NodeId(f"node-{n}") for n in leased},
+        frozenset(),
+        {},
+        Deadlines(lambda: NOW + timedelta(seconds=30), lambda: 0.0),
+    )
+    view = summarize(workload, facts)
+    records = workload.instances.values()
+    live = [record for record in records if not record.ended]
+    assert view is not None
+    assert view.placed == len(live)
+    assert view.available == sum(healthy_wait(record, definition.update, facts) == 0 for record in live)
+    assert view.running == sum(record.state is InstanceState.RUNNING for record in live)
+    assert view.updated == sum(r.bound is not None and r.bound.binding.generation == 2 for r in live)
+    assert view.failed == sum(record.state is InstanceState.FAILED for record in records)
+
+
 @given(
     changes,
     st.integers(1, 3),
@@ -190,4 +239,5 @@ def test_nothing_is_left_of_instances_that_have_come_and_gone() -> None:
     assert not workload.roll.nodes
     assert not workload.roll.held_slots
     assert not workload.roll.generations
+    assert workload.roll.first_placed() is None
     assert not any(workload.roll.in_slot(slot) for slot in range(20))

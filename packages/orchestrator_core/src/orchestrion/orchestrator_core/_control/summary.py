@@ -10,10 +10,10 @@ from orchestrion.orchestrator_core._control.trouble import Trouble, trouble_of
 from orchestrion.orchestrator_core._control.views import WorkloadPhase, WorkloadView
 from orchestrion.orchestrator_core._state.facts import (
     Facts,
+    count_available,
     dependencies_of,
     first_placed,
     has_begun,
-    healthy_wait,
     is_scaled,
     lacking_nodes,
     outcome_of,
@@ -22,7 +22,8 @@ from orchestrion.orchestrator_core._state.facts import (
 )
 from orchestrion.orchestrator_core._state.lifecycle import STOPPED
 from orchestrion.orchestrator_core._state.records import Outcome, parse_ranges
-from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
+from orchestrion.orchestrator_core._state.roll import ENDS, Standing
+from orchestrion.orchestrator_core._state.world import WorkloadRecord
 from orchestrion.scheduler_interface import Explanation, describe
 from orchestrion.shared_types import InstanceState, WorkloadKind
 
@@ -51,11 +52,18 @@ def summarize(
         return None
     definition = spec.definition
     generation = target_generation(record)
-    live = [instance for instance in record.instances.values() if not instance.ended]
-    available = sum(healthy_wait(instance, definition.update, facts) == 0.0 for instance in live)
-    updated = sum(_runs(instance, generation) for instance in live)
+    roll = record.roll
+    live = sum(roll.held_slots.values())
+    unsettled = [
+        instance
+        for _, group in roll.standing(Standing.STARTING, Standing.STOPPING, Standing.UNBOUND)
+        for instance in group.values()
+    ]
+    available = count_available(record, definition.update, facts)
+    serving = sum(len(group) for _, group in roll.standing(Standing.SERVING))
+    updated = sum(len(roll.of(standing, generation)) for standing in Standing if standing not in ENDS)
     succeeded = _completed(record, generation)
-    failed = sum(instance.state is InstanceState.FAILED for instance in record.instances.values())
+    failed = sum(len(group) for _, group in roll.standing(Standing.FAILED))
     wanted = wanted_replicas(record)
     if definition.kind is WorkloadKind.DAEMON and wanted:
         refused = facts.refusals.get((record.name, generation), {})
@@ -67,7 +75,7 @@ def summarize(
         }
         unplaced = dict(enumerate(lacking_nodes(record, facts).values()))
         nodes.update(slot.only_node for slot in idle if slot.only_node is not None)
-        wanted = len(nodes | {i.bound.binding.node_id for i in live if i.bound is not None})
+        wanted = len(nodes | roll.nodes.keys())
     phase, reason, message = _phase(
         record, facts, generation, live, wanted, available, updated, unplaced or {}, retry, len(idle)
     )
@@ -78,8 +86,8 @@ def summarize(
         message=message,
         replicas=wanted,
         scaled=is_scaled(record),
-        placed=len(live),
-        running=sum(instance.state is InstanceState.RUNNING for instance in live),
+        placed=live,
+        running=serving + sum(instance.state is InstanceState.RUNNING for instance in unsettled),
         available=available,
         updated=updated,
         succeeded=succeeded,
@@ -90,17 +98,12 @@ def summarize(
     )
 
 
-def _runs(instance: InstanceRecord, generation: int) -> bool:
-    return instance.bound is not None and instance.bound.binding.generation == generation
-
-
 def _completed(record: WorkloadRecord, generation: int) -> int:
     if record.spec is None or record.spec.definition.kind is not WorkloadKind.BATCH:
         return 0
     done = set(parse_ranges(record.progress.completed)) if record.progress is not None else set[int]()
-    for instance in record.instances.values():
-        status = instance.status
-        if status.state is InstanceState.SUCCEEDED and status.reason != STOPPED and _runs(instance, generation):
+    for instance in record.roll.of(Standing.ENDED, generation).values():
+        if instance.status.state is InstanceState.SUCCEEDED and instance.status.reason != STOPPED:
             done.add(instance.name.slot)
     return len(done)
 
@@ -109,7 +112,7 @@ def _phase(
     record: WorkloadRecord,
     facts: Facts,
     generation: int,
-    live: list[InstanceRecord],
+    live: int,
     wanted: int,
     available: int,
     updated: int,
@@ -150,7 +153,7 @@ def _phase(
             return WorkloadPhase.PENDING, reason, message
         finished = parse_ranges(progress.completed) if progress is not None else ()
         return WorkloadPhase.RUNNING, *_with_trouble(reason, message, trouble_of(record, generation, finished))
-    if available >= wanted and updated >= wanted and len(live) <= wanted:
+    if available >= wanted and updated >= wanted and live <= wanted:
         return WorkloadPhase.HEALTHY, reason, message
     trouble = trouble_of(record, generation)
     if reason or trouble is not None:

@@ -157,16 +157,7 @@ def first_placed(record: WorkloadRecord) -> datetime | None:
     same_run = progress is not None and progress.run_generation == spec.template_generation
     if progress is not None and progress.placed_at is not None and known and (same_run or not batch):
         return progress.placed_at
-    return min(
-        (
-            instance.bound.binding.bound_at
-            for instance in record.instances.values()
-            if instance.bound is not None
-            and instance.bound.binding.bound_at is not None
-            and (not batch or instance.bound.binding.generation == spec.template_generation)
-        ),
-        default=None,
-    )
+    return record.roll.first_placed(spec.template_generation if batch else None)
 
 
 def lacking_nodes(record: WorkloadRecord, facts: Facts) -> dict[NodeId, Explanation]:
@@ -213,6 +204,16 @@ def available_of(record: WorkloadRecord, strategy: UpdateStrategy, facts: Facts)
     for node_id in roll.nodes.keys() - facts.leased:
         found.difference_update(roll.nodes[node_id])
     return found, soonest
+
+
+def count_available(record: WorkloadRecord, strategy: UpdateStrategy, facts: Facts) -> int:
+    """Return how many `available_of` returns, without looking at each where none has to be looked at."""
+    roll = record.roll
+    if strategy.min_healthy_seconds > 0:
+        return len(available_of(record, strategy, facts)[0])
+    serving = [group for _, group in roll.standing(Standing.SERVING)]
+    unseen = (name for node_id in roll.nodes.keys() - facts.leased for name in roll.nodes[node_id])
+    return sum(map(len, serving)) - sum(any(name in group for group in serving) for name in unseen)
 
 
 def condition_for(kind: WorkloadKind, condition: DependencyCondition | None) -> DependencyCondition:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -66,6 +67,8 @@ class Roll:
     _held: Counter[int] = field(factory=Counter)
     _filed: dict[InstanceName, Filing] = field(factory=dict)
     _waiting: dict[InstanceName, InstanceRecord] = field(factory=dict)
+    _placed: dict[int, datetime] = field(factory=dict)
+    _left: set[int] = field(factory=set)
 
     def note(self, record: InstanceRecord) -> None:
         """File an instance that has come or changed."""
@@ -77,6 +80,8 @@ class Roll:
             self._slots[name.slot] = (*self._slots.get(name.slot, ()), record)
         else:
             self._take_out(name, before)
+            if before.generation != filing.generation:
+                self._left.add(before.generation)
         self._filed[name] = filing
         self._groups.setdefault((filing.standing, filing.generation), {})[name] = record
         if filing.standing not in ENDS:
@@ -85,6 +90,9 @@ class Roll:
                 self._nodes.setdefault(filing.node_id, {})[name] = record
         if filing.standing is Standing.STARTING and record.bound is not None and record.bound.binding.waits_for:
             self._waiting[name] = record
+        at = record.bound.binding.bound_at if record.bound is not None else None
+        if at is not None:
+            self._placed[filing.generation] = min(at, self._placed.get(filing.generation, at))
 
     def forget(self, name: InstanceName) -> None:
         """Take out an instance that is gone."""
@@ -92,6 +100,7 @@ class Roll:
         if before is None:
             return
         self._take_out(name, before)
+        self._left.add(before.generation)
         others = tuple(record for record in self._slots[name.slot] if record.name != name)
         if others:
             self._slots[name.slot] = others
@@ -113,6 +122,21 @@ class Roll:
         for (_, bound_to), group in self._groups.items():
             if bound_to == generation:
                 yield from group.values()
+
+    def first_placed(self, generation: int | None = None) -> datetime | None:
+        """Return when the first instance of a generation, or of all, was placed; None where none was."""
+        for gone in self._left:
+            # It may have been the first one.
+            there = (one.bound.binding.bound_at for one in self.of_generation(gone) if one.bound is not None)
+            first = min((at for at in there if at is not None), default=None)
+            if first is None:
+                self._placed.pop(gone, None)
+            else:
+                self._placed[gone] = first
+        self._left.clear()
+        if generation is not None:
+            return self._placed.get(generation)
+        return min(self._placed.values(), default=None)
 
     @property
     def ended(self) -> list[InstanceRecord]:
