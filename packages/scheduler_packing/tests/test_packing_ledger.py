@@ -22,63 +22,18 @@ from orchestrion.scheduler_packing._core.books import MAX_EPOCHS, MAX_LOTS, Plac
 from orchestrion.shared_types import (
     MAX_AMOUNT,
     ContainerConfig,
-    Device,
     GpuRequest,
     InstanceKey,
-    Metadata,
     Node,
-    NodeId,
     Placement,
-    PortMapping,
     Resources,
     Spread,
     Taint,
     Toleration,
-    Topology,
-    Uid,
     WorkloadDefinition,
-    WorkloadKind,
 )
 
-ANYWHERE = Placement()
-
-
-def a_node(name: str, cpu: int, *, zone: str = "", gpus: int = 0, taints: tuple[Taint, ...] = ()) -> Node:
-    room = Resources(cpu_millicores=cpu, memory_bytes=1000)
-    devices = tuple(Device(id=f"{name}-gpu{number}") for number in range(gpus))
-    return Node(
-        id=NodeId(name),
-        name=name,
-        capacity=room,
-        allocatable=room,
-        devices=devices,
-        taints=taints,
-        topology=Topology(zone=zone),
-    )
-
-
-def a_workload(
-    number: int,
-    *,
-    cpu: int = 0,
-    memory: int = 0,
-    placement: Placement = ANYWHERE,
-    port: int | None = None,
-    gpu: GpuRequest | None = None,
-) -> WorkloadDefinition:
-    container = ContainerConfig(
-        name="main",
-        command=("true",),
-        resources=Resources(cpu_millicores=cpu, memory_bytes=memory),
-        ports=() if port is None else (PortMapping(name="http", host_port=port),),
-        gpu=gpu,
-    )
-    return WorkloadDefinition(
-        metadata=Metadata(name=f"w{number}", uid=Uid(f"01900000-0000-7000-8000-{number:012}")),
-        kind=WorkloadKind.SERVICE,
-        containers=(container,),
-        placement=placement,
-    )
+from .packing_builders import a_node, a_workload
 
 
 def asking(workload: WorkloadDefinition, *indexes: int, epoch: int = 1, minimum: int = 0) -> SchedulingRequest:
@@ -105,6 +60,7 @@ def clusters(draw: st.DrawFn) -> list[Node]:
         a_node(
             f"n{number}",
             draw(st.integers(1, 30)),
+            1000,
             zone=draw(st.sampled_from(["", "a", "b"])),
             gpus=draw(st.integers(0, 2)),
             taints=draw(st.sampled_from([(), (), (Taint("gpu"),)])),

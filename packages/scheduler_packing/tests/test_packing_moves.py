@@ -25,62 +25,23 @@ from orchestrion.scheduler_interface import (
 from orchestrion.scheduler_packing import Move, Rearrangement, empty_nodes, make_room, pack
 from orchestrion.shared_types import (
     WHOLE_DEVICE,
-    ContainerConfig,
-    Device,
     GpuRequest,
     InstanceAffinity,
     InstanceKey,
-    Metadata,
     Node,
     NodeId,
     NodeStatus,
     Placement,
-    PortMapping,
-    Resources,
     Spread,
-    Topology,
-    Uid,
     WorkloadDefinition,
     WorkloadKind,
 )
 
-ANYWHERE = Placement()
+from .packing_builders import ANYWHERE, a_node, a_workload
 
 
 def about(number: int, by: str, *, anti: bool = False) -> Placement:
     return Placement(instance_affinities=(InstanceAffinity(match_labels={"app": str(number)}, by=by, anti=anti),))
-
-
-def a_node(number: int, cpu: int = 10, *, gpus: int = 0, zone: str = "") -> Node:
-    room = Resources(cpu_millicores=cpu, memory_bytes=100)
-    name = f"n{number}"
-    devices = tuple(Device(id=f"{name}-gpu{each}") for each in range(gpus))
-    return Node(
-        id=NodeId(name), name=name, capacity=room, allocatable=room, devices=devices, topology=Topology(zone=zone)
-    )
-
-
-def a_workload(
-    number: int,
-    cpu: int,
-    memory: int = 0,
-    *,
-    placement: Placement = ANYWHERE,
-    gpu: GpuRequest | None = None,
-    port: int | None = None,
-    kind: WorkloadKind = WorkloadKind.SERVICE,
-) -> WorkloadDefinition:
-    container = ContainerConfig(
-        name="main",
-        command=("true",),
-        resources=Resources(cpu_millicores=cpu, memory_bytes=memory),
-        ports=() if port is None else (PortMapping(name="http", host_port=port),),
-        gpu=gpu,
-    )
-    metadata = Metadata(
-        name=f"w{number}", uid=Uid(f"01900000-0000-7000-8000-{number:012}"), labels={"app": str(number)}
-    )
-    return WorkloadDefinition(metadata=metadata, kind=kind, containers=(container,), placement=placement)
 
 
 def key_of(workload: WorkloadDefinition, index: int = 0) -> InstanceKey:

@@ -31,28 +31,24 @@ from orchestrion.scheduler_interface import (
 from orchestrion.scheduler_packing import PackingOrder, pack
 from orchestrion.shared_types import (
     WHOLE_DEVICE,
-    ContainerConfig,
-    Device,
     GpuRequest,
     InstanceAffinity,
     InstanceKey,
-    Metadata,
     Node,
     NodeId,
     Placement,
-    PortMapping,
-    Resources,
     Spread,
     Taint,
     TaintEffect,
-    Topology,
     Uid,
     WorkloadDefinition,
-    WorkloadKind,
 )
+
+from .packing_builders import a_node, a_workload
 
 ORDERS: tuple[PackingOrder, ...] = get_args(PackingOrder)
 NOBODY = "01900000-0000-7000-8000-999999999999"
+OLD = (Taint("old", effect=TaintEffect.PREFER_NO_SCHEDULE),)
 PLACEMENTS = (
     Placement(),
     Placement(spreads=(Spread(by="zone", required=True),)),
@@ -63,48 +59,6 @@ PLACEMENTS = (
     Placement(instance_affinities=(InstanceAffinity(match_labels={"app": "2"}, by="zone", weight=100),)),
 )
 GPUS = (None, None, None, GpuRequest(count=1), GpuRequest(count=2), GpuRequest(thousandths=400))
-
-
-def a_node(name: str, cpu: int, memory: int = 100, *, gpus: int = 0, zone: str = "", taint: bool = False) -> Node:
-    room = Resources(cpu_millicores=cpu, memory_bytes=memory, disk_bytes=100)
-    return Node(
-        id=NodeId(name),
-        name=name,
-        capacity=room,
-        allocatable=room,
-        devices=tuple(Device(id=f"{name}-gpu{number}") for number in range(gpus)),
-        taints=(Taint("old", effect=TaintEffect.PREFER_NO_SCHEDULE),) if taint else (),
-        topology=Topology(zone=zone),
-    )
-
-
-def a_workload(
-    number: int,
-    cpu: int,
-    memory: int = 0,
-    *,
-    placement: Placement = PLACEMENTS[0],
-    gpu: GpuRequest | None = None,
-    port: int | None = None,
-    priority: int = 0,
-) -> WorkloadDefinition:
-    container = ContainerConfig(
-        name="main",
-        command=("true",),
-        resources=Resources(cpu_millicores=cpu, memory_bytes=memory),
-        ports=() if port is None else (PortMapping(name="http", host_port=port),),
-        gpu=gpu,
-    )
-    metadata = Metadata(
-        name=f"w{number}", uid=Uid(f"01900000-0000-7000-8000-{number:012}"), labels={"app": str(number)}
-    )
-    return WorkloadDefinition(
-        metadata=metadata,
-        kind=WorkloadKind.SERVICE,
-        containers=(container,),
-        placement=placement,
-        priority=priority,
-    )
 
 
 def asking(workload: WorkloadDefinition, count: int = 1, *, minimum: int = 0) -> SchedulingRequest:
@@ -297,7 +251,7 @@ def bound_loads(draw: st.DrawFn) -> tuple[StaticClusterView, list[SchedulingRequ
             draw(st.integers(8, 20)),
             gpus=draw(st.sampled_from([0, 0, 1, 2])),
             zone=draw(st.sampled_from("ab")),
-            taint=draw(st.booleans()),
+            taints=OLD if draw(st.booleans()) else (),
         )
         for number in range(draw(st.integers(1, 4)))
     ]
