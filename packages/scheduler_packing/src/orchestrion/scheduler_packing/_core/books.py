@@ -158,9 +158,9 @@ class Books:
         self._plain_placement: Any = None
         self._make: Any = make
         self._released: Any = released
-        self._known: dict[int, Lot] = {}
+        self._known: dict[Any, Lot] = {}
         # Their identities in the order in which they were met, from `_oldest` round to the one before it.
-        self._met: list[int] = []
+        self._met: list[Any] = []
         self._oldest: int = 0
         self._nothing: Any = None
         self.lots: list[Lot | None] = []
@@ -169,22 +169,20 @@ class Books:
 
     def lot_of(self, workload: Any) -> Lot:
         """Return what the slots of a workload want."""
-        known = self._known.get(id(workload))
+        # As an object: a number would be made one for each look into a table.
+        identity: Any = id(workload)
+        known = self._known.get(identity)
         if known is not None:
             return known
         lot = self._plain_lot(workload)
         if lot is None:
             lot = self._make(workload)
-        self._remember(lot)
+        self._remember(lot, identity)
         return lot
 
     def held_of(self, uid: str) -> Places:
         """Return an id's places."""
-        held = self._held.get(uid)
-        if held is None:
-            held = Places()
-            self._held[uid] = held
-        return held
+        return self._held.setdefault(uid, Places())
 
     def _plain_lot(self, workload: Any) -> Lot | None:
         """Return the lot of a workload that asks for cpu, memory and disk alone, or None where it asks for more."""
@@ -199,7 +197,10 @@ class Books:
         cpu: int = 0
         memory: int = 0
         disk: int = 0
-        for container in workload.containers:
+        containers = workload.containers
+        if not isinstance(containers, tuple):
+            return None
+        for container in containers:
             resources = container.resources
             extended = resources.extended
             if (
@@ -229,9 +230,8 @@ class Books:
         lot.wanted = made.wanted
         return lot
 
-    def _remember(self, lot: Lot) -> None:
+    def _remember(self, lot: Lot, identity: Any) -> None:
         lot.held.users += 1
-        identity: int = id(lot.workload)
         if len(self._met) < MAX_LOTS:
             self._met.append(identity)
         else:
@@ -289,7 +289,11 @@ class Books:
             elif lot.field is not None:
                 placed = self._place_bound(request.slots, lot, lot.field, placed)
             else:
-                placed = self._place_plain(request.slots, lot, order, placed)
+                slots = request.slots
+                if len(slots) == 1:
+                    placed = append(placed, self._place_one(slots[0], lot, order))
+                else:
+                    placed = self._place_plain(slots, lot, order, placed)
             if minimum > 1:
                 self._keep_minimum(request.slots, minimum, placed, begun, known)
         return placed
@@ -320,10 +324,29 @@ class Books:
             placed[at] = self.position_of(slot)
             at += 1
 
+    def _place_one(self, slot: Any, lot: Lot, order: Order) -> i64:
+        """Give the only slot of a request a place; return its position, or -1."""
+        owner = slot.workload_id
+        if owner is not lot.uid and owner != lot.uid:
+            raise ValueError(f"slot {slot} does not belong to the workload whose uid is {lot.uid}")
+        number = number_of(slot)
+        held = lot.held
+        where = held.get(number)
+        if where >= 0:
+            return where & MAX_NODES
+        order.catch_up()
+        rank: i64 = first_fitting(self.fleet, order, lot.shape, -1)
+        if rank < 0:
+            return NOWHERE
+        position: i64 = rank & MAX_NODES
+        self._take(lot, position, 1)
+        held.put(number, (lot.number << POSITION_BITS) + position)
+        self.fresh.append(slot)
+        return position
+
     def _place_plain(self, slots: Any, lot: Lot, order: Order, placed: vec[i64]) -> vec[i64]:
         fleet = self.fleet
         shape = lot.shape
-        held = lot.held
         uid = lot.uid
         fresh = self.fresh
         tag: int = lot.number << POSITION_BITS
@@ -334,11 +357,8 @@ class Books:
         used: i64 = 0
         asked: i64 = len(slots)
         is_full = False
-        many: dict[int, Any] | None = None
-        size: i64 = 0
-        if asked > 1:
-            many = held.table()
-            size = len(many)
+        many: dict[int, Any] = lot.held.table()
+        size: i64 = len(many)
         for slot in slots:
             owner = slot.workload_id
             if owner is not uid and owner != uid:
@@ -352,9 +372,7 @@ class Books:
             number: int = number_from(index, epoch)
             where: int = NOWHERE
             is_noted = False
-            if many is None:
-                where = held.get(number)
-            elif left > 0:
+            if left > 0:
                 # One look into the table finds the place or notes it; which of them, its size says.
                 known = many.setdefault(number, here)
                 if len(many) > size:
@@ -389,9 +407,7 @@ class Books:
                 continue
             left -= 1
             used += 1
-            if many is None:
-                held.put(number, here)
-            elif not is_noted:
+            if not is_noted:
                 many[number] = here
                 size += 1
             fresh.append(slot)
