@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +46,9 @@ from orchestrion.shared_types import (
     WorkloadInstance,
     WorkloadNotFound,
 )
+from trio.testing import MockClock
+
+from .api_stage import Api, api_served
 
 NOW = datetime(2026, 11, 22, 10, 30, 0, 123456, tzinfo=UTC)
 
@@ -338,3 +341,21 @@ def error_at(request: pytest.FixtureRequest) -> str:
 def same(left: OrchestrationError, right: OrchestrationError) -> bool:
     """Whether two errors are of one class and say the same in every field."""
     return type(left) is type(right) and str(left) == str(right) and vars(left) == vars(right)
+
+
+def _run_on_a_clock_that_jumps(function: Callable[..., Awaitable[Any]], **options: Any) -> Any:
+    options["clock"] = options.get("clock") or MockClock(autojump_threshold=0)
+    return trio.run(function, **options)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let every test of the API run on a clock that jumps: pytest-trio heeds a clock only where the test names it."""
+    if "api" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.trio(run=_run_on_a_clock_that_jumps), append=False)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    """Give an API server at work on two nodes, on a clock that jumps."""
+    async with api_served() as made:
+        yield made

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, Generic, TypeVar
 
 from litestar import Litestar, Request, Response, WebSocket, delete, get, post, websocket
 from litestar.dto import AbstractDTO, DTOFieldDefinition
 from litestar.exceptions import HTTPException
 from litestar.params import FromQuery, JSONBody
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, ControllerRouterHandler, Guard
 from litestar.typing import FieldDefinition
 from orchestrion.orchestrator_core import ApplyResult, LogQuery, Plan, SlotPlacement, WorkloadView
 from orchestrion.shared_types import (
@@ -28,6 +28,7 @@ from orchestrion.shared_types import (
     unstructure,
 )
 
+from ._access import ACCESS, Needs
 from ._control import Control
 from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
@@ -94,66 +95,66 @@ class ConverterDTO(AbstractDTO[T], Generic[T]):
         return field_definition
 
 
-def make_app(control: Control, streams: OpenStreams, /) -> Litestar:
-    """Return the API as an ASGI application.
+def control_handlers(control: Control, streams: OpenStreams, /) -> list[ControllerRouterHandler]:
+    """Return the handlers of every question of a Control.
 
     Args:
         control: Who answers.
         streams: Counts streams, and says when they are to come to their end.
     """
 
-    @get("/v1/ping")
+    @get("/v1/ping", opt={ACCESS: None})
     async def ping() -> dict[str, bool]:
         return {"ok": True}
 
-    @post("/v1/apply", status_code=200)
+    @post("/v1/apply", status_code=200, opt={ACCESS: Needs("apply", "workloads")})
     async def apply(
         data: JSONBody[WorkloadsRequest], dry_run: FromQuery[bool] = False, rerun: FromQuery[bool] = False
     ) -> ApplyResult:
         return await control.apply(data.workloads, dry_run=dry_run, rerun=rerun)
 
-    @post("/v1/plan", status_code=200)
+    @post("/v1/plan", status_code=200, opt={ACCESS: Needs("plan", "workloads")})
     async def plan(data: JSONBody[WorkloadsRequest], rerun: FromQuery[bool] = False) -> Plan:
         return await control.plan(data.workloads, rerun=rerun)
 
-    @get("/v1/workloads")
+    @get("/v1/workloads", opt={ACCESS: Needs("list", "workloads")})
     async def list_workloads(namespace: FromQuery[str | None] = None) -> list[WorkloadView]:
         return await control.list_workloads(namespace=namespace)
 
-    @get("/v1/workload")
+    @get("/v1/workload", opt={ACCESS: Needs("get", "workloads")})
     async def get_workload(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
         return await control.get_workload(name, namespace=namespace)
 
-    @delete("/v1/workload", status_code=200)
+    @delete("/v1/workload", status_code=200, opt={ACCESS: Needs("delete", "workloads")})
     async def remove(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> dict[str, bool]:
         await control.remove(name, namespace=namespace)
         return {"ok": True}
 
-    @post("/v1/workload/scale", status_code=200)
+    @post("/v1/workload/scale", status_code=200, opt={ACCESS: Needs("scale", "workloads")})
     async def scale(
         data: JSONBody[ScaleRequest], name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE
     ) -> WorkloadView:
         return await control.scale(name, data.replicas, namespace=namespace)
 
-    @post("/v1/workload/stop", status_code=200)
+    @post("/v1/workload/stop", status_code=200, opt={ACCESS: Needs("stop", "workloads")})
     async def stop(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
         return await control.stop(name, namespace=namespace)
 
-    @get("/v1/workload/explain")
+    @get("/v1/workload/explain", opt={ACCESS: Needs("explain", "workloads")})
     async def explain(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
         return await control.explain(name, namespace=namespace)
 
-    @get("/v1/instances")
+    @get("/v1/instances", opt={ACCESS: Needs("list", "instances")})
     async def list_instances(
         namespace: FromQuery[str | None] = None, workload: FromQuery[str | None] = None
     ) -> list[WorkloadInstance]:
         return await control.list_instances(namespace=namespace, workload=workload)
 
-    @get("/v1/nodes")
+    @get("/v1/nodes", opt={ACCESS: Needs("list", "nodes")})
     async def list_nodes() -> list[Node]:
         return await control.list_nodes()
 
-    @get("/v1/events")
+    @get("/v1/events", opt={ACCESS: Needs("list", "events")})
     async def events(
         namespace: FromQuery[str | None] = None,
         subject: FromQuery[str | None] = None,
@@ -166,36 +167,47 @@ def make_app(control: Control, streams: OpenStreams, /) -> Litestar:
             namespace=query.namespace, subject=query.subject, since=query.since, limit=query.limit
         )
 
-    @get("/v1/watch")
+    @get("/v1/watch", opt={ACCESS: Needs("watch", "workloads")})
     async def watch(namespace: FromQuery[str | None] = None) -> ASGIApp:
         return LineStream(lambda: control.watch(namespace=namespace), streams)
 
-    @post("/v1/logs", status_code=200)
+    @post("/v1/logs", status_code=200, opt={ACCESS: Needs("logs", "workloads")})
     async def logs(data: JSONBody[LogQuery]) -> ASGIApp:
         return LineStream(lambda: control.logs(data), streams, to_its_end=True)
 
-    @websocket("/v1/exec")
+    @websocket("/v1/exec", opt={ACCESS: Needs("exec", "instances")})
     async def exec_(socket: WebSocket[Any, Any, Any]) -> None:
         await serve_exec(control, socket.receive, socket.send)
 
+    return [
+        ping,
+        apply,
+        plan,
+        list_workloads,
+        get_workload,
+        remove,
+        scale,
+        stop,
+        explain,
+        list_instances,
+        list_nodes,
+        events,
+        watch,
+        logs,
+        exec_,
+    ]
+
+
+def make_app(handlers: Sequence[ControllerRouterHandler], /, *, guards: Sequence[Guard] = ()) -> Litestar:
+    """Return handlers as an ASGI application that speaks our values and answers with our errors.
+
+    Args:
+        handlers: Of the paths.
+        guards: What is asked before each of them.
+    """
     return Litestar(
-        [
-            ping,
-            apply,
-            plan,
-            list_workloads,
-            get_workload,
-            remove,
-            scale,
-            stop,
-            explain,
-            list_instances,
-            list_nodes,
-            events,
-            watch,
-            logs,
-            exec_,
-        ],
+        handlers,
+        guards=guards,
         dto=ConverterDTO,
         return_dto=ConverterDTO,
         exception_handlers={

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from socket import socket
-from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -17,13 +15,8 @@ from ._control import Control
 from ._open_streams import OpenStreams
 from ._socket import listening_socket
 
-if TYPE_CHECKING:
-    from ._connection import Sends
-
 GRACE_SECONDS = 2.0
 """How long connections get to finish when the server ends in good order."""
-
-_log = logging.getLogger("orchestrion.control_plane")
 
 
 async def serve_control(
@@ -97,41 +90,10 @@ async def _cancel_after(wait: Callable[[], Awaitable[object]], scope: trio.Cance
 
 
 async def _serve(control: Control, listener: socket, streams: OpenStreams) -> None:
-    from hypercorn.config import Config
-    from hypercorn.trio.worker_context import WorkerContext
-    from hypercorn.typing import ConnectionState
-    from hypercorn.utils import wrap_app
+    from ._app import control_handlers, make_app
+    from ._serving import serve_app
 
-    from ._app import make_app
-    from ._connection import Connection, Sends
-
-    config = Config()
-    config.errorlog = _log
-    config.accesslog = None
+    app = make_app(control_handlers(control, streams))
     # On a unix socket of one user an idle connection costs nothing, and a limit would only surprise a client.
-    config.keep_alive_timeout = math.inf
-    config.keep_alive_max_requests = 2**31
-    context = WorkerContext(None)
-    app: Any = make_app(control, streams)
-    sends = Sends()
-    connect = partial(
-        Connection, sends, wrap_app(app, config.wsgi_max_body_size, "asgi"), config, context, ConnectionState({})
-    )
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_abort_when_cancelled, sends)
-        async with trio.open_nursery() as connections:
-            async with trio.open_nursery() as accepting:
-                accepting.start_soon(partial(trio.serve_listeners, connect, listeners, handler_nursery=connections))
-                await streams.ending.wait()
-                accepting.cancel_scope.cancel()
-            # It tells idle connections to close, and others to close after their answer.
-            await context.terminated.set()
-        nursery.cancel_scope.cancel()
-
-
-async def _abort_when_cancelled(sends: Sends) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        sends.abort()
+    await serve_app(app, listeners, streams, keep_alive_seconds=math.inf)

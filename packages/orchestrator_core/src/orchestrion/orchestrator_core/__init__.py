@@ -27,6 +27,7 @@ from ._node.ports import NoPortFree, PortTable, can_bind, dynamic_range
 from ._node.volumes import DirectoryVolumes, NoVolumes, VolumeOwner, VolumeProvider
 from ._routing import RoutingRuntime
 from ._state.lifecycle import TERMINAL, TRANSITIONS, may_follow
+from ._state.records import BindingRecord, WorkloadControl, WorkloadName, WorkloadProgress, WorkloadSpec
 
 __all__ = [
     "MAX_APPLIED",
@@ -34,6 +35,7 @@ __all__ = [
     "TRANSITIONS",
     "ApplyResult",
     "Beside",
+    "BindingRecord",
     "ChangeAction",
     "DirectoryVolumes",
     "FieldDifference",
@@ -62,7 +64,11 @@ __all__ = [
     "VolumeProvider",
     "WallClock",
     "WorkloadChange",
+    "WorkloadControl",
+    "WorkloadName",
     "WorkloadPhase",
+    "WorkloadProgress",
+    "WorkloadSpec",
     "WorkloadView",
     "can_bind",
     "dynamic_range",

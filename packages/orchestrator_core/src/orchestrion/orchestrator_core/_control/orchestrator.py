@@ -353,7 +353,7 @@ class Orchestrator:
     async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
         """Return all workloads, of one namespace or of all, by namespace and name."""
         await self._catch_up()
-        views = [self._view(name) for name in sorted(self.world.workloads) if namespace in (None, name.namespace)]
+        views = [self.view(name) for name in sorted(self.world.workloads) if namespace in (None, name.namespace)]
         return [view for view in views if view is not None]
 
     async def get_workload(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
@@ -363,7 +363,7 @@ class Orchestrator:
             WorkloadNotFound: There is none of that name.
         """
         await self._catch_up()
-        view = self._view(WorkloadName(namespace, name))
+        view = self.view(WorkloadName(namespace, name))
         if view is None:
             raise not_found(WorkloadName(namespace, name))
         return view
@@ -396,7 +396,7 @@ class Orchestrator:
     async def watch(self, *, namespace: str | None = None) -> AsyncIterator[AsyncIterator[Update]]:
         """Follow everything: first all that there is, then SYNCED, then each change."""
         await self._catch_up()
-        subscriber = Subscriber(self.world, self._shown, self._view, namespace)
+        subscriber = Subscriber(self.world, self._shown, self.view, namespace)
         subscriber.begin()
         self._subscribers.add(subscriber)
         try:
@@ -446,6 +446,12 @@ class Orchestrator:
         what = f"container {container!r}" if container is not None else "container"
         msg = f"instance {record.name.short!r} has no {what} that runs"
         raise InstanceNotFound(msg, remedy=f"See how it is doing: orchestrion status {record.name.workload}")
+
+    def view(self, name: WorkloadName) -> WorkloadView | None:
+        """Return how a workload is doing by what is known already, without waiting; None where there is none."""
+        loop = self.cluster_loop
+        retry = loop.pending.retry_words(name) if loop.pending.is_backing_off(name) else ""
+        return view_of(self.world, loop.facts, name, loop.explanations.get(name), retry)
 
     # -- wanting --------------------------------------------------------------------------------------------------
 
@@ -725,11 +731,6 @@ class Orchestrator:
             msg = "the orchestrator does not run yet"
             raise Unavailable(msg)
         await self._controls.catch_up()
-
-    def _view(self, name: WorkloadName) -> WorkloadView | None:
-        loop = self.cluster_loop
-        retry = loop.pending.retry_words(name) if loop.pending.is_backing_off(name) else ""
-        return view_of(self.world, loop.facts, name, loop.explanations.get(name), retry)
 
     def _on_workload(self, name: WorkloadName) -> None:
         for subscriber in self._subscribers:

@@ -1,0 +1,153 @@
+"""What happened to an object, encoded once for all who follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from orchestrion.control_plane._objects.document import Document, decoded
+from orchestrion.shared_types import ConfigInvalid, Problem
+
+NO_LABELS: Final[Mapping[str, str]] = {}
+
+ALL_SEEN: Final = 10**9
+"""As a number of events: all of a revision."""
+
+
+class Position(NamedTuple):
+    """A place between events: all that came before is known.
+
+    Attributes:
+        revision: The store's revision.
+        seen: How many events of that revision are known.
+    """
+
+    revision: int
+    seen: int
+
+    def __str__(self) -> str:
+        return f"{self.revision}.{self.seen}" if self.seen < ALL_SEEN else str(self.revision)
+
+
+def parse_position(text: str) -> Position:
+    """Return the position that `revision` (all of it known) or `revision.count` stands for.
+
+    Raises:
+        ConfigInvalid: It is none.
+    """
+    revision, dot, count = text.partition(".")
+    if not (revision.isascii() and revision.isdecimal() and len(revision) <= _MAX_DIGITS):
+        raise _no_position(text)
+    if not dot:
+        return Position(int(revision), ALL_SEEN)
+    if not (count.isascii() and count.isdecimal() and len(count) <= _MAX_DIGITS):
+        raise _no_position(text)
+    return Position(int(revision), int(count))
+
+
+_MAX_DIGITS: Final = 18
+
+
+def _no_position(text: str) -> ConfigInvalid:
+    problem = Problem(f"{text!r:.80} is no position of a watch, such as 120 or 120.1", path="since")
+    return ConfigInvalid((problem,), remedy="Use the id of an event, or the revision of a list, as it was given.")
+
+
+class EventType(StrEnum):
+    """What happened."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+    BOOKMARK = "BOOKMARK"
+    """Nothing: it only says up to where all is known."""
+
+
+class Item:
+    """An object as it is now, encoded.
+
+    Attributes:
+        data: The document as JSON.
+        revision: The store's revision of its last write.
+        labels: What selects it.
+    """
+
+    def __init__(self, data: bytes, revision: int, labels: Mapping[str, str] = NO_LABELS) -> None:
+        """Take what is known."""
+        self.data = data
+        self.revision = revision
+        self.labels = labels
+
+    @cached_property
+    def document(self) -> Document:
+        """The document, read when it is first asked for."""
+        return decoded(self.data)
+
+
+class ObjectEvent:
+    """One thing that happened to one object.
+
+    Attributes:
+        position: Where who has seen it is; None for one that only refreshes what is derived, such as a
+            workload's phase.
+        type: What happened.
+        kind: The kind's plural.
+        namespace: The object's namespace, or empty.
+        name: Its name.
+        item: The object; for DELETED as it last was.
+        before: As it was before, or None.
+    """
+
+    def __init__(
+        self,
+        position: Position | None,
+        type_: EventType,
+        kind: str,
+        namespace: str,
+        name: str,
+        item: Item,
+        before: Item | None,
+    ) -> None:
+        """Take what is known."""
+        self.position = position
+        self.type = type_
+        self.kind = kind
+        self.namespace = namespace
+        self.name = name
+        self.item = item
+        self.before = before
+
+    @cached_property
+    def line(self) -> bytes:
+        """It as a line of NDJSON."""
+        return line(self.type, self.position, self.item.data)
+
+    @cached_property
+    def message(self) -> bytes:
+        """It as a server-sent event."""
+        return message(self.type, self.position, self.item.data)
+
+    def as_type(self, type_: EventType, item: Item) -> ObjectEvent:
+        """Return it as somebody sees it whose selection the object has come into, or has left."""
+        if type_ is self.type and item is self.item:
+            return self
+        return ObjectEvent(self.position, type_, self.kind, self.namespace, self.name, item, self.before)
+
+
+def line(type_: EventType, position: Position | None, data: bytes) -> bytes:
+    """Return an event as a line of NDJSON."""
+    given = b"" if position is None else b',"id":"%b"' % str(position).encode()
+    return b'{"type":"%b"%b,"object":%b}\n' % (type_.encode(), given, data)
+
+
+def message(type_: EventType, position: Position | None, data: bytes) -> bytes:
+    """Return an event as a server-sent event; JSON has no line ends of its own."""
+    given = b"" if position is None else b"id: %b\n" % str(position).encode()
+    return b"event: %b\n%bdata: %b\n\n" % (type_.encode(), given, data)
+
+
+def bookmark(position: Position) -> bytes:
+    """Return the object of a bookmark as JSON."""
+    return b'{"metadata":{"revision":%d}}' % position.revision

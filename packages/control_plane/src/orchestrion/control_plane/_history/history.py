@@ -1,0 +1,270 @@
+"""What has changed lately, for any number of followers: one ring of events, each encoded once."""
+
+from __future__ import annotations
+
+import bisect
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import trio
+from attrs import define, field
+from orchestrion.shared_types import Compacted, Unavailable
+from orchestrion.store_interface import Revision, RevisionCompacted, StateStore, WatchBatch
+
+from .event import ALL_SEEN, Item, ObjectEvent, Position
+from .projection import ObjectName, Projection, StatusOf
+
+MAX_EVENTS: Final = 50_000
+"""How many events are kept."""
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""How many bytes of objects they may hold."""
+
+GATHER_SECONDS: Final = 0.02
+"""Events that come within this time share what it costs to wake who follows."""
+
+_REPLAYED: Final = 900
+"""How many revisions back a fresh server looks, so that who followed the one before goes on without a gap."""
+
+_RETRY_SECONDS: Final = 0.5
+
+_PAGE: Final = 1_000
+
+_ALL_KEYS: Final = "/"
+
+
+@define(eq=False)
+class History:
+    """Follows the store and keeps what its changes meant.
+
+    Attributes:
+        store: What is followed.
+        status_of: Tells of workloads what is not stored but derived.
+        max_events: How many events are kept.
+        max_bytes: How many bytes of objects they may hold.
+    """
+
+    store: StateStore
+    status_of: StatusOf
+    max_events: int = MAX_EVENTS
+    max_bytes: int = MAX_BYTES
+    _projection: Projection = field(init=False)
+    _events: deque[ObjectEvent] = field(factory=deque)
+    _first: int = 0
+    _bytes: int = 0
+    _oldest: Position = Position(0, 0)
+    _revision: int = 0
+    _advanced: trio.Event = field(factory=trio.Event)
+    _woken: trio.Event = field(factory=trio.Event)
+    _listeners: list[Callable[[ObjectEvent], None]] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self._projection = Projection(self.status_of)
+
+    # -- keeping up -------------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep up with the store, until cancelled. It is started once it shows all that was written before.
+
+        A store that does not answer is asked again; who follows sees nothing new meanwhile.
+        """
+        now = (await self.store.get(_ALL_KEYS)).revision
+        began = await self._load(now)
+        started = False
+        while True:
+            try:
+                async with self.store.watch(_ALL_KEYS, since=Revision(began)) as batches:
+                    if self._revision >= now and not started:
+                        task_status.started()
+                        started = True
+                    async for batch in batches:
+                        self._take(batch)
+                        began = batch.revision
+                        if self._revision >= now and not started:
+                            task_status.started()
+                            started = True
+            except RevisionCompacted:
+                began = await self._load((await self.store.get(_ALL_KEYS)).revision)
+            except Unavailable:
+                await trio.sleep(_RETRY_SECONDS)
+
+    async def _load(self, now: Revision) -> Revision:
+        """Take in what there was a while ago, or as long ago as the store can say; return the revision of that."""
+        for back in (_REPLAYED, _REPLAYED // 10, 0):
+            wanted = Revision(max(0, now - back))
+            projection = Projection(self.status_of)
+            try:
+                last, more = "", True
+                while more:
+                    listed = await self.store.list(_ALL_KEYS, limit=_PAGE, start_after=last or None, at_revision=wanted)
+                    projection.load(listed.entries)
+                    more = listed.more
+                    last = listed.entries[-1].key if listed.entries else last
+            except RevisionCompacted:
+                continue
+            self._projection = projection
+            self._first += len(self._events)
+            self._events.clear()
+            self._bytes = 0
+            self._oldest = Position(wanted, ALL_SEEN)
+            self._revision = wanted
+            self._advance()
+            self._wake()
+            return wanted
+        return now
+
+    def _take(self, batch: WatchBatch) -> None:
+        self._append(self._projection.take(batch.changes))
+        self._revision = batch.revision
+        self._advance()
+
+    def refresh(self, namespace: str, name: str) -> None:
+        """Look at what is derived of a workload again."""
+        event = self._projection.refresh(namespace, name)
+        if event is not None:
+            self._append((event,))
+            self._wake()
+
+    def _append(self, events: Iterable[ObjectEvent]) -> None:
+        for event in events:
+            self._events.append(event)
+            self._bytes += len(event.item.data)
+            for listener in self._listeners:
+                listener(event)
+        while self._events and (len(self._events) > self.max_events or self._bytes > self.max_bytes):
+            gone = self._events.popleft()
+            self._first += 1
+            self._bytes -= len(gone.item.data)
+            if gone.position is not None:
+                self._oldest = gone.position
+
+    def _advance(self) -> None:
+        self._advanced.set()
+        self._advanced = trio.Event()
+        self._wake()
+
+    def _wake(self) -> None:
+        self._woken.set()
+        self._woken = trio.Event()
+
+    def listen(self, listener: Callable[[ObjectEvent], None]) -> None:
+        """Call `listener` with each event, at once; it must not raise nor wait."""
+        self._listeners.append(listener)
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        """All changes up to this revision are in it."""
+        return self._revision
+
+    async def wait_for(self, revision: int) -> None:
+        """Wait until all changes up to a revision are in it."""
+        while self._revision < revision:
+            await self._advanced.wait()
+
+    def get(self, name: ObjectName) -> Item | None:
+        """Return an object as it is now."""
+        return self._projection.items.get(name)
+
+    def names(self, kind: str, namespace: str | None = None) -> list[ObjectName]:
+        """Return the names of a kind's objects, of one namespace or of all, sorted."""
+        known = self._projection.names.get(kind, {})
+        return sorted(name for name in known if namespace in (None, name.namespace))
+
+    # -- following --------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def follow(self, since: Position) -> AsyncIterator[Follower]:
+        """Follow all events after a position.
+
+        Raises:
+            Compacted: They are no longer all kept.
+        """
+        yield Follower(self, self._place_of(since))
+
+    def _place_of(self, since: Position) -> int:
+        if since < self._oldest:
+            raise self._too_old(since)
+        place = bisect.bisect_right(_Positions(self._events), since)
+        return self._first + place
+
+    def _too_old(self, since: Position) -> Compacted:
+        oldest = self._oldest.revision
+        return Compacted(
+            f"what changed after {since} is no longer kept; the oldest that is kept is {oldest}",
+            oldest=oldest,
+            remedy="List again, and follow from the revision of the list.",
+        )
+
+    def slice_from(self, place: int) -> tuple[Sequence[ObjectEvent], int]:
+        """Return the events from a place on, and the place after them.
+
+        Raises:
+            Compacted: They are no longer all kept.
+        """
+        if place < self._first:
+            raise self._too_old(self._oldest)
+        start = place - self._first
+        if start == 0:
+            found = list(self._events)
+        else:
+            # From the right: who keeps up asks for the last few of many.
+            count = len(self._events) - start
+            found = [self._events[-left] for left in range(count, 0, -1)]
+        return found, self._first + len(self._events)
+
+    async def wait_beyond(self, place: int) -> None:
+        """Wait until there are events from a place on, and a little longer for those that come with them."""
+        if self._first + len(self._events) > place:
+            await trio.lowlevel.checkpoint()
+            return
+        while self._first + len(self._events) <= place:
+            await self._woken.wait()
+        await trio.sleep(GATHER_SECONDS)
+
+
+@define(eq=False)
+class Follower:
+    """A place in a history."""
+
+    _history: History
+    _place: int
+
+    def behind(self) -> Sequence[ObjectEvent]:
+        """Return the events that were not taken yet, and take them.
+
+        Raises:
+            Compacted: They are no longer all kept: it was too slow.
+        """
+        events, self._place = self._history.slice_from(self._place)
+        return events
+
+    async def wait(self) -> None:
+        """Wait until there are some."""
+        await self._history.wait_beyond(self._place)
+
+    @property
+    def position(self) -> Position:
+        """Where it is once all that was taken is known."""
+        return Position(self._history.revision, ALL_SEEN)
+
+
+class _Positions(Sequence[Position]):
+    """The positions of events, for a search; what has none of its own has that of the one before."""
+
+    def __init__(self, events: deque[ObjectEvent]) -> None:
+        self._events = events
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __getitem__(self, index: Any) -> Any:
+        while index >= 0:
+            position = self._events[index].position
+            if position is not None:
+                return position
+            index -= 1
+        return Position(0, 0)

@@ -1,0 +1,211 @@
+"""From the store's changes to objects: pure, so that the same history always gives the same events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
+
+from attrs import define, evolve, field
+from orchestrion.control_plane._objects.document import API_VERSION, Document, ObjectMetadata
+from orchestrion.control_plane._objects.stored import OBJECT_PREFIX, object_of
+from orchestrion.control_plane._objects.workload_form import workload_of
+from orchestrion.orchestrator_core import BindingRecord, WorkloadControl, WorkloadSpec
+from orchestrion.shared_types import Event, from_json, to_json, unstructure
+from orchestrion.store_interface import Change, Entry
+
+from .event import NO_LABELS, EventType, Item, ObjectEvent, Position
+
+
+class ObjectName(NamedTuple):
+    """Names an object: the plural of its kind, its namespace or empty, its name."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+StatusOf = Callable[[str, str], Mapping[str, Any] | None]
+"""Says how the workload of a namespace and name is doing now, or None where it is not known."""
+
+Parts = dict[str, Entry]
+
+_WORKLOADS: Final = "workloads"
+
+
+@define(eq=False)
+class Projection:
+    """All objects as they are, kept by the store's changes.
+
+    Attributes:
+        status_of: Tells of workloads what is not stored but derived.
+        items: Every object, encoded.
+        names: The names of each kind.
+    """
+
+    status_of: StatusOf
+    items: dict[ObjectName, Item] = field(factory=dict)
+    names: dict[str, dict[ObjectName, None]] = field(factory=dict)
+    _parts: dict[ObjectName, Parts] = field(factory=dict)
+
+    def load(self, entries: Iterable[Entry]) -> None:
+        """Take in what there is at first."""
+        touched = dict[ObjectName, None]()
+        for entry in entries:
+            place = place_of(entry.key)
+            if place is not None:
+                name, part = place
+                self._parts.setdefault(name, {})[part] = entry
+                touched[name] = None
+        for name in touched:
+            self._set(name, self._read(name))
+
+    def take(self, changes: Iterable[Change]) -> Iterator[ObjectEvent]:
+        """Take in changes, whole revisions in their order, and give what they mean."""
+        for revision, together in groupby(changes, key=lambda change: change.revision):
+            count = 0
+            for name in self._touched(together):
+                event = self._event(name, revision, count)
+                if event is not None:
+                    count += 1
+                    yield event
+
+    def refresh(self, namespace: str, name: str) -> ObjectEvent | None:
+        """Look at a workload's derived status again; None where it is as it was."""
+        known = ObjectName(_WORKLOADS, namespace, name)
+        before = self.items.get(known)
+        if before is None:
+            return None
+        item = self._read(known)
+        if item is None or item.data == before.data:
+            return None
+        self._set(known, item)
+        return ObjectEvent(None, EventType.MODIFIED, *known, item, before)
+
+    def _touched(self, changes: Iterable[Change]) -> dict[ObjectName, None]:
+        touched = dict[ObjectName, None]()
+        for change in changes:
+            place = place_of(change.key)
+            if place is None:
+                continue
+            name, part = place
+            parts = self._parts.setdefault(name, {})
+            if change.entry is not None:
+                parts[part] = change.entry
+            else:
+                parts.pop(part, None)
+            touched[name] = None
+        return touched
+
+    def _event(self, name: ObjectName, revision: int, count: int) -> ObjectEvent | None:
+        before = self.items.get(name)
+        item = self._read(name)
+        self._set(name, item)
+        if item is None:
+            if not self._parts[name]:
+                del self._parts[name]
+            if before is None:
+                return None
+            return ObjectEvent(Position(revision, count + 1), EventType.DELETED, *name, before, before)
+        if before is None:
+            return ObjectEvent(Position(revision, count + 1), EventType.ADDED, *name, item, None)
+        # Also where nothing shows: how many events a revision has must not depend on what is derived.
+        return ObjectEvent(Position(revision, count + 1), EventType.MODIFIED, *name, item, before)
+
+    def _set(self, name: ObjectName, item: Item | None) -> None:
+        if item is None:
+            if self.items.pop(name, None) is not None:
+                del self.names[name.kind][name]
+            return
+        self.items[name] = item
+        self.names.setdefault(name.kind, {})[name] = None
+
+    def _read(self, name: ObjectName) -> Item | None:
+        return read_object(name, self._parts[name], self.status_of)
+
+
+def read_object(name: ObjectName, parts: Parts, status_of: StatusOf) -> Item | None:
+    """Return what an object's keys hold as one; None where what makes it an object is not among them."""
+    if name.kind == _WORKLOADS:
+        spec = parts.get("spec")
+        if spec is None:
+            return None
+        status = status_of(name.namespace, name.name) or {}
+        return _item(workload_document(spec, parts.get("control"), status))
+    if name.kind == "instances":
+        return _instance(name, parts)
+    entry = parts.get("")
+    if entry is None:
+        return None
+    if name.kind == "events":
+        return _item(_event_document(entry))
+    return _item(object_of(entry).shown())
+
+
+def workload_document(spec: Entry, control: Entry | None, status: Mapping[str, Any]) -> Document:
+    """Return a workload as a document."""
+    document = workload_of(from_json(spec.value, WorkloadSpec).definition)
+    operator = from_json(control.value, WorkloadControl) if control is not None else WorkloadControl()
+    metadata = evolve(
+        document.metadata,
+        revision=spec.modified,
+        deleting_since=document.metadata.updated_at if operator.removed else None,
+    )
+    return evolve(document, metadata=metadata, status=status)
+
+
+def _instance(name: ObjectName, parts: Parts) -> Item | None:
+    """Put an instance together from its two parts as they are, without reading more of them than the uid."""
+    bound = parts.get("binding")
+    if bound is None:
+        return None
+    status = parts.get("status")
+    record = from_json(bound.value, BindingRecord)
+    workload = name.name.partition(".")[0]
+    revision = max(bound.modified, status.modified if status is not None else 0)
+    labels = {"orchestrion/workload": workload}
+    metadata = {
+        "name": name.name,
+        "namespace": name.namespace,
+        "uid": record.workload_id + "." + name.name.partition(".")[2],
+        "revision": revision,
+        "labels": labels,
+    }
+    data = b'{"api_version":%b,"kind":"Instance","metadata":%b,"spec":%b,"status":%b}' % (
+        to_json(API_VERSION),
+        to_json(metadata),
+        to_json({"workload": workload, **unstructure(record.binding)}),
+        status.value if status is not None else b"{}",
+    )
+    return Item(data, revision, labels)
+
+
+def _event_document(entry: Entry) -> Document:
+    event = from_json(entry.value, Event)
+    plain = unstructure(event)
+    del plain["uid"], plain["namespace"]
+    metadata = ObjectMetadata(
+        name=event.uid, namespace=event.namespace, uid=event.uid, revision=entry.modified, created_at=event.at
+    )
+    return Document(kind="Event", metadata=metadata, spec=plain)
+
+
+def _item(document: Document) -> Item:
+    return Item(document.encoded(), document.metadata.revision, document.metadata.labels or NO_LABELS)
+
+
+def place_of(key: str) -> tuple[ObjectName, str] | None:
+    """Return which part of which object a key holds, or None for keys that are of none."""
+    parts = key.split("/")
+    match parts:
+        case ["", "workload", namespace, name, ("spec" | "control") as part]:
+            return ObjectName(_WORKLOADS, namespace, name), part
+        case ["", "instance", namespace, name, ("binding" | "status") as part]:
+            return ObjectName("instances", namespace, name), part
+        case ["", "event", namespace, uid]:
+            return ObjectName("events", namespace, uid), ""
+        case ["", kind, plural, namespace, name] if f"/{kind}/" == OBJECT_PREFIX:
+            return ObjectName(plural, "" if namespace == "-" else namespace, unquote(name)), ""
+        case _:
+            return None

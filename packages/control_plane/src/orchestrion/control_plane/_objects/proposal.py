@@ -1,0 +1,120 @@
+"""From what somebody sends to the object that would be: metadata that the server keeps, specs that fit their kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    PreconditionFailed,
+    Problem,
+    UidFactory,
+    is_name,
+    structure,
+    unstructure,
+)
+
+from .document import API_VERSION, Document, ObjectMetadata
+from .kinds import Kind
+
+
+def read_document(data: Any, kind: Kind, namespace: str, name: str | None) -> Document:
+    """Return the document that plain data stands for, as one of this kind, namespace and name.
+
+    What the path says may be left out of it.
+
+    Raises:
+        ConfigInvalid: It is none, or it says something else than the path.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigInvalid((Problem("an object is wanted: a mapping with metadata and spec"),))
+    given = dict(data)
+    metadata = given.get("metadata")
+    given["metadata"] = metadata = dict(metadata) if isinstance(metadata, Mapping) else {}
+    given.setdefault("kind", kind.name)
+    if namespace:
+        metadata.setdefault("namespace", namespace)
+    if name is not None:
+        metadata.setdefault("name", name)
+    document = structure(given, Document)
+    problems = list[Problem]()
+    if document.api_version != API_VERSION:
+        problems.append(Problem(f"{document.api_version!r:.80} is not {API_VERSION!r}", path="api_version"))
+    if document.kind != kind.name:
+        problems.append(Problem(f"{document.kind!r:.80} is not {kind.name!r}, which the path says", path="kind"))
+    if document.metadata.namespace != namespace:
+        text = f"{document.metadata.namespace!r:.80} is not {namespace!r}, which the path says"
+        problems.append(Problem(text, path="metadata.namespace"))
+    if name is not None and document.metadata.name != name:
+        text = f"{document.metadata.name!r:.80} is not {name!r:.80}, which the path says"
+        problems.append(Problem(text, path="metadata.name"))
+    elif not is_name(document.metadata.name):
+        text = f"{document.metadata.name!r:.80} is no name: 1 to 63 lower-case letters, digits and inner hyphens"
+        problems.append(Problem(text, path="metadata.name"))
+    if problems:
+        raise ConfigInvalid(tuple(problems))
+    return document
+
+
+def checked_spec(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a spec as its kind has it.
+
+    Raises:
+        ConfigInvalid: It does not fit; problems have their paths.
+    """
+    if kind.spec is None:
+        return dict(spec)
+    try:
+        plain: dict[str, Any] = unstructure(structure(dict(spec), kind.spec))
+    except ConfigInvalid as err:
+        problems = tuple(evolve(each, path=f"spec.{each.path}" if each.path else "spec") for each in err.problems)
+        raise ConfigInvalid(problems, remedy=err.remedy) from err
+    return plain
+
+
+def created(document: Document, now: datetime, new_uid: UidFactory) -> Document:
+    """Return a document as a new object."""
+    metadata = evolve(
+        document.metadata,
+        uid=new_uid(),
+        generation=1,
+        revision=0,
+        created_at=now,
+        updated_at=now,
+        deleting_since=None,
+    )
+    return evolve(document, metadata=metadata, status={})
+
+
+def updated(before: Document, document: Document, now: datetime) -> Document:
+    """Return a document as the next state of an object; the same where nothing changes. What the server keeps stays."""
+    old, new = before.metadata, document.metadata
+    changed = document.spec != before.spec
+    metadata: ObjectMetadata = evolve(
+        old, labels=new.labels, annotations=new.annotations, owners=new.owners, finalizers=new.finalizers
+    )
+    if not changed and metadata == old:
+        return before
+    metadata = evolve(metadata, updated_at=now, generation=old.generation + (1 if changed else 0))
+    return evolve(before, metadata=metadata, spec=document.spec)
+
+
+def check_precondition(before: Document, given: Document | None, if_revision: int | None) -> None:
+    """Make sure that the object is what the caller takes it for.
+
+    Raises:
+        PreconditionFailed: It has another revision, or another uid.
+    """
+    kind, metadata = before.kind, before.metadata
+    wanted = if_revision
+    if wanted is None and given is not None and given.metadata.revision:
+        wanted = given.metadata.revision
+    if wanted is not None and wanted != metadata.revision:
+        msg = f"{kind} {metadata.name!r} is at revision {metadata.revision}, not {wanted}"
+        raise PreconditionFailed(msg, remedy="Read it again, then decide.")
+    if given is not None and given.metadata.uid and given.metadata.uid != metadata.uid:
+        msg = f"{kind} {metadata.name!r} is another one than was meant: its uid is {metadata.uid}"
+        raise PreconditionFailed(msg, remedy="Read it again, then decide.")

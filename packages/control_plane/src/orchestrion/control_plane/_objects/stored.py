@@ -1,0 +1,62 @@
+"""How objects of most kinds are kept in the store: each under one key, with what tells its fields' owners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from attrs import evolve, field, frozen
+from orchestrion.shared_types import from_json, to_json
+from orchestrion.store_interface import Entry, Put
+
+from .document import Document
+from .kinds import Kind
+
+OBJECT_PREFIX: Final = "/object/"
+
+MASKED: Final = "***"
+
+
+@frozen(kw_only=True)
+class StoredObject:
+    """An object as it is kept.
+
+    Attributes:
+        document: The object; its revision is not kept with it.
+        applied: What each manager has applied of the spec; see field owners.
+        sealed: What is kept secret of it, sealed; empty for most kinds.
+    """
+
+    document: Document
+    applied: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    sealed: Mapping[str, str] = field(factory=dict)
+
+    def shown(self) -> Document:
+        """Return the object as it may be shown: secret texts are masked."""
+        if not self.sealed:
+            return self.document
+        spec = {**self.document.spec, "data": dict.fromkeys(self.sealed, MASKED)}
+        return evolve(self.document, spec=spec)
+
+    def put(self, key: str) -> Put:
+        """Return the operation that writes it."""
+        return Put(key, to_json(evolve(self, document=self.document.at(0))))
+
+
+def object_key(kind: Kind, namespace: str, name: str) -> str:
+    """Return the key of an object."""
+    return f"{collection_key(kind, namespace)}{quote(name, safe='')}"
+
+
+def collection_key(kind: Kind, namespace: str | None) -> str:
+    """Return what the keys of a kind's objects begin with, in one namespace or, with None, in all."""
+    if namespace is None:
+        return f"{OBJECT_PREFIX}{kind.plural}/"
+    return f"{OBJECT_PREFIX}{kind.plural}/{namespace or '-'}/"
+
+
+def object_of(entry: Entry) -> StoredObject:
+    """Return the object that an entry holds, with its revision."""
+    stored = from_json(entry.value, StoredObject)
+    return evolve(stored, document=stored.document.at(entry.modified))

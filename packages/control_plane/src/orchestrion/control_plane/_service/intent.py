@@ -1,0 +1,70 @@
+"""How something is to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any
+
+from attrs import frozen
+from orchestrion.control_plane._objects.document import Document
+from orchestrion.control_plane._objects.kinds import Kind
+
+
+@frozen(kw_only=True)
+class Intent:
+    """How a change is meant.
+
+    Attributes:
+        manager: Whose fields they are.
+        dry_run: Whether all is checked, and nothing written.
+        force: Whether fields of other managers are taken over.
+        if_revision: Only if the object's last write was at this revision; None is whatever it is.
+        who: The name of who asks.
+    """
+
+    manager: str = "api"
+    dry_run: bool = False
+    force: bool = False
+    if_revision: int | None = None
+    who: str = ""
+
+
+class ChangeKind(StrEnum):
+    """What is done to an object."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@frozen(kw_only=True)
+class Review:
+    """A change that admission looks at.
+
+    Attributes:
+        change: What is done.
+        kind: The object's kind.
+        document: The object as it would be; for DELETE as it is.
+        before: The object as it is; None where it is new.
+        intent: How it is meant.
+    """
+
+    change: ChangeKind
+    kind: Kind
+    document: Document
+    before: Document | None
+    intent: Intent
+
+
+Admit = Callable[[Review], Awaitable[Document]]
+"""Looks at a change; returns the object as it shall be, or raises to refuse."""
+
+
+async def admit_all(review: Review) -> Document:
+    """Let everything pass as it is."""
+    return review.document
+
+
+Edit = Callable[[Any], Any]
+"""From an object as plain data to what it should be."""

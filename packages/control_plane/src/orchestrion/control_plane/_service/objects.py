@@ -1,0 +1,249 @@
+"""Objects of every kind, as one thing: what the API, the dashboard and the MCP server speak."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import trio
+from attrs import define, field
+from orchestrion.control_plane._history.event import EventType, Item, ObjectEvent, Position
+from orchestrion.control_plane._history.history import Follower, History
+from orchestrion.control_plane._history.projection import ObjectName
+from orchestrion.control_plane._objects.document import Document
+from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, WORKLOAD, Kind, KindRegistry
+from orchestrion.control_plane._objects.proposal import created, read_document
+from orchestrion.control_plane._objects.specs import CustomKindSpec
+from orchestrion.orchestrator_core import Orchestrator, UpdateKind, WorkloadName, WorkloadView
+from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Conflict, Problem, structure, unstructure
+from orchestrion.store_interface import StateStore
+
+from .intent import Edit, Intent
+from .nodes import NodeMirror
+from .reading import DEFAULT_LIMIT, Page, Reader, Selection
+from .workloads import WorkloadWriter
+from .writing import Writer
+
+
+@define(eq=False)
+class Objects:
+    """All objects.
+
+    Attributes:
+        orchestrator: Keeps and runs workloads.
+        store: Where everything is.
+        writer: Writes objects of most kinds.
+        workloads: Writes workloads.
+        kinds: The kinds that there are.
+        history: What changes.
+    """
+
+    orchestrator: Orchestrator
+    store: StateStore
+    writer: Writer
+    workloads: WorkloadWriter
+    kinds: KindRegistry = field(factory=KindRegistry)
+    history: History = field(init=False)
+    _reader: Reader = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.history = History(self.store, self.status_of)
+        self.history.listen(self._note_kind)
+        self._reader = Reader(self.store, self.history, self.status_of)
+
+    def status_of(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """Return how a workload is doing, as plain data, or None where there is none."""
+        view = self.orchestrator.view(WorkloadName(namespace, name))
+        return None if view is None else _status(view)
+
+    # -- running ----------------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep up with what changes, until cancelled. It is started once everything is known."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.history.run)
+            for name in self.history.names(CUSTOM_KIND.plural):
+                item = self.history.get(name)
+                if item is not None:
+                    self._define(item)
+            await self._make_default_namespace()
+            nursery.start_soon(self._follow_orchestrator)
+            task_status.started()
+
+    async def _make_default_namespace(self) -> None:
+        if self.history.get(ObjectName(NAMESPACE.plural, "", DEFAULT_NAMESPACE)) is None:
+            with suppress(Conflict):  # another server may have made it
+                await self.create(NAMESPACE, "", {"metadata": {"name": DEFAULT_NAMESPACE}}, Intent(manager="server"))
+
+    async def _follow_orchestrator(self) -> None:
+        mirror = NodeMirror(self.writer)
+        async with self.orchestrator.watch() as updates:
+            async for update in updates:
+                if update.kind is UpdateKind.WORKLOAD:
+                    self.history.refresh(update.namespace, update.name)
+                elif update.kind is UpdateKind.NODE and update.node is not None:
+                    await mirror.put(update.node)
+                elif update.kind is UpdateKind.NODE_REMOVED:
+                    await mirror.remove(update.name)
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Item:
+        """Return an object as it is now. See `Reader.get`."""
+        return self._reader.get(kind, namespace, name)
+
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        wanted: Selection | None = None,
+        start_after: str = "",
+        at_revision: int | None = None,
+    ) -> Page:
+        """Return a page of objects. See `Reader.list`."""
+        return await self._reader.list(
+            kind, namespace, limit=limit, wanted=wanted, start_after=start_after, at_revision=at_revision
+        )
+
+    @asynccontextmanager
+    async def follow(
+        self, kind: Kind, namespace: str | None, since: Position, wanted: Selection | None = None
+    ) -> AsyncIterator[ObjectFollower]:
+        """Follow what happens to objects of a kind after a position.
+
+        Raises:
+            Compacted: That is no longer all kept.
+        """
+        async with self.history.follow(since) as follower:
+            yield ObjectFollower(follower, kind.plural, namespace, wanted)
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    async def create(self, kind: Kind, namespace: str, data: Any, intent: Intent) -> Item:
+        """Make an object, and return it once everybody sees it. See `Writer.create`."""
+        _check_written(kind)
+        if kind is WORKLOAD:
+            revision = await self.workloads.create(namespace, data, intent)
+            document = read_document(data, kind, namespace, None)
+            return await self._seen(kind, document, revision)
+        if kind is CUSTOM_KIND:
+            self._check_custom_kind(data)
+        document = await self.writer.create(kind, namespace, data, intent)
+        return await self._seen(kind, document, document.metadata.revision)
+
+    async def change(
+        self, kind: Kind, namespace: str, name: str, edit: Edit, intent: Intent, *, status: bool = False
+    ) -> Item:
+        """Change an object, and return it once everybody sees it. See `Writer.change`."""
+        if status:
+            if not kind.status:
+                problem = Problem(f"the status of {kind.plural} is the server's")
+                raise ConfigInvalid((problem,))
+        else:
+            _check_written(kind)
+        if kind is WORKLOAD:
+            revision = await self.workloads.change(namespace, name, edit, intent)
+            return await self._seen(kind, self.workloads.document(namespace, name), revision)
+        document = await self.writer.change(kind, namespace, name, edit, intent, status=status)
+        return await self._seen(kind, document, document.metadata.revision)
+
+    async def remove(self, kind: Kind, namespace: str, name: str, intent: Intent) -> Item:
+        """Remove an object, or begin to, and return it as it was then. See `Writer.remove`."""
+        _check_written(kind)
+        if kind is WORKLOAD:
+            item = self.get(kind, namespace, name)
+            await self.workloads.remove(namespace, name, intent)
+            return item
+        document = await self.writer.remove(kind, namespace, name, intent)
+        if not intent.dry_run:
+            await self.history.wait_for(document.metadata.revision)
+        return Item(document.encoded(), document.metadata.revision, document.labels)
+
+    async def _seen(self, kind: Kind, document: Document, revision: int) -> Item:
+        """Return an object as it is on record, or as it would be where nothing was written."""
+        await self.history.wait_for(revision)
+        metadata = document.metadata
+        if revision:
+            item = self.history.get(ObjectName(kind.plural, metadata.namespace, metadata.name))
+            if item is not None:
+                return item
+        return Item(document.encoded(), metadata.revision, document.labels)
+
+    # -- custom kinds -----------------------------------------------------------------------------------------------
+
+    def _check_custom_kind(self, data: Any) -> None:
+        document = created(read_document(data, CUSTOM_KIND, "", None), self.writer.now(), self.writer.new_uid)
+        spec = structure(dict(document.spec), CustomKindSpec)
+        if self.kinds.clashes(spec):
+            msg = f"there is a kind {spec.kind!r} or {spec.plural!r} already"
+            raise Conflict(msg, remedy="Choose other names.")
+
+    def _note_kind(self, event: ObjectEvent) -> None:
+        if event.kind != CUSTOM_KIND.plural:
+            return
+        if event.type is EventType.DELETED:
+            self.kinds.forget(structure(dict(event.item.document.spec), CustomKindSpec).kind)
+        else:
+            self._define(event.item)
+
+    def _define(self, item: Item) -> None:
+        self.kinds.define(structure(dict(item.document.spec), CustomKindSpec))
+
+
+@define(eq=False)
+class ObjectFollower:
+    """Follows some objects of a kind."""
+
+    _follower: Follower
+    _kind: str
+    _namespace: str | None
+    _wanted: Selection | None
+
+    def behind(self) -> list[ObjectEvent]:
+        """Return what has happened since the last time, as who selects sees it.
+
+        Raises:
+            Compacted: It was too slow, and not all is kept any longer.
+        """
+        found = list[ObjectEvent]()
+        for event in self._follower.behind():
+            if event.kind == self._kind and self._namespace in (None, event.namespace):
+                seen = event if self._wanted is None else _as_selected(event, self._wanted)
+                if seen is not None:
+                    found.append(seen)
+        return found
+
+    async def wait(self) -> None:
+        """Wait until something has happened, perhaps to others."""
+        await self._follower.wait()
+
+    @property
+    def position(self) -> Position:
+        """Where it is once all that was taken is known."""
+        return self._follower.position
+
+
+def _as_selected(event: ObjectEvent, wanted: Selection) -> ObjectEvent | None:
+    """Return an event as it looks to who sees only some objects: one may come into sight, or go out of it."""
+    was = event.before is not None and wanted(event.before)
+    if event.type is EventType.DELETED:
+        return event if was else None
+    now = wanted(event.item)
+    if now:
+        return event if was or event.before is None else event.as_type(EventType.ADDED, event.item)
+    return event.as_type(EventType.DELETED, event.item) if was else None
+
+
+def _status(view: WorkloadView) -> Mapping[str, Any]:
+    plain: dict[str, Any] = unstructure(view)
+    del plain["definition"]
+    return plain
+
+
+def _check_written(kind: Kind) -> None:
+    if not kind.written:
+        problem = Problem(f"{kind.plural} are written by nobody: they show what is")
+        raise ConfigInvalid((problem,))

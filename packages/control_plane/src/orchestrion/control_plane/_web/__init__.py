@@ -1,0 +1,1 @@
+"""The HTTP API for the network: operations, application, server."""

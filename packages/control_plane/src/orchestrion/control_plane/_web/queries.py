@@ -1,0 +1,68 @@
+"""What the query and the headers of a request say, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request
+from orchestrion.control_plane._service.intent import Intent
+from orchestrion.shared_types import ConfigInvalid, Problem
+
+from .caller import caller_of
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def flag(request: AnyRequest, name: str) -> bool:
+    """Return whether a parameter says `true`.
+
+    Raises:
+        ConfigInvalid: It says something else than true or false.
+    """
+    text = request.query_params.get(name, "false")
+    if text not in ("true", "false"):
+        raise ConfigInvalid((Problem(f"true or false is wanted, not {text!r:.80}", path=name),))
+    return bool(text == "true")
+
+
+def number(request: AnyRequest, name: str, default: int) -> int:
+    """Return the number that a parameter says.
+
+    Raises:
+        ConfigInvalid: It says none.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
+        raise ConfigInvalid((Problem(f"a number is wanted, not {text!r:.80}", path=name),))
+    return int(text)
+
+
+_MAX_DIGITS = 18
+
+
+def intent_of(request: AnyRequest) -> Intent:
+    """Return how a change is meant.
+
+    Raises:
+        ConfigInvalid: It does not say it in a way that can be read.
+    """
+    return Intent(
+        manager=request.query_params.get("manager", "api"),
+        dry_run=flag(request, "dry_run"),
+        force=flag(request, "force"),
+        if_revision=_if_match(request),
+        who=str(caller_of(request)),
+    )
+
+
+def _if_match(request: AnyRequest) -> int | None:
+    text = request.headers.get("if-match")
+    if text is None or text == "*":
+        return None
+    bare = text.strip().removeprefix("W/").strip('"')
+    if not (bare.isascii() and bare.isdecimal() and len(bare) <= _MAX_DIGITS):
+        problem = Problem(f'the ETag of an object is wanted, such as "12", not {text!r:.80}', path="If-Match")
+        raise ConfigInvalid((problem,))
+    return int(bare)

@@ -1,0 +1,112 @@
+"""The server: the orchestrator's API for the network, in one application."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from typing import Any, Final
+
+import trio
+from attrs import define, field, frozen
+from litestar import Litestar, Response, get
+from orchestrion.control_plane._access import ACCESS
+from orchestrion.control_plane._app import control_handlers, make_app
+from orchestrion.control_plane._control import Control
+from orchestrion.control_plane._open_streams import OpenStreams
+from orchestrion.control_plane._service.objects import Objects
+from orchestrion.control_plane._serving import serve_app
+
+from .caller import Gatekeeper, guard_of
+from .object_paths import object_handlers
+
+KEEP_ALIVE_SECONDS: Final = 75.0
+STALLED_SECONDS: Final = 20.0
+GRACE_SECONDS: Final = 2.0
+"""How long connections get to finish when the server ends in good order."""
+
+_BACKLOG: Final = 1024
+
+
+@frozen(kw_only=True)
+class Address:
+    """Where a server listens.
+
+    Attributes:
+        host: A name or address of this machine.
+        port: The port; 0 takes a free one.
+        tls: How TLS is spoken; None is plain, which only fits the loopback.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+
+
+@define(eq=False)
+class ApiServer:
+    """Serves an orchestrator to the network.
+
+    Attributes:
+        control: Who answers the questions of `Control`.
+        objects: All objects.
+        keeper: Finds out who asks, and says whether they may.
+        streams: Counts streams, and says when they are to come to their end.
+    """
+
+    control: Control
+    objects: Objects
+    keeper: Gatekeeper
+    streams: OpenStreams = field(factory=lambda: OpenStreams(trio.Event()))
+
+    def app(self) -> Litestar:
+        """Return the ASGI application."""
+        handlers = [
+            *_health_handlers(),
+            *control_handlers(self.control, self.streams),
+            object_handlers(self.objects, self.streams),
+        ]
+        return make_app(handlers, guards=[guard_of(self.keeper)])
+
+    async def serve(self, address: Address, /, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled, or until `streams.ending` is set and what is under way has ended.
+
+        It is started with the port once it listens and all objects are known.
+
+        Args:
+            address: Where.
+            task_status: Tells the port.
+
+        Raises:
+            OSError: Nothing can listen there.
+        """
+        sockets = await trio.open_tcp_listeners(address.port, host=address.host, backlog=_BACKLOG)
+        port = sockets[0].socket.getsockname()[1]
+        listeners: Sequence[trio.abc.Listener[Any]] = sockets
+        if address.tls is not None:
+            listeners = [trio.SSLListener(each, address.tls) for each in sockets]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.objects.run)
+            nursery.start_soon(self._end_after, nursery.cancel_scope)
+            task_status.started(port)
+            await serve_app(
+                self.app(),
+                listeners,
+                self.streams,
+                keep_alive_seconds=KEEP_ALIVE_SECONDS,
+                stalled_seconds=STALLED_SECONDS,
+            )
+            nursery.cancel_scope.cancel()
+
+    async def _end_after(self, scope: trio.CancelScope) -> None:
+        await self.streams.ending.wait()
+        await self.streams.wait_over()
+        await trio.sleep(GRACE_SECONDS)
+        scope.cancel()
+
+
+def _health_handlers() -> list[Any]:
+    @get(["/livez", "/healthz", "/readyz"], opt={ACCESS: None}, name="health")
+    async def health() -> Response[bytes]:
+        return Response(b'{"status":"ok"}', media_type="application/json")
+
+    return [health]

@@ -1,0 +1,152 @@
+"""Following objects over HTTP: lines of JSON, or server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+from attrs import define
+from litestar.types import ASGIApp, Receive, Scope, Send
+from orchestrion.control_plane._history.event import (
+    EventType,
+    ObjectEvent,
+    Position,
+    bookmark,
+    line,
+    message,
+    parse_position,
+)
+from orchestrion.control_plane._objects.kinds import Kind
+from orchestrion.control_plane._open_streams import OpenStreams
+from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of, status_of
+from orchestrion.control_plane._service.objects import Objects
+from orchestrion.control_plane._service.reading import Selection
+from orchestrion.shared_types import OrchestrationError, to_json
+
+from .queries import AnyRequest
+
+BOOKMARK_SECONDS: Final = 10.0
+"""How long a watch is silent at most: then it says up to where all is known."""
+
+STALLED_SECONDS: Final = 20.0
+"""How long a reader that takes nothing is waited for, before its watch is cut off; it may go on where it was."""
+
+NDJSON: Final = "application/x-ndjson"
+SSE: Final = "text/event-stream"
+
+Encode = Callable[[ObjectEvent], bytes]
+
+
+def watch_stream(
+    objects: Objects,
+    streams: OpenStreams,
+    request: AnyRequest,
+    kind: Kind,
+    namespace: str | None,
+    wanted: Selection | None = None,
+) -> ASGIApp:
+    """Return what answers a request to follow objects.
+
+    Raises:
+        ConfigInvalid: It does not say from where in a way that can be read.
+    """
+    given = request.headers.get("last-event-id") or request.query_params.get("since")
+    since = parse_position(given) if given else None
+    as_messages = SSE in request.headers.get("accept", "")
+    return _Watch(objects, streams, kind, namespace, since, wanted, as_messages)
+
+
+@define(eq=False)
+class _Watch:
+    """One watch, as an ASGI application."""
+
+    objects: Objects
+    streams: OpenStreams
+    kind: Kind
+    namespace: str | None
+    since: Position | None
+    wanted: Selection | None
+    as_messages: bool
+    _started: bool = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, until its client goes or the server ends."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
+            nursery.start_soon(_cancel_on_end, self.streams, nursery.cancel_scope)
+            await self._answer(send)
+            nursery.cancel_scope.cancel()
+        if self._started:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _answer(self, send: Send) -> None:
+        try:
+            since = self.since if self.since is not None else Position(self.objects.history.revision, _ALL)
+            async with self.objects.follow(self.kind, self.namespace, since, self.wanted) as follower:
+                await self._start(send)
+                if self.since is None:
+                    await self._send(send, self._everything(since))
+                while True:
+                    events = follower.behind()
+                    if events:
+                        await self._send(send, b"".join([self._encoded(event) for event in events]))
+                    with trio.move_on_after(BOOKMARK_SECONDS) as waiting:
+                        await follower.wait()
+                    if waiting.cancelled_caught:
+                        await self._send(send, self._bookmark(follower.position))
+        except OrchestrationError as err:
+            problem = to_json(problem_of(err))
+            if self._started:
+                form = b"event: ERROR\ndata: %b\n\n" if self.as_messages else b'{"type":"ERROR","object":%b}\n'
+                await self._send(send, form % problem)
+            else:
+                headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode())]
+                await send({"type": "http.response.start", "status": status_of(err), "headers": headers})
+                await send({"type": "http.response.body", "body": problem, "more_body": False})
+
+    def _everything(self, position: Position) -> bytes:
+        """Return all that there is as additions, and up to where that is all."""
+        history, parts = self.objects.history, list[bytes]()
+        form = message if self.as_messages else line
+        for name in history.names(self.kind.plural, self.namespace):
+            item = history.get(name)
+            if item is not None and (self.wanted is None or self.wanted(item)):
+                parts.append(form(EventType.ADDED, None, item.data))
+        parts.append(self._bookmark(position))
+        return b"".join(parts)
+
+    def _encoded(self, event: ObjectEvent) -> bytes:
+        return event.message if self.as_messages else event.line
+
+    def _bookmark(self, position: Position) -> bytes:
+        form = message if self.as_messages else line
+        return form(EventType.BOOKMARK, position, bookmark(position))
+
+    async def _start(self, send: Send) -> None:
+        media_type = SSE if self.as_messages else NDJSON
+        headers = [(b"content-type", media_type.encode()), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._started = True
+
+    async def _send(self, send: Send, body: bytes) -> None:
+        with trio.move_on_after(STALLED_SECONDS) as sending:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        if sending.cancelled_caught:
+            raise ConnectionResetError
+
+
+_ALL: Final = 10**9
+
+
+async def _cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> None:
+    while True:
+        received: Any = await receive()
+        if received["type"] == "http.disconnect":
+            scope.cancel()
+            return
+
+
+async def _cancel_on_end(streams: OpenStreams, scope: trio.CancelScope) -> None:
+    await streams.ending.wait()
+    scope.cancel()

@@ -1,0 +1,171 @@
+"""An API server on an orchestrator of mocks, asked without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import trio
+from attrs import define, field
+from orchestrion.control_plane._identity.access import Access
+from orchestrion.control_plane._identity.policy import Policy
+from orchestrion.control_plane._identity.principals import ADMINS, Principal
+from orchestrion.control_plane._service.objects import Objects
+from orchestrion.control_plane._service.workloads import WorkloadWriter
+from orchestrion.control_plane._service.writing import Writer
+from orchestrion.control_plane._web.server import ApiServer
+from orchestrion.mocks import (
+    ClusterWorld,
+    ContainerWorld,
+    CursorScheduler,
+    MemoryState,
+    MemoryStore,
+    MockClusterManager,
+    MockRuntime,
+    mock_nodes,
+)
+from orchestrion.orchestrator_core import Orchestrator, trio_time
+from orchestrion.shared_types import Unauthenticated
+
+ADMIN = Principal("admin", groups=[ADMINS])
+
+
+@define(eq=False)
+class Keeper:
+    """Takes a bearer token for the name of its principal."""
+
+    principals: dict[str, Principal] = field(factory=lambda: {"admin": ADMIN})
+    policy: Policy = field(factory=Policy)
+
+    async def authenticate(self, connection: Any, /) -> Principal:
+        """Return who asks."""
+        name = connection.headers.get("authorization", "").removeprefix("Bearer ")
+        if name not in self.principals:
+            raise Unauthenticated("nobody that is known")
+        return self.principals[name]
+
+    def check(self, principal: Principal, access: Access, /) -> None:
+        """Make sure that somebody may do something."""
+        self.policy.check(principal, access)
+
+
+@define
+class Answer:
+    """What a request was answered with."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body."""
+        return json.loads(self.body)
+
+
+@define(eq=False)
+class Client:
+    """Asks an ASGI application."""
+
+    app: Any
+    token: str = "admin"
+
+    async def ask(self, method: str, target: str, data: Any = None, **headers: str) -> Answer:
+        """Send a request, and return the whole answer."""
+        async with self.stream(method, target, data, **headers) as (status, given, chunks):
+            return Answer(status, given, b"".join([chunk async for chunk in chunks]))
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, target: str, data: Any = None, **headers: str
+    ) -> AsyncIterator[tuple[int, Mapping[str, str], AsyncIterator[bytes]]]:
+        """Send a request, and give the answer as it comes; leaving goes away."""
+        parts = urlsplit(target)
+        body = data if isinstance(data, bytes) else b"" if data is None else json.dumps(data).encode()
+        given = {"host": "test", "content-length": str(len(body)), **headers}
+        if self.token:
+            given.setdefault("authorization", f"Bearer {self.token}")
+        if data is not None:
+            given.setdefault("content_type", "application/json")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": parts.path,
+            "raw_path": parts.path.encode(),
+            "query_string": parts.query.encode(),
+            "root_path": "",
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("test", 80),
+            "state": {},
+        }
+        sends, receives = trio.open_memory_channel[dict[str, Any]](1000)
+        asked = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal asked
+            if not asked:
+                asked = True
+                return {"type": "http.request", "body": body, "more_body": False}
+            await trio.sleep_forever()
+            raise AssertionError
+
+        async def run() -> None:
+            async with sends:
+                await self.app(scope, receive, sends.send)
+
+        async def chunks() -> AsyncGenerator[bytes, None]:
+            async for message in receives:
+                yield message.get("body", b"")
+                if not message.get("more_body", False):
+                    return
+
+        async with trio.open_nursery() as nursery, receives:
+            nursery.start_soon(run)
+            start = await receives.receive()
+            named = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+            async with aclosing(chunks()) as parts_of_body:
+                yield start["status"], named, parts_of_body
+            nursery.cancel_scope.cancel()
+
+
+@define(eq=False)
+class Api:
+    """A server and what it is made of."""
+
+    objects: Objects
+    orchestrator: Orchestrator
+    keeper: Keeper
+    client: Client
+    server: ApiServer
+
+    def as_(self, token: str) -> Client:
+        """Return a client of somebody else."""
+        return Client(self.client.app, token)
+
+
+@asynccontextmanager
+async def api_served(state: MemoryState | None = None) -> AsyncIterator[Api]:
+    """Give a server at work, on two nodes."""
+    store = MemoryStore(state if state is not None else MemoryState())
+    cluster = MockClusterManager(ClusterWorld(nodes=mock_nodes(2)))
+    orchestrator = Orchestrator(MockRuntime(ContainerWorld()), cluster, CursorScheduler(), store, now=trio_time)
+    keeper = Keeper()
+    objects = Objects(
+        orchestrator,
+        store,
+        Writer(store, seal=lambda name, text: f"sealed:{name}:{len(text)}", now=trio_time),
+        WorkloadWriter(orchestrator),
+    )
+    server = ApiServer(orchestrator, objects, keeper)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(orchestrator.run)
+        await nursery.start(objects.run)
+        yield Api(objects, orchestrator, keeper, Client(server.app()), server)
+        nursery.cancel_scope.cancel()
