@@ -34,6 +34,7 @@ from orchestrion.orchestrator_core import (
 )
 from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.orchestrator_core._state.world import InstanceRecord
+from orchestrion.runtime_interface import CreateOptions, StartFailed
 from orchestrion.scheduler_interface import Scheduler
 from orchestrion.shared_types import (
     ContainerConfig,
@@ -114,6 +115,20 @@ class StageProber:
         self.tries += 1
         self.tried.add(check)
         return "sick by order of the test" if self.sick(self.world.container(status.container_id)) else ""
+
+
+class BadNodeRuntime(MockRuntime):
+    """Fails each start on the nodes whose engine is broken: the first one, unless a test says otherwise."""
+
+    broken: frozenset[NodeId] = frozenset({NODE})
+
+    async def create_container(self, config: ContainerConfig, options: CreateOptions, /) -> ContainerId:
+        """Fail, or create it."""
+        if options.node_id in self.broken:
+            await trio.lowlevel.checkpoint()
+            msg = "the disk is full"
+            raise StartFailed(msg)
+        return await super().create_container(config, options)
 
 
 @define(eq=False)

@@ -11,7 +11,6 @@ import trio
 from attrs import define, evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrion.mocks import MockRuntime
 from orchestrion.orchestrator_core import WorkloadPhase
 from orchestrion.orchestrator_core._cluster.suspects import (
     MAX_REMEMBERED,
@@ -24,12 +23,9 @@ from orchestrion.orchestrator_core._cluster.suspects import (
 from orchestrion.orchestrator_core._state.lifecycle import START_FAILED
 from orchestrion.orchestrator_core._state.records import BindingRecord, InstanceName
 from orchestrion.orchestrator_core._state.world import InstanceRecord
-from orchestrion.runtime_interface import CreateOptions, StartFailed
-from orchestrion.scheduler_interface import FullScanScheduler
+from orchestrion.scheduler_interface import SimpleScheduler
 from orchestrion.shared_types import (
     Binding,
-    ContainerConfig,
-    ContainerId,
     ContainerState,
     ContainerStatus,
     ExitStatus,
@@ -42,24 +38,11 @@ from orchestrion.shared_types import (
 from orchestrion.store_interface import Revision
 from trio.testing import MockClock
 
-from .core_stage import NODE, SECOND, THIRD, Stage, batch, service
+from .core_stage import NODE, SECOND, THIRD, BadNodeRuntime, Stage, batch, service
 
 BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 AT_ONCE = RestartPolicy(initial_delay_seconds=0.0, jitter=0.0)
 MINUTE = 60.0
-
-
-class BadNodeRuntime(MockRuntime):
-    """Fails each start on the nodes whose engine is broken."""
-
-    broken: frozenset[NodeId] = frozenset({NODE})
-
-    async def create_container(self, config: ContainerConfig, options: CreateOptions, /) -> ContainerId:
-        if options.node_id in self.broken:
-            await trio.lowlevel.checkpoint()
-            msg = "the disk is full"
-            raise StartFailed(msg)
-        return await super().create_container(config, options)
 
 
 @pytest.fixture
@@ -67,7 +50,7 @@ async def stage(autojump_clock: MockClock) -> AsyncIterator[Stage]:
     """Give an orchestrator at work on three nodes, of which every start fails on the first."""
     async with trio.open_nursery() as nursery:
         made = Stage.build(nursery, 3)
-        made.scheduler = FullScanScheduler
+        made.scheduler = SimpleScheduler
         made.runtime_class = BadNodeRuntime
         await made.start()
         yield made

@@ -11,6 +11,7 @@ from . import (
     test_scheduler_mutants_explain,
     test_scheduler_mutants_fit,
     test_scheduler_mutants_gang,
+    test_scheduler_mutants_outcomes,
     test_scheduler_mutants_preempt,
     test_scheduler_mutants_safety,
 )
@@ -22,6 +23,7 @@ MODULES = (
     test_scheduler_mutants_explain,
     test_scheduler_mutants_fit,
     test_scheduler_mutants_gang,
+    test_scheduler_mutants_outcomes,
     test_scheduler_mutants_preempt,
     test_scheduler_mutants_safety,
 )
@@ -36,3 +38,6 @@ def test_every_clause_has_a_mutant() -> None:
 def test_the_unchanged_base_is_no_mutant() -> None:
     assert not any(failed_checks(clause, Mutant) for clause in ("SAFE-1", "EXPLAIN-2", "CHANGE-2"))
     assert not any(failed_checks(clause, AbleMutant) for clause in ("SAFE-4", "CHANGE-3", "PREEMPT-7"))
+    outcomes = [clause for clause in KIT.clauses if clause.startswith("OUTCOME")]
+    assert outcomes
+    assert not any(failed_checks(clause, test_scheduler_mutants_outcomes.Told) for clause in outcomes)

@@ -23,6 +23,7 @@ from ._labels import (
     topology_domain,
 )
 from ._neighbours import has_labels, is_meant
+from ._outcomes import InstanceOutcome, OutcomeKind, SupportsOutcomes
 from ._queue_entry import QueueEntry, QueuePart
 from ._requests import check_request
 from ._scheduling_queue import SchedulingQueue
@@ -69,11 +70,13 @@ __all__ = [
     "GangShortage",
     "Grant",
     "HostPort",
+    "InstanceOutcome",
     "InvalidSchedulingRequest",
     "KeptView",
     "NoPlacement",
     "NodeChange",
     "NodeView",
+    "OutcomeKind",
     "PlacedInstance",
     "PlacementChange",
     "Predicate",
@@ -89,6 +92,7 @@ __all__ = [
     "SimpleScheduler",
     "StaticClusterView",
     "SupportsNodeChanges",
+    "SupportsOutcomes",
     "Tolerated",
     "ViewKeeper",
     "budgets_after",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from typing import Final
 
 import trio
@@ -14,7 +15,9 @@ from ._explain import explain_candidates
 from ._gang import keep_minimum
 from ._interface import ClusterView
 from ._labels import expression_matches
+from ._last_starts import LastStarts
 from ._needs import Needs, needs_of
+from ._outcomes import InstanceOutcome
 from ._placing import assignment
 from ._predicates import PREDICATES, passes
 from ._survey import candidates_of, find_holders
@@ -33,7 +36,9 @@ _CAPABILITIES: Final = frozenset(SchedulerCapability)
 
 
 class FullScanScheduler:
-    """Gives each slot the node with the fewest points, after a look at all of them. It keeps no state between calls.
+    """Gives each slot the node with the fewest points, after a look at all of them.
+
+    It keeps no state between calls but for what it is told of starts that failed.
 
     It is the rule by which schedulers that look at fewer nodes can be checked, decision by decision. A node's points
     for a slot are the sum of
@@ -43,6 +48,7 @@ class FullScanScheduler:
       no domain count as one;
     - `STEP_POINTS` * weight // `FULL_WEIGHT` for each preferred affinity that does not hold as AFFINITY-1 to AFFINITY-7
       say of required ones;
+    - `STEP_POINTS` if, of the starts there that it was told of, the latest failed, less than an hour ago;
     - the levels that are left of cpu, of memory, and of the thousandths of all devices together, before the slot is
       placed; each amount is shifted right by as few bits as make less than `LEVELS`, 2^18, of the most that any node of
       the view has allocatable;
@@ -55,6 +61,10 @@ class FullScanScheduler:
     gone; of equals the lowest id.
     """
 
+    def __init__(self) -> None:
+        """Know of no outcomes."""
+        self._starts = LastStarts()
+
     @property
     def capabilities(self) -> frozenset[SchedulerCapability]:
         """It has all of them."""
@@ -63,13 +73,38 @@ class FullScanScheduler:
     async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
         """Decide for each slot of the request."""
         await trio.lowlevel.checkpoint()
-        return _Scan(request, needs_of(request, _CAPABILITIES), view).decide()
+        return _Scan(request, needs_of(request, _CAPABILITIES), view, self._starts.failing).decide()
+
+    def observe(self, outcomes: Iterable[InstanceOutcome], /, *, now_seconds: float) -> None:
+        """Take in what has become of instances; see `SupportsOutcomes`."""
+        self._starts.observe(outcomes, now_seconds)
+
+    def prepare(self) -> None:
+        """There is nothing to prepare."""
+
+    @property
+    def lessons(self) -> int:
+        """How often what it remembers has changed."""
+        return self._starts.changes
+
+    def remembered(self) -> bytes:
+        """Return when starts last succeeded and failed, as JSON."""
+        return self._starts.to_json()
+
+    def recall(self, data: bytes, /) -> None:
+        """Go on from what another one remembered; see `SupportsOutcomes`."""
+        starts = LastStarts.of_json(data)
+        starts.changes = self._starts.changes + 1
+        self._starts = starts
 
 
 class _Scan:
     """One call."""
 
-    def __init__(self, request: SchedulingRequest, needs: Needs, view: ClusterView) -> None:
+    def __init__(
+        self, request: SchedulingRequest, needs: Needs, view: ClusterView, failing: Set[NodeId] = frozenset()
+    ) -> None:
+        self._failing = failing
         self._request = request
         self._needs = needs
         self._view = view
@@ -151,7 +186,10 @@ class _Scan:
         return {**self._dislikes(candidate), "binpack": self._levels.left(candidate)}
 
     def _dislikes(self, candidate: Candidate) -> dict[str, int]:
-        return dislikes(self._needs, self._request.workload.placement.node_affinities, candidate)
+        made = dislikes(self._needs, self._request.workload.placement.node_affinities, candidate)
+        if candidate.id in self._failing:
+            made["node-history"] = STEP_POINTS
+        return made
 
 
 def dislikes(needs: Needs, affinities: tuple[NodeAffinity, ...], candidate: Candidate) -> dict[str, int]:

@@ -50,7 +50,8 @@ class Scheduler(Protocol):
 
     **Determinism.** The decisions are a function of the request, the view, and what the scheduler was made with: of its
     content, not of the object [SAME-1]; not of time, chance, the order of calls [SAME-2], how a mapping is ordered
-    [SAME-3], or which views it saw before [SAME-4].
+    [SAME-3], or which views it saw before [SAME-4]. With the capability OUTCOMES they are one of what it was told
+    became of instances, too.
 
     **Cancellation.** *Atomic*: there is no effect [CANCEL-1]. `schedule` is a checkpoint [CANCEL-2].
 

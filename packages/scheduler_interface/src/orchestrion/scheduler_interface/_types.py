@@ -107,6 +107,8 @@ class SchedulerCapability(StrEnum):
     Explanations are about the room that there is while the victims are still there; that of an assignment with victims
     is as that of a refusal, less what would have to change [PREEMPT-11].
     """
+    OUTCOMES = "outcomes"
+    """What became of earlier instances counts: the scheduler is a `SupportsOutcomes`, which says how [OUTCOME-5]."""
 
 
 @frozen(kw_only=True)

@@ -10,7 +10,7 @@ from ._learned import Learned  # noqa: E402 - which core there is to import has 
 from ._ledger import PackingLedger, Placements  # noqa: E402 - which core there is to import has to be settled first
 from ._mover import Move  # noqa: E402 - which core there is to import has to be settled first
 from ._moves import Rearrangement, Room, empty_nodes, make_room  # noqa: E402 - which core there is to import has to be settled first
-from ._named import for_gpus, for_throughput, spreading  # noqa: E402 - which core there is to import has to be settled first
+from ._named import for_gpus, for_throughput, learning, spreading, with_history  # noqa: E402 - which core there is to import has to be settled first
 from ._offline import PackingOrder, pack  # noqa: E402 - which core there is to import has to be settled first
 from ._profile import PlugIn, Profile, ProfileName, Ties  # noqa: E402 - which core there is to import has to be settled first
 from ._scheduler import PackingScheduler  # noqa: E402 - which core there is to import has to be settled first
@@ -34,7 +34,9 @@ __all__ = [
     "for_gpus",
     "for_throughput",
     "is_compiled",
+    "learning",
     "make_room",
     "pack",
     "spreading",
+    "with_history",
 ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve, frozen
 from immutabledict import immutabledict
 from orchestrion.scheduler_interface import DeviceWant
 from orchestrion.scheduler_packing._core.efill import ONE
 from orchestrion.scheduler_packing._wanted import Suitability, Wanted, wanted_of
-from orchestrion.shared_types import WorkloadDefinition
+from orchestrion.shared_types import ConfigInvalid, WorkloadDefinition, structure, unstructure
 
 ONCE: Final = 1024
 """What one arrival counts; half as much with every horizon that has passed since."""
@@ -23,6 +23,11 @@ FIRST_LESSON: Final = 32
 """After so many arrivals, and then whenever they have doubled, up to the horizon, what was counted is put to use."""
 
 HORIZON: Final = 4096
+
+MAX_KINDS: Final = 4096
+"""Of so many kinds of slot is counted on after a lesson; those that came least are forgotten first."""
+
+SCHEMA: Final = 1
 
 MAX_REMEMBERED: Final = 8192
 """What so many workloads ask for is remembered; the one that was met first goes first."""
@@ -151,9 +156,51 @@ class Mix:
         self._lessons += 1
         if self._due < self._horizon:
             self._due = min(self._horizon, 2 * self._due)
+            self._forget_rare()
             return
         self._due += self._horizon
         self._counts = {kind: count // 2 for kind, count in self._counts.items() if count // 2 >= FORGOTTEN}
+        self._forget_rare()
+
+    def _forget_rare(self) -> None:
+        if len(self._counts) > MAX_KINDS:
+            frequent = set(sorted(self._counts, key=lambda kind: -self._counts[kind])[:MAX_KINDS])
+            self._counts = {kind: count for kind, count in self._counts.items() if kind in frequent}
+
+    def to_value(self) -> dict[str, Any]:
+        """Return all that it knows as lists, texts and numbers, which JSON can hold."""
+        kinds = {kind: number for number, kind in enumerate(dict.fromkeys([*self._counts, *self._lesson]))}
+        return {
+            "schema": SCHEMA,
+            "horizon": self._horizon,
+            "kinds": [unstructure(kind) for kind in kinds],
+            "counts": [[kinds[kind], count] for kind, count in self._counts.items()],
+            "lesson": [[kinds[kind], count] for kind, count in self._lesson.items()],
+            "numbers": [self._arrivals, self._due, self._lessons, self._departures, self._since, self._turnover],
+        }
+
+    @classmethod
+    def of_value(cls, value: Mapping[str, Any], /) -> Mix:
+        """Return what `to_value` was made of: it goes on as if it had never ended.
+
+        Raises:
+            ValueError: The value is not one that `to_value` returns.
+        """
+        try:
+            if value["schema"] != SCHEMA:
+                raise ValueError(value["schema"])
+            mix = cls(horizon=_count(value["horizon"]))
+            kinds = [structure(each, Kind) for each in value["kinds"]]
+            mix._counts = {kinds[_count(number)]: _count(count) for number, count in value["counts"]}
+            mix._lesson = immutabledict({kinds[_count(number)]: _count(count) for number, count in value["lesson"]})
+            arrivals, due, mix._lessons, mix._departures, since, turnover = map(_count, value["numbers"])
+            mix._arrivals, mix._due, mix._since, mix._turnover = arrivals, due, since, turnover
+            if not since <= arrivals < due <= arrivals + mix._horizon or turnover > ONE:
+                raise ValueError(value["numbers"])
+        except (ConfigInvalid, IndexError, KeyError, TypeError, ValueError) as err:
+            msg = f"no value of a mix of schema {SCHEMA}: {value!r:.80}"
+            raise ValueError(msg) from err
+        return mix
 
     def _kind_of(self, workload: WorkloadDefinition) -> Kind:
         known = self._known.get(id(workload))
@@ -164,3 +211,9 @@ class Mix:
         if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
         return kind
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(value)
+    return value

@@ -87,15 +87,17 @@ class Hardware:
 class GpuNodes:
     """What an index knows of nodes with GPUs, for the core; kept up by the index's log of changes."""
 
-    def __init__(self, index: Index, mix: Lessons | None = None) -> None:
+    def __init__(self, index: Index, mix: Lessons | None = None, *, samples: bool = False) -> None:
         """Look at nothing yet.
 
         Args:
             index: The nodes.
             mix: What is asked for; None takes what is placed for a sample of it.
+            samples: Whether what is placed is also taken for a sample as long as the mix has had no lesson.
         """
         self._index = index
-        self._placed = PlacedMix() if mix is None else None
+        self._placed = PlacedMix() if mix is None or samples else None
+        self._told = mix
         self._mix: Lessons = self._placed or mix or PlacedMix()
         self._source = index.fleet
         self._cursor = -1
@@ -117,6 +119,8 @@ class GpuNodes:
     def show(self) -> bool:
         """Take over what has changed in the index and in the mix; return whether any node has GPUs."""
         source = self._index.fleet
+        if self._placed is not None and self._told is not None and self._told.lesson:
+            self._placed, self._mix = None, self._told
         if source is not self._source or self._cursor < source.logged:
             self._take_all()
         elif self._cursor != source.changes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 from orchestrion.scheduler_interface import (
     ClusterView,
+    InstanceOutcome,
     ScheduleDecision,
     SchedulerCapability,
     SchedulingRequest,
@@ -18,6 +20,7 @@ from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
 from orchestrion.scheduler_packing._history import NodeHistory
 from orchestrion.scheduler_packing._index import Index
 from orchestrion.scheduler_packing._learned import Learned
+from orchestrion.scheduler_packing._lessons import Lessons
 from orchestrion.scheduler_packing._profile import Profile, ProfileName, check_profile, sign_of
 from orchestrion.scheduler_packing._score_nodes import ScoreNodes
 from orchestrion.scheduler_packing._wanted import Wanted, wanted_of
@@ -62,6 +65,7 @@ class PackingScheduler:
         mix: Mix | None = None,
         learned: Learned | None = None,
         history: NodeHistory | None = None,
+        observes: bool = False,
     ) -> None:
         """Make a scheduler for one cluster.
 
@@ -73,17 +77,23 @@ class PackingScheduler:
                 a sample of it.
             learned: For the plug-in "learned", which needs it.
             history: For the plug-in "node-history", which needs it.
+            observes: Whether it feeds `mix`, `learned` and `history` by itself, those that are given, from outcomes
+                that it is told of. Nobody else is to feed them then, and it has the capability OUTCOMES. As long as a
+                mix has had no lesson, what is placed is taken for a sample.
 
         Raises:
-            ValueError: There is no such profile, it has no use for what is given, or lacks what it needs.
+            ValueError: There is no such profile, it has no use for what is given, or lacks what it needs; or it is to
+                observe and nothing is given that it could feed.
         """
         check_profile(profile, {"mix": mix, "learned": learned, "history": history})
+        if observes and mix is None and learned is None and history is None:
+            msg = "a scheduler that observes outcomes needs what they are for: give mix=, learned= or history=, too"
+            raise ValueError(msg)
         self._profile = profile
         # Whether an order says which nodes are preferred, on any cluster.
         self._is_ordered = isinstance(profile, str) and profile != "gpu"
-        self._mix = mix
-        self._learned = learned
-        self._history = history
+        self._observes = observes
+        self._lessons = Lessons(mix, learned, history)
         self._scores: dict[Index, ScoreNodes] = {}
         self._gpus: dict[Index, GpuNodes] = {}
         self._indexes: list[Index] = []
@@ -92,7 +102,7 @@ class PackingScheduler:
     @property
     def capabilities(self) -> frozenset[SchedulerCapability]:
         """The optional abilities that this scheduler has."""
-        return CAPABILITIES
+        return CAPABILITIES | {SchedulerCapability.OUTCOMES} if self._observes else CAPABILITIES
 
     async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
         """Decide for each slot of the request; see `Scheduler.schedule`."""
@@ -110,20 +120,46 @@ class PackingScheduler:
                 return [alone]
         return Deciding(request, wanted, view, index, CAPABILITIES, gpus, scores).decide()
 
-    def prepare(self, view: ClusterView, /) -> None:
+    def observe(self, outcomes: Iterable[InstanceOutcome], /, *, now_seconds: float) -> None:
+        """Take in what has become of instances; see `SupportsOutcomes`. Does nothing without `observes`."""
+        if self._observes:
+            self._lessons.observe(outcomes, now_seconds)
+
+    @property
+    def lessons(self) -> int:
+        """How often what it learned from outcomes has changed."""
+        return self._lessons.changes
+
+    def remembered(self) -> bytes:
+        """Return what it learned from outcomes, as JSON: the latest 2,048 events, and what is counted and weighed."""
+        return self._lessons.to_json()
+
+    def recall(self, data: bytes, /) -> None:
+        """Go on from what another one with the same profile remembered; see `SupportsOutcomes`.
+
+        The objects that it was made with are fed no more: others take their places.
+
+        Raises:
+            ValueError: The data is none that `remembered` returns; nothing has changed.
+        """
+        self._lessons = self._lessons.recalled(data)
+        self._scores.clear()
+        self._gpus.clear()
+
+    def prepare(self, view: ClusterView | None = None, /) -> None:
         """Look at a view before there is a request, which makes the next decisions faster and changes none of them.
 
-        With the profile "gpu" that includes working out tables for the mix's latest lesson, which takes up to tenths of
-        a second.
+        Without a view, it looks at those that were shown last. With the profile "gpu" that includes working out tables
+        for the mix's latest lesson, which takes up to tenths of a second.
 
         Raises:
             InvalidSchedulingRequest: The view has more nodes than can be told apart.
         """
-        index = self._index_of(view)
-        self._gpus_of(index)
-        scores = self._scores_of(index)
-        if scores is not None:
-            scores.show()
+        for index in list(self._indexes) if view is None else [self._index_of(view)]:
+            self._gpus_of(index)
+            scores = self._scores_of(index)
+            if scores is not None:
+                scores.show()
 
     def _gpus_of(self, index: Index) -> GpuNodes | None:
         """Return what there is to know of an index's GPUs, up to date; None where nothing depends on it."""
@@ -132,7 +168,7 @@ class PackingScheduler:
         gpus = self._gpus.get(index)
         if gpus is None:
             self._gpus = {each: known for each, known in self._gpus.items() if each in self._indexes}
-            gpus = self._gpus[index] = GpuNodes(index, self._mix)
+            gpus = self._gpus[index] = GpuNodes(index, self._lessons.mix, samples=self._observes)
         return gpus if gpus.show() else None
 
     def _scores_of(self, index: Index) -> ScoreNodes | None:
@@ -142,8 +178,9 @@ class PackingScheduler:
         scores = self._scores.get(index)
         if scores is None:
             self._scores = {each: known for each, known in self._scores.items() if each in self._indexes}
+            known = self._lessons
             scores = self._scores[index] = ScoreNodes(
-                index, self._profile, mix=self._mix, learned=self._learned, history=self._history
+                index, self._profile, mix=known.mix, learned=known.learned, history=known.history
             )
         return scores
 

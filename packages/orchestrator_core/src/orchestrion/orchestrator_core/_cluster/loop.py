@@ -20,6 +20,7 @@ from orchestrion.orchestrator_core._cluster.pushing import Pusher
 from orchestrion.orchestrator_core._cluster.refusals import Refusals
 from orchestrion.orchestrator_core._cluster.suspects import Suspects
 from orchestrion.orchestrator_core._cluster.taint_watch import TaintWatch
+from orchestrion.orchestrator_core._cluster.telling import Teller
 from orchestrion.orchestrator_core._cluster.troubles import Troubles
 from orchestrion.orchestrator_core._cluster.view import placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
@@ -115,9 +116,11 @@ class ClusterLoop:
     _failures: Troubles = field(init=False)
     _explained: Callable[[WorkloadName], None] = field(default=lambda _name: None)
     suspects: Suspects = field(init=False)
+    _teller: Teller = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.suspects = Suspects(self.world.nodes, self.deadlines.now)
+        self._teller = Teller(self.scheduler, self.world, self.keeper, self.recorder, self.deadlines.now)
         self._queue = KeyedQueue(self.random)
         self.pending = PendingWork(self.world, self.keeper, self._queue, self.random, self.deadlines)
         self._queue.rank, self._queue.prepare = self.pending.rank, self.pending.look
@@ -240,6 +243,7 @@ class ClusterLoop:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pass_periodically)
             nursery.start_soon(self._taint_watch.run, leadership)
+            nursery.start_soon(self._teller.run)
             self._refusals.clear()
             self.pending.wake_all()
             self.pass_over_everything()
@@ -425,6 +429,7 @@ class ClusterLoop:
 
     def _instance_changed(self, name: InstanceName, record: InstanceRecord) -> None:
         bound = record.bound
+        self._teller.note(name)
         suspicion = self.suspects.note(record)
         if suspicion is not None:
             self._note_suspicion(suspicion)

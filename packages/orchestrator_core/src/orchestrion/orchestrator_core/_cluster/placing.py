@@ -232,6 +232,9 @@ class Placer:
                     unplaced[name.slot] = of_the_whole_gang(decision.explanation, plan.present)
                     if only_node is not None:
                         self.refusals.note(record.name, generation, only_node, decision.explanation)
+                case AssignNode() if decision.node_id not in self.facts.nodes:
+                    # It has left since the view was made: its slots are asked for again at once.
+                    plan.wake(0.0)
                 case AssignNode():
                     plain = not decision.devices and not decision.device_thousandths
                     value = alike.get(decision.node_id) if plain else None

@@ -25,6 +25,7 @@ from . import (  # noqa: F401 - importing a module declares its clauses, in this
     _clauses_fit_node,
     _clauses_fit_room,
     _clauses_gang,
+    _clauses_outcomes,
     _clauses_preempt,
     _clauses_safety,
     _clauses_same,
