@@ -39,9 +39,12 @@ MODULE = """
     """
 
 
-@pytest.mark.parametrize("name", ["packing", "packing-spread", "packing-gpu", "packing-throughput"])
+@pytest.mark.parametrize(
+    "name",
+    ["packing", "packing-spread", "packing-gpu", "packing-throughput", "packing-history", "packing-learning"],
+)
 def test_profiles_are_chosen_by_the_name_of_a_scheduler(name: str) -> None:
-    assert load_plugin("scheduler", name)().capabilities == load_plugin("scheduler", "packing")().capabilities
+    assert load_plugin("scheduler", name)().capabilities >= load_plugin("scheduler", "packing")().capabilities
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from orchestrion.control_plane import serve_control
 from orchestrion.orchestrator_core import DirectoryVolumes, Orchestrator
 from orchestrion.shared_types import OrchestrationError
 
+from ._lessons import lessons_kept
 from ._plugins import broken, folder_name, load_plugin
 from ._state_directory import StateDirectory
 
@@ -95,7 +96,7 @@ async def observing(place: StateDirectory, plugins: Mapping[str, str]) -> AsyncI
         place: The directory, which this process owns.
         plugins: Names of plug-ins by interface.
     """
-    async with _made(place, plugins) as orchestrator, trio.open_nursery() as running:
+    async with _made(place, plugins, observes=True) as orchestrator, trio.open_nursery() as running:
         await running.start(orchestrator.observe)
         yield orchestrator
         running.cancel_scope.cancel()
@@ -103,18 +104,20 @@ async def observing(place: StateDirectory, plugins: Mapping[str, str]) -> AsyncI
 
 @asynccontextmanager
 async def _made(
-    place: StateDirectory, plugins: Mapping[str, str], *, only_stops: bool = False
+    place: StateDirectory, plugins: Mapping[str, str], *, only_stops: bool = False, observes: bool = False
 ) -> AsyncIterator[Orchestrator]:
     """Open what an orchestrator is made of, and make it."""
     async with AsyncExitStack() as stack:
-        scheduler = load_plugin("scheduler", plugins["scheduler"])
+        make_scheduler = load_plugin("scheduler", plugins["scheduler"])
         store = await stack.enter_async_context(opened("store", plugins["store"], place))
         cluster = await stack.enter_async_context(opened("cluster", plugins["cluster"], place))
         runtime = await stack.enter_async_context(opened("runtime", plugins["runtime"], place))
+        scheduler = make_scheduler()
+        await stack.enter_async_context(lessons_kept(scheduler, plugins["scheduler"], place, reads_only=observes))
         yield Orchestrator(
             runtime,
             cluster,
-            scheduler(),
+            scheduler,
             store,
             refuse_impossible=True,
             only_stops=only_stops,
