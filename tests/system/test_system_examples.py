@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -36,6 +37,27 @@ def test_the_client_of_web_finds_all_replicas(system: Any, root: Path) -> None:
     assert len(set(answers)) == 3
     up.send(signal.SIGINT)
     assert up.end() == 130
+    assert system.processes() == {}
+
+
+def test_the_workers_of_a_gang_meet(system: Any, root: Path) -> None:
+    done = system.run("up", str(root / "examples" / "gang.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert sorted(re.findall(r"^workers\.(\d) \| all 3 are here$", done.stdout, re.MULTILINE)) == ["0", "1", "2"]
+
+
+def test_a_gang_that_the_machine_has_no_room_for_is_refused_with_how_much_of_it_could_be_placed(
+    system: Any, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "wide.yaml"
+    share = (os.cpu_count() or 1) * 600
+    manifest.write_text(
+        "workloads:\n  wide:\n    replicas: 2\n    gang: all\n"
+        f"    containers: [{{name: main, command: [sleep, '9'], resources: {{cpu: {share}m}}}}]\n"
+    )
+    done = system.run("up", str(manifest))
+    assert done.returncode != 0
+    assert "gang of 2: 1 could be placed, 2 needed" in done.stderr
     assert system.processes() == {}
 
 

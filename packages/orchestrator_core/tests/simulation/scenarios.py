@@ -8,6 +8,7 @@ from attrs import evolve
 from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.shared_types import (
     ContainerConfig,
+    Gang,
     Metadata,
     NodeId,
     NodeStatus,
@@ -144,6 +145,14 @@ async def _preempt(stage: Stage) -> None:
     await stage.ask(lambda o: o.apply([_service("high", 10, 3, 1)]))
 
 
+async def _gang(stage: Stage) -> None:
+    await stage.ask(lambda o: o.apply([evolve(_service("high", 10, 3, 2), gang=Gang())]))
+
+
+async def _gang_work(stage: Stage) -> None:
+    await stage.ask(lambda o: o.apply([evolve(_JOB, parallelism=None, gang=Gang(minimum=2))]))
+
+
 SCENARIOS: Final = (
     Scenario("deploy", _nothing, _deploy),
     Scenario("scale", _deploy, _scale),
@@ -155,4 +164,6 @@ SCENARIOS: Final = (
     Scenario("removal", _deploy, _remove),
     Scenario("evict", _deploy_tolerant, _taint),
     Scenario("preempt", _fill, _preempt),
+    Scenario("gang", _fill, _gang),
+    Scenario("gang-work", _nothing, _gang_work),
 )

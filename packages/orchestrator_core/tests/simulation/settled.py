@@ -150,15 +150,30 @@ async def _is_unplaceable(driver: Driver, leader: Server, record: WorkloadRecord
     generation = _target(record)
     template = record.templates[generation]
     view = leader.orchestrator.cluster_loop.keeper.view()
-    slot = InstanceKey(template.metadata.uid, 999_999, 1)
+    needed = _lacking(driver, record) if node is None else 1
+    slots = tuple(InstanceKey(template.metadata.uid, 900_000 + number, 1) for number in range(needed))
     loop = leader.orchestrator.cluster_loop
     budgets = budgets_of(loop.world.workloads.values(), loop.facts)
     preempts = template.preempts and driver.world.options.preempts
     scheduler = FullScanScheduler() if preempts else SimpleScheduler()
-    (decision,) = await scheduler.schedule(
-        SchedulingRequest(workload=template, slots=(slot,), only_node=node, preempt=preempts, budgets=budgets), view
+    request = SchedulingRequest(
+        workload=template, slots=slots, minimum=needed, only_node=node, preempt=preempts, budgets=budgets
     )
+    decision, *_ = await scheduler.schedule(request, view)
     return isinstance(decision, NoPlacement)
+
+
+def _lacking(driver: Driver, record: WorkloadRecord) -> int:
+    """Return how many instances have to get a place together for one to get one."""
+    assert record.spec is not None
+    definition = record.spec.definition
+    if definition.gang is None:
+        return 1
+    batch = definition.kind is WorkloadKind.BATCH
+    least = definition.gang.least_of(definition.completions if batch else _wanted(record))
+    there = sum(_is_active(instance) for instance in record.instances.values())
+    done = sum(uid == definition.metadata.uid for uid, _, _ in driver.world.watchdog.completions)
+    return max(1, least - there - done)
 
 
 def _target(record: WorkloadRecord) -> int:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import pytest
 from orchestrion.mocks import FaultKind
+from orchestrion.orchestrator_core._cluster import placing
+from orchestrion.orchestrator_core._cluster.plan import WantedSlot
 from orchestrion.orchestrator_core._cluster.planning import Planning
 from orchestrion.orchestrator_core._cluster.pushing import Pusher
 from orchestrion.orchestrator_core._node.containers import ContainerBook
@@ -51,6 +55,17 @@ def test_the_sweep_notices_a_cluster_loop_that_reuses_epochs_mutant(monkeypatch:
     clean = play(_scenario("node-loss"))
     monkeypatch.setattr(Planning, "_next_epoch", lambda _planning, _slot: 1)
     assert play(_scenario("node-loss")).end != clean.end
+
+
+def test_the_watchdog_notices_half_a_gang_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
+    def each_for_itself(slots: Sequence[WantedSlot], _minimum: int) -> Iterator[tuple[Sequence[WantedSlot], int]]:
+        for slot in slots:
+            yield [slot], 0
+
+    assert play(_scenario("gang-work")).end is not None
+    monkeypatch.setattr(placing, "portions", each_for_itself)
+    with pytest.RaisesGroup(pytest.RaisesExc(Violation, match="begin, a gang of 2"), flatten_subgroups=True):
+        play(_scenario("gang-work"))
 
 
 def test_the_watchdog_notices_a_slot_that_starts_before_its_victims_have_ended_mutant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -14,8 +15,13 @@ from orchestrion.orchestrator_core._state.records import (
     BindingRecord,
     InstanceName,
     Outcome,
+    WorkloadControl,
+    WorkloadName,
     WorkloadProgress,
+    WorkloadSpec,
+    control_key,
     parse_instance,
+    spec_key,
     template_key,
 )
 from orchestrion.scheduler_interface import demand_of
@@ -38,6 +44,9 @@ from .trace import Trace
 
 MAX_WRITES_PER_SECOND: Final = 1000
 """More than that in a second of simulated time is a loop that nothing slows down."""
+
+FORGOTTEN_SECONDS: Final = 120.0
+"""Whoever decides may not have seen for so long that the last of a gang has gone."""
 
 Write = tuple[str, bytes | None, LeaseId | None]
 Record = tuple[str, Entry | None, Entry | None]
@@ -86,6 +95,11 @@ class _Placed:
     template: WorkloadDefinition
     ended: bool = False
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is to run and has not ended."""
+        return not self.ended and self.record.binding.desired is DesiredState.RUN
+
 
 @define(eq=False)
 class Watchdog:
@@ -101,6 +115,7 @@ class Watchdog:
         writes: Writes so far.
         vanished: What was removed by hand, perhaps before anybody had recorded it: it may start again.
         preempted: How many instances were pushed out so far.
+        gangs: How many gangs have begun from nothing so far.
         completions: How often each index of each run of a batch workload has succeeded: (uid, generation, slot).
     """
 
@@ -114,6 +129,8 @@ class Watchdog:
     writes: int = 0
     preempted: int = 0
     vanished: set[tuple[InstanceKey, str, int]] = field(factory=set)
+    gangs: int = 0
+    _held_at: dict[Uid, float] = field(factory=dict)
     _pace: int = 0
     _second: int = -1
     _placed: dict[InstanceName, _Placed] = field(factory=dict)
@@ -126,6 +143,8 @@ class Watchdog:
         self.writes += 1
         self._check_pace()
         bound: dict[NodeId, None] = {}
+        fresh = Counter[tuple[WorkloadName, Uid]]()
+        self._note_held(records)
         for key, now, before in records:
             _, kind, namespace, name, *parts = key.split("/")
             if kind == "event":
@@ -133,13 +152,45 @@ class Watchdog:
                 continue
             self.trace.add(f"store: {'-' if now is None else '+'} {key}")
             if kind == "instance" and parts == ["binding"]:
-                self._binding(parse_instance(namespace, name), now, bound)
+                instance = parse_instance(namespace, name)
+                is_new = instance not in self._placed
+                self._binding(instance, now, bound)
+                if is_new and instance in self._placed:
+                    fresh[instance.owner, self._placed[instance].record.workload_id] += 1
             elif kind == "instance":
                 self._status(parse_instance(namespace, name), now, before)
             elif kind == "workload" and parts == ["status"] and now is not None:
                 self._progress(key, now, before)
         for node_id in bound:
             self._check_allocation(node_id)
+        for (owner, uid), count in fresh.items():
+            self._check_gang(owner, uid, count)
+
+    def _note_held(self, records: Sequence[Record]) -> None:
+        """Note which workloads hold places, of those that a write is about."""
+        for key, _, _ in records:
+            _, kind, namespace, name, *_ = key.split("/")
+            known = self._placed.get(parse_instance(namespace, name)) if kind == "instance" else None
+            if known is not None and known.goes_on:
+                self._held_at[known.record.workload_id] = trio.current_time()
+
+    def _check_gang(self, owner: WorkloadName, uid: Uid, count: int) -> None:
+        """Check that what begins from nothing is no less of a gang than it has to be."""
+        entry, control = self.state.entries.get(spec_key(owner)), self.state.entries.get(control_key(owner))
+        definition = None if entry is None else from_json(entry.value, WorkloadSpec).definition
+        if definition is None or definition.gang is None or definition.metadata.uid != uid:
+            return
+        others = sum(placed.record.workload_id == uid and placed.goes_on for placed in self._placed.values()) - count
+        if others or trio.current_time() - self._held_at.get(uid, -math.inf) < FORGOTTEN_SECONDS:
+            return
+        wanted = definition.replicas if definition.kind is WorkloadKind.SERVICE else definition.completions
+        asked = None if control is None else from_json(control.value, WorkloadControl)
+        if asked is not None and asked.replicas is not None and asked.scaled_from == definition.replicas:
+            wanted = asked.replicas
+        done = sum(one == uid for one, _, _ in self.completions)
+        if count < definition.gang.least_of(wanted) - done:
+            self.trace.violated(f"{count} of {owner} begin, a gang of {definition.gang.least_of(wanted)}")
+        self.gangs += 1
 
     def place_of(self, name: InstanceName) -> NodeId | None:
         """Return the node that an instance is bound to."""

@@ -12,6 +12,7 @@ from orchestrion.shared_types import (
     DependencyCondition,
     Disruption,
     ExecProbe,
+    Gang,
     HealthCheck,
     Metadata,
     Placement,
@@ -92,17 +93,29 @@ def workload(name: str, chance: random.Random, *, good: bool = True) -> Workload
     )
     match kind:
         case WorkloadKind.SERVICE:
-            return evolve(definition, replicas=chance.randint(0, 4), update=_update(chance))
+            return _together(evolve(definition, replicas=chance.randint(0, 4), update=_update(chance)))
         case WorkloadKind.DAEMON:
             return evolve(definition, update=_update(chance))
         case WorkloadKind.BATCH:
-            return evolve(
+            batch = evolve(
                 definition,
                 completions=chance.randint(1, 4),
                 parallelism=chance.choice((None, 1, 2)),
                 retries=chance.randint(0, 3),
                 deadline_seconds=chance.choice((None, None, 40.0)),
             )
+            return _together(batch)
+
+
+def _together(definition: WorkloadDefinition) -> WorkloadDefinition:
+    """Return a workload of which, now and then, several instances come up together."""
+    wanted = definition.replicas if definition.kind is WorkloadKind.SERVICE else definition.completions
+    if (definition.parallelism or wanted) < wanted:
+        return definition
+    # A chance of its own, so that what else a seed does stays as it is.
+    own = random.Random(repr((definition.metadata.name, definition.containers, definition.restart, wanted)))
+    some = Gang(minimum=own.randint(1, max(1, wanted)))
+    return evolve(definition, gang=own.choice((None, None, Gang(), some)))
 
 
 def _kind(name: str) -> WorkloadKind:
