@@ -8,14 +8,12 @@ stays, and so do moves. The figure is the part of all GPUs in use.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from attrs import define, field, frozen
 from orchestrion.scheduler_interface import (
@@ -27,17 +25,21 @@ from orchestrion.scheduler_interface import (
     placed_instance,
     with_instances,
 )
-from orchestrion.scheduler_packing import Mix, Move, PackingLedger, Rearrangement, is_compiled
+from orchestrion.scheduler_packing import Mix, Move, PackingLedger, Rearrangement
 from orchestrion.shared_types import InstanceKey, NodeId, WorkloadDefinition
 from quality import (
     FIRST_SEED,
     Machine,
     Pod,
+    Row,
     arrivals,
     capacity_of,
     node_of,
     read_machines,
     read_pods,
+    report,
+    row,
+    trace_options,
     workload_of,
 )
 
@@ -47,8 +49,6 @@ TRACES = ("default", "gpushare60")
 MOVES = (1, 2, 4)
 PROFILES: Final[tuple[Literal["gpu", "binpack"], ...]] = ("gpu", "binpack")
 SEEDS = 2
-
-Row = dict[str, Any]
 
 
 @define
@@ -161,16 +161,9 @@ def gain(filled: Filled, capacity: int, max_moves: int) -> Gained:
     )
 
 
-def row(name: str, unit: str, values: Sequence[float]) -> Row:
-    return {
-        "name": name,
-        "value": statistics.fmean(values),
-        "unit": unit,
-        "reach": "report",
-        "min": min(values),
-        "max": max(values),
-        "runs": len(values),
-    }
+def mean(name: str, unit: str, values: Sequence[float]) -> Row:
+    """Sum runs up of what nothing has to reach."""
+    return row(f"{name} (mean)", values, unit, "report", statistics.fmean)
 
 
 def rows(data: Path, traces: Sequence[str], seeds: int, most: Sequence[int]) -> list[Row]:
@@ -182,18 +175,18 @@ def rows(data: Path, traces: Sequence[str], seeds: int, most: Sequence[int]) -> 
         pods = read_pods(data, trace)
         states = [fill(machines, pods, FIRST_SEED + number, profile) for number in range(seeds)]
         case = f"{trace}, {profile}"
-        found.append(row(f"{case}, no moves: GPUs in use (mean)", "%", [100 * each.used / capacity for each in states]))
-        print(f"{case}, no moves: {found[-1]['value']:.2f} %", flush=True)
+        found.append(mean(f"{case}, no moves: GPUs in use", "%", [100 * each.used / capacity for each in states]))
+        print(f"{case}, no moves: {found[-1].value:.2f} %", flush=True)
         for max_moves in most:
             gains = [gain(each, capacity, max_moves) for each in states]
             name = f"{case}, {max_moves} moves for each refusal"
-            found.append(row(f"{name}: GPUs in use (mean)", "%", [each.in_use for each in gains]))
-            found.append(row(f"{name}: refused GPUs placed (mean)", "%", [each.placed for each in gains]))
-            found.append(row(f"{name}: moves in all (mean)", "moves", [each.moves for each in gains]))
-            found.append(row(f"{name}: time for each pod (mean)", "ms", [each.spent for each in gains]))
+            found.append(mean(f"{name}: GPUs in use", "%", [each.in_use for each in gains]))
+            found.append(mean(f"{name}: refused GPUs placed", "%", [each.placed for each in gains]))
+            found.append(mean(f"{name}: moves in all", "moves", [each.moves for each in gains]))
+            found.append(mean(f"{name}: time for each pod", "ms", [each.spent for each in gains]))
             print(
-                f"{name}: {found[-4]['value']:.2f} % in use, {found[-3]['value']:.1f} % of the refused GPUs placed,"
-                f" {found[-2]['value']:.0f} moves, {found[-1]['value']:.1f} ms each",
+                f"{name}: {found[-4].value:.2f} % in use, {found[-3].value:.1f} % of the refused GPUs placed,"
+                f" {found[-2].value:.0f} moves, {found[-1].value:.1f} ms each",
                 flush=True,
             )
     return found
@@ -201,21 +194,11 @@ def rows(data: Path, traces: Sequence[str], seeds: int, most: Sequence[int]) -> 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where to write the rows")
-    parser.add_argument("--data", type=Path, help="the folder of the trace; without it nothing is measured")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser = trace_options(__doc__, SEEDS)
     parser.add_argument("--traces", nargs="*", default=list(TRACES), help="which variants")
     parser.add_argument("--moves", nargs="*", type=int, default=list(MOVES), help="how many for each refusal")
     chosen = parser.parse_args(argv)
-    found: list[Row] = []
-    if chosen.data is None:
-        print("left out: this needs the openb trace; tell where it is with --data DIR")
-    else:
-        print("compiled" if is_compiled() else "interpreted")
-        found = rows(chosen.data, chosen.traces, chosen.seeds, chosen.moves)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(found))
+    report(chosen, lambda: rows(chosen.data, chosen.traces, chosen.seeds, chosen.moves))
 
 
 if __name__ == "__main__":

@@ -535,28 +535,44 @@ def departures(machines: Sequence[Machine], data: Path, count: int) -> list[Row]
     return rows
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Measure, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def trace_options(description: str | None, seeds: int) -> argparse.ArgumentParser:
+    """Return a parser of what all benchmarks on the trace are told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the rows")
     parser.add_argument("--data", type=Path, help="the folder of the trace; without it nothing is measured")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--traces", nargs="*", help="which variants; all that there are, if none are named")
-    parser.add_argument("--policies", nargs="*", default=list(POLICIES), choices=POLICIES)
-    parser.add_argument("--arrivals", type=int, default=ARRIVALS, help="how many of them with departures; 0 for none")
-    chosen = parser.parse_args(argv)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    return parser
+
+
+def report(chosen: argparse.Namespace, measure: Callable[[], list[Row]]) -> None:
+    """Measure, where the trace is at hand, and write the rows."""
     rows: list[Row] = []
     if chosen.data is None:
         print("left out: this needs the openb trace; tell where it is with --data DIR")
     else:
         print("compiled" if is_compiled() else "interpreted")
-        machines = read_machines(chosen.data)
-        traces = traces_in(chosen.data) if chosen.traces is None else chosen.traces
-        rows += replays(machines, chosen.data, traces, chosen.policies, chosen.seeds)
-        if chosen.arrivals:
-            rows += departures(machines, chosen.data, chosen.arrivals)
+        rows = measure()
     if chosen.json:
         chosen.json.write_text(json.dumps([asdict(each) for each in rows]))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, and write the rows."""
+    parser = trace_options(__doc__, SEEDS)
+    parser.add_argument("--traces", nargs="*", help="which variants; all that there are, if none are named")
+    parser.add_argument("--policies", nargs="*", default=list(POLICIES), choices=POLICIES)
+    parser.add_argument("--arrivals", type=int, default=ARRIVALS, help="how many of them with departures; 0 for none")
+    chosen = parser.parse_args(argv)
+
+    def measure() -> list[Row]:
+        machines = read_machines(chosen.data)
+        traces = traces_in(chosen.data) if chosen.traces is None else chosen.traces
+        rows = replays(machines, chosen.data, traces, chosen.policies, chosen.seeds)
+        if chosen.arrivals:
+            rows += departures(machines, chosen.data, chosen.arrivals)
+        return rows
+
+    report(chosen, measure)
 
 
 if __name__ == "__main__":
