@@ -1,0 +1,1 @@
+"""Admission: what a change has to pass before it is written."""
