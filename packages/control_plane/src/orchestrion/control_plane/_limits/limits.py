@@ -1,0 +1,164 @@
+"""Who may ask how often and how much, lane by lane: what one lane is busy with delays nobody in another."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import trio
+from attrs import define, field, frozen
+from orchestrion.shared_types import TooManyRequests
+
+from .rate import Rate, RateLimiter
+from .seats import LaneSize, Seats
+
+if TYPE_CHECKING:
+    from orchestrion.control_plane._identity.principals import Principal
+
+
+class Lane(StrEnum):
+    """What kind of request it is; each kind has room of its own."""
+
+    NODE = "node"
+    """What nodes tell of themselves, as heartbeats and the status of instances; for nodes alone."""
+    READ = "read"
+    WRITE = "write"
+    STREAM = "stream"
+    """What stays open: watches, logs, exec."""
+
+
+@frozen
+class LaneLimits:
+    """The limits of one lane.
+
+    Attributes:
+        rate: How often one may ask.
+        size: How many requests may be at work at once.
+    """
+
+    rate: Rate
+    size: LaneSize
+
+
+DEFAULT_LANES: Final[Mapping[Lane, LaneLimits]] = {
+    Lane.NODE: LaneLimits(Rate(200, 1000), LaneSize(each=64, all=100_000, queue=256)),
+    Lane.READ: LaneLimits(Rate(5000, 10_000), LaneSize(each=128, all=512, queue=512)),
+    Lane.WRITE: LaneLimits(Rate(5000, 10_000), LaneSize(each=128, all=1024, queue=1024)),
+    Lane.STREAM: LaneLimits(Rate(100, 2000), LaneSize(each=2000, all=10_000, queue=0)),
+}
+"""Far above what people and programs in good order ask for, and far below what would take all memory."""
+
+UNKNOWN_LIMITS: Final = LaneLimits(Rate(50, 100), LaneSize(each=16, all=128, queue=32))
+"""For those who are not known, by address and for all lanes together."""
+
+
+@define(eq=False)
+class _Gate:
+    limits: LaneLimits
+    rates: RateLimiter = field(init=False)
+    seats: Seats = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.rates = RateLimiter(self.limits.rate)
+        self.seats = Seats(self.limits.size)
+
+
+@define(eq=False)
+class Limits:
+    """Lets requests in, or says when to come again.
+
+    Attributes:
+        lanes: The limits of each lane; all lanes are there.
+        unknown: Those of who is not known.
+        clock: A monotonic clock, in seconds.
+    """
+
+    lanes: Mapping[Lane, LaneLimits] = field(factory=lambda: DEFAULT_LANES)
+    unknown: LaneLimits = UNKNOWN_LIMITS
+    clock: Callable[[], float] = trio.current_time
+    _gates: Mapping[Lane, _Gate] = field(init=False)
+    _unknown: _Gate = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._gates = {lane: _Gate(self.lanes[lane]) for lane in Lane}
+        self._unknown = _Gate(self.unknown)
+
+    @asynccontextmanager
+    async def admitted(self, principal: Principal, address: str, lane: Lane, /) -> AsyncIterator[None]:
+        """Be at work on a request while inside; where it is busy, wait in turn before.
+
+        **Cancellation.** *Atomic*.
+
+        Args:
+            principal: Who asks.
+            address: Where from; it counts for who is not known.
+            lane: What kind of request it is. Who is no node is in the lane of reads instead of that of nodes.
+
+        Raises:
+            TooManyRequests: It came too soon, or too much is at work or waits already.
+        """
+        gate, who = self._gate(principal, address, lane)
+        # Who would be turned away anyhow does not lose a token besides.
+        if gate.seats.has_room(who):
+            self._check_rate(gate, who)
+        async with gate.seats.taken(who):
+            yield
+
+    def check_rate(self, principal: Principal, address: str, lane: Lane, /) -> None:
+        """Count a request without keeping a seat, such as one whose proof turned out to be wrong.
+
+        Raises:
+            TooManyRequests: It came too soon.
+        """
+        self._check_rate(*self._gate(principal, address, lane))
+
+    def active(self, lane: Lane, /) -> int:
+        """How many requests of a lane are at work."""
+        return self._gates[lane].seats.active
+
+    def waiting(self, lane: Lane, /) -> int:
+        """How many requests of a lane wait."""
+        return self._gates[lane].seats.waiting
+
+    def _gate(self, principal: Principal, address: str, lane: Lane) -> tuple[_Gate, str]:
+        who = who_asks(principal, address)
+        if principal.kind == "anonymous":
+            return self._unknown, who
+        if lane is Lane.NODE and principal.kind != "node":
+            lane = Lane.READ
+        return self._gates[lane], who
+
+    def _check_rate(self, gate: _Gate, who: str) -> None:
+        wait = gate.rates.take(who, self.clock())
+        if wait:
+            rate = gate.limits.rate
+            raise TooManyRequests(
+                f"{who} asks too often: {rate.per_second:g} requests a second are granted, {rate.burst} at once",
+                retry_after_seconds=wait,
+                remedy=f"wait for {wait:.3g} s",
+            )
+
+
+def who_asks(principal: Principal, address: str, /) -> str:
+    """Return by what name somebody is counted: the principal, or where it comes from if it is not known."""
+    return principal.subject if principal.kind != "anonymous" else source_of(address)
+
+
+def source_of(address: str, /) -> str:
+    """Return by what name an address is counted.
+
+    One who has an IPv6 address has a whole /64 of them (RFC 6177), which count as one. An IPv4 address within IPv6
+    counts as itself. What is no address, as the path of a unix socket, counts as `local`.
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return "local"
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            return f"address:{ipaddress.ip_network((int(found), 64), strict=False)}"
+        found = found.ipv4_mapped
+    return f"address:{found}"
