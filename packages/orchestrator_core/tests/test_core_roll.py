@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,8 +29,10 @@ from orchestrion.shared_types import (
     Binding,
     DesiredState,
     Drain,
+    InstanceKey,
     InstanceState,
     InstanceStatus,
+    InternalError,
     NodeId,
     Uid,
     UpdateStrategy,
@@ -241,3 +244,22 @@ def test_nothing_is_left_of_instances_that_have_come_and_gone() -> None:
     assert not workload.roll.generations
     assert workload.roll.first_placed() is None
     assert not any(workload.roll.in_slot(slot) for slot in range(20))
+
+
+def test_an_instance_is_known_by_one_key_for_as_long_as_it_is_bound_to_the_same_workload() -> None:
+    """A workload that is removed and applied again has another id, and its instances may have the names of old ones."""
+    binding = Binding(node_id=NodeId("n"), generation=1)
+    record = InstanceRecord(
+        InstanceName("default", "web", 3, 2), BindingRecord(workload_id=Uid("old"), binding=binding)
+    )
+    old = record.key
+
+    assert old == InstanceKey(Uid("old"), 3, 2)
+    assert record.key is old
+
+    record.bound = BindingRecord(workload_id=Uid("new"), binding=binding)
+    assert record.key == InstanceKey(Uid("new"), 3, 2)
+
+    record.bound = None
+    with pytest.raises(InternalError, match="no binding"):
+        _ = record.key

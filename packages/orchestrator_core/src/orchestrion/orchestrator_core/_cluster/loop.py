@@ -445,12 +445,12 @@ class ClusterLoop:
                     self._refusals.forget_node(bound.binding.node_id)
                 self.pending.nudge()
             return
-        key = instance_key(name, bound.workload_id)
+        key = record.key
         if self.keeper.holds(key):
             return
         template = self.world.template(record)
         if template is not None:
-            placeable = self._placer.placeable(name.owner, template, bound.binding.generation)
+            placeable = self._placer.placeable(record.owner, template, bound.binding.generation)
             self.keeper.put(bound.binding.node_id, placed_instance(key, template, placeable, bound.binding))
 
     def _note_suspicion(self, node_id: NodeId) -> None:

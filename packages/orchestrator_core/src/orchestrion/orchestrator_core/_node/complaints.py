@@ -34,6 +34,11 @@ class Complaints:
     recorder: EventRecorder
     _said: dict[tuple[str, str], _Said] = field(factory=dict)
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is remembered."""
+        return bool(self._said)
+
     def say(self, namespace: str, subject: str, reason: str, message: str, retry_seconds: float) -> None:
         """Record that something has failed and is tried again, unless the same was recorded a short while ago."""
         now = trio.current_time()

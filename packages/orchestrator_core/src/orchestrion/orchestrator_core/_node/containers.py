@@ -115,7 +115,7 @@ class ContainerBook:
         """Note that an instance's binding to this node has come, changed or gone."""
         record = self.world.nodes.get(self.engine.node_id, {}).get(name)
         if record is not None and record.bound is not None:
-            key = instance_key(name, record.bound.workload_id)
+            key = record.key
             self._instance(key).name = name
             self.keys[name] = key
         known = self.keys.get(name)

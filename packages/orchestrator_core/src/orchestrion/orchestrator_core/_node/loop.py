@@ -332,7 +332,12 @@ class NodeLoop:
             if wake is not None:
                 self._queue.add_after(key, wake)
             instance = self._book.instances.get(key)
-            if instance is not None and instance.settled is not None and instance.name is not None:
+            if (
+                self._complaints.any
+                and instance is not None
+                and instance.settled is not None
+                and instance.name is not None
+            ):
                 self._complaints.forget(*_subject(instance.name))
         held = self._book.instances.get(key)
         if held is not None and held.hinted:
@@ -439,7 +444,7 @@ class NodeLoop:
 
     def _is_to_stop(self, record: InstanceRecord) -> bool:
         """Whether it is on record that the workload is stopped or goes; bindings follow that."""
-        workload = self.world.workloads.get(record.name.owner)
+        workload = self.world.workloads.get(record.owner)
         return workload is not None and (workload.control.stopped or workload.control.removed)
 
     async def _await_stop(self, key: InstanceKey, record: InstanceRecord) -> None:
@@ -620,7 +625,7 @@ class NodeLoop:
         compares = (guard, Compare(binding_key(record.name), record.binding_revision))
         revision = await self.store.transaction(compares, operations)
         instance.written, instance.written_revision = status, revision
-        announce(self.recorder, self.deadlines.now(), record.name, before, status)
+        announce(self.recorder, self.deadlines.now, record.name, before, status)
 
     async def _follow_health(
         self,

@@ -316,26 +316,27 @@ def _ended(
         reason=reason,
         message=message,
         containers=containers,
-        started_at=_started(facts, containers),
+        started_at=_started(facts, [c.started_at for c in containers if c.started_at is not None]),
         finished_at=max(finished, default=None) or facts.deadlines.now(),
     )
 
 
-def _started(facts: InstanceFacts, containers: Sequence[ContainerStatus]) -> datetime | None:
+def _started(facts: InstanceFacts, starts: Sequence[datetime]) -> datetime | None:
     if facts.status.started_at is not None:
         return facts.status.started_at
-    return min((c.started_at for c in containers if c.started_at is not None), default=None)
+    return min(starts, default=None)
 
 
 def _under_way(facts: InstanceFacts, judged: Sequence[_Judged]) -> InstanceStatus:
     containers = tuple(container.status for container in judged if container.status is not None)
-    started = _started(facts, containers)
-    all_there = len(containers) == len(judged) and all(c.started_at is not None for c in containers)
+    starts = [container.started_at for container in containers if container.started_at is not None]
+    started = _started(facts, starts)
+    all_there = len(starts) == len(judged)
     running = started is not None and (all_there or facts.status.state is InstanceState.RUNNING)
     serves = all_there and all(_serves(container) for container in judged)
     healthy_since = None
     if serves:
-        healthy_since = facts.status.healthy_since or _healthy_from(facts, judged, containers)
+        healthy_since = facts.status.healthy_since or _healthy_from(facts, judged, starts)
     return InstanceStatus(
         state=InstanceState.RUNNING if running else InstanceState.PENDING,
         containers=containers,
@@ -355,9 +356,7 @@ def _serves(container: _Judged) -> bool:
     return container.config.health is None or status.health is ContainerHealth.HEALTHY
 
 
-def _healthy_from(
-    facts: InstanceFacts, judged: Sequence[_Judged], containers: Sequence[ContainerStatus]
-) -> datetime | None:
+def _healthy_from(facts: InstanceFacts, judged: Sequence[_Judged], starts: Sequence[datetime]) -> datetime | None:
     if any(container.config.health is not None for container in judged):
         return facts.deadlines.now()
-    return max((c.started_at for c in containers if c.started_at is not None), default=None)
+    return max(starts, default=None)

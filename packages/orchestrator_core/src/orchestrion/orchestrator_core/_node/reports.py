@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
 from typing import Final
 
 import trio
+from orchestrion.orchestrator_core._clock import WallClock
 from orchestrion.orchestrator_core._node.plan import describe_exit
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.records import InstanceName
@@ -50,7 +50,7 @@ async def with_last_output(runtime: ContainerRuntime, status: InstanceStatus, he
 
 
 def announce(
-    recorder: EventRecorder, now: datetime, name: InstanceName, before: InstanceStatus, after: InstanceStatus
+    recorder: EventRecorder, now: WallClock, name: InstanceName, before: InstanceStatus, after: InstanceStatus
 ) -> None:
     """Record what a change of status means to people."""
     subject = f"instance/{name.short}"
@@ -60,7 +60,7 @@ def announce(
     for container in after.containers:
         earlier = attempts.get(container.name)
         if container.next_attempt_at is not None and (earlier is None or earlier.next_attempt_at is None):
-            wait = max(0.0, (container.next_attempt_at - now).total_seconds())
+            wait = max(0.0, (container.next_attempt_at - now()).total_seconds())
             ended = describe_exit(container.name, container)
             recorder.record(
                 name.namespace,

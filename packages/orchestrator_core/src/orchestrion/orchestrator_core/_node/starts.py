@@ -262,6 +262,6 @@ class Starter:
         self, record: InstanceRecord, template: WorkloadDefinition, volumes: tuple[VolumeSource, ...]
     ) -> dict[str, str]:
         world = self.book.world
-        workload = world.workloads[record.name.owner]
+        workload = world.workloads[record.owner]
         dependencies = dependencies_of_template(workload, world.workloads)
         return instance_variables(record.name, self.engine.node_id, template, workload, volumes, dependencies)

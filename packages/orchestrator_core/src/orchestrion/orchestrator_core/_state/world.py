@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 import trio
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 from orchestrion.orchestrator_core._state.lifecycle import TERMINAL
 from orchestrion.orchestrator_core._state.records import (
     LEASE_PREFIX,
@@ -20,6 +20,7 @@ from orchestrion.orchestrator_core._state.records import (
     WorkloadName,
     WorkloadProgress,
     WorkloadSpec,
+    instance_key,
     lease_key,
     parse_instance,
     taints_key,
@@ -64,6 +65,7 @@ class InstanceRecord:
         binding_revision: The revision of that part.
         status: The node loop's part.
         status_revision: The revision of that part; 0 where there is none.
+        owner: The workload.
     """
 
     name: InstanceName
@@ -71,6 +73,24 @@ class InstanceRecord:
     binding_revision: Revision = Revision(0)
     status: InstanceStatus = _NO_STATUS
     status_revision: Revision = Revision(0)
+    owner: WorkloadName = field(default=Factory(lambda record: record.name.owner, takes_self=True))
+    _key: InstanceKey | None = field(default=None, init=False)
+
+    @property
+    def key(self) -> InstanceKey:
+        """The identity that runtimes and schedulers know it by, once it is bound; one object for all who ask.
+
+        Raises:
+            InternalError: It is not bound.
+        """
+        if self.bound is None:
+            msg = f"instance {self.name} has a status and no binding"
+            raise InternalError(msg)
+        workload_id = self.bound.workload_id
+        key = self._key
+        if key is None or key.workload_id != workload_id:
+            key = self._key = instance_key(self.name, workload_id)
+        return key
 
     @property
     def state(self) -> InstanceState:
@@ -94,15 +114,14 @@ class InstanceRecord:
 
     def instance(self) -> WorkloadInstance:
         """Return it as a value for others."""
-        if self.bound is None:
-            msg = f"instance {self.name} has a status and no binding"
-            raise InternalError(msg)
+        key = self.key
+        assert self.bound is not None  # noqa: S101 - for the type checker: it has no key otherwise
         state = self.state
         status = self.status if state is self.status.state else evolve(self.status, state=state)
         if state is InstanceState.LOST:
             status = evolve(status, reason="node-lost", finished_at=self.bound.binding.lost_at)
         return WorkloadInstance(
-            key=InstanceKey(self.bound.workload_id, self.name.slot, self.name.epoch),
+            key=key,
             namespace=self.name.namespace,
             workload=self.name.workload,
             binding=self.bound.binding,
@@ -383,7 +402,7 @@ class World:
             if entry is None:
                 self._touched(workload)
                 return
-            record = self.instances[name] = InstanceRecord(name)
+            record = self.instances[name] = InstanceRecord(name, owner=workload.name)
         node_id = record.bound.binding.node_id if record.bound is not None else None
         if part == "binding":
             record.bound = None if entry is None else self._read(entry, BindingRecord)
@@ -430,7 +449,7 @@ class World:
 
     def template(self, record: InstanceRecord) -> WorkloadDefinition | None:
         """Return what an instance runs from, or None where that is not (or no longer) known."""
-        workload = self.workloads.get(record.name.owner)
+        workload = self.workloads.get(record.owner)
         if workload is None or record.bound is None:
             return None
         return workload.templates.get(record.bound.binding.generation)
