@@ -54,9 +54,12 @@ MAX_SHAPES: Final = 8192
 """What so many workloads take is kept."""
 MAX_SHARED: Final = 8
 """Nodes are told apart by their domains of so many topologies when they are put in cells."""
+MAX_TOPOLOGIES: Final = 64
+"""The domains of so many topologies are kept."""
 MAX_GROUPS: Final = 256
 """The instances of so many groups, for affinities, are kept counted."""
 
+_PLAIN_NAMES: Final = {"cpu_millicores": CPU, "memory_bytes": MEMORY, "disk_bytes": DISK}
 _PLAIN: Final = PlacedInstance(key=InstanceKey(Uid(""), 0, 1), namespace="", workload="")
 
 
@@ -102,7 +105,7 @@ class Index:
         self._sign = sign
         self.continued = 0
         self._view: ClusterView | None = None
-        self._dimensions = {"cpu_millicores": CPU, "memory_bytes": MEMORY, "disk_bytes": DISK}
+        self._dimensions = dict(_PLAIN_NAMES)
         self.fleet = Fleet(0, PLAIN_DIMENSIONS)
         self.views = Views([])
         self.nodes: list[Node] = []
@@ -121,7 +124,7 @@ class Index:
         self._orders: OrderedDict[Suitability, Order] = OrderedDict()
         self._latest_order: Order | None = None
         self._latest_suitability: Suitability | None = None
-        self._domains: dict[str, Domains] = {}
+        self._domains: OrderedDict[str, Domains] = OrderedDict()
         self._cells: dict[tuple[Suitability, tuple[str, ...]], Cells | None] = {}
         self._shapes: dict[int, tuple[Wanted, Shape]] = {}
         self._scale = (0, 0, 0)
@@ -333,6 +336,9 @@ class Index:
                     numbers.setdefault(name, len(numbers) + 1)
             domains = Domains(numbers, vec[i64]([0 if name is None else numbers[name] for name in names]))
             self._domains[by] = domains
+            if len(self._domains) > MAX_TOPOLOGIES:
+                self._domains.popitem(last=False)
+        self._domains.move_to_end(by)
         return domains
 
     def own_of(self, uid: Uid) -> Mapping[int, int]:
@@ -370,6 +376,7 @@ class Index:
         self.nodes = [each.node for each in views]
         self.ids = [node.id for node in self.nodes]
         self.positions = {node_id: position for position, node_id in enumerate(self.ids)}
+        self._dimensions = dict(_PLAIN_NAMES)
         for node in self.nodes:
             for name in node.allocatable.extended:
                 self._dimensions.setdefault(name, len(self._dimensions))
@@ -383,7 +390,7 @@ class Index:
         self._groups.clear()
         self._orders.clear()
         self._latest_order = None
-        self._domains = {}
+        self._domains.clear()
         self._cells = {}
         self._find_scale()
         for position, each in enumerate(views):
@@ -445,7 +452,7 @@ class Index:
                 if any(name not in self._dimensions for name in node.allocatable.extended):
                     self._take_all(view)
                     return
-                self._domains = {}
+                self._domains.clear()
                 self._cells = {}
                 is_rescaled = True
                 self.verdicts.forget_node(position)

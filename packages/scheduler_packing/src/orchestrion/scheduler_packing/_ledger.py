@@ -51,6 +51,8 @@ from orchestrion.shared_types import (
 PLAIN: Final = Suitability(
     drivers=frozenset({"process"}), select=(), expressions=(), node_affinities=(), tolerations=(), devices=()
 )
+MIN_TERMS: Final = 256
+"""So many terms are kept without a look whether anything that is remembered has them."""
 NO_SHAPE: Final = Shape(vec[i64]([0, 0, 0]), 0, [])
 
 
@@ -160,6 +162,7 @@ class PackingLedger:
         self._books = Books(self._index.fleet, self._make_lot, self._released)
         self._spread_terms: dict[tuple[Uid, Spread, Suitability], Term] = {}
         self._group_terms: dict[tuple[Group, InstanceAffinity, bool], Term] = {}
+        self._many_terms = MIN_TERMS
         self._grants: dict[InstanceKey, tuple[Grant, ...]] = {}
 
     def place(self, requests: Sequence[SchedulingRequest], /, *, minimum: int = 0) -> Placements:
@@ -266,6 +269,8 @@ class PackingLedger:
         return self._gpus is None and self._scores is None
 
     def _make_lot(self, workload: WorkloadDefinition) -> Lot:
+        if len(self._spread_terms) + len(self._group_terms) > self._many_terms:
+            self._forget_terms()
         try:
             wanted = wanted_of(workload)
         except ValueError as err:
@@ -299,9 +304,8 @@ class PackingLedger:
                 term = self._spread_terms[own] = self._index.spread_term(spread, wanted)
                 self._count_into(term, lambda lot: lot.uid == metadata.uid)
             terms.append(self._spread_terms[own])
-        for affinity in wanted.instance_affinities:
-            group = group_of(metadata.namespace, affinity)
-            about = (group, affinity, group.has(metadata.namespace, metadata.labels))
+        for affinity, about in zip(wanted.instance_affinities, _group_keys(wanted), strict=True):
+            group = about[0]
             if about not in self._group_terms:
                 term = self._group_terms[about] = self._index.affinity_term(affinity, group, metadata)
                 self._books.plain = None
@@ -309,10 +313,31 @@ class PackingLedger:
             terms.append(self._group_terms[about])
         return terms
 
+    def _forget_terms(self) -> None:
+        """Forget the terms that no workload has of which anything is remembered."""
+        lots = [lot for lot in self._books.lots if lot is not None]
+        uids = {lot.uid for lot in lots}
+        wanted = {id(lot.wanted): lot.wanted for lot in lots if lot.wanted is not None}
+        about = {key for each in wanted.values() for key in _group_keys(each)}
+        self._spread_terms = {key: term for key, term in self._spread_terms.items() if key[0] in uids}
+        self._group_terms = {key: term for key, term in self._group_terms.items() if key in about}
+        left = {id(term) for term in (*self._spread_terms.values(), *self._group_terms.values())}
+        for lot in lots:
+            if lot.counted_by:
+                lot.counted_by = [term for term in lot.counted_by if id(term) in left]
+        self._many_terms = max(MIN_TERMS, 2 * len(left))
+
     def _count_into(self, term: Term, counts: Callable[[Lot], bool]) -> None:
         for lot in self._books.lots:
             if lot is not None and counts(lot):
                 self._books.count_into(lot, term)
+
+
+def _group_keys(wanted: Wanted) -> list[tuple[Group, InstanceAffinity, bool]]:
+    """Return what the terms of a workload's affinities to instances are kept by, in the order of these."""
+    metadata = wanted.workload.metadata
+    groups = ((group_of(metadata.namespace, affinity), affinity) for affinity in wanted.instance_affinities)
+    return [(group, affinity, group.has(metadata.namespace, metadata.labels)) for group, affinity in groups]
 
 
 def _is_of(group: Group, lot: Lot) -> bool:

@@ -26,6 +26,9 @@ from orchestrion.shared_types import Device, Node, NodeStatus
 
 MAX_KEPT: Final = 64
 """The verdicts on so many suitabilities, and on as many wants of devices, are kept."""
+MIN_REASONS: Final = 1024
+"""What nodes fail for, in one respect, is looked at anew once that has made for so many different verdicts, or for
+twice as many as there are nodes: those of nodes as they once were are not kept."""
 MAX_ALIKE: Final = 4096
 """Of so many sets of devices is remembered what is wanting."""
 
@@ -93,6 +96,11 @@ class Known:
     column: Verdicts
     reasons: list[Reasons] = field(factory=lambda: [()])
     _numbers: dict[frozenset[Why], int] = field(factory=lambda: {frozenset(): PASSES})
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether most verdicts are of nodes as they once were."""
+        return len(self.reasons) > max(MIN_REASONS, 2 * len(self.column.of))
 
     def number_of(self, reasons: Iterable[Why]) -> int:
         """Return the number of the verdict with these reasons."""
@@ -176,7 +184,7 @@ class KeptVerdicts:
             end: See above.
         """
         known = self._lasting.get(suitability)
-        if known is None:
+        if known is None or known.is_worn:
             known = self._lasting[suitability] = Known(Verdicts(nodes.fleet.count))
             if len(self._lasting) > MAX_KEPT:
                 self._lasting.popitem(last=False)
@@ -190,7 +198,7 @@ class KeptVerdicts:
     def devices(self, wants: tuple[DeviceWant, ...], nodes: Nodes) -> Known:
         """Return what is wanting of devices on all nodes, as they are now."""
         kept = self._devices.get(wants)
-        if kept is None:
+        if kept is None or kept.known.is_worn:
             kept = self._devices[wants] = _KnownDevices(wants, Known(Verdicts(nodes.fleet.count)))
             if len(self._devices) > MAX_KEPT:
                 self._devices.popitem(last=False)
