@@ -18,10 +18,10 @@ from orchestrion.control_plane._admission.webhooks import (
     Reinvocation,
     ValidatingWebhook,
     Webhook,
-    WebhookAnswer,
     WebhookRule,
 )
 from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._outgoing import HttpAnswer
 from orchestrion.shared_types import Denied, NetworkFailure, OrchestrationError, Unavailable
 
 OBJECT: dict[str, Any] = {"kind": "ConfigMap", "metadata": {"name": "c", "namespace": "shop"}, "spec": {"data": {}}}
@@ -47,17 +47,17 @@ class Server:
     takes_seconds: float = 0
     asked: list[Any] = field(factory=list)
 
-    async def post(self, url: str, body: bytes, timeout: float) -> WebhookAnswer:
+    async def post(self, url: str, body: bytes, timeout: float) -> HttpAnswer:
         request = json.loads(body)["request"]
         self.asked.append((url, request, timeout))
         await trio.sleep(self.takes_seconds)
         answer = self.says(request) if callable(self.says) else self.says
         if isinstance(answer, Exception):
             raise answer
-        if isinstance(answer, WebhookAnswer):
+        if isinstance(answer, HttpAnswer):
             return answer
         response = {"uid": request["uid"], "allowed": True, **answer}
-        return WebhookAnswer(200, json.dumps({"response": response}).encode())
+        return HttpAnswer(200, json.dumps({"response": response}).encode())
 
 
 def chain(*webhooks: MutatingWebhook | ValidatingWebhook) -> AdmissionChain:
@@ -133,13 +133,13 @@ WRONG: dict[str, tuple[Any, str]] = {
     "late": ({}, "did not answer within 2 s"),
     "unreachable": (NetworkFailure("nobody answers"), "could not be reached"),
     "broken": (OSError("reset"), "could not be reached"),
-    "status": (WebhookAnswer(302, b"{}"), "answered with status 302"),
-    "no JSON": (WebhookAnswer(200, b"<html>"), "gave an answer that is no JSON"),
-    "no text": (WebhookAnswer(200, b"\xff\xfe\xff"), "gave an answer that is no JSON"),
-    "deep": (WebhookAnswer(200, b"[" * 100_000), "gave an answer that is no JSON"),
-    "large": (WebhookAnswer(200, b" " * (4 * 1024 * 1024 + 1)), "gave an answer that is too large"),
-    "empty": (WebhookAnswer(200, b"{}"), "gave an answer without a response"),
-    "list": (WebhookAnswer(200, b"[]"), "gave an answer without a response"),
+    "status": (HttpAnswer(302, b"{}"), "answered with status 302"),
+    "no JSON": (HttpAnswer(200, b"<html>"), "gave an answer that is no JSON"),
+    "no text": (HttpAnswer(200, b"\xff\xfe\xff"), "gave an answer that is no JSON"),
+    "deep": (HttpAnswer(200, b"[" * 100_000), "gave an answer that is no JSON"),
+    "large": (HttpAnswer(200, b" " * (4 * 1024 * 1024 + 1)), "gave an answer that is too large"),
+    "empty": (HttpAnswer(200, b"{}"), "gave an answer without a response"),
+    "list": (HttpAnswer(200, b"[]"), "gave an answer without a response"),
     "other": ({"uid": "r-2"}, "answered another request"),
     "neither": ({"allowed": "yes"}, "did not say whether the change is allowed"),
     "warnings": ({"warnings": [1]}, "gave warnings that are no texts"),

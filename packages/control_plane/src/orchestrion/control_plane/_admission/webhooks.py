@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import trio
 from attrs import Attribute, field, frozen, validators
+from orchestrion.control_plane._outgoing import MAX_ANSWER_BYTES, HttpAnswer, Outgoing
 from orchestrion.shared_types import ConfigInvalid, PreconditionFailed, Unavailable
 
 from .review import AdmissionRequest, Operation, Review, patched
@@ -22,7 +23,6 @@ from .review import AdmissionRequest, Operation, Review, patched
 ANY: Final = "*"
 """Every kind but Secret, which a rule has to name: nobody sends secrets away without having said so."""
 
-MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 MAX_TIMEOUT_SECONDS: Final = 30.0
 
 _SECRETS: Final = "Secret"
@@ -32,22 +32,19 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _OK: Final = 200
 
 
-@frozen
-class WebhookAnswer:
-    """What a server answered.
-
-    Attributes:
-        status: The HTTP status.
-        body: All of the body.
-    """
-
-    status: int
-    body: bytes
-
-
-Post: TypeAlias = Callable[[str, bytes, float], Awaitable[WebhookAnswer]]
+Post: TypeAlias = Callable[[str, bytes, float], Awaitable[HttpAnswer]]
 """Sends a body of JSON to a URL and returns the answer within so many seconds; it follows no redirection, and raises
 where there is no answer."""
+
+
+def posting(outgoing: Outgoing, /) -> Post:
+    """Return what sends requests over the network."""
+
+    async def post(url: str, body: bytes, within_seconds: float) -> HttpAnswer:
+        with trio.fail_after(within_seconds):
+            return await outgoing.post(url, body)
+
+    return post
 
 
 class FailurePolicy(StrEnum):
