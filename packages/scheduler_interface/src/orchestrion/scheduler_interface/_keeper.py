@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import partial
 from itertools import count
 from typing import Final, TypeVar
 
@@ -19,6 +20,11 @@ K = TypeVar("K", bound=Hashable)
 
 _DRAFTS: Final = count(1)
 _KEEPERS: Final = count(1)
+
+_change: Final[Callable[[tuple[NodeId, PlacedInstance, PlacedInstance | None]], NodeChange]] = partial(
+    tuple.__new__, NodeChange
+)
+"""As `NodeChange` with arguments, in half the time."""
 
 _NONE_EXTENDED: Final = Resources().extended
 _NO_DEVICES: Final = EMPTY
@@ -175,7 +181,7 @@ class ViewKeeper:
             before = place.instances.get(key)
             if before is not None and before == placed:
                 return
-        self._note(place, NodeChange(node_id, placed, before))
+        self._note(place, _change((node_id, placed, before)))
         if before is not None:
             place.count(before, -1)
         place.instances[key] = placed

@@ -200,11 +200,6 @@ class History:
     before: int = 0
     changes: list[NodeChange] = field(factory=list)
 
-    def between(self, earlier: int, later: int) -> list[NodeChange] | None:
-        """Return the changes after one revision, up to another; None where they are not known."""
-        before = self.before
-        return self.changes[earlier - before : later - before] if before <= earlier <= later else None
-
     def cut(self) -> History:
         """Return what is to be gone on with: the latest `MAX_CHANGES`, once there are twice as many."""
         surplus = len(self.changes) - MAX_CHANGES
@@ -244,9 +239,11 @@ class KeptView:
 
     def changes_since(self, revision: int, /) -> frozenset[NodeId] | None:
         """Return the ids of the nodes that have changed after `revision`, or None where that is no longer known."""
-        changes = self._history.between(revision, self.revision)
+        changes = self.node_changes_since(revision)
         return None if changes is None else frozenset(change.node_id for change in changes)
 
     def node_changes_since(self, revision: int, /) -> Sequence[NodeChange] | None:
         """Return all changes after `revision`, or None where they are no longer known."""
-        return self._history.between(revision, self.revision)
+        history, latest = self._history, self.revision
+        before = history.before
+        return history.changes[revision - before : latest - before] if before <= revision <= latest else None

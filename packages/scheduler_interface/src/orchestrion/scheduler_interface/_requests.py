@@ -22,8 +22,8 @@ def check_request(request: SchedulingRequest, /) -> Resources:
     except ValueError as err:
         msg = f"the containers of workload {request.workload.metadata.name!r} ask for more in all than can be counted"
         raise InvalidSchedulingRequest(msg, remedy="Lower the containers' resource requests.") from err
-    name, uid = request.workload.metadata.name, request.workload.metadata.uid
-    slots = request.slots
+    metadata, slots = request.workload.metadata, request.slots
+    name, uid = metadata.name, metadata.uid
     if len(slots) == 1 and slots[0].workload_id == uid and 0 <= request.minimum <= 1:
         return demand
     if not slots:

@@ -408,7 +408,8 @@ class Index:
                     self._count_in_groups(position, (left,), -1)
                 if position is not None and arrived is not None:
                     self._count_in_groups(position, (arrived,), 1)
-        whole = self._holders.take_over(told, positions, self.fleet, self._overdrawn, self.views.known)
+        known = self.views.known
+        whole = self._holders.take_over([*told], positions, self.fleet, self._overdrawn, known)
         if whole:
             updates: list[tuple[int, NodeView]] = []
             for node_id in dict.fromkeys(whole):

@@ -74,7 +74,7 @@ class Holders:
         return extended is self._none_extended or not extended
 
     def take_over(
-        self, told: Any, positions: dict[Any, int], fleet: Fleet, overdrawn: set[int], views: list[Any]
+        self, told: list[Any], positions: dict[Any, int], fleet: Fleet, overdrawn: set[int], views: list[Any]
     ) -> list[Any]:
         """Take over changes, one after the other: who came and left, and what that takes of nodes.
 
@@ -89,7 +89,9 @@ class Holders:
             The ids of nodes of which more has changed, or that are not known; they may be there twice.
         """
         whole: list[Any] = []
-        for node_id, arrived, left in told:
+        for change in told:
+            parts: tuple[Any, Any, Any] = change
+            node_id, arrived, left = parts
             known = positions.get(node_id)
             if known is None or (arrived is None and left is None):
                 whole.append(node_id)
