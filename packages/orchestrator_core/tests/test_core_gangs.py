@@ -27,6 +27,7 @@ from orchestrion.shared_types import (
     ConfigInvalid,
     ContainerConfig,
     Gang,
+    MissPolicy,
     Placement,
     Resources,
     RestartPolicy,
@@ -36,7 +37,7 @@ from orchestrion.shared_types import (
 from orchestrion.store_interface import MAX_OPERATIONS
 from trio.testing import MockClock
 
-from .core_stage import NODE, SECOND, THIRD, Stage, batch, container, service, staged
+from .core_stage import NODE, SECOND, THIRD, Stage, after, batch, container, service, staged
 
 ALL = Gang()
 
@@ -178,6 +179,70 @@ async def test_an_update_goes_from_one_member_to_the_next(stage: Stage) -> None:
     assert (view.phase, view.updated) == (WorkloadPhase.HEALTHY, 6)
 
 
+async def test_an_update_that_may_stop_all_at_once_brings_up_the_next_together(stage: Stage) -> None:
+    at_once = UpdateStrategy(max_surge=0, max_unavailable=6)
+    await stage.apply(gang(6, update=at_once, containers=halves(1, "run", "term-takes", "3s", grace=9.0)))
+    await stage.apply(gang(6, update=at_once, containers=halves(1, "run", "trap", "0")))
+    seen = set[int]()
+    for _ in range(300):
+        await trio.sleep(0.1)
+        seen.add(sum("trap" in one.config.command for one in stage.running("gang")))
+    assert seen == {0, 6}
+    assert (await stage.view("gang")).phase is WorkloadPhase.HEALTHY
+
+
+async def test_a_drained_node_is_left_member_by_member(stage: Stage) -> None:
+    await stage.apply(gang(4))
+    (first, *_) = sorted(stage.where("gang"))
+    await stage.orchestrator.drain_node(first, reason="repair")
+    fewest = 4
+    for _ in range(100):
+        fewest = min(fewest, len(stage.running("gang")))
+        await trio.sleep(0.1)
+    assert fewest == 4
+    assert first not in stage.where("gang")
+
+
+async def test_a_member_that_is_pushed_out_takes_no_other_with_it(autojump_clock: MockClock) -> None:
+    async with staged(3, scheduler=FullScanScheduler) as stage:
+        await stage.apply(gang(6, priority=0, preempts=False))
+        before = set(stage.ids("gang"))
+        await stage.apply(service("high", containers=halves(), priority=100))
+        await trio.sleep(60)
+        assert len(before & set(stage.ids("gang"))) == 5
+        await stage.orchestrator.remove("high")
+        await trio.sleep(60)
+        assert len(stage.running("gang")) == 6
+
+
+async def test_a_gang_waits_for_what_it_comes_after(stage: Stage) -> None:
+    await stage.apply(batch("first", "exit", "0", "after", "5s"), gang(3, after=after("first")))
+    assert await stage.instances("gang") == []
+    await trio.sleep(6)
+    assert len(stage.running("gang")) == 3
+
+
+async def test_a_gang_that_finds_no_place_in_time_is_given_up_whole(stage: Stage) -> None:
+    await stage.apply(others(3))
+    await stage.apply(work(4, "run", start_within_seconds=30.0, missed_start=MissPolicy.DROP))
+    await trio.sleep(40)
+    view = await stage.view("gang")
+    assert (view.phase, view.reason) == (WorkloadPhase.FAILED, "not-started")
+
+
+async def test_a_gang_that_is_stopped_and_applied_again_comes_up_together_again(stage: Stage) -> None:
+    await stage.apply(gang(5))
+    await stage.orchestrator.stop("gang")
+    await trio.sleep(1)
+    await stage.apply(others(2))
+    await stage.apply(gang(5))
+    await trio.sleep(5)
+    assert stage.running("gang") == []
+    await stage.orchestrator.remove("others")
+    await trio.sleep(60)
+    assert len(stage.running("gang")) == 5
+
+
 async def test_a_gang_that_is_scaled_down_below_its_minimum_is_all_that_is_wanted(stage: Stage) -> None:
     await stage.apply(others(4))
     await stage.apply(gang(5, Gang(minimum=5)))
@@ -270,13 +335,13 @@ def _low(replicas: int, *, grace: float = 0.0, **fields: Any) -> WorkloadDefinit
 
 
 @pytest.fixture
-async def pushing(autojump_clock: MockClock) -> AsyncIterator[Stage]:
+async def pushing() -> AsyncIterator[Stage]:
     """Give an orchestrator at work on three nodes of two halves each, with a scheduler that preempts."""
     async with staged(3, scheduler=FullScanScheduler) as made:
         yield made
 
 
-async def test_a_gang_pushes_out_no_more_than_it_lacks_room_for(pushing: Stage) -> None:
+async def test_a_gang_pushes_out_no_more_than_it_lacks_room_for(pushing: Stage, autojump_clock: MockClock) -> None:
     await pushing.apply(_low(4, grace=5.0))
     await pushing.apply(gang(5, priority=100))
     assert len(await pushing.instances("gang")) == 5
@@ -284,7 +349,9 @@ async def test_a_gang_pushes_out_no_more_than_it_lacks_room_for(pushing: Stage) 
     assert (len(pushing.running("gang")), len(pushing.running("low"))) == (5, 1)
 
 
-async def test_a_gang_that_can_not_push_its_way_to_its_minimum_pushes_out_nobody(pushing: Stage) -> None:
+async def test_a_gang_that_can_not_push_its_way_to_its_minimum_pushes_out_nobody(
+    pushing: Stage, autojump_clock: MockClock
+) -> None:
     await pushing.apply(_low(3), service("high", replicas=2, containers=halves(), priority=100))
     await pushing.apply(gang(5, priority=50))
     await trio.sleep(60)
@@ -292,7 +359,7 @@ async def test_a_gang_that_can_not_push_its_way_to_its_minimum_pushes_out_nobody
     assert "Preempted" not in [event.reason for event in await pushing.orchestrator.events()]
 
 
-async def test_plan_says_whom_a_gang_would_push_out(pushing: Stage) -> None:
+async def test_plan_says_whom_a_gang_would_push_out(pushing: Stage, autojump_clock: MockClock) -> None:
     await pushing.apply(_low(4))
     planned = await pushing.orchestrator.plan([gang(5, priority=100)])
     coming = [one for one in planned.placements if one.instance.startswith("gang.")]
@@ -318,6 +385,7 @@ async def test_half_a_gang_is_not_believed(autojump_clock: MockClock) -> None:
         assert failure.startswith("the scheduler gave places to 3 of a gang that needs 4")
 
 
+@pytest.mark.slow
 async def test_the_largest_gang_is_bound_in_one_transaction(stage: Stage) -> None:
     ready = Placement(select={"ready": "yes"})
     await stage.apply(service("gang", replicas=MAX_GANG + 10, gang=Gang(minimum=MAX_GANG), placement=ready))
