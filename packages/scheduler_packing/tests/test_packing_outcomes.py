@@ -10,6 +10,7 @@ import trio
 from attrs import evolve
 from orchestrion.scheduler_interface import (
     AssignNode,
+    FullScanScheduler,
     InstanceOutcome,
     OutcomeKind,
     SchedulerCapability,
@@ -225,3 +226,15 @@ def test_a_learning_scheduler_learns_where_instances_fare_well() -> None:
     scheduler.observe(told, now_seconds=BEGIN)
     assert learned.weights != before
     assert learned.weights[-1] > 0
+
+
+@pytest.mark.parametrize("make", [with_history, learning, for_gpus, FullScanScheduler])
+def test_where_nothing_failed_lately_time_alone_is_no_news(make: Callable[[], SupportsOutcomes]) -> None:
+    scheduler = make()
+    scheduler.observe([outcome(0, "n1", OutcomeKind.STARTED)], now_seconds=BEGIN)
+    scheduler.observe([outcome(1, "n2", OutcomeKind.START_FAILED)], now_seconds=BEGIN + 1)
+    scheduler.observe([], now_seconds=BEGIN + 24 * 3600)
+    before = scheduler.lessons, scheduler.remembered()
+    for minute in range(1, 5):
+        scheduler.observe([], now_seconds=BEGIN + 24 * 3600 + 60 * minute)
+    assert (scheduler.lessons, scheduler.remembered()) == before

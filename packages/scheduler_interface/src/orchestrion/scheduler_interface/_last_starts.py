@@ -32,7 +32,7 @@ class LastStarts:
 
     def observe(self, outcomes: Iterable[InstanceOutcome], now_seconds: float) -> None:
         """Take in what has become of starts."""
-        before = dict(self._starts), self._now
+        before = dict(self._starts), self._shown_now
         for outcome in outcomes:
             if outcome.kind not in {OutcomeKind.STARTED, OutcomeKind.START_FAILED}:
                 continue
@@ -43,11 +43,19 @@ class LastStarts:
                 failed = max(failed, outcome.at_seconds)
             self._starts[outcome.node_id] = (succeeded, failed)
         self._now = max(self._now, now_seconds)
+        for node_id, (succeeded, failed) in self._starts.items():
+            if self._now - failed >= AVOIDED_SECONDS:
+                self._starts[node_id] = (succeeded, -math.inf)
         if len(self._starts) > MAX_NODES:
             ranked = sorted(self._starts, key=lambda node_id: (-max(self._starts[node_id]), node_id))
             self._starts = {node_id: self._starts[node_id] for node_id in ranked[:MAX_NODES]}
-        if (self._starts, self._now) != before:
+        if (self._starts, self._shown_now) != before:
             self.changes += 1
+
+    @property
+    def _shown_now(self) -> float:
+        """How late it is, where that makes a difference: only then it has to be kept anew."""
+        return self._now if self.failing else -math.inf
 
     @property
     def failing(self) -> frozenset[NodeId]:
@@ -61,7 +69,7 @@ class LastStarts:
     def to_json(self) -> bytes:
         """Return all of it."""
         starts = [[node_id, *map(_or_none, self._starts[node_id])] for node_id in sorted(self._starts)]
-        return json.dumps({"schema": SCHEMA, "now": _or_none(self._now), "starts": starts}).encode()
+        return json.dumps({"schema": SCHEMA, "now": _or_none(self._shown_now), "starts": starts}).encode()
 
     @classmethod
     def of_json(cls, data: bytes) -> LastStarts:

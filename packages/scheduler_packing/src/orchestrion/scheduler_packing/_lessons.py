@@ -104,11 +104,12 @@ class Lessons:
                 # What asks for more than can be counted is refused, and says nothing about what is not.
                 with suppress(ValueError):
                     self._take(outcome)
-        if math.isfinite(now_seconds) and now_seconds != self._now:
-            has_news = has_news or self.history is not None
+        if self.history is not None and math.isfinite(now_seconds):
+            # Where nothing failed lately, time makes no difference, and nothing has to be kept anew.
+            had_failures = bool(self.history.lesson)
+            self.history.publish(at_seconds=now_seconds)
+            has_news = has_news or ((had_failures or bool(self.history.lesson)) and now_seconds != self._now)
             self._now = now_seconds
-        if self.history is not None and self._now is not None:
-            self.history.publish(at_seconds=self._now)
         if has_news:
             self.changes += 1
 
@@ -127,7 +128,7 @@ class Lessons:
         parts = {"mix": self.mix, "learned": self.learned, "history": self.history}
         value = {
             "schema": SCHEMA,
-            "now": self._now if self.history is not None else None,
+            "now": self._now if self.history is not None and self.history.lesson else None,
             "seen": self._seen.to_value(),
             **{name: part.to_value() for name, part in parts.items() if part is not None},
         }
