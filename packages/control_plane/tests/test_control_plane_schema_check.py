@@ -200,6 +200,7 @@ def test_a_value_is_right_or_wrong(schema: Any, value: Any, right: bool) -> None
         ),
         ({"properties": {"a": {"type": "integer", "default": "x"}}}, "schema.properties.a.default: a whole number"),
         ({"default": {}, "required": ["a"]}, "schema.default: 'a' is missing"),
+        ({"patternProperties": {f"a{number}": {} for number in range(101)}}, "a schema has at most 100 patterns"),
         ({"enum": list(range(6_000))}, "a schema has at most 5,000 values"),
     ],
     ids=str,
@@ -238,6 +239,27 @@ def test_a_default_that_grows_without_end_is_refused_when_the_kind_is_defined() 
             read_schema({"$defs": {"node": schema}, "$ref": "#/$defs/node"})
 
 
+@pytest.mark.slow
+def test_the_defaults_of_a_schema_are_no_more_work_together_than_one_object() -> None:
+    many = {f"q{number}": {"default": 1} for number in range(700)}
+    schema = {
+        "properties": {f"p{number}": {"default": {}, "$ref": "#/$defs/many"} for number in range(1_000)},
+        "$defs": {"many": {"properties": many}},
+    }
+
+    with pytest.raises(ConfigInvalid, match="checking this against its schema is too much work") as refused:
+        read_schema(schema)
+    assert len(refused.value.problems) == 1
+
+
+def test_what_is_no_schema_is_told_in_the_order_of_its_places() -> None:
+    with pytest.raises(ConfigInvalid) as refused:
+        read_schema({"properties": {f"p{number:03}": {"type": "strin"} for number in range(300)}})
+
+    paths = [problem.path for problem in refused.value.problems]
+    assert paths == [f"schema.properties.p{number:03}.type" for number in range(MAX_PROBLEMS)]
+
+
 def test_objects_as_deep_as_may_be_are_checked() -> None:
     value: Any = {}
     for _ in range(31):
@@ -267,7 +289,7 @@ def test_references_in_a_long_row_end_in_a_refusal_and_not_in_a_crash() -> None:
         ({"items": {"enum": [[number] for number in range(1_500)]}}, [[-1]] * 50_000),
         ({"anyOf": [{"type": "string"}] * 1_500}, ["x" * 1_000] * 1_000),
         (
-            {"patternProperties": {f"^(a|aa)*{number}$": {} for number in range(500)}},
+            {"patternProperties": {f"^(a|aa)*{number}$": {} for number in range(100)}},
             {"a" * 500 + str(n): n for n in range(500)},
         ),
         ({"items": {"pattern": "(x+x+)+y"}}, ["x" * 1_000] * 1_000),

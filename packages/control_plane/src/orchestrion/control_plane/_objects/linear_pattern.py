@@ -152,7 +152,7 @@ class LinearPattern:
         return frozenset(found)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=128)  # more than one schema has, so that no check reads a pattern twice
 def linear_pattern(text: str, /) -> LinearPattern:
     """Return a pattern, which is read once while it is in use.
 

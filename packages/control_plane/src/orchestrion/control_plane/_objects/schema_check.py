@@ -32,6 +32,8 @@ from .schema_keywords import (
 MAX_PROBLEMS: Final = 20
 MAX_SCHEMA_VALUES: Final = 5_000
 """How many values a schema may have, words and names not counted."""
+MAX_SCHEMA_PATTERNS: Final = 100
+"""How many patterns a schema may have; while it is in use, all of them are kept as they were read."""
 MAX_SCHEMA_DEPTH: Final = 32
 """How deeply a schema may be nested; an object within an object takes two levels."""
 
@@ -62,7 +64,7 @@ class ObjectSchema:
                 is too large or too deep, or checking it would be too much work.
         """
         check_size(value, at)
-        filled, problems = _filled_and_checked(value, self.schema, self.schema, at)
+        filled, problems = _filled_and_checked(value, self.schema, self.schema, at, Work())
         if problems:
             raise ConfigInvalid(problems)
         return filled
@@ -113,8 +115,9 @@ def _unlike_its_draft(schema: Mapping[str, Any]) -> Iterator[Problem]:
     from jsonschema.exceptions import best_match
 
     errors = Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema)
-    found = (best_match([error]) for error in islice(errors, 10 * MAX_PROBLEMS))
-    # The draft is in several parts, and each finds the same.
+    found = [best_match([error]) for error in errors]
+    # The draft is in several parts, of which each finds the same, in no order that would stay.
+    found.sort(key=lambda error: [(str(type(part)), part) for part in error.absolute_path])
     yield from dict.fromkeys(Problem(message_of(error), place(*error.absolute_path)) for error in found)
 
 
@@ -138,6 +141,7 @@ def _inside(schema: Mapping[str, Any]) -> Iterator[tuple[_Part, Any]]:
 
 def _not_allowed(root: Mapping[str, Any]) -> Iterator[Problem]:
     known = ONE_SCHEMA | SCHEMA_LISTS | SCHEMA_MAPS | PLAIN
+    count = 0
     for path, schema in _schemas(root):
         for word in schema:
             if word not in known and not word.startswith("x-"):
@@ -156,6 +160,10 @@ def _not_allowed(root: Mapping[str, Any]) -> Iterator[Problem]:
         if "pattern" in schema:
             patterns.append((("pattern",), schema["pattern"]))
         for inside, pattern in patterns:
+            count += 1
+            if count > MAX_SCHEMA_PATTERNS:
+                yield Problem(f"a schema has at most {MAX_SCHEMA_PATTERNS} patterns", place(*path, *inside))
+                return
             try:
                 linear_pattern(pattern)
             except ValueError as err:
@@ -205,15 +213,21 @@ def _in_place(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[An
 
 
 def _wrong_defaults(root: Mapping[str, Any]) -> Iterator[Problem]:
+    work = Work()  # one for all: a schema has room for a thousand defaults
     for path, schema in _schemas(root):
         if "default" in schema:
-            _, problems = _filled_and_checked(schema["default"], schema, root, place(*path, "default"))
+            _, problems = _filled_and_checked(schema["default"], schema, root, place(*path, "default"), work)
             yield from problems
+            if work.is_spent:
+                return
 
 
-def _filled_and_checked(value: Any, schema: Any, root: Mapping[str, Any], at: str) -> tuple[Any, tuple[Problem, ...]]:
+def _filled_and_checked(
+    value: Any, schema: Any, root: Mapping[str, Any], at: str, work: Work
+) -> tuple[Any, tuple[Problem, ...]]:
     """Return a value with defaults, and what is wrong with it, by a schema or a part of one."""
-    running = WORK.set(Work())
+    work.nested = 0
+    running = WORK.set(work)
     try:
         filled = _filled(value, schema, root)
         check_size(filled, "with its defaults this")

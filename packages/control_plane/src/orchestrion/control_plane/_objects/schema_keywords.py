@@ -86,6 +86,11 @@ class Work:
         self.steps = 0
         self.nested = 0
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether there were more steps than may be."""
+        return self.steps > MAX_STEPS
+
     def spend(self, steps: int) -> None:
         """Count steps.
 
@@ -93,7 +98,7 @@ class Work:
             ConfigInvalid: There were more than `MAX_STEPS`.
         """
         self.steps += steps
-        if self.steps > MAX_STEPS:
+        if self.is_spent:
             raise ConfigInvalid((Problem("checking this against its schema is too much work"),))
 
     def enter(self) -> None:
