@@ -17,6 +17,7 @@ from orchestrion.scheduler_interface import (
     STEP_POINTS,
     AssignNode,
     FullScanScheduler,
+    GangShortage,
     InvalidSchedulingRequest,
     NodeView,
     NoPlacement,
@@ -131,6 +132,7 @@ def test_a_gang_without_room_leaves_it_to_others() -> None:
     refused = decided[0][1]
     assert isinstance(refused, NoPlacement)
     assert [(group.needed, group.best_free) for group in refused.explanation.groups] == [(6, 5)]
+    assert refused.explanation.gang == GangShortage(slots=2, minimum=2, places=0)
 
 
 def test_a_slot_that_is_placed_stays_and_takes_nothing() -> None:
