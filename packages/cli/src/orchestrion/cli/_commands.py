@@ -24,6 +24,8 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         "Run",
         (
             Command("up", "up", "Run what a manifest asks for, and follow it to its end."),
+            Command("dev", "dev", "Serve an orchestrator of this machine, for trying things out."),
+            Command("server", "server", "Serve an orchestrator to the network."),
             Command("apply", "apply", "Change what a running orchestrator is to run."),
             Command("scale", "scale", "Set the number of instances of a service, or go back to the file's."),
             Command("stop", "stop", "Stop a workload, and keep it; applying it starts it again."),

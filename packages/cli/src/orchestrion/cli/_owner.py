@@ -57,6 +57,7 @@ async def orchestrating(
     plugins: Mapping[str, str],
     *,
     only_stops: bool = False,
+    refuse_impossible: bool = True,
 ) -> AsyncIterator[Orchestrator]:
     """Run an orchestrator on a state directory that is owned, and serve its Control at the directory's socket.
 
@@ -66,9 +67,10 @@ async def orchestrating(
         place: The directory, which this process owns.
         plugins: Names of plug-ins by interface.
         only_stops: Whether nothing is done but what makes workloads end that are stopped or removed.
+        refuse_impossible: Whether a workload that no node could ever run is refused, not kept as Pending.
     """
     begin, ending = trio.Event(), trio.Event()
-    async with _made(place, plugins, only_stops=only_stops) as orchestrator:
+    async with _made(place, plugins, only_stops=only_stops, refuse_impossible=refuse_impossible) as orchestrator:
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:
             await serve_control(orchestrator, place.socket_path, begin=begin, ending=ending, task_status=task_status)
@@ -104,7 +106,12 @@ async def observing(place: StateDirectory, plugins: Mapping[str, str]) -> AsyncI
 
 @asynccontextmanager
 async def _made(
-    place: StateDirectory, plugins: Mapping[str, str], *, only_stops: bool = False, observes: bool = False
+    place: StateDirectory,
+    plugins: Mapping[str, str],
+    *,
+    only_stops: bool = False,
+    refuse_impossible: bool = True,
+    observes: bool = False,
 ) -> AsyncIterator[Orchestrator]:
     """Open what an orchestrator is made of, and make it."""
     async with AsyncExitStack() as stack:
@@ -119,7 +126,7 @@ async def _made(
             cluster,
             scheduler,
             store,
-            refuse_impossible=True,
+            refuse_impossible=refuse_impossible,
             only_stops=only_stops,
             volumes=DirectoryVolumes(place.volumes_path),
         )

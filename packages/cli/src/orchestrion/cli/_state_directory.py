@@ -40,6 +40,7 @@ _PARTS: Final = {
     "store-*": _PRIVATE,
     "cluster-*": _PRIVATE,
     "scheduler-*": _PRIVATE,
+    "server-*": _PRIVATE,
 }
 """What others may do at most with what is in a state directory."""
 

@@ -25,6 +25,7 @@ WorkloadName = Annotated[str, Argument(("NAME",), "A workload.")]
 Follow = Annotated[bool, Argument(("--follow", "-f"), "Go on as more comes.")]
 Container = Annotated[str | None, Argument(("--container", "-c"), "Only this container.")]
 PLUGIN = "A plug-in, or NAME=MODULE:FACTORY."
+Host = Annotated[str, Argument(("--host",), "A name or address of this machine to listen at.")]
 Yes = Annotated[bool, Argument(("--yes", "-y"), "Do not ask.")]
 Wait = Annotated[bool, Argument(("--wait",), "Wait until nothing runs any more.", can_be_denied=True)]
 
@@ -56,6 +57,50 @@ def up(
 
     plugins = {"runtime": runtime, "cluster": cluster, "scheduler": scheduler, "store": store}
     return run_up(file, state, logs, {interface: name for interface, name in plugins.items() if name is not None})
+
+
+def dev(
+    *,
+    state: State = None,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, Argument(("--port", "-p"), "Where to listen; 0 takes a free port.")] = 7070,
+) -> int:
+    """Serve an orchestrator of this machine, for trying things out.
+
+    Ctrl-C stops everything that runs.
+
+    Example: orchestrion dev
+    """
+    from ._server import Request, run_server
+
+    return run_server(state, Request(host=host, port=port, tls=None, plugins={}, drains=True))
+
+
+def server(
+    *,
+    state: State = None,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, Argument(("--port", "-p"), "Where to listen; 0 takes a free port.")] = 7070,
+    tls: Annotated[
+        bool | None, Argument(("--tls",), "Whether to speak TLS; by default beyond this machine.", can_be_denied=True)
+    ] = None,
+    runtime: Annotated[str | None, Argument(("--runtime",), PLUGIN, default="process")] = None,
+    cluster: Annotated[str | None, Argument(("--cluster",), PLUGIN, default="local")] = None,
+    scheduler: Annotated[str | None, Argument(("--scheduler",), PLUGIN, default="packing")] = None,
+    store: Annotated[str | None, Argument(("--store",), PLUGIN, default="sqlite")] = None,
+) -> int:
+    """Serve an orchestrator to the network.
+
+    What runs goes on running when the server ends; the next one takes it up. At its first start it makes a token for
+    an administrator, and says where.
+
+    Example: orchestrion server --host 0.0.0.0
+    """
+    from ._server import Request, run_server
+
+    plugins = {"runtime": runtime, "cluster": cluster, "scheduler": scheduler, "store": store}
+    given = {interface: name for interface, name in plugins.items() if name is not None}
+    return run_server(state, Request(host=host, port=port, tls=tls, plugins=given, drains=False))
 
 
 def apply(

@@ -70,7 +70,7 @@ class ApiServer:
     async def serve(self, address: Address, /, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, or until `streams.ending` is set and what is under way has ended.
 
-        It is started with the port once it listens and all objects are known.
+        It is started with the port once it listens; the objects must be running.
 
         Args:
             address: Where.
@@ -85,7 +85,6 @@ class ApiServer:
         if address.tls is not None:
             listeners = [trio.SSLListener(each, address.tls) for each in sockets]
         async with trio.open_nursery() as nursery:
-            await nursery.start(self.objects.run)
             nursery.start_soon(self._end_after, nursery.cancel_scope)
             task_status.started(port)
             await serve_app(

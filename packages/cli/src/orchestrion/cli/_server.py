@@ -1,0 +1,99 @@
+"""`server` and `dev`: an orchestrator that serves the network."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import trio
+from attrs import frozen
+from orchestrion.control_plane import HttpControl
+from orchestrion.orchestrator_core import Orchestrator
+from orchestrion.shared_types import Conflict
+
+from ._exit_codes import ExitCode
+from ._output import note
+from ._owner import orchestrating
+from ._reach import owner_or_lock
+from ._state_directory import StateDirectory, at
+
+
+@frozen(kw_only=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        host: Where to listen.
+        port: The port; 0 takes a free one.
+        tls: Whether TLS is spoken; None is beyond the loopback.
+        plugins: Names of plug-ins by interface, where others are wanted than those of the last time.
+        drains: Whether everything stops at the end; without, what runs goes on running.
+    """
+
+    host: str
+    port: int
+    tls: bool | None
+    plugins: Mapping[str, str]
+    drains: bool
+
+
+def run_server(state: Path | None, request: Request) -> int:
+    """Serve until interrupted."""
+    place = at(state)
+    place.make()
+    return trio.run(_run, request, place)
+
+
+async def _run(request: Request, place: StateDirectory) -> int:
+    interrupted = trio.Event()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_listen, signals, interrupted, nursery.cancel_scope)
+            await _serve(request, place, interrupted)
+            nursery.cancel_scope.cancel()
+    return ExitCode.OK if interrupted.is_set() else ExitCode.FAILED
+
+
+async def _listen(signals: AsyncIterator[int], interrupted: trio.Event, scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        if interrupted.is_set():
+            scope.cancel()
+        interrupted.set()
+
+
+async def _serve(request: Request, place: StateDirectory, interrupted: trio.Event) -> None:
+    async with owner_or_lock(place) as found:
+        if isinstance(found, HttpControl):
+            msg = f"an orchestrator runs on {place.path} already"
+            raise Conflict(msg, remedy="End that one, or choose another directory with --state.")
+        plugins = {**found.plugins, **request.plugins}
+        async with orchestrating(place, plugins, refuse_impossible=False) as orchestrator:
+            found.begin(plugins)
+            # In a thread, because it takes a third of a second, in which the orchestrator is at work already.
+            await trio.to_thread.run_sync(importlib.import_module, "orchestrion.control_plane.server")
+            from orchestrion.control_plane.server import Options, serving
+
+            options = Options(host=request.host, port=request.port, tls=request.tls)
+            async with serving(orchestrator, place.make_part("server", "api"), options) as served:
+                note(f"serving at {served.url}")
+                if served.first_token is not None:
+                    note(f"the first administrator's token is in {served.first_token}")
+                if served.authority is not None:
+                    note(f"clients know this server by {served.authority} ({served.fingerprint})")
+                await interrupted.wait()
+                if request.drains:
+                    note("stopping everything; Ctrl-C again stops waiting for it")
+                    await orchestrator.stop_all()
+                    await _drained(orchestrator)
+            found.end()
+        # What runs goes on running: the next server takes it up.
+
+
+async def _drained(orchestrator: Orchestrator) -> None:
+    """Wait until nothing holds a place any longer."""
+    async with orchestrator.watch() as updates:
+        async for _ in updates:
+            if not any(view.placed for view in await orchestrator.list_workloads()):
+                return

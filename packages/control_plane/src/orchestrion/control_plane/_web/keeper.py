@@ -1,0 +1,99 @@
+"""Who gets in, and what they may do: tokens, signed requests and certificates, under roles and bindings."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define, field
+from litestar import Request
+from orchestrion.control_plane._connection import PEER_CERTIFICATE
+from orchestrion.control_plane._history.event import ObjectEvent
+from orchestrion.control_plane._history.history import History
+from orchestrion.control_plane._identity.access import Access
+from orchestrion.control_plane._identity.certificates import PeerCertificates
+from orchestrion.control_plane._identity.keys import TrustedKeys
+from orchestrion.control_plane._identity.policy import Policy
+from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._identity.roles import Role, RoleBinding, binding_of, role_of
+from orchestrion.control_plane._identity.tokens import Tokens
+from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING
+from orchestrion.shared_types import Unauthenticated
+
+from .caller import Connection
+
+_BEARER: Final = "bearer "
+_SIGNATURE: Final = "x-auth-signature"
+
+
+@define(eq=False)
+class Doorkeeper:
+    """Authenticates by what a server knows, and keeps the policy as roles and bindings change.
+
+    Attributes:
+        tokens: Bearer tokens.
+        keys: Keys whose signatures are good, or None where requests can't be signed.
+        certificates: Certificates that are good, or None where nobody comes with one.
+        policy: What everybody may do.
+    """
+
+    tokens: Tokens
+    keys: TrustedKeys | None = None
+    certificates: PeerCertificates | None = None
+    policy: Policy = field(factory=Policy)
+
+    async def authenticate(self, connection: Connection, /) -> Principal:
+        """Return who asks.
+
+        Raises:
+            Unauthenticated: What it brings proves nothing, or it brings nothing.
+        """
+        authorization = connection.headers.get("authorization", "")
+        if authorization[: len(_BEARER)].lower() == _BEARER:
+            return self.tokens.verify(authorization[len(_BEARER) :].strip())
+        if self.keys is not None and _SIGNATURE in connection.headers:
+            body = await connection.body() if isinstance(connection, Request) else b""
+            path = connection.scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
+            query = connection.scope["query_string"].decode("latin-1")
+            method = connection.scope.get("method", "GET")
+            headers = dict(connection.headers)
+            return self.keys.verify(str(method), path, query=query, headers=headers, body=body)
+        certificate = PEER_CERTIFICATE.get()
+        if self.certificates is not None and certificate is not None:
+            return self.certificates.principal(certificate)
+        raise Unauthenticated(
+            "nobody is let in without a name", remedy="orchestrion login, or send `Authorization: Bearer TOKEN`."
+        )
+
+    def check(self, principal: Principal, access: Access, /) -> None:
+        """Make sure that somebody may do something.
+
+        Raises:
+            Denied: They may not.
+        """
+        self.policy.check(principal, access)
+
+    def follow(self, history: History) -> None:
+        """Keep the policy as the roles and bindings of a history are. It must know what there is already."""
+
+        def note(event: ObjectEvent) -> None:
+            if event.kind in (ROLE.plural, ROLE_BINDING.plural):
+                self.policy = policy_of(history)
+
+        history.listen(note)
+        self.policy = policy_of(history)
+
+
+def policy_of(history: History) -> Policy:
+    """Return the policy that the roles and bindings of a history make."""
+    roles, bindings = list[Role](), list[RoleBinding]()
+    for name in history.names(ROLE.plural):
+        item = history.get(name)
+        if item is not None:
+            roles.append(role_of(name.name, item.document.spec))
+    for name in history.names(ROLE_BINDING.plural):
+        item = history.get(name)
+        if item is not None:
+            spec = dict(item.document.spec)
+            namespace = str(spec.pop("namespace", ""))
+            bindings.append(binding_of(name.name, namespace, spec))
+    return Policy(roles, bindings)
