@@ -171,7 +171,9 @@ def _parts(sealed: str) -> tuple[str, bytes]:
         hidden = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         hidden = b""
-    if not sealed.startswith(_PREFIX) or not _ID.fullmatch(key_id) or len(hidden) < _NONCE_BYTES:
+    # Only one spelling of what was sealed counts.
+    plain = base64.b64encode(hidden).decode() == text
+    if not sealed.startswith(_PREFIX) or not _ID.fullmatch(key_id) or len(hidden) < _NONCE_BYTES or not plain:
         raise SealBroken("a secret is stored in a form that is not known", remedy="set the secret anew")
     return key_id, hidden
 
