@@ -17,7 +17,12 @@ class Needs:
     Attributes:
         verb: What is done.
         resource: With what; `{plural}` stands for the kind that the path names.
+        query: Which of `namespace` and `name` the path takes from its query. What it does not take from there says
+            nothing about what it reaches.
+        body: What the body is that says what is reached: `workloads` or `logs`; empty where it does not say.
     """
 
     verb: str
     resource: str
+    query: tuple[str, ...] = ()
+    body: str = ""

@@ -107,44 +107,44 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
     async def ping() -> dict[str, bool]:
         return {"ok": True}
 
-    @post("/v1/apply", status_code=200, opt={ACCESS: Needs("apply", "workloads")})
+    @post("/v1/apply", status_code=200, opt={ACCESS: Needs("apply", "workloads", body="workloads")})
     async def apply(
         data: JSONBody[WorkloadsRequest], dry_run: FromQuery[bool] = False, rerun: FromQuery[bool] = False
     ) -> ApplyResult:
         return await control.apply(data.workloads, dry_run=dry_run, rerun=rerun)
 
-    @post("/v1/plan", status_code=200, opt={ACCESS: Needs("plan", "workloads")})
+    @post("/v1/plan", status_code=200, opt={ACCESS: Needs("plan", "workloads", body="workloads")})
     async def plan(data: JSONBody[WorkloadsRequest], rerun: FromQuery[bool] = False) -> Plan:
         return await control.plan(data.workloads, rerun=rerun)
 
-    @get("/v1/workloads", opt={ACCESS: Needs("list", "workloads")})
+    @get("/v1/workloads", opt={ACCESS: Needs("list", "workloads", query=("namespace",))})
     async def list_workloads(namespace: FromQuery[str | None] = None) -> list[WorkloadView]:
         return await control.list_workloads(namespace=namespace)
 
-    @get("/v1/workload", opt={ACCESS: Needs("get", "workloads")})
+    @get("/v1/workload", opt={ACCESS: Needs("get", "workloads", query=("namespace", "name"))})
     async def get_workload(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
         return await control.get_workload(name, namespace=namespace)
 
-    @delete("/v1/workload", status_code=200, opt={ACCESS: Needs("delete", "workloads")})
+    @delete("/v1/workload", status_code=200, opt={ACCESS: Needs("delete", "workloads", query=("namespace", "name"))})
     async def remove(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> dict[str, bool]:
         await control.remove(name, namespace=namespace)
         return {"ok": True}
 
-    @post("/v1/workload/scale", status_code=200, opt={ACCESS: Needs("scale", "workloads")})
+    @post("/v1/workload/scale", status_code=200, opt={ACCESS: Needs("scale", "workloads", query=("namespace", "name"))})
     async def scale(
         data: JSONBody[ScaleRequest], name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE
     ) -> WorkloadView:
         return await control.scale(name, data.replicas, namespace=namespace)
 
-    @post("/v1/workload/stop", status_code=200, opt={ACCESS: Needs("stop", "workloads")})
+    @post("/v1/workload/stop", status_code=200, opt={ACCESS: Needs("stop", "workloads", query=("namespace", "name"))})
     async def stop(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
         return await control.stop(name, namespace=namespace)
 
-    @get("/v1/workload/explain", opt={ACCESS: Needs("explain", "workloads")})
+    @get("/v1/workload/explain", opt={ACCESS: Needs("explain", "workloads", query=("namespace", "name"))})
     async def explain(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
         return await control.explain(name, namespace=namespace)
 
-    @get("/v1/instances", opt={ACCESS: Needs("list", "instances")})
+    @get("/v1/instances", opt={ACCESS: Needs("list", "instances", query=("namespace",))})
     async def list_instances(
         namespace: FromQuery[str | None] = None, workload: FromQuery[str | None] = None
     ) -> list[WorkloadInstance]:
@@ -154,7 +154,7 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
     async def list_nodes() -> list[Node]:
         return await control.list_nodes()
 
-    @get("/v1/events", opt={ACCESS: Needs("list", "events")})
+    @get("/v1/events", opt={ACCESS: Needs("list", "events", query=("namespace",))})
     async def events(
         namespace: FromQuery[str | None] = None,
         subject: FromQuery[str | None] = None,
@@ -167,11 +167,11 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
             namespace=query.namespace, subject=query.subject, since=query.since, limit=query.limit
         )
 
-    @get("/v1/watch", opt={ACCESS: Needs("watch", "workloads")})
+    @get("/v1/watch", opt={ACCESS: Needs("watch", "workloads", query=("namespace",))})
     async def watch(namespace: FromQuery[str | None] = None) -> ASGIApp:
         return LineStream(lambda: control.watch(namespace=namespace), streams)
 
-    @post("/v1/logs", status_code=200, opt={ACCESS: Needs("logs", "workloads")})
+    @post("/v1/logs", status_code=200, opt={ACCESS: Needs("logs", "workloads", body="logs")})
     async def logs(data: JSONBody[LogQuery]) -> ASGIApp:
         return LineStream(lambda: control.logs(data), streams, to_its_end=True)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
-from litestar.connection import ASGIConnection
+from litestar.connection import ASGIConnection, Request
 from litestar.handlers import BaseRouteHandler
 from orchestrion.control_plane._access import ACCESS, Needs
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._wire import WorkloadsRequest
+from orchestrion.orchestrator_core import LogQuery
+from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem, from_json
 
 CALLER: Final = "orchestrion.caller"
 """Where in a request's scope its caller is."""
@@ -17,14 +20,52 @@ CALLER: Final = "orchestrion.caller"
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def access_of(needs: Needs, connection: Connection) -> Access:
-    """Return what a request asks for."""
-    path, query = connection.path_params, connection.query_params
+async def accesses_of(needs: Needs, connection: Connection) -> tuple[Access, ...]:
+    """Return what a request asks for, all of which has to be allowed.
+
+    It is read from where the handler reads it, and from nowhere else: a query that a handler passes over would
+    otherwise let its caller name a namespace that is allowed, and reach another.
+
+    Raises:
+        ConfigInvalid: A parameter is there twice, or the body is not what it has to be.
+    """
+    if needs.body and isinstance(connection, Request):
+        return tuple(
+            Access(needs.verb, needs.resource, namespace, name)
+            for namespace, name in _BODIES[needs.body](await connection.body())
+        )
+    path = connection.path_params
     resource = needs.resource.replace("{plural}", str(path.get("plural", "namespaces")))
-    namespace = path.get("namespace") or query.get("namespace") or ""
-    name = path.get("name") or query.get("name") or ""
-    verb = "watch" if needs.verb == "list" and query.get("watch") == "true" else needs.verb
-    return Access(verb, resource, str(namespace), str(name))
+    namespace, name = str(path.get("namespace", "")), str(path.get("name", ""))
+    if "name" in needs.query:
+        name, namespace = _parameter(connection, "name"), _parameter(connection, "namespace") or DEFAULT_NAMESPACE
+    elif "namespace" in needs.query:
+        namespace = _parameter(connection, "namespace")
+    watches = needs.verb == "list" and connection.query_params.get("watch") == "true"
+    return (Access("watch" if watches else needs.verb, resource, namespace, name),)
+
+
+def _parameter(connection: Connection, name: str) -> str:
+    given = connection.query_params.getall(name, [])
+    if len(given) > 1:
+        raise ConfigInvalid((Problem("is there twice; which one is meant nobody knows", path=name),))
+    return str(given[0]) if given else ""
+
+
+def _of_workloads(body: bytes) -> list[tuple[str, str]]:
+    request = from_json(body, WorkloadsRequest)
+    return [(workload.metadata.namespace, workload.metadata.name) for workload in request.workloads]
+
+
+def _of_logs(body: bytes) -> list[tuple[str, str]]:
+    query = from_json(body, LogQuery)
+    return [(query.namespace, query.subject.partition(".")[0])]
+
+
+_BODIES: Final[Mapping[str, Callable[[bytes], list[tuple[str, str]]]]] = {
+    "workloads": _of_workloads,
+    "logs": _of_logs,
+}
 
 
 class Gatekeeper(Protocol):
@@ -56,7 +97,8 @@ def guard_of(keeper: Gatekeeper) -> Callable[[Connection, BaseRouteHandler], Awa
             return
         principal = await keeper.authenticate(connection)
         connection.scope[CALLER] = principal  # type: ignore[typeddict-unknown-key] # what it is for
-        keeper.check(principal, access_of(needs, connection))
+        for access in await accesses_of(needs, connection):
+            keeper.check(principal, access)
 
     return guard
 
