@@ -10,6 +10,7 @@ from orchestrion.control_plane._identity.access import Rule
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, Subject, SubjectKind
+from orchestrion.control_plane._web.keeper import policy_of
 
 from .api_stage import Api
 
@@ -83,3 +84,21 @@ async def test_a_role_for_one_name_reaches_no_other(api: Api, target: str) -> No
     one = Role("one", (Rule(("get", "list"), "workloads", names="web"),))
     assert await status(api, "GET", target, role=one) == 403
     assert await status(api, "GET", "/api/v1/namespaces/prod/workloads/web", role=one) == 404
+
+
+async def test_a_role_that_can_not_be_used_allows_nothing_and_the_others_hold(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    def role(name: str, rule: dict[str, Any]) -> dict[str, Any]:
+        return {"kind": "Role", "metadata": {"name": name}, "spec": {"rules": [rule]}}
+
+    good = {"verbs": ["get"], "resources": ["workloads"]}
+    history = api.objects.history
+    assert (await api.client.ask("POST", "/api/v1/roles", role("good", good))).status == 201
+    bad = {"verbs": [], "resources": ["workloads"]}
+    assert (await api.client.ask("POST", "/api/v1/roles", role("bad", bad))).status == 201
+    with trio.fail_after(5):
+        while {"good", "bad"} - {name.name for name in history.names("roles")}:
+            await trio.lowlevel.checkpoint()
+    assert [one.name for one in policy_of(history).roles] == ["good"]
+    assert "the role 'bad' can't be used" in caplog.text

@@ -217,7 +217,6 @@ async def test_what_cancels_the_request_is_no_failure_of_the_webhook(autojump_cl
         ([evolve(EVERYTHING, namespaces=frozenset({""}))], evolve(REQUEST, namespace=""), True),
         ([evolve(EVERYTHING, namespaces=frozenset({"prod"})), EVERYTHING], REQUEST, True),
     ],
-    ids=str,
 )
 async def test_it_is_asked_about_what_a_rule_covers(rules: Any, request_: AdmissionRequest, asked: bool) -> None:
     server = Server({})

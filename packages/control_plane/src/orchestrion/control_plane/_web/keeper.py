@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from attrs import define, field
@@ -17,12 +20,14 @@ from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, binding_of, role_of
 from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING
-from orchestrion.shared_types import Unauthenticated
+from orchestrion.shared_types import ConfigInvalid, Unauthenticated
 
 from .caller import Connection
 
 _BEARER: Final = "bearer "
 _SIGNATURE: Final = "x-auth-signature"
+
+_log = logging.getLogger("orchestrion.control_plane")
 
 
 @define(eq=False)
@@ -84,16 +89,29 @@ class Doorkeeper:
 
 
 def policy_of(history: History) -> Policy:
-    """Return the policy that the roles and bindings of a history make."""
+    """Return the policy that the roles and bindings of a history make.
+
+    One that can't be used is left out, and logged: it allows nothing, and the others hold.
+    """
     roles, bindings = list[Role](), list[RoleBinding]()
     for name in history.names(ROLE.plural):
         item = history.get(name)
         if item is not None:
-            roles.append(role_of(name.name, item.document.spec))
+            with _left_out_if_wrong("role", name.name):
+                roles.append(role_of(name.name, item.document.spec))
     for name in history.names(ROLE_BINDING.plural):
         item = history.get(name)
         if item is not None:
             spec = dict(item.document.spec)
             namespace = str(spec.pop("namespace", ""))
-            bindings.append(binding_of(name.name, namespace, spec))
+            with _left_out_if_wrong("binding", name.name):
+                bindings.append(binding_of(name.name, namespace, spec))
     return Policy(roles, bindings)
+
+
+@contextmanager
+def _left_out_if_wrong(what: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigInvalid as err:
+        _log.warning("the %s %r can't be used and is left out: %s", what, name, err.message)
