@@ -16,6 +16,8 @@ from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
+from orchestrion.control_plane._web.grants import Grants
+from orchestrion.control_plane._web.keeper import policy_of
 from orchestrion.control_plane._web.server import ApiServer
 from orchestrion.mocks import (
     ClusterWorld,
@@ -157,15 +159,17 @@ async def api_served(state: MemoryState | None = None) -> AsyncIterator[Api]:
     cluster = MockClusterManager(ClusterWorld(nodes=mock_nodes(2)))
     orchestrator = Orchestrator(MockRuntime(ContainerWorld()), cluster, CursorScheduler(), store, now=trio_time)
     keeper = Keeper()
+    grants = Grants(keeper, lambda: objects.history)
     objects = Objects(
         orchestrator,
         store,
-        Writer(store, seal=lambda name, text: f"sealed:{name}:{len(text)}", now=trio_time),
+        Writer(store, admit=grants.admit, seal=lambda name, text: f"sealed:{name}:{len(text)}", now=trio_time),
         WorkloadWriter(orchestrator),
     )
     server = ApiServer(orchestrator, objects, keeper)
     async with trio.open_nursery() as nursery:
         await nursery.start(orchestrator.run)
         await nursery.start(objects.run)
+        objects.history.listen(lambda _: setattr(keeper, "policy", policy_of(objects.history)))
         yield Api(objects, orchestrator, keeper, Client(server.app()), server)
         nursery.cancel_scope.cancel()

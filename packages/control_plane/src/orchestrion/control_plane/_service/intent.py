@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from attrs import frozen
+from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import Kind
 
@@ -20,14 +21,14 @@ class Intent:
         dry_run: Whether all is checked, and nothing written.
         force: Whether fields of other managers are taken over.
         if_revision: Only if the object's last write was at this revision; None is whatever it is.
-        who: The name of who asks.
+        principal: Who asks; None is the server itself.
     """
 
     manager: str = "api"
     dry_run: bool = False
     force: bool = False
     if_revision: int | None = None
-    who: str = ""
+    principal: Principal | None = None
 
 
 class ChangeKind(StrEnum):

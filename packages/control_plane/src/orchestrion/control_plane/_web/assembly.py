@@ -26,6 +26,7 @@ from orchestrion.control_plane._service.writing import Writer
 from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.shared_types import NetworkFailure
 
+from .grants import Grants
 from .keeper import Doorkeeper
 from .server import Address, ApiServer
 
@@ -101,14 +102,15 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
     tokens, keys = Tokens(store), TrustedKeys(store)
     sealer = await trio.to_thread.run_sync(Sealer.open, state_dir)
     identity = await trio.to_thread.run_sync(_tls_identity, state_dir, options.host) if options.speaks_tls else None
+    certificates = PeerCertificates(TRUST_DOMAIN) if identity is not None else None
+    keeper = Doorkeeper(tokens, keys, certificates)
+    grants = Grants(keeper, lambda: objects.history)
     objects = Objects(
         orchestrator,
         store,
-        Writer(store, seal=lambda name, text: sealer.seal(text, name=name), now=orchestrator.now),
+        Writer(store, admit=grants.admit, seal=lambda name, text: sealer.seal(text, name=name), now=orchestrator.now),
         WorkloadWriter(orchestrator),
     )
-    certificates = PeerCertificates(TRUST_DOMAIN) if identity is not None else None
-    keeper = Doorkeeper(tokens, keys, certificates)
     server = ApiServer(orchestrator, objects, keeper)
     async with trio.open_nursery() as nursery:
         await nursery.start(tokens.follow)

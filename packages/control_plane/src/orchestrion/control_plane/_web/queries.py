@@ -53,7 +53,7 @@ def intent_of(request: AnyRequest) -> Intent:
         dry_run=flag(request, "dry_run"),
         force=flag(request, "force"),
         if_revision=_if_match(request),
-        who=str(caller_of(request)),
+        principal=caller_of(request),
     )
 
 
