@@ -31,7 +31,7 @@ REPEATABLE = {"CI": "true"}
 """Lets hypothesis draw the same examples in each run, and mind no time that a busy machine takes."""
 ON_ALL_CORES = ("-n", "auto", "--dist", "worksteal")
 """For tests that start no programs that have to answer in time."""
-TEST_TOOLS = ("pytest", "pytest-trio", "hypothesis")
+TEST_TOOLS = ("pytest", "pytest-trio", "hypothesis", "trustme")
 EXPORT = (
     "uv",
     "export",

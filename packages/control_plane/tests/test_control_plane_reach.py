@@ -10,6 +10,8 @@ from orchestrion.control_plane._identity.access import Rule
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, Subject, SubjectKind
+from orchestrion.control_plane._objects.kinds import ROLE
+from orchestrion.control_plane._service.intent import Intent
 from orchestrion.control_plane._web.keeper import policy_of
 
 from .api_stage import Api
@@ -96,7 +98,8 @@ async def test_a_role_that_can_not_be_used_allows_nothing_and_the_others_hold(
     history = api.objects.history
     assert (await api.client.ask("POST", "/api/v1/roles", role("good", good))).status == 201
     bad = {"verbs": [], "resources": ["workloads"]}
-    assert (await api.client.ask("POST", "/api/v1/roles", role("bad", bad))).status == 201
+    # Past the check that the API makes, as another version of the server may have written it.
+    await api.objects.create(ROLE, "", role("bad", bad), Intent())
     with trio.fail_after(5):
         while {"good", "bad"} - {name.name for name in history.names("roles")}:
             await trio.lowlevel.checkpoint()
