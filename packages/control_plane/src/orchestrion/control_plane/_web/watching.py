@@ -32,6 +32,9 @@ BOOKMARK_SECONDS: Final = 10.0
 STALLED_SECONDS: Final = 20.0
 """How long a reader that takes nothing is waited for, before its watch is cut off; it may go on where it was."""
 
+_EVENTS_AT_ONCE: Final = 500
+"""How many events one send has at most, so that who is far behind takes no more memory than others."""
+
 NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
 
@@ -84,13 +87,17 @@ class _Watch:
         try:
             since = self.since if self.since is not None else Position(self.objects.history.revision, _ALL)
             async with self.objects.follow(self.kind, self.namespace, since, self.wanted) as follower:
+                # Taken before anything is waited for: what happens from here on comes as an event, and only so.
+                there_is = self._everything(since) if self.since is None else b""
                 await self._start(send)
-                if self.since is None:
-                    await self._send(send, self._everything(since))
+                if there_is:
+                    await self._send(send, there_is)
+                    there_is = b""
                 while True:
                     events = follower.behind()
-                    if events:
-                        await self._send(send, b"".join([self._encoded(event) for event in events]))
+                    for first in range(0, len(events), _EVENTS_AT_ONCE):
+                        some = events[first : first + _EVENTS_AT_ONCE]
+                        await self._send(send, b"".join([self._encoded(event) for event in some]))
                     with trio.move_on_after(BOOKMARK_SECONDS) as waiting:
                         await follower.wait()
                     if waiting.cancelled_caught:
