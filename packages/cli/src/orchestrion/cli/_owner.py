@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Mapping
+import importlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import trio
@@ -15,6 +17,9 @@ from orchestrion.shared_types import OrchestrationError
 from ._lessons import lessons_kept
 from ._plugins import broken, folder_name, load_plugin
 from ._state_directory import StateDirectory
+
+OpenOthers = Callable[[Any], AbstractAsyncContextManager[Any]]
+"""From the register of open streams to an ASGI application."""
 
 _SERVER_DELAY_SECONDS = 2.0
 """When the server comes up if no client has come: until then the processor is left to what the user waits for."""
@@ -58,8 +63,9 @@ async def orchestrating(
     *,
     only_stops: bool = False,
     refuse_impossible: bool = True,
+    others: OpenOthers | None = None,
 ) -> AsyncIterator[Orchestrator]:
-    """Run an orchestrator on a state directory that is owned, and serve its Control at the directory's socket.
+    """Run an orchestrator on a state directory that is owned, and serve it at the directory's socket.
 
     What runs goes on running when the context is left.
 
@@ -68,12 +74,20 @@ async def orchestrating(
         plugins: Names of plug-ins by interface.
         only_stops: Whether nothing is done but what makes workloads end that are stopped or removed.
         refuse_impossible: Whether a workload that no node could ever run is refused, not kept as Pending.
+        others: Opens what the socket serves besides Control; None is the object API, opened when it is first used.
     """
     begin, ending = trio.Event(), trio.Event()
     async with _made(place, plugins, only_stops=only_stops, refuse_impossible=refuse_impossible) as orchestrator:
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:
-            await serve_control(orchestrator, place.socket_path, begin=begin, ending=ending, task_status=task_status)
+            await serve_control(
+                orchestrator,
+                place.socket_path,
+                begin=begin,
+                ending=ending,
+                others=others if others is not None else partial(_object_api, orchestrator, place),
+                task_status=task_status,
+            )
 
         async with trio.open_nursery() as running:
             await running.start(orchestrator.run)
@@ -130,6 +144,14 @@ async def _made(
             only_stops=only_stops,
             volumes=DirectoryVolumes(place.volumes_path),
         )
+
+
+@asynccontextmanager
+async def _object_api(orchestrator: Orchestrator, place: StateDirectory, streams: Any) -> AsyncIterator[Any]:
+    # In a thread, because it takes a third of a second, in which the orchestrator is at work already.
+    module = await trio.to_thread.run_sync(importlib.import_module, "orchestrion.control_plane.server")
+    async with module.embedded(orchestrator, place.make_part("server", "api"), streams) as app:
+        yield app
 
 
 def _spare_what_stays() -> None:

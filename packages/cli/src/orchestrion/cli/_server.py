@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
 from attrs import frozen
@@ -69,7 +71,8 @@ async def _serve(request: Request, place: StateDirectory, interrupted: trio.Even
             msg = f"an orchestrator runs on {place.path} already"
             raise Conflict(msg, remedy="End that one, or choose another directory with --state.")
         plugins = {**found.plugins, **request.plugins}
-        async with orchestrating(place, plugins, refuse_impossible=False) as orchestrator:
+        handed = _HandedOver()
+        async with orchestrating(place, plugins, refuse_impossible=False, others=handed.open) as orchestrator:
             found.begin(plugins)
             # In a thread, because it takes a third of a second, in which the orchestrator is at work already.
             await trio.to_thread.run_sync(importlib.import_module, "orchestrion.control_plane.server")
@@ -77,6 +80,7 @@ async def _serve(request: Request, place: StateDirectory, interrupted: trio.Even
 
             options = Options(host=request.host, port=request.port, tls=request.tls)
             async with serving(orchestrator, place.make_part("server", "api"), options) as served:
+                handed.over(served.at_socket)
                 note(f"serving at {served.url}")
                 if served.first_token is not None:
                     note(f"the first administrator's token is in {served.first_token}")
@@ -89,6 +93,26 @@ async def _serve(request: Request, place: StateDirectory, interrupted: trio.Even
                     await _drained(orchestrator)
             found.end()
         # What runs goes on running: the next server takes it up.
+
+
+class _HandedOver:
+    """What the socket serves besides Control: the same objects as the network gets, once they are there."""
+
+    def __init__(self) -> None:
+        self._there = trio.Event()
+        self._make: Callable[[Any], Any] | None = None
+
+    def over(self, make: Callable[[Any], Any]) -> None:
+        """Hand over what makes it."""
+        self._make = make
+        self._there.set()
+
+    @asynccontextmanager
+    async def open(self, streams: Any) -> AsyncIterator[Any]:
+        """Give it as soon as it is there."""
+        await self._there.wait()
+        if self._make is not None:
+            yield self._make(streams)
 
 
 async def _drained(orchestrator: Orchestrator) -> None:

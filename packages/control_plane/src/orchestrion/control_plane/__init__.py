@@ -2,8 +2,27 @@
 
 from ._client import HttpControl
 from ._control import Control
+from ._documents import ApiClient, Reply
+from ._identity.secret_text import SecretText
+from ._peer import Peer, ServerPeer, SocketPeer, bearer, signed_with
 from ._problems import error_of, problem_of, status_of
 from ._server import serve_control
 from ._socket import address_of
 
-__all__ = ["Control", "HttpControl", "address_of", "error_of", "problem_of", "serve_control", "status_of"]
+__all__ = [
+    "ApiClient",
+    "Control",
+    "HttpControl",
+    "Peer",
+    "Reply",
+    "SecretText",
+    "ServerPeer",
+    "SocketPeer",
+    "address_of",
+    "bearer",
+    "error_of",
+    "problem_of",
+    "serve_control",
+    "signed_with",
+    "status_of",
+]

@@ -20,9 +20,11 @@ class Needs:
         query: Which of `namespace` and `name` the path takes from its query. What it does not take from there says
             nothing about what it reaches.
         body: What the body is that says what is reached: `workloads` or `logs`; empty where it does not say.
+        anybody: Whether everybody may who is known.
     """
 
     verb: str
     resource: str
     query: tuple[str, ...] = ()
     body: str = ""
+    anybody: bool = False

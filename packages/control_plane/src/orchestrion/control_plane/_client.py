@@ -1,4 +1,4 @@
-"""A Control on the other side of a unix socket."""
+"""A Control on the other side of a socket or of a network."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from orchestrion.shared_types import (
 )
 
 from ._http import Answer, request
+from ._peer import Peer, as_peer
 from ._problems import error_of
-from ._socket import unreachable
 from ._wire import ExecRequest, ScaleRequest, WorkloadsRequest
 
 T = TypeVar("T")
 
 
 class HttpControl:
-    """A `Control` that speaks to the one that `serve_control` serves at a socket.
+    """A `Control` that speaks to the one that is served at a socket, or by a server of the network.
 
     What it raises is what the other side raised, the same class with the same text; beyond that, NetworkFailure where
     nobody answers or a connection is cut off.
@@ -42,9 +42,14 @@ class HttpControl:
     **Concurrency.** Any number of tasks may call any methods at once.
     """
 
-    def __init__(self, socket_path: Path, /) -> None:
-        """Take the path of the socket; nothing is connected yet. Each call makes a connection of its own."""
-        self._socket_path = socket_path
+    def __init__(self, where: Path | Peer, /) -> None:
+        """Take the path of the socket, or a peer; nothing is connected yet. Each call makes a connection of its own."""
+        self._peer = as_peer(where)
+
+    @property
+    def peer(self) -> Peer:
+        """Whom it speaks to."""
+        return self._peer
 
     async def ping(self) -> None:
         """Make sure that somebody answers.
@@ -104,7 +109,7 @@ class HttpControl:
         from ._exec_client import open_exec
 
         wanted = ExecRequest(instance=instance, command=tuple(command), namespace=namespace, container=container)
-        return open_exec(self._socket_path, wanted)
+        return open_exec(self._peer, wanted)
 
     async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
         """See `Control.scale`."""
@@ -138,7 +143,7 @@ class HttpControl:
         )
 
     async def _ask(self, method: str, path: str, kind: type[T], body: object = None, /, **parameters: Any) -> T:
-        async with request(self._socket_path, method, path, parameters, _encoded(body)) as answer:
+        async with request(self._peer, method, path, parameters, _encoded(body)) as answer:
             document = _document(await answer.read())
         if not answer.succeeded:
             raise _told(document)
@@ -148,17 +153,17 @@ class HttpControl:
     async def _stream(
         self, method: str, path: str, kind: type[T], body: object = None, /, **parameters: Any
     ) -> AsyncIterator[AsyncIterator[T]]:
-        async with request(self._socket_path, method, path, parameters, _encoded(body)) as answer:
+        async with request(self._peer, method, path, parameters, _encoded(body)) as answer:
             if not answer.succeeded:
                 raise _told(_document(await answer.read()))
-            yield _Items(self._socket_path, answer, kind)
+            yield _Items(self._peer, answer, kind)
 
 
 class _Items(Generic[T]):
     """The items of a stream of lines. It can be dropped at any place, which a generator can't."""
 
-    def __init__(self, path: Path, answer: Answer, kind: type[T]) -> None:
-        self._path = path
+    def __init__(self, peer: Peer, answer: Answer, kind: type[T]) -> None:
+        self._peer = peer
         self._answer = answer
         self._kind = kind
         self._lines = deque[bytes]()
@@ -172,7 +177,7 @@ class _Items(Generic[T]):
         while not self._over and not self._lines:
             chunk = await anext(self._answer, b"")
             if not chunk:
-                raise unreachable(self._path)
+                raise self._peer.unreachable()
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             self._lines.extend(lines)
         message = {} if self._over else _document(self._lines.popleft())

@@ -1,4 +1,4 @@
-"""The client's end of exec: a WebSocket (RFC 6455) over a unix socket."""
+"""The client's end of exec: a WebSocket (RFC 6455)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import trio
 from orchestrion.runtime_interface import ExecOutput, LogStream
-from orchestrion.shared_types import ExitStatus, NetworkFailure, OrchestrationError, structure, to_json
+from orchestrion.shared_types import (
+    Denied,
+    ExitStatus,
+    NetworkFailure,
+    OrchestrationError,
+    Unauthenticated,
+    structure,
+    to_json,
+)
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
     AcceptConnection,
@@ -21,13 +28,12 @@ from wsproto.events import (
     CloseConnection,
     Ping,
     RejectConnection,
-    RejectData,
     Request,
     TextMessage,
 )
 from wsproto.utilities import ProtocolError
 
-from ._http import connect
+from ._peer import Peer
 from ._problems import error_of, sole_error
 from ._wire import OUTPUT_MARKS, ExecRequest
 
@@ -42,7 +48,7 @@ _MAX_RECEIVE_BYTES = 65536
 class _Messages:
     """Whole messages over a byte stream."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._protocol = WSConnection(ConnectionType.CLIENT)
         self._lock = trio.Lock()
@@ -55,7 +61,7 @@ class _Messages:
         """Iterate over what the server sends, messages as wholes, until it closes."""
         text, data = "", b""
         while True:
-            received = await self._stream.receive_some(_MAX_RECEIVE_BYTES)
+            received = bytes(await self._stream.receive_some(_MAX_RECEIVE_BYTES))
             self._protocol.receive_data(received or None)
             for event in self._protocol.events():
                 match event:
@@ -217,32 +223,46 @@ class _Output:
 
 
 @asynccontextmanager
-async def open_exec(socket_path: Path, request: ExecRequest, /) -> AsyncIterator[RemoteExecSession]:
-    """Run a command behind the Control at `socket_path`. Leaving the context kills it."""
-    stream = await connect(socket_path)
+async def open_exec(peer: Peer, request: ExecRequest, /) -> AsyncIterator[RemoteExecSession]:
+    """Run a command behind a Control. Leaving the context kills it."""
+    stream = await peer.connect()
     messages = _Messages(stream)
-    async with stream, aclosing(messages.events()) as events:
-        try:
-            await _begin(messages, events, request)
-        except (trio.BrokenResourceError, ProtocolError, StopAsyncIteration) as err:
-            raise _cut_off() from err
-        session = RemoteExecSession(messages)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(session.receive, events)
-                yield session
-                nursery.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            raise sole_error(group) from None
+    try:
+        async with aclosing(messages.events()) as events:
+            try:
+                await _begin(peer, messages, events, request)
+            except (trio.BrokenResourceError, ProtocolError, StopAsyncIteration) as err:
+                raise _cut_off() from err
+            session = RemoteExecSession(messages)
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(session.receive, events)
+                    yield session
+                    nursery.cancel_scope.cancel()
+            except BaseExceptionGroup as group:
+                raise sole_error(group) from None
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
-async def _begin(messages: _Messages, events: AsyncIterator[Any], request: ExecRequest) -> None:
-    await messages.send(Request(host="orchestrion", target="/v1/exec"))
+_PATH: Final = "/v1/exec"
+_REFUSALS: Final[Mapping[int, type[OrchestrationError]]] = {401: Unauthenticated, 403: Denied}
+
+
+async def _begin(peer: Peer, messages: _Messages, events: AsyncIterator[Any], request: ExecRequest) -> None:
+    shown = [(name.encode(), value.encode()) for name, value in peer.credentials("GET", _PATH, "", b"").items()]
+    await messages.send(Request(host=peer.host, target=_PATH, extra_headers=shown))
     match await anext(events):
         case AcceptConnection():
             pass
-        case RejectConnection() | RejectData() as refused:
-            msg = f"the orchestrator refused to run a command: {refused}"
+        case RejectConnection(status_code=status):
+            kind = _REFUSALS.get(status)
+            if kind is not None:
+                msg = "the server lets nobody run commands who can't show that they may"
+                raise kind(
+                    msg, remedy="`orchestrion whoami` says who you are there, `orchestrion auth can-i` what you may."
+                )
+            msg = f"the orchestrator refused to run a command (HTTP status {status})"
             raise NetworkFailure(msg, remedy="Client and server may be of different versions: use the same one.")
         case _:
             raise _cut_off()

@@ -1,14 +1,13 @@
-"""One HTTP/1.1 request over a unix socket.
+"""One HTTP/1.1 request to an orchestrator, at a socket or over the network.
 
-A general client has pools, redirects and proxies, of which a unix socket needs none, and takes longer to import than
-most commands take to run.
+A general client has pools, redirects and proxies, of which this needs none, and takes longer to import than most
+commands take to run.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -16,18 +15,19 @@ import h11
 import trio
 from orchestrion.shared_types import ConfigInvalid, Problem
 
-from ._socket import address_of, unreachable
+from ._peer import Peer
 
 _MAX_RECEIVE_BYTES = 65536
 
 
 class Answer:
-    """A response: its status, and its body as chunks come. Iterate it once."""
+    """A response: its status and headers, by names in lower case, and its body as chunks come. Iterate it once."""
 
-    def __init__(self, path: Path, stream: trio.SocketStream, connection: h11.Connection) -> None:
+    def __init__(self, peer: Peer, stream: trio.abc.Stream, connection: h11.Connection) -> None:
         """Take a connection whose request was sent."""
         self.status = 0
-        self._path = path
+        self.headers: Mapping[str, str] = {}
+        self._peer = peer
         self._stream = stream
         self._connection = connection
 
@@ -40,8 +40,9 @@ class Answer:
         """Wait for the status."""
         event = await self._next()
         if not isinstance(event, h11.Response):
-            raise unreachable(self._path)
+            raise self._peer.unreachable()
         self.status = event.status_code
+        self.headers = {bytes(name).decode("latin-1"): bytes(value).decode("latin-1") for name, value in event.headers}
 
     async def read(self) -> bytes:
         """Return the whole body."""
@@ -58,77 +59,89 @@ class Answer:
             return bytes(event.data)
         if isinstance(event, h11.EndOfMessage):
             raise StopAsyncIteration
-        raise unreachable(self._path)
+        raise self._peer.unreachable()
 
     async def _next(self) -> Any:
-        with _translated(self._path):
+        with _translated(self._peer):
             while True:
                 event = self._connection.next_event()
                 if event is not h11.NEED_DATA:
                     return event
-                self._connection.receive_data(await self._stream.receive_some(_MAX_RECEIVE_BYTES))
+                self._connection.receive_data(bytes(await self._stream.receive_some(_MAX_RECEIVE_BYTES)))
 
 
 @asynccontextmanager
 async def request(
-    path: Path, method: str, target: str, parameters: Mapping[str, Any], body: bytes | None = None, /
+    peer: Peer,
+    method: str,
+    target: str,
+    parameters: Mapping[str, Any],
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    /,
 ) -> AsyncIterator[Answer]:
-    """Send a request to the server at `path`, and give its answer. Leaving the context drops the connection.
+    """Send a request to a peer, and give its answer. Leaving the context drops the connection.
 
     Args:
-        path: The socket.
+        peer: Whom to ask.
         method: The request's method.
-        target: The request's path.
+        target: The request's path, with its escapes.
         parameters: What the query holds; None is left out.
         body: A JSON text, or None.
+        headers: More headers, by names in lower case.
 
     Raises:
         NetworkFailure: Nobody listens, or the connection was cut off.
         ConfigInvalid: A parameter is no text that can be sent.
     """
-    query = _query(parameters)
-    headers = [("host", "orchestrion"), ("connection", "close"), ("content-length", str(len(body or b"")))]
+    query = query_text(parameters)
+    sent = {"host": peer.host, "connection": "close", "content-length": str(len(body or b""))}
     if body is not None:
-        headers.append(("content-type", "application/json"))
+        sent["content-type"] = "application/json"
+    sent |= headers or {}
+    sent |= peer.credentials(method, target, query, body or b"")
     connection = h11.Connection(our_role=h11.CLIENT)
-    data = connection.send(h11.Request(method=method, target=f"{target}{query}", headers=headers)) or b""
+    full_target = f"{target}?{query}" if query else target
+    data = connection.send(h11.Request(method=method, target=full_target, headers=list(sent.items()))) or b""
     if body:
         data += connection.send(h11.Data(data=body)) or b""
     connection.send(h11.EndOfMessage())
-    stream = await connect(path)
-    async with stream:
-        answer = Answer(path, stream, connection)
-        with _translated(path, after_refusal=True):
+    stream = await peer.connect()
+    try:
+        answer = Answer(peer, stream, connection)
+        with _translated(peer, after_refusal=True):
             await stream.send_all(data)
         await answer.begin()
         yield answer
-
-
-async def connect(path: Path) -> trio.SocketStream:
-    """Connect to the socket at `path`.
-
-    Raises:
-        NetworkFailure: Nobody listens there.
-    """
-    with _translated(path), address_of(path) as address:
-        return await trio.open_unix_socket(address)
+    finally:
+        # There is nothing left to say that the other side would wait for.
+        await trio.aclose_forcefully(stream)
 
 
 @contextmanager
-def _translated(path: Path, *, after_refusal: bool = False) -> Iterator[None]:
+def _translated(peer: Peer, *, after_refusal: bool = False) -> Iterator[None]:
     try:
         yield
     except trio.BrokenResourceError as err:
         # A server that refuses a request early may close before it has read all; its answer is still there.
         if not after_refusal:
-            raise unreachable(path) from err
+            raise peer.unreachable() from err
     except (h11.RemoteProtocolError, trio.ClosedResourceError, OSError) as err:
-        raise unreachable(path) from err
+        raise peer.unreachable() from err
 
 
-def _query(parameters: Mapping[str, Any]) -> str:
-    given = {name: str(value) for name, value in parameters.items() if value is not None}
+def query_text(parameters: Mapping[str, Any], /) -> str:
+    """Return parameters as the query of a URL, without the question mark; None is left out.
+
+    Raises:
+        ConfigInvalid: One is no text that can be sent.
+    """
+    given = {name: _plain(value) for name, value in parameters.items() if value is not None}
     try:
-        return f"?{urlencode(given)}" if given else ""
+        return urlencode(given)
     except UnicodeEncodeError as err:
         raise ConfigInvalid((Problem(f"not a text that can be sent: {err.object!r:.80}"),)) from err
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from socket import socket
+from typing import Any
 
 import trio
 
@@ -26,6 +28,7 @@ async def serve_control(
     *,
     begin: trio.Event | None = None,
     ending: trio.Event | None = None,
+    others: Callable[[OpenStreams], AbstractAsyncContextManager[Any]] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `control` as HTTP on a unix socket of mode 0600, until cancelled or told to end.
@@ -42,6 +45,7 @@ async def serve_control(
         ending: After this event it comes to its end. A watch ends with what there is. Output is given on until its
             reader has come to the end of it, nothing has come for 2 s, or the reader has taken nothing for 30 s; a
             Control that can, ends its streams of output by then. After that connections get 2 s, and it returns.
+        others: Opens, when it is first asked for, an ASGI application for all paths but those of the Control.
         task_status: Tells that the socket listens.
 
     Raises:
@@ -53,7 +57,7 @@ async def serve_control(
         task_status.started()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_end_after, streams, nursery.cancel_scope)
-            await _serve_after(begin, control, listener, streams)
+            await _serve_after(begin, listener, streams, partial(_serve, control, listener, streams, others))
             nursery.cancel_scope.cancel()
 
 
@@ -67,14 +71,16 @@ async def _end_after(streams: OpenStreams, scope: trio.CancelScope) -> None:
             return
 
 
-async def _serve_after(begin: trio.Event | None, control: Control, listener: socket, streams: OpenStreams) -> None:
+async def _serve_after(
+    begin: trio.Event | None, listener: socket, streams: OpenStreams, serve: Callable[[], Awaitable[None]]
+) -> None:
     if begin is not None:
         await _first_of(begin.wait, partial(trio.lowlevel.wait_readable, listener), streams.ending.wait)
     # The event loop goes on in between; the modules are not needed by anybody who only waits for a workload.
     load = partial(importlib.import_module, f"{__package__}._app")
     await _first_of(partial(trio.to_thread.run_sync, load, abandon_on_cancel=True), streams.ending.wait)
     if not streams.ending.is_set():
-        await _serve(control, listener, streams)
+        await serve()
 
 
 async def _first_of(*waits: Callable[[], Awaitable[object]]) -> None:
@@ -89,11 +95,22 @@ async def _cancel_after(wait: Callable[[], Awaitable[object]], scope: trio.Cance
     scope.cancel()
 
 
-async def _serve(control: Control, listener: socket, streams: OpenStreams) -> None:
+async def _serve(
+    control: Control,
+    listener: socket,
+    streams: OpenStreams,
+    others: Callable[[OpenStreams], AbstractAsyncContextManager[Any]] | None,
+) -> None:
     from ._app import control_handlers, make_app
+    from ._deferred import DeferredApp
     from ._serving import serve_app
 
-    app = make_app(control_handlers(control, streams))
+    app: Any = make_app(control_handlers(control, streams))
     # On a unix socket of one user an idle connection costs nothing, and a limit would only surprise a client.
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
-    await serve_app(app, listeners, streams, keep_alive_seconds=math.inf)
+    async with trio.open_nursery() as nursery:
+        if others is not None:
+            app = DeferredApp(app, "/v1/", partial(others, streams))
+            nursery.start_soon(app.run)
+        await serve_app(app, listeners, streams, keep_alive_seconds=math.inf)
+        nursery.cancel_scope.cancel()

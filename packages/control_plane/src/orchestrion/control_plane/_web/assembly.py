@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import trio
 from attrs import frozen
@@ -20,6 +20,8 @@ from orchestrion.control_plane._identity.private_files import write_private
 from orchestrion.control_plane._identity.sealing import Sealer
 from orchestrion.control_plane._identity.tls import server_context
 from orchestrion.control_plane._identity.tokens import Tokens
+from orchestrion.control_plane._open_streams import OpenStreams
+from orchestrion.control_plane._peer import is_loopback
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
@@ -27,7 +29,8 @@ from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.shared_types import NetworkFailure
 
 from .grants import Grants
-from .keeper import Doorkeeper
+from .identity_paths import identity_handlers
+from .keeper import Doorkeeper, SocketKeeper
 from .server import Address, ApiServer
 
 TRUST_DOMAIN: Final = "orchestrion.local"
@@ -65,22 +68,14 @@ class Served:
         first_token: The file of the first administrator's token, if it was made now; else None.
         authority: The file of the certificate by which clients know the server; None without TLS.
         fingerprint: That certificate's; empty without TLS.
+        at_socket: Gives the same as an application for the socket of the state directory, whose user may do everything.
     """
 
     url: str
     first_token: Path | None
     authority: Path | None
     fingerprint: str
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host name or address of its own."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    at_socket: Callable[[OpenStreams], Any]
 
 
 @asynccontextmanager
@@ -100,18 +95,12 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
     """
     store = orchestrator.store
     tokens, keys = Tokens(store), TrustedKeys(store)
-    sealer = await trio.to_thread.run_sync(Sealer.open, state_dir)
     identity = await trio.to_thread.run_sync(_tls_identity, state_dir, options.host) if options.speaks_tls else None
     certificates = PeerCertificates(TRUST_DOMAIN) if identity is not None else None
     keeper = Doorkeeper(tokens, keys, certificates)
-    grants = Grants(keeper, lambda: objects.history)
-    objects = Objects(
-        orchestrator,
-        store,
-        Writer(store, admit=grants.admit, seal=lambda name, text: sealer.seal(text, name=name), now=orchestrator.now),
-        WorkloadWriter(orchestrator),
-    )
-    server = ApiServer(orchestrator, objects, keeper)
+    objects = await _objects(orchestrator, state_dir, keeper)
+    authority = identity.certificate if identity is not None else b""
+    server = ApiServer(orchestrator, objects, keeper, more=identity_handlers(keeper, authority))
     async with trio.open_nursery() as nursery:
         await nursery.start(tokens.follow)
         await nursery.start(keys.follow)
@@ -132,15 +121,55 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
             first_token=first_token,
             authority=identity.authority if identity is not None else None,
             fingerprint=identity.fingerprint if identity is not None else "",
+            at_socket=partial(_at_socket, orchestrator, objects, keeper),
         )
         server.streams.ending.set()
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStreams) -> AsyncIterator[Any]:
+    """Give the application for the socket of a state directory whose owner serves no network.
+
+    Args:
+        orchestrator: It runs already.
+        state_dir: As for `serving`.
+        streams: Counts streams, and says when they are to come to their end.
+
+    Raises:
+        StateFailure: A file in the directory can't be used.
+    """
+    keeper = Doorkeeper(Tokens(orchestrator.store), TrustedKeys(orchestrator.store))
+    objects = await _objects(orchestrator, state_dir, keeper)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(keeper.tokens.follow)
+        if keeper.keys is not None:
+            await nursery.start(keeper.keys.follow)
+        await nursery.start(objects.run)
+        keeper.follow(objects.history)
+        yield _at_socket(orchestrator, objects, keeper, streams)
+        nursery.cancel_scope.cancel()
+
+
+def _at_socket(orchestrator: Orchestrator, objects: Objects, keeper: Doorkeeper, streams: OpenStreams) -> Any:
+    owner = SocketKeeper(keeper)
+    return ApiServer(orchestrator, objects, owner, streams=streams, more=identity_handlers(keeper)).app()
+
+
+async def _objects(orchestrator: Orchestrator, state_dir: Path, keeper: Doorkeeper) -> Objects:
+    store, now = orchestrator.store, orchestrator.now
+    sealer = await trio.to_thread.run_sync(Sealer.open, state_dir)
+    grants = Grants(keeper, lambda: objects.history)
+    writer = Writer(store, admit=grants.admit, seal=lambda name, text: sealer.seal(text, name=name), now=now)
+    objects = Objects(orchestrator, store, writer, WorkloadWriter(orchestrator))
+    return objects
 
 
 @frozen
 class _TlsIdentity:
     context: ssl.SSLContext
     authority: Path
+    certificate: bytes
     fingerprint: str
 
 
@@ -151,7 +180,7 @@ def _tls_identity(state_dir: Path, host: str) -> _TlsIdentity:
     path = state_dir / AUTHORITY_FILE
     write_private(path, authority.certificate)
     context = server_context(credentials, client_authority=authority.certificate)
-    return _TlsIdentity(context, path, authority.fingerprint)
+    return _TlsIdentity(context, path, authority.certificate, authority.fingerprint)
 
 
 def _names_of(host: str) -> tuple[str, ...]:

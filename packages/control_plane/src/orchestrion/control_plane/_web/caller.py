@@ -97,7 +97,7 @@ def guard_of(keeper: Gatekeeper) -> Callable[[Connection, BaseRouteHandler], Awa
             return
         principal = await keeper.authenticate(connection)
         connection.scope[CALLER] = principal  # type: ignore[typeddict-unknown-key] # what it is for
-        for access in await accesses_of(needs, connection):
+        for access in () if needs.anybody else await accesses_of(needs, connection):
             keeper.check(principal, access)
 
     return guard

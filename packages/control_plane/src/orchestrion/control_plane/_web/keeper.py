@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Final
 
 from attrs import define, field
@@ -16,7 +19,7 @@ from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.certificates import PeerCertificates
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.policy import Policy
-from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, binding_of, role_of
 from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING
@@ -86,6 +89,33 @@ class Doorkeeper:
 
         history.listen(note)
         self.policy = policy_of(history)
+
+
+@define(eq=False)
+class SocketKeeper:
+    """Lets in whoever reaches the socket of a state directory, which is of mode 0600: the directory's owner.
+
+    Attributes:
+        keeper: Knows what others may do.
+    """
+
+    keeper: Doorkeeper
+
+    async def authenticate(self, _connection: Connection, /) -> Principal:
+        """Return the owner."""
+        return Principal(_user_name(), groups=frozenset({ADMINS}), via="unix")
+
+    def check(self, principal: Principal, access: Access, /) -> None:
+        """Make sure that somebody may do something. See `Doorkeeper.check`."""
+        self.keeper.check(principal, access)
+
+
+@cache
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid-{os.geteuid()}"
 
 
 def policy_of(history: History) -> Policy:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import trio
 from attrs import define, field, frozen
 from litestar import Litestar, Response, get
+from litestar.types import ControllerRouterHandler
 from orchestrion.control_plane._access import ACCESS
 from orchestrion.control_plane._app import control_handlers, make_app
 from orchestrion.control_plane._control import Control
@@ -51,12 +52,14 @@ class ApiServer:
         objects: All objects.
         keeper: Finds out who asks, and says whether they may.
         streams: Counts streams, and says when they are to come to their end.
+        more: Handlers of other paths.
     """
 
     control: Control
     objects: Objects
     keeper: Gatekeeper
     streams: OpenStreams = field(factory=lambda: OpenStreams(trio.Event()))
+    more: Sequence[ControllerRouterHandler] = ()
 
     def app(self) -> Litestar:
         """Return the ASGI application."""
@@ -64,6 +67,7 @@ class ApiServer:
             *_health_handlers(),
             *control_handlers(self.control, self.streams),
             object_handlers(self.objects, self.streams),
+            *self.more,
         ]
         return make_app(handlers, guards=[guard_of(self.keeper)])
 

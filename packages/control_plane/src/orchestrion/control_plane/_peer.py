@@ -1,0 +1,247 @@
+"""Where an orchestrator is reached, and as whom: at the socket of a state directory, or over the network."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import SplitResult, urlsplit
+
+import trio
+from attrs import field, frozen
+from orchestrion.shared_types import ConfigInvalid, NetworkFailure, Problem
+
+from ._identity.secret_text import SecretText
+from ._socket import address_of, unreachable
+
+CONNECT_SECONDS: Final = 10.0
+"""How long making a connection may take, its handshake too."""
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+Credentials = Callable[[str, str, str, bytes], Mapping[str, str]]
+"""From the method, the path, the query and the body of a request to the headers that say who asks."""
+
+
+class Peer(Protocol):
+    """Somewhere that requests are sent to."""
+
+    @property
+    def host(self) -> str:
+        """What requests call it."""
+        ...
+
+    @property
+    def credentials(self) -> Credentials:
+        """What says who asks."""
+        ...
+
+    async def connect(self) -> trio.abc.Stream:
+        """Connect to it.
+
+        Raises:
+            NetworkFailure: Nobody listens there, or who does is not who it should be.
+        """
+        ...
+
+    def unreachable(self) -> NetworkFailure:
+        """Return what to say where nobody answers, or where an answer is cut off."""
+        ...
+
+
+def nobody(_method: str, _path: str, _query: str, _body: bytes, /) -> Mapping[str, str]:
+    """Say nothing of who asks."""
+    return {}
+
+
+def bearer(token: SecretText, /) -> Credentials:
+    """Return what shows a token."""
+
+    def headers(_method: str, _path: str, _query: str, _body: bytes) -> Mapping[str, str]:
+        return {"authorization": f"Bearer {token.reveal()}"}
+
+    return headers
+
+
+def signed_with(key: bytes, /) -> Credentials:
+    """Return what signs each request.
+
+    Args:
+        key: An Ed25519 private key, in PEM (PKCS #8).
+
+    Raises:
+        ConfigInvalid: It is none.
+    """
+    # Imported where they are used: most clients show tokens, and never need what takes so long.
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from ._identity.signing import RequestSigner
+
+    try:
+        private = serialization.load_pem_private_key(key, None)
+    except (ValueError, TypeError) as err:
+        raise ConfigInvalid((Problem("is no private key in PEM without a password"),)) from err
+    if not isinstance(private, Ed25519PrivateKey):
+        raise ConfigInvalid((Problem("is no Ed25519 key"),))
+    signer = RequestSigner(private)
+
+    def headers(method: str, path: str, query: str, body: bytes) -> Mapping[str, str]:
+        return signer.headers(method, path, query=query, body=body)
+
+    return headers
+
+
+@frozen
+class SocketPeer:
+    """The owner of a state directory, at its socket: who may open that needs no other proof.
+
+    Attributes:
+        path: The socket.
+    """
+
+    path: Path
+
+    @property
+    def host(self) -> str:
+        """What requests call it."""
+        return "orchestrion"
+
+    @property
+    def credentials(self) -> Credentials:
+        """Nothing: the socket's mode says who may use it."""
+        return nobody
+
+    async def connect(self) -> trio.abc.Stream:
+        """Connect to it. See `Peer.connect`."""
+        try:
+            with address_of(self.path) as address:
+                return await trio.open_unix_socket(address)
+        except OSError as err:
+            raise self.unreachable() from err
+
+    def unreachable(self) -> NetworkFailure:
+        """Return what to say where nobody answers."""
+        return unreachable(self.path)
+
+
+def _url_parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as err:
+        raise _bad_url(url) from err
+    if parts.scheme not in _PORTS or not parts.hostname or port == 0:
+        raise _bad_url(url)
+    if parts.username is not None or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise _bad_url(url)
+    return parts
+
+
+def _bad_url(url: str) -> ConfigInvalid:
+    problem = Problem(f"{url!r:.200} is no URL of a server: write https://HOST:PORT, and nothing behind it")
+    return ConfigInvalid((problem,))
+
+
+def _check_url(_instance: object, _attribute: object, url: str) -> None:
+    parts = _url_parts(url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        problem = Problem(f"{url}: beyond this machine a token could be read on the way")
+        raise ConfigInvalid((problem,), remedy=f"https://{parts.netloc}")
+
+
+@frozen(kw_only=True)
+class ServerPeer:
+    """A server of the network.
+
+    Attributes:
+        url: `https://HOST:PORT`, or `http://` for a server on this machine.
+        authority: The certificate, in PEM, of who signs the server's; empty trusts those whom the system trusts.
+        server_name: What the server's certificate has to be for; empty is the URL's host.
+        credentials: What says who asks.
+    """
+
+    url: str = field(validator=_check_url)
+    authority: bytes = field(default=b"", repr=False)
+    server_name: str = ""
+    credentials: Credentials = field(default=nobody, repr=False)
+
+    @property
+    def host(self) -> str:
+        """What requests call it."""
+        return _url_parts(self.url).netloc
+
+    async def connect(self) -> trio.abc.Stream:
+        """Connect to it. See `Peer.connect`."""
+        parts = _url_parts(self.url)
+        host = parts.hostname or ""
+        try:
+            with trio.fail_after(CONNECT_SECONDS):
+                stream = await trio.open_tcp_stream(host, parts.port or _PORTS[parts.scheme])
+                if parts.scheme == "http":
+                    return stream
+                return await self._secured(stream, self.server_name or host)
+        except (OSError, trio.TooSlowError) as err:
+            raise self.unreachable() from err
+
+    async def _secured(self, stream: trio.SocketStream, name: str) -> trio.abc.Stream:
+        context = await trio.to_thread.run_sync(_tls_context, self.authority)
+        secured = trio.SSLStream(stream, context, server_hostname=name, https_compatible=True)
+        try:
+            await secured.do_handshake()
+        except trio.BrokenResourceError as err:
+            await trio.aclose_forcefully(stream)
+            if isinstance(err.__cause__, ssl.SSLCertVerificationError):
+                raise self._untrusted(err.__cause__) from err
+            raise self.unreachable() from err
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return secured
+
+    def unreachable(self) -> NetworkFailure:
+        """Return what to say where nobody answers."""
+        return NetworkFailure(
+            f"no answer from a server at {self.url}",
+            remedy="Look whether it runs and is reached from here; `orchestrion context ls` shows what is asked.",
+        )
+
+    def _untrusted(self, error: ssl.SSLCertVerificationError) -> NetworkFailure:
+        return NetworkFailure(
+            f"who answers at {self.url} does not prove to be that server: {error.verify_message}",
+            remedy=f"Compare fingerprints with who runs it, then: orchestrion login {self.url}",
+        )
+
+
+def is_loopback(host: str, /) -> bool:
+    """Whether only this machine is reached by a host name or an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@functools.lru_cache(maxsize=8)
+def _tls_context(authority: bytes) -> ssl.SSLContext:
+    """Return how servers prove who they are. It blocks."""
+    context: ssl.SSLContext
+    if not authority:
+        context = ssl.create_default_context()
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(cadata=authority.decode())
+        except (ssl.SSLError, ValueError) as err:
+            raise ConfigInvalid((Problem("the authority's certificate is none in PEM"),)) from err
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def as_peer(target: Path | Peer, /) -> Peer:
+    """Return where a path of a socket leads, or what is a peer already."""
+    return SocketPeer(target) if isinstance(target, Path) else target

@@ -1,0 +1,173 @@
+"""Who asks, what they may do, and what they may give away, over HTTP."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import trio
+from orchestrion.control_plane._app import make_app
+from orchestrion.control_plane._identity.access import Rule
+from orchestrion.control_plane._identity.keys import TrustedKeys
+from orchestrion.control_plane._identity.policy import Policy
+from orchestrion.control_plane._identity.principals import ADMINS, Principal
+from orchestrion.control_plane._identity.roles import Role, RoleBinding, Subject, SubjectKind
+from orchestrion.control_plane._identity.tokens import Tokens
+from orchestrion.control_plane._web.caller import guard_of
+from orchestrion.control_plane._web.identity_paths import identity_handlers
+from orchestrion.control_plane._web.keeper import Doorkeeper
+from orchestrion.mocks import MemoryState, MemoryStore
+
+from .api_stage import Client
+
+NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
+KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+def may(*rules: Rule) -> Policy:
+    """Return a policy under which ann may do some things."""
+    return Policy([Role("some", rules)], [RoleBinding("anns", "some", (Subject(SubjectKind.USER, "ann"),))])
+
+
+@asynccontextmanager
+async def identity(policy: Policy, who: Principal, authority: bytes = b"") -> AsyncIterator[tuple[Client, Doorkeeper]]:
+    """Give a client that has a token of somebody's."""
+    store = MemoryStore(MemoryState())
+    keeper = Doorkeeper(Tokens(store, now=lambda: NOW), TrustedKeys(store, now=lambda: NOW), policy=policy)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(keeper.tokens.follow)
+        await nursery.start(keeper.keys.follow)  # type: ignore[union-attr] # it was given above
+        issued = await keeper.tokens.issue(who)
+        app = make_app(identity_handlers(keeper, authority), guards=[guard_of(keeper)])
+        yield Client(app, issued.text.reveal()), keeper
+        nursery.cancel_scope.cancel()
+
+
+ADMIN = Principal("root", groups=[ADMINS])
+ANN = Principal("ann")
+
+
+async def test_everybody_who_is_known_learns_as_who() -> None:
+    async with identity(Policy(), ANN) as (client, _):
+        told = (await client.ask("GET", "/api/v1/whoami")).json
+        assert (told["name"], told["kind"], told["groups"]) == ("ann", "user", ["system:authenticated"])
+        assert told["via"].startswith("token:")
+
+
+@pytest.mark.parametrize("target", ["/api/v1/whoami", "/api/v1/rights", "/api/v1/tokens"])
+async def test_nobody_learns_nothing(target: str) -> None:
+    async with identity(Policy(), ANN) as (client, _):
+        assert (await Client(client.app, "orc_x").ask("GET", target)).status == 401
+
+
+async def test_what_may_be_done_is_told_with_the_reason() -> None:
+    async with identity(may(Rule(["get"], ["workloads"], ["shop"])), ANN) as (client, _):
+        asked = {"verb": "get", "resource": "workloads", "namespace": "shop"}
+        yes = (await client.ask("POST", "/api/v1/can-i", asked)).json
+        assert yes == {"allowed": True, "why": "role 'some' by binding 'anns'"}
+        no = (await client.ask("POST", "/api/v1/can-i", {**asked, "namespace": "other"})).json
+        assert no == {"allowed": False, "why": "no role allows it"}
+        rights = (await client.ask("GET", "/api/v1/rights")).json["items"]
+        assert rights == [
+            {"verbs": ["get"], "resources": ["workloads"], "namespaces": ["shop"], "role": "some", "binding": "anns"}
+        ]
+
+
+async def test_a_token_that_was_made_is_good_until_it_is_revoked() -> None:
+    async with identity(Policy(), ADMIN) as (client, _):
+        made = await client.ask(
+            "POST", "/api/v1/tokens", {"name": "ci", "kind": "service", "groups": [], "note": "builds"}
+        )
+        assert (made.status, made.headers["cache-control"]) == (201, "no-store")
+        theirs = Client(client.app, made.json["token"])
+        assert (await theirs.ask("GET", "/api/v1/whoami")).json["name"] == "ci"
+        listed = (await client.ask("GET", "/api/v1/tokens")).json["items"]
+        assert ("ci", "builds") in [(one["name"], one["note"]) for one in listed if one["id"] == made.json["id"]]
+        assert made.json["token"] not in str(listed)
+        assert (await client.ask("DELETE", f"/api/v1/tokens/{made.json['id']}")).status == 200
+        assert (await theirs.ask("GET", "/api/v1/whoami")).status == 401
+        assert (await client.ask("DELETE", f"/api/v1/tokens/{made.json['id']}")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("grant", "status"),
+    [
+        ({}, 201),
+        ({"scope": [{"verbs": ["get"], "resources": ["workloads"]}]}, 201),
+        ({"namespaces": ["shop"]}, 201),
+        ({"name": "bob"}, 201),  # nobody has bound anything to bob
+        ({"groups": [ADMINS]}, 403),
+        ({"name": "root", "groups": [ADMINS]}, 403),
+        ({"kind": "node", "name": "n1"}, 403),
+        ({"kind": "workload", "name": "default/web"}, 403),
+        ({"scope": [{"verbs": ["get"]}]}, 400),
+        ({"kind": "king"}, 400),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, 400),
+        ({"kind": "anonymous"}, 400),
+    ],
+)
+async def test_nobody_gives_away_more_than_they_have(grant: dict[str, Any], status: int) -> None:
+    rules = (Rule(["create"], ["tokens"]), Rule(["get"], ["workloads"]))
+    async with identity(may(*rules), ANN) as (client, _):
+        assert (await client.ask("POST", "/api/v1/tokens", grant)).status == status
+
+
+async def test_what_is_narrow_makes_nothing_that_is_wide() -> None:
+    scope = (Rule(["create"], ["tokens"]), Rule(["get"], ["workloads"]))
+    narrow = Principal("root", groups=[ADMINS], scope=scope, namespaces=None)
+    async with identity(Policy(), narrow) as (client, _):
+        wide = [{"verbs": ["*"], "resources": ["*"]}]
+        assert (await client.ask("POST", "/api/v1/tokens", {"scope": wide, "groups": [ADMINS]})).status == 403
+        own = await client.ask("POST", "/api/v1/tokens", {"groups": [ADMINS]})
+        assert own.json["scope"] == [
+            {"verbs": ["create"], "resources": ["tokens"]},
+            {"verbs": ["get"], "resources": ["workloads"]},
+        ]
+
+
+async def test_what_is_short_makes_nothing_that_lasts() -> None:
+    ending = NOW + timedelta(hours=1)
+    async with identity(Policy(), Principal("root", groups=[ADMINS], expires_at=ending)) as (client, _):
+        longer = (NOW + timedelta(hours=2)).isoformat()
+        assert (await client.ask("POST", "/api/v1/tokens", {"expires_at": longer})).status == 403
+        made = (await client.ask("POST", "/api/v1/tokens", {})).json
+        assert datetime.fromisoformat(made["expires_at"]) == ending
+
+
+async def test_a_scope_of_too_many_parts_is_refused_at_once() -> None:
+    many = [str(number) for number in range(256)]
+    scope = [{"verbs": many, "resources": many, "names": many}]
+    async with identity(Policy(), ADMIN) as (client, _):
+        answer = await client.ask("POST", "/api/v1/tokens", {"scope": scope})
+        assert (answer.status, "too many" in answer.json["detail"]) == (400, True)
+
+
+async def test_keys_are_trusted_listed_and_forgotten() -> None:
+    async with identity(Policy(), ADMIN) as (client, keeper):
+        made = await client.ask("POST", "/api/v1/keys", {"name": "robot", "kind": "service", "public_key": KEY})
+        assert made.status == 201
+        assert [key.principal.name for key in keeper.keys.all()] == ["robot"]  # type: ignore[union-attr]
+        assert (await client.ask("GET", "/api/v1/keys")).json["items"] == [made.json]
+        assert (await client.ask("DELETE", f"/api/v1/keys/{made.json['fingerprint']}")).status == 200
+        assert (await client.ask("GET", "/api/v1/keys")).json["items"] == []
+        assert (await client.ask("POST", "/api/v1/keys", {"public_key": "no"})).status == 400
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_tokens_and_keys_are_not_for_everybody(method: str) -> None:
+    async with identity(Policy(), ANN) as (client, _):
+        for target in ("/api/v1/tokens", "/api/v1/keys"):
+            body = None if method == "GET" else {"public_key": KEY}
+            assert (await client.ask(method, target, body)).status == 403
+
+
+async def test_the_authority_is_told_to_everybody() -> None:
+    async with identity(Policy(), ANN, b"PEM") as (client, _):
+        answer = await Client(client.app, "").ask("GET", "/authority.crt")
+        assert (answer.status, answer.body) == (200, b"PEM")
+    async with identity(Policy(), ANN) as (client, _):
+        assert (await client.ask("GET", "/authority.crt")).status == 404
