@@ -288,6 +288,37 @@ async def one_at_a_time(size: int) -> tuple[float, float]:
     return len(times) / took, 1000 * statistics.quantiles(times, n=100)[98]
 
 
+async def in_batches(size: int) -> float:
+    """The same in batches of 100 through `await schedule_batch(...)`, each batch committed before the next."""
+    nodes, workloads = forge_nodes(size), forge_workloads(40)
+    scheduler, keeper = PackingScheduler(), ViewKeeper()
+    for node in nodes:
+        keeper.set_node(node)
+        keeper.set_leased(node.id, True)
+    total = min(4 * size, 20_000)
+    requests = [
+        SchedulingRequest(workload=each, slots=(InstanceKey(each.metadata.uid, index, 1),))
+        for index in range(total)
+        for each in (workloads[index % 40],)
+    ]
+    await scheduler.schedule_batch(requests[:40], keeper.view())
+    took = 0.0
+    for _ in range(20_000 // total):
+        held = []
+        began = time.perf_counter()
+        for at in range(0, total, 100):
+            batch = requests[at : at + 100]
+            for request, (decision,) in zip(batch, await scheduler.schedule_batch(batch, keeper.view()), strict=True):
+                assert isinstance(decision, AssignNode)
+                keeper.put(decision.node_id, placed_instance(request.workload, decision))
+                held.append((decision.node_id, request))
+        took += time.perf_counter() - began
+        assert_within(nodes, ((node_id, demand_of(request.workload)) for node_id, request in held))
+        for _, request in held:
+            keeper.remove(request.slots[0])
+    return 20_000 // total * total / took
+
+
 def memory_per_node(size: int) -> float:
     """What a ledger takes beyond the nodes themselves, in bytes a node."""
     nodes = forge_nodes(size)
@@ -371,6 +402,12 @@ def rows(sizes: tuple[int, ...], only: str) -> Iterator[Row]:
             yield row(f"{single}, {size:,} nodes", "decisions/s", f">= {reach:,}" if reach else "report", rates)
             if latency:
                 yield row(f"{single}, {size:,} nodes: 99 of 100 within", "ms", f"<= {latency}", times)
+    several = "batches of 100 through await schedule_batch"
+    for size in SIZES:
+        if size in sizes and only in several:
+            yield row(
+                f"{several}, {size:,} nodes", "decisions/s", "report", [trio.run(in_batches, size) for _ in range(RUNS)]
+            )
     if only in "Forge's columns":
         yield from forge_rows(sizes, RUNS, forge_nodes, forge_workloads)
     if only in "memory":

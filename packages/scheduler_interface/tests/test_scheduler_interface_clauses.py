@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from orchestrion.scheduler_interface import ClusterView, Scheduler, _outcomes, _types
+from orchestrion.scheduler_interface import ClusterView, Scheduler, _batches, _outcomes, _types
 from orchestrion.scheduler_interface.conformance import CHECK_IDS
 
 CLAUSE = re.compile(r"\[([A-Z]+-[0-9]+)\]")
@@ -13,7 +13,7 @@ CLAUSE = re.compile(r"\[([A-Z]+-[0-9]+)\]")
 
 def stated_clauses() -> set[str]:
     sources = [Scheduler.__doc__, Scheduler.schedule.__doc__, Scheduler.capabilities.__doc__, ClusterView.__doc__]
-    for module in (_types, _outcomes):
+    for module in (_types, _batches, _outcomes):
         assert module.__file__ is not None
         sources.append(Path(module.__file__).read_text(encoding="utf-8"))
     return {clause for text in sources for clause in CLAUSE.findall(text or "")}

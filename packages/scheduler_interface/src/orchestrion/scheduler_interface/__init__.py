@@ -1,5 +1,6 @@
 """The Scheduler interface, the view that it decides on, and a readable reference scheduler."""
 
+from ._batches import SupportsBatches, check_batch, less_victims, schedule_in_turn
 from ._cluster_change import HELPED_BY, ClusterChange, ClusterChangeKind, cluster_changes
 from ._describe import describe, describe_change, describe_score
 from ._devices import DeviceWant, Grant, device_matches, device_wants, find_grants
@@ -91,11 +92,13 @@ __all__ = [
     "SchedulingRequest",
     "SimpleScheduler",
     "StaticClusterView",
+    "SupportsBatches",
     "SupportsNodeChanges",
     "SupportsOutcomes",
     "Tolerated",
     "ViewKeeper",
     "budgets_after",
+    "check_batch",
     "check_request",
     "cluster_changes",
     "demand_of",
@@ -118,10 +121,12 @@ __all__ = [
     "is_tolerated",
     "keep_minimum",
     "label_text",
+    "less_victims",
     "neighbours_text",
     "node_view",
     "placed_instance",
     "put_back_key",
+    "schedule_in_turn",
     "selector_matches",
     "topology_domain",
     "with_decisions",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Final
 
 import trio
 from attrs import evolve
 from orchestrion.shared_types import WHOLE_DEVICE, InstanceKey, NodeAffinity, NodeId, TaintEffect
 
+from ._batches import check_batch, less_victims
 from ._candidate import Candidate, candidate_of, free_devices
 from ._evictions import Eviction, budgets_after, eviction_on
 from ._explain import explain_candidates
@@ -74,6 +75,20 @@ class FullScanScheduler:
         """Decide for each slot of the request."""
         await trio.lowlevel.checkpoint()
         return _Scan(request, needs_of(request, _CAPABILITIES), view, self._starts.failing).decide()
+
+    async def schedule_batch(
+        self, requests: Sequence[SchedulingRequest], view: ClusterView, /
+    ) -> list[list[ScheduleDecision]]:
+        """Decide several requests, each in the view as the decisions before it leave it; see `SupportsBatches`."""
+        await trio.lowlevel.checkpoint()
+        check_batch(requests)
+        made: list[list[ScheduleDecision]] = []
+        for request in requests:
+            asked = less_victims(request, made)
+            decisions = _Scan(asked, needs_of(asked, _CAPABILITIES), view, self._starts.failing).decide()
+            made.append(decisions)
+            view = with_decisions(view, request.workload, decisions)
+        return made
 
     def observe(self, outcomes: Iterable[InstanceOutcome], /, *, now_seconds: float) -> None:
         """Take in what has become of instances; see `SupportsOutcomes`."""

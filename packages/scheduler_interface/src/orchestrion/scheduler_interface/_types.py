@@ -107,6 +107,8 @@ class SchedulerCapability(StrEnum):
     Explanations are about the room that there is while the victims are still there; that of an assignment with victims
     is as that of a refusal, less what would have to change [PREEMPT-11].
     """
+    BATCH = "batch"
+    """Several requests are decided in one call: the scheduler is a `SupportsBatches`, which says how [BATCH-1]."""
     OUTCOMES = "outcomes"
     """What became of earlier instances counts: the scheduler is a `SupportsOutcomes`, which says how [OUTCOME-5]."""
 

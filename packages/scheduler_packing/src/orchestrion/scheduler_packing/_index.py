@@ -365,6 +365,23 @@ class Index:
                 if group.has(instance.namespace, instance.labels):
                     counts[position] += number
 
+    # -- looking ahead
+
+    def look_ahead(self, view: ClusterView, told: Sequence[NodeChange]) -> None:
+        """Show a view that differs so from what is shown, and that nothing is said to be a later state of.
+
+        Until `look_back` no other view can be gone on to; so one that is never looked back from is not missed.
+        """
+        self._view = None
+        self.refusals.clear()
+        self.views.source = view
+        self._take_told(view, told)
+
+    def look_back(self, view: ClusterView, told: Sequence[NodeChange]) -> None:
+        """Show the view again that was shown before `look_ahead`, from which what is shown now differs so."""
+        self.look_ahead(view, told)
+        self._view = view
+
     # -- taking over views
 
     def _take_all(self, view: ClusterView) -> None:

@@ -168,6 +168,8 @@ class PackingLedger:
     def place(self, requests: Sequence[SchedulingRequest], /, *, minimum: int = 0) -> Placements:
         """Give every slot of every request a place, one after the other, and keep the places.
 
+        They are those that `PackingScheduler.schedule_batch` decides on in a view that shows what the ledger holds.
+
         Args:
             requests: The requests. All decisions see those before them.
             minimum: Where fewer of all slots would hold a place in the end, none that did not before gets one. It is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from orchestrion.scheduler_interface import (
@@ -12,8 +12,11 @@ from orchestrion.scheduler_interface import (
     ScheduleDecision,
     SchedulerCapability,
     SchedulingRequest,
+    check_batch,
     check_request,
+    less_victims,
 )
+from orchestrion.scheduler_packing._ahead import Ahead
 from orchestrion.scheduler_packing._deciding import Deciding, decide_alone
 from orchestrion.scheduler_packing._gpu_mix import Mix
 from orchestrion.scheduler_packing._gpu_nodes import GpuNodes
@@ -30,6 +33,7 @@ from trio.lowlevel import checkpoint
 CAPABILITIES: Final = frozenset(
     {
         SchedulerCapability.AFFINITY,
+        SchedulerCapability.BATCH,
         SchedulerCapability.DEVICES,
         SchedulerCapability.GANG,
         SchedulerCapability.PREEMPTION,
@@ -108,9 +112,32 @@ class PackingScheduler:
         """Decide for each slot of the request; see `Scheduler.schedule`."""
         await checkpoint()
         check_request(request)
-        workload = request.workload
-        wanted = self._wanted_of(workload)
+        return self._decide(request, view, self._index_of(view))
+
+    async def schedule_batch(
+        self, requests: Sequence[SchedulingRequest], view: ClusterView, /
+    ) -> list[list[ScheduleDecision]]:
+        """Decide several requests, each in the view as those before it leave it; see `SupportsBatches`.
+
+        What is decided costs what its changes would cost in a later view, and as much again to take them back.
+        """
+        await checkpoint()
+        check_batch(requests)
         index = self._index_of(view)
+        ahead = Ahead(view, index)
+        seen = view
+        made: list[list[ScheduleDecision]] = []
+        for request in requests:
+            if made:
+                ahead.carry_out(requests[len(made) - 1].workload, made[-1])
+                seen = ahead
+            made.append(self._decide(less_victims(request, made), seen, index))
+        ahead.back()
+        return made
+
+    def _decide(self, request: SchedulingRequest, view: ClusterView, index: Index) -> list[ScheduleDecision]:
+        """Decide a request that is as it should be, in a view that the index shows."""
+        wanted = self._wanted_of(request.workload)
         gpus = scores = None
         if not self._is_ordered:
             gpus, scores = self._gpus_of(index), self._scores_of(index)

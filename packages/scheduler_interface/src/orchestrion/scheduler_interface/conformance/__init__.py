@@ -18,6 +18,7 @@ explain_asserts(__name__, __path__)
 
 from . import (  # noqa: F401 - importing a module declares its clauses, in this order
     _clauses_affinity,
+    _clauses_batch,
     _clauses_calls,
     _clauses_change,
     _clauses_devices,
@@ -33,16 +34,18 @@ from . import (  # noqa: F401 - importing a module declares its clauses, in this
 )
 from ._kit import KIT, SchedulerUnderTest
 from ._replay import Violation, violations
-from ._situations import Situation, crowded_situations, situations
+from ._situations import Batch, Situation, batches, crowded_situations, situations
 from ._strategies import cluster_views, node_views, nodes, placements, workloads
 
 __all__ = [
     "CHECK_IDS",
     "KIT",
+    "Batch",
     "SchedulerUnderTest",
     "Situation",
     "StaticClusterView",
     "Violation",
+    "batches",
     "checks",
     "cluster_views",
     "conformance_checks",

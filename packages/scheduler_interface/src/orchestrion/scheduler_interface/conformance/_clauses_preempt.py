@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unittest
 from typing import Any
 
 from attrs import evolve
@@ -30,7 +29,7 @@ from orchestrion.shared_types import (
 )
 
 from ._build import NEIGHBOUR, asking, cluster, container, neighbour, node, resources, sibling, tcp, workload
-from ._kit import KIT, SchedulerUnderTest, asked, decide, expect_unbroken, for_all_situations
+from ._kit import KIT, SchedulerUnderTest, asked, decide, expect_unbroken, for_all_situations, skip_without
 from ._situations import Situation
 
 PREEMPTION = SchedulerCapability.PREEMPTION
@@ -71,12 +70,6 @@ async def _expect(
     return decisions
 
 
-def _skip_without(subject: SchedulerUnderTest, ability: SchedulerCapability) -> None:
-    if ability not in subject.scheduler.capabilities:
-        msg = f"the implementation does not declare the capability {ability.value!r}"
-        raise unittest.SkipTest(msg)
-
-
 @KIT.clause("PREEMPT-1", "nobody-is-pushed-out-unless-the-request-says-so", requires=PREEMPTION)
 async def _only_if_asked(subject: SchedulerUnderTest) -> None:
     low = _low(cpu=10)
@@ -111,7 +104,7 @@ async def _not_its_own(subject: SchedulerUnderTest) -> None:
 
 @KIT.clause("PREEMPT-4", "whom-a-slot-has-to-be-near-stays", requires=PREEMPTION)
 async def _not_its_company(subject: SchedulerUnderTest) -> None:
-    _skip_without(subject, SchedulerCapability.AFFINITY)
+    skip_without(subject, SchedulerCapability.AFFINITY)
     wanted, other = _low(0, labels={"app": "db"}), _low(1, priority=20)
     view = cluster(node_view(node(room=_TEN), [wanted, other]))
     near = (InstanceAffinity(match_labels={"app": "db"}),)
@@ -167,7 +160,7 @@ async def _ports(subject: SchedulerUnderTest) -> None:
 
 @KIT.clause("PREEMPT-6", "devices-are-got-by-pushing-out", requires=PREEMPTION)
 async def _devices(subject: SchedulerUnderTest) -> None:
-    _skip_without(subject, SchedulerCapability.DEVICES)
+    skip_without(subject, SchedulerCapability.DEVICES)
     devices = (Device(id="d0", model="T4"), Device(id="d1", model="A100"))
     low = [_low(0, priority=5, device_thousandths={"d0": 1000}), _low(1, device_thousandths={"d1": 300})]
     view = cluster(node_view(node(devices=devices), low))
@@ -178,7 +171,7 @@ async def _devices(subject: SchedulerUnderTest) -> None:
 
 @KIT.clause("PREEMPT-6", "whom-a-slot-has-to-keep-away-from-may-have-to-leave", requires=PREEMPTION)
 async def _kept_away(subject: SchedulerUnderTest) -> None:
-    _skip_without(subject, SchedulerCapability.AFFINITY)
+    skip_without(subject, SchedulerCapability.AFFINITY)
     away = (InstanceAffinity(match_labels={"app": "db"}, by="zone", anti=True),)
     request = asking(workload(instance_affinities=away), preempt=True)
     topology = Topology(zone="a")
@@ -287,7 +280,7 @@ async def _left_over(subject: SchedulerUnderTest) -> None:
 
 @KIT.clause("PREEMPT-10", "a-gang-that-misses-its-minimum-pushes-nobody-out", requires=PREEMPTION)
 async def _gang(subject: SchedulerUnderTest) -> None:
-    _skip_without(subject, SchedulerCapability.GANG)
+    skip_without(subject, SchedulerCapability.GANG)
     lows = [_low(0), _low(1)]
     view = cluster(node_view(node(room=_TEN), lows))
     gang = _pushing(slots=3, minimum=3)

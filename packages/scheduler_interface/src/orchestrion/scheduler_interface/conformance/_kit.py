@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Callable, Iterable
 
 from attrs import frozen
@@ -140,6 +141,13 @@ def _node_text(request: SchedulingRequest, view: NodeView) -> str:
 
 def _port(port: HostPort) -> str:
     return f"{port[0].value}/{port[1]}"
+
+
+def skip_without(subject: SchedulerUnderTest, ability: SchedulerCapability) -> None:
+    """Skip a check that takes another ability than the one that it is about."""
+    if ability not in subject.scheduler.capabilities:
+        msg = f"the implementation does not declare the capability {ability.value!r}"
+        raise unittest.SkipTest(msg)
 
 
 def abilities_of(run: Runner[SchedulerUnderTest]) -> frozenset[SchedulerCapability]:

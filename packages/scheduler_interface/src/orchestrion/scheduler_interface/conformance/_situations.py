@@ -14,11 +14,19 @@ from orchestrion.scheduler_interface import (
     StaticClusterView,
     node_view,
 )
-from orchestrion.shared_types import MAX_AMOUNT, InstanceKey, NodeId, WorkloadDefinition
+from orchestrion.shared_types import (
+    DEFAULT_PRIORITY_CLASS,
+    MAX_AMOUNT,
+    InstanceKey,
+    Metadata,
+    NodeId,
+    Uid,
+    WorkloadDefinition,
+)
 
 from ._build import NEIGHBOUR, WORKLOAD, neighbour, resources, with_amount
 from ._oracle import demand
-from ._strategies import ALL, BOOLEANS, EPOCHS, UP_TO_THREE, draw_node_view, draw_workload, rarely
+from ._strategies import ALL, BOOLEANS, DB, EPOCHS, UP_TO_THREE, draw_node_view, draw_workload, rarely
 from ._suiting import flaws, suited
 
 
@@ -134,6 +142,52 @@ def crowded_situations(draw: st.DrawFn, abilities: frozenset[SchedulerCapability
     budget = draw(_BUDGETS)
     budgets = {} if budget is None else {NEIGHBOUR: budget}
     return Situation(request=evolve(request, preempt=True, budgets=budgets), view=view)
+
+
+OTHER = Uid("01900000-0000-7000-8000-000000000003")
+
+
+@frozen(kw_only=True)
+class Batch:
+    """Several requests and the cluster that they are about."""
+
+    requests: tuple[SchedulingRequest, ...]
+    view: StaticClusterView
+
+
+@cache
+def _any_situation(abilities: frozenset[SchedulerCapability]) -> st.SearchStrategy[Situation]:
+    return st.one_of(situations(abilities), crowded_situations(abilities))
+
+
+_HIGHER = st.integers(0, 1)
+_PARTS = st.integers(0, 5)
+
+
+@st.composite
+def batches(draw: st.DrawFn, abilities: frozenset[SchedulerCapability] = ALL) -> Batch:
+    """Draw a cluster and up to three requests: a workload's slots in two parts, and another's before, between or after.
+
+    The other one may have a higher priority, so that it may push out what the first ones get.
+    """
+    situation = draw(_any_situation(abilities))
+    whole = situation.request
+    cut = draw(_PARTS)
+    requests = [
+        evolve(whole, slots=part, minimum=min(len(part), draw(UP_TO_THREE)), explain=draw(BOOLEANS))
+        for part in (whole.slots[:cut], whole.slots[cut:])
+        if part
+    ]
+    other = evolve(
+        draw_workload(draw, abilities, huge=False),
+        metadata=Metadata(name="other", uid=OTHER, generation=1, labels=DB),
+        priority=DEFAULT_PRIORITY_CLASS.value + draw(_HIGHER),
+    )
+    slots = tuple(InstanceKey(OTHER, index, 1) for index in range(1 + draw(UP_TO_THREE)))
+    budgets = {**whole.budgets, WORKLOAD: draw(UP_TO_THREE)} if draw(BOOLEANS) else whole.budgets
+    asking = SchedulingRequest(workload=other, slots=slots, preempt=draw(BOOLEANS), budgets=budgets)
+    requests.insert(min(len(requests), draw(UP_TO_THREE)), asking)
+    return Batch(requests=tuple(requests), view=situation.view)
 
 
 @st.composite
