@@ -26,6 +26,7 @@ from orchestrion.shared_types import (
     MAX_GANG,
     ConfigInvalid,
     ContainerConfig,
+    Disruption,
     Gang,
     MissPolicy,
     Placement,
@@ -125,6 +126,26 @@ async def test_everybody_who_asks_is_told_how_much_of_a_gang_could_be_placed(sta
     assert [(one.node_id, one.text) for one in planned.placements] == [(None, said)] * 6
     (event,) = [one for one in await stage.orchestrator.events() if one.reason == "Unplaceable"]
     assert event.message == f"6 instances have no place: {said}"
+
+
+async def test_a_waiting_gang_is_explained_by_the_cluster_as_it_is(stage: Stage) -> None:
+    await stage.apply(others(1))
+    await stage.apply(gang(6))
+    # Less room helps nobody, and nobody is asked again for it.
+    await stage.orchestrator.scale("others", 2)
+    await trio.sleep(1)
+    for one in await stage.orchestrator.explain("gang"):
+        assert one.text.startswith("gang of 6: 4 could be placed, 6 needed; 3 nodes: cpu short by 2 cores at best")
+        assert "next try" in one.text
+
+
+async def test_a_gang_that_lacks_one_is_explained_with_those_that_are_there(stage: Stage) -> None:
+    await stage.apply(gang(4), others(2))
+    await stage.orchestrator.scale("gang", 6)
+    await trio.sleep(1)
+    for one in await stage.orchestrator.explain("gang"):
+        if one.node_id is None:
+            assert one.text.startswith("gang of 6: 4 could be placed, 6 needed")
 
 
 async def test_a_lost_member_is_replaced_and_the_others_go_on(stage: Stage) -> None:
@@ -357,6 +378,28 @@ async def test_a_gang_that_can_not_push_its_way_to_its_minimum_pushes_out_nobody
     await trio.sleep(60)
     assert (len(pushing.running("low")), pushing.running("gang")) == (3, [])
     assert "Preempted" not in [event.reason for event in await pushing.orchestrator.events()]
+
+
+async def test_a_budget_that_holds_a_gang_back_is_named(pushing: Stage, autojump_clock: MockClock) -> None:
+    await pushing.apply(_low(4, disruption=Disruption(max_unavailable=1)))
+    await pushing.apply(gang(5, priority=100))
+    told = "; it could push out others, but the disruption budget of low lets only 1 of its instances go now: 3 have to"
+    explained = await pushing.orchestrator.explain("gang")
+    assert len(explained) == 5
+    assert all(told in one.text for one in explained)
+
+
+async def test_no_budget_is_named_where_a_gang_could_not_push_its_way_without_one(
+    pushing: Stage, autojump_clock: MockClock
+) -> None:
+    await pushing.apply(
+        _low(2, disruption=Disruption(max_unavailable=0)),
+        service("high", replicas=2, containers=halves(), priority=100),
+    )
+    await pushing.apply(gang(5, priority=50))
+    explained = await pushing.orchestrator.explain("gang")
+    assert len(explained) == 5
+    assert not any("budget" in one.text for one in explained)
 
 
 async def test_plan_says_whom_a_gang_would_push_out(pushing: Stage, autojump_clock: MockClock) -> None:

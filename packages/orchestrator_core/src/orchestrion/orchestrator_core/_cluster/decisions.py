@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 import trio
 from attrs import define, evolve, field
@@ -18,9 +19,12 @@ from orchestrion.scheduler_interface import (
     SchedulerCapability,
     SchedulerUnavailable,
     SchedulingRequest,
+    SupportsBatches,
     keep_minimum,
 )
 from orchestrion.shared_types import OrchestrationError, SchedulingFailure
+
+T = TypeVar("T")
 
 MAX_IN_ROW: Final = 3
 """So many requests in a row without a decision, of whatever workloads, cost the lead: another may have an answer."""
@@ -54,11 +58,17 @@ class TimedScheduler:
 
     scheduler: Scheduler
     seconds: float
+    _lacking: frozenset[SchedulerCapability] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Look whether a plug-in that says so has the method that batches take."""
+        has_batches = isinstance(self.scheduler, SupportsBatches)
+        self._lacking = frozenset() if has_batches else frozenset({SchedulerCapability.BATCH})
 
     @property
     def capabilities(self) -> frozenset[SchedulerCapability]:
         """What the scheduler is able to do."""
-        return self.scheduler.capabilities
+        return self.scheduler.capabilities - self._lacking
 
     async def schedule(self, request: SchedulingRequest, view: ClusterView, /) -> list[ScheduleDecision]:
         """Decide for each slot of the request.
@@ -67,9 +77,25 @@ class TimedScheduler:
             NoDecision: It took too long.
             SchedulingFailure: It failed, in whatever way, or what it decided is no answer to the request.
         """
+        return await self._in_time(lambda: self._decide(request, view))
+
+    async def schedule_batch(
+        self, requests: Sequence[SchedulingRequest], view: ClusterView, /
+    ) -> list[list[ScheduleDecision]]:
+        """Decide for each slot of requests without minimums, with a scheduler that has the capability BATCH.
+
+        All of it may take as long as one request.
+
+        Raises:
+            NoDecision: It took too long.
+            SchedulingFailure: It failed, in whatever way, or what it decided is no answer to the requests.
+        """
+        return await self._in_time(lambda: self._decide_batch(requests, view))
+
+    async def _in_time(self, decide: Callable[[], Awaitable[T]]) -> T:
         with trio.move_on_after(self.seconds):
             try:
-                decisions = await self._decide(request, view)
+                decisions = await decide()
             except OrchestrationError:
                 raise
             except Exception as err:
@@ -77,6 +103,21 @@ class TimedScheduler:
                 raise SchedulingFailure(msg, remedy="This is a fault of the scheduler: tell its author.") from err
             return decisions
         raise NoDecision(self.seconds)
+
+    async def _decide_batch(
+        self, requests: Sequence[SchedulingRequest], view: ClusterView
+    ) -> list[list[ScheduleDecision]]:
+        scheduler = self.scheduler
+        if not isinstance(scheduler, SupportsBatches):
+            msg = "a scheduler without the capability for batches was asked for one"
+            raise AssertionError(msg)
+        batch = await scheduler.schedule_batch(requests, view)
+        if len(batch) != len(requests):
+            msg = f"the scheduler answered {len(batch)} of the {len(requests)} requests of a batch"
+            raise SchedulingFailure(msg)
+        for request, decisions in zip(requests, batch, strict=True):
+            check_answer(request, decisions, view)
+        return batch
 
     async def _decide(self, request: SchedulingRequest, view: ClusterView) -> list[ScheduleDecision]:
         if request.minimum <= 1 or SchedulerCapability.GANG in self.scheduler.capabilities:

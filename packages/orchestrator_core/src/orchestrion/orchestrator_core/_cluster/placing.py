@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
-from attrs import define, field
+from attrs import define, field, frozen
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._cluster.decisions import NoDecision, Stalls
 from orchestrion.orchestrator_core._cluster.gangs import of_the_whole_gang
@@ -15,7 +16,7 @@ from orchestrion.orchestrator_core._cluster.pushing import Pusher
 from orchestrion.orchestrator_core._cluster.refusals import Refusals
 from orchestrion.orchestrator_core._cluster.troubles import Troubles
 from orchestrion.orchestrator_core._cluster.view import Placeable, check_room, placed_instance
-from orchestrion.orchestrator_core._cluster.writing import Writer, wanted_still
+from orchestrion.orchestrator_core._cluster.writing import Writer, chunks, wanted_still
 from orchestrion.orchestrator_core._state.facts import Facts, lacking_nodes
 from orchestrion.orchestrator_core._state.records import (
     BindingRecord,
@@ -27,11 +28,14 @@ from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.scheduler_interface import (
     AssignNode,
+    ClusterView,
     Explanation,
     NoPlacement,
+    ScheduleDecision,
     Scheduler,
     SchedulerCapability,
     SchedulingRequest,
+    SupportsBatches,
     ViewKeeper,
     describe,
 )
@@ -45,6 +49,21 @@ from orchestrion.shared_types import (
     WorkloadKind,
 )
 from orchestrion.store_interface import ABSENT, Compare, Operation, Revision
+
+
+@frozen
+class Portion:
+    """Slots that are asked for together.
+
+    Attributes:
+        slots: Which.
+        only_node: The only node that they may go to, or None.
+        minimum: How many of them have to get a place for any to get one.
+    """
+
+    slots: Sequence[WantedSlot]
+    only_node: NodeId | None = None
+    minimum: int = 0
 
 
 @define(eq=False)
@@ -154,10 +173,15 @@ class Placer:
         """Place what can be placed, and return why the other slots could not be; None where that is not known."""
         unplaced = dict[int, Explanation]()
         try:
-            for node_id, slots in by_node(plan.place):
+            groups = list(by_node(plan.place))
+            if len(groups) > 1 and SchedulerCapability.BATCH in self.scheduler.capabilities:
+                await self._place_on_each(record, plan, template, unplaced, leadership)
+                return unplaced
+            for node_id, slots in groups:
                 asked = 0
                 for chunk, minimum in portions(slots, plan.minimum):
-                    await self._place_chunk(record, plan, template, node_id, chunk, minimum, unplaced, leadership)
+                    asking = [Portion(chunk, node_id, minimum)]
+                    await self._place_portions(record, plan, template, asking, unplaced, leadership)
                     if unplaced and self.pusher.may_push(template, self.scheduler):
                         await self._push_out(record, plan, template, chunk, minimum, unplaced, leadership)
                     # Not before: one that always answers where there is room, and never who has to go, hangs as well.
@@ -178,6 +202,23 @@ class Placer:
             self.stalls.forget(record.name, decided=True)
             raise
         return unplaced
+
+    async def _place_on_each(
+        self,
+        record: WorkloadRecord,
+        plan: WorkloadPlan,
+        template: WorkloadDefinition,
+        unplaced: dict[int, Explanation],
+        leadership: Leadership,
+    ) -> None:
+        """Place slots for several nodes, as many at a time as one transaction takes; no gang is among them."""
+        for chunk in chunks(plan.place):
+            asking = [Portion(slots, node_id) for node_id, slots in by_node(chunk)]
+            await self._place_portions(record, plan, template, asking, unplaced, leadership)
+            if unplaced and self.pusher.may_push(template, self.scheduler):
+                for each in asking:
+                    await self._push_out(record, plan, template, each.slots, 0, unplaced, leadership)
+            self.stalls.forget(record.name, decided=True)
 
     def _note_unplaced(
         self,
@@ -201,23 +242,36 @@ class Placer:
         request = SchedulingRequest(workload=for_new_work(template), slots=keys, minimum=minimum, preempt=preempts)
         self.pending.refused(name, explanation, request, fruitful=len(unplaced) < len(plan.place))
 
-    async def _place_chunk(
+    async def _ask(self, requests: Sequence[SchedulingRequest], view: ClusterView) -> Iterable[ScheduleDecision]:
+        if len(requests) > 1 and isinstance(self.scheduler, SupportsBatches):
+            return chain.from_iterable(await self.scheduler.schedule_batch(requests, view))
+        (request,) = requests
+        return await self.scheduler.schedule(request, view)
+
+    async def _place_portions(
         self,
         record: WorkloadRecord,
         plan: WorkloadPlan,
         template: WorkloadDefinition,
-        only_node: NodeId | None,
-        slots: Sequence[WantedSlot],
-        minimum: int,
+        asking: Sequence[Portion],
         unplaced: dict[int, Explanation],
         leadership: Leadership,
     ) -> None:
-        names = {instance_key(slot.name, template.metadata.uid): slot.name for slot in slots}
+        """Bind what finds a place of some portions, several of which are a batch, in one transaction."""
+        uid = template.metadata.uid
+        wanted = {instance_key(slot.name, uid): slot for portion in asking for slot in portion.slots}
         view = self.keeper.view()
-        request = SchedulingRequest(
-            workload=for_new_work(template), slots=tuple(names), minimum=minimum, only_node=only_node
-        )
-        decisions = await self.scheduler.schedule(request, view)
+        workload = for_new_work(template)
+        requests = [
+            SchedulingRequest(
+                workload=workload,
+                slots=tuple(instance_key(slot.name, uid) for slot in portion.slots),
+                minimum=portion.minimum,
+                only_node=portion.only_node,
+            )
+            for portion in asking
+        ]
+        decisions = await self._ask(requests, view)
         generation = plan.generation
         now = self.deadlines.now()
         placeable = self.placeable(record.name, template, generation)
@@ -226,10 +280,11 @@ class Placer:
         # All that goes to a node without devices of its own has the same on record, and is written out once.
         alike = dict[NodeId, BindingRecord]()
         for decision in decisions:
-            name = names[decision.slot]
+            name = wanted[decision.slot].name
             match decision:
                 case NoPlacement():
                     unplaced[name.slot] = of_the_whole_gang(decision.explanation, plan.present)
+                    only_node = wanted[decision.slot].only_node
                     if only_node is not None:
                         self.refusals.note(record.name, generation, only_node, decision.explanation)
                 case AssignNode() if decision.node_id not in self.facts.nodes:
@@ -256,9 +311,9 @@ class Placer:
         if not bound:
             return
         compares = wanted_still(record, plan)
-        compares += [Compare(binding_key(names[key]), ABSENT) for key, _ in bound]
+        compares += [Compare(binding_key(wanted[key].name), ABSENT) for key, _ in bound]
         revision = await self.writer.write(
-            leadership, compares, [self.world.put(binding_key(names[key]), value) for key, value in bound]
+            leadership, compares, [self.world.put(binding_key(wanted[key].name), value) for key, value in bound]
         )
         if self.world.revision >= revision:
             # The watch was faster than the reply: places are taken already, and some may be free again.

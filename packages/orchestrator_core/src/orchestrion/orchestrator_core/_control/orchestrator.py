@@ -610,7 +610,7 @@ class Orchestrator:
             text = f"waits for the scheduler: {undecided.message}"
             found.extend(_unexplained(f"{name}.{slot}", text) for slot in undecided.slots)
         found.extend(await held_back(record, self.cluster_loop, refused_nodes(record, self.cluster_loop.facts)))
-        found.extend(await held_back(record, self.cluster_loop, unplaced_slots(record, self.cluster_loop)))
+        found.extend(await held_back(record, self.cluster_loop, await unplaced_slots(record, self.cluster_loop)))
         if self._observes:
             found.extend(await unbound_slots(record, self.cluster_loop))
         return found

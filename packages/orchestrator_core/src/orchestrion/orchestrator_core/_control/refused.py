@@ -10,7 +10,7 @@ from typing import Final
 from attrs import evolve
 from orchestrion.orchestrator_core._cluster.gangs import of_the_whole_gang
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
-from orchestrion.orchestrator_core._cluster.plan import by_node
+from orchestrion.orchestrator_core._cluster.plan import by_node, portions
 from orchestrion.orchestrator_core._cluster.pushing import Outlook, lowest_priority, may_push
 from orchestrion.orchestrator_core._cluster.stopping import stopping_now
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
@@ -65,8 +65,9 @@ def refused_nodes(record: WorkloadRecord, facts: Facts, *, shortages_only: bool 
     ]
 
 
-def unplaced_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacement]:
+async def unplaced_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacement]:
     """Return why slots of a workload have no place, and when they are tried again."""
+    gang = await _gang_now(record, loop)
     said = loop.explanations.get(record.name, {})
     template = effective_definition(record, target_generation(record))
     if not said or template is None:
@@ -81,8 +82,9 @@ def unplaced_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacem
     placements = list[SlotPlacement]()
     for slot, then in sorted(said.items()):
         # No node is the closest where one passes: the slot is about to get it.
+        alone = now if now.closest else then
         # What was said of a gang is about all of it.
-        explanation = now if now.closest and then.gang is None else then
+        explanation = alone if then.gang is None else gang or then
         text = refusal_words(explanation, view)
         placements.append(
             SlotPlacement(
@@ -95,6 +97,38 @@ def unplaced_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[SlotPlacem
     return placements
 
 
+def _gang_request(record: WorkloadRecord, loop: ClusterLoop) -> tuple[SchedulingRequest, int] | None:
+    """Return what is asked for slots that come up together, and how many others of theirs there are, or None."""
+    plan = plan_workload(record, loop.facts)
+    template = record.templates.get(plan.generation)
+    if template is None or plan.minimum <= 1:
+        return None
+    slots, minimum = next(portions(plan.place, plan.minimum))
+    keys = tuple(instance_key(slot.name, template.metadata.uid) for slot in slots)
+    return SchedulingRequest(workload=for_new_work(template), slots=keys, minimum=minimum), plan.present
+
+
+async def _gang_now(record: WorkloadRecord, loop: ClusterLoop) -> Explanation | None:
+    """Return why slots that come up together have no place in the cluster as it is.
+
+    None where none do, where they are about to get their places, or where the scheduler does not say.
+    """
+    if not any(each.gang is not None for each in loop.explanations.get(record.name, {}).values()):
+        return None
+    asked = _gang_request(record, loop)
+    if asked is None:
+        return None
+    request, present = asked
+    try:
+        decisions = await loop.scheduler.schedule(request, loop.keeper.view())
+    except SchedulingFailure:
+        return None
+    if any(isinstance(each, AssignNode) for each in decisions):
+        return None
+    explanation = decisions[0].explanation
+    return None if explanation is None else of_the_whole_gang(explanation, present)
+
+
 async def held_back(
     record: WorkloadRecord, loop: ClusterLoop, placements: Sequence[SlotPlacement]
 ) -> list[SlotPlacement]:
@@ -104,8 +138,6 @@ async def held_back(
     if (
         not placements
         or template is None
-        # What one slot could push out says nothing about a gang.
-        or placements[0].explanation.gang is not None
         or not may_push(template, loop.scheduler)
         or lowest_priority(records) >= template.priority
     ):
@@ -114,6 +146,10 @@ async def held_back(
     workload = for_new_work(template)
     told = list[SlotPlacement]()
     words: str | None = None
+    if placements[0].explanation.gang is not None:
+        # What one slot could push out says nothing about all of them.
+        asked = _gang_request(record, loop)
+        words = "" if asked is None else await _held_back_words(evolve(asked[0], preempt=True), view, loop)
     for number, placement in enumerate(placements):
         if template.kind is WorkloadKind.DAEMON:
             closest = placement.explanation.closest
@@ -134,12 +170,11 @@ async def held_back(
 async def _held_back_words(request: SchedulingRequest, view: KeptView, loop: ClusterLoop) -> str:
     """Return which budgets forbid the victims that there would be without any."""
     try:
-        (decision,) = await loop.scheduler.schedule(request, view)
+        decisions = await loop.scheduler.schedule(request, view)
     except SchedulingFailure:
         return ""
-    if not isinstance(decision, AssignNode):
-        return ""
-    wanted = Counter(victim.workload_id for victim in decision.victims)
+    placed = (decision for decision in decisions if isinstance(decision, AssignNode))
+    wanted = Counter(victim.workload_id for decision in placed for victim in decision.victims)
     found = list[str]()
     for record in loop.facts.workloads.values():
         uid = record.spec.definition.metadata.uid if record.spec is not None else None
