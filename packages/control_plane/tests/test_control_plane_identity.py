@@ -17,9 +17,9 @@ from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, Subject, SubjectKind
 from orchestrion.control_plane._identity.tokens import Tokens
-from orchestrion.control_plane._web.caller import guard_of
 from orchestrion.control_plane._web.identity_paths import identity_handlers
 from orchestrion.control_plane._web.keeper import Doorkeeper
+from orchestrion.control_plane._web.pipeline import Pipeline
 from orchestrion.mocks import MemoryState, MemoryStore
 
 from .api_stage import Client
@@ -42,7 +42,8 @@ async def identity(policy: Policy, who: Principal, authority: bytes = b"") -> As
         await nursery.start(keeper.tokens.follow)
         await nursery.start(keeper.keys.follow)  # type: ignore[union-attr] # it was given above
         issued = await keeper.tokens.issue(who)
-        app = make_app(identity_handlers(keeper, authority), guards=[guard_of(keeper)])
+        pipeline = Pipeline(keeper)
+        app = pipeline.around(make_app(identity_handlers(keeper, authority), guards=[pipeline.guard]))
         yield Client(app, issued.text.reveal()), keeper
         nursery.cancel_scope.cancel()
 

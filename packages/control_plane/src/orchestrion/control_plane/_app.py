@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Generator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from litestar import Litestar, Request, Response, WebSocket, delete, get, post, websocket
 from litestar.dto import AbstractDTO, DTOFieldDefinition
@@ -22,6 +23,8 @@ from orchestrion.shared_types import (
     NotFound,
     OrchestrationError,
     Problem,
+    TooManyRequests,
+    Unauthenticated,
     WorkloadInstance,
     from_json,
     structure,
@@ -36,6 +39,9 @@ from ._streams import LineStream, serve_exec
 from ._wire import MAX_BODY_BYTES, EventsQuery, ScaleRequest, WorkloadsRequest
 
 T = TypeVar("T")
+
+ERROR: Final = "orchestrion.error"
+"""Where in a request's scope the error is that it was answered with."""
 
 _BODY = "data"
 """What handlers, and so the framework's errors, call a request's body."""
@@ -221,7 +227,8 @@ def make_app(handlers: Sequence[ControllerRouterHandler], /, *, guards: Sequence
     )
 
 
-def _answer_error(_request: Request[Any, Any, Any], error: OrchestrationError) -> Response[bytes]:
+def _answer_error(request: Request[Any, Any, Any], error: OrchestrationError) -> Response[bytes]:
+    request.scope[ERROR] = error  # type: ignore[typeddict-unknown-key] # for who watches over requests
     return _problem_response(error, status_of(error))
 
 
@@ -252,4 +259,9 @@ def _answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response
 
 def _problem_response(error: OrchestrationError, status: int) -> Response[bytes]:
     document = problem_of(error) | {"status": status}
-    return Response(json.dumps(document).encode(), status_code=status, media_type=PROBLEM_MEDIA_TYPE)
+    headers = dict[str, str]()
+    if isinstance(error, TooManyRequests):
+        headers["retry-after"] = str(math.ceil(error.retry_after_seconds))
+    elif isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
+    return Response(json.dumps(document).encode(), status_code=status, media_type=PROBLEM_MEDIA_TYPE, headers=headers)

@@ -25,6 +25,7 @@ from ._errors import ImpossibleWorkload, Unschedulable
 from ._node.health import NetworkProber, Prober
 from ._node.ports import NoPortFree, PortTable, can_bind, dynamic_range
 from ._node.volumes import DirectoryVolumes, NoVolumes, VolumeOwner, VolumeProvider
+from ._observed import Observed, StepObserver
 from ._routing import RoutingRuntime
 from ._state.lifecycle import TERMINAL, TRANSITIONS, may_follow
 from ._state.records import BindingRecord, WorkloadControl, WorkloadName, WorkloadProgress, WorkloadSpec
@@ -47,6 +48,7 @@ __all__ = [
     "NetworkProber",
     "NoPortFree",
     "NoVolumes",
+    "Observed",
     "Orchestrator",
     "Plan",
     "PortTable",
@@ -54,6 +56,7 @@ __all__ = [
     "ProposedChange",
     "RoutingRuntime",
     "SlotPlacement",
+    "StepObserver",
     "StoreReader",
     "Subject",
     "Timings",

@@ -72,6 +72,11 @@ class KeyedQueue(Generic[K]):
                 heapq.heappush(self._ranked, (rank, self._counter, key))
             self._changed.set()
 
+    @property
+    def waiting(self) -> int:
+        """How many keys wait to be taken; without those whose time has not come."""
+        return len(self._waiting)
+
     def nudge(self) -> None:
         """Let `prepare` be called soon, though no key was added."""
         self._changed.set()

@@ -160,6 +160,11 @@ class History:
         """All changes up to this revision are in it."""
         return self._revision
 
+    @property
+    def count(self) -> int:
+        """How many events there were."""
+        return self._first + len(self._events)
+
     async def wait_for(self, revision: int) -> None:
         """Wait until all changes up to a revision are in it."""
         while self._revision < revision:

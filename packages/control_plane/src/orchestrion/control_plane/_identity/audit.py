@@ -59,6 +59,11 @@ class AuditLog:
         """The last record that is on disk. Kept elsewhere, it lets `verify_audit` find what was taken from the end."""
         return self._head
 
+    @property
+    def failure(self) -> OrchestrationError | None:
+        """Why nothing can be written any longer; None while it can."""
+        return self._over
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until cancelled; started when the log is open. What a crash has torn is completed by a marker first.
 

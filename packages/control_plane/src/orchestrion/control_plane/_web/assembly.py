@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 from attrs import frozen
 from orchestrion.control_plane._identity.admin_token import make_first_token
+from orchestrion.control_plane._identity.audit import AuditLog
 from orchestrion.control_plane._identity.authority import Authority
 from orchestrion.control_plane._identity.certificates import PeerCertificates
 from orchestrion.control_plane._identity.keys import TrustedKeys
@@ -25,15 +26,22 @@ from orchestrion.control_plane._peer import is_loopback
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
+from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.shared_types import NetworkFailure
 
 from .grants import Grants
 from .identity_paths import identity_handlers
 from .keeper import Doorkeeper, SocketKeeper
+from .oversight import Oversight
+from .pipeline import Tracer
 from .server import Address, ApiServer
+from .sources import networks_of
 
 TRUST_DOMAIN: Final = "orchestrion.local"
+
+AUDIT_FOLDER: Final = "audit"
+"""Where the audit log is, in the server's directory."""
 
 AUTHORITY_FILE: Final = "authority.crt"
 """The certificate by which clients know the server."""
@@ -47,11 +55,15 @@ class Options:
         host: A name or address of this machine.
         port: The port; 0 takes a free one.
         tls: Whether TLS is spoken; None is beyond the loopback.
+        proxies: Networks, such as `10.0.0.0/8`, of proxies that are believed about whom they speak for.
+        tracer: Follows requests through the server; None follows none.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     tls: bool | None = None
+    proxies: Sequence[str] = ()
+    tracer: Tracer | None = None
 
     @property
     def speaks_tls(self) -> bool:
@@ -90,6 +102,7 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
         options: How it is to be.
 
     Raises:
+        ConfigInvalid: A network of proxies is none.
         NetworkFailure: Nothing can listen there.
         StateFailure: A file of the server's can't be used.
     """
@@ -100,8 +113,19 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
     keeper = Doorkeeper(tokens, keys, certificates)
     objects = await _objects(orchestrator, state_dir, keeper)
     authority = identity.certificate if identity is not None else b""
-    server = ApiServer(orchestrator, objects, keeper, more=identity_handlers(keeper, authority))
+    audit = AuditLog(state_dir / AUDIT_FOLDER, orchestrator.now)
+    oversight = Oversight.over(
+        objects,
+        keeper,
+        audit=audit,
+        access_log=AccessLog(now=orchestrator.now),
+        tracer=options.tracer,
+        proxies=networks_of(options.proxies),
+    )
+    more = identity_handlers(keeper, authority)
+    server = ApiServer(orchestrator, objects, keeper, oversight=oversight, more=more)
     async with trio.open_nursery() as nursery:
+        await nursery.start(audit.run)
         await nursery.start(tokens.follow)
         await nursery.start(keys.follow)
         first_token = await make_first_token(tokens, state_dir)
@@ -121,7 +145,7 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
             first_token=first_token,
             authority=identity.authority if identity is not None else None,
             fingerprint=identity.fingerprint if identity is not None else "",
-            at_socket=partial(_at_socket, orchestrator, objects, keeper),
+            at_socket=partial(_at_socket, oversight, keeper),
         )
         server.streams.ending.set()
         nursery.cancel_scope.cancel()
@@ -147,13 +171,15 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
             await nursery.start(keeper.keys.follow)
         await nursery.start(objects.run)
         keeper.follow(objects.history)
-        yield _at_socket(orchestrator, objects, keeper, streams)
+        yield _at_socket(Oversight.over(objects, keeper), keeper, streams)
         nursery.cancel_scope.cancel()
 
 
-def _at_socket(orchestrator: Orchestrator, objects: Objects, keeper: Doorkeeper, streams: OpenStreams) -> Any:
-    owner = SocketKeeper(keeper)
-    return ApiServer(orchestrator, objects, owner, streams=streams, more=identity_handlers(keeper)).app()
+def _at_socket(oversight: Oversight, keeper: Doorkeeper, streams: OpenStreams) -> Any:
+    owner, objects = SocketKeeper(keeper), oversight.objects
+    also = oversight.beside(owner)
+    more = identity_handlers(keeper)
+    return ApiServer(objects.orchestrator, objects, owner, oversight=also, streams=streams, more=more).app()
 
 
 async def _objects(orchestrator: Orchestrator, state_dir: Path, keeper: Doorkeeper) -> Objects:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from attrs import evolve
 from litestar.connection import ASGIConnection, Request
-from litestar.handlers import BaseRouteHandler
-from orchestrion.control_plane._access import ACCESS, Needs
+from orchestrion.control_plane._access import Needs
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._wire import WorkloadsRequest
@@ -18,6 +18,15 @@ CALLER: Final = "orchestrion.caller"
 """Where in a request's scope its caller is."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+def named_by(needs: Needs, connection: Connection) -> Access:
+    """Return what a request asks for as far as its path says: enough to tell what kind of request it is."""
+    path = connection.path_params
+    resource = needs.resource.replace("{plural}", str(path.get("plural", "namespaces")))
+    watches = needs.verb == "list" and connection.query_params.get("watch") == "true"
+    namespace, name = str(path.get("namespace", "")), str(path.get("name", ""))
+    return Access("watch" if watches else needs.verb, resource, namespace, name)
 
 
 async def accesses_of(needs: Needs, connection: Connection) -> tuple[Access, ...]:
@@ -34,15 +43,13 @@ async def accesses_of(needs: Needs, connection: Connection) -> tuple[Access, ...
             Access(needs.verb, needs.resource, namespace, name)
             for namespace, name in _BODIES[needs.body](await connection.body())
         )
-    path = connection.path_params
-    resource = needs.resource.replace("{plural}", str(path.get("plural", "namespaces")))
-    namespace, name = str(path.get("namespace", "")), str(path.get("name", ""))
+    named = named_by(needs, connection)
     if "name" in needs.query:
-        name, namespace = _parameter(connection, "name"), _parameter(connection, "namespace") or DEFAULT_NAMESPACE
-    elif "namespace" in needs.query:
-        namespace = _parameter(connection, "namespace")
-    watches = needs.verb == "list" and connection.query_params.get("watch") == "true"
-    return (Access("watch" if watches else needs.verb, resource, namespace, name),)
+        namespace = _parameter(connection, "namespace") or DEFAULT_NAMESPACE
+        return (evolve(named, name=_parameter(connection, "name"), namespace=namespace),)
+    if "namespace" in needs.query:
+        return (evolve(named, namespace=_parameter(connection, "namespace")),)
+    return (named,)
 
 
 def _parameter(connection: Connection, name: str) -> str:
@@ -86,21 +93,6 @@ class Gatekeeper(Protocol):
             Denied: They may not.
         """
         ...
-
-
-def guard_of(keeper: Gatekeeper) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
-    """Return what is asked before every handler."""
-
-    async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
-        needs = handler.opt.get(ACCESS)
-        if needs is None:
-            return
-        principal = await keeper.authenticate(connection)
-        connection.scope[CALLER] = principal  # type: ignore[typeddict-unknown-key] # what it is for
-        for access in () if needs.anybody else await accesses_of(needs, connection):
-            keeper.check(principal, access)
-
-    return guard
 
 
 def caller_of(connection: Connection) -> Principal:

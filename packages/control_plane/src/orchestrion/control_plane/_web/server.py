@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import trio
-from attrs import define, field, frozen
-from litestar import Litestar, Response, get
-from litestar.types import ControllerRouterHandler
-from orchestrion.control_plane._access import ACCESS
+from attrs import Factory, define, field, frozen
+from litestar.types import ASGIApp, ControllerRouterHandler
 from orchestrion.control_plane._app import control_handlers, make_app
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._serving import serve_app
 
-from .caller import Gatekeeper, guard_of
+from .caller import Gatekeeper
 from .object_paths import object_handlers
+from .oversight import Oversight
 
 KEEP_ALIVE_SECONDS: Final = 75.0
 STALLED_SECONDS: Final = 20.0
@@ -51,6 +50,7 @@ class ApiServer:
         control: Who answers the questions of `Control`.
         objects: All objects.
         keeper: Finds out who asks, and says whether they may.
+        oversight: Watches over it.
         streams: Counts streams, and says when they are to come to their end.
         more: Handlers of other paths.
     """
@@ -58,18 +58,25 @@ class ApiServer:
     control: Control
     objects: Objects
     keeper: Gatekeeper
+    oversight: Oversight = field(
+        default=Factory(lambda self: Oversight.over(self.objects, self.keeper), takes_self=True), kw_only=True
+    )
     streams: OpenStreams = field(factory=lambda: OpenStreams(trio.Event()))
     more: Sequence[ControllerRouterHandler] = ()
 
-    def app(self) -> Litestar:
+    def app(self) -> ASGIApp:
         """Return the ASGI application."""
-        handlers = [
-            *_health_handlers(),
+        pipeline = self.oversight.pipeline
+        return pipeline.around(make_app(self.handlers(), guards=[pipeline.guard]))
+
+    def handlers(self) -> list[ControllerRouterHandler]:
+        """Return the handlers of all paths."""
+        return [
+            *self.oversight.handlers(),
             *control_handlers(self.control, self.streams),
             object_handlers(self.objects, self.streams),
             *self.more,
         ]
-        return make_app(handlers, guards=[guard_of(self.keeper)])
 
     async def serve(self, address: Address, /, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, or until `streams.ending` is set and what is under way has ended.
@@ -90,6 +97,7 @@ class ApiServer:
             listeners = [trio.SSLListener(each, address.tls) for each in sockets]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_after, nursery.cancel_scope)
+            nursery.start_soon(self.oversight.run)
             task_status.started(port)
             await serve_app(
                 self.app(),
@@ -105,11 +113,3 @@ class ApiServer:
         await self.streams.wait_over()
         await trio.sleep(GRACE_SECONDS)
         scope.cancel()
-
-
-def _health_handlers() -> list[Any]:
-    @get(["/livez", "/healthz", "/readyz"], opt={ACCESS: None}, name="health")
-    async def health() -> Response[bytes]:
-        return Response(b'{"status":"ok"}', media_type="application/json")
-
-    return [health]

@@ -10,6 +10,7 @@ from attrs import define, evolve, field
 from orchestrion.orchestrator_core._cluster.leadership import LeadershipLost
 from orchestrion.orchestrator_core._cluster.plan import WorkloadPlan
 from orchestrion.orchestrator_core._cluster.view import check_answer
+from orchestrion.orchestrator_core._observed import Observed
 from orchestrion.orchestrator_core._state.facts import Undecided
 from orchestrion.orchestrator_core._state.records import WorkloadName
 from orchestrion.scheduler_interface import (
@@ -54,10 +55,12 @@ class TimedScheduler:
     Attributes:
         scheduler: Decides.
         seconds: How long it may take for one request.
+        observed: Who looks on is told of each request.
     """
 
     scheduler: Scheduler
     seconds: float
+    observed: Observed = field(factory=Observed)
     _lacking: frozenset[SchedulerCapability] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -77,7 +80,8 @@ class TimedScheduler:
             NoDecision: It took too long.
             SchedulingFailure: It failed, in whatever way, or what it decided is no answer to the request.
         """
-        return await self._in_time(lambda: self._decide(request, view))
+        with self.observed.step("schedule", _name_of(request)):
+            return await self._in_time(lambda: self._decide(request, view))
 
     async def schedule_batch(
         self, requests: Sequence[SchedulingRequest], view: ClusterView, /
@@ -90,7 +94,8 @@ class TimedScheduler:
             NoDecision: It took too long.
             SchedulingFailure: It failed, in whatever way, or what it decided is no answer to the requests.
         """
-        return await self._in_time(lambda: self._decide_batch(requests, view))
+        with self.observed.step("schedule", ",".join(map(_name_of, requests))):
+            return await self._in_time(lambda: self._decide_batch(requests, view))
 
     async def _in_time(self, decide: Callable[[], Awaitable[T]]) -> T:
         with trio.move_on_after(self.seconds):
@@ -128,6 +133,11 @@ class TimedScheduler:
         decisions = await self.scheduler.schedule(evolve(request, minimum=0), view)
         check_answer(evolve(request, minimum=0), decisions, view)
         return keep_minimum(request, decisions, ())
+
+
+def _name_of(request: SchedulingRequest) -> str:
+    metadata = request.workload.metadata
+    return f"{metadata.namespace}/{metadata.name}"
 
 
 @define(eq=False)

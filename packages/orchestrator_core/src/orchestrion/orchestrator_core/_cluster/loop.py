@@ -25,6 +25,7 @@ from orchestrion.orchestrator_core._cluster.troubles import Troubles
 from orchestrion.orchestrator_core._cluster.view import placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
 from orchestrion.orchestrator_core._cluster.writing import Writer, chunks, wanted_still
+from orchestrion.orchestrator_core._observed import Observed
 from orchestrion.orchestrator_core._queue import KeyedQueue
 from orchestrion.orchestrator_core._state.budgets import budget_and_wait
 from orchestrion.orchestrator_core._state.events import EventRecorder
@@ -83,6 +84,7 @@ class ClusterLoop:
         skew_seconds: By how much two clocks may run apart.
         period_seconds: From one full pass to the next.
         only_stops: Whether nothing is done but what makes workloads end that are stopped or removed.
+        observed: Who looks on is told of each workload that is reconciled.
         keeper: Knows what is placed where.
         leading: Set while this one leads.
         has_led: Set once it has led.
@@ -102,6 +104,7 @@ class ClusterLoop:
     skew_seconds: float = 2.0
     period_seconds: float = 30.0
     only_stops: bool = False
+    observed: Observed = field(factory=Observed)
     keeper: ViewKeeper = field(factory=ViewKeeper)
     leading: trio.Event = field(factory=trio.Event)
     has_led: trio.Event = field(factory=trio.Event)
@@ -190,6 +193,11 @@ class ClusterLoop:
         """Whether nothing waits to be reconciled now."""
         return self._queue.idle
 
+    @property
+    def queued(self) -> int:
+        """How many workloads wait to be reconciled now."""
+        return self._queue.waiting
+
     def on_node(self, listener: Callable[[NodeId], None]) -> None:
         """Call `listener` with each node that has come, changed or gone."""
         self._watch.on_node(listener)
@@ -250,7 +258,8 @@ class ClusterLoop:
             while True:
                 name = await self._queue.take()
                 try:
-                    wake = await self.reconcile(name, leadership)
+                    with self.observed.step("reconcile", f"{name.namespace}/{name.name}"):
+                        wake = await self.reconcile(name, leadership)
                 except RevisionConflict as err:
                     if err.key == LEADER_KEY:
                         msg = "another cluster loop leads"

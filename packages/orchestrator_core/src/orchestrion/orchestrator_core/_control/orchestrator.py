@@ -51,6 +51,7 @@ from orchestrion.orchestrator_core._node.loop import NodeLoop
 from orchestrion.orchestrator_core._node.ports import PortTable, dynamic_range
 from orchestrion.orchestrator_core._node.shared_volumes import SharedVolumes
 from orchestrion.orchestrator_core._node.volumes import NoVolumes, VolumeProvider
+from orchestrion.orchestrator_core._observed import Observed
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
@@ -140,6 +141,7 @@ class Orchestrator:
         runs_node: Whether the node loop of a node runs here; without, each does.
         only_stops: Whether nothing is done but what makes workloads end that are stopped or removed. The others are
             left as they are: what has ended of them is noted, and nothing of them is placed, started or stopped.
+        observed: Who looks on is told here of what is done.
     """
 
     runtime: ContainerRuntime
@@ -157,6 +159,7 @@ class Orchestrator:
     random: random.Random = field(factory=random.Random, kw_only=True)
     runs_node: Callable[[Node], bool] = field(default=lambda _node: True, kw_only=True)
     only_stops: bool = field(default=False, kw_only=True)
+    observed: Observed = field(factory=Observed, init=False)
     world: World = field(factory=World, init=False)
     recorder: EventRecorder = field(init=False)
     cluster_loop: ClusterLoop = field(init=False)
@@ -177,7 +180,7 @@ class Orchestrator:
         self._deadlines = Deadlines(self.now)
         self.recorder = EventRecorder(self.store, self.now, self.new_uid)
         campaign = Campaign(self.store, self.new_uid(), self.timings.lease, self.take_over)
-        self._decider = TimedScheduler(self.scheduler, self.timings.lease)
+        self._decider = TimedScheduler(self.scheduler, self.timings.lease, self.observed)
         self.cluster_loop = ClusterLoop(
             self.store,
             self.cluster,
@@ -190,6 +193,7 @@ class Orchestrator:
             skew_seconds=self.timings.skew,
             period_seconds=self.timings.period,
             only_stops=self.only_stops,
+            observed=self.observed,
         )
         self._shared_volumes = SharedVolumes(self.world, self.volumes, Complaints(self.recorder))
         self._logs = LogReader(self.world, self.runtime)
@@ -319,6 +323,7 @@ class Orchestrator:
             period_seconds=self.timings.period,
             poll_seconds=self.timings.poll,
             only_stops=self.only_stops,
+            observed=self.observed,
             on_trouble=partial(self._show_node, node_id),
         )
 
@@ -486,6 +491,13 @@ class Orchestrator:
         if len(workloads) > MAX_APPLIED:
             problem = Problem(f"{len(workloads)} workloads are more than {MAX_APPLIED}, which one apply can take")
             raise ConfigInvalid((problem,), remedy="Split the manifest.")
+        names = (f"{workload.metadata.namespace}/{workload.metadata.name}" for workload in workloads)
+        with self.observed.step("apply", ",".join(names)):
+            return await self._apply(workloads, gate, dry_run=dry_run, rerun=rerun)
+
+    async def _apply(
+        self, workloads: Sequence[WorkloadDefinition], gate: Gate, *, dry_run: bool, rerun: bool
+    ) -> ApplyResult:
         for _ in range(CONFLICT_TRIES):
             admissions = await self._admit(workloads, rerun=rerun)
             changes = with_port_clashes(admissions, self.cluster_loop.keeper.view(), self._decider)

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import trio
 from attrs import define, field
+from orchestrion.orchestrator_core._observed import Observed
 from orchestrion.runtime_interface import ContainerRuntime, ContainerSummary, CreateOptions, RuntimeUnavailable
 from orchestrion.shared_types import ContainerConfig, ContainerId, ContainerStatus, NodeId
 
@@ -73,10 +74,12 @@ class Engine:
     Attributes:
         runtime: Answers them.
         node_id: Which node.
+        observed: Who looks on is told of what is created and stopped.
     """
 
     runtime: ContainerRuntime
     node_id: NodeId
+    observed: Observed = field(factory=Observed)
 
     async def init_node(self) -> None:
         """As `ContainerRuntime.init_node`."""
@@ -94,15 +97,17 @@ class Engine:
             options: Of what.
             created: Told of the container before it is looked at.
         """
-        container_id = await self.runtime.create_container(config, options)
-        created(container_id)
-        return container_id, await self.runtime.get_container_status(container_id)
+        with self.observed.step("create", f"{options.namespace}/{options.workload}"):
+            container_id = await self.runtime.create_container(config, options)
+            created(container_id)
+            return container_id, await self.runtime.get_container_status(container_id)
 
     async def stop(self, container_id: ContainerId, grace_seconds: float) -> ContainerStatus:
         """As `ContainerRuntime.stop_container`; return what the container is like then."""
-        stopping = self.runtime.stop_container(container_id, grace_seconds=grace_seconds)
-        await _answer(f"stop container {container_id}", grace_seconds + CALL_SECONDS, stopping)
-        return await self.status(container_id)
+        with self.observed.step("stop"):
+            stopping = self.runtime.stop_container(container_id, grace_seconds=grace_seconds)
+            await _answer(f"stop container {container_id}", grace_seconds + CALL_SECONDS, stopping)
+            return await self.status(container_id)
 
     async def remove(self, container_id: ContainerId) -> None:
         """As `ContainerRuntime.remove_container`."""

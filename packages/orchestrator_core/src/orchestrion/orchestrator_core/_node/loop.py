@@ -23,6 +23,7 @@ from orchestrion.orchestrator_core._node.remains import Remains
 from orchestrion.orchestrator_core._node.reports import announce, with_last_output
 from orchestrion.orchestrator_core._node.starts import Starter
 from orchestrion.orchestrator_core._node.volumes import VolumeOwner, VolumeProvider
+from orchestrion.orchestrator_core._observed import Observed
 from orchestrion.orchestrator_core._queue import KeyedQueue
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.lifecycle import TERMINAL
@@ -97,6 +98,7 @@ class NodeLoop:
         at_once: Instances that are started at once, and containers that are removed at once.
         environment: What `inherit_env` names variables of.
         only_stops: Whether what is to run is left as it is: neither started nor stopped, and not checked.
+        observed: Who looks on is told of what is asked of the runtime.
         on_trouble: Called when `trouble` has changed.
         ready: Set once the node has a lease and has taken up what runs.
         tried: Set once it is ready, or need not be waited for: the runtime has failed, or the node is out of sight.
@@ -121,6 +123,7 @@ class NodeLoop:
     at_once: int = 16
     environment: Mapping[str, str] = field(factory=lambda: os.environ)
     only_stops: bool = False
+    observed: Observed = field(factory=Observed)
     on_trouble: Callable[[], None] = field(default=lambda: None)
     ready: trio.Event = field(factory=trio.Event)
     tried: trio.Event = field(factory=trio.Event)
@@ -142,7 +145,7 @@ class NodeLoop:
 
     def __attrs_post_init__(self) -> None:
         self._queue = KeyedQueue(self.random)
-        self._engine = Engine(self.runtime, self.node_id)
+        self._engine = Engine(self.runtime, self.node_id, self.observed)
         self._book = ContainerBook(
             self._engine, self.world, self.ports, self._queue.add, self._queue.is_at_work, self.poll_seconds
         )

@@ -1,0 +1,92 @@
+"""The server's log: lines for people, or JSON for programs; a reader that is late costs lines, not time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from logging.handlers import QueueHandler, QueueListener
+from typing import Final, TextIO
+
+from .access_log import LOGGER as ACCESS_LOGGER
+
+MAX_WAITING: Final = 10_000
+"""Lines that wait to be written; those beyond are dropped, and counted."""
+
+
+class LogForm(StrEnum):
+    """How the log is written."""
+
+    TEXT = "text"
+    """Lines for people: faults and warnings."""
+    JSON = "json"
+    """A JSON object each: the same, and one for each request."""
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        text = record.getMessage()
+        if record.name == ACCESS_LOGGER:
+            return text  # it is JSON already
+        fields = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": text,
+        }
+        if record.exc_info:
+            fields["error"] = self.formatException(record.exc_info)
+        return json.dumps(fields, separators=(",", ":"))
+
+
+class _Queue(QueueHandler):
+    """Hands records to a thread, and drops those that would have to wait too long."""
+
+    dropped = 0
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+
+@contextmanager
+def logging_to(stream: TextIO | None = None, form: LogForm = LogForm.TEXT) -> Iterator[None]:
+    """Write what Orchestrion logs to a stream while inside; a thread does the writing.
+
+    Args:
+        stream: Where to; None is standard error.
+        form: How. Requests are logged as JSON alone.
+    """
+    target = logging.StreamHandler(stream if stream is not None else sys.stderr)
+    target.setFormatter(
+        JsonFormatter() if form is LogForm.JSON else logging.Formatter("%(levelname)s %(name)s: %(message)s")
+    )
+    waiting = queue.Queue[logging.LogRecord](MAX_WAITING)
+    handler = _Queue(waiting)
+    listener = QueueListener(waiting, target)
+    root, access = logging.getLogger("orchestrion"), logging.getLogger(ACCESS_LOGGER)
+    before = root.propagate, access.level
+    root.addHandler(handler)
+    root.propagate = False
+    if form is LogForm.JSON:
+        access.setLevel(logging.INFO)
+    listener.start()
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.propagate = before[0]
+        access.setLevel(before[1])
+        listener.stop()
+        if handler.dropped:
+            target.stream.write(f"{handler.dropped} lines of the log were dropped: nobody took them\n")

@@ -1,0 +1,256 @@
+"""What every request goes through: an id, who asks, limits, whether they may, the record of it, counts, the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from itertools import count
+from typing import Any, Final, Protocol
+
+import trio
+from attrs import define, field
+from litestar.handlers import BaseRouteHandler
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from orchestrion.control_plane._access import ACCESS
+from orchestrion.control_plane._app import ERROR
+from orchestrion.control_plane._identity.audit_records import AuditRecord
+from orchestrion.control_plane._identity.failures import NotProved
+from orchestrion.control_plane._identity.principals import ANONYMOUS
+from orchestrion.control_plane._limits import Lane, Limits
+from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of, status_of
+from orchestrion.control_plane._telemetry.access_log import AccessLog
+from orchestrion.control_plane._telemetry.counts import RequestCounts
+from orchestrion.orchestrator_core import WallClock, system_time
+from orchestrion.shared_types import Denied, OrchestrationError, StateFailure, Unauthenticated
+
+from .caller import CALLER, Connection, Gatekeeper, accesses_of, named_by
+from .passage import PASSAGE, Passage, RevisionOf, lane_of, passage_of, request_id_of
+from .sources import Network, source_of_request
+
+_log = logging.getLogger("orchestrion.control_plane")
+
+UNKNOWN_OPERATION: Final = "unknown"
+"""What requests for paths that are none are counted as: names that others choose would take memory without end."""
+
+
+class Recorder(Protocol):
+    """Where it is put down who did what."""
+
+    @property
+    def failure(self) -> OrchestrationError | None:
+        """Why nothing can be put down any longer; None while it can."""
+        ...
+
+    async def write(self, record: AuditRecord, /) -> int:
+        """Put a record down; see `AuditLog.write`."""
+        ...
+
+
+class Tracer(Protocol):
+    """Follows requests through the server."""
+
+    def request(self, operation: str, request_id: str, traceparent: str, /) -> AbstractContextManager[None]:
+        """Be at a request while inside; `traceparent` is the header of that name (W3C Trace Context), or empty."""
+        ...
+
+    def step(self, name: str, subject: str, /) -> AbstractContextManager[object]:
+        """Be at a step of the orchestrator while inside; see `StepObserver.step`."""
+        ...
+
+
+@define(eq=False)
+class Pipeline:
+    """Watches over the requests to a server.
+
+    Attributes:
+        keeper: Finds out who asks, and says whether they may.
+        limits: How often and how much may be asked.
+        recorder: Where changes and refusals are put down; None is nowhere.
+        revision_of: Says at which revision what a request is about is now, 0 where there is none.
+        counts: Counts requests.
+        access_log: Has a line of each request; None has none.
+        tracer: Follows requests; None follows none.
+        proxies: Networks of proxies that are believed about whom they speak for.
+        now: The wall clock.
+        new_id: Makes ids of requests.
+    """
+
+    keeper: Gatekeeper
+    limits: Limits = field(factory=Limits, kw_only=True)
+    recorder: Recorder | None = field(default=None, kw_only=True)
+    revision_of: RevisionOf = field(default=lambda _access: 0, kw_only=True)
+    counts: RequestCounts = field(factory=RequestCounts, kw_only=True)
+    access_log: AccessLog | None = field(default=None, kw_only=True)
+    tracer: Tracer | None = field(default=None, kw_only=True)
+    proxies: Sequence[Network] = field(default=(), kw_only=True)
+    now: WallClock = field(default=system_time, kw_only=True)
+    new_id: Callable[[], str] = field(factory=lambda: _numbered(secrets.token_hex(6)), kw_only=True)
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """Return an application whose requests go through this. Its guards have `guard` among them."""
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._watch(app, scope, receive, send)
+
+        return watched
+
+    async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        """Let a request through to its handler, or raise what it is refused with."""
+        needs = handler.opt.get(ACCESS)
+        if needs is None:
+            return
+        passage = passage_of(connection.scope)
+        if passage is None:
+            msg = "a request came by another way than the pipeline"
+            raise RuntimeError(msg)
+        passage.accesses = (named_by(needs, connection),)
+        try:
+            principal = passage.principal = await self.keeper.authenticate(connection)
+        except Unauthenticated as err:
+            passage.reason = err.reason.value if isinstance(err, NotProved) else "nothing was shown"
+            self.limits.check_rate(ANONYMOUS, passage.source, Lane.READ)
+            raise
+        connection.scope[CALLER] = principal  # type: ignore[typeddict-unknown-key] # what it is for
+        passage.lane = lane = lane_of(principal, passage.accesses[0])
+        passage.seats = AsyncExitStack()
+        await passage.seats.enter_async_context(self.limits.admitted(principal, passage.source, lane))
+        accesses = await accesses_of(needs, connection)
+        for access in () if needs.anybody else accesses:
+            try:
+                self.keeper.check(principal, access)
+            except Denied:
+                passage.accesses = (access,)
+                raise
+        passage.accesses = accesses
+        if passage.changes:
+            passage.before = tuple([self.revision_of(access) for access in accesses])
+            passage.dry_run = b"dry_run=true" in connection.scope["query_string"]
+            if self.recorder is not None and self.recorder.failure is not None:
+                raise self.recorder.failure  # what can't go on record is not done
+
+    async def _watch(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        passage = Passage(
+            request_id_of(scope, self.new_id), source_of_request(scope, self.proxies), trio.current_time()
+        )
+        scope[PASSAGE] = passage  # type: ignore[typeddict-unknown-key] # what it is for
+        answer = _Answer(self, scope, passage, send)
+        self.counts.at_work += 1
+        try:
+            with self._traced(scope, passage):
+                await app(scope, receive, answer.send)
+        finally:
+            if passage.seats is not None:
+                await passage.seats.aclose()
+            self.counts.at_work -= 1
+            self._note(scope, passage)
+
+    def _traced(self, scope: Scope, passage: Passage) -> AbstractContextManager[None]:
+        if self.tracer is None:
+            return nullcontext()
+        given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+        method = scope.get("method", "GET")
+        return self.tracer.request(f"{method}", passage.request_id, given.decode("latin-1"))
+
+    async def put_down(
+        self, scope: Scope, passage: Passage, headers: Sequence[tuple[bytes, bytes]]
+    ) -> OrchestrationError | None:
+        """Put a request down that is about to be answered.
+
+        Returns:
+            What it is answered instead, if that can't be put down.
+        """
+        if self.recorder is None or not passage.goes_on_record:
+            return None
+        error = scope.get(ERROR)
+        if isinstance(error, OrchestrationError):
+            passage.denied = isinstance(error, Denied)
+            passage.reason = passage.reason or (error.message if passage.denied else error.code)
+        name = next((value.decode("latin-1").rpartition("/")[2] for key, value in headers if key == b"location"), "")
+        try:
+            for record in passage.records(self.now(), name, self.revision_of):
+                await self.recorder.write(record)
+        except OrchestrationError as err:
+            self.counts.not_recorded += 1
+            _log.error("a request could not be put on record: %s", err.message)  # the message says it
+            return StateFailure(
+                "what was done could not be put on record" if passage.status < 400 else "it could not be put on record",
+                remedy="Look whether it is as wanted before trying again, and after the audit log of the server.",
+            )
+        return None
+
+    def _note(self, scope: Scope, passage: Passage) -> None:
+        operation = UNKNOWN_OPERATION
+        handler = scope.get("route_handler")
+        if handler is not None:
+            operation = handler.name or scope.get("path_template") or UNKNOWN_OPERATION
+        seconds = trio.current_time() - passage.began
+        counts, status = self.counts, passage.status
+        counts.answered(operation, status, None if passage.lane is Lane.STREAM else seconds)
+        if status in (401, 403):
+            counts.refused["unauthenticated" if passage.principal is None else "denied"] += 1
+        elif status == 429:
+            counts.turned_away[(passage.lane or Lane.READ) if passage.principal is not None else "unknown"] += 1
+        if self.access_log is not None:
+            self.access_log.note(scope, passage, operation, seconds)
+
+
+@define(eq=False)
+class _Answer:
+    """Passes an answer on, once the request is on record where it has to be."""
+
+    _pipeline: Pipeline
+    _scope: Scope
+    _passage: Passage
+    _send: Send
+    _replaced: bool = False
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.body":
+            if not self._replaced:
+                await self._send(message)
+        elif kind == "http.response.start":
+            await self._start(message)
+        else:
+            await self._socket(kind, message)
+
+    async def _start(self, message: Any) -> None:
+        passage = self._passage
+        passage.status = message["status"]
+        headers = [*message["headers"], (b"x-request-id", passage.request_id.encode())]
+        error = await self._pipeline.put_down(self._scope, passage, headers)
+        if error is None:
+            message["headers"] = headers
+            await self._send(message)
+            return
+        self._replaced = True
+        passage.status = status_of(error)
+        body = json.dumps(problem_of(error)).encode()
+        headers = [
+            (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", passage.request_id.encode()),
+        ]
+        await self._send({"type": "http.response.start", "status": passage.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _socket(self, kind: str, message: Any) -> None:
+        passage = self._passage
+        if passage.status == 0 and kind in ("websocket.accept", "websocket.close"):
+            # A handler that closes before it accepts refuses; which error it was, the close code does not say.
+            refused = 401 if passage.principal is None else 403
+            passage.status = 101 if kind == "websocket.accept" else refused
+            error = await self._pipeline.put_down(self._scope, passage, ())
+            if error is not None and kind == "websocket.accept":
+                passage.status = status_of(error)
+                raise error
+        await self._send(message)
+
+
+def _numbered(prefix: str) -> Callable[[], str]:
+    """Return what gives a new id each time; the prefix tells the runs of a server apart."""
+    numbers = count(1)
+    return lambda: f"{prefix}-{next(numbers)}"
