@@ -10,6 +10,7 @@ from typing import Any, Final
 from attrs import define, evolve
 from orchestrion.orchestrator_core._control.gate import ProposedChange
 from orchestrion.orchestrator_core._control.views import ChangeAction, FieldDifference, WorkloadChange
+from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.facts import ended_as, is_scaled, target_generation
 from orchestrion.orchestrator_core._state.records import (
     Outcome,
@@ -264,3 +265,15 @@ def noted(admission: Admission, waits: str) -> WorkloadChange:
     """Return a change with all that is to be said about it; `waits` says what it would wait for, or is ""."""
     scaled = scale_note(admission.record) if admission.record is not None and admission.control is None else ""
     return evolve(admission.change, note="; ".join(filter(None, (admission.change.note, scaled, waits))))
+
+
+def tell_applied(recorder: EventRecorder, admissions: Sequence[Admission]) -> None:
+    """Record an event for each workload that was changed."""
+    for admission in admissions:
+        change = admission.change
+        if change.action is ChangeAction.UNCHANGED:
+            continue
+        verb = "Created" if change.action is ChangeAction.CREATE else "Updated"
+        paths = ", ".join(difference.path for difference in change.differences[:5] if difference.path)
+        text = f"generation {change.generation}" + (f": {paths}" if paths else "")
+        recorder.record(change.namespace, f"workload/{change.name}", verb, text)

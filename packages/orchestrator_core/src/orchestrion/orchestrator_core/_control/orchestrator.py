@@ -21,6 +21,7 @@ from orchestrion.orchestrator_core._control.admission import (
     admit,
     noted,
     proposed,
+    tell_applied,
     writes_of,
 )
 from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, Controls, stopped_unless_ended
@@ -37,7 +38,6 @@ from orchestrion.orchestrator_core._control.rescoring import Rescoring
 from orchestrion.orchestrator_core._control.updates import Subscriber
 from orchestrion.orchestrator_core._control.views import (
     ApplyResult,
-    ChangeAction,
     LogQuery,
     LogRecord,
     Plan,
@@ -97,8 +97,6 @@ from orchestrion.store_interface import Revision, RevisionConflict, StateStore
 
 MAX_APPLIED: Final = 42
 """Workloads that are applied at once: each takes three of a transaction's 128 operations."""
-
-"""The condition of a node whose engine can't be used."""
 
 
 @define(eq=False)
@@ -512,7 +510,7 @@ class Orchestrator:
             except RevisionConflict:
                 continue
             await self.world.wait_for(revision)
-            self._record_applied(admissions)
+            tell_applied(self.recorder, admissions)
             return ApplyResult(changes=changes, revision=revision)
         msg = "others kept changing the same workloads"
         raise Conflict(msg, remedy="Look at what they did, and apply again.")
@@ -523,16 +521,6 @@ class Orchestrator:
         if self.refuse_impossible:
             await EmptyCluster(self._decider, self.cluster_loop.nodes.values()).check(admissions)
         return admissions
-
-    def _record_applied(self, admissions: Sequence[Admission]) -> None:
-        for admission in admissions:
-            change = admission.change
-            if change.action is ChangeAction.UNCHANGED:
-                continue
-            verb = "Created" if change.action is ChangeAction.CREATE else "Updated"
-            paths = ", ".join(difference.path for difference in change.differences[:5] if difference.path)
-            text = f"generation {change.generation}" + (f": {paths}" if paths else "")
-            self.recorder.record(change.namespace, f"workload/{change.name}", verb, text)
 
     async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
         """Say what `apply` would do: what it changes, and where new instances would then go.
