@@ -26,6 +26,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("up", "up", "Run what a manifest asks for, and follow it to its end."),
             Command("dev", "dev", "Serve an orchestrator of this machine, for trying things out."),
             Command("server", "server", "Serve an orchestrator to the network."),
+            Command("mcp", "mcp", "Give programs that talk to models tools for an orchestrator."),
             Command("apply", "apply", "Change what a running orchestrator is to run."),
             Command("scale", "scale", "Set the number of instances of a service, or go back to the file's."),
             Command("stop", "stop", "Stop a workload, and keep it; applying it starts it again."),

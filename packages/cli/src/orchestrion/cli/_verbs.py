@@ -103,6 +103,19 @@ def server(
     return run_server(state, Request(host=host, port=port, tls=tls, plugins=given, drains=False))
 
 
+def mcp(*, state: State = None) -> int:
+    """Give programs that talk to models tools for the orchestrator of a state directory.
+
+    It speaks the Model Context Protocol over standard input and output until the input ends; a client starts it by
+    itself. The tools may do whatever who runs this may. A server of the network has the same at /mcp.
+
+    Example: orchestrion mcp --state /srv/app/.orchestrion
+    """
+    from ._mcp import run_mcp
+
+    return run_mcp(state)
+
+
 def apply(
     file: Manifest,
     /,

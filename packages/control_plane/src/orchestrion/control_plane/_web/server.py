@@ -11,6 +11,7 @@ from attrs import Factory, define, field, frozen
 from litestar.types import ASGIApp, ControllerRouterHandler
 from orchestrion.control_plane._app import control_handlers, make_app
 from orchestrion.control_plane._control import Control
+from orchestrion.control_plane._mcp.http import Sessions, mcp_handlers
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._serving import serve_app
@@ -51,6 +52,7 @@ class ApiServer:
         objects: All objects.
         keeper: Finds out who asks, and says whether they may.
         oversight: Watches over it.
+        sessions: Of clients of the Model Context Protocol.
         streams: Counts streams, and says when they are to come to their end.
         more: Handlers of other paths.
     """
@@ -61,6 +63,7 @@ class ApiServer:
     oversight: Oversight = field(
         default=Factory(lambda self: Oversight.over(self.objects, self.keeper), takes_self=True), kw_only=True
     )
+    sessions: Sessions = field(factory=Sessions)
     streams: OpenStreams = field(factory=lambda: OpenStreams(trio.Event()))
     more: Sequence[ControllerRouterHandler] = ()
 
@@ -76,6 +79,7 @@ class ApiServer:
             *control_handlers(self.control, self.streams),
             object_handlers(self.objects, self.streams),
             *self.more,
+            mcp_handlers(self.control, self.keeper, self.sessions),
         ]
 
     async def serve(self, address: Address, /, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:

@@ -1,0 +1,41 @@
+"""`mcp`: the Model Context Protocol over standard input and output."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import trio
+from orchestrion.control_plane import HttpControl
+from orchestrion.control_plane.mcp import Desk, serve_lines
+
+from ._running import run_async
+from ._state_directory import StateDirectory, at
+
+_CHUNK_BYTES = 65536
+
+
+def run_mcp(state: Path | None) -> int:
+    """Answer messages until the input ends."""
+    run_async(_serve, at(state))
+    return 0
+
+
+async def _serve(place: StateDirectory) -> None:
+    place.check_safe()
+    # Asked anew for each question: the owner may come and go while the client stays.
+    await serve_lines(Desk(HttpControl(place.socket_path)), _read, _write)
+
+
+async def _read() -> bytes:
+    # A read of a pipe can't be given up; the thread is left behind at the end.
+    return await trio.to_thread.run_sync(os.read, 0, _CHUNK_BYTES, abandon_on_cancel=True)
+
+
+async def _write(data: bytes) -> None:
+    await trio.to_thread.run_sync(_write_all, data)
+
+
+def _write_all(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]

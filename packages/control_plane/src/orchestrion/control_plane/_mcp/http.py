@@ -1,0 +1,168 @@
+"""Sessions over HTTP, by the protocol's own rules for it ("streamable HTTP"), without streams of the server's."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from attrs import define, field, frozen
+from litestar import Request, Router, delete, get, post
+from litestar.types import ASGIApp
+from orchestrion.control_plane._access import ACCESS, Needs
+from orchestrion.control_plane._control import Control
+from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._web.caller import Gatekeeper, caller_of
+from orchestrion.control_plane._web.object_paths import Raw
+from orchestrion.orchestrator_core import WallClock, system_time
+
+from .desk import Desk
+from .messages import INVALID_REQUEST, MAX_MESSAGE_BYTES, RpcError, decode, encode, failure, id_of
+from .session import VERSIONS, Session
+
+PATH: Final = "/mcp"
+MAX_SESSIONS: Final = 1024
+MAX_SESSIONS_EACH: Final = 32
+"""So many sessions one principal has; of more, the one that was used longest ago ends."""
+
+_SESSION_HEADER: Final = "mcp-session-id"
+_VERSION_HEADER: Final = "mcp-protocol-version"
+
+_SOMEBODY: Final = Needs("get", "mcp", anybody=True)
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def _new_id() -> str:
+    return secrets.token_urlsafe(24)
+
+
+@frozen
+class _Held:
+    owner: str
+    session: Session
+
+
+@define(eq=False)
+class Sessions:
+    """The sessions that there are, each of one principal. A client whose session has ended begins another.
+
+    Attributes:
+        new_id: Makes ids that nobody guesses.
+    """
+
+    new_id: Callable[[], str] = _new_id
+    _held: dict[str, _Held] = field(factory=dict)
+    """The one that was used last is last."""
+
+    def add(self, owner: str, session: Session) -> str:
+        """Keep a session, and return its id."""
+        own = [each for each, held in self._held.items() if held.owner == owner]
+        if len(own) >= MAX_SESSIONS_EACH:
+            self.end(owner, own[0])
+        elif len(self._held) >= MAX_SESSIONS:
+            oldest = next(iter(self._held))
+            self.end(self._held[oldest].owner, oldest)
+        session_id = self.new_id()
+        self._held[session_id] = _Held(owner, session)
+        return session_id
+
+    def get(self, owner: str, session_id: str) -> Session | None:
+        """Return a session of somebody's; None where they have none of that id."""
+        held = self._held.get(session_id)
+        if held is None or held.owner != owner:
+            return None
+        self._held[session_id] = self._held.pop(session_id)
+        return held.session
+
+    def end(self, owner: str, session_id: str) -> bool:
+        """End a session, with what is under way, and return whether somebody had one of that id."""
+        session = self.get(owner, session_id)
+        if session is None:
+            return False
+        session.cancel_all()
+        del self._held[session_id]
+        return True
+
+
+def mcp_handlers(
+    control: Control, keeper: Gatekeeper, sessions: Sessions | None = None, *, clock: WallClock = system_time
+) -> Router:
+    """Return the handlers of the path.
+
+    Args:
+        control: Does what tools ask for.
+        keeper: Is asked before each thing that a tool does.
+        sessions: Keeps the sessions.
+        clock: The wall clock.
+    """
+    kept = sessions if sessions is not None else Sessions()
+
+    # Here everybody is let in who is known; what they may do is asked for each thing that a tool does.
+    @post(PATH, opt={ACCESS: _SOMEBODY}, name="mcp", request_max_body_size=MAX_MESSAGE_BYTES)
+    async def ask(request: AnyRequest) -> ASGIApp:
+        refusal = _refusal(request)
+        if refusal is not None:
+            return refusal
+        principal = caller_of(request)
+        desk = Desk(control, partial(keeper.check, principal), clock)
+        try:
+            message = decode(await request.body())
+        except RpcError as err:
+            return _failed(400, err)
+        if isinstance(message, dict) and message.get("method") == "initialize":
+            return await begun(message, desk, principal)
+        session_id = request.headers.get(_SESSION_HEADER)
+        if session_id is None:
+            return _failed(400, RpcError(INVALID_REQUEST, "initialize first, then say Mcp-Session-Id"), message)
+        session = kept.get(principal.subject, session_id)
+        if session is None:
+            return _failed(404, RpcError(INVALID_REQUEST, "there is no such session; initialize again"), message)
+        answer = await session.answer(message, desk)
+        return Raw(202, b"") if answer is None else Raw(200, encode(answer))
+
+    async def begun(message: Any, desk: Desk, principal: Principal) -> ASGIApp:
+        session = Session()
+        answer = await session.answer(message, desk)
+        if not session.version:
+            return Raw(400, encode(answer))
+        session_id = kept.add(principal.subject, session)
+        return Raw(200, encode(answer), ((_SESSION_HEADER.encode(), session_id.encode()),))
+
+    @delete(PATH, status_code=200, opt={ACCESS: _SOMEBODY}, name="mcp-end")
+    async def end(request: AnyRequest) -> ASGIApp:
+        principal = caller_of(request)
+        ended = kept.end(principal.subject, request.headers.get(_SESSION_HEADER, ""))
+        return Raw(204 if ended else 404, b"")
+
+    @get(PATH, opt={ACCESS: _SOMEBODY}, name="mcp-stream")
+    async def stream() -> ASGIApp:
+        # There is nothing that a server would say without being asked.
+        return Raw(405, b"", ((b"allow", b"POST, DELETE"),))
+
+    return Router("/", route_handlers=[ask, end, stream], dto=None, return_dto=None)
+
+
+def _refusal(request: AnyRequest) -> Raw | None:
+    """Return the answer to what is no message from a client of the protocol, or None."""
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        # A page of another site, whose browser may know a way in here (DNS rebinding).
+        return _failed(403, RpcError(INVALID_REQUEST, "pages of other origins are not answered"))
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        return _failed(415, RpcError(INVALID_REQUEST, "a message is application/json"))
+    accepted = {each.partition(";")[0].strip().lower() for each in request.headers.get("accept", "*/*").split(",")}
+    if not accepted & {"application/json", "application/*", "*/*"}:
+        return _failed(406, RpcError(INVALID_REQUEST, "answers are application/json"))
+    version = request.headers.get(_VERSION_HEADER)
+    if version is not None and version not in VERSIONS:
+        text = f"MCP-Protocol-Version {version!r:.80} is not spoken here; {', '.join(VERSIONS)} are"
+        return _failed(400, RpcError(INVALID_REQUEST, text))
+    return None
+
+
+def _failed(status: int, error: RpcError, message: Any = None) -> Raw:
+    return Raw(status, encode(failure(id_of(message), error)))
