@@ -26,6 +26,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 RESULTS = ROOT / ".nox" / "results"
 LOCK = ROOT / "requirements.lock"
 SIMULATION = ROOT / "packages" / "orchestrator_core" / "tests" / "simulation"
+BROWSER = ROOT / "tests" / "browser"
 SEEDS = "500"
 REPEATABLE = {"CI": "true"}
 """Lets hypothesis draw the same examples in each run, and mind no time that a busy machine takes."""
@@ -58,6 +59,7 @@ nox.options.sessions = [
     "pure",
     "simulation",
     "processes",
+    "browser",
     *(f"tests-{version}" for version in reversed(PYTHONS)),
 ]
 
@@ -132,7 +134,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types, strictly."""
-    everything(session, "lint", "test")
+    everything(session, "lint", "test", "web")
     paths = [path for package in PACKAGES for path in (package / "src", package / "tests")]
     paths += [ROOT / "tests", ROOT / "benchmarks", ROOT / "noxfile.py", *sorted(ROOT.glob("examples/*.py"))]
     session.run("mypy", *(str(path.relative_to(ROOT)) for path in paths))
@@ -176,6 +178,14 @@ def processes(session: nox.Session) -> None:
     """Tests that need the machine itself: mounts, and programs that `.ci/run` installs."""
     everything(session, "test")
     session.run("pytest", results("processes"), "-m", "engine", *session.posargs, env=REPEATABLE)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The dashboard in a real browser, which `.ci/run` installs."""
+    everything(session, "test", "web")
+    environment = {**REPEATABLE, "ORCHESTRION_PICTURES": str(scratch(session) / "pictures")}
+    session.run("pytest", results("browser"), str(BROWSER), *session.posargs, env=environment)
 
 
 @nox.session

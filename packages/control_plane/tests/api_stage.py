@@ -10,9 +10,13 @@ from urllib.parse import urlsplit
 
 import trio
 from attrs import define, field
+from orchestrion.control_plane._dashboard.handlers import Dashboard, dashboard_handlers
+from orchestrion.control_plane._dashboard.keeper import SessionKeeper
+from orchestrion.control_plane._dashboard.sessions import Sessions
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
+from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
@@ -44,10 +48,13 @@ class Keeper:
 
     async def authenticate(self, connection: Any, /) -> Principal:
         """Return who asks."""
-        name = connection.headers.get("authorization", "").removeprefix("Bearer ")
-        if name not in self.principals:
+        return self.verify(connection.headers.get("authorization", "").removeprefix("Bearer "))
+
+    def verify(self, token: str) -> Principal:
+        """Return whom a token is for."""
+        if token not in self.principals:
             raise Unauthenticated("nobody that is known")
-        return self.principals[name]
+        return self.principals[token]
 
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something."""
@@ -146,6 +153,7 @@ class Api:
     keeper: Keeper
     client: Client
     server: ApiServer
+    sessions: Sessions
 
     def as_(self, token: str) -> Client:
         """Return a client of somebody else."""
@@ -166,10 +174,13 @@ async def api_served(state: MemoryState | None = None) -> AsyncIterator[Api]:
         Writer(store, admit=grants.admit, seal=lambda name, text: f"sealed:{name}:{len(text)}", now=trio_time),
         WorkloadWriter(orchestrator),
     )
-    server = ApiServer(orchestrator, objects, keeper)
+    sessions, streams = Sessions(keeper.verify, trio_time), OpenStreams(trio.Event())
+    by_session = SessionKeeper(keeper, sessions)
+    dashboard = dashboard_handlers(Dashboard(orchestrator, objects, by_session, streams))
+    server = ApiServer(orchestrator, objects, by_session, streams=streams, more=[dashboard])
     async with trio.open_nursery() as nursery:
         await nursery.start(orchestrator.run)
         await nursery.start(objects.run)
         objects.history.listen(lambda _: setattr(keeper, "policy", policy_of(objects.history)))
-        yield Api(objects, orchestrator, keeper, Client(server.app()), server)
+        yield Api(objects, orchestrator, keeper, Client(server.app()), server, sessions)
         nursery.cancel_scope.cancel()

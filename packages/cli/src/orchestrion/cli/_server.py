@@ -32,6 +32,7 @@ class Request:
         tls: Whether TLS is spoken; None is beyond the loopback.
         plugins: Names of plug-ins by interface, where others are wanted than those of the last time.
         drains: Whether everything stops at the end; without, what runs goes on running.
+        invites: Whether an address is told that signs a browser in.
     """
 
     host: str
@@ -39,6 +40,7 @@ class Request:
     tls: bool | None
     plugins: Mapping[str, str]
     drains: bool
+    invites: bool = False
 
 
 def run_server(state: Path | None, request: Request) -> int:
@@ -86,6 +88,8 @@ async def _serve(request: Request, place: StateDirectory, interrupted: trio.Even
                     note(f"the first administrator's token is in {served.first_token}")
                 if served.authority is not None:
                     note(f"clients know this server by {served.authority} ({served.fingerprint})")
+                if request.invites:
+                    note(f"the dashboard, once: {served.login_link()}")
                 await interrupted.wait()
                 if request.drains:
                     note("stopping everything; Ctrl-C again stops waiting for it")

@@ -73,7 +73,7 @@ def dev(
     """
     from ._server import Request, run_server
 
-    return run_server(state, Request(host=host, port=port, tls=None, plugins={}, drains=True))
+    return run_server(state, Request(host=host, port=port, tls=None, plugins={}, drains=True, invites=True))
 
 
 def server(

@@ -12,11 +12,15 @@ from typing import Any, Final
 
 import trio
 from attrs import frozen
+from orchestrion.control_plane._dashboard.handlers import Dashboard, dashboard_handlers
+from orchestrion.control_plane._dashboard.keeper import SessionKeeper
+from orchestrion.control_plane._dashboard.sessions import Sessions
 from orchestrion.control_plane._identity.admin_token import make_first_token
 from orchestrion.control_plane._identity.audit import AuditLog
 from orchestrion.control_plane._identity.authority import Authority
 from orchestrion.control_plane._identity.certificates import PeerCertificates
 from orchestrion.control_plane._identity.keys import TrustedKeys
+from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._identity.private_files import write_private
 from orchestrion.control_plane._identity.sealing import Sealer
 from orchestrion.control_plane._identity.tls import server_context
@@ -45,6 +49,9 @@ AUDIT_FOLDER: Final = "audit"
 
 AUTHORITY_FILE: Final = "authority.crt"
 """The certificate by which clients know the server."""
+
+
+_LINK: Final = Principal("admin", groups=frozenset({ADMINS}), via="login-link")
 
 
 @frozen(kw_only=True)
@@ -81,6 +88,7 @@ class Served:
         authority: The file of the certificate by which clients know the server; None without TLS.
         fingerprint: That certificate's; empty without TLS.
         at_socket: Gives the same as an application for the socket of the state directory, whose user may do everything.
+        login_link: Makes an address that signs a browser in as an administrator: once, and soon.
     """
 
     url: str
@@ -88,6 +96,7 @@ class Served:
     authority: Path | None
     fingerprint: str
     at_socket: Callable[[OpenStreams], Any]
+    login_link: Callable[[], str]
 
 
 @asynccontextmanager
@@ -114,16 +123,20 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
     objects = await _objects(orchestrator, state_dir, keeper)
     authority = identity.certificate if identity is not None else b""
     audit = AuditLog(state_dir / AUDIT_FOLDER, orchestrator.now)
+    streams = OpenStreams(trio.Event())
+    sessions = Sessions(tokens.verify, orchestrator.now)
+    by_session = SessionKeeper(keeper, sessions)
     oversight = Oversight.over(
         objects,
-        keeper,
+        by_session,
         audit=audit,
         access_log=AccessLog(now=orchestrator.now),
         tracer=options.tracer,
         proxies=networks_of(options.proxies),
     )
-    more = identity_handlers(keeper, authority)
-    server = ApiServer(orchestrator, objects, keeper, oversight=oversight, more=more)
+    dashboard = Dashboard(orchestrator, objects, by_session, streams)
+    more = [*identity_handlers(keeper, authority), dashboard_handlers(dashboard)]
+    server = ApiServer(orchestrator, objects, by_session, oversight=oversight, streams=streams, more=more)
     async with trio.open_nursery() as nursery:
         await nursery.start(audit.run)
         await nursery.start(tokens.follow)
@@ -140,12 +153,14 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
             raise NetworkFailure(msg, remedy="Choose another --host or --port.") from err
         scheme = "https" if tls is not None else "http"
         host = f"[{options.host}]" if ":" in options.host else options.host
+        url = f"{scheme}://{host}:{port}"
         yield Served(
-            url=f"{scheme}://{host}:{port}",
+            url=url,
             first_token=first_token,
             authority=identity.authority if identity is not None else None,
             fingerprint=identity.fingerprint if identity is not None else "",
             at_socket=partial(_at_socket, oversight, keeper),
+            login_link=lambda: f"{url}/ui/login?code={sessions.invite(_LINK)}",
         )
         server.streams.ending.set()
         nursery.cancel_scope.cancel()

@@ -11,6 +11,7 @@ from attrs import Factory, define, field, frozen
 from litestar.types import ASGIApp, ControllerRouterHandler
 from orchestrion.control_plane._app import control_handlers, make_app
 from orchestrion.control_plane._control import Control
+from orchestrion.control_plane._dashboard.headers import SecureHeaders
 from orchestrion.control_plane._mcp.http import Sessions, mcp_handlers
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.objects import Objects
@@ -70,7 +71,7 @@ class ApiServer:
     def app(self) -> ASGIApp:
         """Return the ASGI application."""
         pipeline = self.oversight.pipeline
-        return pipeline.around(make_app(self.handlers(), guards=[pipeline.guard]))
+        return SecureHeaders(pipeline.around(make_app(self.handlers(), guards=[pipeline.guard])))
 
     def handlers(self) -> list[ControllerRouterHandler]:
         """Return the handlers of all paths."""

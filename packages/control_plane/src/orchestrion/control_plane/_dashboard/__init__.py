@@ -1,0 +1,1 @@
+"""The dashboard: pages for browsers, live over one stream, with nothing from elsewhere."""

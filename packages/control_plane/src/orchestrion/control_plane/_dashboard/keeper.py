@@ -1,0 +1,101 @@
+"""Browsers that have signed in are let in by their session, and all others as they were."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+
+from attrs import define
+from orchestrion.control_plane._identity.access import Access
+from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._web.caller import Connection, Gatekeeper
+from orchestrion.shared_types import Denied
+
+from .sessions import Session, Sessions
+
+PLAIN_COOKIE: Final = "orchestrion"
+SECURE_COOKIE: Final = "__Host-orchestrion"
+"""Browsers keep a cookie of such a name only if it came over TLS, and send it to this host alone."""
+
+CSRF_HEADER: Final = "x-csrf-token"
+
+_SAFE: Final = ("GET", "HEAD", "OPTIONS")
+
+
+@define(eq=False)
+class SessionKeeper:
+    """Lets in who has a session, or whom another keeper lets in; what they may do is said by that one.
+
+    A session counts where no other site can have made the browser ask: for reading, since others can't see the answer;
+    for changes with the session's own word in a header; for a websocket if the page that opens it is the server's.
+
+    Attributes:
+        keeper: Lets in all others, and says what anybody may do.
+        sessions: Who has signed in.
+    """
+
+    keeper: Gatekeeper
+    sessions: Sessions
+
+    async def authenticate(self, connection: Connection, /) -> Principal:
+        """Return who asks.
+
+        Raises:
+            Unauthenticated: What it brings proves nothing.
+            Denied: It is a change that another site's page asks for.
+        """
+        is_socket = "method" not in connection.scope
+        method = str(connection.scope.get("method", "GET"))
+        if (is_socket or method not in _SAFE) and not comes_from_here(connection.headers):
+            raise Denied("a page of another site asked for it", remedy="Use the server's own pages, or a client.")
+        if "authorization" not in connection.headers:
+            session = self.session_of(connection)
+            if session is not None and (method in _SAFE or _shows(connection.headers, session)):
+                return session.principal()
+        return await self.keeper.authenticate(connection)
+
+    def check(self, principal: Principal, access: Access, /) -> None:
+        """Make sure that somebody may do something.
+
+        Raises:
+            Denied: They may not.
+        """
+        self.keeper.check(principal, access)
+
+    def session_of(self, connection: Connection) -> Session | None:
+        """Return the session that a browser shows, or None."""
+        shown = shown_by(connection)
+        return self.sessions.find(shown) if shown else None
+
+
+def cookie_name(connection: Connection) -> str:
+    """Return what the cookie of a session is called on a connection."""
+    return SECURE_COOKIE if connection.scope["scheme"] in ("https", "wss") else PLAIN_COOKIE
+
+
+def shown_by(connection: Connection) -> str:
+    """Return what a browser shows of its session; empty for none."""
+    try:
+        cookies = SimpleCookie(connection.headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    found = cookies.get(cookie_name(connection))
+    return found.value if found is not None else ""
+
+
+def comes_from_here(headers: Mapping[str, str]) -> bool:
+    """Whether no page of another site made a browser send a request; who is no browser says nothing of that."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    scheme, _, host = origin.partition("://")
+    return scheme in ("http", "https") and host == headers.get("host", "")
+
+
+def _shows(headers: Mapping[str, str], session: Session) -> bool:
+    return hmac.compare_digest(headers.get(CSRF_HEADER, "").encode(), session.csrf.encode())

@@ -1,0 +1,170 @@
+"""What the pages of the whole cluster show: overview, topology, nodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from typing import Any, Final
+
+from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
+from orchestrion.shared_types import InstanceState, Node, NodeStatus, Resources, WorkloadInstance
+
+from .scene import Scene, is_ended
+from .words import amount, share
+
+FAILING: Final = (WorkloadPhase.DEGRADED, WorkloadPhase.FAILED)
+
+MAX_CELLS: Final = 240
+"""How many instances of a node the map shows; of more it says how many."""
+
+MAX_NODES: Final = 1_000
+"""How many nodes a page shows."""
+
+
+def overview(scene: Scene) -> dict[str, Any]:
+    """Return what the overview shows: how full the cluster is, what waits and what fails."""
+    phases = Counter(view.phase.value for view in scene.workloads)
+    live = scene.live()
+    return {
+        "capacity": capacity(scene.nodes, scene),
+        "phases": [(phase.value, phases[phase.value]) for phase in WorkloadPhase if phases[phase.value]],
+        "workload_count": len(scene.workloads),
+        "running": sum(instance.status.state is InstanceState.RUNNING for instance in live),
+        "live_count": len(live),
+        "ready": sum(node.status is NodeStatus.READY for node in scene.nodes),
+        "node_count": len(scene.nodes),
+        "pending": [_line(view) for view in scene.workloads if is_pending(view)],
+        "failing": [_line(view) for view in scene.workloads if view.phase in FAILING],
+    }
+
+
+def is_pending(view: WorkloadView) -> bool:
+    """Whether instances of a workload are wanted that have no place."""
+    return view.phase in (WorkloadPhase.PENDING, WorkloadPhase.WAITING) or view.reason == "unplaceable"
+
+
+def _line(view: WorkloadView) -> dict[str, Any]:
+    metadata = view.definition.metadata
+    return {
+        "namespace": metadata.namespace,
+        "name": metadata.name,
+        "phase": view.phase.value,
+        "reason": view.reason,
+        "message": view.message,
+        "placed": view.placed,
+        "replicas": view.replicas,
+    }
+
+
+def capacity(nodes: Sequence[Node], scene: Scene) -> list[dict[str, Any]]:
+    """Return each resource that nodes have: how much of it there is, and how much is reserved."""
+    whole = reduce(add, (node.allocatable for node in nodes), Resources())
+    taken = reduce(add, (scene.allocated.get(node.id, Resources()) for node in nodes), Resources())
+    used = dict(taken.dimensions())
+    bars = [
+        _bar(_TITLES.get(name, name), name, used.get(name, 0), most)
+        for name, most in whole.dimensions()
+        if most or used.get(name)
+    ]
+    devices = sum(len(node.devices) for node in nodes)
+    if devices:
+        bars.append(_bar("GPUs", "gpus", sum(scene.granted.get(node.id, 0) for node in nodes), devices))
+    return bars
+
+
+_TITLES: Final = {"cpu_millicores": "CPU", "memory_bytes": "Memory", "disk_bytes": "Disk"}
+
+
+def _bar(title: str, dimension: str, taken: int, whole: int) -> dict[str, Any]:
+    unit = " cores" if dimension == "cpu_millicores" else ""
+    return {
+        "title": title,
+        "percent": share(taken, whole),
+        "text": f"{amount(dimension, taken)} of {amount(dimension, whole)}{unit}",
+    }
+
+
+def topology(scene: Scene) -> list[dict[str, Any]]:
+    """Return the map: places, the nodes in them, and the instances on those."""
+    on_node = dict[str, list[WorkloadInstance]]()
+    for instance in scene.live():
+        on_node.setdefault(instance.binding.node_id, []).append(instance)
+    places = dict[str, list[dict[str, Any]]]()
+    for node in scene.nodes[:MAX_NODES]:
+        where = node.topology
+        title = " / ".join(part for part in (where.region, where.zone, where.rack) if part)
+        instances = on_node.get(node.id, [])
+        places.setdefault(title, []).append(
+            {
+                **node_line(node, scene),
+                "cells": [_cell(instance) for instance in instances[:MAX_CELLS]],
+                "hidden": max(0, len(instances) - MAX_CELLS),
+            }
+        )
+    return [{"title": title, "nodes": places[title]} for title in sorted(places)]
+
+
+def _cell(instance: WorkloadInstance) -> dict[str, Any]:
+    return {
+        "namespace": instance.namespace,
+        "workload": instance.workload,
+        "name": instance.name,
+        "state": instance.status.state.value,
+        "tone": tone_of(instance),
+    }
+
+
+def tone_of(instance: WorkloadInstance) -> str:
+    """Return how well an instance is, as one of the styles: good, busy, bad or off."""
+    state = instance.status.state
+    if is_ended(instance):
+        return "off" if state is InstanceState.SUCCEEDED else "bad"
+    if state is InstanceState.RUNNING:
+        waits = any(container.next_attempt_at is not None for container in instance.status.containers)
+        return "bad" if waits else "good"
+    return "bad" if state is InstanceState.UNKNOWN else "busy"
+
+
+def nodes(scene: Scene) -> list[dict[str, Any]]:
+    """Return what the page of nodes shows."""
+    count = Counter(str(instance.binding.node_id) for instance in scene.live())
+    return [
+        {
+            **node_line(node, scene),
+            "instances": count[node.id],
+            "labels": sorted(node.labels.items()),
+            "taints": [f"{taint.key}={taint.value}:{taint.effect.value}" for taint in node.taints],
+            "conditions": [
+                {"type": each.type, "reason": each.reason, "since": each.since}
+                for each in node.conditions
+                if each.active
+            ],
+            "drivers": sorted(node.drivers),
+            "address": node.address,
+        }
+        for node in scene.nodes[:MAX_NODES]
+    ]
+
+
+def node_line(node: Node, scene: Scene) -> dict[str, Any]:
+    """Return what is said of a node wherever it is shown."""
+    bars = capacity([node], scene)
+    fullest = max((bar["percent"] for bar in bars), default=0)
+    status = node.status.value
+    if node.drain is not None:
+        status = "Draining"
+    elif node.cordoned and node.status is NodeStatus.READY:
+        status = "Cordoned"
+    return {
+        "id": node.id,
+        "name": node.name,
+        "status": status,
+        "tone": {"Ready": "good", "Draining": "busy", "Cordoned": "busy", "NotReady": "busy"}.get(status, "bad"),
+        "cordoned": node.cordoned or node.drain is not None,
+        "drain": None if node.drain is None else node.drain.reason,
+        "bars": bars,
+        "heat": fullest // 10,
+        "percent": fullest,
+    }

@@ -1,0 +1,55 @@
+// Forms that ask the API for a change, with the session's word that no other site has.
+
+import { say } from "./live.js";
+
+const token = document.querySelector("meta[name=csrf]")?.content ?? "";
+
+export async function call(method, path, body) {
+  const headers = { "X-CSRF-Token": token };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  if (answer.ok) return;
+  if (answer.status === 401) location.reload();
+  let problem = {};
+  try {
+    problem = await answer.json();
+  } catch {
+    // What is no document of ours has a status all the same.
+  }
+  throw new Error(problem.detail || problem.message || `the server answered ${answer.status}`);
+}
+
+function content(form) {
+  const given = {};
+  for (const input of form.querySelectorAll("input[name], select[name]")) {
+    given[input.name] = input.type === "number" ? input.valueAsNumber : input.value;
+  }
+  return Object.keys(given).length ? given : undefined;
+}
+
+export function calls() {
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!form.dataset.call) return;
+    event.preventDefault();
+    if (form.dataset.confirm && !confirm(form.dataset.confirm)) return;
+    const button = form.querySelector("button");
+    button.disabled = true;
+    try {
+      await call(form.dataset.call, form.getAttribute("action"), content(form));
+      say(form.dataset.done);
+    } catch (error) {
+      say(error.message);
+    } finally {
+      button.disabled = false;
+    }
+  });
+  document.getElementById("logout")?.addEventListener("click", async () => {
+    try {
+      await call("POST", "/ui/logout");
+      location.assign("/ui/login");
+    } catch (error) {
+      say(error.message);
+    }
+  });
+}

@@ -1,0 +1,139 @@
+// Keeps a page up to date over one stream of events, and goes on where it was when that is cut off.
+
+const LEAST_MS = 400;
+const MOST_MS = 5000;
+const AGES_MS = 10000;
+
+const main = document.getElementById("content");
+const badge = document.getElementById("live");
+
+let since = main.dataset.revision;
+let busy = false;
+let again = false;
+
+export function say(text) {
+  document.getElementById("said").textContent = text;
+}
+
+function show(tone, text) {
+  badge.className = `badge ${tone}`;
+  badge.textContent = text;
+}
+
+/** Whether a page that is about `tokens` shows what has changed; `*` is all of a kind. */
+export function concerns(tokens, changes) {
+  return tokens.some((token) => {
+    const [kind, wanted] = token.split("=");
+    const names = changes[kind];
+    if (!names) return false;
+    if (!wanted) return true;
+    return names.some((name) => name === "*" || name === wanted || (wanted.endsWith(".") && name.startsWith(wanted)));
+  });
+}
+
+async function refresh() {
+  if (busy) {
+    again = true;
+    return;
+  }
+  busy = true;
+  const began = performance.now();
+  try {
+    await htmx.ajax("GET", location.pathname + location.search, { target: "#content", swap: "innerMorph" });
+    document.dispatchEvent(new CustomEvent("refreshed"));
+  } finally {
+    const took = performance.now() - began;
+    setTimeout(
+      () => {
+        busy = false;
+        if (again) {
+          again = false;
+          refresh();
+        }
+      },
+      Math.min(MOST_MS, Math.max(LEAST_MS, 4 * took)),
+    );
+  }
+}
+
+function relogin() {
+  location.reload();
+}
+
+/** Follows what happens; returns what opens the stream anew, with output besides, or nothing on pages that show nothing. */
+export function follow() {
+  if (!badge || main.dataset.live === undefined) return null;
+  const tokens = main.dataset.live.split(" ").filter(Boolean);
+  const listeners = new Map();
+  let source = null;
+  let extra = {};
+  let waiting = null;
+
+  function open() {
+    clearTimeout(waiting);
+    source?.close();
+    const query = new URLSearchParams({ since, ...extra });
+    source = new EventSource(`/ui/live?${query}`);
+    const on = (name, react) =>
+      source.addEventListener(name, (event) => {
+        if (event.lastEventId) since = event.lastEventId;
+        react(JSON.parse(event.data));
+      });
+    on("begun", () => show("good", "live"));
+    on("changed", (changes) => concerns(tokens, changes) && refresh());
+    on("everything", refresh);
+    on("beat", () => document.dispatchEvent(new CustomEvent("beat")));
+    on("over", relogin);
+    for (const [name, react] of listeners) on(name, react);
+    source.addEventListener("error", () => {
+      show("busy", "reconnecting");
+      // A browser comes again by itself, but for an answer that is none.
+      if (source.readyState === EventSource.CLOSED) waiting = setTimeout(look, 1000);
+    });
+  }
+
+  async function look() {
+    try {
+      const answer = await fetch(location.pathname, { headers: { "HX-Request": "true" } });
+      if (answer.status === 401) return relogin();
+    } catch {
+      // The server is away: it is asked again.
+    }
+    open();
+  }
+
+  document.body.addEventListener("htmx:after:request", (event) => {
+    if (event.detail.ctx?.response?.status === 401) relogin();
+  });
+  open();
+  return {
+    /** Opens the stream with output besides; `reactions` are by the names of its events. */
+    with(parameters, reactions) {
+      extra = parameters;
+      for (const [name, react] of Object.entries(reactions)) listeners.set(name, react);
+      open();
+    },
+  };
+}
+
+const UNITS = [
+  ["d", 86400],
+  ["h", 3600],
+  ["min", 60],
+];
+
+function words(seconds) {
+  for (const [unit, length] of UNITS) {
+    if (seconds >= length) return `${Math.floor(seconds / length)} ${unit}`;
+  }
+  return `${Math.max(0, Math.floor(seconds))} s`;
+}
+
+/** Lets ages grow while nothing else happens. */
+export function ages() {
+  setInterval(() => {
+    for (const time of document.querySelectorAll("time[datetime]")) {
+      time.textContent = words((Date.now() - Date.parse(time.dateTime)) / 1000);
+    }
+  }, AGES_MS);
+}

@@ -1,0 +1,88 @@
+// The output of a workload, as it is written. Each piece says where it is in all that was written, so that what comes
+// twice after the stream was cut off is shown once, and what is no longer kept is told.
+
+import { say } from "./live.js";
+
+const MOST_LINES = 5000;
+// Colours and movements of the cursor, which a page does not show.
+const CONTROLS = /\u001b\[[0-9;?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[\u0000-\u0008\u000b-\u001f\u007f]/g;
+
+export function output(live) {
+  const form = document.getElementById("logs-form");
+  const shown = document.getElementById("output");
+  const pause = document.getElementById("logs-pause");
+  const workload = document.getElementById("logs").dataset.workload;
+  let streams = new Map();
+  let held = [];
+  let paused = false;
+
+  function append(texts) {
+    const atEnd = shown.scrollHeight - shown.scrollTop - shown.clientHeight < 40;
+    const fragment = document.createDocumentFragment();
+    for (const [text, tone] of texts) {
+      const line = document.createElement("span");
+      line.textContent = text;
+      if (tone) line.className = tone;
+      fragment.append(line, "\n");
+    }
+    shown.append(fragment);
+    while (shown.childNodes.length > 2 * MOST_LINES) shown.firstChild.remove();
+    if (atEnd) shown.scrollTop = shown.scrollHeight;
+  }
+
+  function write(texts) {
+    if (paused) held = [...held, ...texts].slice(-MOST_LINES);
+    else append(texts);
+  }
+
+  function piece(record) {
+    const key = `${record.instance} ${record.container} ${record.attempt} ${record.stream}`;
+    if (!streams.has(key)) streams.set(key, { next: null, rest: "", decoder: new TextDecoder() });
+    const stream = streams.get(key);
+    let bytes = Uint8Array.from(atob(record.data), (character) => character.charCodeAt(0));
+    const first = stream.next === null;
+    const overlap = first ? 0 : Math.max(0, stream.next - record.offset);
+    if (!first && overlap >= bytes.length && bytes.length) return;
+    bytes = bytes.subarray(overlap);
+    const lost = first ? 0 : record.offset - stream.next;
+    const texts = [];
+    if (lost > 0) texts.push([`${lost} bytes of ${record.instance} are no longer kept`, "gap"]);
+    stream.next = Math.max(stream.next ?? 0, record.offset + overlap + bytes.length);
+    const lines = (stream.rest + stream.decoder.decode(bytes, { stream: true })).split("\n");
+    stream.rest = lines.pop();
+    if (stream.rest.length > 65536) {
+      lines.push(stream.rest);
+      stream.rest = "";
+    }
+    for (const line of lines) {
+      texts.push([`${record.instance} ${record.container} | ${line.replace(CONTROLS, "")}`, record.stream === "stderr" ? "stderr" : ""]);
+    }
+    if (texts.length) write(texts);
+  }
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    shown.replaceChildren();
+    streams = new Map();
+    held = [];
+    const chosen = new FormData(form);
+    const namespace = workload.split("/")[0];
+    const parameters = { output: chosen.get("instance") ? `${namespace}/${chosen.get("instance")}` : workload };
+    if (chosen.get("container")) parameters.container = chosen.get("container");
+    live.with(parameters, {
+      output: piece,
+      "output-end": () => say("The output has come to its end."),
+      "output-failed": (problem) => say(problem.text),
+    });
+  });
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.setAttribute("aria-pressed", String(paused));
+    pause.textContent = paused ? "Go on" : "Pause";
+    if (!paused) {
+      append(held);
+      held = [];
+    }
+  });
+  document.getElementById("logs-clear").addEventListener("click", () => shown.replaceChildren());
+}

@@ -1,0 +1,169 @@
+"""What the page of one workload shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
+from orchestrion.shared_types import Event, EventSeverity, WorkloadDefinition, WorkloadInstance, WorkloadKind, to_json
+from orchestrion.shared_types.manifest import to_manifest
+
+from .overview import tone_of
+from .scene import Scene, is_ended, restarts_of
+from .words import share, stamp
+
+MAX_INSTANCES: Final = 500
+MAX_GROUPS: Final = 60
+
+TONES: Final = {
+    WorkloadPhase.HEALTHY: "good",
+    WorkloadPhase.RUNNING: "good",
+    WorkloadPhase.SUCCEEDED: "off",
+    WorkloadPhase.STOPPED: "off",
+    WorkloadPhase.FAILED: "bad",
+    WorkloadPhase.DEGRADED: "bad",
+}
+
+
+def workload_line(view: WorkloadView) -> dict[str, Any]:
+    """Return what is said of a workload wherever it is shown."""
+    metadata = view.definition.metadata
+    wanted = view.replicas
+    batch = view.definition.kind is WorkloadKind.BATCH
+    return {
+        "namespace": metadata.namespace,
+        "name": metadata.name,
+        "labels": sorted(metadata.labels.items()),
+        "kind": view.definition.kind.value,
+        "phase": view.phase.value,
+        "tone": TONES.get(view.phase, "busy"),
+        "reason": view.reason,
+        "message": view.message,
+        "replicas": wanted,
+        "scaled": view.scaled,
+        "generation": view.generation,
+        "since": view.started_at,
+        "done": view.succeeded if batch else view.available,
+        "stages": [
+            {"title": title, "count": count, "percent": share(count, wanted)}
+            for title, count in (
+                [("placed", view.placed), ("running", view.running), ("succeeded", view.succeeded)]
+                if batch
+                else [
+                    ("of the wanted version", view.updated),
+                    ("placed", view.placed),
+                    ("running", view.running),
+                    ("available", view.available),
+                ]
+            )
+        ],
+        "failed": view.failed,
+        "containers": [container.name for container in view.definition.containers],
+        "can_scale": view.definition.kind is WorkloadKind.SERVICE,
+        "is_stopped": view.phase in (WorkloadPhase.STOPPED, WorkloadPhase.STOPPING),
+    }
+
+
+def instance_lines(scene: Scene, namespace: str, workload: str) -> dict[str, Any]:
+    """Return the instances of a workload: those that hold a place first, and of the ended the latest."""
+    own = [each for each in scene.instances if (each.namespace, each.workload) == (namespace, workload)]
+    live = [each for each in own if not is_ended(each)]
+    ended = sorted((each for each in own if is_ended(each)), key=_ended_at, reverse=True)
+    shown = [*live, *ended][:MAX_INSTANCES]
+    return {"lines": [_instance_line(each) for each in shown], "hidden": len(own) - len(shown)}
+
+
+def _ended_at(instance: WorkloadInstance) -> str:
+    return stamp(instance.status.finished_at or instance.binding.lost_at)
+
+
+def _instance_line(instance: WorkloadInstance) -> dict[str, Any]:
+    status = instance.status
+    state = "Lost" if instance.binding.lost_at is not None else status.state.value
+    reasons = [status.message or status.reason, *(f"{each.name}: {each.reason}" for each in status.containers)]
+    return {
+        "name": instance.name,
+        "index": instance.key.index,
+        "node": instance.binding.node_id,
+        "state": state,
+        "tone": tone_of(instance),
+        "generation": instance.binding.generation,
+        "restarts": restarts_of(instance),
+        "since": status.started_at,
+        "why": next((reason for reason in reasons if reason and not reason.endswith(": ")), ""),
+        "ended": is_ended(instance),
+        "health": ", ".join(sorted({each.health.value for each in status.containers})),
+        "ports": [f"{each.address or 'port'}:{port}" for each in status.containers for port in each.ports.values()],
+    }
+
+
+def timeline(events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Return events, latest first; what the same subject said in a row with the same reason is one group."""
+    groups = list[dict[str, Any]]()
+    for event in reversed(events):
+        last = groups[-1] if groups else None
+        if last is not None and (last["subject"], last["reason"]) == (event.subject, event.reason):
+            last["count"] += 1
+            continue
+        if len(groups) == MAX_GROUPS:
+            break
+        groups.append(event_line(event))
+    return groups
+
+
+def event_line(event: Event) -> dict[str, Any]:
+    """Return what is said of an event wherever it is shown."""
+    kind, _, name = event.subject.partition("/")
+    return {
+        "uid": event.uid,
+        "namespace": event.namespace,
+        "subject": event.subject,
+        "kind": kind,
+        "name": name,
+        "workload": name.partition(".")[0] if kind in ("workload", "instance") else "",
+        "reason": event.reason,
+        "message": event.message,
+        "tone": "bad" if event.severity is EventSeverity.WARNING else "off",
+        "severity": event.severity.value,
+        "at": event.at,
+        "count": 1,
+    }
+
+
+def versions(templates: Mapping[int, WorkloadDefinition], old: int | None, new: int | None) -> dict[str, Any]:
+    """Return which versions of a workload are kept, and what changed from one to another.
+
+    Args:
+        templates: By generation.
+        old: The generation to compare with; None is the one before `new`.
+        new: The generation that is compared; None is the latest.
+    """
+    known = sorted(templates)
+    if new not in templates:
+        new = known[-1] if known else None
+    if old not in templates:
+        old = max((each for each in known if new is not None and each < new), default=None)
+    lines = list[dict[str, str]]()
+    if old is not None and new is not None:
+        before, after = (dict(_flat(_form(templates[each]), "")) for each in (old, new))
+        for path in sorted(before.keys() | after.keys()):
+            if before.get(path) != after.get(path):
+                lines.append({"path": path, "before": before.get(path, ""), "after": after.get(path, "")})
+    return {"known": known, "old": old, "new": new, "lines": lines}
+
+
+def _form(definition: WorkloadDefinition) -> Any:
+    return to_manifest(definition)["workloads"][definition.metadata.name]
+
+
+def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield every leaf of a document with its path."""
+    if isinstance(value, Mapping) and value:
+        for key in value:
+            yield from _flat(value[key], f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and value and any(isinstance(item, Mapping) for item in value):
+        for index, item in enumerate(value):
+            yield from _flat(item, f"{path}[{index}]")
+    else:
+        yield path, to_json(value).decode()

@@ -1,0 +1,445 @@
+"""The dashboard over HTTP: who gets in, what they see, and what browsers are told to refuse."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import trio
+from orchestrion.control_plane._dashboard.assets import FOLDER, assets
+from orchestrion.control_plane._dashboard.handlers import NAV
+from orchestrion.control_plane._identity.principals import Principal
+
+from .api_stage import Answer, Api, Client
+
+WORKLOADS = "/api/v1/namespaces/default/workloads"
+EVIL = "<script>alert(1)</script>'\"><img src=x onerror=alert(1)>"
+PAGES = [place for _, place, _ in NAV]
+
+
+def workload(name: str = "web", **spec: Any) -> dict[str, Any]:
+    spec.setdefault("kind", "service")
+    spec.setdefault("containers", [{"name": "main", "command": ["run"]}])
+    return {"kind": "Workload", "metadata": {"name": name}, "spec": spec}
+
+
+class Browser:
+    """Keeps a cookie, as a browser does."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.cookie = ""
+        self.csrf = ""
+
+    async def sign_in(self, token: str = "admin", **headers: str) -> Answer:
+        form = f"token={quote(token)}&next=%2Fui%2Fnodes".encode()
+        answer = await self.client.ask(
+            "POST", "/ui/login", form, content_type="application/x-www-form-urlencoded", **headers
+        )
+        if "set-cookie" in answer.headers:
+            self.cookie = answer.headers["set-cookie"].partition(";")[0]
+            page = await self.get("/")
+            found = re.search(rb'name="csrf" content="([^"]+)"', page.body)
+            assert found is not None
+            self.csrf = found[1].decode()
+        return answer
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        return await self.client.ask("GET", path, cookie=self.cookie, **headers)
+
+    async def change(self, method: str, path: str, data: Any = None, **headers: str) -> Answer:
+        return await self.client.ask(method, path, data, cookie=self.cookie, **headers)
+
+
+@pytest.fixture
+async def browser(api: Api) -> Browser:
+    browser = Browser(api.as_(""))
+    assert (await browser.sign_in()).status == 303
+    return browser
+
+
+async def test_who_has_not_signed_in_is_asked_to_and_then_comes_where_they_wanted(api: Api) -> None:
+    browser = Browser(api.as_(""))
+    answer = await browser.get("/ui/events?namespace=default")
+    assert answer.status == 303
+    assert answer.headers["location"] == "/ui/login?next=/ui/events%3Fnamespace%3Ddefault"
+    form = await browser.get(answer.headers["location"])
+    assert b'name="next" value="/ui/events?namespace=default"' in form.body
+    signed_in = await browser.sign_in()
+    assert signed_in.status == 303
+    assert signed_in.headers["location"] == "/ui/nodes"
+    assert (await browser.get("/ui/events")).status == 200
+
+
+@pytest.mark.parametrize("place", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/a\r\nb: c"])
+async def test_signing_in_leads_to_no_other_site(api: Api, place: str) -> None:
+    form = f"token=admin&next={quote(place)}".encode()
+    answer = await api.as_("").ask("POST", "/ui/login", form, content_type="application/x-www-form-urlencoded")
+    assert answer.headers["location"] == "/"
+
+
+async def test_a_wrong_token_is_told_and_gives_no_session(api: Api) -> None:
+    answer = await Browser(api.as_("")).sign_in("wrong")
+    assert answer.status == 401
+    assert "set-cookie" not in answer.headers
+    assert b"nobody that is known" in answer.body
+
+
+async def test_the_cookie_is_for_this_server_alone_and_no_script_reads_it(api: Api) -> None:
+    cookie = (await Browser(api.as_("")).sign_in()).headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert "path=/" in cookie
+    assert "domain" not in cookie
+
+
+async def test_a_link_signs_in_once(api: Api) -> None:
+    code = api.sessions.invite(Principal("admin"))
+    first = await api.as_("").ask("GET", f"/ui/login?code={code}")
+    assert first.status == 303
+    assert "set-cookie" in first.headers
+    second = await api.as_("").ask("GET", f"/ui/login?code={code}")
+    assert second.status == 401
+    assert "set-cookie" not in second.headers
+
+
+async def test_who_signs_out_is_out(browser: Browser) -> None:
+    assert (await browser.change("POST", "/ui/logout", x_csrf_token=browser.csrf)).status == 204
+    assert (await browser.get("/")).status == 303
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x_csrf_token": "guessed"},
+        {"x_csrf_token": "OWN", "sec_fetch_site": "cross-site"},
+        {"x_csrf_token": "OWN", "sec_fetch_site": "same-site"},
+        {"x_csrf_token": "OWN", "origin": "http://evil.example"},
+        {"x_csrf_token": "OWN", "origin": "null"},
+    ],
+)
+async def test_a_change_that_another_site_may_have_asked_for_is_refused(
+    api: Api, browser: Browser, headers: dict[str, str]
+) -> None:
+    given = {name: browser.csrf if value == "OWN" else value for name, value in headers.items()}
+    refused = await browser.change("POST", WORKLOADS, workload(), **given)
+    assert refused.status in (401, 403)
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web")).status == 404
+
+
+async def test_a_change_that_a_page_of_ours_asks_for_is_made(api: Api, browser: Browser) -> None:
+    given = {"sec_fetch_site": "same-origin", "origin": "http://test", "x_csrf_token": browser.csrf}
+    assert (await browser.change("POST", WORKLOADS, workload(), **given)).status == 201
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web")).status == 200
+
+
+async def test_another_sites_page_signs_nobody_in(api: Api) -> None:
+    answer = await Browser(api.as_("")).sign_in(sec_fetch_site="cross-site")
+    assert answer.status == 403
+    assert "set-cookie" not in answer.headers
+
+
+async def test_a_token_that_is_taken_back_ends_the_session(api: Api, browser: Browser) -> None:
+    del api.keeper.principals["admin"]
+    assert (await browser.get("/")).status == 303
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_a_page_is_whole_or_only_what_is_inside_its_frame(browser: Browser, page: str) -> None:
+    whole = await browser.get(page)
+    assert whole.status == 200
+    assert whole.headers["content-type"].startswith("text/html")
+    assert b"<!doctype html>" in whole.body
+    inside = await browser.get(page, hx_request="true")
+    assert inside.status == 200
+    assert inside.body.lstrip().startswith(b"<h1>")
+    assert inside.body.strip() in whole.body
+
+
+class Texts(HTMLParser):
+    """Takes a page apart: its elements with their attributes."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+
+@pytest.mark.parametrize("page", [*PAGES, "/ui/login", "/ui/workloads/default/web", "/ui/search?q=we"])
+async def test_pages_have_no_script_or_style_of_their_own_and_nothing_from_elsewhere(
+    browser: Browser, api: Api, page: str
+) -> None:
+    await api.client.ask("POST", WORKLOADS, workload())
+    answer = await browser.get(page)
+    assert answer.status == 200
+    for tag, attributes in Texts(answer.body).elements:
+        assert tag not in ("style", "iframe", "object", "embed", "base")
+        assert "style" not in attributes
+        assert [name for name in attributes if name.startswith("on")] == []
+        for name in ("src", "href", "action", "formaction"):
+            value = attributes.get(name) or "/"
+            assert value.startswith(("/", "#")), value
+            assert not value.startswith("//")
+        if tag == "script":
+            assert "src" in attributes
+
+
+@pytest.mark.parametrize("page", ["/ui/events", "/", "/ui/workloads/default/web", "/ui/nodes", "/ui/quotas"])
+async def test_whatever_is_named_is_text(api: Api, browser: Browser, page: str) -> None:
+    made = workload()
+    made["metadata"]["annotations"] = {"note": EVIL}
+    made["spec"]["containers"][0]["command"] = ["run", EVIL]
+    await api.client.ask("POST", WORKLOADS, made)
+    api.objects.orchestrator.recorder.record("default", "workload/web", EVIL, EVIL)
+    await trio.sleep(5)
+    made["spec"]["containers"][0]["command"] = ["run", EVIL, "again"]
+    await api.client.ask("PATCH", f"{WORKLOADS}/web", {"spec": made["spec"]})
+    await trio.sleep(5)
+    answer = await browser.get(page)
+    assert answer.status == 200
+    assert b"<script>alert" not in answer.body
+    assert b"<img" not in answer.body
+
+
+async def test_what_was_typed_is_text(browser: Browser) -> None:
+    for page in (f"/ui/search?q={quote(EVIL)}", f"/ui/events?namespace={quote(EVIL)}&subject={quote(EVIL)}"):
+        answer = await browser.get(page)
+        assert answer.status == 200
+        assert b"<img" not in answer.body
+        assert b"&lt;" in answer.body
+
+
+async def test_a_workload_that_is_not_there_is_a_page_that_says_so(browser: Browser) -> None:
+    answer = await browser.get("/ui/workloads/default/nothing")
+    assert answer.status == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert b"there is no workload" in answer.body
+
+
+async def test_a_page_shows_what_runs(api: Api, browser: Browser) -> None:
+    await api.client.ask("POST", WORKLOADS, workload(replicas=2))
+    await trio.sleep(5)
+    page = (await browser.get("/ui/workloads/default/web")).body.decode()
+    assert "Healthy" in page
+    assert page.count('id="web.') == 2
+    assert "web.0.1" in (await browser.get("/ui/topology")).body.decode()
+    assert "default/web" in (await browser.get("/ui/search?q=WE")).body.decode()
+
+
+async def test_what_has_no_place_is_explained_node_by_node(api: Api, browser: Browser) -> None:
+    containers = [{"name": "main", "command": ["run"], "resources": {"cpu": "900"}}]
+    await api.client.ask("POST", WORKLOADS, workload(containers=containers))
+    await trio.sleep(5)
+    page = (await browser.get("/ui/pending")).body.decode()
+    assert "default/web" in page
+    overview = (await browser.get("/")).body.decode()
+    assert "default/web" in overview
+
+
+async def test_a_quota_has_its_bars(api: Api, browser: Browser) -> None:
+    quota = {"metadata": {"name": "team"}, "spec": {"hard": {"cpu": "4", "memory": "8Gi"}}}
+    made = await api.client.ask("POST", "/api/v1/namespaces/default/resourcequotas", quota)
+    assert made.status == 201
+    page = (await browser.get("/ui/quotas")).body.decode()
+    assert "of 8 GiB" in page
+
+
+async def ann_in(api: Api, namespace: str) -> Browser:
+    """Sign in somebody who may look at one namespace."""
+    binding = {"role": "viewer", "subjects": [{"kind": "user", "name": "ann"}], "namespace": namespace}
+    made = await api.client.ask("POST", "/api/v1/rolebindings", {"metadata": {"name": "ann"}, "spec": binding})
+    assert made.status == 201
+    api.keeper.principals["ann"] = Principal("ann")
+    browser = Browser(api.as_(""))
+    await browser.sign_in("ann")
+    return browser
+
+
+async def test_who_may_see_one_namespace_sees_nothing_of_another(api: Api) -> None:
+    for namespace in ("ours", "theirs"):
+        await api.client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        path = f"/api/v1/namespaces/{namespace}/workloads"
+        assert (await api.client.ask("POST", path, workload(f"app-{namespace}"))).status == 201
+        quota = {"metadata": {"name": f"quota-{namespace}"}, "spec": {"hard": {"cpu": "4"}}}
+        await api.client.ask("POST", f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
+    await trio.sleep(5)
+    browser = await ann_in(api, "ours")
+    for page in [*PAGES, "/ui/search?q=app"]:
+        body = (await browser.get(page)).body.decode()
+        assert "theirs" not in body, page
+    assert "app-ours" in (await browser.get("/ui/workloads")).body.decode()
+    assert (await browser.get("/ui/workloads/ours/app-ours")).status == 200
+    assert (await browser.get("/ui/workloads/theirs/app-theirs")).status == 404
+
+
+async def test_a_viewer_is_offered_nothing_that_is_not_theirs(api: Api) -> None:
+    await api.client.ask("POST", WORKLOADS, workload())
+    await trio.sleep(5)
+    browser = await ann_in(api, "default")
+    page = (await browser.get("/ui/workloads/default/web")).body.decode()
+    assert 'id="logs"' in page
+    assert "data-call" not in page
+    assert 'id="terminal"' not in page
+
+
+# -- what browsers are told --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/ui/login", "/healthz", "/api/v1/workloads", "/nowhere", "/v1/ping"])
+async def test_every_answer_tells_browsers_what_to_refuse(api: Api, browser: Browser, path: str) -> None:
+    for answer in (await browser.get(path), await api.as_("").ask("GET", path)):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+
+
+async def test_pages_are_kept_by_nobody(browser: Browser) -> None:
+    assert (await browser.get("/")).headers["cache-control"] == "no-store"
+
+
+async def test_files_are_packed_and_kept_until_they_change(browser: Browser) -> None:
+    page = (await browser.get("/")).body.decode()
+    (path,) = re.findall(r'href="(/ui/static/[^"]+\.css)"', page)
+    plain = await browser.get(path)
+    assert plain.headers["content-type"] == "text/css; charset=utf-8"
+    assert "immutable" in plain.headers["cache-control"]
+    packed = await browser.get(path, accept_encoding="br, gzip")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    known = await browser.get(path, if_none_match=plain.headers["etag"])
+    assert known.status == 304
+    assert known.body == b""
+
+
+async def test_a_file_that_an_older_page_asks_for_is_not_kept(browser: Browser) -> None:
+    answer = await browser.get("/ui/static/older/dashboard.css")
+    assert answer.status == 200
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    "path", ["../sessions.py", "..%2fsessions.py", "vendor/README.md", "vendor/htmx.LICENSE", "%2e%2e/x"]
+)
+async def test_nothing_but_the_files_of_pages_is_given_out(browser: Browser, path: str) -> None:
+    assert (await browser.get(f"/ui/static/x/{path}")).status == 404
+
+
+async def test_the_first_look_loads_little(browser: Browser) -> None:
+    page = await browser.get("/")
+    loaded = len(gzip.compress(page.body))
+    loaded += sum(len(asset.packed) for asset in assets().values())
+    assert loaded <= 60 * 1024
+
+
+def test_files_of_others_are_as_they_were_published() -> None:
+    vendor = FOLDER / "vendor"
+    sums = dict(re.findall(r"\| `([^`]+)` \|.*`([0-9a-f]{64})` \|", (vendor / "README.md").read_text()))
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in vendor.glob("*.*s")}
+    assert sums == found
+
+
+@asynccontextmanager
+async def stream(browser: Browser, path: str = "/ui/live", **headers: str) -> AsyncIterator[Any]:
+    async with (
+        browser.client.stream("GET", path, cookie=browser.cookie, **headers) as (status, given, chunks),
+        aclosing(messages(chunks)) as events,
+    ):
+        assert status == 200
+        assert given["content-type"] == "text/event-stream"
+        yield events
+
+
+# -- live --------------------------------------------------------------------------------------------------------------
+
+
+async def messages(chunks: AsyncIterator[bytes]) -> Any:
+    rest = b""
+    async for chunk in chunks:
+        rest += chunk
+        while b"\n\n" in rest:
+            text, rest = rest.split(b"\n\n", 1)
+            fields = dict(line.split(": ", 1) for line in text.decode().splitlines())
+            if "event" in fields:
+                yield fields["event"], json.loads(fields["data"]), fields.get("id")
+
+
+async def test_a_page_is_told_what_changes_after_it_was_made(api: Api, browser: Browser) -> None:
+    page = (await browser.get("/")).body.decode()
+    found = re.search(r'data-revision="(\d+)"', page)
+    assert found is not None
+    await api.client.ask("POST", WORKLOADS, workload())
+    path = f"/ui/live?since={found[1]}"
+    async with stream(browser, path) as events:
+        assert (await anext(events))[0] == "begun"
+        name, data, position = await anext(events)
+        assert name == "changed"
+        assert data["workloads"] == ["default/web"]
+        assert position
+
+
+async def test_a_page_that_was_cut_off_goes_on_where_it_was(api: Api, browser: Browser) -> None:
+    async with stream(browser, "/ui/live") as events:
+        _, _, position = await anext(events)
+    await api.client.ask("POST", WORKLOADS, workload("missed"))
+    async with stream(browser, "/ui/live?since=1", last_event_id=str(position)) as events:
+        assert (await anext(events))[0] == "begun"
+        assert "default/missed" in (await anext(events))[1]["workloads"]
+
+
+async def test_a_page_that_was_away_for_too_long_looks_at_everything_again(api: Api, browser: Browser) -> None:
+    api.objects.history.max_events = 1
+    for name in ("a", "b", "c"):
+        await api.client.ask("POST", WORKLOADS, workload(name))
+    async with stream(browser, "/ui/live?since=1") as events:
+        assert [(await anext(events))[0] for _ in range(2)] == ["everything", "begun"]
+
+
+async def test_a_page_is_told_nothing_of_what_is_not_seen(api: Api) -> None:
+    await api.client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "theirs"}})
+    browser = await ann_in(api, "default")
+    async with stream(browser, "/ui/live") as events:
+        await anext(events)
+        hidden = await api.client.ask("POST", "/api/v1/namespaces/theirs/workloads", workload("secret"))
+        shown = await api.client.ask("POST", WORKLOADS, workload("open"))
+        assert (hidden.status, shown.status) == (201, 201)
+        seen = list[str]()
+        while "default/open" not in seen:
+            seen.extend((await anext(events))[1].get("workloads", []))
+        assert "theirs/secret" not in seen
+
+
+async def test_a_stream_ends_with_its_session(api: Api, browser: Browser) -> None:
+    async with stream(browser, "/ui/live") as events:
+        await anext(events)
+        del api.keeper.principals["admin"]
+        names = [name async for name, _, _ in events]
+    assert names[-1] == "over"
+
+
+async def test_output_is_followed_only_by_who_may(api: Api) -> None:
+    api.keeper.principals["ann"] = Principal("ann")
+    browser = Browser(api.as_(""))
+    await browser.sign_in("ann")
+    assert (await browser.get("/ui/live?output=default/web", accept="text/event-stream")).status == 403
+
+
+async def test_output_of_what_is_not_there_says_so(browser: Browser) -> None:
+    path = "/ui/live?output=default/nothing"
+    async with stream(browser, path) as events:
+        found = {name: data for name, data, _ in [await anext(events), await anext(events)]}
+    assert "nothing" in found["output-failed"]["text"]

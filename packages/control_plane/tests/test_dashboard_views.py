@@ -1,0 +1,211 @@
+"""What pages show is what there is: amounts, maps, matrices and differences."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from orchestrion.control_plane._dashboard import workload_page
+from orchestrion.control_plane._dashboard.overview import MAX_CELLS, node_line, topology
+from orchestrion.control_plane._dashboard.pending import FAILS, PASSES, UNKNOWN, matrix, unplaced
+from orchestrion.control_plane._dashboard.samples import LEAST_SECONDS, Sample, Samples
+from orchestrion.control_plane._dashboard.scene import Scene
+from orchestrion.control_plane._dashboard.words import age, amount, share, size
+from orchestrion.orchestrator_core import SlotPlacement
+from orchestrion.scheduler_interface import Explanation, Predicate, RefusalGroup
+from orchestrion.shared_types import (
+    Binding,
+    ContainerConfig,
+    Drain,
+    Event,
+    EventSeverity,
+    InstanceKey,
+    InstanceState,
+    InstanceStatus,
+    Metadata,
+    Node,
+    NodeId,
+    Resources,
+    Topology,
+    Uid,
+    WorkloadDefinition,
+    WorkloadInstance,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def node(name: str = "n1", **more: object) -> Node:
+    whole = Resources(cpu_millicores=4000, memory_bytes=8 << 30)
+    return Node(id=NodeId(name), name=name, capacity=whole, allocatable=whole, **more)  # type: ignore[arg-type]
+
+
+def instance(index: int = 0, state: InstanceState = InstanceState.RUNNING, on: str = "n1") -> WorkloadInstance:
+    return WorkloadInstance(
+        key=InstanceKey(Uid("u"), index, 1),
+        namespace="default",
+        workload="web",
+        binding=Binding(node_id=NodeId(on), generation=1),
+        status=InstanceStatus(state=state),
+    )
+
+
+@pytest.mark.parametrize(
+    ("dimension", "value", "words"),
+    [
+        ("cpu_millicores", 1500, "1.5"),
+        ("cpu_millicores", 4000, "4"),
+        ("memory_bytes", 1536 << 20, "1.5 GiB"),
+        ("memory_bytes", 512, "512 B"),
+        ("licences", 3, "3"),
+    ],
+)
+def test_amounts_are_in_the_unit_that_people_think_in(dimension: str, value: int, words: str) -> None:
+    assert amount(dimension, value) == words
+
+
+@given(st.integers(0, 2**62))
+def test_a_size_is_short(value: int) -> None:
+    assert len(size(value)) <= 11
+
+
+@given(st.integers(-5, 2**40), st.integers(-5, 2**40))
+def test_a_share_is_a_percentage(part: int, whole: int) -> None:
+    assert 0 <= share(part, whole) <= 100
+
+
+def test_ages_are_in_their_largest_unit() -> None:
+    ages = [age(NOW - timedelta(seconds=seconds), NOW) for seconds in (-3, 59, 60, 7199, 86400 * 3)]
+    assert ages == ["0 s", "59 s", "1 min", "1 h", "3 d"]
+    assert age(None, NOW) == ""
+
+
+def test_a_node_is_as_hot_as_its_scarcest_resource() -> None:
+    scene = Scene(now=NOW, allocated={NodeId("n1"): Resources(cpu_millicores=1000, memory_bytes=6 << 30)})
+    line = node_line(node(), scene)
+    assert [(bar["title"], bar["percent"]) for bar in line["bars"]] == [("CPU", 25), ("Memory", 75)]
+    assert line["percent"] == 75
+    assert line["heat"] == 7
+
+
+def test_a_node_says_what_is_done_to_it() -> None:
+    scene = Scene(now=NOW)
+    assert node_line(node(), scene)["status"] == "Ready"
+    assert node_line(node(cordoned=True), scene)["status"] == "Cordoned"
+    assert node_line(node(cordoned=True, drain=Drain(reason="disk")), scene)["status"] == "Draining"
+
+
+def test_the_map_has_places_nodes_and_what_runs_there() -> None:
+    scene = Scene(
+        now=NOW,
+        nodes=(node("a", topology=Topology(region="eu", zone="1")), node("b")),
+        instances=(instance(0, on="a"), instance(1, InstanceState.FAILED, on="a"), instance(2, on="b")),
+    )
+    places = topology(scene)
+    shown = {
+        place["title"]: {each["id"]: [c["name"] for c in each["cells"]] for each in place["nodes"]} for place in places
+    }
+    assert shown == {"": {"b": ["web.2.1"]}, "eu / 1": {"a": ["web.0.1"]}}
+
+
+def test_a_crowded_node_says_how_many_are_not_shown() -> None:
+    scene = Scene(now=NOW, nodes=(node(),), instances=tuple(instance(index) for index in range(MAX_CELLS + 5)))
+    (place,) = topology(scene)
+    (shown,) = place["nodes"]
+    assert len(shown["cells"]) == MAX_CELLS
+    assert shown["hidden"] == 5
+
+
+def group(predicate: Predicate, count: int, samples: tuple[str, ...]) -> RefusalGroup:
+    return RefusalGroup(predicate=predicate, node_count=count, samples=tuple(NodeId(each) for each in samples))
+
+
+def test_the_matrix_says_of_no_node_what_is_not_known() -> None:
+    explanation = Explanation(
+        groups=(group(Predicate.CORDONED, 9, ("a", "b")), group(Predicate.TAINT, 1, ("c",))),
+        nodes_considered=10,
+        closest=(NodeId("d"),),
+    )
+    shown = matrix(explanation)
+    assert {row["node"]: row["cells"] for row in shown["rows"]} == {
+        "a": [FAILS, PASSES],
+        "b": [FAILS, PASSES],
+        "c": [UNKNOWN, FAILS],
+        "d": [UNKNOWN, PASSES],
+    }
+    assert shown["rows"][0]["node"] == "d", "the node that is the nearest to fitting comes first"
+    assert shown["hidden"] == 6
+
+
+def test_slots_that_lack_a_place_for_the_same_reason_are_shown_together() -> None:
+    why = Explanation(groups=(group(Predicate.CORDONED, 1, ("a",)),), nodes_considered=1)
+    placements = [
+        SlotPlacement(instance=f"web.{index}", node_id=None, explanation=why, text="cordoned") for index in range(3)
+    ]
+    placed = SlotPlacement(instance="web.9.1", node_id=NodeId("a"), explanation=Explanation(), text="")
+    (shown,) = unplaced([*placements, placed])
+    assert shown["slots"] == ["web.0", "web.1", "web.2"]
+
+
+def event(reason: str, index: int = 0) -> Event:
+    return Event(
+        uid=Uid(str(index)),
+        namespace="default",
+        subject="instance/web.0.1",
+        reason=reason,
+        message=f"{index}",
+        severity=EventSeverity.NORMAL,
+        at=NOW,
+    )
+
+
+def test_a_timeline_is_latest_first_and_counts_what_is_said_again() -> None:
+    reasons = ["Placed", "BackOff", "BackOff", "BackOff", "Started"]
+    shown = workload_page.timeline([event(reason, index) for index, reason in enumerate(reasons)])
+    assert [(each["reason"], each["count"]) for each in shown] == [("Started", 1), ("BackOff", 3), ("Placed", 1)]
+    assert shown[1]["message"] == "3", "of what was said again the latest is shown"
+    assert shown[0]["workload"] == "web"
+
+
+def template(generation: int, *command: str, replicas: int = 1) -> WorkloadDefinition:
+    return WorkloadDefinition(
+        metadata=Metadata(name="web", generation=generation),
+        containers=(ContainerConfig(name="main", command=command),),
+        replicas=replicas,
+    )
+
+
+def test_versions_differ_in_what_was_changed_and_in_nothing_else() -> None:
+    templates = {1: template(1, "run"), 2: template(2, "run", "--fast"), 4: template(4, "run", "--fast", replicas=3)}
+    shown = workload_page.versions(templates, None, None)
+    assert (shown["old"], shown["new"]) == (2, 4)
+    assert [(each["path"], each["before"], each["after"]) for each in shown["lines"]] == [("replicas", "", "3")]
+    first = workload_page.versions(templates, 1, 2)
+    assert [(each["path"], each["before"], each["after"]) for each in first["lines"]] == [
+        ("containers[0].command", '["run"]', '["run","--fast"]')
+    ]
+
+
+def test_versions_that_are_not_kept_are_not_compared() -> None:
+    assert workload_page.versions({}, 1, 2) == {"known": [], "old": None, "new": None, "lines": []}
+    assert workload_page.versions({3: template(3, "run")}, None, None)["lines"] == []
+
+
+def test_samples_are_apart_however_many_look() -> None:
+    samples = Samples()
+    for tenth in range(200):
+        samples.take(Sample(NOW + timedelta(seconds=tenth / 10), {"CPU": tenth % 100}))
+    times = samples.shown()["times"]
+    assert len(times) == 20 / LEAST_SECONDS
+    assert all(later - earlier >= LEAST_SECONDS for earlier, later in pairwise(times))
+
+
+def test_a_resource_that_came_later_has_gaps_before() -> None:
+    samples = Samples()
+    samples.take(Sample(NOW, {"CPU": 1}))
+    samples.take(Sample(NOW + timedelta(seconds=LEAST_SECONDS), {"CPU": 2, "GPUs": 50}))
+    shown = {each["title"]: each["percent"] for each in samples.shown()["series"]}
+    assert shown == {"CPU": [1, 2], "GPUs": [None, 50]}

@@ -1,0 +1,232 @@
+"""The dashboard as people use it: in Chromium, on a server with processes that really run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped] # it has no types
+from playwright.sync_api import Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+EVIL = "<img src=x onerror=document.title='taken'><script>document.title='taken'</script>"
+
+PAGES = {
+    "overview": "/",
+    "workloads": "/ui/workloads",
+    "workload": "/ui/workloads/default/talks",
+    "topology": "/ui/topology",
+    "pending": "/ui/pending",
+    "nodes": "/ui/nodes",
+    "events": "/ui/events",
+    "quotas": "/ui/quotas",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def populated(server: Any) -> None:
+    """Something to see: what talks, what has no place, what fails, and a quota."""
+    server.run(
+        "talks", f'i=0; while :; do i=$((i+1)); echo "line $i {EVIL}"; echo odd >&2; sleep 0.2; done', replicas=2
+    )
+    server.wait_for("talks", "Healthy")
+    big = [{"name": "main", "command": ["true"], "resources": {"cpu": "5000", "memory": "64Mi"}}]
+    document = {"metadata": {"name": "too-big"}, "spec": {"containers": big}}
+    server.ask("POST", "/api/v1/namespaces/default/workloads", document)
+    server.run("fails", "exit 3", kind="batch")
+    server.wait_for("fails", "Failed")
+    quota = {"metadata": {"name": "team"}, "spec": {"hard": {"cpu": "8", "memory": "16Gi"}}}
+    server.ask("POST", "/api/v1/namespaces/default/resourcequotas", quota)
+
+
+def live(page: Page) -> Page:
+    """Wait until a page follows what happens."""
+    expect(page.locator("#live")).to_have_text("live")
+    return page
+
+
+def test_who_signs_in_by_token_sees_the_overview_and_who_signs_out_does_not(server: Any, window: Any) -> None:
+    window.expected_complaints.append("401")
+    page = window.open("/ui/nodes", fresh=True)
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("not known")
+    page.get_by_label("Token").fill(server.token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+    page.goto("/")
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_a_workload_appears_and_goes_while_one_looks(server: Any, window: Any) -> None:
+    page = live(window.open("/ui/workloads"))
+    row = page.get_by_role("row").filter(has_text="default/passing")
+    expect(row).to_have_count(0)
+    server.run("passing", "exec sleep 1000")
+    expect(row).to_contain_text("Healthy")
+    server.ask("DELETE", "/api/v1/namespaces/default/workloads/passing")
+    expect(row).to_have_count(0)
+
+
+def test_a_click_path_leads_from_the_overview_to_more_instances_and_back_to_none(server: Any, window: Any) -> None:
+    server.run("clicked", "exec sleep 1000")
+    server.wait_for("clicked", "Healthy")
+    page = live(window.open("/"))
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("link", name="Workloads").click()
+    page.get_by_role("link", name="default/clicked").click()
+    live(page)
+    page.get_by_label("Replicas").fill("3")
+    page.get_by_role("button", name="Scale").click()
+    expect(page.locator("#said")).to_have_text("Scaled.")
+    expect(page.get_by_role("region", name="Instances").get_by_text("Running")).to_have_count(3)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator("main .badge").first).to_have_text("Stopped")
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("alert")).to_contain_text("there is no workload")
+    window.expected_complaints.append("404")
+
+
+def test_output_comes_as_it_is_written_and_is_text(window: Any) -> None:
+    page = live(window.open("/ui/workloads/default/talks"))
+    page.get_by_role("button", name="Follow").click()
+    output = page.locator("#output")
+    expect(output).to_contain_text("talks.0.1 main | line 1 <img")
+    expect(output.locator(".stderr").first).to_contain_text("odd")
+    many = output.locator("span").count()
+    page.wait_for_function("many => document.querySelectorAll('#output span').length > many + 5", arg=many)
+    assert output.locator("img, script").count() == 0
+    assert page.title() != "taken"
+    lines = [int(found) for found in re.findall(r"talks\.0\.1 main \| line (\d+) ", output.inner_text())]
+    assert lines == list(range(1, len(lines) + 1)), "each line once, and in order"
+
+
+def test_output_goes_on_where_it_was_after_the_stream_was_cut_off(window: Any) -> None:
+    page = live(window.open("/ui/workloads/default/talks"))
+    page.locator("#logs").get_by_label("Instance").select_option("talks.1.1")
+    page.get_by_role("button", name="Follow").click()
+    output = page.locator("#output")
+    expect(output).to_contain_text("line 3 ")
+    window.expected_complaints.extend(["ERR_INTERNET_DISCONNECTED", "ERR_NETWORK"])
+    page.context.set_offline(True)
+    page.context.set_offline(False)
+    seen = output.locator("span").count()
+    page.wait_for_function("seen => document.querySelectorAll('#output span').length > seen + 10", arg=seen)
+    lines = [int(found) for found in re.findall(r"main \| line (\d+) ", output.inner_text())]
+    assert lines == list(range(1, len(lines) + 1)), "each line once, and in order"
+
+
+def test_a_command_runs_in_an_instance(window: Any) -> None:
+    page = live(window.open("/ui/workloads/default/talks"))
+    page.get_by_role("button", name="Run").click()
+    text = page.get_by_label("Input")
+    expect(text).to_be_enabled()
+    text.fill("echo sum-$((40+2))")
+    text.press("Enter")
+    shown = page.locator("#terminal-output")
+    expect(shown).to_contain_text("sum-42")
+    text.fill("exit 7")
+    text.press("Enter")
+    expect(shown).to_contain_text("ended with code 7")
+    expect(text).to_be_disabled()
+
+
+def test_what_has_no_place_is_explained(window: Any) -> None:
+    page = live(window.open("/"))
+    page.get_by_role("link", name="Why, node by node").click()
+    matrix = page.get_by_role("region", name="Why too-big.0 has no place")
+    expect(matrix).to_contain_text("fails")
+    expect(matrix).to_contain_text("CPU: 5000 wanted")
+
+
+def test_a_node_is_cordoned_and_let_in_again(window: Any) -> None:
+    page = live(window.open("/ui/nodes"))
+    page.get_by_role("button", name=re.compile("^Cordon")).click()
+    expect(page.locator("main .badge").first).to_have_text("Cordoned")
+    page.get_by_role("button", name=re.compile("^Uncordon")).click()
+    expect(page.locator("main .badge").first).to_have_text("Ready")
+
+
+def test_the_keyboard_finds_everything(window: Any) -> None:
+    page = live(window.open("/ui/events"))
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search workloads")).to_be_focused()
+    page.keyboard.type("talks")
+    expect(page.locator("#search-found a").first).to_have_text("default/talks")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="default/talks")).to_be_visible()
+
+
+def test_versions_are_compared(server: Any, window: Any) -> None:
+    server.run("changed", "exec sleep 1000")
+    server.wait_for("changed", "Healthy")
+    page = live(window.open("/ui/workloads/default/changed"))
+    containers = [{"name": "main", "command": ["sleep", "2000"]}]
+    path = "/api/v1/namespaces/default/workloads/changed"
+    server.ask("PATCH", path, {"spec": {"containers": containers}})
+    differences = page.get_by_role("region", name="Differences")
+    expect(differences.locator("ins").first).to_contain_text("2000")
+    server.ask("DELETE", path)
+
+
+def test_a_theme_is_kept(window: Any) -> None:
+    page = live(window.open("/", color_scheme="light"))
+    bright = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.get_by_role("button", name="Theme").click()
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert dark != bright
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", [*PAGES, "login", "search"])
+def test_everybody_can_use_a_page(window: Any, pictures: Path, name: str, scheme: Any) -> None:
+    if name == "login":
+        page = window.open("/ui/login", fresh=True, color_scheme=scheme)
+    else:
+        page = live(window.open(PAGES.get(name, "/"), color_scheme=scheme))
+    if name == "search":
+        page.keyboard.press("/")
+        page.keyboard.type("talks")
+        page.locator("#search-found a").first.wait_for()
+    if name == "workload":
+        page.get_by_role("button", name="Follow").click()
+        expect(page.locator("#output")).to_contain_text("line 1 ")
+    if name == "overview":
+        page.locator("#plot canvas").wait_for()
+    page.screenshot(path=pictures / f"{name}-{scheme}.png")
+    found = Axe().run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+
+
+@pytest.mark.parametrize("name", [*PAGES, "login"])
+def test_a_page_fits_a_small_telephone(window: Any, pictures: Path, name: str) -> None:
+    page = window.open(PAGES.get(name, "/ui/login"), fresh=name == "login", viewport={"width": 360, "height": 640})
+    if name != "login":
+        live(page)
+    page.screenshot(path=pictures / f"{name}-small.png")
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+
+
+def test_the_first_look_is_small_and_soon(window: Any) -> None:
+    page = live(window.open("/"))
+    page.locator("#plot canvas").wait_for()
+    loaded = page.evaluate(
+        "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+        ".filter(each => !each.name.includes('/ui/live')).map(each => each.encodedBodySize)"
+    )
+    assert 0 < sum(loaded) <= 60 * 1024
+    soonest = min(_interactive_ms(window.open("/")) for _ in range(3))
+    assert soonest <= 1000
+
+
+def _interactive_ms(page: Page) -> float:
+    live(page)
+    return float(page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"))
