@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -14,6 +13,7 @@ from typing import Any
 import trio
 
 from ._control import Control
+from ._loading import load
 from ._open_streams import OpenStreams
 from ._socket import listening_socket
 
@@ -77,8 +77,8 @@ async def _serve_after(
     if begin is not None:
         await _first_of(begin.wait, partial(trio.lowlevel.wait_readable, listener), streams.ending.wait)
     # The event loop goes on in between; the modules are not needed by anybody who only waits for a workload.
-    load = partial(importlib.import_module, f"{__package__}._app")
-    await _first_of(partial(trio.to_thread.run_sync, load, abandon_on_cancel=True), streams.ending.wait)
+    loaded = partial(load, "_app", "_deferred", "_serving")
+    await _first_of(partial(trio.to_thread.run_sync, loaded, abandon_on_cancel=True), streams.ending.wait)
     if not streams.ending.is_set():
         await serve()
 
