@@ -17,6 +17,7 @@ from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._open_streams import OpenStreams
+from orchestrion.control_plane._service.managing import Management, managed
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
@@ -154,6 +155,7 @@ class Api:
     client: Client
     server: ApiServer
     sessions: Sessions
+    management: Management
 
     def as_(self, token: str) -> Client:
         """Return a client of somebody else."""
@@ -174,13 +176,15 @@ async def api_served(state: MemoryState | None = None) -> AsyncIterator[Api]:
         Writer(store, admit=grants.admit, seal=lambda name, text: f"sealed:{name}:{len(text)}", now=trio_time),
         WorkloadWriter(orchestrator),
     )
+    management = managed(objects)
     sessions, streams = Sessions(keeper.verify, trio_time), OpenStreams(trio.Event())
     by_session = SessionKeeper(keeper, sessions)
-    dashboard = dashboard_handlers(Dashboard(orchestrator, objects, by_session, streams))
-    server = ApiServer(orchestrator, objects, by_session, streams=streams, more=[dashboard])
+    dashboard = dashboard_handlers(Dashboard(management.control, objects, by_session, streams))
+    server = ApiServer(management.control, objects, by_session, streams=streams, more=[dashboard])
     async with trio.open_nursery() as nursery:
         await nursery.start(orchestrator.run)
         await nursery.start(objects.run)
         objects.history.listen(lambda _: setattr(keeper, "policy", policy_of(objects.history)))
-        yield Api(objects, orchestrator, keeper, Client(server.app()), server, sessions)
+        nursery.start_soon(management.run)
+        yield Api(objects, orchestrator, keeper, Client(server.app()), server, sessions, management)
         nursery.cancel_scope.cancel()

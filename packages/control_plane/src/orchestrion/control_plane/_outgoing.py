@@ -16,6 +16,8 @@ import trio
 from attrs import frozen
 from orchestrion.shared_types import NetworkFailure
 
+from ._reach import Reach
+
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 
 _MAX_RECEIVE_BYTES: Final = 65536
@@ -43,14 +45,23 @@ class Outgoing:
     **Concurrency.** Any number of requests at once, each over a connection of its own.
     """
 
-    def __init__(self, context: ssl.SSLContext | None = None, /, *, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext | None = None,
+        /,
+        *,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        reach: Reach | None = None,
+    ) -> None:
         """Take how servers prove who they are.
 
         Args:
             context: Whom to trust over https; None is whom the system trusts.
             max_answer_bytes: The longest body that is taken, >= 0.
+            reach: Says which addresses may be connected to; None is all.
         """
         self._context = context
+        self._reach = reach
         self._max_answer_bytes = max_answer_bytes
 
     async def get(self, url: str, /) -> HttpAnswer:
@@ -85,16 +96,28 @@ class Outgoing:
         host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
         if not host or not port:
             raise ValueError("an http or https url with a host is wanted")
+        stream = await self._opened(host, port)
         if parts.scheme == "http":
-            return await trio.open_tcp_stream(host, port)
+            return stream
         context = self._context or ssl.create_default_context()
-        stream = await trio.open_ssl_over_tcp_stream(host, port, ssl_context=context, https_compatible=True)
+        secured = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
         try:
-            await stream.do_handshake()
+            await secured.do_handshake()
         except BaseException:
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(secured)
             raise
-        return stream
+        return secured
+
+    async def _opened(self, host: str, port: int) -> trio.SocketStream:
+        if self._reach is None:
+            return await trio.open_tcp_stream(host, port)
+        failure: OSError | None = None
+        for address, at_port in await self._reach.addresses(host, port):
+            try:
+                return await trio.open_tcp_stream(address, at_port)
+            except OSError as err:
+                failure = err
+        raise failure or OSError("it has no address")
 
     async def _exchanged(self, stream: trio.abc.Stream, connection: h11.Connection, data: bytes) -> HttpAnswer:
         # Who refuses a request early may close before having read all; its answer is still there.

@@ -1,12 +1,14 @@
 """Orchestrion's cluster loop and node loop over injected implementations."""
 
 from ._clock import WallClock, system_time, trio_time
+from ._control.claims import claimed_after, claimed_now
 from ._control.gate import Beside, Gate, ProposedChange, no_gate
 from ._control.logs import LogReader
-from ._control.orchestrator import MAX_APPLIED, Orchestrator, Timings
+from ._control.orchestrator import MAX_APPLIED, Orchestrator
 from ._control.reader import StoreReader
 from ._control.service import start_orchestrator_service
 from ._control.subjects import Subject, parse_subject
+from ._control.timings import Timings
 from ._control.views import (
     ApplyResult,
     ChangeAction,
@@ -74,6 +76,8 @@ __all__ = [
     "WorkloadSpec",
     "WorkloadView",
     "can_bind",
+    "claimed_after",
+    "claimed_now",
     "dynamic_range",
     "may_follow",
     "no_gate",

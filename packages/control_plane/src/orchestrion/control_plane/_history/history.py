@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -174,10 +174,24 @@ class History:
         """Return an object as it is now."""
         return self._projection.items.get(name)
 
+    def find(self, kind: str, namespace: str, name: str) -> Item | None:
+        """Return the object of a kind's plural, a namespace or the empty one, and a name, as it is now."""
+        return self.get(ObjectName(kind, namespace, name))
+
     def names(self, kind: str, namespace: str | None = None) -> list[ObjectName]:
         """Return the names of a kind's objects, of one namespace or of all, sorted."""
         known = self._projection.names.get(kind, {})
-        return sorted(name for name in known if namespace in (None, name.namespace))
+        wanted = known if namespace is None else (namespace,)
+        return sorted(ObjectName(kind, each, name) for each in wanted for name in known.get(each, ()))
+
+    def within(self, kind: str, namespace: str) -> Collection[str]:
+        """Return the names of a kind's objects of a namespace as they are now, in no order."""
+        return self._projection.names.get(kind, {}).get(namespace, {}).keys()
+
+    @property
+    def claimed(self) -> Collection[ObjectName]:
+        """The names of the objects that have owners or finalizers, or are about to go, in no order."""
+        return self._projection.claimed.keys()
 
     # -- following --------------------------------------------------------------------------------------------------
 

@@ -41,12 +41,14 @@ class Projection:
     Attributes:
         status_of: Tells of workloads what is not stored but derived.
         items: Every object, encoded.
-        names: The names of each kind.
+        names: The names of each kind's objects, by namespace.
+        claimed: Objects that have owners or finalizers, or are about to go.
     """
 
     status_of: StatusOf
     items: dict[ObjectName, Item] = field(factory=dict)
-    names: dict[str, dict[ObjectName, None]] = field(factory=dict)
+    names: dict[str, dict[str, dict[str, None]]] = field(factory=dict)
+    claimed: dict[ObjectName, None] = field(factory=dict)
     _parts: dict[ObjectName, Parts] = field(factory=dict)
 
     def load(self, entries: Iterable[Entry]) -> None:
@@ -115,14 +117,36 @@ class Projection:
 
     def _set(self, name: ObjectName, item: Item | None) -> None:
         if item is None:
+            self.claimed.pop(name, None)
             if self.items.pop(name, None) is not None:
-                del self.names[name.kind][name]
+                within = self.names[name.kind][name.namespace]
+                del within[name.name]
+                if not within:
+                    del self.names[name.kind][name.namespace]
             return
         self.items[name] = item
-        self.names.setdefault(name.kind, {})[name] = None
+        self.names.setdefault(name.kind, {}).setdefault(name.namespace, {})[name.name] = None
+        if _is_claimed(name, item):
+            self.claimed[name] = None
+        else:
+            self.claimed.pop(name, None)
 
     def _read(self, name: ObjectName) -> Item | None:
         return read_object(name, self._parts[name], self.status_of)
+
+
+_CLAIMS: Final = (b'"owners":[{', b'"finalizers":[{', b'"deleting_since":"')
+
+
+def _is_claimed(name: ObjectName, item: Item) -> bool:
+    """Whether an object has owners or finalizers, or is about to go: told without reading the whole of it.
+
+    A text in it that only looks so has its quotes escaped.
+    """
+    return name.kind not in _NEVER_CLAIMED and any(claim in item.data for claim in _CLAIMS)
+
+
+_NEVER_CLAIMED: Final = frozenset({"instances", "events", "nodes"})
 
 
 def read_object(name: ObjectName, parts: Parts, status_of: StatusOf) -> Item | None:

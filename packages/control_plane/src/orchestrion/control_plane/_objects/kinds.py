@@ -12,12 +12,14 @@ from .specs import (
     ConfigMapSpec,
     CustomKindSpec,
     LimitRangeSpec,
+    MutatingWebhookSpec,
     NamespaceSpec,
     PriorityClassSpec,
     ResourceQuotaSpec,
     RoleBindingSpec,
     RoleSpec,
     SecretSpec,
+    ValidatingWebhookSpec,
 )
 
 
@@ -57,6 +59,12 @@ LIMIT_RANGE: Final = Kind(name="LimitRange", plural="limitranges", spec=LimitRan
 ROLE: Final = Kind(name="Role", plural="roles", namespaced=False, spec=RoleSpec)
 ROLE_BINDING: Final = Kind(name="RoleBinding", plural="rolebindings", namespaced=False, spec=RoleBindingSpec)
 CUSTOM_KIND: Final = Kind(name="CustomKind", plural="customkinds", namespaced=False, spec=CustomKindSpec)
+MUTATING_WEBHOOK: Final = Kind(
+    name="MutatingWebhook", plural="mutatingwebhooks", namespaced=False, spec=MutatingWebhookSpec
+)
+VALIDATING_WEBHOOK: Final = Kind(
+    name="ValidatingWebhook", plural="validatingwebhooks", namespaced=False, spec=ValidatingWebhookSpec
+)
 
 KINDS: Final = (
     WORKLOAD,
@@ -72,6 +80,8 @@ KINDS: Final = (
     ROLE,
     ROLE_BINDING,
     CUSTOM_KIND,
+    MUTATING_WEBHOOK,
+    VALIDATING_WEBHOOK,
 )
 """The kinds that there always are."""
 

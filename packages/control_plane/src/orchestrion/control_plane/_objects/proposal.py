@@ -17,6 +17,7 @@ from orchestrion.shared_types import (
     unstructure,
 )
 
+from .claims import kept_claims
 from .document import API_VERSION, Document, ObjectMetadata
 from .kinds import Kind
 
@@ -85,6 +86,7 @@ def created(document: Document, now: datetime, new_uid: UidFactory) -> Document:
         created_at=now,
         updated_at=now,
         deleting_since=None,
+        finalizers=kept_claims((), document.metadata.finalizers, going=False),
     )
     return evolve(document, metadata=metadata, status={})
 
@@ -94,7 +96,11 @@ def updated(before: Document, document: Document, now: datetime) -> Document:
     old, new = before.metadata, document.metadata
     changed = document.spec != before.spec
     metadata: ObjectMetadata = evolve(
-        old, labels=new.labels, annotations=new.annotations, owners=new.owners, finalizers=new.finalizers
+        old,
+        labels=new.labels,
+        annotations=new.annotations,
+        owners=new.owners,
+        finalizers=kept_claims(old.finalizers, new.finalizers, going=old.deleting_since is not None),
     )
     if not changed and metadata == old:
         return before

@@ -65,10 +65,12 @@ class NamespaceSpec:
     Attributes:
         description: What it is for.
         images: Which images may run there.
+        priority_class: The priority class of its workloads that have the standard priority; empty is none of its own.
     """
 
     description: str = ""
     images: ImagePolicy = ImagePolicy()
+    priority_class: str = ""
 
 
 @frozen(kw_only=True)
@@ -104,11 +106,14 @@ class PriorityClassSpec:
     Attributes:
         value: The priority of its workloads: higher goes first; -2^31 to 2^31-1.
         preempts: Whether its workloads may push out instances of lower priority.
+        default: Whether it is the class of workloads that have the standard priority, in namespaces that name no other;
+            of several it is the highest.
         description: What it is for.
     """
 
     value: int = field(validator=[validators.ge(LOWEST_PRIORITY), validators.le(HIGHEST_PRIORITY)])
     preempts: bool = True
+    default: bool = False
     description: str = ""
 
 
@@ -211,3 +216,48 @@ class CustomKindSpec:
     plural: str = field(validator=validators.matches_re(r"[a-z][a-z0-9]{0,62}"))
     namespaced: bool = True
     schema: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class WebhookRuleSpec:
+    """Which changes a webhook is asked about.
+
+    Attributes:
+        kinds: Kinds by name; "*" is every kind but Secret and those of webhooks.
+        operations: Some of "create", "update", "delete" and "connect".
+        namespaces: Only there, where cluster-wide objects have the empty one; None is everywhere.
+    """
+
+    kinds: tuple[str, ...]
+    operations: tuple[str, ...] = ("create", "update")
+    namespaces: tuple[str, ...] | None = None
+
+
+@frozen(kw_only=True)
+class ValidatingWebhookSpec:
+    """A server that is asked whether a change may be made.
+
+    Attributes:
+        url: Where it is: https, or http on the server's own machine.
+        rules: Which changes it is asked about.
+        ca: The certificates (PEM) by which it is known; empty is those that the system trusts.
+        timeout: How long it may take, such as `5s`; 30 seconds at most.
+        failure_policy: What happens to a change where it does not answer as it should: "fail" or "ignore".
+    """
+
+    url: str
+    rules: tuple[WebhookRuleSpec, ...]
+    ca: str = ""
+    timeout: str | float = "10s"
+    failure_policy: str = "fail"
+
+
+@frozen(kw_only=True)
+class MutatingWebhookSpec(ValidatingWebhookSpec):
+    """A server that may also change what is to be written.
+
+    Attributes:
+        reinvocation: Whether it is asked once more where a later one changed the object: "never" or "if-needed".
+    """
+
+    reinvocation: str = "never"

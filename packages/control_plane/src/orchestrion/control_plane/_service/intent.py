@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import Kind
 
@@ -22,6 +23,7 @@ class Intent:
         force: Whether fields of other managers are taken over.
         if_revision: Only if the object's last write was at this revision; None is whatever it is.
         principal: Who asks; None is the server itself.
+        cascade: What becomes of what an object owns that is removed.
     """
 
     manager: str = "api"
@@ -29,6 +31,7 @@ class Intent:
     force: bool = False
     if_revision: int | None = None
     principal: Principal | None = None
+    cascade: Cascade = Cascade.BACKGROUND
 
 
 class ChangeKind(StrEnum):

@@ -22,6 +22,7 @@ from orchestrion.store_interface import StateStore
 from .intent import Edit, Intent
 from .nodes import NodeMirror
 from .reading import DEFAULT_LIMIT, Page, Reader, Selection
+from .releasing import released
 from .workloads import WorkloadWriter
 from .writing import Writer
 
@@ -145,7 +146,9 @@ class Objects:
         else:
             _check_written(kind)
         if kind is WORKLOAD:
-            revision = await self.workloads.change(namespace, name, edit, intent)
+            revision = await released(self.workloads, namespace, name, edit, intent)
+            if revision is None:
+                revision = await self.workloads.change(namespace, name, edit, intent)
             return await self._seen(kind, self.workloads.document(namespace, name), revision)
         document = await self.writer.change(kind, namespace, name, edit, intent, status=status)
         return await self._seen(kind, document, document.metadata.revision)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
+from orchestrion.control_plane._objects.claims import claims_of, with_claims
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import WORKLOAD
 from orchestrion.control_plane._objects.proposal import check_precondition, read_document
@@ -14,6 +15,7 @@ from orchestrion.orchestrator_core import Beside, Gate, Orchestrator, ProposedCh
 from orchestrion.shared_types import (
     PRIORITY_CLASSES,
     Conflict,
+    Finalizer,
     WorkloadDefinition,
 )
 from orchestrion.store_interface import Compare, Operation
@@ -89,7 +91,18 @@ class WorkloadWriter:
             Review(change=ChangeKind.DELETE, kind=WORKLOAD, document=document, before=document, intent=intent)
         )
         if not intent.dry_run:
+            await self._claim(document, claims_of(WORKLOAD, intent.cascade))
             await self.orchestrator.remove(name, namespace=namespace)
+
+    async def _claim(self, document: Document, claims: tuple[Finalizer, ...]) -> None:
+        """Put the server's claims on a workload that is about to be removed."""
+        if claims:
+            metadata = document.metadata
+            await self.orchestrator.relate(
+                metadata.name,
+                lambda now: evolve(now, finalizers=with_claims(now.finalizers, claims)),
+                namespace=metadata.namespace,
+            )
 
     def document(self, namespace: str, name: str) -> Document:
         """Return a workload as a document, without its status.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import define, evolve, field
+from orchestrion.control_plane._objects.claims import claims_of, with_claims
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import NAMESPACE, SECRET, Kind
 from orchestrion.control_plane._objects.proposal import (
@@ -132,7 +133,8 @@ class Writer:
                 )
             )
             if document.metadata.deleting_since is None:
-                metadata = evolve(document.metadata, deleting_since=self.now())
+                claims = with_claims(document.metadata.finalizers, claims_of(kind, intent.cascade))
+                metadata = evolve(document.metadata, deleting_since=self.now(), finalizers=claims)
                 document = evolve(document, metadata=metadata)
             after = evolve(before, document=document)
             if intent.dry_run or (after == before and not _may_go(document)):

@@ -27,6 +27,8 @@ from orchestrion.control_plane._identity.tls import server_context
 from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._peer import is_loopback
+from orchestrion.control_plane._reach import Reach
+from orchestrion.control_plane._service.managing import Management, managed
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
@@ -64,6 +66,7 @@ class Options:
         tls: Whether TLS is spoken; None is beyond the loopback.
         proxies: Networks, such as `10.0.0.0/8`, of proxies that are believed about whom they speak for.
         tracer: Follows requests through the server; None follows none.
+        webhook_networks: Networks such as `10.0.0.0/8` in which webhooks may be, besides public addresses.
     """
 
     host: str = "127.0.0.1"
@@ -71,6 +74,7 @@ class Options:
     tls: bool | None = None
     proxies: Sequence[str] = ()
     tracer: Tracer | None = None
+    webhook_networks: tuple[str, ...] = ()
 
     @property
     def speaks_tls(self) -> bool:
@@ -111,7 +115,7 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
         options: How it is to be.
 
     Raises:
-        ConfigInvalid: A network of proxies is none.
+        ConfigInvalid: What is given as a network is none.
         NetworkFailure: Nothing can listen there.
         StateFailure: A file of the server's can't be used.
     """
@@ -134,15 +138,17 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
         tracer=options.tracer,
         proxies=networks_of(options.proxies),
     )
-    dashboard = Dashboard(orchestrator, objects, by_session, streams)
+    management = managed(objects, Reach(networks_of(options.webhook_networks)))
+    dashboard = Dashboard(management.control, objects, by_session, streams)
     more = [*identity_handlers(keeper, authority), dashboard_handlers(dashboard)]
-    server = ApiServer(orchestrator, objects, by_session, oversight=oversight, streams=streams, more=more)
+    server = ApiServer(management.control, objects, by_session, oversight=oversight, streams=streams, more=more)
     async with trio.open_nursery() as nursery:
         await nursery.start(audit.run)
         await nursery.start(tokens.follow)
         await nursery.start(keys.follow)
         first_token = await make_first_token(tokens, state_dir)
         await nursery.start(objects.run)
+        nursery.start_soon(management.run)
         keeper.follow(objects.history)
         tls = identity.context if identity is not None else None
         address = Address(host=options.host, port=options.port, tls=tls)
@@ -159,7 +165,7 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
             first_token=first_token,
             authority=identity.authority if identity is not None else None,
             fingerprint=identity.fingerprint if identity is not None else "",
-            at_socket=partial(_at_socket, oversight, keeper),
+            at_socket=partial(_at_socket, management, oversight, keeper),
             login_link=lambda: f"{url}/ui/login?code={sessions.invite(_LINK)}",
         )
         server.streams.ending.set()
@@ -179,22 +185,25 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
         StateFailure: A file in the directory can't be used.
     """
     keeper = Doorkeeper(Tokens(orchestrator.store), TrustedKeys(orchestrator.store))
-    objects = await _objects(orchestrator, state_dir, keeper)
+    # On one machine a manifest may name any namespace.
+    management = managed(await _objects(orchestrator, state_dir, keeper), needs_namespaces=False)
+    objects = management.objects
     async with trio.open_nursery() as nursery:
         await nursery.start(keeper.tokens.follow)
         if keeper.keys is not None:
             await nursery.start(keeper.keys.follow)
         await nursery.start(objects.run)
+        nursery.start_soon(management.run)
         keeper.follow(objects.history)
-        yield _at_socket(Oversight.over(objects, keeper), keeper, streams)
+        yield _at_socket(management, Oversight.over(objects, keeper), keeper, streams)
         nursery.cancel_scope.cancel()
 
 
-def _at_socket(oversight: Oversight, keeper: Doorkeeper, streams: OpenStreams) -> Any:
+def _at_socket(management: Management, oversight: Oversight, keeper: Doorkeeper, streams: OpenStreams) -> Any:
     owner, objects = SocketKeeper(keeper), oversight.objects
     also = oversight.beside(owner)
     more = identity_handlers(keeper)
-    return ApiServer(objects.orchestrator, objects, owner, oversight=also, streams=streams, more=more).app()
+    return ApiServer(management.control, objects, owner, oversight=also, streams=streams, more=more).app()
 
 
 async def _objects(orchestrator: Orchestrator, state_dir: Path, keeper: Doorkeeper) -> Objects:

@@ -16,6 +16,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from orchestrion.control_plane._access import ACCESS
 from orchestrion.control_plane._app import ERROR
+from orchestrion.control_plane._identity.asking import ASKING
 from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.failures import NotProved
 from orchestrion.control_plane._identity.principals import ANONYMOUS
@@ -113,6 +114,7 @@ class Pipeline:
             passage.reason = err.reason.value if isinstance(err, NotProved) else "nothing was shown"
             self.limits.check_rate(ANONYMOUS, passage.source, Lane.READ)
             raise
+        ASKING.set(principal)
         connection.scope[CALLER] = principal  # type: ignore[typeddict-unknown-key] # what it is for
         passage.lane = lane = lane_of(principal, passage.accesses[0])
         passage.seats = AsyncExitStack()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request
+from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._service.intent import Intent
 from orchestrion.shared_types import ConfigInvalid, Problem
 
@@ -54,7 +55,17 @@ def intent_of(request: AnyRequest) -> Intent:
         force=flag(request, "force"),
         if_revision=_if_match(request),
         principal=caller_of(request),
+        cascade=_cascade(request),
     )
+
+
+def _cascade(request: AnyRequest) -> Cascade:
+    text = request.query_params.get("cascade", Cascade.BACKGROUND.value)
+    try:
+        return Cascade(text)
+    except ValueError as err:
+        known = ", ".join(each.value for each in Cascade)
+        raise ConfigInvalid((Problem(f"one of {known} is wanted, not {text!r:.80}", path="cascade"),)) from err
 
 
 def _if_match(request: AnyRequest) -> int | None:

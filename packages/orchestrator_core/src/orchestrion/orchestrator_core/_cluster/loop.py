@@ -419,7 +419,11 @@ class ClusterLoop:
         for chunk in reversed(list(chunks(operations))):
             await self._writer.write(leadership, guard, chunk)
         self._refusals.forget_workload(record.name)
-        self.recorder.record(record.name.namespace, f"workload/{record.name.name}", "Removed", "it is removed")
+        subject = f"workload/{record.name.name}"
+        for claim in record.spec.definition.metadata.finalizers if record.spec is not None else ():
+            text = f"{claim.owner} has not done {claim.name} in time; it is removed all the same"
+            self.recorder.record(record.name.namespace, subject, "FinalizerExpired", text, EventSeverity.WARNING)
+        self.recorder.record(record.name.namespace, subject, "Removed", "it is removed")
 
     def _forget_workload(self, name: WorkloadName) -> None:
         self._placer.forget(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from attrs import evolve
@@ -46,6 +47,11 @@ def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
     for node_id in sorted(record.roll.nodes.keys() & facts.lost):
         plan.lose.extend(record.roll.nodes[node_id].values())
     if record.spec is None or (record.control.removed and not record.roll.held_slots):
+        claimed = _claimed_for(record, facts)
+        if claimed > 0:
+            if claimed != inf:
+                plan.wake(claimed)
+            return plan
         plan.purge = not plan.lose
         return plan
     planning = _prepare(record, facts, plan)
@@ -73,6 +79,16 @@ def plan_workload(record: WorkloadRecord, facts: Facts) -> WorkloadPlan:
     if planning.progress != record.progress:
         plan.progress = planning.progress
     return plan
+
+
+def _claimed_for(record: WorkloadRecord, facts: Facts) -> float:
+    """Return for how many seconds finalizers may still keep a workload that is removed; inf where one has no end."""
+    left = 0.0
+    for claim in record.spec.definition.metadata.finalizers if record.spec is not None else ():
+        if claim.deadline is None:
+            return inf
+        left = max(left, (claim.deadline - facts.deadlines.now()).total_seconds())
+    return left
 
 
 def _prepare(record: WorkloadRecord, facts: Facts, plan: WorkloadPlan) -> Planning:

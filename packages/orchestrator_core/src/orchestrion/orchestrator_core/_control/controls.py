@@ -14,7 +14,7 @@ from orchestrion.orchestrator_core._control.reader import not_found
 from orchestrion.orchestrator_core._state.facts import ended_as
 from orchestrion.orchestrator_core._state.records import WorkloadControl, WorkloadName, control_key, spec_key
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
-from orchestrion.shared_types import Conflict
+from orchestrion.shared_types import Conflict, Metadata
 from orchestrion.store_interface import MAX_OPERATIONS, Compare, Operation, Revision, RevisionConflict, StateStore
 
 CONFLICT_TRIES: Final = 8
@@ -55,6 +55,36 @@ class Controls:
         """
         revision = await self._write(lambda: [self.record(name)], change, f"workload {name.name!r}", gate)
         await self.world.wait_for(revision)
+
+    async def relate(self, name: WorkloadName, change: Callable[[Metadata], Metadata]) -> Revision:
+        """Change a workload's owners and finalizers, and return once the world shows it; see `Orchestrator.relate`.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            Conflict: Others kept changing it.
+        """
+        for _ in range(CONFLICT_TRIES):
+            record = self.record(name)
+            spec = record.spec
+            if spec is None:
+                raise not_found(name)
+            before = spec.definition.metadata
+            wanted = change(before)
+            metadata = evolve(before, owners=wanted.owners, finalizers=wanted.finalizers)
+            if metadata == before:
+                return record.spec_revision
+            after = evolve(spec, definition=evolve(spec.definition, metadata=metadata))
+            try:
+                revision = await self.store.transaction(
+                    [Compare(spec_key(name), record.spec_revision)], [self.world.put(spec_key(name), after)]
+                )
+            except RevisionConflict:
+                await self.catch_up()
+                continue
+            await self.world.wait_for(revision)
+            return revision
+        msg = f"others kept changing workload {name.name!r}"
+        raise Conflict(msg, remedy="Look at what they did, and try again.")
 
     async def stop_all(self) -> None:
         """Bring on record that every workload is to stop, but for those that have ended.

@@ -16,14 +16,7 @@ from orchestrion.orchestrator_core._clock import Deadlines, WallClock, system_ti
 from orchestrion.orchestrator_core._cluster.decisions import TimedScheduler
 from orchestrion.orchestrator_core._cluster.leadership import Campaign
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
-from orchestrion.orchestrator_core._control.admission import (
-    Admission,
-    admit,
-    noted,
-    proposed,
-    tell_applied,
-    writes_of,
-)
+from orchestrion.orchestrator_core._control.admission import Admission, admit, noted, proposed, tell_applied, writes_of
 from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, Controls, stopped_unless_ended
 from orchestrion.orchestrator_core._control.gate import Gate, no_gate
 from orchestrion.orchestrator_core._control.impossible import EmptyCluster
@@ -35,6 +28,7 @@ from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
 from orchestrion.orchestrator_core._control.refused import held_back, refused_nodes, unbound_slots, unplaced_slots
 from orchestrion.orchestrator_core._control.rescoring import Rescoring
+from orchestrion.orchestrator_core._control.timings import Timings
 from orchestrion.orchestrator_core._control.updates import Subscriber
 from orchestrion.orchestrator_core._control.views import (
     ApplyResult,
@@ -79,6 +73,7 @@ from orchestrion.shared_types import (
     Event,
     InstanceKey,
     InstanceNotFound,
+    Metadata,
     Node,
     NodeId,
     NodeStatus,
@@ -97,23 +92,6 @@ from orchestrion.store_interface import Revision, RevisionConflict, StateStore
 
 MAX_APPLIED: Final = 42
 """Workloads that are applied at once: each takes three of a transaction's 128 operations."""
-
-
-@define(eq=False)
-class Timings:
-    """How long things may take; all in seconds.
-
-    Attributes:
-        lease: How long a node, or a leader, is believed alive without a word from it.
-        skew: By how much two clocks may run apart.
-        period: From one full pass to the next.
-        poll: How often a runtime is asked that does not announce changes.
-    """
-
-    lease: float = 10.0
-    skew: float = 2.0
-    period: float = 30.0
-    poll: float = 1.0
 
 
 @define(eq=False)
@@ -704,6 +682,27 @@ class Orchestrator:
             return evolve(now.control, removed=True)
 
         await self._controls.change(record.name, removed)
+
+    async def relate(
+        self, name: str, change: Callable[[Metadata], Metadata], /, *, namespace: str = DEFAULT_NAMESPACE
+    ) -> Revision:
+        """Change a workload's owners and finalizers, also while it is removed; nothing starts or stops by it.
+
+        A removed workload stays on record until it has no finalizer left whose deadline is still to come.
+
+        Args:
+            name: The workload's name.
+            change: From its metadata to what they should be; called again where others came before.
+            namespace: Its namespace.
+
+        Returns:
+            The revision of the definition's last write.
+
+        Raises:
+            WorkloadNotFound: There is none of that name, or Conflict: others kept changing it.
+        """
+        await self._catch_up()
+        return await self._controls.relate(WorkloadName(namespace, name), change)
 
     async def cordon_node(self, node_id: NodeId, /) -> None:
         """Keep new work off a node; see `SupportsCordon`."""

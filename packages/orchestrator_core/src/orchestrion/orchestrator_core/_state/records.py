@@ -253,8 +253,8 @@ def instance_key(name: InstanceName, workload_id: Uid) -> InstanceKey:
 def template_of(definition: WorkloadDefinition) -> WorkloadDefinition:
     """Return the part of a definition that instances run from: two with an equal part need no update.
 
-    Numbers of instances, the way of updating, how many may be missing or come up together, what it comes after and what
-    is kept of its history are not part of it.
+    Numbers of instances, the way of updating, how many may be missing or come up together, what it comes after or
+    belongs to, and what is kept of its history are not part of it.
     """
     blank = WorkloadDefinition(metadata=definition.metadata)
     return evolve(
@@ -266,6 +266,7 @@ def template_of(definition: WorkloadDefinition) -> WorkloadDefinition:
             created_at=None,
             updated_at=None,
             annotations={},
+            owners=(),
             finalizers=(),
         ),
         replicas=blank.replicas,

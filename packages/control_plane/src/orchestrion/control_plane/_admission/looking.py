@@ -1,0 +1,53 @@
+"""The objects that say what is admitted, as they are now, read once each time they change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from attrs import define, field
+from orchestrion.control_plane._history.event import Item
+from orchestrion.control_plane._history.history import History
+from orchestrion.control_plane._history.projection import ObjectName
+from orchestrion.control_plane._objects.document import Document
+from orchestrion.control_plane._objects.kinds import Kind
+
+T = TypeVar("T")
+
+MAX_READ: Final = 10_000
+"""How many objects are remembered, those that are gone too."""
+
+
+@define(eq=False)
+class Looked(Generic[T]):
+    """The objects of a kind, as what they stand for.
+
+    Attributes:
+        history: Shows them as they are now.
+        kind: Which kind.
+        read: From a document to what it stands for; what it refuses is not to be stored.
+    """
+
+    history: History
+    kind: Kind
+    read: Callable[[Document], T]
+    _read: dict[ObjectName, tuple[Item, T]] = field(factory=dict, init=False)
+
+    def one(self, namespace: str, name: str) -> T | None:
+        """Return one, or None where there is none."""
+        known = ObjectName(self.kind.plural, namespace, name)
+        item = self.history.get(known)
+        if item is None:
+            return None
+        found = self._read.get(known)
+        if found is None or found[0] is not item:
+            if len(self._read) >= MAX_READ:
+                self._read.clear()  # it is only saved work
+            found = self._read[known] = (item, self.read(item.document))
+        return found[1]
+
+    def all(self, namespace: str = "") -> list[T]:
+        """Return all of a namespace, or of a cluster-wide kind, by name."""
+        names = self.history.within(self.kind.plural, namespace)
+        found = [self.one(namespace, name) for name in sorted(names)] if names else []
+        return [one for one in found if one is not None]

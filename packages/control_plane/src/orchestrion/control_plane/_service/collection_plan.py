@@ -1,0 +1,205 @@
+"""What is to go of itself: pure thinking, from how things are.
+
+An object goes when all its owners are gone. One that is about to go waits for its finalizers, each until its deadline.
+A namespace, or a custom kind, goes when nothing is left in it: workloads first, which takes until they have stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final
+
+from attrs import define, field, frozen
+from orchestrion.control_plane._history.history import History
+from orchestrion.control_plane._history.projection import ObjectName
+from orchestrion.control_plane._objects.claims import CONTENTS, DEPENDENTS, ORPHANS, SERVER_OWNER
+from orchestrion.control_plane._objects.document import Document
+from orchestrion.control_plane._objects.kinds import (
+    EVENT,
+    INSTANCE,
+    NAMESPACE,
+    WORKLOAD,
+    KindRegistry,
+)
+from orchestrion.shared_types import Finalizer, NotFound, OwnerReference, Uid
+
+MAX_STEPS: Final = 500
+"""Steps of one plan; what is left is for the next."""
+
+MAX_FORGOTTEN: Final = 100
+"""Events that are forgotten in one step."""
+
+
+@frozen
+class Remove:
+    """Begin to remove an object.
+
+    Attributes:
+        name: Which one.
+        revision: As it was seen; another one is thought about anew.
+        foreground: Whether what it owns goes before it.
+    """
+
+    name: ObjectName
+    revision: int
+    foreground: bool = False
+
+
+@frozen
+class Settle:
+    """Take claims, or owners, off an object; it goes where it was to go and nothing claims it any longer.
+
+    Attributes:
+        name: Which one.
+        finalizers: The claims that go.
+        owners: The uids of the owners that go.
+        expired: Those of the claims whose owners have not done in time what they claimed it for.
+    """
+
+    name: ObjectName
+    finalizers: frozenset[Finalizer] = frozenset()
+    owners: frozenset[Uid] = frozenset()
+    expired: tuple[Finalizer, ...] = ()
+
+
+@frozen
+class Forget:
+    """Let go of events.
+
+    Attributes:
+        namespace: Their namespace.
+        names: Their names.
+    """
+
+    namespace: str
+    names: tuple[str, ...]
+
+
+Step = Remove | Settle | Forget
+
+
+@frozen
+class CollectionPlan:
+    """What is to be done.
+
+    Attributes:
+        steps: In this order.
+        wake_at: When time alone may change the plan (UTC), or None.
+    """
+
+    steps: tuple[Step, ...]
+    wake_at: datetime | None
+
+
+def plan_collection(history: History, kinds: KindRegistry, now: datetime) -> CollectionPlan:
+    """Return what is to go, as things are now. Where nothing is, there is nothing to do."""
+    planning = _Planning(history, kinds, now)
+    for name in sorted(planning.claimed):
+        planning.look(name, planning.claimed[name])
+    # A dict, because several may want the same.
+    return CollectionPlan(tuple(dict.fromkeys(planning.steps))[:MAX_STEPS], planning.wake_at)
+
+
+@define(eq=False)
+class _Planning:
+    history: History
+    kinds: KindRegistry
+    now: datetime
+    claimed: dict[ObjectName, Document] = field(init=False, factory=dict)
+    steps: list[Step] = field(init=False, factory=list)
+    wake_at: datetime | None = field(init=False, default=None)
+    _owned: dict[Uid, list[ObjectName]] = field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        for name in self.history.claimed:
+            item = self.history.get(name)
+            if item is None:
+                continue
+            document = self.claimed[name] = item.document
+            for owner in document.metadata.owners:
+                self._owned.setdefault(owner.uid, []).append(name)
+
+    def look(self, name: ObjectName, document: Document) -> None:
+        """Think about one object that has owners or finalizers, or is about to go."""
+        metadata = document.metadata
+        if metadata.deleting_since is not None:
+            self._look_at_going(name, document)
+        elif metadata.owners and all(self._is_gone(owner, name) for owner in metadata.owners):
+            self._remove((name,))
+
+    def _look_at_going(self, name: ObjectName, document: Document) -> None:
+        done, expired = set[Finalizer](), list[Finalizer]()
+        for claim in document.metadata.finalizers:
+            if claim.owner == SERVER_OWNER:
+                if not self._clear_for(claim, name, document):
+                    done.add(claim)
+            elif claim.deadline is not None and name.kind != WORKLOAD.plural:
+                if claim.deadline <= self.now:
+                    expired.append(claim)
+                elif self.wake_at is None or claim.deadline < self.wake_at:
+                    self.wake_at = claim.deadline
+        claims = frozenset((*done, *expired))
+        if claims or not (document.metadata.finalizers or name.kind == WORKLOAD.plural):
+            self.steps.append(Settle(name, finalizers=claims, expired=tuple(expired)))
+
+    def _clear_for(self, claim: Finalizer, name: ObjectName, document: Document) -> bool:
+        """Do what one of the server's own claims is for; return whether anything is left of it."""
+        owned = self._owned.get(document.metadata.uid, [])
+        if claim == CONTENTS:
+            return self._empty(document)
+        if claim == DEPENDENTS:
+            self._remove(owned, foreground=True)
+            return bool(owned)
+        if claim == ORPHANS:
+            self.steps.extend(Settle(each, owners=frozenset({document.metadata.uid})) for each in owned)
+            return bool(owned)
+        return False
+
+    def _empty(self, document: Document) -> bool:
+        """Remove what is in a namespace, or of a custom kind; return whether anything is left."""
+        if document.kind != NAMESPACE.name:
+            try:
+                kind = self.kinds.named(str(document.spec.get("kind")))
+            except NotFound:
+                return False
+            names = self.history.names(kind.plural) if kind.custom is not None else []
+            self._remove(names)
+            return bool(names)
+        namespace = document.metadata.name
+        workloads = self.history.names(WORKLOAD.plural, namespace)
+        if workloads:
+            # What runs may still need the others.
+            self._remove(workloads)
+            return True
+        others = list(self._others_in(namespace))
+        self._remove(others)
+        if others:
+            return True
+        events = sorted(self.history.within(EVENT.plural, namespace))
+        if events:
+            self.steps.append(Forget(namespace, tuple(events[:MAX_FORGOTTEN])))
+        return bool(events)
+
+    def _others_in(self, namespace: str) -> Iterator[ObjectName]:
+        left_out = (WORKLOAD.plural, INSTANCE.plural, EVENT.plural)
+        for kind in self.kinds:
+            if kind.namespaced and kind.plural not in left_out:
+                yield from self.history.names(kind.plural, namespace)
+
+    def _remove(self, names: Iterable[ObjectName], *, foreground: bool = False) -> None:
+        for name in names:
+            item = self.history.get(name)
+            known = self.claimed.get(name)
+            if item is None or (known is not None and known.metadata.deleting_since is not None):
+                continue
+            owns = foreground and item.document.metadata.uid in self._owned
+            self.steps.append(Remove(name, item.revision, foreground=owns))
+
+    def _is_gone(self, owner: OwnerReference, of: ObjectName) -> bool:
+        try:
+            kind = self.kinds.named(owner.kind)
+        except NotFound:
+            return True
+        item = self.history.find(kind.plural, of.namespace if kind.namespaced else "", owner.name)
+        return item is None or item.document.metadata.uid != owner.uid

@@ -1,0 +1,153 @@
+"""The orchestrator's own way in, under admission and quotas like every other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+
+from attrs import define, evolve
+from orchestrion.control_plane._admission.admission import Admission
+from orchestrion.control_plane._admission.quota import WorkloadGate, namespaces_of
+from orchestrion.control_plane._admission.review import Operation
+from orchestrion.control_plane._objects.kinds import INSTANCE, WORKLOAD
+from orchestrion.control_plane._objects.workload_form import workload_of
+from orchestrion.orchestrator_core import (
+    ApplyResult,
+    LogQuery,
+    LogRecord,
+    Orchestrator,
+    Plan,
+    SlotPlacement,
+    Update,
+    WorkloadName,
+    WorkloadView,
+)
+from orchestrion.runtime_interface import ExecSession
+from orchestrion.shared_types import DEFAULT_NAMESPACE, Event, Node, WorkloadDefinition, WorkloadInstance
+
+
+@define(eq=False)
+class ManagedControl:
+    """A `Control` whose changes pass admission and keep within quotas.
+
+    What a manifest can't say of a workload, its owners and finalizers, stays as it is.
+
+    Attributes:
+        orchestrator: Who does it.
+        admission: Looks at each change.
+        gate: Has its say in the transaction that writes.
+    """
+
+    orchestrator: Orchestrator
+    admission: Admission
+    gate: WorkloadGate
+
+    async def apply(
+        self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False, rerun: bool = False
+    ) -> ApplyResult:
+        """See `Control.apply`."""
+        admitted = await self._admitted(workloads, dry_run=dry_run)
+        async with self.gate.turn(namespaces_of(admitted)):
+            return await self.orchestrator.apply(admitted, dry_run=dry_run, rerun=rerun, gate=self.gate)
+
+    async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
+        """See `Control.plan`."""
+        return await self.orchestrator.plan(await self._admitted(workloads, dry_run=True), rerun=rerun)
+
+    async def _admitted(self, workloads: Sequence[WorkloadDefinition], *, dry_run: bool) -> list[WorkloadDefinition]:
+        admitted = list[WorkloadDefinition]()
+        known = self.orchestrator.world.workloads
+        for given in workloads:
+            record = known.get(WorkloadName(given.metadata.namespace, given.metadata.name))
+            before = record.spec.definition if record is not None and record.spec is not None else None
+            definition = given
+            if before is not None and (before.metadata.owners or before.metadata.finalizers):
+                kept = evolve(
+                    given.metadata,
+                    owners=given.metadata.owners or before.metadata.owners,
+                    finalizers=given.metadata.finalizers or before.metadata.finalizers,
+                )
+                definition = evolve(given, metadata=kept)
+            others = [each for each in workloads if each is not given]
+            if definition.after:
+                others += [each.spec.definition for each in known.values() if each.spec is not None]
+            admitted.append(await self.admission.workload(definition, before, others, dry_run=dry_run))
+        return admitted
+
+    async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """See `Control.scale`. Webhooks that only validate are asked, about the workload with that number."""
+        record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))
+        if record is not None and record.spec is not None and self.admission.hooks.any:
+            plain = workload_of(record.spec.definition).plain()
+            plain["spec"]["replicas"] = record.spec.definition.replicas if replicas is None else replicas
+            await self.admission.judge(Operation.UPDATE, WORKLOAD, namespace, name, plain)
+        async with self.gate.turn((namespace,)):
+            return await self.orchestrator.scale(name, replicas, namespace=namespace, gate=self.gate)
+
+    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """See `Control.stop`."""
+        return await self.orchestrator.stop(name, namespace=namespace)
+
+    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
+        """See `Control.remove`."""
+        await self.admission.judge(Operation.DELETE, WORKLOAD, namespace, name, None)
+        await self.orchestrator.remove(name, namespace=namespace)
+
+    @asynccontextmanager
+    async def exec(
+        self,
+        instance: str,
+        command: Sequence[str],
+        /,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        container: str | None = None,
+    ) -> AsyncIterator[ExecSession]:
+        """See `Control.exec`."""
+        await self.admission.judge(Operation.CONNECT, INSTANCE, namespace, instance, None)
+        async with self.orchestrator.exec(instance, command, namespace=namespace, container=container) as session:
+            yield session
+
+    # -- only asking ------------------------------------------------------------------------------------------------
+
+    async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
+        """See `Control.list_workloads`."""
+        return await self.orchestrator.list_workloads(namespace=namespace)
+
+    async def get_workload(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """See `Control.get_workload`."""
+        return await self.orchestrator.get_workload(name, namespace=namespace)
+
+    async def list_instances(
+        self, *, namespace: str | None = None, workload: str | None = None
+    ) -> list[WorkloadInstance]:
+        """See `Control.list_instances`."""
+        return await self.orchestrator.list_instances(namespace=namespace, workload=workload)
+
+    async def list_nodes(self) -> list[Node]:
+        """See `Control.list_nodes`."""
+        return await self.orchestrator.list_nodes()
+
+    def watch(self, *, namespace: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[Update]]:
+        """See `Control.watch`."""
+        return self.orchestrator.watch(namespace=namespace)
+
+    def logs(self, query: LogQuery, /) -> AbstractAsyncContextManager[AsyncIterator[LogRecord]]:
+        """See `Control.logs`."""
+        return self.orchestrator.logs(query)
+
+    async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
+        """See `Control.explain`."""
+        return await self.orchestrator.explain(name, namespace=namespace)
+
+    async def events(
+        self,
+        *,
+        namespace: str | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        limit: int = 1000,
+    ) -> list[Event]:
+        """See `Control.events`."""
+        return await self.orchestrator.events(namespace=namespace, subject=subject, since=since, limit=limit)

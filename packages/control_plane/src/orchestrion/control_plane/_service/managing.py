@@ -1,0 +1,62 @@
+"""Puts objects under admission and quotas, and has what is to go of itself collected."""
+
+from __future__ import annotations
+
+import trio
+from attrs import define
+from orchestrion.control_plane._admission.admission import Admission
+from orchestrion.control_plane._admission.hooks import Hooks
+from orchestrion.control_plane._admission.quota import WorkloadGate
+from orchestrion.control_plane._reach import Reach
+
+from .collecting import Collector
+from .managed import ManagedControl
+from .objects import Objects
+from .quota_status import QuotaStatus
+
+ANYWHERE_PUBLIC = Reach()
+
+
+@define(eq=False)
+class Management:
+    """What looks after the objects of a server.
+
+    Attributes:
+        objects: The objects.
+        control: The way in for who speaks `Control`.
+        collector: Removes what is to go of itself.
+        quotas: Shows what is used.
+    """
+
+    objects: Objects
+    control: ManagedControl
+    collector: Collector
+    quotas: QuotaStatus
+
+    async def run(self) -> None:
+        """Work until cancelled. The objects must be running."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.collector.run)
+            nursery.start_soon(self.quotas.run)
+
+
+def managed(objects: Objects, reach: Reach = ANYWHERE_PUBLIC, *, needs_namespaces: bool = True) -> Management:
+    """Put every change of objects under admission, and return what looks after them.
+
+    Args:
+        objects: The objects; their writers are told. What the writer asked before has its say last.
+        reach: Where webhooks may be.
+        needs_namespaces: Whether a workload's namespace has to be there before it.
+    """
+    hooks = Hooks(objects.history, reach)
+    admission = Admission(objects.kinds, objects.history, hooks, objects.writer.admit)
+    gate = WorkloadGate(objects.orchestrator, objects.history, needs_namespaces)
+    objects.writer.admit = admission
+    objects.workloads.admit = admission
+    objects.workloads.quota = gate
+    return Management(
+        objects=objects,
+        control=ManagedControl(objects.orchestrator, admission, gate),
+        collector=Collector(objects),
+        quotas=QuotaStatus(objects, gate),
+    )

@@ -1,0 +1,51 @@
+"""Taking one's claim off a workload that is being removed: all that can still be changed of it."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from orchestrion.control_plane._objects.claims import kept_claims
+from orchestrion.control_plane._objects.kinds import WORKLOAD
+from orchestrion.control_plane._objects.proposal import check_precondition, read_document
+from orchestrion.orchestrator_core import WorkloadName
+
+from .intent import Edit, Intent
+from .workloads import WorkloadWriter
+
+
+async def released(workloads: WorkloadWriter, namespace: str, name: str, edit: Edit, intent: Intent) -> int | None:
+    """Take claims off a workload that is being removed, if that is what a change is; return the revision of that.
+
+    Args:
+        workloads: Writes workloads.
+        namespace: The workload's namespace.
+        name: Its name.
+        edit: From the object as plain data to what it should be.
+        intent: How it is meant.
+
+    Returns:
+        The revision, 0 where nothing was written; None where the change is another one.
+
+    Raises:
+        ConfigInvalid: It can't be read.
+        PreconditionFailed: The workload is not what the caller takes it for.
+        Conflict: Others kept changing it.
+    """
+    world = workloads.orchestrator.world
+    record = world.workloads.get(WorkloadName(namespace, name))
+    if record is None or record.spec is None or not record.control.removed:
+        return None
+    before = workloads.document(namespace, name)
+    given = read_document(edit(before.plain()), WORKLOAD, namespace, name)
+    check_precondition(before, given, intent.if_revision)
+    held = before.metadata.finalizers
+    kept = kept_claims(held, given.metadata.finalizers, going=True)
+    if given.spec != before.spec or kept == held:
+        return None
+    if intent.dry_run:
+        return 0
+    gone = {claim for claim in held if claim not in kept}
+    return await workloads.orchestrator.relate(
+        name,
+        lambda now: evolve(now, finalizers=tuple(claim for claim in now.finalizers if claim not in gone)),
+        namespace=namespace,
+    )

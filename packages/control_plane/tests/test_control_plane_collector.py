@@ -1,0 +1,277 @@
+"""What is to go of itself goes, once, and nothing else does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import trio
+from orchestrion.control_plane._objects.claims import CONTENTS
+from orchestrion.orchestrator_core import trio_time
+from orchestrion.shared_types import Event, EventSeverity, Uid, to_json
+
+from .api_stage import Answer, Api
+
+SPACE = "/api/v1/namespaces/default"
+MAPS = f"{SPACE}/configmaps"
+WORKLOADS = f"{SPACE}/workloads"
+
+
+def config(name: str, *owners: Answer, **metadata: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, **owned_by(*owners), **metadata}, "spec": {"data": {}}}
+
+
+def workload(name: str = "web", *owners: Answer, **metadata: Any) -> dict[str, Any]:
+    containers = [{"name": "main", "command": ["term-takes", "5s"]}]
+    return {
+        "metadata": {"name": name, **owned_by(*owners), **metadata},
+        "spec": {"kind": "service", "containers": containers},
+    }
+
+
+def owned_by(*owners: Answer) -> dict[str, Any]:
+    if not owners:
+        return {}
+    return {
+        "owners": [
+            {"kind": each.json["kind"], "name": each.json["metadata"]["name"], "uid": each.json["metadata"]["uid"]}
+            for each in owners
+        ]
+    }
+
+
+async def made(api: Api, path: str, data: Any) -> Answer:
+    answer = await api.client.ask("POST", path, data)
+    assert answer.status == 201, answer.body
+    return answer
+
+
+async def names(api: Api, path: str = MAPS) -> list[str]:
+    return [item["metadata"]["name"] for item in (await api.client.ask("GET", path)).json["items"]]
+
+
+async def gone(api: Api, path: str) -> bool:
+    return (await api.client.ask("GET", path)).status == 404
+
+
+async def test_what_an_object_owns_goes_after_it_down_to_the_last(api: Api) -> None:
+    top = await made(api, MAPS, config("top"))
+    middle = await made(api, MAPS, config("middle", top))
+    await made(api, MAPS, config("bottom", middle))
+    await made(api, MAPS, config("other"))
+    await api.client.ask("DELETE", f"{MAPS}/top")
+    await trio.sleep(5)
+    assert await names(api) == ["other"]
+
+
+async def test_an_object_stays_as_long_as_one_of_its_owners_is_there(api: Api) -> None:
+    first, second = [await made(api, MAPS, config(name)) for name in ("first", "second")]
+    await made(api, MAPS, config("child", first, second))
+    await api.client.ask("DELETE", f"{MAPS}/first")
+    await trio.sleep(5)
+    assert "child" in await names(api)
+    await api.client.ask("DELETE", f"{MAPS}/second")
+    await trio.sleep(5)
+    assert await names(api) == []
+
+
+async def test_a_namesake_that_came_later_is_not_the_owner(api: Api) -> None:
+    owner = await made(api, MAPS, config("owner"))
+    await made(api, MAPS, config("child", owner))
+    await api.client.ask("DELETE", f"{MAPS}/owner")
+    await made(api, MAPS, config("owner"))
+    await trio.sleep(5)
+    assert await names(api) == ["owner"]
+
+
+async def test_workloads_own_and_are_owned(api: Api) -> None:
+    owner = await made(api, MAPS, config("owner"))
+    web = await made(api, WORKLOADS, workload("web", owner))
+    await made(api, MAPS, config("child", web))
+    await trio.sleep(5)
+    await api.client.ask("DELETE", f"{MAPS}/owner")
+    await trio.sleep(2)
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web")).json["metadata"]["deleting_since"]
+    assert await names(api) == ["child"]
+    await trio.sleep(60)
+    assert await gone(api, f"{WORKLOADS}/web")
+    assert await names(api) == []
+
+
+async def test_an_owner_must_be_there(api: Api) -> None:
+    owner = await made(api, MAPS, config("owner"))
+    child = config("child", owner)
+    child["metadata"]["owners"][0]["uid"] = "another"
+    refused = await api.client.ask("POST", MAPS, child)
+    assert refused.status == 400
+    assert "metadata.owners[0]" in refused.json["message"]
+    child["metadata"]["owners"][0]["kind"] = "Nonsense"
+    assert "metadata.owners[0].kind" in (await api.client.ask("POST", MAPS, child)).json["message"]
+
+
+async def test_in_the_foreground_what_is_owned_goes_first(api: Api) -> None:
+    owner = await made(api, MAPS, config("owner"))
+    await made(api, WORKLOADS, workload("web", owner))
+    await trio.sleep(5)
+    await api.client.ask("DELETE", f"{MAPS}/owner?cascade=foreground")
+    await trio.sleep(2)
+    assert (await api.client.ask("GET", f"{MAPS}/owner")).json["metadata"]["deleting_since"]
+    assert not await gone(api, f"{WORKLOADS}/web")
+    await trio.sleep(60)
+    assert await gone(api, f"{WORKLOADS}/web")
+    assert await gone(api, f"{MAPS}/owner")
+
+
+async def test_a_workload_in_the_foreground_waits_for_what_it_owns(api: Api) -> None:
+    web = await made(api, WORKLOADS, workload())
+    held = config("child", web, finalizers=[{"name": "hold", "owner": "me"}])
+    await made(api, MAPS, held)
+    await api.client.ask("DELETE", f"{WORKLOADS}/web?cascade=foreground")
+    await trio.sleep(60)
+    assert not await gone(api, f"{WORKLOADS}/web")
+    await api.client.ask("PATCH", f"{MAPS}/child", {"metadata": {"finalizers": []}})
+    await trio.sleep(5)
+    assert await gone(api, f"{MAPS}/child")
+    assert await gone(api, f"{WORKLOADS}/web")
+
+
+async def test_orphans_stay(api: Api) -> None:
+    owner = await made(api, MAPS, config("owner"))
+    await made(api, MAPS, config("child", owner))
+    await made(api, WORKLOADS, workload("web", owner))
+    await api.client.ask("DELETE", f"{MAPS}/owner?cascade=orphan")
+    await trio.sleep(60)
+    assert await names(api) == ["child"]
+    child = (await api.client.ask("GET", f"{MAPS}/child")).json
+    assert "owners" not in child["metadata"]
+    web = (await api.client.ask("GET", f"{WORKLOADS}/web")).json
+    assert not {"owners", "deleting_since"} & web["metadata"].keys()
+
+
+async def test_what_cascade_means_is_one_of_three_words(api: Api) -> None:
+    await made(api, MAPS, config("owner"))
+    refused = await api.client.ask("DELETE", f"{MAPS}/owner?cascade=sideways")
+    assert refused.status == 400
+    assert "cascade" in refused.json["message"]
+
+
+async def test_a_finalizer_holds_an_object_until_its_owner_takes_it_off(api: Api) -> None:
+    await made(api, MAPS, config("kept", finalizers=[{"name": "backup", "owner": "db-tool"}]))
+    await api.client.ask("DELETE", f"{MAPS}/kept")
+    await trio.sleep(300)
+    assert await names(api) == ["kept"]
+    more = {"metadata": {"finalizers": [{"name": "backup", "owner": "db-tool"}, {"name": "more", "owner": "me"}]}}
+    changed = (await api.client.ask("PATCH", f"{MAPS}/kept", more)).json
+    assert [each["name"] for each in changed["metadata"]["finalizers"]] == ["backup"]
+    await api.client.ask("PATCH", f"{MAPS}/kept", {"metadata": {"finalizers": []}})
+    assert await names(api) == []
+
+
+async def test_a_finalizer_is_waited_for_until_its_deadline_and_an_event_tells(api: Api) -> None:
+    deadline = (trio_time() + timedelta(seconds=100)).isoformat()
+    await made(api, MAPS, config("kept", finalizers=[{"name": "backup", "owner": "db-tool", "deadline": deadline}]))
+    await trio.sleep(200)
+    assert await names(api) == ["kept"]  # nobody has removed it
+    deadline = (trio_time() + timedelta(seconds=100)).isoformat()
+    await made(api, MAPS, config("late", finalizers=[{"name": "backup", "owner": "db-tool", "deadline": deadline}]))
+    await api.client.ask("DELETE", f"{MAPS}/late")
+    await trio.sleep(90)
+    assert "late" in await names(api)
+    await trio.sleep(15)
+    assert "late" not in await names(api)
+    (event,) = [each for each in await api.orchestrator.events() if each.reason == "FinalizerExpired"]
+    assert (event.subject, event.severity) == ("configmap/late", EventSeverity.WARNING)
+
+
+async def test_the_owner_of_a_finalizer_takes_it_off_a_workload_that_is_being_removed(api: Api) -> None:
+    await made(api, WORKLOADS, workload(finalizers=[{"name": "backup", "owner": "db-tool"}]))
+    await api.client.ask("DELETE", f"{WORKLOADS}/web")
+    await trio.sleep(60)
+    refused = await api.client.ask("PATCH", f"{WORKLOADS}/web", {"spec": {"replicas": 2}})
+    assert refused.status == 409
+    taken_off = await api.client.ask("PATCH", f"{WORKLOADS}/web", {"metadata": {"finalizers": []}})
+    assert taken_off.status == 200
+    await trio.sleep(5)
+    assert await gone(api, f"{WORKLOADS}/web")
+
+
+async def test_a_namespace_goes_with_all_that_is_in_it_workloads_first(api: Api) -> None:
+    await made(api, "/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    shop = "/api/v1/namespaces/shop"
+    await made(api, f"{shop}/configmaps", config("settings"))
+    await made(api, f"{shop}/secrets", {"metadata": {"name": "key"}, "spec": {"data": {"a": "b"}}})
+    await made(api, f"{shop}/workloads", workload())
+    await made(api, MAPS, config("outside"))
+    await trio.sleep(5)
+    await api.client.ask("DELETE", shop)
+    await trio.sleep(2)
+    assert (await api.client.ask("GET", f"{shop}/configmaps/settings")).status == 200  # what runs may read it still
+    assert (await api.client.ask("POST", f"{shop}/configmaps", config("late"))).status == 409
+    assert (await api.client.ask("POST", f"{shop}/workloads", workload("late"))).status == 409
+    await trio.sleep(60)
+    assert await gone(api, shop)
+    listed = await api.objects.store.list("/")
+    left = [entry.key for entry in listed.entries if "/shop" in entry.key and not entry.key.startswith("/event/")]
+    assert left == []
+    assert await names(api) == ["outside"]
+
+
+async def test_nobody_takes_the_servers_claims_off_or_makes_such(api: Api) -> None:
+    claims = [{"name": CONTENTS.name, "owner": CONTENTS.owner}]
+    made_one = await made(api, MAPS, config("settings", finalizers=claims))
+    assert "finalizers" not in made_one.json["metadata"]
+    await made(api, "/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    await made(api, "/api/v1/namespaces/shop/workloads", workload())
+    await api.client.ask("DELETE", "/api/v1/namespaces/shop")
+    await api.client.ask("PATCH", "/api/v1/namespaces/shop", {"metadata": {"finalizers": []}})
+    assert not await gone(api, "/api/v1/namespaces/shop")
+
+
+async def test_the_default_namespace_stays(api: Api) -> None:
+    assert (await api.client.ask("DELETE", SPACE)).status == 409
+
+
+async def test_a_custom_kind_goes_with_its_objects(api: Api) -> None:
+    await made(
+        api, "/api/v1/customkinds", {"metadata": {"name": "backups"}, "spec": {"kind": "Backup", "plural": "backups"}}
+    )
+    await made(api, f"{SPACE}/backups", {"metadata": {"name": "a", "finalizers": [{"name": "hold", "owner": "me"}]}})
+    await api.client.ask("DELETE", "/api/v1/customkinds/backups")
+    await trio.sleep(5)
+    assert (await api.client.ask("POST", f"{SPACE}/backups", {"metadata": {"name": "b"}})).status == 409
+    await api.client.ask("PATCH", f"{SPACE}/backups/a", {"metadata": {"finalizers": []}})
+    await trio.sleep(5)
+    assert await gone(api, "/api/v1/customkinds/backups")
+    assert [entry.key for entry in (await api.objects.store.list("/object/backups/")).entries] == []
+
+
+async def test_nothing_is_written_where_nothing_is_to_go(api: Api) -> None:
+    owner = await made(api, MAPS, config("owner"))
+    await made(api, MAPS, config("child", owner, finalizers=[{"name": "hold", "owner": "me"}]))
+    await made(api, MAPS, config("going", finalizers=[{"name": "hold", "owner": "me"}]))
+    await api.client.ask("DELETE", f"{MAPS}/going")
+    await trio.sleep(10)
+    revision = (await api.objects.store.get("/")).revision
+    await trio.sleep(300)
+    assert (await api.objects.store.get("/")).revision == revision
+
+
+def event(at_seconds_ago: float, number: int) -> Event:
+    at = trio_time() - timedelta(seconds=at_seconds_ago)
+    stamp = int(at.timestamp() * 1000)
+    uid = UUID(int=(stamp << 80) | (7 << 76) | (2 << 62) | number)
+    return Event(uid=Uid(str(uid)), namespace="default", subject="workload/web", reason="Old", message="", at=at)
+
+
+@pytest.mark.slow
+async def test_old_events_are_forgotten(api: Api) -> None:
+    api.management.collector.keep_events = timedelta(seconds=900)
+    for number, age in enumerate((1000, 2000, 100, 60)):
+        one = event(age, number)
+        await api.objects.store.put(f"/event/default/{one.uid}", to_json(one))
+    await trio.sleep(650)
+    assert len([each for each in await api.orchestrator.events() if each.reason == "Old"]) == 2
+    await trio.sleep(600)
+    assert [each for each in await api.orchestrator.events() if each.reason == "Old"] == []
