@@ -76,6 +76,7 @@ async def test_what_is_elsewhere_is_not_reached(api: Api, method: str, target: s
 async def test_what_is_there_is_reached_and_what_has_two_meanings_is_refused(
     api: Api, method: str, target: str, data: Any, expected: int
 ) -> None:
+    await api.client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "prod"}})
     assert await status(api, method, target, data) == expected
 
 
