@@ -15,7 +15,7 @@ from orchestrion.scheduler_interface import (
 from orchestrion.scheduler_packing import PackingLedger, PackingScheduler
 from orchestrion.scheduler_packing import _ledger as ledgers
 from orchestrion.scheduler_packing import _verdicts as verdicts
-from orchestrion.scheduler_packing._index import MAX_TOPOLOGIES
+from orchestrion.scheduler_packing._topologies import MAX_TOPOLOGIES
 from orchestrion.shared_types import (
     ContainerConfig,
     InstanceAffinity,
@@ -108,7 +108,7 @@ def test_an_index_keeps_the_domains_of_few_topologies() -> None:
     view = StaticClusterView([node_view(node("n1"))])
     for number in range(2 * MAX_TOPOLOGIES):
         refuse(scheduler, view, workload(f"w{number}", spreads=(Spread(by=f"by-{number}", required=True),)))
-    assert [len(index._domains) for index in scheduler._indexes] == [MAX_TOPOLOGIES]
+    assert [len(index._topologies) for index in scheduler._indexes] == [MAX_TOPOLOGIES]
 
 
 def test_reasons_of_nodes_as_they_once_were_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,7 @@ def test_whoever_is_pushed_out_is_whom_a_look_at_all_nodes_finds(block: int) -> 
 
 
 async def test_groups_are_counted_right_after_a_victim_of_one_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrion.scheduler_packing._index.MAX_GROUPS", 2)
+    monkeypatch.setattr("orchestrion.scheduler_packing._group_counts.MAX_GROUPS", 2)
     affinities = tuple(InstanceAffinity(match_labels={"group": name}, anti=True) for name in ("a", "b", "c"))
     request = a_request(2, 60)
     workload = evolve(request.workload, priority=100, placement=Placement(instance_affinities=affinities))

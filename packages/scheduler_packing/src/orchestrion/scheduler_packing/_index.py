@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from attrs import define, evolve
-from librt.vecs import vec
-from mypy_extensions import i64
+from attrs import evolve
 from orchestrion.scheduler_interface import (
     FULL_WEIGHT,
     STEP_POINTS,
@@ -19,21 +16,24 @@ from orchestrion.scheduler_interface import (
     NodeView,
     PlacedInstance,
     SupportsNodeChanges,
-    topology_domain,
 )
-from orchestrion.scheduler_packing._core.fleet import CPU, DISK, MEMORY, PLAIN_DIMENSIONS, Fleet
+from orchestrion.scheduler_packing._core.fleet import PLAIN_DIMENSIONS, Fleet
 from orchestrion.scheduler_packing._core.holders import Holders
 from orchestrion.scheduler_packing._core.order import MAX_NODES, Order
 from orchestrion.scheduler_packing._core.placing import Shape
-from orchestrion.scheduler_packing._core.search import MAX_CELLS, Cells, Field, make_cells, one_cell
+from orchestrion.scheduler_packing._core.search import Field
 from orchestrion.scheduler_packing._core.terms import APART, SPREAD, TOGETHER, Term
+from orchestrion.scheduler_packing._filling import fill, is_overdrawn
+from orchestrion.scheduler_packing._group_counts import GroupCounts
 from orchestrion.scheduler_packing._groups import Group, group_of
 from orchestrion.scheduler_packing._holdings import Holdings
+from orchestrion.scheduler_packing._orders import Orders
 from orchestrion.scheduler_packing._refusals import Refusals
-from orchestrion.scheduler_packing._suitability import points_of
+from orchestrion.scheduler_packing._shapes import Shapes
+from orchestrion.scheduler_packing._topologies import Topologies
 from orchestrion.scheduler_packing._verdicts import KeptVerdicts
 from orchestrion.scheduler_packing._views import Views
-from orchestrion.scheduler_packing._wanted import Suitability, Wanted, port_number
+from orchestrion.scheduler_packing._wanted import Suitability, Wanted
 from orchestrion.shared_types import (
     MAX_AMOUNT,
     WHOLE_DEVICE,
@@ -42,38 +42,11 @@ from orchestrion.shared_types import (
     Metadata,
     Node,
     NodeId,
-    Resources,
     Spread,
     Uid,
 )
 
-MAX_ORDERS: Final = 64
-"""So many orders are kept, one for each suitability; the one unused for longest goes first."""
-
-MAX_SHAPES: Final = 8192
-"""What so many workloads take is kept."""
-MAX_SHARED: Final = 8
-"""Nodes are told apart by their domains of so many topologies when they are put in cells."""
-MAX_TOPOLOGIES: Final = 64
-"""The domains of so many topologies are kept."""
-MAX_GROUPS: Final = 256
-"""The instances of so many groups, for affinities, are kept counted."""
-
-_PLAIN_NAMES: Final = {"cpu_millicores": CPU, "memory_bytes": MEMORY, "disk_bytes": DISK}
 _PLAIN: Final = PlacedInstance(key=InstanceKey(Uid(""), 0, 1), namespace="", workload="")
-
-
-@define(eq=False)
-class Domains:
-    """The topology domains of one key: number 0 is that of nodes which are in none.
-
-    Attributes:
-        numbers: The number of each domain, by its name.
-        of_position: The number of each node's domain.
-    """
-
-    numbers: dict[str, int]
-    of_position: vec[i64]
 
 
 class Index:
@@ -102,10 +75,10 @@ class Index:
         Args:
             sign: 1 to prefer the fullest nodes, -1 the emptiest, 0 those with the lowest ids.
         """
-        self._sign = sign
         self.continued = 0
         self._view: ClusterView | None = None
-        self._dimensions = dict(_PLAIN_NAMES)
+        self._shapes = Shapes()
+        self._names = self._shapes.names
         self.fleet = Fleet(0, PLAIN_DIMENSIONS)
         self.views = Views([])
         self.nodes: list[Node] = []
@@ -119,14 +92,9 @@ class Index:
         self.holdings = Holdings()
         # Nodes on which more is reserved than there is, or than can be counted: what leaves them frees less.
         self._overdrawn: set[int] = set()
-        self._groups: OrderedDict[Group, Counter[int]] = OrderedDict()
-        self._left_out: dict[int, list[PlacedInstance]] = {}
-        self._orders: OrderedDict[Suitability, Order] = OrderedDict()
-        self._latest_order: Order | None = None
-        self._latest_suitability: Suitability | None = None
-        self._domains: OrderedDict[str, Domains] = OrderedDict()
-        self._cells: dict[tuple[Suitability, tuple[str, ...]], Cells | None] = {}
-        self._shapes: dict[int, tuple[Wanted, Shape]] = {}
+        self._counts = GroupCounts()
+        self._topologies = Topologies()
+        self._orders = Orders(sign)
         self._scale = (0, 0, 0)
 
     def go_on_to(self, view: ClusterView) -> bool:
@@ -172,38 +140,20 @@ class Index:
 
     def shape_of(self, wanted: Wanted) -> Shape | None:
         """Return what a slot takes, or None where it asks for a resource that no node has."""
-        known = self._shapes.get(id(wanted))
-        if known is not None:
-            return known[1]
-        amounts, lacking = self.amounts_of(wanted)
-        if lacking:
-            return None
-        shape = Shape(vec[i64](amounts), wanted.device_thousandths, list(wanted.host_ports))
-        if len(self._shapes) >= MAX_SHAPES:
-            self._shapes.clear()
-        # What is wanted is kept with its shape, so that its identity stays its own.
-        self._shapes[id(wanted)] = (wanted, shape)
-        return shape
+        return self._shapes.of(wanted)
 
     def amounts_of(self, wanted: Wanted) -> tuple[list[int], list[tuple[str, int]]]:
         """Return how much a slot takes of each resource of the fleet, and the name and amount of what no node has."""
-        amounts = [0] * len(self._dimensions)
-        lacking: list[tuple[str, int]] = []
-        for name, amount in wanted.demand.dimensions():
-            if name in self._dimensions:
-                amounts[self._dimensions[name]] = amount
-            elif amount > 0:
-                lacking.append((name, amount))
-        return amounts, lacking
+        return self._shapes.amounts_of(wanted)
 
     @property
-    def dimension_names(self) -> list[str]:
+    def dimension_names(self) -> Sequence[str]:
         """The names of the fleet's resources, in its order."""
-        return list(self._dimensions)
+        return self._names
 
     def domain_names(self, by: str) -> list[str]:
         """Return the names of a topology's domains, in the order of their numbers, of which 1 is the first."""
-        return list(self._domains_of(by).numbers)
+        return list(self._topologies.of(by).numbers)
 
     def node_at(self, position: int) -> Node:
         """Return a node."""
@@ -211,23 +161,7 @@ class Index:
 
     def order_of(self, suitability: Suitability) -> Order:
         """Return the nodes that suit, best first, up to date."""
-        latest = self._latest_order
-        if suitability is self._latest_suitability and latest is not None:
-            latest.catch_up()
-            return latest
-        order = self._orders.get(suitability)
-        if order is None:
-            points = [points_of(node, suitability) for node in self.nodes]
-            members = vec[i64]([0 if each is None else 1 for each in points])
-            base = vec[i64]([each or 0 for each in points])
-            order = Order(self.fleet, members, base, self._sign)
-            self._orders[suitability] = order
-            if len(self._orders) > MAX_ORDERS:
-                self._orders.popitem(last=False)
-        self._orders.move_to_end(suitability)
-        self._latest_order, self._latest_suitability = order, suitability
-        order.catch_up()
-        return order
+        return self._orders.of(suitability)
 
     def field_of(self, wanted: Wanted, terms: Sequence[Term] | None = None) -> Field:
         """Return where a workload's slots may go.
@@ -238,33 +172,7 @@ class Index:
                 works it out.
         """
         bound = self.terms_of(wanted) if terms is None else terms
-        order = self.order_of(wanted.suitability)
-        bys = wanted.topologies
-        shared: list[str] = []
-        cells = one_cell(order, self.fleet)
-        for by in sorted(set(bys), key=lambda by: (len(self._domains_of(by).numbers), by)):
-            if len(shared) == MAX_SHARED:
-                break
-            finer = self._cells_of(wanted.suitability, order, (*shared, by))
-            if finer is None:
-                break
-            cells = finer
-            shared.append(by)
-        parts: tuple[list[Term], list[Term]] = ([], [])
-        for by, term in zip(bys, bound, strict=True):
-            parts[by not in shared].append(term)
-        return Field(cells, *parts)
-
-    def _cells_of(self, suitability: Suitability, order: Order, bys: tuple[str, ...]) -> Cells | None:
-        if sum(len(self._domains_of(by).numbers) > MAX_CELLS for by in bys):
-            return None
-        key = (suitability, bys)
-        if key not in self._cells:
-            if len(self._cells) >= MAX_ORDERS:
-                self._cells.clear()
-            topologies = [self._domains_of(by).of_position for by in bys]
-            self._cells[key] = make_cells(order, topologies, self.fleet)
-        return self._cells[key]
+        return self._orders.field(wanted.suitability, wanted.topologies, bound)
 
     def terms_of(self, wanted: Wanted) -> list[Term]:
         """Return what the instances that are placed now mean for the workload's slots."""
@@ -278,14 +186,14 @@ class Index:
         for affinity in wanted.instance_affinities:
             group = group_of(metadata.namespace, affinity)
             term = self.affinity_term(affinity, group, metadata)
-            for position, number in self._counts_of(group).items():
+            for position, number in self._counts.of(group, self.views).items():
                 term.add(position, number)
             terms.append(term)
         return terms
 
     def spread_term(self, spread: Spread, wanted: Wanted) -> Term:
         """Return the term of a spread, without any instance counted."""
-        domains = self._domains_of(spread.by)
+        domains = self._topologies.of(spread.by)
         term = Term(
             SPREAD,
             domains.of_position,
@@ -303,43 +211,12 @@ class Index:
 
     def affinity_term(self, affinity: InstanceAffinity, group: Group, metadata: Metadata) -> Term:
         """Return the term of an affinity of a workload to a group, without any instance counted."""
-        domains = self._domains_of(affinity.by)
+        domains = self._topologies.of(affinity.by)
         cost = 0 if affinity.weight is None else STEP_POINTS * affinity.weight // FULL_WEIGHT
         kind = APART if affinity.anti else TOGETHER
         term = Term(kind, domains.of_position, len(domains.numbers), cost, affinity.weight is None, 0)
         term.counts_itself = group.has(metadata.namespace, metadata.labels)
         return term
-
-    def _counts_of(self, group: Group) -> Counter[int]:
-        """Return how many instances of a group each node holds; kept up to date from now on."""
-        counts = self._groups.get(group)
-        if counts is None:
-            counts = self._groups[group] = Counter()
-            for position, view in enumerate(self.views):
-                number = sum(group.has(each.namespace, each.labels) for each in view.instances.values())
-                if number:
-                    counts[position] = number
-            for position, gone in self._left_out.items():
-                counts[position] -= sum(group.has(each.namespace, each.labels) for each in gone)
-            if len(self._groups) > MAX_GROUPS:
-                self._groups.popitem(last=False)
-        self._groups.move_to_end(group)
-        return counts
-
-    def _domains_of(self, by: str) -> Domains:
-        domains = self._domains.get(by)
-        if domains is None:
-            names = [topology_domain(node, by) for node in self.nodes]
-            numbers: dict[str, int] = {}
-            for name in names:
-                if name is not None:
-                    numbers.setdefault(name, len(numbers) + 1)
-            domains = Domains(numbers, vec[i64]([0 if name is None else numbers[name] for name in names]))
-            self._domains[by] = domains
-            if len(self._domains) > MAX_TOPOLOGIES:
-                self._domains.popitem(last=False)
-        self._domains.move_to_end(by)
-        return domains
 
     def own_of(self, uid: Uid) -> Mapping[int, int]:
         """Return how many instances of a workload nodes hold, by position; of none where there are none."""
@@ -349,21 +226,13 @@ class Index:
 
     def leave_out(self, position: int, gone: Iterable[PlacedInstance], view: NodeView) -> None:
         """Show a node, whose view this is without some of its instances, as if these were gone, until `take_in`."""
-        gone = list(gone)
-        self._count_in_groups(position, gone, -1)
-        self._left_out.setdefault(position, []).extend(gone)
+        self._counts.leave_out(position, list(gone))
         self._fill(position, view)
 
     def take_in(self, position: int) -> None:
         """Show a node as the view has it, with all that were left out."""
-        self._count_in_groups(position, self._left_out.pop(position, ()), 1)
+        self._counts.take_in(position)
         self._fill(position, self.views[position])
-
-    def _count_in_groups(self, position: int, instances: Iterable[PlacedInstance], number: int) -> None:
-        for instance in instances:
-            for group, counts in self._groups.items():
-                if group.has(instance.namespace, instance.labels):
-                    counts[position] += number
 
     # -- looking ahead
 
@@ -393,22 +262,17 @@ class Index:
         self.nodes = [each.node for each in views]
         self.ids = [node.id for node in self.nodes]
         self.positions = {node_id: position for position, node_id in enumerate(self.ids)}
-        self._dimensions = dict(_PLAIN_NAMES)
-        for node in self.nodes:
-            for name in node.allocatable.extended:
-                self._dimensions.setdefault(name, len(self._dimensions))
-        self.fleet = Fleet(len(views), len(self._dimensions))
+        self._shapes.begin(self.nodes)
+        self._names = self._shapes.names
+        self.fleet = Fleet(len(views), len(self._names))
         self.device_free = {}
         self._holders = Holders(_PLAIN)
         self.holders = self._holders.where
         self._overdrawn = set()
-        self._shapes.clear()
         self.verdicts.forget()
-        self._groups.clear()
-        self._orders.clear()
-        self._latest_order = None
-        self._domains.clear()
-        self._cells = {}
+        self._counts.clear()
+        self._topologies.begin(self.nodes)
+        self._orders.begin(self.nodes, self.fleet, self._topologies)
         self._find_scale()
         for position, each in enumerate(views):
             for instance in each.instances.values():
@@ -418,13 +282,13 @@ class Index:
     def _take_told(self, view: ClusterView, told: Sequence[NodeChange]) -> None:
         """Take over changes that are told one by one; of nodes that are as they were, only what came and left."""
         positions = self.positions
-        if self._groups:
+        if self._counts:
             for node_id, arrived, left in told:
                 position = positions.get(node_id)
                 if position is not None and left is not None:
-                    self._count_in_groups(position, (left,), -1)
+                    self._counts.count(position, (left,), -1)
                 if position is not None and arrived is not None:
-                    self._count_in_groups(position, (arrived,), 1)
+                    self._counts.count(position, (arrived,), 1)
         known = self.views.known
         whole = self._holders.take_over([*told], positions, self.fleet, self._overdrawn, known)
         if whole:
@@ -467,16 +331,13 @@ class Index:
             self.views.set(position, after)
             node, before = after.node, self.nodes[position]
             if node is not before and node != before:
-                if any(name not in self._dimensions for name in node.allocatable.extended):
+                if not self._shapes.has_columns_for(node):
                     self._take_all(view)
                     return
-                self._domains.clear()
-                self._cells = {}
                 is_rescaled = True
                 self.verdicts.forget_node(position)
-                for suitability, order in self._orders.items():
-                    points = points_of(node, suitability)
-                    order.set_member(position, 0 if points is None else 1, points or 0)
+                self._topologies.begin(self.nodes)
+                self._orders.take_node(position, node)
             self.nodes[position] = node
         if is_rescaled and self._find_scale():
             for position in range(len(self.nodes)):
@@ -486,11 +347,11 @@ class Index:
 
     def _let_in(self, position: int, instance: PlacedInstance) -> None:
         self._holders.let_in(position, instance)
-        self._count_in_groups(position, (instance,), 1)
+        self._counts.count(position, (instance,), 1)
 
     def _let_out(self, position: int, instance: PlacedInstance) -> None:
         self._holders.let_out(position, instance)
-        self._count_in_groups(position, (instance,), -1)
+        self._counts.count(position, (instance,), -1)
 
     def _find_scale(self) -> bool:
         """Note how much the largest node has; whether that has changed."""
@@ -508,48 +369,14 @@ class Index:
 
     def _fill(self, position: int, view: NodeView) -> None:
         """Take over what is free on a node."""
-        fleet = self.fleet
-        allocatable, reserved = view.node.allocatable, view.reserved
-        columns = fleet.free
-        columns[CPU][position] = max(0, allocatable.cpu_millicores - reserved.cpu_millicores)
-        columns[MEMORY][position] = max(0, allocatable.memory_bytes - reserved.memory_bytes)
-        columns[DISK][position] = max(0, allocatable.disk_bytes - reserved.disk_bytes)
-        for name, column in list(self._dimensions.items())[PLAIN_DIMENSIONS:]:
-            columns[column][position] = _extended(allocatable, reserved, name)
-        if view.node.devices:
-            free = {
-                device.id: max(0, WHOLE_DEVICE - view.device_thousandths.get(device.id, 0))
-                for device in view.node.devices
-            }
-            self.device_free[position] = free
-            fleet.gpu[position] = sum(free.values())
-        else:
-            self.device_free.pop(position, None)
-            fleet.gpu[position] = 0
-        if view.host_ports:
-            fleet.ports[position] = {port_number(port) for port in view.host_ports}
-        else:
-            fleet.ports.pop(position, None)
-        if any(
-            here > there or here == MAX_AMOUNT
-            for here, there in (
-                (reserved.cpu_millicores, allocatable.cpu_millicores),
-                (reserved.memory_bytes, allocatable.memory_bytes),
-                (reserved.disk_bytes, allocatable.disk_bytes),
-            )
-        ):
+        fill(self.fleet, self._names, self.device_free, position, view)
+        if is_overdrawn(view):
             self._overdrawn.add(position)
         else:
             self._overdrawn.discard(position)
-        fleet.loads[position] = len(view.instances)
-        fleet.touch(position)
 
 
 def _lacking(here: NodeView, there: NodeView) -> list[PlacedInstance]:
     """Return the instances that one view of a node has and the other has not, or has otherwise."""
     others = there.instances
     return [instance for key, instance in here.instances.items() if others.get(key) is not instance]
-
-
-def _extended(allocatable: Resources, reserved: Resources, name: str) -> int:
-    return max(0, allocatable.extended.get(name, 0) - reserved.extended.get(name, 0))
