@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import os
@@ -9,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from orchestrion.cli import _exec, _verbs, run
+from orchestrion.cli import _exec, run
 from orchestrion.cli._commands import COMMANDS, Command
 from orchestrion.cli._main import make_app
 
@@ -53,16 +54,15 @@ def test_the_help_of_a_command_imports_nothing_that_takes_time_either() -> None:
 def test_a_command_has_a_help_that_begins_with_its_documentation(
     command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name, function = command.name, command.function
-    assert run([name, "--help"]) == 0
-    documentation = inspect.getdoc(getattr(_verbs, function)) or ""
+    assert run([*command.name.split(), "--help"]) == 0
+    documentation = inspect.getdoc(command.load()) or ""
     printed = " ".join(capsys.readouterr().out.split())
-    assert printed.startswith(f"Usage: orchestrion {name}")
+    assert printed.startswith(f"Usage: orchestrion {command.name}")
     assert documentation.split(".")[0].split()[0] in printed
 
 
 def _help_of(name: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    assert run([name, "--help"]) == 0
+    assert run([*name.split(), "--help"]) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -116,8 +116,14 @@ def test_a_help_tells_names_choices_defaults_and_variables(
 
 
 def test_every_function_for_typing_is_in_the_table() -> None:
-    offered = {name for name, value in vars(_verbs).items() if inspect.isfunction(value)}
-    assert offered == {command.function for command in COMMANDS}
+    modules = {command.load().__module__ for command in COMMANDS}
+    offered = {
+        (module, name)
+        for module in modules
+        for name, value in vars(importlib.import_module(module)).items()
+        if inspect.isfunction(value) and value.__module__ == module
+    }
+    assert offered == {(command.load().__module__, command.function) for command in COMMANDS}
 
 
 @pytest.mark.parametrize(
@@ -146,9 +152,11 @@ def test_what_can_not_be_parsed_is_a_usage_error(
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_all_commands(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["completion", shell]) == 0
-    script = capsys.readouterr().out
+    assert "orchestrion __complete" in capsys.readouterr().out
     for command in COMMANDS:
-        assert command.name in script
+        *before, last = command.name.split()
+        assert run(["__complete", *before, ""]) == 0
+        assert last in capsys.readouterr().out.splitlines()
 
 
 def test_the_versions_are_those_that_are_installed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,4 +181,19 @@ def test_the_version_of_the_scheduler_says_how_its_core_runs(wanted: str | None,
 
 def test_the_app_takes_every_command() -> None:
     app = make_app()
-    assert {command.name for command in COMMANDS} <= set(app)
+    assert {command.name.split()[0] for command in COMMANDS} <= set(app)
+
+
+@pytest.mark.parametrize("arguments", [["node", "--help"], ["help", "node"]])
+def test_commands_that_begin_alike_have_an_overview(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Usage: orchestrion node COMMAND")
+    assert "node drain" in printed
+    assert "rollout" not in printed
+
+
+def test_half_a_command_is_a_usage_error_that_shows_how_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rollout"]) == 2
+    assert "rollout undo" in capsys.readouterr().err
+    assert run(["rollout", "redo"]) == 2

@@ -1,4 +1,4 @@
-"""Acting on a state directory, or asking about it, whether it has an owner or not."""
+"""Acting on a state directory, or asking about it, whether it has an owner or not; or on a server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from orchestrion.control_plane import Control, HttpControl
 
 from ._owner import observing, orchestrating
+from ._places import Place
 from ._reach import owner_or_lock
-from ._state_directory import StateDirectory
 
 
 @asynccontextmanager
-async def reach_or_own(place: StateDirectory) -> AsyncIterator[Control]:
+async def reach_or_own(place: Place) -> AsyncIterator[Control]:
     """Give the owner's Control, or that of an orchestrator which runs as long as the context lasts.
 
     Such an orchestrator stops what is to stop; it starts nothing, since it would not be there to look after it.
@@ -22,16 +22,16 @@ async def reach_or_own(place: StateDirectory) -> AsyncIterator[Control]:
         if isinstance(found, HttpControl):
             yield found
         else:
-            async with orchestrating(place, found.plugins, only_stops=True) as orchestrator:
+            async with orchestrating(found.place, found.plugins, only_stops=True) as orchestrator:
                 yield orchestrator
 
 
 @asynccontextmanager
-async def reach_or_observe(place: StateDirectory) -> AsyncIterator[Control]:
+async def reach_or_observe(place: Place) -> AsyncIterator[Control]:
     """Give the owner's Control, or one that can be asked and that neither starts nor writes anything."""
     async with owner_or_lock(place) as found:
         if isinstance(found, HttpControl):
             yield found
         else:
-            async with observing(place, found.plugins) as orchestrator:
+            async with observing(found.place, found.plugins) as orchestrator:
                 yield orchestrator

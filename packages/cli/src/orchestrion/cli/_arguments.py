@@ -18,7 +18,7 @@ class Argument(NamedTuple):
     Attributes:
         names: How it is typed, "--follow" and "-f"; for one that goes by its place what stands for it, such as "FILE".
         help: One line.
-        variable: The environment variable that gives it where it is not typed, or "".
+        variable: The environment variable that is looked at where it is not typed, or "".
         default: What it is where it is not given, if its value does not tell; None shows the value.
         can_be_denied: Whether "--no-..." turns it off.
         takes_dashes: Whether its values may begin with a dash.

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from orchestrion.control_plane import Control
 from orchestrion.orchestrator_core import ApplyResult, ChangeAction, WorkloadChange, WorkloadPhase, WorkloadView
-from orchestrion.shared_types import MAX_SLOTS, ConfigInvalid, Conflict, NetworkFailure, Problem
+from orchestrion.shared_types import (
+    MAX_SLOTS,
+    ConfigInvalid,
+    Conflict,
+    Denied,
+    NetworkFailure,
+    Problem,
+    WorkloadDefinition,
+)
 
 from ._acting import reach_or_own
 from ._manifests import load, naming
 from ._offline import stored_picture
-from ._output import Form, coloured, note, show_one
+from ._output import Form, coloured, confirmed, is_for_people, note, show_one
 from ._picture import Picture, wait_until
+from ._places import Place, RemoteServer, namespace_of, place_of
 from ._reach import reach_owner
 from ._running import run_async
-from ._state_directory import StateDirectory, at
+from ._where import Where
 from ._words import full_name, ready
 
 _COLOURS = {ChangeAction.CREATE: "green", ChangeAction.UPDATE: "yellow", ChangeAction.UNCHANGED: "dim"}
@@ -27,28 +35,40 @@ _NOT_BEGUN = {WorkloadPhase.WAITING, WorkloadPhase.STOPPED, WorkloadPhase.FAILED
 """Where a workload is that may still have what it comes after before it."""
 
 
-def run_apply(file: Path, state: Path | None, form: Form, *, dry_run: bool) -> int:
-    """Apply a manifest to the owner."""
-    result = run_async(_apply, at(state), file, dry_run)
+def run_apply(file: Path, where: Where, form: Form, *, dry_run: bool) -> int:
+    """Apply a manifest to the owner or to a server."""
+    result = run_async(_apply, place_of(where), file, dry_run)
     show_one(
         result,
         form,
         table=lambda given: change_lines(given.changes),
         name=lambda given: "\n".join(full_name(change.namespace, change.name) for change in given.changes),
     )
-    if form == "table" and not dry_run:
+    if is_for_people(form) and not dry_run:
         unchanged = all(change.action is ChangeAction.UNCHANGED for change in result.changes)
         told = "nothing to change" if unchanged else f"revision {result.revision}"
         note(f"{told}; `orchestrion status` shows how it goes")
     return 0
 
 
-async def _apply(place: StateDirectory, file: Path, dry_run: bool) -> ApplyResult:
+async def _apply(place: Place, file: Path, dry_run: bool) -> ApplyResult:
     async with reach_owner(place) as control:
-        others = [view.definition for view in await control.list_workloads()]
-        workloads = load(file, others=others)
+        workloads = load(file, others=await others_at(control, place))
         async with naming(file, control):
             return await control.apply(workloads, dry_run=dry_run)
+
+
+async def others_at(control: Control, place: Place) -> list[WorkloadDefinition]:
+    """Return the workloads that there are, which those of a file may come after, as far as who asks may see them."""
+    try:
+        views = await control.list_workloads()
+    except Denied:
+        namespace = namespace_of(Where(), place)
+        try:
+            views = await control.list_workloads(namespace=namespace)
+        except Denied:
+            views = []
+    return [view.definition for view in views]
 
 
 def change_lines(changes: Iterable[WorkloadChange], /) -> Iterable[str]:
@@ -67,7 +87,7 @@ def change_lines(changes: Iterable[WorkloadChange], /) -> Iterable[str]:
             yield f"{told} ({difference.note})" if difference.note else told
 
 
-def run_scale(name: str, replicas: int | None, state: Path | None, namespace: str, *, reset: bool) -> int:
+def run_scale(name: str, replicas: int | None, where: Where, *, reset: bool) -> int:
     """Set a number of instances, or go back to the file's."""
     if reset == (replicas is not None):
         raise ConfigInvalid((Problem("say how many instances, or --reset"),), remedy=f"orchestrion scale {name} 3")
@@ -75,8 +95,11 @@ def run_scale(name: str, replicas: int | None, state: Path | None, namespace: st
     if replicas is not None and not 0 <= replicas <= MAX_SLOTS:
         raise ConfigInvalid((Problem(f"{replicas} is no number of instances: 0 to {MAX_SLOTS} are possible"),))
 
+    place = place_of(where)
+    namespace = namespace_of(where, place)
+
     async def change() -> str:
-        async with reach_owner(at(state)) as control:
+        async with reach_owner(place) as control:
             view = await control.scale(name, replicas, namespace=namespace)
             return f"{full_name(namespace, name)}: {ready(view)}"
 
@@ -84,50 +107,54 @@ def run_scale(name: str, replicas: int | None, state: Path | None, namespace: st
     return 0
 
 
-def run_stop(name: str, state: Path | None, namespace: str, *, wait: bool) -> int:
+def run_stop(name: str, where: Where, *, wait: bool) -> int:
     """Stop a workload."""
+    place = place_of(where)
+    namespace = namespace_of(where, place)
 
     async def change() -> None:
-        place = at(state)
         place.must_exist()
         async with reach_or_own(place) as control:
             await control.stop(name, namespace=namespace)
             if wait:
-                await _settle(place, control, lambda picture: picture.is_over([(namespace, name)]))
+                await _settle(place, control, lambda picture: picture.is_over([(namespace, name)]), namespace)
 
     run_async(change)
     note(f"{full_name(namespace, name)}: {'stopped' if wait else 'stopping'}")
     return 0
 
 
-async def _settle(place: StateDirectory, control: Control, holds: Callable[[Picture], bool]) -> None:
+async def _settle(place: Place, control: Control, holds: Callable[[Picture], bool], namespace: str) -> None:
     """Wait until something holds. An owner that has nothing left to run ends, perhaps before it has told us."""
     try:
-        await wait_until(control, holds)
+        await wait_until(control, holds, namespace=namespace)
     except NetworkFailure:
-        if not holds(await stored_picture(place)):
+        if isinstance(place, RemoteServer) or not holds(await stored_picture(place)):
             raise
 
 
-def run_remove(names: Sequence[str], state: Path | None, namespace: str, *, yes: bool, wait: bool) -> int:
+def run_remove(names: Sequence[str], where: Where, *, yes: bool, wait: bool) -> int:
     """Remove workloads, after naming what goes and asking."""
-    return run_async(_remove, at(state), tuple(dict.fromkeys(names)), namespace, yes, wait)
+    place = place_of(where)
+    return run_async(_remove, place, tuple(dict.fromkeys(names)), namespace_of(where, place), yes, wait)
 
 
-async def _remove(place: StateDirectory, names: Sequence[str], namespace: str, yes: bool, wait: bool) -> int:
+async def _remove(place: Place, names: Sequence[str], namespace: str, yes: bool, wait: bool) -> int:
     place.must_exist()
     async with reach_or_own(place) as control:
-        names = _dependants_first(names, namespace, await control.list_workloads())
+        names = _dependants_first(names, namespace, await control.list_workloads(namespace=namespace))
         for line in await _what_goes(control, names, namespace):
             note(line)
-        if not yes and not _confirmed():
+        if isinstance(place, RemoteServer):
+            note(f"at {place.url} ({place.name})")
+        if not yes and not confirmed():
             note("nothing was removed")
             return 2
         for name in names:
             await control.remove(name, namespace=namespace)
         if wait:
             gone = {(namespace, name) for name in names}
-            await _settle(place, control, lambda picture: not gone & picture.views.keys())
+            await _settle(place, control, lambda picture: not gone & picture.views.keys(), namespace)
     note(f"{'removed' if wait else 'removing'}: {', '.join(full_name(namespace, name) for name in names)}")
     return 0
 
@@ -162,10 +189,3 @@ async def _what_goes(control: Control, names: Sequence[str], namespace: str) -> 
         shared = f"; volumes that nobody else names: {volumes}" if volumes else ""
         lines.append(f"rm {full_name(namespace, name)} ({view.phase.value}): {told}, with their output{shared}")
     return lines
-
-
-def _confirmed() -> bool:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfigInvalid((Problem("there is no terminal to ask on"),), remedy="Say --yes to remove without asking.")
-    print("go on? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Final, NamedTuple
 
 
@@ -9,14 +11,26 @@ class Command(NamedTuple):
     """One command.
 
     Attributes:
-        name: What is typed.
-        function: Its name in `_verbs`.
+        name: What is typed, such as "up" or "node drain".
+        function: Its name in the module.
         summary: One line.
+        module: Where its function is, of this package.
     """
 
     name: str
     function: str
     summary: str
+    module: str = "_verbs"
+
+    def load(self) -> Callable[..., int]:
+        """Return its function."""
+        function: Callable[..., int] = getattr(import_module(f"{__package__}.{self.module}"), self.function)
+        return function
+
+
+_OBJECTS: Final = "_verbs_objects"
+_CARE: Final = "_verbs_care"
+_ACCESS: Final = "_verbs_access"
 
 
 GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
@@ -40,15 +54,67 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("logs", "logs", "Show what instances have written."),
             Command("events", "events", "Show what has happened."),
             Command("explain", "explain", "Say why instances are where they are, or nowhere."),
+            Command("top", "top", "Show what nodes have, and what is promised of it.", _CARE),
+            Command("wait", "wait", "Wait until something holds of an object.", _CARE),
+        ),
+    ),
+    (
+        "Objects",
+        (
+            Command("get", "get", "Show objects of a kind, or follow them.", _OBJECTS),
+            Command("describe", "describe", "Show one object with all that belongs to it.", _OBJECTS),
+            Command("create", "create", "Make objects of a file, or a small one of its name.", _OBJECTS),
+            Command("edit", "edit", "Change an object in an editor.", _OBJECTS),
+            Command("patch", "patch", "Change parts of an object.", _OBJECTS),
+            Command("delete", "delete", "Remove objects.", _OBJECTS),
+        ),
+    ),
+    (
+        "Inside instances",
+        (
             Command("exec", "exec_", "Run a command inside an instance."),
+            Command("cp", "cp", "Copy files into an instance, or out of one.", _CARE),
+            Command("port-forward", "port_forward", "Reach a port of an instance from this machine.", _CARE),
+        ),
+    ),
+    (
+        "Care",
+        (
+            Command("rollout status", "rollout_status", "Follow an update to its end.", _CARE),
+            Command("rollout history", "rollout_history", "Show what a workload ran before.", _CARE),
+            Command("rollout undo", "rollout_undo", "Go back to what a workload ran before.", _CARE),
+            Command("node ls", "node_ls", "Show nodes.", _CARE),
+            Command("node cordon", "node_cordon", "Keep new work off nodes.", _CARE),
+            Command("node uncordon", "node_uncordon", "Let work on nodes again.", _CARE),
+            Command("node drain", "node_drain", "Move everything off a node.", _CARE),
+            Command("debug bundle", "debug_bundle", "Write what helps with finding a fault into one file.", _CARE),
+        ),
+    ),
+    (
+        "Servers",
+        (
+            Command("login", "login", "Get to know a server, and be known to it.", _ACCESS),
+            Command("logout", "logout", "Forget a server.", _ACCESS),
+            Command("context ls", "context_ls", "Show the servers that are known.", _ACCESS),
+            Command("context use", "context_use", "Say which server commands are about.", _ACCESS),
+            Command("context rm", "context_rm", "Forget a server.", _ACCESS),
+            Command("whoami", "whoami", "Say as who you are known.", _ACCESS),
+            Command("auth can-i", "can_i", "Say whether you may do something.", _ACCESS),
+            Command("token create", "token_create", "Make a token, and show it once.", _ACCESS),
+            Command("token ls", "token_ls", "Show tokens, without what they are.", _ACCESS),
+            Command("token revoke", "token_revoke", "Make tokens worthless.", _ACCESS),
         ),
     ),
     (
         "Check",
         (
+            Command("init", "init", "Write a manifest to begin with."),
             Command("validate", "validate", "Check manifests, and change nothing."),
+            Command("fmt", "fmt", "Write manifests in one form."),
             Command("plan", "plan", "Show what applying would change, and where instances would go."),
+            Command("diff", "plan", "The same as plan."),
             Command("schema", "schema", "Print the JSON Schema of a manifest, for editors."),
+            Command("explain-field", "explain_field", "Say what a key of a manifest means."),
             Command("conformance", "conformance", "Prove an implementation of an interface against its kit."),
         ),
     ),
@@ -62,6 +128,28 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
 )
 
 COMMANDS: Final = tuple(command for _, commands in GROUPS for command in commands)
+
+_BY_NAME: Final = {command.name: command for command in COMMANDS}
+
+
+def command_of(arguments: Sequence[str], /) -> Command | None:
+    """Return the command that arguments begin with, or None."""
+    return _BY_NAME.get(" ".join(arguments[:2])) or _BY_NAME.get(" ".join(arguments[:1]))
+
+
+def commands_under(group: str, /) -> list[Command]:
+    """Return the commands whose names begin with a word and go on, such as those of "node"."""
+    return [command for command in COMMANDS if command.name.startswith(f"{group} ")]
+
+
+def group_overview(group: str, /) -> str:
+    """Return the text of `orchestrion GROUP --help`."""
+    commands = commands_under(group)
+    width = max(len(command.name) for command in commands) + 2
+    lines = [f"Usage: orchestrion {group} COMMAND [OPTIONS]", ""]
+    lines += [f"  {command.name:<{width}}{command.summary}" for command in commands]
+    return "\n".join([*lines, "", f"`orchestrion {group} COMMAND --help` tells more."])
+
 
 _EXAMPLES: Final = (
     ("orchestrion up app.yaml", "run it, and follow it to its end"),

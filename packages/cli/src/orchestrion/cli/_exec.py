@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import trio
 from orchestrion.runtime_interface import ExecSession, LogStream
@@ -13,10 +12,11 @@ from orchestrion.shared_types import ConfigInvalid, ExitStatus, Problem
 
 from ._exit_codes import ExitCode
 from ._output import note
+from ._places import Place, namespace_of, place_of
 from ._reach import reach_owner
 from ._running import run_async
-from ._state_directory import StateDirectory, at
 from ._subjects import runnable
+from ._where import Where
 from ._words import exit_words
 
 _CHUNK_BYTES = 65536
@@ -24,12 +24,13 @@ _SIGNAL_BASE = 128
 """What shells add to the number of the signal that ended a command."""
 
 
-def run_exec(instance: str, command: Sequence[str], state: Path | None, namespace: str, container: str | None) -> int:
+def run_exec(instance: str, command: Sequence[str], where: Where, container: str | None) -> int:
     """Run the command and return its exit code, or 128 plus the signal that ended it."""
     if not command:
         problem = Problem("say what to run")
         raise ConfigInvalid((problem,), remedy=f"orchestrion exec {instance} -- env")
-    status = run_async(_exec, at(state), instance, command, namespace, container)
+    place = place_of(where)
+    status = run_async(_exec, place, instance, command, namespace_of(where, place), container)
     if status.code is not None:
         return status.code
     note(f"the command {exit_words(status)}")
@@ -37,7 +38,7 @@ def run_exec(instance: str, command: Sequence[str], state: Path | None, namespac
 
 
 async def _exec(
-    place: StateDirectory, instance: str, command: Sequence[str], namespace: str, container: str | None
+    place: Place, instance: str, command: Sequence[str], namespace: str, container: str | None
 ) -> ExitStatus:
     async with (
         reach_owner(place) as control,

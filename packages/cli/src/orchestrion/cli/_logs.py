@@ -7,7 +7,6 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
 from attrs import evolve
@@ -17,17 +16,18 @@ from orchestrion.shared_types import unstructure
 
 from ._lines import LineMaker, Print, prefix_of, print_line
 from ._output import note
+from ._places import Place, namespace_of, place_of
 from ._reach import owner_or_lock
 from ._running import run_async
-from ._state_directory import Ownership, StateDirectory, at
+from ._state_directory import Ownership
 from ._subjects import check_container
 from ._times import moment
+from ._where import Where
 
 
 def run_logs(
     subject: str,
-    state: Path | None,
-    namespace: str,
+    where: Where,
     container: str | None,
     since: str | None,
     form: Literal["table", "jsonl"],
@@ -36,21 +36,22 @@ def run_logs(
     previous: bool,
 ) -> int:
     """Print the output of a workload or an instance."""
+    place = place_of(where)
     query = LogQuery(
         subject=subject,
-        namespace=namespace,
+        namespace=namespace_of(where, place),
         container=container,
         follow=follow,
         since=None if since is None else moment(since, datetime.now(UTC)),
         previous=previous,
     )
-    run_async(_logs, at(state), query, form)
+    run_async(_logs, place, query, form)
     return 0
 
 
-async def _logs(place: StateDirectory, query: LogQuery, form: Literal["table", "jsonl"]) -> None:
+async def _logs(place: Place, query: LogQuery, form: Literal["table", "jsonl"]) -> None:
     place.must_exist()
-    async with owner_or_lock(place) as found, _records(place, found, query) as records:
+    async with owner_or_lock(place) as found, _records(found, query) as records:
         if form == "jsonl":
             async for record in records:
                 print(record_line(record), flush=query.follow)
@@ -59,9 +60,7 @@ async def _logs(place: StateDirectory, query: LogQuery, form: Literal["table", "
 
 
 @asynccontextmanager
-async def _records(
-    place: StateDirectory, found: HttpControl | Ownership, query: LogQuery
-) -> AsyncIterator[AsyncIterator[LogRecord]]:
+async def _records(found: HttpControl | Ownership, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
     async with AsyncExitStack() as stack:
         if isinstance(found, HttpControl):
             source: Control = found
@@ -73,7 +72,7 @@ async def _records(
 
         if query.follow:
             note("no orchestrator runs here: this is what was kept, and nothing comes after it")
-        yield await stack.enter_async_context(offline_logs(place, found, evolve(query, follow=False)))
+        yield await stack.enter_async_context(offline_logs(found, evolve(query, follow=False)))
 
 
 def record_line(record: LogRecord) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from pathlib import Path
 
 from attrs import frozen
 from orchestrion.control_plane import Control, HttpControl
@@ -22,15 +21,17 @@ from orchestrion.shared_types import (
 )
 
 from ._acting import reach_or_observe
-from ._node_names import NodeNames, names_of
+from ._node_names import NodeNames, names_at
 from ._offline import reading, store_reader
-from ._output import Form, coloured, columns, json_line, note, show
+from ._output import Form, coloured, columns, is_for_people, json_line, note, show
+from ._places import Place, namespace_of, namespaces_of, place_of
 from ._reach import owner_or_lock
 from ._reader import Reader
 from ._running import run_async
-from ._state_directory import StateDirectory, at
+from ._state_directory import StateDirectory
 from ._subjects import chosen, event_subject
 from ._times import clock_time, moment, since
+from ._where import Where
 from ._words import (
     TERMINAL,
     by_workload,
@@ -64,9 +65,10 @@ class Report:
     next_action: str = ""
 
 
-def run_status(name: str | None, state: Path | None, namespace: str | None, form: Form) -> int:
+def run_status(name: str | None, where: Where, form: Form) -> int:
     """Print how workloads are doing."""
-    place = at(state)
+    place = place_of(where)
+    namespace = namespaces_of(where, place)
     reports, names, owned = run_async(_reports, place, None if name is None else parse_subject(name), namespace)
     now = datetime.now(UTC)
     show(
@@ -75,19 +77,17 @@ def run_status(name: str | None, state: Path | None, namespace: str | None, form
         table=lambda items: _tree(items, names, now, detailed=name is not None),
         name=lambda report: view_name(report.workload),
     )
-    if form == "table" and not owned:
+    if is_for_people(form) and not owned and isinstance(place, StateDirectory):
         there = "this is how things were left" if reports else "there are no workloads"
         note(f"no orchestrator runs on {place.path}, and {there}; `orchestrion up FILE` starts one")
-    elif form == "table" and not reports:
-        note("no workloads; `orchestrion up FILE` runs some")
+    elif is_for_people(form) and not reports:
+        note("no workloads; `orchestrion up FILE` or `apply FILE` runs some")
     return 0
 
 
-async def _reports(
-    place: StateDirectory, wanted: Subject | None, namespace: str | None
-) -> tuple[list[Report], NodeNames, bool]:
+async def _reports(place: Place, wanted: Subject | None, namespace: str | None) -> tuple[list[Report], NodeNames, bool]:
     async with reading(place) as reader:
-        names = names_of(await reader.list_nodes())
+        names = await names_at(reader)
         if wanted is None:
             views = await reader.list_workloads(namespace=namespace)
             instances = await reader.list_instances(namespace=namespace)
@@ -150,8 +150,7 @@ def _instance_rows(
 
 def run_events(
     subject: str | None,
-    state: Path | None,
-    namespace: str | None,
+    where: Where,
     since_text: str | None,
     limit: int,
     form: Form,
@@ -162,12 +161,13 @@ def run_events(
     if limit < 1:
         raise ConfigInvalid((Problem(f"{limit} is no number of events: 1 or more are possible"),))
     start = None if since_text is None else moment(since_text, datetime.now(UTC))
-    run_async(_events, at(state), subject, namespace, start, limit, form, follow)
+    place = place_of(where)
+    run_async(_events, place, subject, namespaces_of(where, place), start, limit, form, follow)
     return 0
 
 
 async def _events(
-    place: StateDirectory,
+    place: Place,
     name: str | None,
     namespace: str | None,
     start: datetime | None,
@@ -178,7 +178,7 @@ async def _events(
     place.must_exist()
     async with owner_or_lock(place) as found:
         if not isinstance(found, HttpControl):
-            async with store_reader(place, found) as reader:
+            async with store_reader(found) as reader:
                 await _print_kept_events(reader, name, namespace, start, limit, form)
             if follow:
                 note("no orchestrator runs here: nothing comes after this")
@@ -245,25 +245,26 @@ def _event_rows(events: Iterable[Event]) -> list[tuple[str, ...]]:
     ]
 
 
-def run_explain(name: str, state: Path | None, namespace: str, form: Form) -> int:
+def run_explain(name: str, where: Where, form: Form) -> int:
     """Print why a workload's slots are where they are."""
-    placements, names = run_async(_explain, at(state), parse_subject(name), namespace)
+    place = place_of(where)
+    placements, names = run_async(_explain, place, parse_subject(name), namespace_of(where, place))
     show(
         placements,
         form,
         table=lambda items: placement_lines(items, names),
         name=lambda placement: placement.instance,
     )
-    if not placements and form == "table":
+    if not placements and is_for_people(form):
         note(f"{name} has no slots to place now")
     return 0
 
 
-async def _explain(place: StateDirectory, wanted: Subject, namespace: str) -> tuple[list[SlotPlacement], NodeNames]:
+async def _explain(place: Place, wanted: Subject, namespace: str) -> tuple[list[SlotPlacement], NodeNames]:
     place.must_exist()
     async with reach_or_observe(place) as control:
         placements = await control.explain(wanted.workload, namespace=namespace)
-        names = names_of(await control.list_nodes())
+        names = await names_at(control)
     if wanted.index is None:
         return placements, names
     own = [placement for placement in placements if wanted.names(placement.instance)]

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._commands import COMMANDS, overview
+from ._commands import COMMANDS, Command, command_of, commands_under, group_overview, overview
 from ._interrupts import INTERRUPTED
 from ._quick import LogChoice, quick_up
 
 if TYPE_CHECKING:
     from cyclopts import App
+
+COMPLETE = "__complete"
+"""What shells type to ask how a command line may go on."""
 
 HELP_FLAGS = ("--help", "-h")
 """What asks for the help of a command."""
@@ -44,6 +47,10 @@ def run(arguments: Sequence[str], /) -> int:
         return 2
     if arguments[0] == "--version":
         arguments = ["version"]
+    if arguments[0] == COMPLETE:
+        from ._complete import complete
+
+        return complete(arguments[1:])
     try:
         return _ended_well(_code_of(arguments))
     except KeyboardInterrupt:
@@ -82,20 +89,28 @@ def _give_up_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def make_app(help_flags: Sequence[str] = ()) -> App:
-    """Return the parser of all commands.
+def make_app(help_flags: Sequence[str] = (), commands: Sequence[Command] | None = None) -> App:
+    """Return the parser of all commands, or of some.
 
     Args:
+        commands: Which; None is all.
         help_flags: What the parser itself takes for a question for help: nothing where that was answered before.
     """
     from cyclopts import App
 
-    from . import _verbs
     from ._parser import parsed_by
 
-    app = App(name="orchestrion", version_flags=[], help_flags=tuple(help_flags), help_on_error=False)
-    for command in COMMANDS:
-        app.command(parsed_by(getattr(_verbs, command.function)), name=command.name, help=command.summary)
+    def part(name: str) -> App:
+        return App(name=name, version_flags=[], help_flags=tuple(help_flags), help_on_error=False)
+
+    app, groups = part("orchestrion"), dict[str, App]()
+    for command in COMMANDS if commands is None else commands:
+        group, _, name = command.name.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = part(group)
+            app.command(groups[group])
+        parser = groups[group] if group else app
+        parser.command(parsed_by(command.load()), name=name, help=command.summary)
     return app
 
 
@@ -103,12 +118,13 @@ def _help(arguments: Sequence[str]) -> str | None:
     """Return the help that is asked for, or None. It takes no parser, and so it is there in no time."""
     if not any(argument in HELP_FLAGS for argument in _ours(arguments)):
         return None
-    for command in COMMANDS:
-        if command.name == arguments[0]:
-            from . import _verbs
-            from ._help import command_help
+    command = command_of(arguments)
+    if command is not None:
+        from ._help import command_help
 
-            return command_help(command.name, getattr(_verbs, command.function))
+        return command_help(command.name, command.load())
+    if commands_under(arguments[0]) and (len(arguments) == 1 or arguments[1] in HELP_FLAGS):
+        return group_overview(arguments[0])
     return overview() if arguments[0] in HELP_FLAGS else None
 
 
@@ -135,20 +151,24 @@ def _quickly(file: Path, state: Path | None, logs: LogChoice) -> int:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
-    if not os.environ.get("ORCHESTRION_STATE", "."):
-        del os.environ["ORCHESTRION_STATE"]  # set to nothing is not set; the parser would take it for this folder
     arguments = _with_stdin(arguments)
     quick = quick_up(arguments)
     if quick is not None:
         return _quickly(*quick)
     from cyclopts import CycloptsError
 
+    command = command_of(arguments)
+    if command is None and len(arguments) == 1 and commands_under(arguments[0]):
+        print(group_overview(arguments[0]), file=sys.stderr)
+        return 2
     try:
-        code = make_app()(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        code = make_app(commands=None if command is None else [command])(
+            list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except CycloptsError as err:
         from ._complaints import complain
 
-        verb = f" {arguments[0]}" if arguments[0] in {command.name for command in COMMANDS} else ""
+        verb = "" if command is None else f" {command.name}"
         complain(str(err), f"`orchestrion{verb} --help` tells more.")
         return 2
     except Exception as err:

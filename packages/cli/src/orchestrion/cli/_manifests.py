@@ -13,7 +13,7 @@ from orchestrion.shared_types import ConfigInvalid, OrchestrationError, Workload
 from orchestrion.shared_types.manifest import MAX_BYTES, Manifest, load_manifest, manifest_schema, parse_manifest
 
 from ._complaints import told
-from ._node_names import names_of
+from ._node_names import names_at
 from ._output import note
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def naming(path: Path, control: Control) -> AsyncIterator[None]:
     except OrchestrationError as err:
         if err.code == "unschedulable":
             file = _STDIN_NAME if is_stdin(path) else path
-            err.message = f"{file}: {names_of(await control.list_nodes()).within(err.message)}"
+            err.message = f"{file}: {(await names_at(control)).within(err.message)}"
         raise
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from attrs import frozen
-from orchestrion.shared_types import Node, NodeId
+from orchestrion.shared_types import Denied, Node, NodeId
+
+from ._reader import Reader
 
 _ID_CHARACTERS = 8
 _ALONE_CHARACTERS = 12
@@ -30,6 +32,14 @@ class NodeNames:
             if len(node_id) > _ALONE_CHARACTERS:  # a short id could be part of any word, and is read as easily
                 text = text.replace(node_id, self.of(node_id))
         return text
+
+
+async def names_at(reader: Reader) -> NodeNames:
+    """Return the names of the nodes that somebody may see; who may see none is told ids."""
+    try:
+        return names_of(await reader.list_nodes())
+    except Denied:
+        return NodeNames({})
 
 
 def names_of(nodes: Iterable[Node]) -> NodeNames:

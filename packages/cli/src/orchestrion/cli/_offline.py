@@ -16,6 +16,7 @@ from orchestrion.shared_types import Node, NodeNotFound, OrchestrationError
 
 from ._owner import opened
 from ._picture import Picture, key_of
+from ._places import Place
 from ._reach import owner_or_lock
 from ._reader import Reader
 from ._state_directory import Ownership, StateDirectory
@@ -50,25 +51,26 @@ class OfflineReader(StoreReader):
 
 
 @asynccontextmanager
-async def store_reader(place: StateDirectory, ownership: Ownership) -> AsyncIterator[OfflineReader]:
+async def store_reader(ownership: Ownership) -> AsyncIterator[OfflineReader]:
     """Give what reads the store of a directory that this process owns."""
+    place = ownership.place
     async with opened("store", ownership.plugins["store"], place) as store:
         yield OfflineReader(store, place=place, cluster=ownership.plugins["cluster"])
 
 
 @asynccontextmanager
-async def reading(place: StateDirectory) -> AsyncIterator[Reader]:
-    """Give the owner's Control, or the store where nobody owns the directory."""
+async def reading(place: Place) -> AsyncIterator[Reader]:
+    """Give the owner's Control, a server's, or the store where nobody owns the directory."""
     place.must_exist()
     async with owner_or_lock(place) as found:
         if isinstance(found, HttpControl):
             yield found
         else:
-            async with store_reader(place, found) as reader:
+            async with store_reader(found) as reader:
                 yield reader
 
 
-async def stored_picture(place: StateDirectory) -> Picture:
+async def stored_picture(place: Place) -> Picture:
     """Return how things are, of whoever can tell: for when an owner has gone in the middle of something."""
     picture = Picture(synced=True)
     async with reading(place) as reader:
@@ -78,9 +80,7 @@ async def stored_picture(place: StateDirectory) -> Picture:
 
 
 @asynccontextmanager
-async def offline_logs(
-    place: StateDirectory, ownership: Ownership, query: LogQuery
-) -> AsyncIterator[AsyncIterator[LogRecord]]:
+async def offline_logs(ownership: Ownership, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
     """Give the output that is kept, of a directory that this process owns.
 
     Raises:
@@ -89,12 +89,12 @@ async def offline_logs(
         ContainerNotFound: The workload has no such container.
         Unsupported: The runtime keeps no output.
     """
-    async with store_reader(place, ownership) as reader:
+    async with store_reader(ownership) as reader:
         await reader.get_workload(parse_subject(query.subject).workload, namespace=query.namespace)
         if query.container is not None:
             await check_container(query.container, parse_subject(query.subject), query.namespace, reader)
         world = await reader.world()
-    async with opened("runtime", ownership.plugins["runtime"], place) as runtime:
+    async with opened("runtime", ownership.plugins["runtime"], ownership.place) as runtime:
         for node_id in {one.bound.binding.node_id for one in world.instances.values() if one.bound is not None}:
             with suppress(NodeNotFound):
                 await runtime.init_node(node_id)

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TextIO, TypeVar
 
-from orchestrion.shared_types import unstructure
+from orchestrion.shared_types import ConfigInvalid, Problem, unstructure
 
 T = TypeVar("T")
 
-Form = Literal["table", "json", "jsonl", "yaml", "name"]
+Form = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36", "dim": "2"}
 
@@ -29,7 +29,7 @@ def show(
         name: Gives an item's name.
     """
     match form:
-        case "table":
+        case "table" | "wide":
             lines: Iterable[str] = table(items)
         case "name":
             lines = (name(item) for item in items)
@@ -38,7 +38,7 @@ def show(
         case "jsonl":
             lines = (json_line(item) for item in items)
         case "yaml":
-            lines = [_yaml([unstructure(item) for item in items])]
+            lines = [yaml_text([unstructure(item) for item in items])]
     for line in lines:
         print(line)
 
@@ -49,9 +49,14 @@ def show_one(item: T, form: Form, *, table: Callable[[T], Iterable[str]], name: 
         case "json":
             print(json.dumps(unstructure(item), indent=2, ensure_ascii=False))
         case "yaml":
-            print(_yaml(unstructure(item)))
+            print(yaml_text(unstructure(item)))
         case _:
             show([item], form, table=lambda items: table(items[0]), name=name)
+
+
+def is_for_people(form: Form) -> bool:
+    """Whether a form is read by people, who are told what to do next besides."""
+    return form in ("table", "wide")
 
 
 def json_line(item: object) -> str:
@@ -59,7 +64,8 @@ def json_line(item: object) -> str:
     return json.dumps(unstructure(item), ensure_ascii=False, separators=(",", ":"))
 
 
-def _yaml(data: Any) -> str:
+def yaml_text(data: Any) -> str:
+    """Return plain data as YAML."""
     from io import StringIO
 
     from ruamel.yaml import YAML
@@ -107,6 +113,18 @@ def note(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
     except OSError:
         give_up(sys.stderr)
+
+
+def confirmed() -> bool:
+    """Ask whether to go on with what was named.
+
+    Raises:
+        ConfigInvalid: There is no terminal to ask on.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigInvalid((Problem("there is no terminal to ask on"),), remedy="Say --yes to go on without asking.")
+    print("go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def give_up(stream: TextIO) -> None:

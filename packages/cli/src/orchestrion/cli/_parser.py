@@ -31,7 +31,6 @@ def _parameter(argument: Argument) -> Parameter:
     return Parameter(
         name=argument.names,
         help=argument.help,
-        env_var=argument.variable or None,
         negative=None if argument.can_be_denied else "",
         allow_leading_hyphen=argument.takes_dashes,
         show_default=False,

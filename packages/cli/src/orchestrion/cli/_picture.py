@@ -83,14 +83,14 @@ class Picture:
         return [self.views[key] for key in keys if key in self.views and self.views[key].phase is WorkloadPhase.FAILED]
 
 
-async def wait_until(control: Control, holds: Callable[[Picture], bool], /) -> None:
-    """Watch until something holds of all that there is.
+async def wait_until(control: Control, holds: Callable[[Picture], bool], /, *, namespace: str | None = None) -> None:
+    """Watch until something holds of all that there is, or that is in one namespace.
 
     Raises:
         NetworkFailure: The orchestrator ended before, or at the same time: `stored_picture` tells then.
     """
     picture = Picture()
-    async with control.watch() as updates:
+    async with control.watch(namespace=namespace) as updates:
         async for update in updates:
             picture.take(update)
             if picture.synced and holds(picture):

@@ -9,22 +9,24 @@ from pathlib import Path
 from orchestrion.orchestrator_core import Plan
 
 from ._acting import reach_or_observe
-from ._change import change_lines
+from ._change import change_lines, others_at
 from ._exit_codes import ExitCode
 from ._interrupts import in_good_order
 from ._look import placement_lines
 from ._manifests import load
-from ._node_names import NodeNames, names_of
+from ._node_names import NodeNames, names_at
 from ._output import Form, show_one
+from ._places import Place, RemoteServer, place_of
 from ._running import run_async
-from ._state_directory import StateDirectory, at
+from ._state_directory import StateDirectory
+from ._where import Where
 from ._words import full_name
 
 
-def run_plan(file: Path, state: Path | None, form: Form) -> int:
+def run_plan(file: Path, where: Where, form: Form) -> int:
     """Print the plan; 1 if it would change anything."""
-    place = at(state)
-    if place.path.is_dir():
+    place = place_of(where)
+    if isinstance(place, RemoteServer) or place.path.is_dir():
         plan, names = run_async(_plan, place, file)
     else:
         # Where nothing was ever run, nothing is left behind either.
@@ -34,10 +36,10 @@ def run_plan(file: Path, state: Path | None, form: Form) -> int:
     return ExitCode.FAILED if plan.changes_anything else ExitCode.OK
 
 
-async def _plan(place: StateDirectory, file: Path) -> tuple[Plan, NodeNames]:
+async def _plan(place: Place, file: Path) -> tuple[Plan, NodeNames]:
     async with reach_or_observe(place) as control:
-        others = [view.definition for view in await control.list_workloads()]
-        return await control.plan(load(file, others=others)), names_of(await control.list_nodes())
+        workloads = load(file, others=await others_at(control, place))
+        return await control.plan(workloads), await names_at(control)
 
 
 def _lines(plan: Plan, names: NodeNames) -> Iterable[str]:

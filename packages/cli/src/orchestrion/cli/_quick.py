@@ -6,7 +6,6 @@ goes to the parser, which understands these too.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -28,7 +27,7 @@ def quick_up(arguments: Sequence[str], /) -> tuple[Path, Path | None, LogChoice]
         if name is None or name in given or not value or value.startswith("-"):
             return None
         given[name] = value
-    state = given.get("state", os.environ.get("ORCHESTRION_STATE", ""))
+    state = given.get("state", "")
     for logs in _LOGS:
         if given.get("logs", "batch") == logs and arguments[1]:
             return Path(arguments[1]), Path(state) if state else None, logs

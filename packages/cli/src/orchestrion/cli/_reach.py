@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
-from orchestrion.control_plane import Control, HttpControl
+from orchestrion.control_plane import ApiClient, HttpControl
 from orchestrion.shared_types import NetworkFailure, Unavailable
 
 from ._output import note
+from ._places import Place, RemoteServer
 from ._state_directory import Ownership, StateDirectory
 
 _PATIENCE_SECONDS = 30.0
@@ -36,13 +37,16 @@ async def owner_of(place: StateDirectory) -> HttpControl | None:
 
 
 @asynccontextmanager
-async def owner_or_lock(place: StateDirectory) -> AsyncIterator[HttpControl | Ownership]:
-    """Give the owner's Control, or else the ownership of a directory that has no owner.
+async def owner_or_lock(place: Place) -> AsyncIterator[HttpControl | Ownership]:
+    """Give the owner's Control, or a server's, or else the ownership of a directory that has no owner.
 
     Raises:
         Unavailable: Somebody holds the lock and does not answer.
         StateFailure: Others can change what is in the directory, and so may answer for the owner.
     """
+    if isinstance(place, RemoteServer):
+        yield HttpControl(place.peer)
+        return
     place.check_safe()
     begun, told = trio.current_time(), False
     while True:
@@ -67,18 +71,29 @@ async def owner_or_lock(place: StateDirectory) -> AsyncIterator[HttpControl | Ow
 
 
 @asynccontextmanager
-async def reach_owner(place: StateDirectory) -> AsyncIterator[Control]:
-    """Give the owner's Control.
+async def reach_owner(place: Place) -> AsyncIterator[HttpControl]:
+    """Give the owner's Control, or a server's.
 
     Raises:
         NetworkFailure: Nobody owns the directory, or there is none.
     """
-    if not place.path.is_dir():
+    if isinstance(place, StateDirectory) and not place.path.is_dir():
         raise _nobody(place)
     async with owner_or_lock(place) as found:
-        if not isinstance(found, HttpControl):
-            raise _nobody(place)
+        if isinstance(found, Ownership):
+            raise _nobody(found.place)
         yield found
+
+
+@asynccontextmanager
+async def reach_api(place: Place) -> AsyncIterator[ApiClient]:
+    """Give what asks the owner, or a server, for objects.
+
+    Raises:
+        NetworkFailure: Nobody owns the directory, or there is none.
+    """
+    async with reach_owner(place) as control:
+        yield ApiClient(control.peer)
 
 
 def _nobody(place: StateDirectory) -> NetworkFailure:

@@ -19,6 +19,9 @@ from ._output import note
 
 DEFAULT_NAME: Final = ".orchestrion"
 
+VARIABLE: Final = "ORCHESTRION_STATE"
+"""The environment variable that names another; set to nothing is not set."""
+
 DEFAULT_PLUGINS: Final[Mapping[str, str]] = {
     "runtime": "process",
     "cluster": "local",
@@ -155,7 +158,7 @@ class StateDirectory:
                 yield None
             else:
                 self._narrow()
-                yield Ownership(descriptor)
+                yield Ownership(descriptor, self)
         finally:
             os.close(descriptor)
 
@@ -180,9 +183,14 @@ class StateDirectory:
 
 @frozen
 class Ownership:
-    """The lock on a state directory, and the note in it: which plug-ins were at work, and how the last owner ended."""
+    """The lock on a state directory, and the note in it: which plug-ins were at work, and how the last owner ended.
+
+    Attributes:
+        place: The directory.
+    """
 
     _descriptor: int
+    place: StateDirectory
 
     @property
     def was_cut_short(self) -> bool:
@@ -233,12 +241,12 @@ def _make(path: Path, mode: int) -> None:
 
 
 def at(path: Path | None, /) -> StateDirectory:
-    """Return the state directory at `path`, or the one of the current folder.
+    """Return the state directory at `path`, that of the environment, or the one of the current folder.
 
     Raises:
         ConfigInvalid: Its path is no text, which it would have to be in what containers are told.
     """
-    place = (path or Path(DEFAULT_NAME)).absolute()
+    place = (path or Path(os.environ.get(VARIABLE) or DEFAULT_NAME)).absolute()
     try:
         str(place).encode()
     except UnicodeEncodeError as err:

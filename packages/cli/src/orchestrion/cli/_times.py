@@ -20,14 +20,34 @@ def moment(text: str, now: datetime, /) -> datetime:
     Raises:
         ConfigInvalid: It means none.
     """
-    parts = _SPAN.findall(text)
+    seconds = _seconds(text)
     try:
-        if parts and "".join(amount + unit for amount, unit in parts) == text:
-            return now - timedelta(seconds=sum(float(amount) * _UNITS[unit] for amount, unit in parts))
+        if seconds is not None:
+            return now - timedelta(seconds=seconds)
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as err:
         problem = Problem(f"{text!r} is no time: write a span such as 90s, 10m or 1h30m, or 2026-11-22T10:30:00")
         raise ConfigInvalid((problem,)) from err
+
+
+def seconds_of(text: str, /) -> float:
+    """Return how many seconds a span such as "90s", "10m" or "1h30m" is.
+
+    Raises:
+        ConfigInvalid: It is none.
+    """
+    seconds = _seconds(text)
+    if seconds is None:
+        problem = Problem(f"{text!r:.100} is no length of time: write a span such as 90s, 10m or 1h30m")
+        raise ConfigInvalid((problem,))
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
+    parts = _SPAN.findall(text)
+    if not parts or "".join(amount + unit for amount, unit in parts) != text:
+        return None
+    return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
 
 
 def span(seconds: float, /) -> str:

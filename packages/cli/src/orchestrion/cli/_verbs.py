@@ -6,28 +6,23 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ._arguments import Argument
-
-FormChoice = Literal["table", "json", "jsonl", "yaml", "name"]
-
-State = Annotated[
-    Path | None,
-    Argument(("--state", "-s"), "State directory.", variable="ORCHESTRION_STATE", default=".orchestrion"),
-]
-Namespace = Annotated[str, Argument(("--namespace", "-n"), "Namespace of the workload.")]
-AnyNamespace = Annotated[str | None, Argument(("--namespace", "-n"), "Only this namespace.")]
-OutputForm = Annotated[FormChoice, Argument(("--output", "-o"), "How the data is written.")]
-Manifest = Annotated[
-    Path,
-    Argument(("FILE",), "A manifest, a directory of manifests, or - for stdin."),
-]
-Subject = Annotated[str, Argument(("NAME",), "A workload, or an instance such as web.0.")]
-WorkloadName = Annotated[str, Argument(("NAME",), "A workload.")]
-Follow = Annotated[bool, Argument(("--follow", "-f"), "Go on as more comes.")]
-Container = Annotated[str | None, Argument(("--container", "-c"), "Only this container.")]
-PLUGIN = "A plug-in, or NAME=MODULE:FACTORY."
-Host = Annotated[str, Argument(("--host",), "A name or address of this machine to listen at.")]
-Yes = Annotated[bool, Argument(("--yes", "-y"), "Do not ask.")]
-Wait = Annotated[bool, Argument(("--wait",), "Wait until nothing runs any more.", can_be_denied=True)]
+from ._options import (
+    PLUGIN,
+    AnyNamespace,
+    Container,
+    Context,
+    Follow,
+    Host,
+    Manifest,
+    Namespace,
+    OutputForm,
+    State,
+    Subject,
+    Wait,
+    WorkloadName,
+    Yes,
+)
+from ._where import Where
 
 
 def up(
@@ -121,6 +116,7 @@ def apply(
     /,
     *,
     state: State = None,
+    context: Context = None,
     dry_run: Annotated[bool, Argument(("--dry-run",), "Say what would change, and change nothing.")] = False,
     output: OutputForm = "table",
 ) -> int:
@@ -132,7 +128,7 @@ def apply(
     """
     from ._change import run_apply
 
-    return run_apply(file, state, output, dry_run=dry_run)
+    return run_apply(file, Where(state, context), output, dry_run=dry_run)
 
 
 def scale(
@@ -142,7 +138,8 @@ def scale(
     *,
     reset: Annotated[bool, Argument(("--reset",), "Go back to the file's number.")] = False,
     state: State = None,
-    namespace: Namespace = "default",
+    context: Context = None,
+    namespace: Namespace = None,
 ) -> int:
     """Set the number of instances of a service, or go back to the file's.
 
@@ -152,7 +149,7 @@ def scale(
     """
     from ._change import run_scale
 
-    return run_scale(name, replicas, state, namespace, reset=reset)
+    return run_scale(name, replicas, Where(state, context, namespace), reset=reset)
 
 
 def stop(
@@ -160,7 +157,8 @@ def stop(
     /,
     *,
     state: State = None,
-    namespace: Namespace = "default",
+    context: Context = None,
+    namespace: Namespace = None,
     wait: Wait = True,
 ) -> int:
     """Stop a workload, and keep it; applying it starts it again.
@@ -169,7 +167,7 @@ def stop(
     """
     from ._change import run_stop
 
-    return run_stop(name, state, namespace, wait=wait)
+    return run_stop(name, Where(state, context, namespace), wait=wait)
 
 
 def rm(
@@ -178,7 +176,8 @@ def rm(
     *,
     yes: Yes = False,
     state: State = None,
-    namespace: Namespace = "default",
+    context: Context = None,
+    namespace: Namespace = None,
     wait: Wait = True,
 ) -> int:
     """Stop workloads and forget them, after naming what will go and asking.
@@ -187,7 +186,7 @@ def rm(
     """
     from ._change import run_remove
 
-    return run_remove(names, state, namespace, yes=yes, wait=wait)
+    return run_remove(names, Where(state, context, namespace), yes=yes, wait=wait)
 
 
 def status(
@@ -195,6 +194,7 @@ def status(
     /,
     *,
     state: State = None,
+    context: Context = None,
     namespace: AnyNamespace = None,
     output: OutputForm = "table",
 ) -> int:
@@ -204,7 +204,7 @@ def status(
     """
     from ._look import run_status
 
-    return run_status(name, state, namespace, output)
+    return run_status(name, Where(state, context, namespace), output)
 
 
 def logs(
@@ -216,7 +216,8 @@ def logs(
     previous: Annotated[bool, Argument(("--previous",), "The attempt before the latest one.")] = False,
     container: Container = None,
     state: State = None,
-    namespace: Namespace = "default",
+    context: Context = None,
+    namespace: Namespace = None,
     output: Annotated[Literal["table", "jsonl"], Argument(("--output", "-o"), "How it is written.")] = "table",
 ) -> int:
     """Show what instances have written: stdout on stdout, stderr on stderr, each line behind its instance's name.
@@ -225,7 +226,7 @@ def logs(
     """
     from ._logs import run_logs
 
-    return run_logs(name, state, namespace, container, since, output, follow=follow, previous=previous)
+    return run_logs(name, Where(state, context, namespace), container, since, output, follow=follow, previous=previous)
 
 
 def events(
@@ -235,13 +236,14 @@ def events(
     since: Annotated[str | None, Argument(("--since",), "Only what happened since: 10m, 2h, or a time.")] = None,
     limit: Annotated[int, Argument(("--limit",), "The most events; the latest are shown.")] = 1000,
     state: State = None,
+    context: Context = None,
     namespace: AnyNamespace = None,
     output: OutputForm = "table",
 ) -> int:
     """Show what has happened, oldest first."""
     from ._look import run_events
 
-    return run_events(for_, state, namespace, since, limit, output, follow=follow)
+    return run_events(for_, Where(state, context, namespace), since, limit, output, follow=follow)
 
 
 def explain(
@@ -249,13 +251,14 @@ def explain(
     /,
     *,
     state: State = None,
-    namespace: Namespace = "default",
+    context: Context = None,
+    namespace: Namespace = None,
     output: OutputForm = "table",
 ) -> int:
     """Say why instances are where they are, or nowhere, and the smallest change that would place them."""
     from ._look import run_explain
 
-    return run_explain(name, state, namespace, output)
+    return run_explain(name, Where(state, context, namespace), output)
 
 
 def exec_(
@@ -264,7 +267,8 @@ def exec_(
     *command: Annotated[str, Argument(("COMMAND",), "Program and arguments.", takes_dashes=True)],
     container: Container = None,
     state: State = None,
-    namespace: Namespace = "default",
+    context: Context = None,
+    namespace: Namespace = None,
 ) -> int:
     """Run a command inside an instance. It ends with the command's exit code.
 
@@ -272,7 +276,37 @@ def exec_(
     """
     from ._exec import run_exec
 
-    return run_exec(instance, command, state, namespace, container)
+    return run_exec(instance, command, Where(state, context, namespace), container)
+
+
+def init(
+    file: Annotated[Path, Argument(("FILE",), "What to write; it must not be there.")] = Path("orchestrion.yaml"), /
+) -> int:
+    """Write a manifest to begin with."""
+    from ._workshop import run_init
+
+    return run_init(file)
+
+
+def fmt(
+    files: Annotated[tuple[Path, ...], Argument(("FILE",), "Manifests or directories; - for stdin to stdout.")],
+    /,
+    *,
+    check: Annotated[bool, Argument(("--check",), "Change nothing; end with 1 where something would.")] = False,
+) -> int:
+    """Write manifests in one form, with their comments and with the same meaning."""
+    from ._workshop import run_format
+
+    return run_format(files, check=check)
+
+
+def explain_field(
+    path: Annotated[str, Argument(("KEY",), "Such as workloads.containers.health; unless given, the whole.")] = "", /
+) -> int:
+    """Say what a key of a manifest means, which values it takes, and which keys are below it."""
+    from ._workshop import run_explain_field
+
+    return run_explain_field(path)
 
 
 def validate(files: Annotated[tuple[Path, ...], Argument(("FILE",), "Manifests or directories.")], /) -> int:
@@ -282,14 +316,14 @@ def validate(files: Annotated[tuple[Path, ...], Argument(("FILE",), "Manifests o
     return run_validate(files)
 
 
-def plan(file: Manifest, /, *, state: State = None, output: OutputForm = "table") -> int:
+def plan(file: Manifest, /, *, state: State = None, context: Context = None, output: OutputForm = "table") -> int:
     """Show what applying would change, and where instances would go.
 
     It ends with 0 if nothing would change, and with 1 if something would.
     """
     from ._plan import run_plan
 
-    return run_plan(file, state, output)
+    return run_plan(file, Where(state, context), output)
 
 
 def schema() -> int:
@@ -327,13 +361,13 @@ def conformance(
 
 
 def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Argument(("SHELL",), "Which shell.")], /) -> int:
-    """Print a completion script for a shell.
+    """Print a completion script for a shell. It completes commands, options, and the names of what there is.
 
     Example: orchestrion completion bash > ~/.local/share/bash-completion/completions/orchestrion
     """
-    from ._main import HELP_FLAGS, make_app
+    from ._complete import SCRIPTS
 
-    print(make_app(HELP_FLAGS).generate_completion(prog_name="orchestrion", shell=shell))
+    print(SCRIPTS[shell], end="")
     return 0
 
 

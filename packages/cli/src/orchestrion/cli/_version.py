@@ -30,11 +30,12 @@ class Part:
 
 def run_version(form: Form) -> int:
     """Print the version of every distribution of ours, and of Python."""
-    show(_parts(), form, table=lambda parts: columns([_cells(part) for part in parts]), name=_name)
+    show(installed(), form, table=lambda parts: columns([_cells(part) for part in parts]), name=_name)
     return 0
 
 
-def _parts() -> list[Part]:
+def installed() -> list[Part]:
+    """Return the distributions of ours, and Python."""
     found = {one.name: one.version for one in distributions() if _ours(one.name)}
     ours: Iterable[str] = sorted(found, key=lambda name: (name != "orchestrion", name))
     parts = [Part(name, found[name], _packing_core() if name == _PACKING else "") for name in ours]

@@ -183,12 +183,20 @@ class ServerPeer:
                 stream = await trio.open_tcp_stream(host, parts.port or _PORTS[parts.scheme])
                 if parts.scheme == "http":
                     return stream
-                return await self._secured(stream, self.server_name or host)
+                return await self.secure(stream, self.server_name or host)
         except (OSError, trio.TooSlowError) as err:
             raise self.unreachable() from err
 
-    async def _secured(self, stream: trio.SocketStream, name: str) -> trio.abc.Stream:
-        context = await trio.to_thread.run_sync(_tls_context, self.authority)
+    async def secure(self, stream: trio.SocketStream, name: str) -> trio.abc.Stream:
+        """Speak TLS over a connection, with who proves to be the server.
+
+        Raises:
+            NetworkFailure: Somebody else answers, or nobody.
+        """
+        return await self.shake_hands(stream, await trio.to_thread.run_sync(_tls_context, self.authority), name)
+
+    async def shake_hands(self, stream: trio.SocketStream, context: ssl.SSLContext, name: str) -> trio.abc.Stream:
+        """Speak TLS over a connection, as a context has it. See `secure`."""
         secured = trio.SSLStream(stream, context, server_hostname=name, https_compatible=True)
         try:
             await secured.do_handshake()

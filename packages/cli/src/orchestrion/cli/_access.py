@@ -1,0 +1,155 @@
+"""`whoami`, `auth` and `token`: as who one is known, what one may do, and what one gives away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from attrs import frozen
+from orchestrion.shared_types import ConfigInvalid, Problem
+
+from ._exit_codes import ExitCode
+from ._output import Form, coloured, columns, note, show, show_one
+from ._places import place_of
+from ._reach import reach_api
+from ._running import run_async
+from ._tables import at
+from ._times import seconds_of, since
+from ._where import Where
+
+Data = Mapping[str, Any]
+
+
+def _asked(where: Where, method: str, path: str, data: Any = None) -> Any:
+    """Ask for one thing, and return the answer."""
+    place = place_of(where)
+
+    async def ask() -> Any:
+        async with reach_api(place) as api:
+            return (await api.ask(method, path, data)).data
+
+    return run_async(ask)
+
+
+def run_whoami(where: Where, form: Form) -> int:
+    """Print as who one is known."""
+    who: Data = _asked(where, "GET", "/api/v1/whoami")
+    show_one(who, form, table=lambda one: columns(_who_rows(one)), name=lambda one: f"{one['kind']}:{one['name']}")
+    return 0
+
+
+def _who_rows(who: Data) -> list[tuple[str, str]]:
+    rows = [("name", str(at(who, "name"))), ("kind", str(at(who, "kind"))), ("by", str(at(who, "via")))]
+    rows.append(("groups", ", ".join(who.get("groups", ()))))
+    if who.get("namespaces") is not None:
+        rows.append(("only in", ", ".join(who["namespaces"])))
+    if who.get("scope") is not None:
+        rows += [("only", rule_words(rule)) for rule in who["scope"]]
+    if who.get("expires_at"):
+        rows.append(("until", str(at(who, "expires_at"))))
+    return rows
+
+
+def rule_words(rule: Data) -> str:
+    """Return a rule in words."""
+    names = f" {', '.join(rule['names'])}" if "names" in rule else ""
+    spaces = f" in {', '.join(rule['namespaces'])}" if "namespaces" in rule else ""
+    own = ", only one's own" if rule.get("own") else ""
+    return f"{', '.join(rule['verbs'])}: {', '.join(rule['resources'])}{names}{spaces}{own}"
+
+
+def run_can_i(verb: str, resource: str, name: str, where: Where, form: Form, *, all_rights: bool) -> int:
+    """Say whether one may do something, or all that one may do."""
+    if all_rights:
+        items: Sequence[Data] = _asked(where, "GET", "/api/v1/rights")["items"]
+        show(items, form, table=lambda given: columns(_right_rows(given)), name=rule_words)
+        return 0
+    if not (verb and resource):
+        problem = Problem("say what and with what, or --list")
+        raise ConfigInvalid((problem,), remedy="orchestrion auth can-i scale workloads")
+    question = {"verb": verb, "resource": resource, "namespace": where.namespace or "", "name": name}
+    answer: Data = _asked(where, "POST", "/api/v1/can-i", question)
+    told = "yes" if answer["allowed"] else "no"
+    show_one(answer, form, table=lambda one: [f"{told}: {at(one, 'why')}"], name=lambda _: told)
+    return ExitCode.OK if answer["allowed"] else ExitCode.DENIED
+
+
+def _right_rows(rights: Sequence[Data]) -> list[tuple[str, ...]]:
+    rows = [tuple(coloured(title, "dim") for title in ("MAY", "BY ROLE", "BY BINDING"))]
+    return rows + [(rule_words(one), str(at(one, "role")), str(at(one, "binding"))) for one in rights]
+
+
+@frozen(kw_only=True)
+class Wanted:
+    """A token that is wanted; see the command."""
+
+    name: str
+    kind: str | None
+    groups: Sequence[str]
+    namespaces: Sequence[str]
+    allow: Sequence[str]
+    lifetime: str | None
+    note: str
+
+    def document(self, now: datetime) -> dict[str, Any]:
+        """Return what the server is asked for.
+
+        Raises:
+            ConfigInvalid: Something can't be understood.
+        """
+        document: dict[str, Any] = {"name": self.name, "note": self.note}
+        if self.kind is not None:
+            document["kind"] = self.kind
+        if self.groups or self.name:
+            document["groups"] = list(self.groups)
+        if self.namespaces:
+            document["namespaces"] = list(self.namespaces)
+        if self.allow:
+            document["scope"] = [_rule(text) for text in self.allow]
+        if self.lifetime is not None:
+            document["expires_at"] = (now + timedelta(seconds=seconds_of(self.lifetime))).isoformat()
+        return document
+
+
+def _rule(text: str) -> dict[str, Any]:
+    verbs, colon, resources = text.partition(":")
+    if not (verbs and colon and resources):
+        problem = Problem(f"{text!r:.100} allows nothing: write VERB,VERB:RESOURCE,RESOURCE")
+        raise ConfigInvalid((problem,), remedy="--allow get,list:workloads")
+    return {"verbs": verbs.split(","), "resources": resources.split(",")}
+
+
+def run_token_create(wanted: Wanted, where: Where, form: Form) -> int:
+    """Make a token, and print it."""
+    made: Data = _asked(where, "POST", "/api/v1/tokens", wanted.document(datetime.now(UTC)))
+    show_one(made, form, table=lambda one: [str(one["token"])], name=lambda one: str(one["id"]))
+    until = f", good until {at(made, 'expires_at')}" if made.get("expires_at") else ""
+    note(f"{at(made, 'id')}: a token of {at(made, 'kind')} {at(made, 'name')}{until}; it is not shown again")
+    return 0
+
+
+def run_token_list(where: Where, form: Form) -> int:
+    """Print what is known of tokens."""
+    items: Sequence[Data] = _asked(where, "GET", "/api/v1/tokens")["items"]
+    now = datetime.now(UTC)
+    show(items, form, table=lambda given: columns(_token_rows(given, now)), name=lambda one: str(one["id"]))
+    return 0
+
+
+def _token_rows(items: Sequence[Data], now: datetime) -> list[tuple[str, ...]]:
+    rows = [tuple(coloured(title, "dim") for title in ("ID", "WHOSE", "AGE", "UNTIL", "WHAT FOR"))]
+    for one in items:
+        made = datetime.fromisoformat(one["created_at"])
+        until = str(at(one, "expires_at") or "for ever")
+        rows.append((one["id"], f"{at(one, 'kind')}:{at(one, 'name')}", since(made, now), until, str(at(one, "note"))))
+    return rows
+
+
+def run_token_revoke(ids: Sequence[str], where: Where) -> int:
+    """Make tokens worthless."""
+    for token_id in ids:
+        was: Data = _asked(where, "DELETE", f"/api/v1/tokens/{quote(token_id, safe='')}")
+        note(f"{token_id}: a token of {at(was, 'kind')} {at(was, 'name')}; it is worthless now")
+    return 0

@@ -1,0 +1,125 @@
+"""`debug bundle`: what helps with finding a fault, in one file, and nothing that is secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import zipfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from orchestrion.orchestrator_core import LogQuery
+from orchestrion.shared_types import Conflict, OrchestrationError, StateFailure
+
+from ._kinds import KINDS, KindName
+from ._objects import Data, Objects, reach_objects
+from ._output import note
+from ._places import Place, place_of
+from ._running import run_async
+from ._tables import at
+from ._version import installed
+from ._where import Where
+
+MASKED: Final = "***"
+
+_LOG_BYTES: Final = 262_144
+_LOG_SECONDS: Final = 10.0
+
+_HIDDEN_KEYS: Final = frozenset({"env", "env_vars"})
+"""Whose values are hidden: what authors put there is as often as not a password."""
+
+
+def run_bundle(path: Path, where: Where, *, logs: bool) -> int:
+    """Write the file."""
+    where = where._replace(namespace="*")
+    place = place_of(where)
+    files = run_async(_gathered, where, place, logs)
+    try:
+        with (
+            os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle,
+        ):
+            for name, data in files.items():
+                bundle.writestr(name, data)
+    except FileExistsError as err:
+        raise Conflict(f"there is a {path} already", remedy="Name another file.") from err
+    except OSError as err:
+        raise StateFailure(f"writing {path} failed: {err.strerror}", remedy="Name another file.") from err
+    note(f"{path}: {len(files)} files, without secrets and without the values of environment variables")
+    return 0
+
+
+async def _gathered(where: Where, place: Place, logs: bool) -> dict[str, bytes]:
+    files = {"about.json": _encoded(_about())}
+    troubles: list[str] = []
+    async with reach_objects(where, place) as objects:
+        for kind in KINDS:
+            try:
+                items = (await objects.list(kind)).items
+            except OrchestrationError as err:
+                troubles.append(f"{kind.plural}: {err.message}")
+                continue
+            files[f"objects/{kind.plural}.json"] = _encoded([redacted(_unsecret(kind, item)) for item in items])
+            if logs and kind.kind == "Workload":
+                for item in items:
+                    await _add_log(objects, item, files, troubles)
+        for path in ("/livez", "/readyz", "/healthz", "/metrics", "/api/v1/whoami"):
+            try:
+                data = (await objects.api.ask("GET", path)).data
+            except OrchestrationError as err:
+                troubles.append(f"{path}: {err.message}")
+                continue
+            files[f"server{path}.txt"] = data.encode() if isinstance(data, str) else _encoded(data)
+    if troubles:
+        files["missing.txt"] = "\n".join(troubles).encode() + b"\n"
+    return files
+
+
+async def _add_log(objects: Objects, item: Data, files: dict[str, bytes], troubles: list[str]) -> None:
+    namespace, name = str(at(item, "metadata.namespace")), str(at(item, "metadata.name"))
+    query = LogQuery(subject=name, namespace=namespace, tail_bytes=_LOG_BYTES)
+    text = b""
+    try:
+        with trio.fail_after(_LOG_SECONDS):
+            async with objects.control.logs(query) as records:
+                async for record in records:
+                    text = (text + record.data)[-_LOG_BYTES:]
+    except (OrchestrationError, trio.TooSlowError) as err:
+        troubles.append(f"logs of {namespace}/{name}: {err}")
+    files[f"logs/{namespace}/{name}.txt"] = text
+
+
+def _about() -> Mapping[str, Any]:
+    return {
+        "made_at": datetime.now(UTC).isoformat(),
+        "parts": {part.name: part.version for part in installed()},
+        "platform": platform.platform(),
+    }
+
+
+def _unsecret(kind: KindName, item: Data) -> Data:
+    if kind.kind != "Secret":
+        return item
+    spec = item.get("spec", {})
+    return {**item, "spec": {**spec, "data": dict.fromkeys(spec.get("data", {}), MASKED)}}
+
+
+def redacted(value: Any) -> Any:
+    """Return plain data in which the values of environment variables are hidden, wherever they are."""
+    if isinstance(value, Mapping):
+        return {key: _hidden(inner) if key in _HIDDEN_KEYS else redacted(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [redacted(inner) for inner in value]
+    return value
+
+
+def _hidden(value: Any) -> Any:
+    return dict.fromkeys(value, MASKED) if isinstance(value, Mapping) else MASKED
+
+
+def _encoded(value: Any) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"

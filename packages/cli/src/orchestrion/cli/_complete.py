@@ -1,0 +1,286 @@
+"""How a command line may go on: what the completion scripts of shells ask for at each press of a key.
+
+It imports nothing that takes time: an answer has to be there before the user's next key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from ._arguments import Taken, taken_by
+from ._commands import COMMANDS, Command, command_of, commands_under
+from ._kinds import KINDS, KindName, known_kind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+SECONDS: Final = 0.5
+"""How long an orchestrator may take to answer; without an answer there are no names."""
+
+FILES: Final = ":files"
+"""Said to a script for: what files there are, the shell knows better."""
+
+_MAX_BYTES: Final = 16 * 1024 * 1024
+_VALUE_OPTIONS: Final = {"--namespace": "namespaces", "--only-namespace": "namespaces", "--context": "contexts"}
+
+
+def complete(words: Sequence[str], /) -> int:
+    """Print how a command line may go on, one possibility a line. What goes wrong prints nothing.
+
+    Args:
+        words: What stands behind `orchestrion`; the last one is being typed, and may be empty.
+    """
+    *before, current = words or [""]
+    try:
+        for candidate in sorted(set(candidates(before, current))):
+            if candidate == FILES or candidate.startswith(current):
+                print(candidate)
+    except Exception:  # noqa: S110 - a traceback in the middle of a command line helps nobody
+        pass
+    return 0
+
+
+def candidates(before: Sequence[str], current: str, /) -> Iterable[str]:
+    """Return what may stand next, of which some may not begin with what is typed."""
+    if "--" in before:
+        return [FILES]
+    command = command_of(before)
+    if command is None:
+        return _names_of_commands(before)
+    typed = list(before[len(command.name.split()) :])
+    taken = list(taken_by(command.load()))
+    option = _waiting(typed, taken)
+    if option is not None:
+        return _values(option, command, typed, taken)
+    if current.startswith("-"):
+        return [name for one in taken for name in _options_of(one)]
+    places = [one for one in taken if one.argument.goes_by_place]
+    given = _placed(typed, taken)
+    if not places or (len(given) >= len(places) and not places[-1].is_several):
+        return []
+    return _values(places[min(len(given), len(places) - 1)], command, typed, taken)
+
+
+def _names_of_commands(before: Sequence[str]) -> Iterable[str]:
+    if not before:
+        return [*(command.name.split()[0] for command in COMMANDS), "help"]
+    if len(before) == 1:
+        return [command.name.split()[1] for command in commands_under(before[0])]
+    return []
+
+
+def _options_of(one: Taken) -> Iterator[str]:
+    for name in one.argument.names:
+        if name.startswith("--"):
+            yield name
+            if one.argument.can_be_denied:
+                yield f"--no-{name.removeprefix('--')}"
+
+
+def _waiting(typed: Sequence[str], taken: Sequence[Taken]) -> Taken | None:
+    """Return the option whose value comes next."""
+    if not typed:
+        return None
+    return next((one for one in taken if typed[-1] in one.argument.names and not one.is_flag), None)
+
+
+def _placed(typed: Sequence[str], taken: Sequence[Taken]) -> list[str]:
+    """Return what was typed that goes by its place."""
+    takes_value = {name for one in taken if not one.is_flag for name in one.argument.names}
+    given, skip = [], False
+    for word in typed:
+        if skip:
+            skip = False
+        elif word.startswith("-"):
+            skip = word in takes_value
+        else:
+            given.append(word)
+    return given
+
+
+def _values(one: Taken, command: Command, typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
+    if one.choices:
+        return one.choices
+    name = one.argument.names[0]
+    if name in _VALUE_OPTIONS:
+        name = _VALUE_OPTIONS[name]
+    found = _SOURCES.get(name)
+    if found is not None:
+        return found(typed, taken)
+    return [FILES] if "Path" in str(one.parameter.annotation) else []
+
+
+def _kind_names(_typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
+    return [kind.plural for kind in KINDS]
+
+
+def _workloads(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
+    return _named("workloads", typed)
+
+
+def _instances(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
+    slots = {name.rpartition(".")[0] for name in _named("instances", typed)}
+    return [*_named("workloads", typed), *slots]
+
+
+def _nodes(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
+    return [str(one["name"]) for one in _asked("/v1/nodes", typed)]
+
+
+def _objects(typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
+    kind = known_kind(_placed(typed, taken)[0])
+    return [] if kind is None else _named(kind.plural, typed)
+
+
+def _spaces(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
+    return _named("namespaces", typed)
+
+
+def _contexts(_typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
+    from ._contexts import LOCAL, load
+
+    return [*load().known, LOCAL]
+
+
+_SOURCES: Final[dict[str, Callable[[Sequence[str], Sequence[Taken]], Iterable[str]]]] = {
+    "KIND": _kind_names,
+    "OBJECT": _objects,
+    "NAME": _workloads,
+    "INSTANCE": _instances,
+    "NODE": _nodes,
+    "CONTEXT": _contexts,
+    "namespaces": _spaces,
+    "contexts": _contexts,
+}
+
+
+def _named(plural: str, typed: Sequence[str]) -> list[str]:
+    """Return the names of objects that there are."""
+    space = _option(typed, "--namespace", "-n") or "default"
+    if plural == "workloads":
+        views = _asked(f"/v1/workloads?namespace={space}", typed)
+        return [str(view["definition"]["metadata"]["name"]) for view in views]
+    kind = known_kind(plural) or KindName(plural, "")
+    return [str(one["metadata"]["name"]) for one in _asked(kind.collection(space), typed)["items"]]
+
+
+def _option(typed: Sequence[str], *names: str) -> str:
+    return next((value for name, value in pairwise(typed) if name in names), "")
+
+
+def _asked(target: str, typed: Sequence[str]) -> Any:
+    """Return what the orchestrator answers that the command line is about."""
+    state, context = _option(typed, "--state", "-s"), _option(typed, "--context", "-C")
+    if not state and context != "local":
+        remote = _asked_of_server(target, context)
+        if remote is not None:
+            return remote
+    folder = Path(state or os.environ.get("ORCHESTRION_STATE") or ".orchestrion")
+    return _asked_at_socket(folder / "control.sock", target)
+
+
+def _asked_of_server(target: str, context: str) -> Any:
+    """Return what a server answers, or None where the command line is about the state directory."""
+    environment = os.environ
+    named = context or environment.get("ORCHESTRION_URL") or environment.get("ORCHESTRION_CONTEXT")
+    if not named and environment.get("ORCHESTRION_STATE"):
+        return None
+    if not named and not _current_context():
+        return None
+    import trio
+    from orchestrion.control_plane import ApiClient
+
+    from ._places import RemoteServer, place_of
+    from ._where import Where
+
+    place = place_of(Where(context=context or None))
+    if not isinstance(place, RemoteServer):
+        return None
+    path, _, query = target.partition("?")
+    parameters = dict(part.split("=", 1) for part in query.split("&") if part)
+
+    async def ask() -> Any:
+        with trio.fail_after(4 * SECONDS):
+            return (await ApiClient(place.peer).ask("GET", path, query=parameters)).data
+
+    return trio.run(ask)
+
+
+def _current_context() -> str:
+    import tomllib
+
+    from ._where import CONTEXTS_FILE, settings_folder
+
+    try:
+        return str(tomllib.loads((settings_folder() / CONTEXTS_FILE).read_text()).get("current", ""))
+    except (OSError, ValueError):
+        return ""
+
+
+def _asked_at_socket(path: Path, target: str) -> Any:
+    """Ask the owner of a state directory: the few lines of HTTP/1.0 that this takes, because no client is as quick."""
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(SECONDS)
+        peer.connect(os.fspath(path))
+        peer.sendall(f"GET {target} HTTP/1.0\r\nHost: orchestrion\r\n\r\n".encode())
+        answer = bytearray()
+        while len(answer) < _MAX_BYTES and (data := peer.recv(65536)):
+            answer += data
+    head, _, body = bytes(answer).partition(b"\r\n\r\n")
+    if head.split(b" ", 2)[1] != b"200":
+        return {"items": ()} if target.startswith("/api/") else ()
+    return json.loads(body)
+
+
+_BASH: Final = """\
+# Completion of orchestrion for bash.
+_orchestrion() {
+    local IFS=$'\\n' found
+    found=$(orchestrion __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    if [[ $found == *":files"* ]]; then
+        COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
+        compopt -o filenames 2>/dev/null
+    else
+        COMPREPLY=($(compgen -W "$found" -- "${COMP_WORDS[COMP_CWORD]}"))
+    fi
+}
+complete -F _orchestrion orchestrion
+"""
+
+_ZSH: Final = """\
+#compdef orchestrion
+# Completion of orchestrion for zsh.
+_orchestrion() {
+    local -a found
+    found=("${(@f)$(orchestrion __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    if (( ${found[(Ie):files]} )); then
+        _files
+    else
+        compadd -- $found
+    fi
+}
+if [[ $funcstack[1] == _orchestrion ]]; then _orchestrion "$@"; else compdef _orchestrion orchestrion; fi
+"""
+
+_FISH: Final = """\
+# Completion of orchestrion for fish.
+function __orchestrion_complete
+    set -l words (commandline -opc) (commandline -ct)
+    set -l found (orchestrion __complete $words[2..-1] 2>/dev/null)
+    if contains -- :files $found
+        __fish_complete_path (commandline -ct)
+    else
+        printf '%s\\n' $found
+    end
+end
+complete -c orchestrion -f -a '(__orchestrion_complete)'
+"""
+
+SCRIPTS: Final = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+"""By shell what makes it ask for how a command line may go on."""

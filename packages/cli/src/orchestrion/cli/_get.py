@@ -1,0 +1,165 @@
+"""`get` and `describe`: objects of every kind, and what belongs to one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrion.shared_types import ConfigInvalid, Denied, Problem
+
+from ._kinds import KindName
+from ._objects import Data, Objects, reach_objects
+from ._output import Form, coloured, columns, is_for_people, note, show, show_one, yaml_text
+from ._places import Place, place_of
+from ._running import run_async
+from ._tables import at, harmless, object_rows
+from ._times import clock_time
+from ._where import Where
+
+_EVENTS_SHOWN = 10
+
+
+def run_get(
+    kind: str,
+    names: Sequence[str],
+    where: Where,
+    form: Form,
+    *,
+    labels: str | None,
+    fields: str | None,
+    follow: bool,
+) -> int:
+    """Print objects."""
+    if names and (labels or fields or follow):
+        problem = Problem("objects are either named, or selected and followed")
+        raise ConfigInvalid((problem,), remedy=f"orchestrion get {kind} --field-selector metadata.name={names[0]} -w")
+    place = place_of(where)
+    if follow:
+        run_async(_follow, where, place, kind, labels, fields, form)
+        return 0
+    items = run_async(_listed, where, place, kind, tuple(names), labels, fields)
+    if len(names) == 1:
+        show_one(items[0], form, table=lambda item: _rows([item], form, where), name=name_of)
+    else:
+        show(items, form, table=lambda given: _rows(given, form, where), name=name_of)
+    if not items and is_for_people(form):
+        note(f"no {kind}{f' in namespace {where.namespace!r}' if where.namespace else ''}")
+    return 0
+
+
+async def _listed(
+    where: Where, place: Place, kind: str, names: Sequence[str], labels: str | None, fields: str | None
+) -> Sequence[Data]:
+    async with reach_objects(where, place) as objects:
+        found = await objects.kind(kind)
+        if names:
+            return [await objects.get(found, name) for name in names]
+        return (await objects.list(found, labels=labels, fields=fields)).items
+
+
+async def _follow(where: Where, place: Place, kind: str, labels: str | None, fields: str | None, form: Form) -> None:
+    async with reach_objects(where, place) as objects:
+        found = await objects.kind(kind)
+        titles = True
+        async with aclosing(objects.watch(found, None, labels=labels, fields=fields)) as events:
+            async for what, item in events:
+                for line in _event_lines(what, item, form, where, titles=titles):
+                    print(line, flush=True)
+                titles = False
+
+
+def _event_lines(what: str, item: Data, form: Form, where: Where, *, titles: bool) -> Iterable[str]:
+    gone = what == "DELETED"
+    if form == "name":
+        return [f"{name_of(item)}{' gone' if gone else ''}"]
+    if is_for_people(form):
+        *head, line = _rows([item], form, where, titles=titles)
+        return [*head, f"{line}  {coloured('gone', 'red')}" if gone else line]
+    return [json.dumps({"type": what, "object": item}, ensure_ascii=False, separators=(",", ":"))]
+
+
+def _rows(items: Sequence[Data], form: Form, where: Where, *, titles: bool = True) -> list[str]:
+    spaces = True if where.namespace == "*" else None
+    return object_rows(items, datetime.now(UTC), wide=form == "wide", titles=titles, namespaces=spaces)
+
+
+def name_of(item: Data) -> str:
+    """Return an object's kind and name, as scripts pass them on."""
+    return f"{str(at(item, 'kind')).lower()}/{at(item, 'metadata.name')}"
+
+
+def run_describe(kind: str, name: str, where: Where) -> int:
+    """Print one object with what belongs to it."""
+    place = place_of(where)
+    for line in run_async(_described, where, place, kind, name):
+        print(line)
+    return 0
+
+
+async def _described(where: Where, place: Place, kind: str, name: str) -> list[str]:
+    async with reach_objects(where, place) as objects:
+        found = await objects.kind(kind)
+        item = await objects.get(found, name)
+        lines = [f"{coloured(str(at(item, 'kind')), 'cyan')} {at(item, 'metadata.name')}", *_metadata_lines(item)]
+        for part in ("spec", "status"):
+            if item.get(part):
+                lines += ["", coloured(f"{part}:", "dim"), *_indented(yaml_text(item[part]))]
+        return [*lines, *await _belonging(objects, found, item)]
+
+
+def _metadata_lines(item: Data) -> list[str]:
+    metadata = item.get("metadata", {})
+    told: list[tuple[str, str]] = []
+    for name in ("namespace", "uid", "revision", "generation", "created_at", "updated_at", "deleting_since"):
+        value = at(metadata, name, None)
+        if value not in (None, ""):
+            told.append(
+                (
+                    f"  {name}",
+                    clock_time(datetime.fromisoformat(value)) if name.endswith(("_at", "_since")) else str(value),
+                )
+            )
+    for name in ("labels", "annotations"):
+        told += [
+            (f"  {name}", f"{harmless(key)}={harmless(str(value))}")
+            for key, value in sorted(at(metadata, name, {}).items())
+        ]
+    told += [("  owner", f"{one.get('kind')} {one.get('name')}") for one in at(metadata, "owners", ())]
+    told += [("  finalizer", f"{one.get('name')} of {one.get('owner')}") for one in at(metadata, "finalizers", ())]
+    return columns(told)
+
+
+async def _belonging(objects: Objects, kind: KindName, item: Data) -> list[str]:
+    """Return the lines of what belongs to an object, as far as who asks may see it."""
+    name = str(at(item, "metadata.name"))
+    lines: list[str] = []
+    if kind.kind == "Workload":
+        lines += await _section(objects, "instances", "instances:", labels=f"orchestrion/workload={name}")
+    if kind.kind == "Node":
+        lines += await _section(objects, "instances", "instances here:", fields=f"spec.node_id={name}")
+    if kind.kind in ("Workload", "Instance"):
+        subject = f"{kind.kind.lower()}/{name}"
+        try:
+            events = await objects.control.events(namespace=objects.namespace, subject=subject, limit=_EVENTS_SHOWN)
+        except Denied:
+            events = []
+        if events:
+            rows = [(clock_time(one.at), one.reason, harmless(one.message)) for one in events]
+            lines += ["", coloured("latest events:", "dim"), *_indented("\n".join(columns(rows)))]
+    return lines
+
+
+async def _section(objects: Objects, kind: str, title: str, **selectors: Any) -> list[str]:
+    try:
+        listed = await objects.list(await objects.kind(kind), **selectors)
+    except Denied:
+        return []
+    rows = object_rows(listed.items, datetime.now(UTC))
+    return ["", coloured(title, "dim"), *_indented("\n".join(rows))] if rows else []
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.splitlines()]

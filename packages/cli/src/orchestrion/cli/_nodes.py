@@ -1,0 +1,204 @@
+"""`node` and `top`: nodes, what is promised of them, and orders to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import trio
+from attrs import frozen
+from orchestrion.orchestrator_core import Update, UpdateKind
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    Node,
+    NodeNotFound,
+    Problem,
+    Resources,
+    WorkloadDefinition,
+    WorkloadInstance,
+)
+
+from ._exit_codes import ExitCode
+from ._objects import Objects, reach_objects
+from ._output import Form, coloured, columns, is_for_people, note, show
+from ._places import Place, place_of
+from ._reach import reach_owner
+from ._running import run_async
+from ._tables import amount_of_cpu, amount_of_memory
+from ._times import seconds_of
+from ._where import Where
+from ._words import TERMINAL, full_name
+
+
+@frozen(kw_only=True)
+class NodeUse:
+    """A node, and what of it is promised.
+
+    Attributes:
+        node: The node.
+        promised: What its instances are promised together.
+        instances: How many hold a place there.
+    """
+
+    node: Node
+    promised: Resources
+    instances: int
+
+
+def run_top(where: Where, form: Form) -> int:
+    """Print what nodes have and what is promised of it."""
+    uses = run_async(_uses, place_of(where))
+    show(uses, form, table=lambda items: columns(_use_rows(items)), name=lambda use: use.node.name)
+    return 0
+
+
+async def _uses(place: Place) -> list[NodeUse]:
+    async with reach_owner(place) as control:
+        nodes = await control.list_nodes()
+        instances = [one for one in await control.list_instances() if one.status.state not in TERMINAL]
+        definitions = {
+            (view.definition.metadata.namespace, view.definition.metadata.name): view.definition
+            for view in await control.list_workloads()
+        }
+    uses = []
+    for node in nodes:
+        own = [one for one in instances if one.binding.node_id == node.id]
+        promised = Resources()
+        for instance in own:
+            promised += _promised(definitions.get((instance.namespace, instance.workload)))
+        uses.append(NodeUse(node=node, promised=promised, instances=len(own)))
+    return uses
+
+
+def _promised(definition: WorkloadDefinition | None) -> Resources:
+    total = Resources()
+    for container in definition.containers if definition is not None else ():
+        total += container.resources
+    return total
+
+
+def _use_rows(uses: Iterable[NodeUse]) -> list[tuple[str, ...]]:
+    titles = ("NODE", "STATE", "INSTANCES", "CPU", "", "MEMORY", "", "ID")
+    rows = [tuple(coloured(title, "dim") for title in titles)]
+    for use in uses:
+        node, has = use.node, use.node.allocatable
+        rows.append(
+            (
+                node.name,
+                _state(node),
+                str(use.instances),
+                f"{amount_of_cpu(use.promised.cpu_millicores)}/{amount_of_cpu(has.cpu_millicores)}",
+                _share(use.promised.cpu_millicores, has.cpu_millicores),
+                f"{amount_of_memory(use.promised.memory_bytes)}/{amount_of_memory(has.memory_bytes)}",
+                _share(use.promised.memory_bytes, has.memory_bytes),
+                node.id[:12],
+            )
+        )
+    return rows
+
+
+def _state(node: Node) -> str:
+    told = coloured(node.status.value, "green" if node.status.value == "Ready" else "yellow")
+    if node.drain is not None:
+        return f"{told}, drains: {node.drain.reason}"
+    return f"{told}, cordoned" if node.cordoned else told
+
+
+def _share(used: int, has: int) -> str:
+    return f"{100 * used // has} %" if has else ""
+
+
+def run_node_cordon(names: Sequence[str], where: Where, *, let: bool) -> int:
+    """Keep new work off nodes, or let it on them again."""
+    place = place_of(where)
+
+    async def order() -> None:
+        async with reach_objects(where, place) as objects:
+            kind = await objects.kind("node")
+            for node in [await _node(objects, name) for name in names]:
+                await objects.order(kind, node.id, "uncordon" if let else "cordon")
+                note(f"{node.name}: {'takes work again' if let else 'takes no new work'}")
+
+    run_async(order)
+    return 0
+
+
+async def _node(objects: Objects, name: str) -> Node:
+    """Return the node of a name, or of an id or the beginning of one.
+
+    Raises:
+        NodeNotFound: There is none.
+        ConfigInvalid: There are several.
+    """
+    nodes = await objects.control.list_nodes()
+    exact = [node for node in nodes if node.id == name]
+    found = exact or [node for node in nodes if node.name == name or (len(name) > 3 and node.id.startswith(name))]
+    if not found:
+        there = ", ".join(sorted(node.name for node in nodes)) or "none"
+        raise NodeNotFound(
+            f"there is no node {name!r:.100}; there are: {there}", remedy="`orchestrion node ls` says more."
+        )
+    if len(found) > 1:
+        ids = ", ".join(node.id for node in found)
+        raise ConfigInvalid((Problem(f"several nodes are called {name!r}: {ids}"),), remedy="Name one by its id.")
+    return found[0]
+
+
+def run_node_drain(
+    name: str, reason: str, deadline: str | None, timeout: str | None, where: Where, form: Form, *, wait: bool
+) -> int:
+    """Move everything off a node, and show how that goes."""
+    place = place_of(where)
+    now = datetime.now(UTC)
+    until = None if deadline is None else now + timedelta(seconds=seconds_of(deadline))
+    seconds = None if timeout is None else seconds_of(timeout)
+
+    async def drain() -> bool:
+        async with reach_objects(where, place) as objects:
+            node = await _node(objects, name)
+            body = {"reason": reason, "deadline": None if until is None else until.isoformat()}
+            await objects.order(await objects.kind("node"), node.id, "drain", body)
+            if not wait:
+                note(f"{node.name}: drains; `orchestrion node ls` shows how far it is")
+                return True
+            with trio.move_on_after(float("inf") if seconds is None else seconds):
+                await _empty(objects, node, tells=is_for_people(form))
+                note(f"{node.name}: drained; `orchestrion node uncordon {node.name}` lets work on it again")
+                return True
+            return False
+
+    if run_async(drain):
+        return ExitCode.OK
+    note(f"{name}: not empty within {timeout}; the drain goes on")
+    return ExitCode.TIMEOUT
+
+
+async def _empty(objects: Objects, node: Node, *, tells: bool) -> None:
+    """Wait until nothing runs on a node, and tell what is left as that changes."""
+    here: dict[tuple[str, str], WorkloadInstance] = {}
+    told = ""
+    async with objects.control.watch() as updates:
+        synced = False
+        async for update in updates:
+            _take(here, update, node)
+            synced = synced or update.kind is UpdateKind.SYNCED
+            if not synced:
+                continue
+            if not here:
+                return
+            left = ", ".join(full_name(*key) for key in sorted(here)[:5])
+            line = f"{node.name}: {len(here)} left: {left}{', ...' if len(here) > 5 else ''}"
+            if tells and line != told:
+                note(line)
+                told = line
+
+
+def _take(here: dict[tuple[str, str], WorkloadInstance], update: Update, node: Node) -> None:
+    key = (update.namespace, update.name)
+    if update.kind is UpdateKind.INSTANCE_REMOVED:
+        here.pop(key, None)
+    elif update.instance is not None and update.instance.binding.node_id == node.id:
+        if update.instance.status.state in TERMINAL:
+            here.pop(key, None)
+        else:
+            here[key] = update.instance

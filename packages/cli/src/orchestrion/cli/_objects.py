@@ -1,0 +1,178 @@
+"""Asking for objects, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import quote
+
+import trio
+from attrs import frozen
+from orchestrion.control_plane import ApiClient, HttpControl
+from orchestrion.shared_types import Compacted, ConfigInvalid, Denied, NetworkFailure, NotFound, Problem
+
+from ._kinds import KindName, known_kind
+from ._places import Place, namespace_of, namespaces_of
+from ._reach import reach_owner
+from ._where import Where
+
+Data = Mapping[str, Any]
+"""An object, or something else, as it is on the wire."""
+
+_PAGE: Final = 500
+_RETRY_SECONDS: Final = 1.0
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+
+
+@frozen
+class Objects:
+    """The objects of an orchestrator, in the namespace that a command is about.
+
+    Attributes:
+        control: Who else can be asked.
+        api: Who is asked for objects.
+        namespace: The one namespace that the command is about.
+        looked_at: The namespace whose objects are listed; None is all.
+    """
+
+    control: HttpControl
+    api: ApiClient
+    namespace: str
+    looked_at: str | None
+
+    async def kind(self, text: str, /) -> KindName:
+        """Return the kind that a text means, also one that users have defined.
+
+        Raises:
+            NotFound: There is none.
+        """
+        found = known_kind(text)
+        if found is not None:
+            return found
+        try:
+            reply = await self.api.ask("GET", "/api/v1")
+            defined = [
+                KindName(one["name"], one["kind"], bool(one["namespaced"])) for one in reply.data.get("resources", ())
+            ]
+        except (Denied, NotFound, AttributeError, KeyError):
+            defined = []
+        found = known_kind(text, defined)
+        if found is None:
+            msg = f"there is no kind {text!r:.100}"
+            raise NotFound(msg, remedy="`orchestrion get --help` names the kinds that there always are.")
+        return found
+
+    def path(self, kind: KindName, name: str, /) -> str:
+        """Return the path of an object."""
+        if not name:
+            raise ConfigInvalid((Problem("the name of an object is not empty"),))
+        return f"{kind.collection(quote(self.namespace, safe=''))}/{quote(name, safe='')}"
+
+    async def get(self, kind: KindName, name: str, /) -> Data:
+        """Return one object.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        data: Data = (await self.api.ask("GET", self.path(kind, name))).data
+        return data
+
+    async def list(self, kind: KindName, /, *, labels: str | None = None, fields: str | None = None) -> Listed:
+        """Return all objects of a kind, as they were at one revision."""
+        query = {"limit": _PAGE, "label_selector": labels, "field_selector": fields}
+        items, token = list[Data](), None
+        while True:
+            reply = await self.api.ask("GET", self.collection(kind), query={**query, "continue": token})
+            items += reply.data["items"]
+            metadata = reply.data["metadata"]
+            token = metadata.get("continue")
+            if not token:
+                return Listed(items, int(metadata["revision"]))
+
+    def collection(self, kind: KindName, /) -> str:
+        """Return the path of the objects that are looked at."""
+        return kind.collection(None if self.looked_at is None else quote(self.looked_at, safe=""))
+
+    async def watch(
+        self, kind: KindName, since: str | None, /, *, labels: str | None = None, fields: str | None = None
+    ) -> AsyncGenerator[tuple[str, Data], None]:
+        """Follow objects of a kind for ever: give what happened (ADDED, MODIFIED, DELETED) and the object.
+
+        Where the connection is cut, it goes on from where it was. Close the iterator to end it.
+
+        Args:
+            kind: Which kind.
+            since: The revision after which it begins; None gives all that there is first.
+            labels: A label selector.
+            fields: A field selector.
+
+        Raises:
+            NetworkFailure: Nobody answers any longer.
+        """
+        query = {"watch": "true", "label_selector": labels, "field_selector": fields}
+        while True:
+            try:
+                async with self.api.lines(self.collection(kind), query={**query, "since": since}) as lines:
+                    async for event in lines:
+                        since = event.get("id", since)
+                        if event["type"] != "BOOKMARK":
+                            yield event["type"], event["object"]
+            except Compacted:
+                since = None
+                continue
+            except NetworkFailure:
+                await trio.sleep(_RETRY_SECONDS)
+                await self.control.ping()
+                continue
+            await trio.sleep(_RETRY_SECONDS)
+
+    async def create(self, kind: KindName, document: Data, /, *, dry_run: bool = False) -> Data:
+        """Make an object, and return it."""
+        namespace = str(document.get("metadata", {}).get("namespace") or self.namespace)
+        path = kind.collection(quote(namespace, safe=""))
+        data: Data = (await self.api.ask("POST", path, dict(document), query={"dry_run": dry_run})).data
+        return data
+
+    async def replace(self, kind: KindName, name: str, document: Data, /) -> Data:
+        """Replace an object that is still as the document's revision says, and return it."""
+        revision = document.get("metadata", {}).get("revision")
+        headers = {} if revision is None else {"if-match": f'"{revision}"'}
+        data: Data = (await self.api.ask("PUT", self.path(kind, name), dict(document), headers=headers)).data
+        return data
+
+    async def patch(self, kind: KindName, name: str, patch: Any, media_type: str, /, *, dry_run: bool = False) -> Data:
+        """Change parts of an object, and return it."""
+        headers = {"content-type": media_type}
+        query = {"dry_run": dry_run}
+        data: Data = (await self.api.ask("PATCH", self.path(kind, name), patch, query=query, headers=headers)).data
+        return data
+
+    async def delete(self, kind: KindName, name: str, /, *, dry_run: bool = False) -> Data:
+        """Remove an object, or begin to, and return it as it was."""
+        data: Data = (await self.api.ask("DELETE", self.path(kind, name), query={"dry_run": dry_run})).data
+        return data
+
+    async def order(self, kind: KindName, name: str, what: str, data: Any = None, /) -> Any:
+        """Have something done with an object, such as `cordon`, and return the answer."""
+        return (await self.api.ask("POST", f"{self.path(kind, name)}/{what}", data if data is not None else {})).data
+
+
+@frozen
+class Listed:
+    """Objects as they were at one revision."""
+
+    items: Sequence[Data]
+    revision: int
+
+
+@asynccontextmanager
+async def reach_objects(where: Where, place: Place) -> AsyncIterator[Objects]:
+    """Give the objects of the owner of a state directory, or of a server.
+
+    Raises:
+        NetworkFailure: Nobody owns the directory, or there is none.
+    """
+    async with reach_owner(place) as control:
+        yield Objects(control, ApiClient(control.peer), namespace_of(where, place), namespaces_of(where, place))

@@ -1,0 +1,44 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from ._arguments import Argument
+
+FormChoice = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
+"""How data is written."""
+
+State = Annotated[
+    Path | None,
+    Argument(("--state", "-s"), "State directory.", variable="ORCHESTRION_STATE", default=".orchestrion"),
+]
+Context = Annotated[
+    str | None,
+    Argument(
+        ("--context", "-C"),
+        "A server that `login` made known; local is the state directory.",
+        variable="ORCHESTRION_CONTEXT",
+    ),
+]
+Namespace = Annotated[
+    str | None, Argument(("--namespace", "-n"), "Its namespace; unless given, the context's.", default="default")
+]
+AnyNamespace = Annotated[
+    str | None, Argument(("--namespace", "-n"), "Only this namespace; * is all, also where the context names one.")
+]
+OutputForm = Annotated[FormChoice, Argument(("--output", "-o"), "How the data is written.")]
+Manifest = Annotated[
+    Path,
+    Argument(("FILE",), "A manifest, a directory of manifests, or - for stdin."),
+]
+Subject = Annotated[str, Argument(("NAME",), "A workload, or an instance such as web.0.")]
+WorkloadName = Annotated[str, Argument(("NAME",), "A workload.")]
+Follow = Annotated[bool, Argument(("--follow", "-f"), "Go on as more comes.")]
+Container = Annotated[str | None, Argument(("--container", "-c"), "Only this container.")]
+PLUGIN = "A plug-in, or NAME=MODULE:FACTORY."
+Host = Annotated[str, Argument(("--host",), "A name or address of this machine to listen at.")]
+Yes = Annotated[bool, Argument(("--yes", "-y"), "Do not ask.")]
+Wait = Annotated[bool, Argument(("--wait",), "Wait until nothing runs any more.", can_be_denied=True)]
+DryRun = Annotated[bool, Argument(("--dry-run",), "Check everything, say what would change, and change nothing.")]

@@ -1,0 +1,190 @@
+"""The commands about updates, nodes and the inside of instances as they are typed. See `_verbs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from ._arguments import Argument
+from ._options import Container, Context, DryRun, Namespace, OutputForm, State, Wait, WorkloadName
+from ._where import Where
+
+Timeout = Annotated[str | None, Argument(("--timeout",), "How long to wait at most: 90s, 10m; then it ends with 8.")]
+Nodes = Annotated[tuple[str, ...], Argument(("NODE",), "Nodes, by name, id, or the beginning of an id.")]
+InstanceName = Annotated[str, Argument(("INSTANCE",), "An instance, or a workload of which one runs.")]
+
+
+def wait(
+    kind: Annotated[str, Argument(("KIND",), "A kind, such as workload.")],
+    name: Annotated[str, Argument(("OBJECT",), "The object's name.")],
+    /,
+    *,
+    for_: Annotated[str, Argument(("--for",), "done (Healthy or Succeeded), exists, deleted, or PATH=VALUE.")] = "done",
+    timeout: Timeout = None,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> int:
+    """Wait until something holds of an object.
+
+    It ends with 1 where that can't come about any longer by itself.
+
+    Example: orchestrion wait workload web --for status.available=3 --timeout 5m
+    """
+    from ._wait import run_wait
+
+    return run_wait(kind, name, for_, timeout, Where(state, context, namespace))
+
+
+def rollout_status(
+    name: WorkloadName,
+    /,
+    *,
+    timeout: Timeout = None,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> int:
+    """Follow an update to its end: 0 where it is rolled out, 1 where it failed or was rolled back."""
+    from ._wait import run_rollout_status
+
+    return run_rollout_status(name, timeout, Where(state, context, namespace))
+
+
+def rollout_history(
+    name: WorkloadName,
+    /,
+    *,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    output: OutputForm = "table",
+) -> int:
+    """Show what a workload ran before, generation by generation, as far as that is remembered."""
+    from ._wait import run_rollout_history
+
+    return run_rollout_history(name, Where(state, context, namespace), output)
+
+
+def rollout_undo(
+    name: WorkloadName,
+    /,
+    *,
+    to: Annotated[int | None, Argument(("--to",), "Which generation; unless given, the one before.")] = None,
+    dry_run: DryRun = False,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> int:
+    """Go back to what a workload ran before; how many instances there are stays as it is."""
+    from ._wait import run_rollout_undo
+
+    return run_rollout_undo(name, to, Where(state, context, namespace), dry_run=dry_run)
+
+
+def node_ls(*, state: State = None, context: Context = None, output: OutputForm = "table") -> int:
+    """Show nodes: their state, their instances, and what is promised of what they have."""
+    from ._nodes import run_top
+
+    return run_top(Where(state, context), output)
+
+
+def top(*, state: State = None, context: Context = None, output: OutputForm = "table") -> int:
+    """Show what nodes have, and what is promised of it to the instances there."""
+    from ._nodes import run_top
+
+    return run_top(Where(state, context), output)
+
+
+def node_cordon(names: Nodes, /, *, state: State = None, context: Context = None) -> int:
+    """Keep new work off nodes; what runs there stays."""
+    from ._nodes import run_node_cordon
+
+    return run_node_cordon(names, Where(state, context), let=False)
+
+
+def node_uncordon(names: Nodes, /, *, state: State = None, context: Context = None) -> int:
+    """Let work on nodes again, and end a drain."""
+    from ._nodes import run_node_cordon
+
+    return run_node_cordon(names, Where(state, context), let=True)
+
+
+def node_drain(
+    name: Annotated[str, Argument(("NODE",), "A node, by name, id, or the beginning of an id.")],
+    /,
+    *,
+    reason: Annotated[str, Argument(("--reason",), "Why; others are told.")],
+    deadline: Annotated[
+        str | None, Argument(("--deadline",), "After how long instances are stopped without waiting: 10m, 1h.")
+    ] = None,
+    wait: Wait = True,
+    timeout: Timeout = None,
+    state: State = None,
+    context: Context = None,
+    output: OutputForm = "table",
+) -> int:
+    """Move everything off a node, and tell what is left there.
+
+    Example: orchestrion node drain alpha --reason "new disks" --deadline 30m
+    """
+    from ._nodes import run_node_drain
+
+    where = Where(state, context)
+    return run_node_drain(name, reason, deadline, timeout, where, output, wait=wait)
+
+
+def cp(
+    source: Annotated[str, Argument(("FROM",), "A path here, or INSTANCE:PATH.")],
+    target: Annotated[str, Argument(("TO",), "A path here, or INSTANCE:FOLDER.")],
+    /,
+    *,
+    container: Container = None,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> int:
+    """Copy a file or a folder into an instance, or out of one. The instance needs a `tar`.
+
+    Examples: orchestrion cp web.0:/tmp/report.txt .; orchestrion cp ./site web.0:/srv
+    """
+    from ._copy import run_copy
+
+    return run_copy(source, target, container, Where(state, context, namespace))
+
+
+def port_forward(
+    name: InstanceName,
+    ports: Annotated[tuple[str, ...], Argument(("PORT",), "[HERE:]THERE, such as 8080:http, 8080:80 or http.")],
+    /,
+    *,
+    host: Annotated[str, Argument(("--host",), "Where to listen on this machine.")] = "127.0.0.1",
+    container: Container = None,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> int:
+    """Reach ports of an instance at ports of this machine, until Ctrl-C.
+
+    Behind a server, connections go through the instance, which needs a `socat`, `nc` or `python3` for that.
+    """
+    from ._forward import run_port_forward
+
+    return run_port_forward(name, ports, container, Where(state, context, namespace), host)
+
+
+def debug_bundle(
+    file: Annotated[Path, Argument(("FILE",), "What to write; it must not be there.")] = Path("orchestrion-bundle.zip"),
+    /,
+    *,
+    logs: Annotated[bool, Argument(("--logs",), "With what instances wrote, which may hold secrets.")] = False,
+    state: State = None,
+    context: Context = None,
+) -> int:
+    """Write what helps with finding a fault into one zip file.
+
+    Secrets are not in it, nor the values of environment variables, nor tokens.
+    """
+    from ._bundle import run_bundle
+
+    return run_bundle(file, Where(state, context), logs=logs)

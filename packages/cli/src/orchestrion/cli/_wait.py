@@ -1,0 +1,190 @@
+"""`wait` and `rollout`: until something holds, and what updates there were."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Final
+
+import trio
+from attrs import frozen
+from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
+from orchestrion.shared_types import ConfigInvalid, Problem, WorkloadKind, WorkloadNotFound
+
+from ._exit_codes import ExitCode
+from ._objects import Data, reach_objects
+from ._output import Form, coloured, columns, note, show
+from ._places import Place, namespace_of, place_of
+from ._reach import reach_owner
+from ._running import run_async
+from ._tables import at
+from ._times import seconds_of
+from ._where import Where
+from ._words import full_name, phase_colour, ready
+
+_OVER: Final = {"Healthy", "Succeeded"}
+_LOST: Final = {"Failed"}
+
+
+@frozen
+class _Goal:
+    """What is waited for.
+
+    Attributes:
+        text: As it was typed.
+        holds: Whether it holds of an object, or of None where there is none.
+        lost: Whether it can't hold any longer by itself.
+    """
+
+    text: str
+    holds: Callable[[Data | None], bool]
+    lost: Callable[[Data | None], bool] = lambda _item: False
+
+
+def run_wait(kind: str, name: str, goal: str, timeout: str | None, where: Where) -> int:
+    """Wait until something holds of an object."""
+    place = place_of(where)
+    wanted = _goal(goal)
+    seconds = None if timeout is None else seconds_of(timeout)
+    reached = run_async(_wait, where, place, kind, name, wanted, seconds)
+    if reached is None:
+        note(f"{kind} {name}: {wanted.text} was not reached within {timeout}")
+        return ExitCode.TIMEOUT
+    note(f"{kind} {name}: {wanted.text if reached else f'{wanted.text} can not be reached any longer'}")
+    return ExitCode.OK if reached else ExitCode.FAILED
+
+
+def _goal(text: str) -> _Goal:
+    if text == "deleted":
+        return _Goal(text, lambda item: item is None)
+    if text == "exists":
+        return _Goal(text, lambda item: item is not None)
+    if text == "done":
+        return _Goal(
+            text,
+            lambda item: item is not None and at(item, "status.phase") in _OVER,
+            lambda item: item is not None and at(item, "status.phase") in _LOST,
+        )
+    path, given, value = text.partition("=")
+    if not path or not given:
+        problem = Problem(f"{text!r:.100} is nothing to wait for: write done, exists, deleted or PATH=VALUE")
+        raise ConfigInvalid((problem,), remedy="orchestrion wait workload web --for status.available=3")
+    return _Goal(text, lambda item: item is not None and _said(at(item, path, None)) == value)
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+async def _wait(where: Where, place: Place, kind: str, name: str, goal: _Goal, seconds: float | None) -> bool | None:
+    """Return whether the goal was reached, False where it can't be any longer, None where time has run out."""
+    with trio.move_on_after(float("inf") if seconds is None else seconds):
+        async with reach_objects(
+            where._replace(namespace=where.namespace or namespace_of(where, place)), place
+        ) as objects:
+            found = await objects.kind(kind)
+            listed = await objects.list(found)
+            item = next((one for one in listed.items if at(one, "metadata.name") == name), None)
+            if goal.holds(item) or goal.lost(item):
+                return goal.holds(item)
+            async with aclosing(objects.watch(found, str(listed.revision))) as events:
+                async for what, changed in events:
+                    if at(changed, "metadata.name") != name:
+                        continue
+                    item = None if what == "DELETED" else changed
+                    if goal.holds(item) or goal.lost(item):
+                        return goal.holds(item)
+    return None
+
+
+def run_rollout_status(name: str, timeout: str | None, where: Where) -> int:
+    """Follow an update to its end."""
+    place = place_of(where)
+    seconds = None if timeout is None else seconds_of(timeout)
+    view = run_async(_followed, place, name, namespace_of(where, place), seconds)
+    if view is None:
+        note(f"{name}: it has not ended within {timeout}; `orchestrion status {name}` says more")
+        return ExitCode.TIMEOUT
+    failed = view.phase is WorkloadPhase.FAILED or view.reason == "rolled-back"
+    return ExitCode.FAILED if failed else ExitCode.OK
+
+
+async def _followed(place: Place, name: str, namespace: str, seconds: float | None) -> WorkloadView | None:
+    told = ""
+    with trio.move_on_after(float("inf") if seconds is None else seconds):
+        async with reach_owner(place) as control:
+            await control.get_workload(name, namespace=namespace)  # an unknown one is told at once
+            async with control.watch(namespace=namespace) as updates:
+                async for update in updates:
+                    if update.name != name or update.workload is None:
+                        continue
+                    line = _progress(update.workload)
+                    if line != told:
+                        note(line)
+                        told = line
+                    if _is_rolled_out(update.workload):
+                        return update.workload
+            raise WorkloadNotFound(f"workload {name!r} is gone", remedy="`orchestrion events` says why.")
+    return None
+
+
+def _progress(view: WorkloadView) -> str:
+    why = ": ".join(text for text in (view.reason, view.message) if text)
+    name = full_name(view.definition.metadata.namespace, view.definition.metadata.name)
+    updated = f", {view.updated} of generation {view.generation}" if view.generation else ""
+    return f"{name}: {view.phase.value} ({ready(view)}{updated}){f': {why}' if why else ''}"
+
+
+def _is_rolled_out(view: WorkloadView) -> bool:
+    if view.phase in (WorkloadPhase.FAILED, WorkloadPhase.SUCCEEDED, WorkloadPhase.STOPPED):
+        return True
+    if view.definition.kind is WorkloadKind.BATCH:
+        return False
+    return view.phase is WorkloadPhase.HEALTHY and view.updated >= view.replicas
+
+
+def run_rollout_history(name: str, where: Where, form: Form) -> int:
+    """Print what a workload ran."""
+    place = place_of(where)
+
+    async def read() -> Mapping[str, Any]:
+        async with reach_objects(where, place) as objects:
+            path = objects.path(await objects.kind("workload"), name)
+            data: Mapping[str, Any] = (await objects.api.ask("GET", f"{path}/rollout")).data
+            return data
+
+    history = run_async(read).get("history", [])
+    show(history, form, table=lambda items: columns(_history_rows(items)), name=lambda one: str(one["generation"]))
+    return 0
+
+
+def _history_rows(items: Any) -> list[tuple[str, ...]]:
+    rows = [tuple(coloured(title, "dim") for title in ("GENERATION", "", "CONTAINERS"))]
+    for one in items:
+        told = [
+            f"{at(container, 'name')}: {at(container, 'image') or ' '.join(map(str, at(container, 'command', ())))}"
+            for container in one.get("containers", ())
+        ]
+        rows.append((str(one["generation"]), "current" if one.get("current") else "", "; ".join(told)[:200]))
+    return rows
+
+
+def run_rollout_undo(name: str, generation: int | None, where: Where, *, dry_run: bool) -> int:
+    """Go back to what a workload ran before."""
+    place = place_of(where)
+
+    async def undo() -> Data:
+        async with reach_objects(where, place) as objects:
+            path = objects.path(await objects.kind("workload"), name)
+            body = {"undo": {} if generation is None else {"generation": generation}}
+            data: Data = (await objects.api.ask("POST", f"{path}/rollout", body, query={"dry_run": dry_run})).data
+            return data
+
+    item = run_async(undo)
+    phase = str(at(item, "status.phase"))
+    told = coloured(phase, phase_colour(WorkloadPhase(phase))) if phase in set(WorkloadPhase) else phase
+    note(f"{name}: generation {at(item, 'metadata.generation')}{f' ({told})' if told and not dry_run else ''}")
+    if not dry_run:
+        note(f"`orchestrion rollout status {name}` follows it")
+    return 0

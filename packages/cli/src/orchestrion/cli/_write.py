@@ -1,0 +1,218 @@
+"""`create`, `edit`, `patch` and `delete`: writing objects of every kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from orchestrion.shared_types import ConfigInvalid, Problem
+
+from ._get import name_of
+from ._interrupts import in_good_order
+from ._kinds import KindName
+from ._objects import JSON_PATCH, MERGE_PATCH, Data, reach_objects
+from ._output import confirmed, note, yaml_text
+from ._places import Place, RemoteServer, place_of
+from ._running import run_async
+from ._tables import at
+from ._where import Where
+
+_MANAGED: Final = ("uid", "generation", "created_at", "updated_at", "deleting_since")
+"""What the server writes of the metadata: nobody edits it."""
+
+_PATCH_TYPES: Final = {"merge": MERGE_PATCH, "json": JSON_PATCH}
+
+
+def run_create(
+    what: str, name: str | None, where: Where, *, file: Path | None, data: Sequence[str], dry_run: bool
+) -> int:
+    """Make objects of a file, or one of its kind and name."""
+    documents = list(_read_documents(file)) if file is not None else [_small(what, name, data)]
+    place = place_of(where)
+    for item in run_async(_created, where, place, documents, dry_run):
+        note(f"{name_of(item)}: {'would be made' if dry_run else 'made'}")
+    return 0
+
+
+def _small(kind: str, name: str | None, data: Sequence[str]) -> tuple[str, Data]:
+    if not kind or not name:
+        problem = Problem("say which kind and name, or which file")
+        raise ConfigInvalid((problem,), remedy="orchestrion create namespace shop, or: orchestrion create -f FILE")
+    spec: dict[str, Any] = {}
+    if data:
+        spec["data"] = dict(_entry(text) for text in data)
+    return kind, {"metadata": {"name": name}, "spec": spec}
+
+
+def _entry(text: str) -> tuple[str, str]:
+    key, given, value = text.partition("=")
+    if not key or not given:
+        raise ConfigInvalid((Problem(f"{text!r:.100} is no KEY=TEXT or KEY=@FILE"),))
+    if not value.startswith("@"):
+        return key, value
+    path = Path("/dev/stdin" if value == "@-" else value[1:])
+    try:
+        return key, path.read_text()
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigInvalid((Problem(f"{path} can't be read as text: {err}"),)) from err
+
+
+async def _created(where: Where, place: Place, documents: Sequence[tuple[str, Data]], dry_run: bool) -> list[Data]:
+    async with reach_objects(where, place) as objects:
+        kinds = [await objects.kind(kind) for kind, _ in documents]  # an unknown one is told before anything is made
+        return [
+            await objects.create(kind, document, dry_run=dry_run)
+            for kind, (_, document) in zip(kinds, documents, strict=True)
+        ]
+
+
+def _read_documents(path: Path) -> Iterator[tuple[str, Data]]:
+    """Yield the kind and the data of each document of a file of YAML or JSON."""
+    text = sys.stdin.read() if path == Path("/dev/stdin") else _text_of(path)
+    for document in parsed(text, str(path)):
+        if document is None:
+            continue
+        kind = document.get("kind") if isinstance(document, Mapping) else None
+        if not isinstance(kind, str):
+            problem = Problem("each document is an object with a kind and metadata", file=str(path))
+            raise ConfigInvalid((problem,), remedy="A manifest of workloads is for `orchestrion apply`.")
+        yield kind, document
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigInvalid((Problem(f"it can't be read: {err}", file=str(path)),)) from err
+
+
+def parsed(text: str, file: str) -> list[Any]:
+    """Return the documents of a text of YAML, of which JSON is a part.
+
+    Raises:
+        ConfigInvalid: It is none.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return list(YAML(typ="safe", pure=True).load_all(text))
+    except MarkedYAMLError as err:
+        mark = err.problem_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+        raise ConfigInvalid((Problem(str(err.problem), file=file, line=line, column=column),)) from err
+    except YAMLError as err:
+        raise ConfigInvalid((Problem(f"it is no YAML: {err}", file=file),)) from err
+
+
+def run_edit(kind: str, name: str, where: Where) -> int:
+    """Let an object be changed in an editor, and write it if it was."""
+    place = place_of(where)
+    found, item = run_async(_read, where, place, kind, name)
+    shown = _editable(item)
+    head = f"# {name_of(item)}: what is left out here is taken away; an empty file changes nothing\n"
+    text = head + yaml_text(shown) + "\n"
+    edited = _edited(text, name)
+    documents = [one for one in parsed(edited, name) if one is not None]
+    if not documents or documents == [shown]:
+        note("nothing was changed")
+        return 0
+    (document,) = documents if len(documents) == 1 else ({},)
+    if not isinstance(document, Mapping) or not isinstance(document.get("metadata"), Mapping):
+        raise ConfigInvalid((Problem("what was written is no object"),))
+    metadata = {**item["metadata"], **document["metadata"]}
+    metadata |= {part: document["metadata"].get(part, {}) for part in ("labels", "annotations")}
+    run_async(_replaced, where, place, found, name, {**document, "metadata": metadata})
+    note(f"{name_of(item)}: changed")
+    return 0
+
+
+def _editable(item: Data) -> dict[str, Any]:
+    metadata = {
+        key: value for key, value in item["metadata"].items() if key not in _MANAGED and value not in ("", [], {}, None)
+    }
+    return {key: metadata if key == "metadata" else value for key, value in item.items() if key != "status"}
+
+
+def _edited(text: str, name: str) -> str:
+    """Return a text as the user's editor leaves it."""
+    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    with in_good_order(), tempfile.TemporaryDirectory(prefix="orchestrion-edit-") as folder:
+        path = Path(folder) / f"{name}.yaml"
+        path.write_text(text)
+        path.chmod(0o600)
+        try:
+            subprocess.run([*command, str(path)], check=True)
+        except (OSError, subprocess.CalledProcessError) as err:
+            problem = Problem(f"the editor {command[0]!r} failed: {err}")
+            raise ConfigInvalid((problem,), remedy="Set EDITOR to one that is installed.") from err
+        return path.read_text()
+
+
+async def _read(where: Where, place: Place, kind: str, name: str) -> tuple[KindName, Data]:
+    async with reach_objects(where, place) as objects:
+        found = await objects.kind(kind)
+        return found, await objects.get(found, name)
+
+
+async def _replaced(where: Where, place: Place, kind: KindName, name: str, document: Data) -> Data:
+    async with reach_objects(where, place) as objects:
+        return await objects.replace(kind, name, document)
+
+
+def run_patch(kind: str, name: str, patch: str, type_: str, where: Where, *, dry_run: bool) -> int:
+    """Change parts of an object."""
+    (change,) = parsed(patch, "the patch") or [None]
+    try:
+        json.dumps(change)
+    except (TypeError, ValueError) as err:
+        raise ConfigInvalid((Problem("the patch is no JSON"),)) from err
+    place = place_of(where)
+
+    async def patched() -> Data:
+        async with reach_objects(where, place) as objects:
+            found = await objects.kind(kind)
+            return await objects.patch(found, name, change, _PATCH_TYPES[type_], dry_run=dry_run)
+
+    item = run_async(patched)
+    done = "would be changed" if dry_run else f"revision {at(item, 'metadata.revision')}"
+    note(f"{name_of(item)}: {done}")
+    return 0
+
+
+def run_delete(kind: str, names: Sequence[str], where: Where, *, yes: bool, dry_run: bool) -> int:
+    """Remove objects, after naming them and asking."""
+    place = place_of(where)
+    names = tuple(dict.fromkeys(names))
+
+    async def found() -> list[Data]:
+        async with reach_objects(where, place) as objects:
+            one = await objects.kind(kind)
+            return [await objects.get(one, name) for name in names]
+
+    for item in run_async(found):
+        space = at(item, "metadata.namespace")
+        note(f"delete {name_of(item)}{f' in namespace {space}' if space else ''}")
+    if isinstance(place, RemoteServer):
+        note(f"at {place.url} ({place.name})")
+    if not dry_run and not yes and not confirmed():
+        note("nothing was removed")
+        return 2
+
+    async def removed() -> None:
+        async with reach_objects(where, place) as objects:
+            one = await objects.kind(kind)
+            for name in names:
+                item = await objects.delete(one, name, dry_run=dry_run)
+                going = "would be removed" if dry_run else "going" if at(item, "metadata.finalizers", ()) else "removed"
+                note(f"{name_of(item)}: {going}")
+
+    run_async(removed)
+    return 0
