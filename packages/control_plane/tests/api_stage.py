@@ -156,6 +156,7 @@ class Api:
     server: ApiServer
     sessions: Sessions
     management: Management
+    containers: ContainerWorld
 
     def as_(self, token: str) -> Client:
         """Return a client of somebody else."""
@@ -167,7 +168,8 @@ async def api_served(state: MemoryState | None = None) -> AsyncIterator[Api]:
     """Give a server at work, on two nodes."""
     store = MemoryStore(state if state is not None else MemoryState())
     cluster = MockClusterManager(ClusterWorld(nodes=mock_nodes(2)))
-    orchestrator = Orchestrator(MockRuntime(ContainerWorld()), cluster, CursorScheduler(), store, now=trio_time)
+    containers = ContainerWorld()
+    orchestrator = Orchestrator(MockRuntime(containers), cluster, CursorScheduler(), store, now=trio_time)
     keeper = Keeper()
     grants = Grants(keeper, lambda: objects.history)
     objects = Objects(
@@ -186,5 +188,5 @@ async def api_served(state: MemoryState | None = None) -> AsyncIterator[Api]:
         await nursery.start(objects.run)
         objects.history.listen(lambda _: setattr(keeper, "policy", policy_of(objects.history)))
         nursery.start_soon(management.run)
-        yield Api(objects, orchestrator, keeper, Client(server.app()), server, sessions, management)
+        yield Api(objects, orchestrator, keeper, Client(server.app()), server, sessions, management, containers)
         nursery.cancel_scope.cancel()

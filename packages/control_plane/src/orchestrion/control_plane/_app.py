@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from litestar import Litestar, Request, Response, WebSocket, delete, get, post, websocket
@@ -247,7 +247,7 @@ def _answer_refusal(_request: Request[Any, Any, Any], error: HTTPException) -> R
         answer = ConfigInvalid(
             tuple(Problem(text, path=key) for key, text in texts) or (Problem(error.detail),),
         )
-    return _problem_response(answer, error.status_code)
+    return _problem_response(answer, error.status_code, error.headers)
 
 
 def _answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -257,9 +257,11 @@ def _answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response
     return _problem_response(answer, status_of(answer))
 
 
-def _problem_response(error: OrchestrationError, status: int) -> Response[bytes]:
+def _problem_response(
+    error: OrchestrationError, status: int, headers: Mapping[str, str] | None = None
+) -> Response[bytes]:
     document = problem_of(error) | {"status": status}
-    headers = dict[str, str]()
+    headers = dict(headers or {})
     if isinstance(error, TooManyRequests):
         headers["retry-after"] = str(math.ceil(error.retry_after_seconds))
     elif isinstance(error, Unauthenticated):

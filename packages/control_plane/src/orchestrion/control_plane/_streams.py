@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
+from attrs import frozen
 from litestar.types import Receive, Scope, Send
 from orchestrion.runtime_interface import ExecSession
 from orchestrion.shared_types import (
@@ -21,6 +23,7 @@ from orchestrion.shared_types import (
     OrchestrationError,
     Problem,
     from_json,
+    structure,
     to_json,
     unstructure,
 )
@@ -44,8 +47,25 @@ STALLED_SECONDS = 30.0
 """How long a reader is waited for then that takes nothing."""
 
 
+@frozen(kw_only=True)
+class StreamForm:
+    """How a stream is written.
+
+    Attributes:
+        media_type: What it is called.
+        item: From an item to what is sent for it.
+        error: From a problem document to what is sent in place of all that does not come.
+        end: What is sent once all has come.
+    """
+
+    media_type: str
+    item: Callable[[Any], bytes]
+    error: Callable[[Any], bytes]
+    end: bytes
+
+
 class LineStream:
-    """An ASGI application that sends all items of a context as lines."""
+    """An ASGI application that sends all items of a context, as lines if nothing else is said."""
 
     def __init__(
         self,
@@ -54,14 +74,19 @@ class LineStream:
         /,
         *,
         to_its_end: bool = False,
+        form: StreamForm | None = None,
+        seconds: float = math.inf,
     ) -> None:
         """Take what opens the context, and what counts streams and says when they are to end.
 
         With `to_its_end` all items are sent also then; it is given up when none comes, or none is taken, for too long.
+        After `seconds` it comes to its end in any case.
         """
         self._opened = opened
         self._streams = streams
         self._to_its_end = to_its_end
+        self._seconds = seconds
+        self._form = form if form is not None else LINES
         self._started = False
         self._sending = False
         self._moved_at = trio.current_time()
@@ -77,11 +102,13 @@ class LineStream:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_on_end, nursery.cancel_scope)
+                if self._seconds < math.inf:
+                    nursery.start_soon(_cancel_after, self._seconds, nursery.cancel_scope)
                 async with self._opened() as opened, _closing(opened) as items:
-                    await self._start(send, 200, STREAM_MEDIA_TYPE)
+                    await self._start(send, 200, self._form.media_type)
                     async for item in items:
                         self._move(sending=True)
-                        await _send_body(send, _line({"item": unstructure(item)}), more=True)
+                        await _send_body(send, self._form.item(item), more=True)
                         self._move(sending=False)
                 nursery.cancel_scope.cancel()
         except Exception as err:
@@ -90,11 +117,11 @@ class LineStream:
                 await self._start(send, status_of(error), PROBLEM_MEDIA_TYPE)
                 await _send_body(send, json.dumps(problem_of(error)).encode(), more=False)
             else:
-                await _send_body(send, _line({"error": problem_of(error)}), more=False)
+                await _send_body(send, self._form.error(problem_of(error)), more=False)
             return
         if not self._started:
-            await self._start(send, 200, STREAM_MEDIA_TYPE)
-        await _send_body(send, _line({"end": True}), more=False)
+            await self._start(send, 200, self._form.media_type)
+        await _send_body(send, self._form.end, more=False)
 
     def _move(self, *, sending: bool) -> None:
         self._sending, self._moved_at = sending, trio.current_time()
@@ -124,12 +151,19 @@ class LineStream:
         await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
-async def serve_exec(control: Control, receive: Receive, send: Send) -> None:
-    """Serve one WebSocket connection that runs one command. When the client goes, the command is killed."""
+async def serve_exec(control: Control, receive: Receive, send: Send, given: Mapping[str, str] | None = None) -> None:
+    """Serve one WebSocket connection that runs one command. When the client goes, the command is killed.
+
+    Args:
+        control: Runs it.
+        receive: Gives what comes from the client.
+        send: Takes what goes to the client.
+        given: What is known of the request already, and can't be another.
+    """
     await receive()  # the connection's own first event
     await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
     try:
-        request = await _exec_request(receive)
+        request = await _exec_request(receive, given or {})
         if request is None:
             return
         status = await _run(control, request, receive, send)
@@ -157,13 +191,19 @@ async def _run(control: Control, request: ExecRequest, receive: Receive, send: S
     return status
 
 
-async def _exec_request(receive: Receive) -> ExecRequest | None:
+async def _exec_request(receive: Receive, given: Mapping[str, str]) -> ExecRequest | None:
     message: Any = await receive()
     if message["type"] == "websocket.disconnect":
         return None
     if message.get("text") is None:
         raise ConfigInvalid((Problem("the first message must be a text that says what to run"),))
-    return from_json(message["text"].encode(), ExecRequest)
+    if not given:
+        return from_json(message["text"].encode(), ExecRequest)
+    asked = from_json(message["text"].encode(), dict[str, Any])
+    others = [key for key, value in given.items() if asked.get(key, value) != value]
+    if others:
+        raise ConfigInvalid(tuple(Problem("the path says another one", path=key) for key in others))
+    return structure({**asked, **given}, ExecRequest)
 
 
 async def _take_input(session: ExecSession, receive: Receive, scope: trio.CancelScope) -> None:
@@ -176,6 +216,11 @@ async def _take_input(session: ExecSession, receive: Receive, scope: trio.Cancel
             await session.send_stdin(message["bytes"])
         else:
             await session.close_stdin()
+
+
+async def _cancel_after(seconds: float, scope: trio.CancelScope) -> None:
+    await trio.sleep(seconds)
+    scope.cancel()
 
 
 async def _cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> None:
@@ -203,7 +248,7 @@ def _told(error: Exception, doing: str) -> OrchestrationError:
     return told
 
 
-def _line(value: object) -> bytes:
+def line_of(value: object) -> bytes:
     return to_json(value) + b"\n"
 
 
@@ -213,3 +258,11 @@ async def _send_body(send: Send, body: bytes, *, more: bool) -> None:
 
 async def _send_text(send: Send, value: object) -> None:
     await send({"type": "websocket.send", "bytes": None, "text": to_json(value).decode()})
+
+
+LINES: Final = StreamForm(
+    media_type=STREAM_MEDIA_TYPE,
+    item=lambda item: line_of({"item": unstructure(item)}),
+    error=lambda problem: line_of({"error": problem}),
+    end=line_of({"end": True}),
+)

@@ -19,6 +19,7 @@ from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import NAMESPACE, RESOURCE_QUOTA, WORKLOAD
 from orchestrion.control_plane._objects.specs import ResourceQuotaSpec
 from orchestrion.control_plane._objects.stored import object_key
+from orchestrion.control_plane._service.intent import MAKING
 from orchestrion.orchestrator_core import (
     Beside,
     Orchestrator,
@@ -198,7 +199,7 @@ class WorkloadGate:
 
     def _revision_of(self, namespace: str) -> Revision:
         item = self.history.find(NAMESPACE.plural, "", namespace)
-        if item is None and not self.needs_namespaces:
+        if item is None and (not self.needs_namespaces or namespace in MAKING.get()):
             return ABSENT
         if item is None:
             msg = f"there is no namespace {namespace!r:.80}"

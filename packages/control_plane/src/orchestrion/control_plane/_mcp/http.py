@@ -14,8 +14,8 @@ from litestar.types import ASGIApp
 from orchestrion.control_plane._access import ACCESS, Needs
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._web.answers import Raw
 from orchestrion.control_plane._web.caller import Gatekeeper, caller_of
-from orchestrion.control_plane._web.object_paths import Raw
 from orchestrion.orchestrator_core import WallClock, system_time
 
 from .desk import Desk

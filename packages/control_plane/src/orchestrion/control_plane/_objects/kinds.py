@@ -8,6 +8,7 @@ from typing import Final
 from attrs import define, field, frozen
 from orchestrion.shared_types import NotFound
 
+from .schema_check import ObjectSchema, read_schema
 from .specs import (
     ConfigMapSpec,
     CustomKindSpec,
@@ -35,6 +36,7 @@ class Kind:
         written: Whether authors write them; what runs, and what happened, is only read.
         status: Whether they have a status that others write.
         custom: The definition of a kind that users made, or None.
+        schema: What the specs of a custom kind are checked against; None where anything goes.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Kind:
     written: bool = True
     status: bool = False
     custom: CustomKindSpec | None = None
+    schema: ObjectSchema | None = None
 
 
 WORKLOAD: Final = Kind(name="Workload", plural="workloads")
@@ -131,9 +134,20 @@ class KindRegistry:
         return any(kind is not None and (kind.custom is None or kind.custom.kind != of) for kind in found)
 
     def define(self, spec: CustomKindSpec) -> None:
-        """Take in a custom kind; one of that name is replaced."""
+        """Take in a custom kind; one of that name is replaced.
+
+        Raises:
+            ConfigInvalid: Its schema is none that objects can be checked against.
+        """
         self.forget(spec.kind)
-        kind = Kind(name=spec.kind, plural=spec.plural, namespaced=spec.namespaced, custom=spec, status=True)
+        kind = Kind(
+            name=spec.kind,
+            plural=spec.plural,
+            namespaced=spec.namespaced,
+            custom=spec,
+            status=True,
+            schema=read_schema(dict(spec.schema), at="spec.schema") if spec.schema else None,
+        )
         self._by_plural[kind.plural] = self._by_name[kind.name] = kind
 
     def forget(self, name: str) -> None:

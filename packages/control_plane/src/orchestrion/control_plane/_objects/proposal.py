@@ -66,6 +66,9 @@ def checked_spec(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigInvalid: It does not fit; problems have their paths.
     """
+    if kind.schema is not None:
+        checked: dict[str, Any] = kind.schema.check(dict(spec))
+        return checked
     if kind.spec is None:
         return dict(spec)
     try:
@@ -106,6 +109,19 @@ def updated(before: Document, document: Document, now: datetime) -> Document:
         return before
     metadata = evolve(metadata, updated_at=now, generation=old.generation + (1 if changed else 0))
     return evolve(before, metadata=metadata, spec=document.spec)
+
+
+def joined(before: Document, given: Document, spec: Mapping[str, Any]) -> Document:
+    """Return an object as it is to be once a part of it was applied, whose parts make up a spec."""
+    old, new = before.metadata, given.metadata
+    metadata = evolve(
+        old,
+        labels={**old.labels, **new.labels},
+        annotations={**old.annotations, **new.annotations},
+        owners=new.owners or old.owners,
+        finalizers=new.finalizers or old.finalizers,
+    )
+    return evolve(before, metadata=metadata, spec=dict(spec))
 
 
 def check_precondition(before: Document, given: Document | None, if_revision: int | None) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import Kind
+from orchestrion.store_interface import Compare, Operation
 
 
 @frozen(kw_only=True)
@@ -24,6 +26,8 @@ class Intent:
         if_revision: Only if the object's last write was at this revision; None is whatever it is.
         principal: Who asks; None is the server itself.
         cascade: What becomes of what an object owns that is removed.
+        compares: What must hold besides, for the write to be done.
+        operations: What is written with it; not for a dry run, nor where nothing changes.
     """
 
     manager: str = "api"
@@ -32,6 +36,12 @@ class Intent:
     if_revision: int | None = None
     principal: Principal | None = None
     cascade: Cascade = Cascade.BACKGROUND
+    compares: tuple[Compare, ...] = ()
+    operations: tuple[Operation, ...] = ()
+
+
+MAKING: Final[ContextVar[frozenset[str]]] = ContextVar("orchestrion.making", default=frozenset())
+"""Namespaces that are made in the transaction that is thought through; the core's gates have no word for it."""
 
 
 class ChangeKind(StrEnum):

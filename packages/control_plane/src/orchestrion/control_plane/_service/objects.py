@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 import trio
 from attrs import define, field
@@ -12,19 +12,34 @@ from orchestrion.control_plane._history.event import EventType, Item, ObjectEven
 from orchestrion.control_plane._history.history import Follower, History
 from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.document import Document
-from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, WORKLOAD, Kind, KindRegistry
-from orchestrion.control_plane._objects.proposal import created, read_document
+from orchestrion.control_plane._objects.field_owners import owners_of
+from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, NODE, WORKLOAD, Kind, KindRegistry
+from orchestrion.control_plane._objects.proposal import checked_spec, read_document
+from orchestrion.control_plane._objects.schema_check import read_schema
 from orchestrion.control_plane._objects.specs import CustomKindSpec
+from orchestrion.control_plane._objects.stored import object_key, object_of
 from orchestrion.orchestrator_core import Orchestrator, UpdateKind, WorkloadName, WorkloadView
-from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Conflict, Problem, structure, unstructure
+from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
+    ConfigInvalid,
+    Conflict,
+    NodeId,
+    Problem,
+    structure,
+    to_json,
+    unstructure,
+)
 from orchestrion.store_interface import StateStore
 
 from .intent import Edit, Intent
 from .nodes import NodeMirror
-from .reading import DEFAULT_LIMIT, Page, Reader, Selection
+from .reading import DEFAULT_LIMIT, NO_PAGE, Page, PageStart, Reader, Selection, no_such
 from .releasing import released
 from .workloads import WorkloadWriter
-from .writing import Writer
+from .writing import Writer, owned
+
+_NODE_SECONDS: Final = 5.0
+_NODE_POLL_SECONDS: Final = 0.02
 
 
 @define(eq=False)
@@ -83,6 +98,8 @@ class Objects:
             async for update in updates:
                 if update.kind is UpdateKind.WORKLOAD:
                     self.history.refresh(update.namespace, update.name)
+                elif update.kind is UpdateKind.WORKLOAD_REMOVED:
+                    await self.workloads.fields.forget(update.namespace, update.name)
                 elif update.kind is UpdateKind.NODE and update.node is not None:
                     await mirror.put(update.node)
                 elif update.kind is UpdateKind.NODE_REMOVED:
@@ -94,6 +111,46 @@ class Objects:
         """Return an object as it is now. See `Reader.get`."""
         return self._reader.get(kind, namespace, name)
 
+    def view(self, namespace: str, name: str) -> WorkloadView:
+        """Return how a workload is doing.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        view = self.orchestrator.view(WorkloadName(namespace, name))
+        if view is None:
+            raise no_such(WORKLOAD, namespace, name)
+        return view
+
+    async def refreshed(self, namespace: str, name: str) -> Item:
+        """Return a workload with its status as that is at this moment.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        await trio.lowlevel.checkpoint()
+        self.history.refresh(namespace, name)
+        return self.get(WORKLOAD, namespace, name)
+
+    async def node_now(self, node_id: NodeId) -> Item:
+        """Return a node once everybody sees the orders that it has been given; after five seconds as it is seen then.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        told = await self.orchestrator.cluster.get_node(node_id)
+        if told is None:
+            raise no_such(NODE, "", node_id)
+        with trio.move_on_after(_NODE_SECONDS):
+            while True:
+                node = next((each for each in await self.orchestrator.list_nodes() if each.id == node_id), None)
+                if node is not None and (node.cordoned, node.drain) == (told.cordoned, told.drain):
+                    await NodeMirror(self.writer).put(node)
+                    await self.history.wait_for((await self.store.get(object_key(NODE, "", node_id))).revision)
+                    break
+                await trio.sleep(_NODE_POLL_SECONDS)
+        return self.get(NODE, "", node_id)
+
     async def list(
         self,
         kind: Kind,
@@ -101,13 +158,10 @@ class Objects:
         *,
         limit: int = DEFAULT_LIMIT,
         wanted: Selection | None = None,
-        start_after: str = "",
-        at_revision: int | None = None,
+        start: PageStart = NO_PAGE,
     ) -> Page:
         """Return a page of objects. See `Reader.list`."""
-        return await self._reader.list(
-            kind, namespace, limit=limit, wanted=wanted, start_after=start_after, at_revision=at_revision
-        )
+        return await self._reader.list(kind, namespace, limit=limit, wanted=wanted, start=start)
 
     @asynccontextmanager
     async def follow(
@@ -129,11 +183,11 @@ class Objects:
         if kind is WORKLOAD:
             revision = await self.workloads.create(namespace, data, intent)
             document = read_document(data, kind, namespace, None)
-            return await self._seen(kind, document, revision)
+            return await self._seen(kind, document, revision, intent)
         if kind is CUSTOM_KIND:
-            self._check_custom_kind(data)
+            self._check_custom_kind(read_document(data, kind, namespace, None))
         document = await self.writer.create(kind, namespace, data, intent)
-        return await self._seen(kind, document, document.metadata.revision)
+        return await self._seen(kind, document, document.metadata.revision, intent)
 
     async def change(
         self, kind: Kind, namespace: str, name: str, edit: Edit, intent: Intent, *, status: bool = False
@@ -146,12 +200,42 @@ class Objects:
         else:
             _check_written(kind)
         if kind is WORKLOAD:
-            revision = await released(self.workloads, namespace, name, edit, intent)
-            if revision is None:
-                revision = await self.workloads.change(namespace, name, edit, intent)
-            return await self._seen(kind, self.workloads.document(namespace, name), revision)
+            changed = await released(self.workloads, namespace, name, edit, intent)
+            if changed is None:
+                changed = await self.workloads.change(namespace, name, edit, intent)
+            return await self._seen(kind, self.workloads.document(namespace, name), changed, intent)
+        if kind is CUSTOM_KIND:
+            edit = self._checking_custom_kind(edit)
         document = await self.writer.change(kind, namespace, name, edit, intent, status=status)
-        return await self._seen(kind, document, document.metadata.revision)
+        return await self._seen(kind, document, document.metadata.revision, intent)
+
+    async def apply(self, kind: Kind, namespace: str, name: str, part: Any, intent: Intent) -> tuple[Item, bool]:
+        """Apply a manager's part of an object, and return that once everybody sees it, and whether it is new.
+
+        See `Writer.apply`.
+        """
+        _check_written(kind)
+        if kind is WORKLOAD:
+            document, revision, new = await self.workloads.apply(namespace, name, part, intent)
+        else:
+            if kind is CUSTOM_KIND:
+                self._check_custom_kind(read_document(part, kind, namespace, name))
+            document, new = await self.writer.apply(kind, namespace, name, part, intent)
+            revision = document.metadata.revision
+        return await self._seen(kind, document, revision, intent), new
+
+    async def with_owners(self, kind: Kind, item: Item) -> Item:
+        """Return an object together with who says what of it, as `owners`: by the place of a value its managers."""
+        plain = item.document.plain()
+        metadata = item.document.metadata
+        if kind is WORKLOAD:
+            workload = self.workloads.document(metadata.namespace, metadata.name)
+            parts = (await self.workloads.fields.read(metadata.namespace, metadata.name, workload)).applied
+        else:
+            entry = (await self.store.get(object_key(kind, metadata.namespace, metadata.name))).entry
+            parts = owned(object_of(entry)) if entry is not None and kind.written else {}
+        plain["owners"] = owners_of(parts)
+        return Item(to_json(plain), item.revision, item.labels)
 
     async def remove(self, kind: Kind, namespace: str, name: str, intent: Intent) -> Item:
         """Remove an object, or begin to, and return it as it was then. See `Writer.remove`."""
@@ -165,11 +249,11 @@ class Objects:
             await self.history.wait_for(document.metadata.revision)
         return Item(document.encoded(), document.metadata.revision, document.labels)
 
-    async def _seen(self, kind: Kind, document: Document, revision: int) -> Item:
-        """Return an object as it is on record, or as it would be where nothing was written."""
+    async def _seen(self, kind: Kind, document: Document, revision: int, intent: Intent) -> Item:
+        """Return an object as it is on record, or as it would be where nothing is to be written."""
         await self.history.wait_for(revision)
         metadata = document.metadata
-        if revision:
+        if not intent.dry_run:
             item = self.history.get(ObjectName(kind.plural, metadata.namespace, metadata.name))
             if item is not None:
                 return item
@@ -177,23 +261,52 @@ class Objects:
 
     # -- custom kinds -----------------------------------------------------------------------------------------------
 
-    def _check_custom_kind(self, data: Any) -> None:
-        document = created(read_document(data, CUSTOM_KIND, "", None), self.writer.now(), self.writer.new_uid)
-        spec = structure(dict(document.spec), CustomKindSpec)
-        if self.kinds.clashes(spec):
+    def check_custom_kind(self, part: Any, name: str) -> None:
+        """Make sure that a kind can be defined as a part says.
+
+        Raises:
+            ConfigInvalid: It can't.
+            Conflict: There is another one of these names.
+        """
+        self._check_custom_kind(read_document(part, CUSTOM_KIND, "", name))
+
+    def _check_custom_kind(self, document: Document, before: str = "") -> None:
+        """Make sure that a kind can be defined so; `before` is the name of the one that it replaces."""
+        spec = custom_kind_of(document)
+        read_schema(dict(spec.schema), at="spec.schema")
+        if self.kinds.clashes(spec, before or self._defined_by(document.metadata.name)):
             msg = f"there is a kind {spec.kind!r} or {spec.plural!r} already"
             raise Conflict(msg, remedy="Choose other names.")
+
+    def _defined_by(self, name: str) -> str:
+        item = self.history.get(ObjectName(CUSTOM_KIND.plural, "", name))
+        return "" if item is None else custom_kind_of(item.document).kind
+
+    def _checking_custom_kind(self, edit: Edit) -> Edit:
+        def checked(plain: Any) -> Any:
+            before = custom_kind_of(read_document(plain, CUSTOM_KIND, "", None))
+            data = edit(plain)
+            document = read_document(data, CUSTOM_KIND, "", None)
+            after = custom_kind_of(document)
+            if (after.kind, after.plural, after.namespaced) != (before.kind, before.plural, before.namespaced):
+                text = "the names of a kind, and whether it is in namespaces, stay as they are"
+                raise ConfigInvalid((Problem(text, path="spec"),), remedy="Define another kind.")
+            self._check_custom_kind(document, before.kind)
+            return data
+
+        return checked
 
     def _note_kind(self, event: ObjectEvent) -> None:
         if event.kind != CUSTOM_KIND.plural:
             return
         if event.type is EventType.DELETED:
-            self.kinds.forget(structure(dict(event.item.document.spec), CustomKindSpec).kind)
+            self.kinds.forget(custom_kind_of(event.item.document).kind)
         else:
             self._define(event.item)
 
     def _define(self, item: Item) -> None:
-        self.kinds.define(structure(dict(item.document.spec), CustomKindSpec))
+        with suppress(ConfigInvalid):  # written by another version, whose schemas were others
+            self.kinds.define(custom_kind_of(item.document))
 
 
 @define(eq=False)
@@ -244,6 +357,15 @@ def _status(view: WorkloadView) -> Mapping[str, Any]:
     plain: dict[str, Any] = unstructure(view)
     del plain["definition"]
     return plain
+
+
+def custom_kind_of(document: Document) -> CustomKindSpec:
+    """Return the kind that an object defines.
+
+    Raises:
+        ConfigInvalid: It defines none.
+    """
+    return structure(checked_spec(CUSTOM_KIND, document.spec), CustomKindSpec)
 
 
 def _check_written(kind: Kind) -> None:

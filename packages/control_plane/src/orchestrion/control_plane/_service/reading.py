@@ -37,6 +37,22 @@ class Page:
     last_key: str
 
 
+@frozen
+class PageStart:
+    """Where a page begins.
+
+    Attributes:
+        after: The page before's `last_key`; empty is the beginning.
+        revision: The page before's revision; None is now.
+    """
+
+    after: str = ""
+    revision: int | None = None
+
+
+NO_PAGE: Final = PageStart()
+
+
 @define(eq=False)
 class Reader:
     """Reads objects.
@@ -69,8 +85,7 @@ class Reader:
         *,
         limit: int = DEFAULT_LIMIT,
         wanted: Selection | None = None,
-        start_after: str = "",
-        at_revision: int | None = None,
+        start: PageStart = NO_PAGE,
     ) -> Page:
         """Return a page of objects.
 
@@ -79,8 +94,7 @@ class Reader:
             namespace: Only of this namespace; None is all.
             limit: How many at most, 1 to `MAX_LIMIT`.
             wanted: Which of them; None is all.
-            start_after: The page before's `last_key`; empty begins.
-            at_revision: The page before's revision; None is now.
+            start: Where it begins.
 
         Raises:
             ConfigInvalid: The limit is out of range.
@@ -91,8 +105,8 @@ class Reader:
         prefix = _prefix(kind, namespace)
         found = list[Item]()
         found_key = ""
-        revision = None if at_revision is None else Revision(at_revision)
-        last = start_after
+        revision = None if start.revision is None else Revision(start.revision)
+        last = start.after
         while True:
             listed = await self.store.list(
                 prefix, limit=(limit + 1) * _KEYS_EACH, start_after=last or None, at_revision=revision

@@ -5,23 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define, evolve, frozen
 from orchestrion.control_plane._objects.claims import claims_of, with_claims
 from orchestrion.control_plane._objects.document import Document
+from orchestrion.control_plane._objects.field_owners import apply, replace
 from orchestrion.control_plane._objects.kinds import WORKLOAD
-from orchestrion.control_plane._objects.proposal import check_precondition, read_document
+from orchestrion.control_plane._objects.proposal import check_precondition, joined, read_document
 from orchestrion.control_plane._objects.workload_form import definition_of, workload_of
-from orchestrion.orchestrator_core import Beside, Gate, Orchestrator, ProposedChange, WorkloadName
+from orchestrion.orchestrator_core import (
+    Beside,
+    Gate,
+    Orchestrator,
+    ProposedChange,
+    WorkloadName,
+    no_gate,
+)
 from orchestrion.shared_types import (
     PRIORITY_CLASSES,
     Conflict,
     Finalizer,
     WorkloadDefinition,
 )
-from orchestrion.store_interface import Compare, Operation
 
 from .intent import Admit, ChangeKind, Edit, Intent, Review, admit_all
 from .reading import no_such
+from .workload_fields import Fields, WorkloadFields
+
+TRIES = 8
+"""How often a change is tried again that others came before."""
+
+
+class Overtaken(Conflict):
+    """Others have changed a workload while a change of it was thought through."""
+
+
+@frozen
+class PreparedWorkload:
+    """A write of a workload that was thought through, and not done yet.
+
+    Attributes:
+        definition: What is wanted.
+        before: The workload as it is; None where it is new.
+        fields: Whose fields are to be whose.
+    """
+
+    definition: WorkloadDefinition
+    before: Document | None
+    fields: Fields
 
 
 @define(eq=False)
@@ -36,7 +66,12 @@ class WorkloadWriter:
 
     orchestrator: Orchestrator
     admit: Admit = admit_all
-    quota: Gate | None = None
+    quota: Gate = no_gate
+
+    @property
+    def fields(self) -> WorkloadFields:
+        """Whose fields are whose."""
+        return WorkloadFields(self.orchestrator.store)
 
     async def create(self, namespace: str, data: Any, intent: Intent) -> int:
         """Want a new workload; return the revision at which it is on record, or 0 for a dry run.
@@ -47,41 +82,82 @@ class WorkloadWriter:
         """
         document = read_document(data, WORKLOAD, namespace, None)
         name = document.metadata.name
-
-        async def gate(changes: Sequence[ProposedChange], world: Any) -> Beside:
-            if changes[0].before is not None:
-                msg = f"there is a Workload {name!r} in namespace {namespace!r} already"
-                raise Conflict(msg, remedy="Change that one, or choose another name.")
-            return await self._asked(changes, world)
-
-        return await self._apply(ChangeKind.CREATE, document, None, intent, gate)
+        applied = replace({}, intent.manager, dict(document.spec)).applied
+        fields = await self.fields.read(namespace, name, None)
+        prepared = await self._prepared(document, None, fields.saying(applied), intent)
+        try:
+            if self._found(namespace, name) is None:
+                return await self._write(prepared, intent)
+        except Overtaken:
+            pass  # by another one who makes it
+        msg = f"there is a Workload {name!r} in namespace {namespace!r} already"
+        raise Conflict(msg, remedy="Change that one, or choose another name.")
 
     async def change(self, namespace: str, name: str, edit: Edit, intent: Intent) -> int:
         """Want a workload otherwise; return the revision at which it is on record, 0 where nothing was written.
 
+        Args:
+            namespace: Its namespace.
+            name: Its name.
+            edit: From the object as plain data to what it should be; called again where others came before.
+            intent: How it is meant.
+
         Raises:
-            WorkloadNotFound: There is none of that name.
+            NotFound: There is none of that name.
             ConfigInvalid: It can't be accepted.
             PreconditionFailed: It is not what the caller takes it for.
+            Conflict: Others kept changing it.
         """
-        before = self.document(namespace, name)
-        given = read_document(edit(before.plain()), WORKLOAD, namespace, name)
-        check_precondition(before, given, intent.if_revision)
-        expected = before.metadata.revision
+        for _ in range(TRIES):
+            before = self.document(namespace, name)
+            given = read_document(edit(before.plain()), WORKLOAD, namespace, name)
+            check_precondition(before, given, intent.if_revision)
+            fields = await self.fields.read(namespace, name, before)
+            applied = replace(fields.applied, intent.manager, dict(given.spec)).applied
+            prepared = await self._prepared(given, before, fields.saying(applied), intent)
+            try:
+                return await self._write(prepared, intent)
+            except Overtaken:
+                continue
+        raise _busy(name)
 
-        async def gate(changes: Sequence[ProposedChange], world: Any) -> Beside:
-            if changes[0].revision != expected:
-                now = self.document(namespace, name)
-                check_precondition(now, given, intent.if_revision if intent.if_revision is not None else expected)
-            return await self._asked(changes, world)
+    async def apply(self, namespace: str, name: str, part: Any, intent: Intent) -> tuple[Document, int, bool]:
+        """Apply a manager's part of a workload.
 
-        return await self._apply(ChangeKind.UPDATE, given, before, intent, gate)
+        Returns:
+            The workload as it is then wanted, the revision at which that is on record or 0 where nothing was written,
+            and whether it is new.
+
+        Raises:
+            ConfigInvalid: It can't be accepted.
+            PreconditionFailed: It is not what the caller takes it for.
+            Conflict: Others say something else, or kept changing it.
+        """
+        for _ in range(TRIES):
+            prepared = await self.prepare(namespace, name, part, intent)
+            try:
+                revision = await self._write(prepared, intent)
+            except Overtaken:
+                continue
+            return workload_of(prepared.definition), revision, prepared.before is None
+        raise _busy(name)
+
+    async def prepare(self, namespace: str, name: str | None, part: Any, intent: Intent) -> PreparedWorkload:
+        """Think an apply through; see `apply`."""
+        given = read_document(part, WORKLOAD, namespace, name)
+        before = self._found(namespace, given.metadata.name)
+        fields = await self.fields.read(namespace, given.metadata.name, before)
+        made = apply(fields.applied, intent.manager, dict(given.spec), force=intent.force)
+        if before is not None:
+            check_precondition(before, given, intent.if_revision)
+            given = joined(before, given, made.spec)
+        return await self._prepared(given, before, fields.saying(made.applied), intent)
 
     async def remove(self, namespace: str, name: str, intent: Intent) -> None:
         """Begin to remove a workload.
 
         Raises:
-            WorkloadNotFound: There is none of that name.
+            NotFound: There is none of that name.
             PreconditionFailed: It is not what the caller takes it for.
             Conflict: Workloads that stay come after it.
         """
@@ -104,8 +180,8 @@ class WorkloadWriter:
                 namespace=metadata.namespace,
             )
 
-    def document(self, namespace: str, name: str) -> Document:
-        """Return a workload as a document, without its status.
+    async def start(self, namespace: str, name: str, *, rerun: bool = False) -> None:
+        """Let a workload run again that was stopped, or, with `rerun`, that has ended.
 
         Raises:
             NotFound: There is none of that name.
@@ -113,25 +189,63 @@ class WorkloadWriter:
         record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))
         if record is None or record.spec is None:
             raise no_such(WORKLOAD, namespace, name)
+        await self.orchestrator.apply([record.spec.definition], rerun=rerun, gate=self.quota)
+
+    def document(self, namespace: str, name: str) -> Document:
+        """Return a workload as a document, without its status.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        document = self._found(namespace, name)
+        if document is None:
+            raise no_such(WORKLOAD, namespace, name)
+        return document
+
+    def _found(self, namespace: str, name: str) -> Document | None:
+        record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))
+        if record is None or record.spec is None:
+            return None
         return workload_of(record.spec.definition).at(record.spec_revision)
 
-    async def _apply(
-        self, change: ChangeKind, document: Document, before: Document | None, intent: Intent, gate: Gate
-    ) -> int:
-        reviewed = await self.admit(
-            Review(change=change, kind=WORKLOAD, document=document, before=before, intent=intent)
-        )
-        definition = self.definition(reviewed)
-        result = await self.orchestrator.apply([definition], dry_run=intent.dry_run, gate=gate)
+    async def _prepared(
+        self, document: Document, before: Document | None, fields: Fields, intent: Intent
+    ) -> PreparedWorkload:
+        change = ChangeKind.CREATE if before is None else ChangeKind.UPDATE
+        review = Review(change=change, kind=WORKLOAD, document=document, before=before, intent=intent)
+        reviewed = await self.admit(review)
+        return PreparedWorkload(self.definition(reviewed), before, fields)
+
+    async def _write(self, prepared: PreparedWorkload, intent: Intent) -> int:
+        async def gate(changes: Sequence[ProposedChange], world: Any) -> Beside:
+            return await self.beside([prepared], changes, world, intent)
+
+        result = await self.orchestrator.apply([prepared.definition], dry_run=intent.dry_run, gate=gate)
         return result.revision
 
-    async def _asked(self, changes: Sequence[ProposedChange], world: Any) -> Beside:
-        compares, operations = list[Compare](), list[Operation]()
-        if self.quota is not None:
-            beside = await self.quota(changes, world)
+    async def beside(
+        self, prepared: Sequence[PreparedWorkload], changes: Sequence[ProposedChange], world: Any, intent: Intent
+    ) -> Beside:
+        """Return what is written with changes that were prepared, in the order of them.
+
+        Raises:
+            Overtaken: Others came before.
+            QuotaExceeded: It is more than may be.
+        """
+        asked = await self.quota(changes, world)
+        compares, operations = list(asked.compares), list(asked.operations)
+        for one, change in zip(prepared, changes, strict=True):
+            if change.revision != (one.before.metadata.revision if one.before is not None else 0):
+                raise Overtaken("it was changed meanwhile")
+            if await self.fields.revision_of(one.fields) != one.fields.expected:
+                raise Overtaken("whose fields are whose was changed meanwhile")
+            beside = one.fields.beside(change.after.metadata.uid, change.generation)
             compares.extend(beside.compares)
             operations.extend(beside.operations)
-        return Beside(compares=tuple(compares), operations=tuple(operations))
+        return Beside(
+            compares=(*compares, *intent.compares),
+            operations=(*operations, *intent.operations),
+        )
 
     def definition(self, document: Document) -> WorkloadDefinition:
         """Return the definition that a document stands for.
@@ -146,3 +260,7 @@ class WorkloadWriter:
             if record.spec is not None and name.namespace == metadata.namespace and name.name != metadata.name
         ]
         return definition_of(document, others, PRIORITY_CLASSES)
+
+
+def _busy(name: str) -> Conflict:
+    return Conflict(f"others kept changing Workload {name!r}", remedy="Look at what they did, and try again.")

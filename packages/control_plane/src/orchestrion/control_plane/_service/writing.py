@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Final
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from orchestrion.control_plane._objects.claims import claims_of, with_claims
 from orchestrion.control_plane._objects.document import Document
+from orchestrion.control_plane._objects.field_owners import apply, replace
 from orchestrion.control_plane._objects.kinds import NAMESPACE, SECRET, Kind
 from orchestrion.control_plane._objects.proposal import (
     check_precondition,
     checked_spec,
     created,
+    joined,
     read_document,
     updated,
 )
@@ -29,6 +31,27 @@ TRIES: Final = 8
 
 Seal = Callable[[str, str], str]
 """From the name and a secret text to what may be kept of it."""
+
+
+NOBODY: Final = "server"
+"""Whose fields are of which nobody has said whose they are."""
+
+
+@frozen
+class Prepared:
+    """A write that was thought through, and not done yet.
+
+    Attributes:
+        compares: What must hold for it.
+        operation: What is written; None where nothing changes.
+        document: The object as it will be shown, but for its revision.
+        new: Whether it is made.
+    """
+
+    compares: tuple[Compare, ...]
+    operation: Operation | None
+    document: Document
+    new: bool
 
 
 @define(eq=False)
@@ -58,8 +81,9 @@ class Writer:
             NotFound: There is no such namespace.
         """
         document = read_document(data, kind, namespace, None)
+        applied = _replaced(kind, {}, intent.manager, checked_spec(kind, document.spec))
         document = created(document, self.now(), self.new_uid)
-        stored = await self._reviewed(kind, document, None, intent)
+        stored = await self._reviewed(kind, document, None, intent, applied)
         key = object_key(kind, namespace, document.metadata.name)
         compares = [Compare(key, ABSENT), *await self._in_namespace(kind, namespace)]
         if intent.dry_run:
@@ -67,10 +91,14 @@ class Writer:
                 raise _exists(document)
             return stored.shown()
         try:
-            revision = await self.store.transaction(compares, [stored.put(key)])
+            revision = await self.store.transaction(
+                [*compares, *intent.compares], [stored.put(key), *intent.operations]
+            )
         except RevisionConflict as err:
             if err.key == key:
                 raise _exists(document) from err
+            if err.key in {compare.key for compare in intent.compares}:
+                raise _asked_twice() from err
             raise _no_namespace(namespace) from err
         return stored.shown().at(revision)
 
@@ -108,11 +136,90 @@ class Writer:
             if intent.dry_run:
                 return after.shown()
             try:
-                revision = await self.store.transaction([Compare(key, Revision(shown.metadata.revision))], [operation])
-            except RevisionConflict:
+                revision = await self.store.transaction(
+                    [Compare(key, Revision(shown.metadata.revision)), *intent.compares],
+                    [operation, *intent.operations],
+                )
+            except RevisionConflict as err:
+                if err.key != key:
+                    raise _asked_twice() from err
                 continue
             return after.shown().at(revision)
         raise _busy(kind, name)
+
+    async def apply(self, kind: Kind, namespace: str, name: str, part: Any, intent: Intent) -> tuple[Document, bool]:
+        """Apply a manager's part of an object, and say whether it was made by it. See `field_owners`.
+
+        Labels and annotations are added to those that there are. A secret is not kept in parts: it is replaced.
+
+        Raises:
+            ConfigInvalid: It can't be accepted.
+            PreconditionFailed: It is not what the caller takes it for.
+            Conflict: Others say something else, or kept changing it.
+            NotFound: There is no such namespace.
+        """
+        for _ in range(TRIES):
+            prepared = await self.prepare(kind, namespace, name, part, intent)
+            if prepared.operation is None or intent.dry_run:
+                return prepared.document, prepared.new
+            try:
+                revision = await self.store.transaction(
+                    [*prepared.compares, *intent.compares], [prepared.operation, *intent.operations]
+                )
+            except RevisionConflict as err:
+                if err.key in {compare.key for compare in intent.compares}:
+                    raise _asked_twice() from err
+                continue
+            return prepared.document.at(revision), prepared.new
+        raise _busy(kind, name)
+
+    async def prepare(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str | None,
+        part: Any,
+        intent: Intent,
+        *,
+        made: Container[str] = (),
+    ) -> Prepared:
+        """Think an apply through.
+
+        Args:
+            kind: The object's kind.
+            namespace: Its namespace.
+            name: Its name; None is what the part says.
+            part: What the manager has to say.
+            intent: How it is meant.
+            made: Namespaces that will be made together with it.
+
+        Raises:
+            ConfigInvalid: It can't be accepted.
+            PreconditionFailed: It is not what the caller takes it for.
+            Conflict: Others say something else.
+            NotFound: There is no such namespace.
+        """
+        given = read_document(part, kind, namespace, name)
+        key = object_key(kind, namespace, given.metadata.name)
+        entry = (await self.store.get(key)).entry
+        before = object_of(entry) if entry is not None else None
+        if kind is SECRET:
+            spec, applied = dict(given.spec), dict[str, Any]()
+        else:
+            spec, applied = _applied(before, given, intent)
+        if before is None or entry is None:
+            within = () if namespace in made else await self._in_namespace(kind, namespace)
+            document = created(evolve(given, spec=spec), self.now(), self.new_uid)
+            stored = await self._reviewed(kind, document, None, intent, applied)
+            return Prepared((Compare(key, ABSENT), *within), stored.put(key), stored.shown(), True)
+        shown = before.shown()
+        check_precondition(shown, given, intent.if_revision)
+        wanted = joined(shown, given, spec)
+        after = await self._next(kind, before, wanted, intent, status=False, applied=applied)
+        compares = (Compare(key, entry.modified),)
+        if after == before:
+            return Prepared(compares, None, shown, False)
+        return Prepared(compares, after.put(key), after.shown(), False)
 
     async def remove(self, kind: Kind, namespace: str, name: str, intent: Intent) -> Document:
         """Remove an object; with finalizers it only begins to go.
@@ -142,31 +249,45 @@ class Writer:
             operation: Operation = Delete(key) if _may_go(document) else after.put(key)
             try:
                 revision = await self.store.transaction(
-                    [Compare(key, Revision(before.document.metadata.revision))], [operation]
+                    [Compare(key, Revision(before.document.metadata.revision)), *intent.compares],
+                    [operation, *intent.operations],
                 )
-            except RevisionConflict:
+            except RevisionConflict as err:
+                if err.key != key:
+                    raise _asked_twice() from err
                 continue
             return after.shown().at(revision)
         raise _busy(kind, name)
 
     async def _next(
-        self, kind: Kind, before: StoredObject, given: Document, intent: Intent, *, status: bool
+        self,
+        kind: Kind,
+        before: StoredObject,
+        given: Document,
+        intent: Intent,
+        *,
+        status: bool,
+        applied: Owners | None = None,
     ) -> StoredObject:
         if status:
             return evolve(before, document=evolve(before.document, status=given.status))
         shown = before.shown()
-        if kind.spec is not None:
-            given = evolve(given, spec=checked_spec(kind, given.spec))
+        given = evolve(given, spec=checked_spec(kind, given.spec))
+        if applied is None:
+            applied = _replaced(kind, owned(before), intent.manager, given.spec)
         if shown.spec.get("immutable") and given.spec != shown.spec:
             problem = Problem("it is immutable, and can only be removed", path="spec")
             raise ConfigInvalid((problem,))
         after = updated(shown, given, self.now())
-        if after == shown:
-            return before
-        return await self._reviewed(kind, after, before, intent)
+        if after != shown:
+            reviewed = await self._reviewed(kind, after, before, intent, applied)
+            # What is left out may come back as it was, by a default that admission gives.
+            if reviewed.sealed != before.sealed or updated(shown, reviewed.document, self.now()) != shown:
+                return reviewed
+        return before if applied == owned(before) else evolve(before, applied=applied)
 
     async def _reviewed(
-        self, kind: Kind, document: Document, before: StoredObject | None, intent: Intent
+        self, kind: Kind, document: Document, before: StoredObject | None, intent: Intent, applied: Owners
     ) -> StoredObject:
         """Return what is kept of a document, once admission has had its say."""
         document = evolve(document, spec=checked_spec(kind, document.spec))
@@ -182,7 +303,7 @@ class Writer:
         review = Review(change=change, kind=kind, document=document, before=shown, intent=intent)
         document = await self.admit(review)
         document = evolve(document, spec=checked_spec(kind, document.spec))
-        return StoredObject(document=document, applied=before.applied if before is not None else {})
+        return StoredObject(document=document, applied=applied)
 
     def _sealed(self, document: Document, before: StoredObject | None) -> Mapping[str, str]:
         if self.seal is None:
@@ -216,6 +337,33 @@ class Writer:
             msg = f"namespace {namespace!r} is being removed"
             raise Conflict(msg, remedy="Wait until it is gone, and make it anew.")
         return [Compare(key, entry.modified)]
+
+
+Owners = Mapping[str, Mapping[str, Any]]
+
+
+def owned(stored: StoredObject) -> dict[str, dict[str, Any]]:
+    """Return whose fields an object's are; those of which it is not known are nobody's."""
+    if stored.sealed:
+        return {}
+    if not stored.applied and stored.document.spec:
+        return {NOBODY: dict(stored.document.spec)}
+    return {manager: dict(part) for manager, part in stored.applied.items()}
+
+
+def _applied(before: StoredObject | None, given: Document, intent: Intent) -> tuple[dict[str, Any], dict[str, Any]]:
+    parts = owned(before) if before is not None else {}
+    result = apply(parts, intent.manager, dict(given.spec), force=intent.force)
+    return result.spec, dict(result.applied)
+
+
+def _replaced(kind: Kind, parts: Mapping[str, dict[str, Any]], manager: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whose fields are whose after somebody has written the whole; of secrets nothing is kept."""
+    return {} if kind is SECRET else dict(replace(parts, manager, dict(spec)).applied)
+
+
+def _asked_twice() -> Conflict:
+    return Conflict("the same request is being answered already", remedy="Send it again in a moment.")
 
 
 def _may_go(document: Document) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -21,10 +22,11 @@ from orchestrion.control_plane._identity.authority import Authority
 from orchestrion.control_plane._identity.certificates import PeerCertificates
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
-from orchestrion.control_plane._identity.private_files import write_private
+from orchestrion.control_plane._identity.private_files import read_private, write_private
 from orchestrion.control_plane._identity.sealing import Sealer
 from orchestrion.control_plane._identity.tls import server_context
 from orchestrion.control_plane._identity.tokens import Tokens
+from orchestrion.control_plane._objects.paging import MIN_KEY_BYTES
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._peer import is_loopback
 from orchestrion.control_plane._reach import Reach
@@ -51,6 +53,9 @@ AUDIT_FOLDER: Final = "audit"
 
 AUTHORITY_FILE: Final = "authority.crt"
 """The certificate by which clients know the server."""
+
+_OWN_FILE: Final = "server.key"
+"""What only the servers of a state directory know."""
 
 
 _LINK: Final = Principal("admin", groups=frozenset({ADMINS}), via="login-link")
@@ -126,6 +131,7 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
     keeper = Doorkeeper(tokens, keys, certificates)
     objects = await _objects(orchestrator, state_dir, keeper)
     authority = identity.certificate if identity is not None else b""
+    secret = await trio.to_thread.run_sync(_secret, state_dir)
     audit = AuditLog(state_dir / AUDIT_FOLDER, orchestrator.now)
     streams = OpenStreams(trio.Event())
     sessions = Sessions(tokens.verify, orchestrator.now)
@@ -141,7 +147,9 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
     management = managed(objects, Reach(networks_of(options.webhook_networks)))
     dashboard = Dashboard(management.control, objects, by_session, streams)
     more = [*identity_handlers(keeper, authority), dashboard_handlers(dashboard)]
-    server = ApiServer(management.control, objects, by_session, oversight=oversight, streams=streams, more=more)
+    server = ApiServer(
+        management.control, objects, by_session, oversight=oversight, streams=streams, secret=secret, more=more
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(audit.run)
         await nursery.start(tokens.follow)
@@ -165,7 +173,7 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
             first_token=first_token,
             authority=identity.authority if identity is not None else None,
             fingerprint=identity.fingerprint if identity is not None else "",
-            at_socket=partial(_at_socket, management, oversight, keeper),
+            at_socket=partial(_at_socket, management, oversight, keeper, secret),
             login_link=lambda: f"{url}/ui/login?code={sessions.invite(_LINK)}",
         )
         server.streams.ending.set()
@@ -188,6 +196,7 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
     # On one machine a manifest may name any namespace.
     management = managed(await _objects(orchestrator, state_dir, keeper), needs_namespaces=False)
     objects = management.objects
+    secret = await trio.to_thread.run_sync(_secret, state_dir)
     async with trio.open_nursery() as nursery:
         await nursery.start(keeper.tokens.follow)
         if keeper.keys is not None:
@@ -195,15 +204,18 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
         await nursery.start(objects.run)
         nursery.start_soon(management.run)
         keeper.follow(objects.history)
-        yield _at_socket(management, Oversight.over(objects, keeper), keeper, streams)
+        yield _at_socket(management, Oversight.over(objects, keeper), keeper, secret, streams)
         nursery.cancel_scope.cancel()
 
 
-def _at_socket(management: Management, oversight: Oversight, keeper: Doorkeeper, streams: OpenStreams) -> Any:
+def _at_socket(
+    management: Management, oversight: Oversight, keeper: Doorkeeper, secret: bytes, streams: OpenStreams
+) -> Any:
     owner, objects = SocketKeeper(keeper), oversight.objects
     also = oversight.beside(owner)
     more = identity_handlers(keeper)
-    return ApiServer(management.control, objects, owner, oversight=also, streams=streams, more=more).app()
+    server = ApiServer(management.control, objects, owner, oversight=also, streams=streams, secret=secret, more=more)
+    return server.app()
 
 
 async def _objects(orchestrator: Orchestrator, state_dir: Path, keeper: Doorkeeper) -> Objects:
@@ -213,6 +225,16 @@ async def _objects(orchestrator: Orchestrator, state_dir: Path, keeper: Doorkeep
     writer = Writer(store, admit=grants.admit, seal=lambda name, text: sealer.seal(text, name=name), now=now)
     objects = Objects(orchestrator, store, writer, WorkloadWriter(orchestrator))
     return objects
+
+
+def _secret(state_dir: Path) -> bytes:
+    """Return what only the servers of a state directory know; made once. It blocks."""
+    path = state_dir / _OWN_FILE
+    key = read_private(path)
+    if key is None or len(key) < MIN_KEY_BYTES:
+        key = secrets.token_bytes(MIN_KEY_BYTES)
+        write_private(path, key)
+    return key
 
 
 @frozen

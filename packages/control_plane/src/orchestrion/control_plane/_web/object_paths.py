@@ -2,186 +2,340 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from attrs import frozen
 from litestar import Router, delete, get, patch, post, put
+from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, Receive, Scope, Send
-from orchestrion.control_plane._access import ACCESS, Needs
+from litestar.types import ASGIApp
+from orchestrion.control_plane._access import Needs
 from orchestrion.control_plane._history.event import Item
-from orchestrion.control_plane._objects.json_patch import apply_patch
 from orchestrion.control_plane._objects.kinds import Kind
-from orchestrion.control_plane._objects.merge_patch import merge_patch
+from orchestrion.control_plane._objects.paging import ContinueTokens, Position
 from orchestrion.control_plane._open_streams import OpenStreams
+from orchestrion.control_plane._service.intent import Intent
 from orchestrion.control_plane._service.objects import Objects
-from orchestrion.control_plane._service.reading import DEFAULT_LIMIT, Page
+from orchestrion.control_plane._service.reading import DEFAULT_LIMIT, NO_PAGE, PageStart
 from orchestrion.shared_types import ConfigInvalid, Problem
 
+from .answers import JSON, Raw, list_answer, object_answer
+from .bodies import PATCH_TYPES, body_of, edit_of, is_apply, part_of
+from .doc import Answered, Doc, described
+from .once import Once
 from .queries import AnyRequest, flag, intent_of, number
-from .watching import watch_stream
+from .selecting import query_of, selection_of
+from .watching import NDJSON, SSE, watch_stream
+
+COLLECTION: Final = "/api/v1/{plural:str}"
+NAMESPACES: Final = "/api/v1/namespaces"
+NAMESPACED: Final = "/api/v1/namespaces/{namespace:str}/{plural:str}"
+_WATCH_ROOT: Final = "/api/v1/watch"
+_WATCH: Final = f"{_WATCH_ROOT}/{{plural:str}}"
+_WATCH_NAMESPACED: Final = "/api/v1/watch/namespaces/{namespace:str}/{plural:str}"
+
+_WATCHED: Final = ("label_selector", "field_selector", "subject", "since", "timeout_seconds", "Last-Event-ID")
+_LISTED: Final = (*_WATCHED, "limit", "continue", "watch")
+_WRITTEN: Final = ("manager", "dry_run")
+_STREAM_FORMS: Final = {NDJSON: "", SSE: ""}
+_LIST: Final = {200: Answered(description="A page, or what happens.", forms={JSON: "List", **_STREAM_FORMS})}
+_STREAM: Final = {200: Answered(description="What happens.", forms=_STREAM_FORMS)}
+_MADE: Final = {201: Answered(description="It was made.")}
+_OBJECT: Final = {JSON: "Object"}
+
+
+def _list_doc(kinds: Callable[[Kind], bool]) -> Doc:
+    return Doc(
+        summary="List objects, or follow them", answers=_LIST, parameters=_LISTED, kinds=kinds, errors=(404, 410)
+    )
+
+
+def _create_doc(kinds: Callable[[Kind], bool]) -> Doc:
+    parameters = (*_WRITTEN, "Idempotency-Key")
+    errors = (404, 409, 412)
+    return Doc(summary="Make an object", answers=_MADE, parameters=parameters, body=_OBJECT, kinds=kinds, errors=errors)
 
 
 @frozen
-class Raw:
-    """An answer that is bytes already, as an ASGI application."""
+class Found:
+    """What a path names.
 
-    status: int
-    body: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    Attributes:
+        kind: The kind.
+        namespace: The namespace, or empty.
+        name: The name.
+    """
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send it."""
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"cache-control", b"no-store"),
-            (b"content-length", b"%d" % len(self.body)),
-            *self.headers,
-        ]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+    kind: Kind
+    namespace: str
+    name: str
 
 
-_COLLECTION: Final = "/api/v1/{plural:str}"
-_NAMESPACES: Final = "/api/v1/namespaces"
-_NAMESPACED: Final = "/api/v1/namespaces/{namespace:str}/{plural:str}"
+@frozen
+class Places:
+    """Finds out what a path names.
 
-MERGE_PATCH: Final = "application/merge-patch+json"
-JSON_PATCH: Final = "application/json-patch+json"
+    Attributes:
+        objects: Knows the kinds.
+    """
 
+    objects: Objects
 
-def object_handlers(objects: Objects, streams: OpenStreams) -> Router:
-    """Return the handlers of all paths of objects."""
+    def kind(self, request: AnyRequest, *, namespaced: bool | None = None, written: bool = False) -> Kind:
+        """Return the kind that a path names.
 
-    def kind_of(request: AnyRequest, *, namespaced: bool | None = None) -> Kind:
-        kind = objects.kinds.find(request.path_params.get("plural", "namespaces"))
+        Raises:
+            NotFound: There is none.
+            ConfigInvalid: It is at another path.
+            MethodNotAllowedException: It is only read.
+        """
+        kind = self.objects.kinds.find(request.path_params.get("plural", "namespaces"))
         if namespaced is not None and kind.namespaced is not namespaced:
             where = f"/api/v1/namespaces/NAMESPACE/{kind.plural}" if kind.namespaced else f"/api/v1/{kind.plural}"
             raise ConfigInvalid((Problem(f"{kind.plural} are at {where}", path=request.url.path),))
+        if written and not kind.written:
+            text = f"{kind.plural} are written by nobody: they show what is"
+            raise MethodNotAllowedException(text, headers={"allow": "GET"})
         return kind
 
-    async def listed(request: AnyRequest, kind: Kind, namespace: str | None) -> ASGIApp:
-        if flag(request, "watch"):
-            return watch_stream(objects, streams, request, kind, namespace)
-        page = await objects.list(kind, namespace, limit=number(request, "limit", DEFAULT_LIMIT))
-        return _page(kind, page)
+    def cluster_wide(self, request: AnyRequest, *, written: bool = False) -> Found:
+        """Return which cluster-wide object a path names."""
+        return Found(self.kind(request, namespaced=False, written=written), "", request.path_params["name"])
 
-    async def made(request: AnyRequest, kind: Kind, namespace: str) -> ASGIApp:
-        item = await objects.create(kind, namespace, await _body(request), intent_of(request))
-        name = item.document.metadata.name
-        return _object(item, status=201, location=f"{request.url.path}/{name}")
-
-    @get([_COLLECTION, _NAMESPACES], opt={ACCESS: Needs("list", "{plural}")}, name="list")
-    async def list_all(request: AnyRequest) -> ASGIApp:
-        kind = kind_of(request)
-        return await listed(request, kind, None if kind.namespaced else "")
-
-    @post([_COLLECTION, _NAMESPACES], opt={ACCESS: Needs("create", "{plural}")}, name="create")
-    async def create_one(request: AnyRequest) -> ASGIApp:
-        return await made(request, kind_of(request, namespaced=False), "")
-
-    @get(_NAMESPACED, opt={ACCESS: Needs("list", "{plural}")}, name="list-in-namespace")
-    async def list_in(request: AnyRequest) -> ASGIApp:
-        return await listed(request, kind_of(request, namespaced=True), request.path_params["namespace"])
-
-    @post(_NAMESPACED, opt={ACCESS: Needs("create", "{plural}")}, name="create-in-namespace")
-    async def create_in(request: AnyRequest) -> ASGIApp:
-        return await made(request, kind_of(request, namespaced=True), request.path_params["namespace"])
-
-    def one(path: str | list[str], suffix: str, find: Callable[..., tuple[Kind, str, str]]) -> list[HTTPRouteHandler]:
-        @get(path, opt={ACCESS: Needs("get", "{plural}")}, name=f"get{suffix}")
-        async def get_one(request: AnyRequest) -> ASGIApp:
-            kind, namespace, name = find(request)
-            return _object(objects.get(kind, namespace, name))
-
-        @put(path, opt={ACCESS: Needs("update", "{plural}")}, name=f"replace{suffix}")
-        async def replace_one(request: AnyRequest) -> ASGIApp:
-            kind, namespace, name = find(request)
-            data = await _body(request)
-            return _object(await objects.change(kind, namespace, name, lambda _: data, intent_of(request)))
-
-        @patch(path, opt={ACCESS: Needs("patch", "{plural}")}, name=f"patch{suffix}")
-        async def patch_one(request: AnyRequest) -> ASGIApp:
-            kind, namespace, name = find(request)
-            edit = await _edit(request)
-            return _object(await objects.change(kind, namespace, name, edit, intent_of(request)))
-
-        @delete(path, status_code=200, opt={ACCESS: Needs("delete", "{plural}")}, name=f"remove{suffix}")
-        async def remove_one(request: AnyRequest) -> ASGIApp:
-            kind, namespace, name = find(request)
-            return _object(await objects.remove(kind, namespace, name, intent_of(request)))
-
-        return [get_one, replace_one, patch_one, remove_one]
-
-    def status(path: str, suffix: str, find: Callable[..., tuple[Kind, str, str]]) -> list[HTTPRouteHandler]:
-        @get(path, opt={ACCESS: Needs("get", "{plural}/status")}, name=f"get-status{suffix}")
-        async def get_status(request: AnyRequest) -> ASGIApp:
-            kind, namespace, name = find(request)
-            return _object(objects.get(kind, namespace, name))
-
-        @put(path, opt={ACCESS: Needs("update", "{plural}/status")}, name=f"replace-status{suffix}")
-        async def replace_status(request: AnyRequest) -> ASGIApp:
-            kind, namespace, name = find(request)
-            data = await _body(request)
-            changed = await objects.change(kind, namespace, name, lambda _: data, intent_of(request), status=True)
-            return _object(changed)
-
-        @patch(path, opt={ACCESS: Needs("patch", "{plural}/status")}, name=f"patch-status{suffix}")
-        async def patch_status(request: AnyRequest) -> ASGIApp:
-            kind, namespace, name = find(request)
-            edit = await _edit(request)
-            return _object(await objects.change(kind, namespace, name, edit, intent_of(request), status=True))
-
-        return [get_status, replace_status, patch_status]
-
-    def cluster_wide(request: AnyRequest) -> tuple[Kind, str, str]:
-        return kind_of(request, namespaced=False), "", request.path_params["name"]
-
-    def namespaced(request: AnyRequest) -> tuple[Kind, str, str]:
+    def namespaced(self, request: AnyRequest, *, written: bool = False) -> Found:
+        """Return which object of a namespace a path names."""
         path = request.path_params
-        return kind_of(request, namespaced=True), path["namespace"], path["name"]
+        return Found(self.kind(request, namespaced=True, written=written), path["namespace"], path["name"])
 
+
+def object_handlers(objects: Objects, streams: OpenStreams, tokens: ContinueTokens, once: Once) -> Router:
+    """Return the handlers of all paths of objects."""
+    places = Places(objects)
     handlers = [
-        list_all,
-        create_one,
-        list_in,
-        create_in,
-        *one([f"{_COLLECTION}/{{name:str}}", f"{_NAMESPACES}/{{name:str}}"], "", cluster_wide),
-        *one(f"{_NAMESPACED}/{{name:str}}", "-in-namespace", namespaced),
-        *status(f"{_COLLECTION}/{{name:str}}/status", "", cluster_wide),
-        *status(f"{_NAMESPACED}/{{name:str}}/status", "-in-namespace", namespaced),
+        *_collections(objects, streams, tokens, once, places),
+        *_watches(objects, streams, places),
+        *_one(objects, once, [f"{COLLECTION}/{{name:str}}", f"{NAMESPACES}/{{name:str}}"], "", places.cluster_wide),
+        *_one(objects, once, [f"{NAMESPACED}/{{name:str}}"], "-in-namespace", places.namespaced),
+        *_status(
+            objects,
+            [f"{COLLECTION}/{{name:str}}/status", f"{NAMESPACES}/{{name:str}}/status"],
+            "",
+            places.cluster_wide,
+        ),
+        *_status(objects, [f"{NAMESPACED}/{{name:str}}/status"], "-in-namespace", places.namespaced),
     ]
     # What they return are answers already, not values to be written out.
     return Router("/", route_handlers=handlers, dto=None, return_dto=None)
 
 
-async def _body(request: AnyRequest) -> Any:
-    try:
-        return json.loads(await request.body())
-    except (ValueError, RecursionError) as err:
-        raise ConfigInvalid((Problem(f"the body is no JSON: {err}"),)) from err
+def _collections(
+    objects: Objects, streams: OpenStreams, tokens: ContinueTokens, once: Once, places: Places
+) -> list[HTTPRouteHandler]:
+    async def listed(request: AnyRequest, kind: Kind, namespace: str | None) -> ASGIApp:
+        wanted = selection_of(request, kind)
+        if flag(request, "watch"):
+            return watch_stream(objects, streams, request, kind, namespace, wanted)
+        query, token = query_of(request, kind, namespace), request.query_params.get("continue", "")
+        position = tokens.read(token, query) if token else None
+        start = NO_PAGE if position is None else PageStart(position.last_key, position.revision)
+        limit = number(request, "limit", DEFAULT_LIMIT)
+        page = await objects.list(kind, namespace, limit=limit, wanted=wanted, start=start)
+        token = tokens.make(Position(page.revision, page.last_key), query) if page.last_key else ""
+        return list_answer(kind, page.items, page.revision, token)
+
+    async def made(request: AnyRequest, kind: Kind, namespace: str) -> ASGIApp:
+        data = await body_of(request)
+
+        def answer(item: Item) -> Raw:
+            location = f"{request.url.path}/{item.document.metadata.name}"
+            return object_answer(item, status=201, location=location)
+
+        async def act(intent: Intent) -> Raw:
+            return answer(await objects.create(kind, namespace, data, intent))
+
+        async def again() -> Raw:
+            return answer(objects.get(kind, namespace, data["metadata"]["name"]))
+
+        return await once.answer(request, act, again)
+
+    @get([COLLECTION, NAMESPACES], opt=described(Needs("list", "{plural}"), _list_doc(lambda _: True)), name="list")
+    async def list_all(request: AnyRequest) -> ASGIApp:
+        kind = places.kind(request)
+        return await listed(request, kind, None if kind.namespaced else "")
+
+    create_all = _create_doc(lambda kind: kind.written and not kind.namespaced)
+
+    @post([COLLECTION, NAMESPACES], opt=described(Needs("create", "{plural}"), create_all), name="create")
+    async def create_one(request: AnyRequest) -> ASGIApp:
+        return await made(request, places.kind(request, namespaced=False, written=True), "")
+
+    list_some = _list_doc(lambda kind: kind.namespaced)
+
+    @get(NAMESPACED, opt=described(Needs("list", "{plural}"), list_some), name="list-in-namespace")
+    async def list_in(request: AnyRequest) -> ASGIApp:
+        return await listed(request, places.kind(request, namespaced=True), request.path_params["namespace"])
+
+    create_some = _create_doc(lambda kind: kind.written and kind.namespaced)
+
+    @post(NAMESPACED, opt=described(Needs("create", "{plural}"), create_some), name="create-in-namespace")
+    async def create_in(request: AnyRequest) -> ASGIApp:
+        kind = places.kind(request, namespaced=True, written=True)
+        return await made(request, kind, request.path_params["namespace"])
+
+    return [list_all, create_one, list_in, create_in]
 
 
-async def _edit(request: AnyRequest) -> Callable[[Any], Any]:
-    data = await _body(request)
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == JSON_PATCH:
-        return lambda document: apply_patch(document, data)
-    if media_type in (MERGE_PATCH, "application/json"):
-        return lambda document: merge_patch(document, data)
-    text = f"a patch is {MERGE_PATCH} or {JSON_PATCH}, not {media_type!r:.80}"
-    raise ConfigInvalid((Problem(text, path="Content-Type"),))
+def _watches(objects: Objects, streams: OpenStreams, places: Places) -> list[HTTPRouteHandler]:
+    """Return the paths at which all is followed that a list with `watch=true` follows too."""
+    summary = "Follow objects"
+    everywhere = Doc(summary=summary, answers=_STREAM, parameters=_WATCHED, errors=(404, 410))
+    somewhere = Doc(
+        summary=summary, answers=_STREAM, parameters=_WATCHED, errors=(404, 410), kinds=lambda kind: kind.namespaced
+    )
+
+    @get([_WATCH, f"{_WATCH_ROOT}/namespaces"], opt=described(Needs("watch", "{plural}"), everywhere), name="watch")
+    async def watch_all(request: AnyRequest) -> ASGIApp:
+        kind = places.kind(request)
+        namespace = None if kind.namespaced else ""
+        return watch_stream(objects, streams, request, kind, namespace, selection_of(request, kind))
+
+    @get(_WATCH_NAMESPACED, opt=described(Needs("watch", "{plural}"), somewhere), name="watch-in-namespace")
+    async def watch_in(request: AnyRequest) -> ASGIApp:
+        kind = places.kind(request, namespaced=True)
+        namespace = request.path_params["namespace"]
+        return watch_stream(objects, streams, request, kind, namespace, selection_of(request, kind))
+
+    return [watch_all, watch_in]
 
 
-def _object(item: Item, *, status: int = 200, location: str = "") -> Raw:
-    headers = [(b"etag", b'"%d"' % item.revision)]
-    if location:
-        headers.append((b"location", location.encode()))
-    return Raw(status, item.data, tuple(headers))
+def _one(
+    objects: Objects, once: Once, paths: list[str], suffix: str, find: Callable[..., Found]
+) -> list[HTTPRouteHandler]:
+    within = bool(suffix)
+
+    async def changed(request: AnyRequest, found: Found, act: Callable[[Intent], Awaitable[Raw]]) -> ASGIApp:
+        async def again() -> Raw:
+            return object_answer(objects.get(found.kind, found.namespace, found.name))
+
+        return await once.answer(request, act, again)
+
+    def doc(summary: str, *, written: bool = True, parameters: tuple[str, ...] = (), **more: object) -> Doc:
+        def kinds(kind: Kind) -> bool:
+            return kind.namespaced is within and (kind.written or not written)
+
+        return Doc(summary=summary, parameters=parameters, kinds=kinds, **more)  # type: ignore[arg-type] # all are Doc's
+
+    reading = doc("Read an object", written=False, parameters=("show",), errors=(404,))
+
+    @get(paths, opt=described(Needs("get", "{plural}"), reading), name=f"get{suffix}")
+    async def get_one(request: AnyRequest) -> ASGIApp:
+        found = find(request)
+        item = objects.get(found.kind, found.namespace, found.name)
+        shown = request.query_params.get("show", "object")
+        if shown not in ("object", "owners"):
+            raise ConfigInvalid((Problem(f"object or owners is wanted, not {shown!r:.80}", path="show"),))
+        if shown == "owners":
+            item = await objects.with_owners(found.kind, item)
+        return object_answer(item)
+
+    changing = (*_WRITTEN, "If-Match", "Idempotency-Key")
+    refusing = (404, 409, 412)
+    replacing = doc("Replace an object", parameters=changing, body=_OBJECT, errors=refusing)
+
+    @put(paths, opt=described(Needs("update", "{plural}"), replacing), name=f"replace{suffix}")
+    async def replace_one(request: AnyRequest) -> ASGIApp:
+        found = find(request, written=True)
+        data = await body_of(request)
+
+        async def act(intent: Intent) -> Raw:
+            item = await objects.change(found.kind, found.namespace, found.name, lambda _: data, intent)
+            return object_answer(item)
+
+        return await changed(request, found, act)
+
+    answers = {200: Answered(), **_MADE}
+    patching = doc(
+        "Change an object, or apply a part of it",
+        parameters=(*changing, "force"),
+        body=PATCH_TYPES,
+        errors=refusing,
+        answers=answers,
+    )
+
+    @patch(paths, opt=described(Needs("patch", "{plural}"), patching), name=f"patch{suffix}")
+    async def patch_one(request: AnyRequest) -> ASGIApp:
+        found = find(request, written=True)
+        if is_apply(request):
+            part = await part_of(request)
+
+            async def apply(intent: Intent) -> Raw:
+                item, new = await objects.apply(found.kind, found.namespace, found.name, part, intent)
+                return object_answer(item, status=201 if new else 200)
+
+            return await changed(request, found, apply)
+        edit = await edit_of(request)
+
+        async def act(intent: Intent) -> Raw:
+            return object_answer(await objects.change(found.kind, found.namespace, found.name, edit, intent))
+
+        return await changed(request, found, act)
+
+    removing = doc("Remove an object, or begin to", parameters=("dry_run", "If-Match"), errors=refusing)
+
+    @delete(paths, status_code=200, opt=described(Needs("delete", "{plural}"), removing), name=f"remove{suffix}")
+    async def remove_one(request: AnyRequest) -> ASGIApp:
+        found = find(request, written=True)
+        item = await objects.remove(found.kind, found.namespace, found.name, intent_of(request))
+        return object_answer(item)
+
+    return [get_one, replace_one, patch_one, remove_one]
 
 
-def _page(kind: Kind, page: Page) -> Raw:
-    head = f'{{"kind":"{kind.name}List","metadata":{{"revision":{page.revision}}},"items":['
-    return Raw(200, head.encode() + b",".join([item.data for item in page.items]) + b"]}")
+def _status(objects: Objects, paths: list[str], suffix: str, find: Callable[..., Found]) -> list[HTTPRouteHandler]:
+    within = bool(suffix)
+
+    def reads(kind: Kind) -> bool:
+        return kind.namespaced is within
+
+    def writes(kind: Kind) -> bool:
+        return kind.namespaced is within and kind.status
+
+    def written(request: AnyRequest) -> Found:
+        found = find(request)
+        if not found.kind.status:
+            text = f"the status of {found.kind.plural} is the server's"
+            raise MethodNotAllowedException(text, headers={"allow": "GET"})
+        return found
+
+    reading = Doc(summary="Read an object with its status", kinds=reads, errors=(404,))
+
+    @get(paths, opt=described(Needs("get", "{plural}/status"), reading), name=f"get-status{suffix}")
+    async def get_status(request: AnyRequest) -> ASGIApp:
+        found = find(request)
+        return object_answer(objects.get(found.kind, found.namespace, found.name))
+
+    parameters, refusing = (*_WRITTEN, "If-Match"), (404, 409, 412)
+    replacing = Doc(
+        summary="Replace an object's status", parameters=parameters, body=_OBJECT, kinds=writes, errors=refusing
+    )
+
+    @put(paths, opt=described(Needs("update", "{plural}/status"), replacing), name=f"replace-status{suffix}")
+    async def replace_status(request: AnyRequest) -> ASGIApp:
+        found = written(request)
+        data = await body_of(request)
+        intent = intent_of(request)
+        changed = await objects.change(found.kind, found.namespace, found.name, lambda _: data, intent, status=True)
+        return object_answer(changed)
+
+    body = {name: schema for name, schema in PATCH_TYPES.items() if "apply" not in name}
+    patching = Doc(summary="Change an object's status", parameters=parameters, body=body, kinds=writes, errors=refusing)
+
+    @patch(paths, opt=described(Needs("patch", "{plural}/status"), patching), name=f"patch-status{suffix}")
+    async def patch_status(request: AnyRequest) -> ASGIApp:
+        found = written(request)
+        edit = await edit_of(request)
+        intent = intent_of(request)
+        return object_answer(await objects.change(found.kind, found.namespace, found.name, edit, intent, status=True))
+
+    return [get_status, replace_status, patch_status]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import ssl
 from collections.abc import Sequence
 from typing import Any, Final
@@ -13,13 +14,20 @@ from orchestrion.control_plane._app import control_handlers, make_app
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._dashboard.headers import SecureHeaders
 from orchestrion.control_plane._mcp.http import Sessions, mcp_handlers
+from orchestrion.control_plane._objects.paging import MIN_KEY_BYTES, ContinueTokens
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.objects import Objects
+from orchestrion.control_plane._service.replies import Replies
 from orchestrion.control_plane._serving import serve_app
 
+from .bulk_paths import bulk_handlers
 from .caller import Gatekeeper
+from .node_paths import discovery_handlers, node_handlers
 from .object_paths import object_handlers
+from .once import Once
+from .openapi_paths import openapi_handlers
 from .oversight import Oversight
+from .workload_paths import workload_handlers
 
 KEEP_ALIVE_SECONDS: Final = 75.0
 STALLED_SECONDS: Final = 20.0
@@ -56,6 +64,7 @@ class ApiServer:
         sessions: Of clients of the Model Context Protocol.
         streams: Counts streams, and says when they are to come to their end.
         more: Handlers of other paths.
+        secret: What tells the server's own tokens from those that others make; servers of one state share it.
     """
 
     control: Control
@@ -67,6 +76,11 @@ class ApiServer:
     sessions: Sessions = field(factory=Sessions)
     streams: OpenStreams = field(factory=lambda: OpenStreams(trio.Event()))
     more: Sequence[ControllerRouterHandler] = ()
+    secret: bytes = field(factory=lambda: secrets.token_bytes(MIN_KEY_BYTES), repr=False)
+
+    @property
+    def _replies(self) -> Replies:
+        return Replies(self.objects.store, self.objects.writer.now, self.secret)
 
     def app(self) -> ASGIApp:
         """Return the ASGI application."""
@@ -75,10 +89,16 @@ class ApiServer:
 
     def handlers(self) -> list[ControllerRouterHandler]:
         """Return the handlers of all paths."""
+        once = Once(self._replies)
         return [
             *self.oversight.handlers(),
             *control_handlers(self.control, self.streams),
-            object_handlers(self.objects, self.streams),
+            object_handlers(self.objects, self.streams, ContinueTokens(self.secret), once),
+            workload_handlers(self.control, self.objects, self.streams),
+            node_handlers(self.objects.orchestrator, self.objects),
+            discovery_handlers(self.control, self.objects),
+            bulk_handlers(self.objects, self.keeper, once),
+            openapi_handlers(self.objects.kinds),
             *self.more,
             mcp_handlers(self.control, self.keeper, self.sessions),
         ]
@@ -103,6 +123,7 @@ class ApiServer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_after, nursery.cancel_scope)
             nursery.start_soon(self.oversight.run)
+            nursery.start_soon(self._replies.run)
             task_status.started(port)
             await serve_app(
                 self.app(),

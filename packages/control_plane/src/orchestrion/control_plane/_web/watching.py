@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.reading import Selection
 from orchestrion.shared_types import OrchestrationError, to_json
 
-from .queries import AnyRequest
+from .queries import AnyRequest, number
 
 BOOKMARK_SECONDS: Final = 10.0
 """How long a watch is silent at most: then it says up to where all is known."""
@@ -34,6 +35,9 @@ STALLED_SECONDS: Final = 20.0
 
 _EVENTS_AT_ONCE: Final = 500
 """How many events one send has at most, so that who is far behind takes no more memory than others."""
+
+MAX_SECONDS: Final = 366 * 86_400
+"""The longest that a stream may be asked to last."""
 
 NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
@@ -57,7 +61,17 @@ def watch_stream(
     given = request.headers.get("last-event-id") or request.query_params.get("since")
     since = parse_position(given) if given else None
     as_messages = SSE in request.headers.get("accept", "")
-    return _Watch(objects, streams, kind, namespace, since, wanted, as_messages)
+    return _Watch(objects, streams, kind, namespace, since, wanted, as_messages, time_limit(request))
+
+
+def time_limit(request: AnyRequest) -> float:
+    """Return after how many seconds a stream comes to its end; infinite where that is not said.
+
+    Raises:
+        ConfigInvalid: It is no number.
+    """
+    seconds = number(request, "timeout_seconds", -1)
+    return math.inf if seconds < 0 else float(min(seconds, MAX_SECONDS))
 
 
 @define(eq=False)
@@ -71,6 +85,7 @@ class _Watch:
     since: Position | None
     wanted: Selection | None
     as_messages: bool
+    seconds: float
     _started: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,12 +108,16 @@ class _Watch:
                 if there_is:
                     await self._send(send, there_is)
                     there_is = b""
+                end = trio.current_time() + self.seconds
                 while True:
                     events = follower.behind()
                     for first in range(0, len(events), _EVENTS_AT_ONCE):
                         some = events[first : first + _EVENTS_AT_ONCE]
                         await self._send(send, b"".join([self._encoded(event) for event in some]))
-                    with trio.move_on_after(BOOKMARK_SECONDS) as waiting:
+                    left = end - trio.current_time()
+                    if left <= 0:
+                        return
+                    with trio.move_on_after(min(BOOKMARK_SECONDS, left)) as waiting:
                         await follower.wait()
                     if waiting.cancelled_caught:
                         await self._send(send, self._bookmark(follower.position))

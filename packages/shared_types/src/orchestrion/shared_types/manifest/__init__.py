@@ -10,6 +10,7 @@ from ._load import (
     load_manifest,
     load_manifests,
     parse_manifest,
+    plain_documents,
 )
 from ._schema import manifest_schema
 from ._write import to_manifest, to_yaml
@@ -26,6 +27,7 @@ __all__ = [
     "load_manifests",
     "manifest_schema",
     "parse_manifest",
+    "plain_documents",
     "to_manifest",
     "to_yaml",
 ]

@@ -17,7 +17,7 @@ from orchestrion.shared_types._workload import Volume, WorkloadDefinition
 
 from ._form import MANIFEST, WORKLOAD, definition
 from ._nodes import Mapping as MappingNode
-from ._nodes import Node, Scalar, locate
+from ._nodes import Node, Scalar, locate, plain
 from ._shape import INVALID, MAX_PROBLEMS, Reader
 from ._terms import NAME
 from ._yaml import MAX_BYTES, compose, too_large
@@ -113,6 +113,20 @@ def parse_manifest(
     collected = _Collected(classes)
     collected.add(text, file, None if folder is None else os.path.abspath(folder), max_bytes)  # noqa: PTH100 # the same
     return collected.manifest(others)
+
+
+def plain_documents(text: bytes | str, *, file: str = "", max_bytes: int = MAX_BYTES) -> list[Any]:
+    """Return the documents of a text as plain data, whatever they are about; empty ones are left out.
+
+    Args:
+        text: One or more YAML documents, or JSON; bytes are UTF-8.
+        file: The name that problems are reported with.
+        max_bytes: A longer text is refused.
+
+    Raises:
+        ConfigInvalid: It can't be read, or exceeds a bound of manifests.
+    """
+    return [plain(document) for document in compose(text, file=file, max_bytes=max_bytes)]
 
 
 def check_manifest(manifest: Manifest, *, others: Collection[WorkloadDefinition] = ()) -> tuple[Problem, ...]:

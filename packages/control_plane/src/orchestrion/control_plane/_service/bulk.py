@@ -1,0 +1,296 @@
+"""Many objects applied at once: all of them, or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from attrs import define, frozen
+from orchestrion.control_plane._objects.document import Document
+from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, WORKLOAD, Kind
+from orchestrion.control_plane._objects.workload_form import workload_of
+from orchestrion.orchestrator_core import MAX_APPLIED, Beside, Plan, ProposedChange
+from orchestrion.shared_types import DEFAULT_NAMESPACE, PRIORITY_CLASSES, ConfigInvalid, Conflict, Problem
+from orchestrion.shared_types.manifest import parse_manifest
+from orchestrion.store_interface import MAX_OPERATIONS, Compare, Operation, RevisionConflict
+
+from .intent import MAKING, Intent
+from .objects import Objects
+from .workloads import Overtaken, PreparedWorkload
+from .writing import Prepared
+
+TRIES: Final = 8
+"""How often all is thought through again because others came before."""
+
+
+@frozen
+class Part:
+    """What is said of one object.
+
+    Attributes:
+        kind: Its kind.
+        namespace: Its namespace, or empty.
+        name: Its name.
+        data: The part, as plain data.
+    """
+
+    kind: Kind
+    namespace: str
+    name: str
+    data: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What became of one object.
+
+    Attributes:
+        kind: Its kind.
+        namespace: Its namespace, or empty.
+        name: Its name.
+        action: "create", "update" or "unchanged".
+        generation: The generation that it has then.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    action: str
+    generation: int
+
+
+@frozen(kw_only=True)
+class BulkResult:
+    """What was done.
+
+    Attributes:
+        items: One for each object, in the order given.
+        revision: The store's revision of the one write; 0 where nothing was written.
+    """
+
+    items: tuple[Outcome, ...]
+    revision: int
+
+
+@define(eq=False)
+class Bulk:
+    """Applies many objects at once.
+
+    Attributes:
+        objects: Where they are.
+    """
+
+    objects: Objects
+
+    def parts(self, documents: Sequence[Any], namespace: str = DEFAULT_NAMESPACE) -> list[Part]:
+        """Return what documents say of which objects.
+
+        A document is an object of any kind, a list of objects under `items`, or a manifest.
+
+        Args:
+            documents: As plain data.
+            namespace: Where objects are that do not say it.
+
+        Raises:
+            ConfigInvalid: A document is none of that, or an object is there twice.
+            NotFound: There is no such kind.
+        """
+        found = list[Part]()
+        for place, document in enumerate(documents):
+            at = f"[{place}]" if len(documents) > 1 else ""
+            found.extend(self._parts_of(document, namespace, at))
+        seen = set[tuple[str, str, str]]()
+        for part in found:
+            key = (part.kind.plural, part.namespace, part.name)
+            if key in seen:
+                raise ConfigInvalid((Problem(f"{part.kind.name} {part.name!r:.80} is there twice"),))
+            seen.add(key)
+        return found
+
+    def _parts_of(self, document: Any, namespace: str, at: str) -> Iterator[Part]:
+        if not isinstance(document, Mapping):
+            raise ConfigInvalid((Problem("an object or a manifest is wanted", path=at),))
+        if "kind" not in document and "items" not in document:
+            for definition in self._manifest(document, namespace):
+                yield _workload_part(workload_of(definition))
+            return
+        items = document.get("items")
+        if isinstance(items, list):
+            for place, item in enumerate(items):
+                yield from self._parts_of(item, namespace, f"{at}.items[{place}]".lstrip("."))
+            return
+        kind = self.objects.kinds.named(str(document.get("kind")))
+        if not kind.written:
+            raise ConfigInvalid((Problem(f"{kind.plural} are written by nobody: they show what is", path=at),))
+        metadata = document.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, Mapping) else None
+        if not isinstance(metadata, Mapping) or not isinstance(name, str):
+            raise ConfigInvalid((Problem("a name is wanted", path=f"{at}.metadata.name".lstrip(".")),))
+        within = str(metadata.get("namespace") or namespace) if kind.namespaced else ""
+        yield Part(kind, within, name, dict(document))
+
+    def _manifest(self, document: Mapping[str, Any], namespace: str) -> Sequence[Any]:
+        given = {"namespace": namespace, **document}
+        wanted = str(given["namespace"])
+        others = [
+            record.spec.definition
+            for name, record in self.objects.orchestrator.world.workloads.items()
+            if record.spec is not None and name.namespace == wanted and name.name not in given.get("workloads", ())
+        ]
+        return parse_manifest(json.dumps(given), others=others, classes=PRIORITY_CLASSES).workloads
+
+    async def apply(self, parts: Sequence[Part], intent: Intent) -> BulkResult:
+        """Apply all parts, in one write.
+
+        Args:
+            parts: Each object once.
+            intent: How it is meant.
+
+        Raises:
+            ConfigInvalid: They can't be accepted, or are too many for one write.
+            Conflict: Others say something else of some of them, or kept changing them.
+            NotFound: A namespace is not there, and is not made with them.
+        """
+        with _making(parts):
+            for _ in range(TRIES):
+                try:
+                    return await self._tried(parts, intent)
+                except (RevisionConflict, Overtaken):
+                    continue
+        raise Conflict("others kept changing the same objects", remedy="Look at what they did, and apply again.")
+
+    async def plan(self, parts: Sequence[Part], intent: Intent) -> tuple[BulkResult, Plan]:
+        """Say what `apply` would do, and where instances would go.
+
+        Raises:
+            ConfigInvalid: They can't be accepted.
+            Conflict: Others say something else of some of them.
+        """
+        with _making(parts):
+            result = await self._tried(parts, intent)
+            workloads, _ = await self._prepared(parts, intent)
+        return result, await self.objects.orchestrator.plan([each.definition for _, each in workloads])
+
+    async def _prepared(
+        self, parts: Sequence[Part], intent: Intent
+    ) -> tuple[list[tuple[int, PreparedWorkload]], list[tuple[int, Prepared]]]:
+        objects = self.objects
+        workloads = list[tuple[int, PreparedWorkload]]()
+        others = list[tuple[int, Prepared]]()
+        for place, part in enumerate(parts):
+            if part.kind is WORKLOAD:
+                prepared = await objects.workloads.prepare(part.namespace, part.name, part.data, intent)
+                workloads.append((place, prepared))
+                continue
+            if part.kind is CUSTOM_KIND:
+                objects.check_custom_kind(part.data, part.name)
+            one = await objects.writer.prepare(
+                part.kind, part.namespace, part.name, part.data, intent, made=MAKING.get()
+            )
+            others.append((place, one))
+        return workloads, others
+
+    async def _tried(self, parts: Sequence[Part], intent: Intent) -> BulkResult:
+        workloads, others = await self._prepared(parts, intent)
+        compares = [compare for _, one in others for compare in one.compares]
+        operations = [one.operation for _, one in others if one.operation is not None]
+        _check_count(len(workloads), len(operations))
+        outcomes = {place: _outcome(one) for place, one in others}
+        revision = 0
+        if workloads:
+            beside = _Beside(self.objects, [each for _, each in workloads], compares, operations, intent)
+            result = await self.objects.orchestrator.apply(
+                [each.definition for _, each in workloads], dry_run=intent.dry_run, gate=beside
+            )
+            revision = result.revision
+            for (place, _), change in zip(workloads, result.changes, strict=True):
+                outcomes[place] = Outcome(
+                    kind=WORKLOAD.name,
+                    namespace=change.namespace,
+                    name=change.name,
+                    action=change.action.value,
+                    generation=change.generation,
+                )
+        elif operations and not intent.dry_run:
+            revision = await self.objects.store.transaction(
+                [*_once(compares), *intent.compares], [*operations, *intent.operations]
+            )
+        await self.objects.history.wait_for(revision)
+        return BulkResult(items=tuple(outcomes[place] for place in range(len(parts))), revision=revision)
+
+
+@define(eq=False)
+class _Beside:
+    """Writes objects together with workloads, once: what others have changed is thought through again."""
+
+    objects: Objects
+    workloads: Sequence[PreparedWorkload]
+    compares: Sequence[Compare]
+    operations: Sequence[Operation]
+    intent: Intent
+    _asked: bool = False
+
+    async def __call__(self, changes: Sequence[ProposedChange], world: Any, /) -> Beside:
+        if self._asked:
+            raise Overtaken("others came before")
+        self._asked = True
+        own = await self.objects.workloads.beside(self.workloads, changes, world, self.intent)
+        return Beside(
+            compares=tuple(_once([*self.compares, *own.compares])),
+            operations=(*self.operations, *own.operations),
+        )
+
+
+@contextmanager
+def _making(parts: Sequence[Part]) -> Iterator[None]:
+    """Let the namespaces be there that come with what they hold."""
+    token = MAKING.set(frozenset(part.name for part in parts if part.kind is NAMESPACE))
+    try:
+        yield
+    finally:
+        MAKING.reset(token)
+
+
+def _workload_part(document: Document) -> Part:
+    metadata = document.metadata
+    data = {
+        "kind": document.kind,
+        "metadata": {
+            "name": metadata.name,
+            "namespace": metadata.namespace,
+            "labels": dict(metadata.labels),
+            "annotations": dict(metadata.annotations),
+        },
+        "spec": dict(document.spec),
+    }
+    return Part(WORKLOAD, metadata.namespace, metadata.name, data)
+
+
+def _outcome(prepared: Prepared) -> Outcome:
+    metadata = prepared.document.metadata
+    action = "create" if prepared.new else "unchanged" if prepared.operation is None else "update"
+    return Outcome(
+        kind=prepared.document.kind,
+        namespace=metadata.namespace,
+        name=metadata.name,
+        action=action,
+        generation=metadata.generation,
+    )
+
+
+def _once(compares: Sequence[Compare]) -> list[Compare]:
+    """Return conditions, each once: several objects depend on the same namespace."""
+    return list({compare.key: compare for compare in compares}.values())
+
+
+_EACH_WORKLOAD: Final = 4
+"""The most operations for one workload: its definition, its numbers, its template, and who says what."""
+
+
+def _check_count(workloads: int, others: int) -> None:
+    if workloads > MAX_APPLIED or workloads * _EACH_WORKLOAD + others > MAX_OPERATIONS:
+        text = f"{workloads} workloads and {others} other objects are more than one write can take"
+        remedy = f"Split them: {MAX_OPERATIONS} objects at most, of which each workload counts as {_EACH_WORKLOAD}."
+        raise ConfigInvalid((Problem(text),), remedy=remedy)

@@ -1,0 +1,110 @@
+"""Updates of workloads: how they get on, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve, frozen
+from orchestrion.control_plane._history.event import Item
+from orchestrion.control_plane._objects.kinds import WORKLOAD
+from orchestrion.control_plane._objects.workload_form import workload_of
+from orchestrion.orchestrator_core import WorkloadName, WorkloadPhase
+from orchestrion.shared_types import Conflict, NotFound, WorkloadDefinition
+
+from .intent import Intent
+from .objects import Objects
+from .reading import no_such
+
+_NOT_RUN = frozenset(
+    (
+        "replicas",
+        "parallelism",
+        "retries",
+        "deadline",
+        "start_within",
+        "missed_start",
+        "update",
+        "disruption",
+        "gang",
+        "after",
+        "retention",
+    )
+)
+"""Parts of a spec that are no part of what instances run, and are kept when that goes back."""
+
+
+@frozen
+class Rollouts:
+    """Updates of workloads.
+
+    Attributes:
+        objects: Where they are.
+    """
+
+    objects: Objects
+
+    def status(self, namespace: str, name: str) -> dict[str, Any]:
+        """Return how an update gets on, and which generations are still known.
+
+        Raises:
+            NotFound: There is no such workload.
+        """
+        view = self.objects.view(namespace, name)
+        shown = {key: getattr(view, key) for key in ("phase", "reason", "message", "replicas", "updated", "available")}
+        history = [
+            {
+                "generation": generation,
+                "current": generation == view.generation,
+                "containers": workload_of(template).spec.get("containers", []),
+            }
+            for generation, template in sorted(self._templates(namespace, name).items())
+        ]
+        return {**shown, "generation": view.generation, "done": view.phase in _DONE, "history": history}
+
+    async def undo(self, namespace: str, name: str, generation: int | None, intent: Intent) -> Item:
+        """Go back to what an earlier generation ran; numbers, and the way of updating, stay as they are.
+
+        Args:
+            namespace: The workload's namespace.
+            name: Its name.
+            generation: Which one; None is the one before the current one.
+            intent: How it is meant.
+
+        Raises:
+            NotFound: There is no such workload, or that generation is no longer known.
+            Conflict: There is none before.
+        """
+        templates = self._templates(namespace, name)
+        current = self._current(namespace, name)
+        if generation is None:
+            earlier = [known for known in templates if known < current]
+            if not earlier:
+                msg = f"nothing is known of what workload {name!r} ran before"
+                raise Conflict(msg, remedy="Apply what it should run.")
+            generation = max(earlier)
+        template = templates.get(generation)
+        if template is None:
+            known = ", ".join(str(each) for each in sorted(templates)) or "none"
+            raise NotFound(f"generation {generation} of workload {name!r} is not known", remedy=f"There are: {known}")
+        document = workload_of(template)
+
+        def edit(plain: Any) -> Any:
+            kept = {key: value for key, value in plain["spec"].items() if key in _NOT_RUN}
+            run = {key: value for key, value in document.spec.items() if key not in _NOT_RUN}
+            metadata = {**plain["metadata"], "labels": dict(document.labels)}
+            return {**plain, "metadata": metadata, "spec": {**run, **kept}}
+
+        return await self.objects.change(WORKLOAD, namespace, name, edit, evolve(intent, manager="rollout"))
+
+    def _templates(self, namespace: str, name: str) -> dict[int, WorkloadDefinition]:
+        record = self.objects.orchestrator.world.workloads.get(WorkloadName(namespace, name))
+        if record is None or record.spec is None:
+            raise no_such(WORKLOAD, namespace, name)
+        return dict(record.templates)
+
+    def _current(self, namespace: str, name: str) -> int:
+        record = self.objects.orchestrator.world.workloads[WorkloadName(namespace, name)]
+        return record.spec.template_generation if record.spec is not None else 0
+
+
+_DONE = (WorkloadPhase.HEALTHY, WorkloadPhase.SUCCEEDED)

@@ -1,0 +1,93 @@
+"""What the bodies of requests say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from orchestrion.control_plane._objects.json_patch import apply_patch
+from orchestrion.control_plane._objects.merge_patch import merge_patch
+from orchestrion.shared_types import ConfigInvalid, Problem
+from orchestrion.shared_types.manifest import plain_documents
+
+from .queries import AnyRequest
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+APPLY_JSON: Final = "application/apply-patch+json"
+APPLY_YAML: Final = "application/apply-patch+yaml"
+YAML: Final = "application/yaml"
+
+PATCH_TYPES: Final[Mapping[str, str]] = {
+    MERGE_PATCH: "MergePatch",
+    JSON_PATCH: "JsonPatch",
+    APPLY_JSON: "Part",
+    APPLY_YAML: "Part",
+}
+"""The forms of a patch, and the names of their schemas."""
+
+
+def media_type_of(request: AnyRequest) -> str:
+    """Return what a request's body is said to be, without parameters."""
+    return str(request.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
+async def body_of(request: AnyRequest) -> Any:
+    """Return a request's body as plain data.
+
+    Raises:
+        ConfigInvalid: It is no JSON.
+    """
+    try:
+        return json.loads(await request.body(), parse_constant=_no_number)
+    except (ValueError, RecursionError) as err:
+        raise ConfigInvalid((Problem(f"the body is no JSON: {err}"),)) from err
+
+
+def _no_number(word: str) -> float:
+    msg = f"{word} is no number of JSON"
+    raise ValueError(msg)
+
+
+async def documents_of(request: AnyRequest) -> list[Any]:
+    """Return the documents that a request's body holds, YAML or JSON, as plain data.
+
+    Raises:
+        ConfigInvalid: It is neither, or it is too large or too deep.
+    """
+    return plain_documents(await request.body())
+
+
+def is_apply(request: AnyRequest) -> bool:
+    """Whether a patch is a part that is applied."""
+    return media_type_of(request) in (APPLY_JSON, APPLY_YAML)
+
+
+async def part_of(request: AnyRequest) -> Any:
+    """Return the part that a request applies.
+
+    Raises:
+        ConfigInvalid: It can't be read.
+    """
+    if media_type_of(request) == APPLY_JSON:
+        return await body_of(request)
+    documents = await documents_of(request)
+    if len(documents) != 1:
+        raise ConfigInvalid((Problem(f"one document is wanted, not {len(documents)}"),))
+    return documents[0]
+
+
+async def edit_of(request: AnyRequest) -> Callable[[Any], Any]:
+    """Return the change that a patch makes.
+
+    Raises:
+        ConfigInvalid: It is no patch that is known.
+    """
+    data, media_type = await body_of(request), media_type_of(request)
+    if media_type == JSON_PATCH:
+        return lambda document: apply_patch(document, data)
+    if media_type in (MERGE_PATCH, "application/json"):
+        return lambda document: merge_patch(document, data)
+    text = f"a patch is {', '.join(PATCH_TYPES)}, not {media_type!r:.80}"
+    raise ConfigInvalid((Problem(text, path="Content-Type"),))

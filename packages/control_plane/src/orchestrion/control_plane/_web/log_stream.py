@@ -1,0 +1,114 @@
+"""Output over HTTP: as lines of JSON, as server-sent events that a client can go on from, or as it was written."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from attrs import define, evolve
+from orchestrion.control_plane._control import Control
+from orchestrion.control_plane._open_streams import OpenStreams
+from orchestrion.control_plane._streams import LINES, LineStream, StreamForm, line_of
+from orchestrion.orchestrator_core import LogQuery, LogRecord
+from orchestrion.shared_types import ConfigInvalid, Problem, to_json, unstructure
+
+from .queries import AnyRequest
+from .watching import SSE, time_limit
+
+TEXT: Final = "text/plain"
+
+_MAX_RESUMED: Final = 10_000
+"""How many characters the place may have from which a client goes on."""
+
+
+def log_stream(control: Control, streams: OpenStreams, request: AnyRequest, query: LogQuery) -> LineStream:
+    """Return what answers a request for output, in the form that it accepts.
+
+    Raises:
+        ConfigInvalid: The place from which it goes on is none.
+    """
+    accepted, seconds = request.headers.get("accept", ""), time_limit(request)
+    if SSE in accepted:
+        places = _Places.read(request.headers.get("last-event-id", ""))
+        form = StreamForm(
+            media_type=SSE,
+            item=places.message,
+            error=lambda problem: b"event: error\ndata: %b\n\n" % to_json(problem),
+            end=b"event: end\ndata: {}\n\n",
+        )
+        # What a client has seen may be all that there was: the tail is then of what it has not.
+        asked = evolve(query, tail_bytes=None) if places.seen else query
+        return LineStream(lambda: places.unseen(control, asked), streams, to_its_end=True, form=form, seconds=seconds)
+    form = evolve(LINES, item=lambda record: line_of({"item": _plain(record)}))
+    if TEXT in accepted:
+        form = StreamForm(media_type=TEXT, item=_text, error=lambda problem: _last_words(problem["detail"]), end=b"")
+    return LineStream(lambda: control.logs(query), streams, to_its_end=True, form=form, seconds=seconds)
+
+
+@define(eq=False)
+class _Places:
+    """Up to where a client has seen each stream of output.
+
+    Attributes:
+        seen: By stream the offset of the next byte.
+    """
+
+    seen: dict[str, int]
+
+    @classmethod
+    def read(cls, text: str) -> _Places:
+        """Return what the id of an event says."""
+        if not text:
+            return cls({})
+        try:
+            if len(text) > _MAX_RESUMED:
+                raise ValueError
+            seen = json.loads(base64.urlsafe_b64decode(text))
+            if not isinstance(seen, dict) or not all(type(offset) is int for offset in seen.values()):
+                raise ValueError
+        except (ValueError, binascii.Error, RecursionError) as err:
+            problem = Problem("this is no id of an event of output", path="Last-Event-ID")
+            raise ConfigInvalid((problem,)) from err
+        return cls(seen)
+
+    @asynccontextmanager
+    async def unseen(self, control: Control, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
+        """Open the output, without what was seen."""
+        async with control.logs(query) as records:
+            yield self._without_seen(records)
+
+    async def _without_seen(self, records: AsyncIterator[LogRecord]) -> AsyncIterator[LogRecord]:
+        async for record in records:
+            seen = self.seen.get(_stream_of(record), 0) - record.offset
+            if seen <= 0:
+                yield record
+            elif seen < len(record.data):
+                yield evolve(record, offset=record.offset + seen, data=record.data[seen:], gap_bytes=0)
+
+    def message(self, record: LogRecord) -> bytes:
+        """Return a piece as an event, whose id says up to where all is known then."""
+        self.seen[_stream_of(record)] = record.offset + len(record.data)
+        place = base64.urlsafe_b64encode(json.dumps(self.seen, separators=(",", ":")).encode())
+        return b"event: log\nid: %b\ndata: %b\n\n" % (place, to_json(_plain(record)))
+
+
+def _plain(record: LogRecord) -> dict[str, Any]:
+    """Return a piece as plain data; its bytes in base64, which every client can read."""
+    return {**unstructure(record), "data": base64.b64encode(record.data).decode()}
+
+
+def _stream_of(record: LogRecord) -> str:
+    return f"{record.instance}/{record.container}/{record.attempt}/{record.stream.value}"
+
+
+def _text(record: LogRecord) -> bytes:
+    gap = b"[%d bytes are no longer kept]\n" % record.gap_bytes if record.gap_bytes else b""
+    return gap + record.data
+
+
+def _last_words(detail: str) -> bytes:
+    return f"\n[cut off: {detail}]\n".encode()

@@ -1,0 +1,151 @@
+"""Orders to nodes, and what is told of the cluster as a whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from attrs import frozen
+from litestar import Router, get, post
+from litestar.types import ASGIApp
+from orchestrion.control_plane._access import Needs
+from orchestrion.control_plane._control import Control
+from orchestrion.control_plane._objects.document import API_VERSION
+from orchestrion.control_plane._objects.kinds import NODE, Kind
+from orchestrion.control_plane._service.objects import Objects
+from orchestrion.orchestrator_core import Orchestrator
+from orchestrion.shared_types import InstanceState, NodeId, NodeStatus, NotFound, structure
+
+from .answers import JSON, object_answer, value_answer
+from .bodies import body_of
+from .doc import Answered, Doc, described
+from .object_paths import COLLECTION
+from .queries import AnyRequest
+
+_ONE: Final = f"{COLLECTION}/{{name:str}}"
+
+
+@frozen(kw_only=True)
+class DrainRequest:
+    """The body of drain.
+
+    Attributes:
+        reason: One line for people.
+        deadline: From then on instances are stopped without waiting for their replacements; None waits for ever.
+    """
+
+    reason: str
+    deadline: datetime | None = None
+
+
+def node_handlers(orchestrator: Orchestrator, objects: Objects) -> Router:
+    """Return the handlers of orders to nodes."""
+
+    def doc(summary: str, body: Mapping[str, str]) -> Doc:
+        return Doc(summary=summary, body=body, kinds=lambda kind: kind is NODE, errors=(404, 501))
+
+    def node_of(request: AnyRequest) -> NodeId:
+        path = request.path_params
+        if path["plural"] != NODE.plural:
+            msg = f"{path['plural']!r:.80} have no {request.url.path.rpartition('/')[2]}"
+            raise NotFound(msg, remedy="There is one for: nodes")
+        return NodeId(path["name"])
+
+    async def ordered(node_id: NodeId) -> ASGIApp:
+        return object_answer(await objects.node_now(node_id))
+
+    cordoning = doc("Keep new work off a node", {})
+
+    @post(f"{_ONE}/cordon", status_code=200, opt=described(Needs("cordon", "{plural}"), cordoning), name="cordon")
+    async def cordon(request: AnyRequest) -> ASGIApp:
+        await orchestrator.cordon_node(node_of(request))
+        return await ordered(node_of(request))
+
+    letting = doc("Let work on a node again", {})
+
+    @post(f"{_ONE}/uncordon", status_code=200, opt=described(Needs("cordon", "{plural}"), letting), name="uncordon")
+    async def uncordon(request: AnyRequest) -> ASGIApp:
+        await orchestrator.uncordon_node(node_of(request))
+        return await ordered(node_of(request))
+
+    draining = doc("Move everything off a node", {JSON: "DrainRequest"})
+
+    @post(f"{_ONE}/drain", status_code=200, opt=described(Needs("drain", "{plural}"), draining), name="drain")
+    async def drain(request: AnyRequest) -> ASGIApp:
+        node_id = node_of(request)
+        order = structure(await body_of(request), DrainRequest)
+        await orchestrator.drain_node(node_id, reason=order.reason, deadline=order.deadline)
+        return await ordered(node_id)
+
+    return Router("/", route_handlers=[cordon, uncordon, drain], dto=None, return_dto=None)
+
+
+def discovery_handlers(control: Control, objects: Objects) -> Router:
+    """Return the handlers that tell what there is: versions, kinds, the state of the cluster."""
+
+    @get("/api", opt=described(None, _told("Which versions there are", "Versions")), name="versions")
+    async def versions() -> ASGIApp:
+        return value_answer({"kind": "APIVersions", "versions": ["v1"]})
+
+    @get("/apis", opt=described(None, _told("Which groups of kinds there are", "Groups")), name="groups")
+    async def groups() -> ASGIApp:
+        name = API_VERSION.partition("/")[0]
+        version = {"group_version": API_VERSION, "version": "v1"}
+        group = {"name": name, "versions": [version], "preferred_version": version}
+        return value_answer({"kind": "APIGroupList", "groups": [group]})
+
+    kinds_doc = _told("Which kinds there are", "Kinds")
+
+    @get("/api/v1", opt=described(Needs("list", "customkinds"), kinds_doc), name="kinds")
+    async def kinds() -> ASGIApp:
+        return value_answer({"kind": "APIResourceList", "group_version": API_VERSION, "resources": _kinds(objects)})
+
+    status_doc = _told("How the cluster is doing", "ClusterStatus")
+
+    @get("/api/v1/cluster/status", opt=described(Needs("list", "nodes"), status_doc), name="cluster-status")
+    async def cluster_status() -> ASGIApp:
+        return value_answer(await _cluster_status(control))
+
+    return Router("/", route_handlers=[versions, groups, kinds, cluster_status], dto=None, return_dto=None)
+
+
+def _told(summary: str, schema: str) -> Doc:
+    return Doc(summary=summary, answers={200: Answered(forms={JSON: schema})})
+
+
+def _kinds(objects: Objects) -> list[dict[str, Any]]:
+    return [
+        {"name": kind.plural, "kind": kind.name, "namespaced": kind.namespaced, "verbs": list(_verbs(kind))}
+        for kind in objects.kinds
+    ]
+
+
+def _verbs(kind: Kind) -> tuple[str, ...]:
+    return ("get", "list", "watch", *(("create", "update", "patch", "delete", "apply") if kind.written else ()))
+
+
+async def _cluster_status(control: Control) -> dict[str, Any]:
+    nodes = await control.list_nodes()
+    instances = await control.list_instances()
+    states = Counter(each.status.state for each in instances)
+    ready = [node for node in nodes if node.status is NodeStatus.READY]
+
+    def total(part: str) -> dict[str, int]:
+        amounts = [getattr(node, part) for node in nodes]
+        return {
+            "cpu_millicores": sum(each.cpu_millicores for each in amounts),
+            "memory_bytes": sum(each.memory_bytes for each in amounts),
+        }
+
+    return {
+        "nodes": {"total": len(nodes), "ready": len(ready), "not_ready": len(nodes) - len(ready)},
+        "workloads": len(await control.list_workloads()),
+        "instances": {
+            "total": len(instances),
+            **{state.value.lower(): states.get(state, 0) for state in InstanceState},
+        },
+        "capacity": total("capacity"),
+        "allocatable": total("allocatable"),
+    }

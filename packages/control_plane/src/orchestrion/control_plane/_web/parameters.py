@@ -1,0 +1,97 @@
+"""What queries and headers may say: as the description of the API has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from orchestrion.control_plane._objects.paging import MAX_TOKEN_LENGTH
+from orchestrion.control_plane._objects.selectors import MAX_SELECTOR_LENGTH
+from orchestrion.control_plane._service.reading import DEFAULT_LIMIT, MAX_LIMIT
+
+from .watching import MAX_SECONDS
+
+NAME_PATTERN: Final = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+
+_POSITION: Final = r"^[0-9]{1,18}(\.[0-9]{1,18})?$"
+
+
+def _query(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": dict(schema)}
+
+
+def _header(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": description, "schema": dict(schema)}
+
+
+def _flag(name: str, description: str) -> dict[str, Any]:
+    return _query(name, description, {"type": "boolean", "default": False})
+
+
+_SELECTOR: Final = {"type": "string", "maxLength": MAX_SELECTOR_LENGTH}
+
+PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "label_selector": _query("label_selector", "Only objects with these labels: `app=web,tier in (a,b)`.", _SELECTOR),
+    "field_selector": _query("field_selector", "Only objects with these fields: `status.phase=Healthy`.", _SELECTOR),
+    "subject": _query(
+        "subject", "Of events only those about it: `workload/web`, `instance/web.0.1`.", {"type": "string"}
+    ),
+    "limit": _query(
+        "limit",
+        "How many objects a page has at most.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    ),
+    "continue": _query(
+        "continue",
+        "`metadata.continue` of the page before: the next page, of the same revision.",
+        {"type": "string", "maxLength": MAX_TOKEN_LENGTH},
+    ),
+    "watch": _flag("watch", "Follow the objects instead of listing them."),
+    "since": _query(
+        "since",
+        "Follow from here on: the revision of a list, or the id of an event; without it, all there is comes first.",
+        {"type": "string", "pattern": _POSITION},
+    ),
+    "Last-Event-ID": _header(
+        "Last-Event-ID", "The id of the last event that was seen: goes before `since`.", {"type": "string"}
+    ),
+    "timeout_seconds": _query(
+        "timeout_seconds",
+        "After how many seconds the stream ends; 0 gives what there is already.",
+        {"type": "integer", "minimum": 0, "maximum": MAX_SECONDS},
+    ),
+    "manager": _query(
+        "manager", "Whose fields they are.", {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"}
+    ),
+    "force": _flag("force", "Take over what other managers say differently."),
+    "dry_run": _flag("dry_run", "Check everything, and write nothing."),
+    "rerun": _flag("rerun", "Run work once more that has ended."),
+    "If-Match": _header(
+        "If-Match",
+        "Only if the object is at this revision: its ETag.",
+        {"type": "string", "pattern": r'^(\*|(W/)?"?[0-9]{1,18}"?)$'},
+    ),
+    "Idempotency-Key": _header(
+        "Idempotency-Key",
+        "A word of the client's own: the same request with the same word is done once, and answered the same for 24 h.",
+        {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    ),
+    "show": _query(
+        "show",
+        "`owners` adds who says what of the object.",
+        {"type": "string", "enum": ["object", "owners"], "default": "object"},
+    ),
+    "container": _query("container", "Only this container.", {"type": "string"}),
+    "follow": _flag("follow", "Go on as more is written, until the workload has ended."),
+    "since-time": _query(
+        "since", "Only what was written at or after this time.", {"type": "string", "format": "date-time"}
+    ),
+    "previous": _flag("previous", "Of the attempt before the latest one."),
+    "tail_bytes": _query(
+        "tail_bytes", "So many bytes of each stream at most to begin with.", {"type": "integer", "minimum": 0}
+    ),
+    "namespace": _query(
+        "namespace", "Where objects are that do not say it.", {"type": "string", "pattern": NAME_PATTERN}
+    ),
+}
+"""By the word that operations name them with."""

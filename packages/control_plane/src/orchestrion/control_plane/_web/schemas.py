@@ -1,0 +1,275 @@
+"""JSON Schemas of what goes over the wire, made from the classes that read and write it."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import attrs
+from orchestrion.control_plane._objects.document import API_VERSION
+from orchestrion.control_plane._objects.kinds import WORKLOAD, Kind
+from orchestrion.control_plane._service.bulk import BulkResult
+from orchestrion.control_plane._wire import ScaleRequest
+from orchestrion.orchestrator_core import Plan, SlotPlacement
+from orchestrion.shared_types.manifest import manifest_schema
+
+from .node_paths import DrainRequest
+from .parameters import NAME_PATTERN
+
+Schema = dict[str, Any]
+
+_ANYTHING: Final[Mapping[str, Any]] = {"type": "object"}
+_TEXTS: Final[Mapping[str, Any]] = {"type": "object", "additionalProperties": {"type": "string"}}
+_TIME: Final[Mapping[str, Any]] = {"type": ["string", "null"], "format": "date-time"}
+_PLAIN: Final[Mapping[Any, Mapping[str, Any]]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    bool: {"type": "boolean"},
+    float: {"type": "number"},
+    bytes: {"type": "string", "contentEncoding": "base64"},
+    datetime: {"type": "string", "format": "date-time"},
+    type(None): {"type": "null"},
+    Any: {},
+}
+
+
+def schema_of(kind: Any, *, strict: bool = False) -> Schema:
+    """Return the schema of a type: an attrs class, or what its fields are made of.
+
+    Args:
+        kind: The type.
+        strict: Whether nothing that is not known may be there, as in what clients send. What has a default may be left
+            out, and is by us.
+    """
+    if kind in _PLAIN:
+        return dict(_PLAIN[kind])
+    if isinstance(kind, typing.NewType):
+        return schema_of(kind.__supertype__, strict=strict)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return {"type": "string", "enum": [member.value for member in kind]}
+    if attrs.has(kind):
+        return _object_schema(kind, strict=strict)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return {"anyOf": [schema_of(each, strict=strict) for each in arguments]}
+    if origin is tuple:
+        return {"type": "array", "items": schema_of(arguments[0], strict=strict)}
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {"type": "object", "additionalProperties": schema_of(arguments[1], strict=strict)}
+    return {}
+
+
+def _object_schema(kind: Any, *, strict: bool) -> Schema:
+    hints = typing.get_type_hints(kind)
+    properties, required = dict[str, Schema](), list[str]()
+    for field in attrs.fields(kind):
+        properties[field.name] = {**schema_of(hints[field.name], strict=strict), **_bounds(field.validator)}
+        if field.default is attrs.NOTHING:
+            required.append(field.name)
+    schema: Schema = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required
+    if strict:
+        schema["additionalProperties"] = False
+    return schema
+
+
+def _bounds(validator: Any) -> Schema:
+    """Return what a validator says that a schema can say too."""
+    found: Schema = {}
+    for one in getattr(validator, "_validators", (validator,)):
+        match type(one).__name__:
+            case "_NumberValidator":
+                found[{">=": "minimum", "<=": "maximum"}.get(one.compare_op, "x-bound")] = one.bound
+            case "_InValidator":
+                found["enum"] = list(one.options)
+            case "_MatchesReValidator":
+                found["pattern"] = f"^({one.pattern.pattern})$"
+    return found
+
+
+def _record(**properties: Any) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _list_of(schema: Mapping[str, Any]) -> Schema:
+    return {"type": "array", "items": dict(schema)}
+
+
+def ref(name: str) -> Schema:
+    """Return a reference to a schema of the description."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_TEXT: Final = {"type": "string"}
+_AMOUNTS: Final = _record(cpu_millicores=_COUNT, memory_bytes=_COUNT)
+
+_PROBLEM: Final = {
+    **_record(
+        type=_TEXT,
+        title=_TEXT,
+        status={"type": "integer", "minimum": 400, "maximum": 599},
+        detail=_TEXT,
+        code=_TEXT,
+        codes=_list_of(_TEXT),
+        message=_TEXT,
+        remedy=_TEXT,
+        fields=_ANYTHING,
+    ),
+    "description": "What went wrong (RFC 9457): `code` for programs, `detail` for people, with what to do next.",
+}
+
+_METADATA: Final = {
+    "type": "object",
+    "properties": {
+        "name": _TEXT,
+        "namespace": _TEXT,
+        "uid": _TEXT,
+        "revision": _COUNT,
+        "generation": _COUNT,
+        "created_at": _TIME,
+        "updated_at": _TIME,
+        "deleting_since": _TIME,
+        "labels": _TEXTS,
+        "annotations": _TEXTS,
+        "owners": _list_of(_ANYTHING),
+        "finalizers": _list_of(_ANYTHING),
+    },
+    "required": ["name"],
+}
+
+_METADATA_INPUT: Final = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "pattern": NAME_PATTERN},
+        "labels": _TEXTS,
+        "annotations": _TEXTS,
+    },
+    "required": ["name"],
+}
+
+_STEP: Final = {
+    "type": "object",
+    "properties": {
+        "op": {"type": "string", "enum": ["add", "remove", "replace", "move", "copy", "test"]},
+        "path": _TEXT,
+        "from": _TEXT,
+        "value": {},
+    },
+    "required": ["op", "path"],
+}
+
+_VERSION: Final = _record(group_version=_TEXT, version=_TEXT)
+
+
+def common_schemas() -> dict[str, Schema]:
+    """Return by name all schemas that are not of a kind."""
+    plan = schema_of(Plan)["properties"]
+    items = schema_of(BulkResult)["properties"]["items"]
+    numbers = dict.fromkeys(("pending", "running", "terminating", "unknown", "succeeded", "failed", "lost"), _COUNT)
+    return {
+        "Problem": _PROBLEM,
+        "Metadata": _METADATA,
+        "MetadataInput": _METADATA_INPUT,
+        "ListMetadata": {
+            "type": "object",
+            "properties": {"revision": _COUNT, "continue": _TEXT},
+            "required": ["revision"],
+        },
+        "MergePatch": {"type": "object", "description": "RFC 7396."},
+        "JsonPatch": {**_list_of(_STEP), "description": "RFC 6902."},
+        "Part": {"type": "object", "description": "All that a manager has to say of an object."},
+        "Scale": _record(replicas=_COUNT, scaled={"type": "boolean"}, running=_COUNT, available=_COUNT),
+        "ScaleRequest": schema_of(ScaleRequest, strict=True),
+        "UndoRequest": {
+            **_record(
+                undo={
+                    "type": "object",
+                    "properties": {"generation": {"type": "integer", "minimum": 1}},
+                    "additionalProperties": False,
+                }
+            ),
+            "additionalProperties": False,
+        },
+        "DrainRequest": schema_of(DrainRequest, strict=True),
+        "Placements": _record(items=_list_of(schema_of(SlotPlacement))),
+        "Rollout": _record(phase=_TEXT, generation=_COUNT, done={"type": "boolean"}, history=_list_of(_ANYTHING)),
+        "Bulk": {"description": "An object, a list of objects under `items`, or a manifest.", "type": "object"},
+        "BulkResult": schema_of(BulkResult),
+        "BulkPlan": _record(items=items, **plan),
+        "Versions": _record(kind=_TEXT, versions=_list_of(_TEXT)),
+        "Groups": _record(
+            kind=_TEXT,
+            groups=_list_of(_record(name=_TEXT, versions=_list_of(_VERSION), preferred_version=_VERSION)),
+        ),
+        "Kinds": _record(
+            kind=_TEXT,
+            group_version=_TEXT,
+            resources=_list_of(_record(name=_TEXT, kind=_TEXT, namespaced={"type": "boolean"}, verbs=_list_of(_TEXT))),
+        ),
+        "ClusterStatus": _record(
+            nodes=_record(total=_COUNT, ready=_COUNT, not_ready=_COUNT),
+            workloads=_COUNT,
+            instances=_record(total=_COUNT, **numbers),
+            capacity=_AMOUNTS,
+            allocatable=_AMOUNTS,
+        ),
+    }
+
+
+def kind_schemas(kind: Kind) -> dict[str, Schema]:
+    """Return by name the schemas of a kind: its objects, what clients send of them, and a page."""
+    definitions, spec = _spec_schema(kind)
+    api_version, name = {"const": API_VERSION}, {"const": kind.name}
+    found = {
+        kind.name: _record(
+            api_version=api_version, kind=name, metadata=ref("Metadata"), spec=_ANYTHING, status=_ANYTHING
+        ),
+        f"{kind.name}List": _record(
+            kind={"const": f"{kind.name}List"}, metadata=ref("ListMetadata"), items=_list_of(ref(kind.name))
+        ),
+        **definitions,
+    }
+    if kind.written:
+        found[f"{kind.name}Spec"] = spec
+        properties = {
+            "api_version": api_version,
+            "kind": name,
+            "metadata": ref("MetadataInput"),
+            "spec": ref(f"{kind.name}Spec"),
+        }
+        found[f"{kind.name}Input"] = {"type": "object", "properties": properties, "required": ["metadata", "spec"]}
+    return found
+
+
+def _spec_schema(kind: Kind) -> tuple[dict[str, Schema], Schema]:
+    """Return the schema of a kind's spec, and the named ones that it needs."""
+    if kind is WORKLOAD:
+        named = manifest_schema()["$defs"]
+        moved: dict[str, Any] = {f"manifest.{name}": _moved(schema) for name, schema in named.items()}
+        spec = moved.pop("manifest.workload")
+        properties = {key: value for key, value in spec["properties"].items() if key not in ("labels", "annotations")}
+        return moved, {**spec, "properties": properties}
+    if kind.custom is not None:
+        # An id of its own makes its references mean what they mean where it was written.
+        return {}, {"$id": f"urn:orchestrion:kind:{kind.name}", **kind.custom.schema} if kind.schema else {
+            "type": "object"
+        }
+    return {}, schema_of(kind.spec, strict=True) if kind.spec is not None else dict(_ANYTHING)
+
+
+def _moved(schema: Any) -> Any:
+    """Return a schema of the manifest whose references lead to where its definitions are here."""
+    if isinstance(schema, list):
+        return [_moved(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        key: f"#/components/schemas/manifest.{value.removeprefix('#/$defs/')}" if key == "$ref" else _moved(value)
+        for key, value in schema.items()
+    }

@@ -1,0 +1,210 @@
+"""What is done with workloads and instances beside writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from litestar import Router, WebSocket, get, post, put, websocket
+from litestar.types import ASGIApp
+from orchestrion.control_plane._access import ACCESS, Needs
+from orchestrion.control_plane._control import Control
+from orchestrion.control_plane._objects.kinds import INSTANCE, WORKLOAD, Kind
+from orchestrion.control_plane._open_streams import OpenStreams
+from orchestrion.control_plane._service.objects import Objects
+from orchestrion.control_plane._service.rollouts import Rollouts
+from orchestrion.control_plane._streams import serve_exec
+from orchestrion.control_plane._wire import ScaleRequest
+from orchestrion.orchestrator_core import LogQuery
+from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, structure
+
+from .answers import JSON, items_answer, object_answer, value_answer
+from .bodies import body_of
+from .doc import Answered, Doc, described
+from .log_stream import TEXT, log_stream
+from .object_paths import NAMESPACED
+from .queries import AnyRequest, flag, intent_of, number
+from .watching import NDJSON, SSE
+
+_ONE: Final = f"{NAMESPACED}/{{name:str}}"
+
+
+def _is_workload(kind: Kind) -> bool:
+    return kind is WORKLOAD
+
+
+def _runs(kind: Kind) -> bool:
+    return kind in (WORKLOAD, INSTANCE)
+
+
+def workload_handlers(control: Control, objects: Objects, streams: OpenStreams) -> Router:
+    """Return the handlers of all paths below those of workloads and instances."""
+    handlers = [*_numbers(control, objects), *_lives(control, objects), *_rollouts(objects), *_output(control, streams)]
+    return Router("/", route_handlers=handlers, dto=None, return_dto=None)
+
+
+def name_of(request: AnyRequest, *kinds: Kind) -> tuple[str, str]:
+    """Return the namespace and name of the object whose path it is.
+
+    Raises:
+        NotFound: What the path names has nothing of that sort.
+    """
+    path = request.path_params
+    if path["plural"] not in [kind.plural for kind in kinds]:
+        what = request.url.path.rpartition("/")[2]
+        msg = f"{path['plural']!r:.80} have no {what}"
+        raise NotFound(msg, remedy=f"There is one for: {', '.join(kind.plural for kind in kinds)}")
+    return path["namespace"], path["name"]
+
+
+def _numbers(control: Control, objects: Objects) -> list[Any]:
+    reading = Doc(
+        summary="Read a service's number of instances",
+        answers={200: Answered(forms={JSON: "Scale"})},
+        kinds=_is_workload,
+        errors=(404,),
+    )
+
+    def scale_of(namespace: str, name: str) -> dict[str, Any]:
+        view = objects.view(namespace, name)
+        return {key: getattr(view, key) for key in ("replicas", "scaled", "running", "available")}
+
+    @get(f"{_ONE}/scale", opt=described(Needs("get", "{plural}"), reading), name="get-scale")
+    async def get_scale(request: AnyRequest) -> ASGIApp:
+        return value_answer(scale_of(*name_of(request, WORKLOAD)))
+
+    writing = Doc(
+        summary="Set a service's number of instances; null goes back to the file's",
+        answers={200: Answered()},
+        body={JSON: "ScaleRequest"},
+        kinds=_is_workload,
+        errors=(404, 409),
+    )
+
+    @put(f"{_ONE}/scale", opt=described(Needs("scale", "{plural}"), writing), name="scale")
+    async def scale(request: AnyRequest) -> ASGIApp:
+        namespace, name = name_of(request, WORKLOAD)
+        wanted = structure(await body_of(request), ScaleRequest)
+        await control.scale(name, wanted.replicas, namespace=namespace)
+        return object_answer(await objects.refreshed(namespace, name))
+
+    return [get_scale, scale]
+
+
+def _lives(control: Control, objects: Objects) -> list[Any]:
+    stopping = Doc(summary="Stop all instances, and keep the workload", kinds=_is_workload, errors=(404, 409))
+
+    @post(f"{_ONE}/stop", status_code=200, opt=described(Needs("stop", "{plural}"), stopping), name="stop")
+    async def stop(request: AnyRequest) -> ASGIApp:
+        namespace, name = name_of(request, WORKLOAD)
+        await control.stop(name, namespace=namespace)
+        return object_answer(await objects.refreshed(namespace, name))
+
+    starting = Doc(
+        summary="Let a workload run that was stopped, or that has ended",
+        parameters=("rerun",),
+        kinds=_is_workload,
+        errors=(404, 409),
+    )
+
+    @post(f"{_ONE}/start", status_code=200, opt=described(Needs("stop", "{plural}"), starting), name="start")
+    async def start(request: AnyRequest) -> ASGIApp:
+        namespace, name = name_of(request, WORKLOAD)
+        await objects.workloads.start(namespace, name, rerun=flag(request, "rerun"))
+        return object_answer(await objects.refreshed(namespace, name))
+
+    explaining = Doc(
+        summary="Say for each slot why it is where it is, or why it is nowhere",
+        answers={200: Answered(forms={JSON: "Placements"})},
+        kinds=_is_workload,
+        errors=(404, 422),
+    )
+
+    @get(f"{_ONE}/explain", opt=described(Needs("explain", "{plural}"), explaining), name="explain")
+    async def explain(request: AnyRequest) -> ASGIApp:
+        namespace, name = name_of(request, WORKLOAD)
+        return items_answer(await control.explain(name, namespace=namespace))
+
+    return [stop, start, explain]
+
+
+def _rollouts(objects: Objects) -> list[Any]:
+    rollouts = Rollouts(objects)
+    reading = Doc(
+        summary="Read how an update is getting on, and what there was before",
+        answers={200: Answered(forms={JSON: "Rollout"})},
+        kinds=_is_workload,
+        errors=(404,),
+    )
+
+    @get(f"{_ONE}/rollout", opt=described(Needs("get", "{plural}"), reading), name="get-rollout")
+    async def get_rollout(request: AnyRequest) -> ASGIApp:
+        return value_answer(rollouts.status(*name_of(request, WORKLOAD)))
+
+    undoing = Doc(
+        summary="Go back to what an earlier generation ran",
+        answers={200: Answered()},
+        parameters=("dry_run", "If-Match"),
+        body={JSON: "UndoRequest"},
+        kinds=_is_workload,
+        errors=(404, 409, 412),
+    )
+
+    @post(f"{_ONE}/rollout", status_code=200, opt=described(Needs("rollout", "{plural}"), undoing), name="undo")
+    async def undo(request: AnyRequest) -> ASGIApp:
+        namespace, name = name_of(request, WORKLOAD)
+        generation = _undone(await body_of(request))
+        return object_answer(await rollouts.undo(namespace, name, generation, intent_of(request)))
+
+    return [get_rollout, undo]
+
+
+def _undone(data: Any) -> int | None:
+    """Return the generation that a request goes back to; None is the one before."""
+    given = data.get("undo") if isinstance(data, Mapping) and set(data) == {"undo"} else None
+    if not isinstance(given, Mapping) or set(given) - {"generation"}:
+        raise ConfigInvalid((Problem("{undo: {generation: NUMBER}} is wanted, or {undo: {}} for the one before"),))
+    generation = given.get("generation")
+    if generation is not None and (not isinstance(generation, int) or isinstance(generation, bool) or generation < 1):
+        raise ConfigInvalid((Problem("a number from 1 on is wanted", path="undo.generation"),))
+    return generation
+
+
+def _output(control: Control, streams: OpenStreams) -> list[Any]:
+    reading = Doc(
+        summary="Read what instances write",
+        answers={
+            200: Answered(description="Piece after piece.", forms={NDJSON: "", SSE: "", TEXT: ""}),
+        },
+        parameters=("container", "follow", "since-time", "previous", "tail_bytes", "timeout_seconds", "Last-Event-ID"),
+        kinds=_runs,
+        errors=(404, 501),
+    )
+
+    @get(f"{_ONE}/logs", opt=described(Needs("logs", "{plural}"), reading), name="logs")
+    async def logs(request: AnyRequest) -> ASGIApp:
+        namespace, name = name_of(request, WORKLOAD, INSTANCE)
+        return log_stream(control, streams, request, _log_query(request, namespace, name))
+
+    @websocket(f"{_ONE}/exec", opt={ACCESS: Needs("exec", "{plural}")}, name="exec")
+    async def exec_(socket: WebSocket[Any, Any, Any]) -> None:
+        path = socket.path_params
+        given = {"namespace": path["namespace"], "instance": path["name"]}
+        await serve_exec(control, socket.receive, socket.send, given)
+
+    return [logs, exec_]
+
+
+def _log_query(request: AnyRequest, namespace: str, subject: str) -> LogQuery:
+    query = request.query_params
+    since = query.get("since")
+    return LogQuery(
+        namespace=namespace,
+        subject=subject,
+        container=query.get("container"),
+        follow=flag(request, "follow"),
+        since=structure(since, datetime) if since is not None else None,
+        previous=flag(request, "previous"),
+        tail_bytes=number(request, "tail_bytes", 0) if "tail_bytes" in query else None,
+    )

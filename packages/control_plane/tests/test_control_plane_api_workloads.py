@@ -1,0 +1,187 @@
+"""What is done with workloads, instances and nodes beside writing them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+import trio
+
+from .api_stage import Api
+
+WORKLOADS = "/api/v1/namespaces/default/workloads"
+
+
+def workload(name: str = "web", **spec: Any) -> dict[str, Any]:
+    spec.setdefault("containers", [{"name": "main", "command": ["run"]}])
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+async def settled(api: Api, **spec: Any) -> None:
+    assert (await api.client.ask("POST", WORKLOADS, workload(**spec))).status == 201
+    await trio.sleep(10)
+
+
+async def test_a_scaled_service_keeps_its_number(api: Api) -> None:
+    await settled(api)
+    scaled = await api.client.ask("PUT", f"{WORKLOADS}/web/scale", {"replicas": 3})
+    assert scaled.status == 200
+    await trio.sleep(30)
+    read = (await api.client.ask("GET", f"{WORKLOADS}/web/scale")).json
+    assert read == {"replicas": 3, "scaled": True, "running": 3, "available": 3}
+    await api.client.ask("PUT", f"{WORKLOADS}/web/scale", {"replicas": None})
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web/scale")).json["replicas"] == 1
+
+
+@pytest.mark.parametrize("body", [{"replicas": -1}, {"replicas": "2"}, {}, {"replicas": 1, "more": 1}])
+async def test_a_number_that_is_none_is_refused(api: Api, body: Any) -> None:
+    await settled(api)
+    assert (await api.client.ask("PUT", f"{WORKLOADS}/web/scale", body)).status == 400
+
+
+async def test_a_stopped_workload_can_be_started(api: Api) -> None:
+    await settled(api)
+    stopping = await api.client.ask("POST", f"{WORKLOADS}/web/stop")
+    assert stopping.json["status"]["phase"] == "Stopping"
+    await trio.sleep(60)
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web")).json["status"]["phase"] == "Stopped"
+    assert (await api.client.ask("POST", f"{WORKLOADS}/web/start")).status == 200
+    await trio.sleep(10)
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web")).json["status"]["phase"] == "Healthy"
+
+
+async def test_why_an_instance_is_where_it_is(api: Api) -> None:
+    await settled(api)
+    explained = (await api.client.ask("GET", f"{WORKLOADS}/web/explain")).json["items"]
+    assert [each["instance"] for each in explained] == ["web.0.1"]
+
+
+async def test_an_update_is_undone(api: Api) -> None:
+    await settled(api)
+    for command in ("second", "third"):
+        await api.client.ask(
+            "PATCH", f"{WORKLOADS}/web", {"spec": {"containers": [{"name": "main", "command": [command]}]}}
+        )
+        await trio.sleep(60)
+    history = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json
+    assert history["done"]
+    generations = [each["generation"] for each in history["history"]]
+    assert generations[-1] == 3
+    undone = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}})
+    assert undone.status == 200
+    assert undone.json["spec"]["containers"][0]["command"] == ["second"]
+    unknown = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {"generation": 99}})
+    assert unknown.status == 404
+
+
+async def test_nothing_can_be_undone_that_was_never_changed(api: Api) -> None:
+    await settled(api)
+    assert (await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}})).status == 409
+    assert (await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"redo": {}})).status == 400
+
+
+async def written(api: Api, text: bytes) -> None:
+    await settled(api)
+    world = api.containers
+    for container_id in list(world.containers):
+        world.write(container_id, text)
+
+
+async def test_output_is_read_in_three_forms(api: Api) -> None:
+    await written(api, b"hello\n")
+    path = f"{WORKLOADS}/web/logs"
+    lines = [json.loads(line) for line in (await api.client.ask("GET", path)).body.splitlines()]
+    assert base64.b64decode(lines[0]["item"]["data"]) == b"hello\n"
+    assert lines[-1] == {"end": True}
+    assert (await api.client.ask("GET", path, accept="text/plain")).body == b"hello\n"
+    messages = (await api.client.ask("GET", path, accept="text/event-stream")).body
+    assert messages.startswith(b"event: log\nid: ")
+    by_instance = "/api/v1/namespaces/default/instances/web.0.1/logs"
+    assert (await api.client.ask("GET", by_instance, accept="text/plain")).body == b"hello\n"
+
+
+async def test_output_goes_on_where_a_reader_was(api: Api) -> None:
+    await written(api, b"one\n")
+    path, sse = f"{WORKLOADS}/web/logs", "text/event-stream"
+    first = (await api.client.ask("GET", path, accept=sse)).body
+    seen = first.split(b"id: ")[1].partition(b"\n")[0].decode()
+    nothing = (await api.client.ask("GET", path, accept=sse, last_event_id=seen)).body
+    assert b"event: log" not in nothing
+    for container_id in list(api.containers.containers):
+        api.containers.write(container_id, b"two\n")
+    more = (await api.client.ask("GET", path, accept=sse, last_event_id=seen)).body
+    data = json.loads(more.split(b"data: ")[1].partition(b"\n")[0])
+    assert (base64.b64decode(data["data"]), data["offset"]) == (b"two\n", 4)
+    assert (await api.client.ask("GET", path, accept=sse, last_event_id="nonsense")).status == 400
+
+
+async def test_what_runs_is_not_of_every_kind(api: Api) -> None:
+    for target in ("configmaps/a/logs", "configmaps/a/scale", "instances/a/scale", "configmaps/a/explain"):
+        assert (await api.client.ask("GET", f"/api/v1/namespaces/default/{target}")).status == 404
+    assert (await api.client.ask("POST", "/api/v1/namespaces/default/cordon")).status in (404, 405)
+
+
+async def test_a_node_is_kept_free_of_new_work_and_drained(api: Api) -> None:
+    await settled(api, replicas=2)
+    name = (await api.client.ask("GET", "/api/v1/nodes")).json["items"][0]["metadata"]["name"]
+    cordoned = await api.client.ask("POST", f"/api/v1/nodes/{name}/cordon")
+    assert cordoned.json["spec"]["cordoned"] is True
+    drained = await api.client.ask("POST", f"/api/v1/nodes/{name}/drain", {"reason": "repair"})
+    assert drained.json["spec"]["drain"]["reason"] == "repair"
+    await trio.sleep(120)
+    placed = (await api.client.ask("GET", "/api/v1/namespaces/default/instances")).json["items"]
+    running = [each for each in placed if each["status"]["state"] == "Running"]
+    assert {each["spec"]["node_id"] for each in running}.isdisjoint({name})
+    free = await api.client.ask("POST", f"/api/v1/nodes/{name}/uncordon")
+    assert not free.json["spec"].get("cordoned")
+    assert free.json["spec"].get("drain") is None
+    assert (await api.client.ask("POST", "/api/v1/nodes/nobody/cordon")).status == 404
+
+
+async def test_what_there_is_is_told(api: Api) -> None:
+    await settled(api)
+    assert (await api.as_("").ask("GET", "/api")).json["versions"] == ["v1"]
+    assert (await api.as_("").ask("GET", "/apis")).json["groups"][0]["name"] == "orchestrion"
+    kinds = {each["name"] for each in (await api.client.ask("GET", "/api/v1")).json["resources"]}
+    assert {"workloads", "nodes", "secrets"} <= kinds
+    status = (await api.client.ask("GET", "/api/v1/cluster/status")).json
+    assert status["nodes"] == {"total": 2, "ready": 2, "not_ready": 0}
+    assert status["instances"]["running"] == 1
+    assert status["allocatable"]["cpu_millicores"] > 0
+
+
+async def test_kinds_that_nobody_writes_are_only_read(api: Api) -> None:
+    for method, target in (("POST", "/api/v1/nodes"), ("DELETE", "/api/v1/namespaces/default/instances/web.0.1")):
+        refused = await api.client.ask(method, target, {})
+        assert (refused.status, refused.headers["allow"]) == (405, "GET")
+
+
+async def test_objects_of_a_custom_kind_fit_its_schema(api: Api) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "at": {"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}$"},
+            "keep": {"type": "integer", "default": 3},
+        },
+        "required": ["at"],
+    }
+    kind = {"metadata": {"name": "backups"}, "spec": {"kind": "Backup", "plural": "backups", "schema": schema}}
+    assert (await api.client.ask("POST", "/api/v1/customkinds", kind)).status == 201
+    path = "/api/v1/namespaces/default/backups"
+    made = await api.client.ask("POST", path, {"metadata": {"name": "a"}, "spec": {"at": "02:00"}})
+    assert made.json["spec"] == {"at": "02:00", "keep": 3}
+    refused = await api.client.ask("POST", path, {"metadata": {"name": "b"}, "spec": {"at": "two"}})
+    assert refused.status == 400
+    assert "spec.at" in refused.json["detail"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"schema": {"type": "nonsense"}}, {"plural": "copies"}, {"kind": "Copy"}, {"namespaced": False}],
+)
+async def test_a_kind_keeps_its_names_and_a_schema_that_can_be_checked(api: Api, change: Any) -> None:
+    kind = {"metadata": {"name": "backups"}, "spec": {"kind": "Backup", "plural": "backups"}}
+    await api.client.ask("POST", "/api/v1/customkinds", kind)
+    assert (await api.client.ask("PATCH", "/api/v1/customkinds/backups", {"spec": change})).status == 400

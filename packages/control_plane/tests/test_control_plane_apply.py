@@ -1,0 +1,124 @@
+"""Server-side apply: who says what of an object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from .api_stage import Answer, Api
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+WORKLOADS = "/api/v1/namespaces/default/workloads"
+APPLY = "application/apply-patch+json"
+CONTAINERS = [{"name": "main", "command": ["run"]}]
+
+
+async def applied(api: Api, path: str, spec: dict[str, Any], query: str = "", **headers: str) -> Answer:
+    return await api.client.ask("PATCH", f"{path}?{query}", {"spec": spec}, content_type=APPLY, **headers)
+
+
+async def test_what_is_not_there_is_made_and_what_is_there_is_changed(api: Api) -> None:
+    made = await applied(api, f"{MAPS}/a", {"data": {"x": "1"}}, "manager=mine")
+    assert made.status == 201
+    changed = await applied(api, f"{MAPS}/a", {"data": {"x": "2"}}, "manager=mine")
+    assert (changed.status, changed.json["spec"]["data"]) == (200, {"x": "2"})
+    assert changed.json["metadata"]["uid"] == made.json["metadata"]["uid"]
+    same = await applied(api, f"{MAPS}/a", {"data": {"x": "2"}}, "manager=mine")
+    assert same.json == changed.json
+
+
+async def test_what_nobody_says_any_longer_is_gone_and_what_others_say_stays(api: Api) -> None:
+    await applied(api, f"{MAPS}/a", {"data": {"x": "1", "y": "1"}}, "manager=mine")
+    await applied(api, f"{MAPS}/a", {"data": {"z": "1"}}, "manager=theirs")
+    both = await applied(api, f"{MAPS}/a", {"data": {"x": "1"}}, "manager=mine")
+    assert both.json["spec"]["data"] == {"x": "1", "z": "1"}
+
+
+async def test_a_contradiction_names_the_owner_and_force_takes_the_place(api: Api) -> None:
+    await applied(api, f"{MAPS}/a", {"data": {"x": "1"}}, "manager=mine")
+    refused = await applied(api, f"{MAPS}/a", {"data": {"x": "2"}}, "manager=theirs")
+    assert refused.status == 409
+    assert "spec.data.x is owned by 'mine'" in refused.json["detail"]
+    assert (await api.client.ask("GET", f"{MAPS}/a")).json["spec"]["data"] == {"x": "1"}
+    forced = await applied(api, f"{MAPS}/a", {"data": {"x": "2"}}, "manager=theirs&force=true")
+    assert forced.json["spec"]["data"] == {"x": "2"}
+    owners = (await api.client.ask("GET", f"{MAPS}/a?show=owners")).json["owners"]
+    assert owners == {"spec.data.x": ["theirs"]}
+
+
+async def test_who_writes_the_whole_owns_what_others_do_not_say_so(api: Api) -> None:
+    await applied(api, f"{MAPS}/a", {"data": {"x": "1"}}, "manager=mine")
+    await api.client.ask("PATCH", f"{MAPS}/a?manager=hand", {"spec": {"data": {"y": "2"}}})
+    owners = (await api.client.ask("GET", f"{MAPS}/a?show=owners")).json["owners"]
+    assert owners["spec.data.x"] == ["mine"]
+    assert owners["spec.data.y"] == ["hand"]
+
+
+async def test_it_can_be_written_in_yaml(api: Api) -> None:
+    body = b"metadata: {labels: {app: web}}\nspec:\n  data: {x: one}\n"
+    made = await api.client.ask("PATCH", f"{MAPS}/a", body, content_type="application/apply-patch+yaml")
+    assert made.status == 201
+    assert made.json["metadata"]["labels"] == {"app": "web"}
+
+
+async def test_an_autoscaler_owns_the_number_of_a_workload(api: Api) -> None:
+    path = f"{WORKLOADS}/web"
+    made = await applied(api, path, {"containers": CONTAINERS}, "manager=git")
+    assert made.status == 201
+    scaled = await applied(api, path, {"replicas": 3}, "manager=autoscaler")
+    assert scaled.json["spec"]["replicas"] == 3
+    again = await applied(api, path, {"containers": CONTAINERS}, "manager=git")
+    assert again.json["spec"]["replicas"] == 3
+    refused = await applied(api, path, {"containers": CONTAINERS, "replicas": 1}, "manager=git")
+    assert refused.status == 409
+    assert "spec.replicas is owned by 'autoscaler'" in refused.json["detail"]
+    withdrawn = await applied(api, path, {}, "manager=autoscaler")
+    assert withdrawn.json["spec"].get("replicas", 1) == 1
+
+
+async def test_what_is_written_past_it_is_owned_by_control(api: Api) -> None:
+    path = f"{WORKLOADS}/web"
+    await applied(api, path, {"containers": CONTAINERS}, "manager=git")
+    record = await api.orchestrator.get_workload("web")
+    from attrs import evolve
+
+    await api.orchestrator.apply([evolve(record.definition, replicas=4)])
+    owners = (await api.client.ask("GET", f"{path}?show=owners")).json["owners"]
+    assert owners["spec.replicas"] == ["control"]
+    refused = await applied(api, path, {"containers": CONTAINERS, "replicas": 2}, "manager=git")
+    assert refused.status == 409
+
+
+async def test_a_new_workload_of_the_same_name_has_new_owners(api: Api) -> None:
+    path = f"{WORKLOADS}/web"
+    await applied(api, path, {"containers": CONTAINERS, "replicas": 2}, "manager=git")
+    await api.client.ask("DELETE", path)
+    await trio.sleep(60)
+    assert (await api.client.ask("GET", path)).status == 404
+    assert (await api.objects.store.get("/fields/workload/default/web")).entry is None
+    again = await applied(api, path, {"containers": CONTAINERS, "replicas": 1}, "manager=other")
+    assert again.status == 201
+
+
+async def test_a_dry_run_of_an_apply_writes_nothing(api: Api) -> None:
+    tried = await applied(api, f"{MAPS}/a", {"data": {"x": "1"}}, "dry_run=true")
+    assert tried.status == 201
+    assert (await api.client.ask("GET", f"{MAPS}/a")).status == 404
+
+
+async def test_a_secret_is_replaced_as_a_whole_and_leaves_no_text(api: Api) -> None:
+    path = "/api/v1/namespaces/default/secrets/key"
+    await applied(api, path, {"data": {"a": "canary"}}, "manager=mine")
+    await applied(api, path, {"data": {"b": "canary"}}, "manager=theirs")
+    assert (await api.client.ask("GET", path)).json["spec"]["data"] == {"b": "***"}
+    entry = (await api.objects.store.get("/object/secrets/default/key")).entry
+    assert entry is not None
+    assert b"canary" not in entry.value
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"a: 1\n---\nb: 2\n", b"{"])
+async def test_what_is_no_part_is_refused(api: Api, body: bytes) -> None:
+    refused = await api.client.ask("PATCH", f"{MAPS}/a", body, content_type="application/apply-patch+yaml")
+    assert refused.status == 400
