@@ -39,7 +39,9 @@ def populated(server: Any) -> None:
     server.run("fails", "exit 3", kind="batch")
     server.wait_for("fails", "Failed")
     quota = {"metadata": {"name": "team"}, "spec": {"hard": {"cpu": "8", "memory": "16Gi"}}}
-    server.ask("POST", "/api/v1/namespaces/default/resourcequotas", quota)
+    # In a namespace of its own: where it is, what has no place would use it up.
+    server.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "team"}})
+    server.ask("POST", "/api/v1/namespaces/team/resourcequotas", quota)
 
 
 def live(page: Page) -> Page:
@@ -85,6 +87,7 @@ def test_a_click_path_leads_from_the_overview_to_more_instances_and_back_to_none
     page.get_by_role("button", name="Scale").click()
     expect(page.locator("#said")).to_have_text("Scaled.")
     expect(page.get_by_role("region", name="Instances").get_by_text("Running")).to_have_count(3)
+    expect(page.locator("#terminal").get_by_label("Instance").locator("option")).to_have_count(3)
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator("main .badge").first).to_have_text("Stopped")
     page.get_by_role("button", name="Remove").click()

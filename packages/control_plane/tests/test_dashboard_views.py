@@ -129,7 +129,7 @@ def test_the_matrix_says_of_no_node_what_is_not_known() -> None:
         nodes_considered=10,
         closest=(NodeId("d"),),
     )
-    shown = matrix(explanation)
+    shown = matrix(explanation, {})
     assert {row["node"]: row["cells"] for row in shown["rows"]} == {
         "a": [FAILS, PASSES],
         "b": [FAILS, PASSES],
@@ -146,7 +146,7 @@ def test_slots_that_lack_a_place_for_the_same_reason_are_shown_together() -> Non
         SlotPlacement(instance=f"web.{index}", node_id=None, explanation=why, text="cordoned") for index in range(3)
     ]
     placed = SlotPlacement(instance="web.9.1", node_id=NodeId("a"), explanation=Explanation(), text="")
-    (shown,) = unplaced([*placements, placed])
+    (shown,) = unplaced([*placements, placed], {})
     assert shown["slots"] == ["web.0", "web.1", "web.2"]
 
 

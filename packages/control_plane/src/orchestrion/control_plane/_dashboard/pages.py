@@ -138,7 +138,7 @@ class Pages:
                     placements = await self.objects.orchestrator.explain(metadata.name, namespace=metadata.namespace)
                 except WorkloadNotFound:
                     continue
-                groups = unplaced(placements)
+                groups = unplaced(placements, scene.node_names())
             lines.append({**line, "groups": groups})
         return {
             "revision": scene.revision,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from orchestrion.orchestrator_core import SlotPlacement
@@ -16,8 +16,13 @@ MAX_SLOTS: Final = 40
 FAILS, PASSES, UNKNOWN = "fails", "passes", "unknown"
 
 
-def unplaced(placements: Sequence[SlotPlacement]) -> list[dict[str, Any]]:
-    """Return the slots that have no place: those with the same explanation as one, with its matrix."""
+def unplaced(placements: Sequence[SlotPlacement], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the slots that have no place: those with the same explanation as one, with its matrix.
+
+    Args:
+        placements: Of all slots.
+        names: What people call nodes, by id.
+    """
     groups = dict[str, dict[str, Any]]()
     for placement in placements:
         if placement.node_id is not None:
@@ -31,12 +36,12 @@ def unplaced(placements: Sequence[SlotPlacement]) -> list[dict[str, Any]]:
                 "text": placement.text,
                 "change": describe_change(placement.explanation.smallest_change),
                 "victims": placement.victims,
-                "matrix": matrix(placement.explanation),
+                "matrix": matrix(placement.explanation, names),
             }
     return list(groups.values())
 
 
-def matrix(explanation: Explanation) -> dict[str, Any]:
+def matrix(explanation: Explanation, names: Mapping[str, str]) -> dict[str, Any]:
     """Return nodes against reasons.
 
     An explanation names some nodes of each reason and counts all: of a node that it does not name, it is known that it
@@ -44,7 +49,8 @@ def matrix(explanation: Explanation) -> dict[str, Any]:
     """
     named = {node_id for group in explanation.groups for node_id in group.samples} | set(explanation.closest)
     rows = [
-        {"node": node_id, "cells": [_cell(group, node_id) for group in explanation.groups]} for node_id in sorted(named)
+        {"node": names.get(node_id, node_id), "cells": [_cell(group, node_id) for group in explanation.groups]}
+        for node_id in sorted(named)
     ]
     rows.sort(key=lambda row: sum(cell == FAILS for cell in row["cells"]))
     return {

@@ -39,6 +39,10 @@ class Scene:
     allocated: Mapping[NodeId, Resources] = field(factory=dict)
     granted: Mapping[NodeId, int] = field(factory=dict)
 
+    def node_names(self) -> Mapping[str, str]:
+        """Return what people call the nodes, by id."""
+        return {node.id: node.name for node in self.nodes}
+
     def live(self) -> list[WorkloadInstance]:
         """Return the instances that hold a place."""
         return [instance for instance in self.instances if not is_ended(instance)]

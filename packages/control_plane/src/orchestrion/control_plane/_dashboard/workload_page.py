@@ -71,7 +71,9 @@ def instance_lines(scene: Scene, namespace: str, workload: str) -> dict[str, Any
     live = [each for each in own if not is_ended(each)]
     ended = sorted((each for each in own if is_ended(each)), key=_ended_at, reverse=True)
     shown = [*live, *ended][:MAX_INSTANCES]
-    return {"lines": [_instance_line(each) for each in shown], "hidden": len(own) - len(shown)}
+    names = scene.node_names()
+    lines = [{**_instance_line(each), "node_name": names.get(each.binding.node_id, "")} for each in shown]
+    return {"lines": lines, "hidden": len(own) - len(shown)}
 
 
 def _ended_at(instance: WorkloadInstance) -> str:

@@ -116,6 +116,20 @@ export function follow() {
   };
 }
 
+/** Keeps the choices of a list as the rows of instances on the page are; what was chosen stays. */
+export function instances(select, all) {
+  const update = () => {
+    const rows = document.querySelectorAll(all ? "#content tr[id]" : "#content tr[id]:not(.ended)");
+    const wanted = [...rows].map((row) => row.id);
+    const options = [...select.options].filter((option) => option.value);
+    if (wanted.join() === options.map((option) => option.value).join()) return;
+    const chosen = select.value;
+    for (const option of options) option.remove();
+    for (const name of wanted) select.add(new Option(name, name, false, name === chosen));
+  };
+  document.addEventListener("refreshed", update);
+}
+
 const UNITS = [
   ["d", 86400],
   ["h", 3600],

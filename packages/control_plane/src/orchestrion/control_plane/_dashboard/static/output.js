@@ -1,7 +1,7 @@
 // The output of a workload, as it is written. Each piece says where it is in all that was written, so that what comes
 // twice after the stream was cut off is shown once, and what is no longer kept is told.
 
-import { say } from "./live.js";
+import { instances, say } from "./live.js";
 
 const MOST_LINES = 5000;
 // Colours and movements of the cursor, which a page does not show.
@@ -60,6 +60,7 @@ export function output(live) {
     if (texts.length) write(texts);
   }
 
+  instances(form.elements.instance, true);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     shown.replaceChildren();

@@ -1,5 +1,7 @@
 // A command in a container: lines go in, and what it writes comes out.
 
+import { instances } from "./live.js";
+
 const MOST = 200000;
 
 export function terminal() {
@@ -25,6 +27,7 @@ export function terminal() {
     end.disabled = true;
   }
 
+  instances(form.elements.instance, false);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     socket?.close();
