@@ -21,6 +21,7 @@ from orchestrion.shared_types import (
     ContainerConfig,
     ContainerId,
     Disruption,
+    Gang,
     InstanceState,
     Placement,
     Resources,
@@ -109,6 +110,17 @@ async def test_at_no_time_more_runs_on_a_node_than_it_has(stage: Stage) -> None:
         assert all(used <= 8 for used in on_node(stage).values())
         await trio.sleep(0.1)
     assert len(stage.running("high")) == 3
+
+
+@pytest.mark.parametrize("gang", [None, Gang()], ids=["one by one", "together"])
+async def test_who_shares_the_room_of_one_victim_waits_for_it_too(stage: Stage, gang: Gang | None) -> None:
+    fills = service("low", containers=halves(8, "run", "term-takes", "3s", grace=6.0), replicas=2, priority=0)
+    await stage.apply(evolve(fills, preempts=False))
+    await stage.apply(high(replicas=2, gang=gang))
+    for _ in range(50):
+        assert all(used <= 8 for used in on_node(stage).values())
+        await trio.sleep(0.1)
+    assert len(stage.running("high")) == 2
 
 
 async def test_the_room_that_becomes_free_is_not_given_to_anybody_else(stage: Stage) -> None:

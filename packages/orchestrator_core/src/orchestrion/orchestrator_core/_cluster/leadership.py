@@ -107,6 +107,9 @@ class Campaign:
                     return await self.store.put(
                         LEADER_KEY, value, expected=None if self.take_over else ABSENT, lease=lease
                     )
+            except LeaseNotFound as err:
+                msg = "the lease ran out before the lead was taken"
+                raise LeadershipLost(msg) from err
             except RevisionConflict:
                 await self._wait_for_vacancy(lease)
 

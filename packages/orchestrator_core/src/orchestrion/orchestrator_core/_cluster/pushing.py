@@ -66,7 +66,8 @@ class Push:
     Attributes:
         decision: Where it goes.
         victims: Who is pushed out.
-        waits_for: Who has to have ended before it starts: its victims, and what stops on the node already.
+        waits_for: Who has to have ended before it starts: its victims, those of others whose room it may have, and what
+            stops on the node already.
     """
 
     decision: AssignNode
@@ -175,17 +176,28 @@ async def find_pushes(
     _check(decisions, template, after, budgets)
     needs_others_gone = any(each.victims for each in decisions)
     together = minimum > 1 and needs_others_gone
-    return [_push(each, after, stopping) for each in decisions if each.victims or together]
+    # A slot may have room that the victims of another leave: of one before it, or in a gang of any.
+    leaving = dict[NodeId, set[InstanceKey]]()
+    if together:
+        for each in decisions:
+            leaving.setdefault(each.node_id, set()).update(each.victims)
+    pushes = list[Push]()
+    for each in decisions:
+        there = leaving.setdefault(each.node_id, set())
+        there.update(each.victims)
+        if each.victims or together:
+            pushes.append(_push(each, after, there, stopping))
+    return pushes
 
 
-def _push(decision: AssignNode, view: ClusterView, stopping: Stopping) -> Push:
+def _push(decision: AssignNode, view: ClusterView, leaving: Iterable[InstanceKey], stopping: Stopping) -> Push:
     node = view.get(decision.node_id)
     there = node.instances if node is not None else {}
     others = stopping.get(decision.node_id, {})
     return Push(
         decision=decision,
         victims=tuple(there[key] for key in decision.victims),
-        waits_for=tuple(sorted({*decision.victims, *(key for key, overdue in others.items() if not overdue)})),
+        waits_for=tuple(sorted({*leaving, *(key for key, overdue in others.items() if not overdue)})),
     )
 
 

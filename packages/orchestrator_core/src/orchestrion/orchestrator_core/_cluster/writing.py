@@ -10,7 +10,7 @@ from orchestrion.orchestrator_core._cluster.leadership import Leadership
 from orchestrion.orchestrator_core._cluster.plan import CHUNK, WorkloadPlan
 from orchestrion.orchestrator_core._state.records import control_key, spec_key
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
-from orchestrion.store_interface import Compare, Operation, Revision, StateStore
+from orchestrion.store_interface import Compare, Operation, Revision, RevisionConflict, StateStore
 
 T = TypeVar("T")
 
@@ -29,6 +29,7 @@ class Writer:
     world: World
     writes: int = 0
     _last: Revision = field(default=Revision(0), init=False)
+    _uncertain: bool = field(default=False, init=False)
 
     async def write(
         self, leadership: Leadership, compares: Sequence[Compare], operations: Sequence[Operation]
@@ -40,20 +41,33 @@ class Writer:
             LeadershipLost: The store does not answer in time.
             OrchestrationError: The store failed.
         """
+        uncertain, self._uncertain = self._uncertain, True
         with leadership.in_time("a write"):
-            revision = await self.store.transaction((leadership.fence, *compares), operations)
+            try:
+                revision = await self.store.transaction((leadership.fence, *compares), operations)
+            except RevisionConflict:
+                self._uncertain = uncertain
+                raise
+        self._uncertain = uncertain
         self._last = max(self._last, revision)
         self.writes += 1
         return revision
 
     async def seen(self, leadership: Leadership) -> None:
-        """Wait until the world shows all that was written.
+        """Wait until the world shows all that was written, also by a write that failed and yet may have happened.
+
+        A plan from an older world could give a slot away twice: its next epoch may have risen meanwhile, so that no
+        compare of the second write fails.
 
         Raises:
             LeadershipLost: The store does not tell of it in time.
+            OrchestrationError: The store failed.
         """
         with leadership.in_time("to see what was written"):
-            await self.world.wait_for(self._last)
+            if self._uncertain:
+                self._last = max(self._last, (await self.store.get(leadership.fence.key)).revision)
+                self._uncertain = False
+            await self.world.wait_for(max(self._last, leadership.fence.revision))
 
 
 def wanted_still(record: WorkloadRecord, plan: WorkloadPlan) -> list[Compare]:
