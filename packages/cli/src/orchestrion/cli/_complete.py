@@ -27,6 +27,7 @@ FILES: Final = ":files"
 """Said to a script for: what files there are, the shell knows better."""
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
+_ENDED: Final = ("Succeeded", "Failed", "Lost")
 _VALUE_OPTIONS: Final = {"--namespace": "namespaces", "--only-namespace": "namespaces", "--context": "contexts"}
 
 
@@ -125,8 +126,9 @@ def _workloads(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
 
 
 def _instances(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
-    slots = {name.rpartition(".")[0] for name in _named("instances", typed)}
-    return [*_named("workloads", typed), *slots]
+    found = _asked(f"/v1/instances?namespace={_space(typed)}", typed)
+    alive = [one for one in found if one.get("status", {}).get("state") not in _ENDED]
+    return [*_named("workloads", typed), *(f"{one['workload']}.{one['key']['index']}" for one in alive)]
 
 
 def _nodes(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
@@ -162,12 +164,16 @@ _SOURCES: Final[dict[str, Callable[[Sequence[str], Sequence[Taken]], Iterable[st
 
 def _named(plural: str, typed: Sequence[str]) -> list[str]:
     """Return the names of objects that there are."""
-    space = _option(typed, "--namespace", "-n") or "default"
+    space = _space(typed)
     if plural == "workloads":
         views = _asked(f"/v1/workloads?namespace={space}", typed)
         return [str(view["definition"]["metadata"]["name"]) for view in views]
     kind = known_kind(plural) or KindName(plural, "")
     return [str(one["metadata"]["name"]) for one in _asked(kind.collection(space), typed)["items"]]
+
+
+def _space(typed: Sequence[str]) -> str:
+    return _option(typed, "--namespace", "-n") or "default"
 
 
 def _option(typed: Sequence[str], *names: str) -> str:

@@ -1,0 +1,252 @@
+"""Commands about objects, nodes and rights, on an orchestrator of mocks."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from orchestrion.cli import run
+from orchestrion.cli._contexts import LOCAL
+
+from .served_directory import served_directory
+
+APP = """
+workloads:
+  web:
+    replicas: 2
+    labels: {tier: front}
+    containers: [{name: main, command: [serve], env: {PASSWORD: hunter2}}]
+"""
+
+pytestmark = pytest.mark.slow  # each is a command of its own, with the imports of its parser
+
+
+@pytest.fixture(scope="module")
+def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state directory with an owner, on which `web` runs."""
+    folder = tmp_path_factory.mktemp("owned")
+    (folder / "app.yaml").write_text(APP)
+    with served_directory(folder / "state") as state:
+        assert run(["apply", str(folder / "app.yaml"), "--state", str(state)]) == 0
+        assert run(["wait", "workload", "web", "--timeout", "50s", "--state", str(state)]) == 0
+        yield state
+
+
+Do = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def do(owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Do:
+    """Runs a command, and gives its code, its data and what it said."""
+    for name in ("URL", "TOKEN", "CONTEXT"):
+        monkeypatch.delenv(f"ORCHESTRION_{name}", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    monkeypatch.setenv("ORCHESTRION_STATE", str(owned))
+    monkeypatch.chdir(tmp_path)
+
+    def do(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return do
+
+
+@pytest.mark.parametrize("kind", ["workloads", "workload", "Workload", "w", "wl"])
+def test_a_kind_is_called_by_its_plural_its_name_or_what_is_short_for_it(kind: str, do: Do) -> None:
+    assert do("get", kind, "-o", "name") == (0, "workload/web\n", "")
+
+
+def test_an_unknown_kind_is_not_found(do: Do) -> None:
+    code, out, err = do("get", "wobbles")
+    assert (code, out, "there is no kind 'wobbles'" in err) == (3, "", True)
+
+
+def test_a_table_has_titles_and_what_is_worth_knowing(do: Do) -> None:
+    titles, row = do("get", "workload", "web")[1].splitlines()
+    assert titles.split() == ["NAME", "STATE", "READY", "WHAT", "AGE"]
+    assert row.split()[:4] == ["web", "Healthy", "2/2", "up"]
+    assert "tier=front" in do("get", "w", "-o", "wide")[1]
+
+
+def test_the_forms_for_programs_are_the_objects_unchanged(do: Do) -> None:
+    (listed,) = json.loads(do("get", "workloads", "-o", "json")[1])
+    one = json.loads(do("get", "workload", "web", "-o", "json")[1])
+    line = json.loads(do("get", "workload", "web", "-o", "jsonl")[1])
+    assert listed == one == line
+    assert one["spec"]["replicas"] == 2
+    assert one["metadata"]["labels"] == {"tier": "front"}
+    assert "kind: Workload" in do("get", "workload", "web", "-o", "yaml")[1]
+
+
+def test_an_object_is_made_shown_changed_and_removed(do: Do) -> None:
+    assert (
+        do("create", "configmap", "colours", "-d", "sky=blue", "--dry-run")[2] == "configmap/colours: would be made\n"
+    )
+    assert do("get", "configmap", "colours")[0] == 3
+    assert do("create", "configmap", "colours", "-d", "sky=blue")[2] == "configmap/colours: made\n"
+    assert do("create", "configmap", "colours")[0] == 4
+    assert do("patch", "configmap", "colours", "{spec: {data: {grass: green}}}")[0] == 0
+    data = json.loads(do("get", "cm", "colours", "-o", "json")[1])["spec"]["data"]
+    assert data == {"sky": "blue", "grass": "green"}
+    steps = '[{"op": "remove", "path": "/spec/data/sky"}]'
+    assert do("patch", "configmap", "colours", steps, "--type", "json")[0] == 0
+    code, _, err = do("delete", "configmap", "colours")
+    assert (code, "delete configmap/colours in namespace default" in err) == (2, True)
+    assert do("delete", "configmap", "colours", "--yes", "--dry-run")[0] == 0
+    assert do("delete", "configmap", "colours", "--yes")[2].endswith("configmap/colours: removed\n")
+    assert do("delete", "configmap", "colours", "--yes")[0] == 3
+
+
+def test_objects_are_made_of_a_file(do: Do, tmp_path: Path) -> None:
+    path = tmp_path / "objects.yaml"
+    path.write_text(
+        "kind: Namespace\nmetadata: {name: shop}\n---\n"
+        "kind: ConfigMap\nmetadata: {name: prices, namespace: shop}\nspec: {data: {tea: '3'}}\n"
+    )
+    assert do("create", "-f", str(path))[0] == 0
+    assert do("get", "cm", "prices", "-n", "shop", "-o", "name")[1] == "configmap/prices\n"
+    assert do("get", "cm", "prices")[0] == 3
+    assert do("get", "cm", "-n", "*")[1].split()[:3] == ["NAMESPACE", "NAME", "KEYS"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("workloads: {}\n", "each document is an object"), ("a: [\n", "file.yaml:2:1"), ("kind: Wobble\n", "no kind")],
+)
+def test_what_is_no_object_makes_nothing(text: str, told: str, do: Do, tmp_path: Path) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    code, _, err = do("create", "-f", str(path))
+    assert code in (2, 3)
+    assert told in err
+
+
+def test_a_secret_is_never_shown(do: Do, tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("hunter3")
+    assert do("create", "secret", "db", "-d", "password=@word")[0] == 0
+    for arguments in (
+        ["get", "secret", "db", "-o", "yaml"],
+        ["describe", "secret", "db"],
+        ["get", "secrets", "-o", "json"],
+    ):
+        code, out, _ = do(*arguments)
+        assert (code, "hunter3" in out) == (0, False)
+
+
+def test_an_editor_changes_what_it_changes(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+    do("create", "configmap", "edited", "-d", "sky=blue")
+    monkeypatch.setenv("VISUAL", "true")
+    assert do("edit", "configmap", "edited")[2] == "nothing was changed\n"
+    monkeypatch.setenv("VISUAL", "sed -i s/blue/red/")
+    assert do("edit", "configmap", "edited")[2] == "configmap/edited: changed\n"
+    item = json.loads(do("get", "cm", "edited", "-o", "json")[1])
+    assert (item["spec"]["data"], item["metadata"]["generation"]) == ({"sky": "red"}, 2)
+    monkeypatch.setenv("VISUAL", "false")
+    assert do("edit", "configmap", "edited")[0] == 2
+
+
+def test_a_workload_is_described_with_its_instances_and_events(do: Do) -> None:
+    out = do("describe", "workload", "web")[1]
+    assert "web.0.1" in out
+    assert "Created" in out
+
+
+@pytest.mark.parametrize(
+    ("goal", "code"),
+    [
+        ("done", 0),
+        ("exists", 0),
+        ("status.available=2", 0),
+        ("metadata.labels.tier=front", 0),
+        ("deleted", 8),
+        ("x", 2),
+    ],
+)
+def test_waiting_ends_when_it_holds_or_time_is_over(goal: str, code: int, do: Do) -> None:
+    timeout = "0.1s" if code == 8 else "50s"
+    assert do("wait", "workload", "web", "--for", goal, "--timeout", timeout)[0] == code
+
+
+def test_what_comes_is_waited_for(do: Do) -> None:
+    assert do("scale", "web", "3")[0] == 0
+    assert do("wait", "workload", "web", "--for", "status.available=3", "--timeout", "50s")[0] == 0
+    assert do("scale", "web", "2")[0] == 0
+    assert do("rollout", "status", "web", "--timeout", "50s")[0] == 0
+
+
+def test_nodes_are_shown_with_what_is_promised(do: Do) -> None:
+    rows = do("top")[1].splitlines()
+    assert rows[0].split()[:3] == ["NODE", "STATE", "INSTANCES"]
+    assert len(rows) == 3
+    uses = json.loads(do("node", "ls", "-o", "json")[1])
+    assert sum(use["instances"] for use in uses) == 2
+
+
+def test_the_owner_is_the_administrator(do: Do) -> None:
+    assert "by      unix" in do("whoami")[1]
+    assert do("auth", "can-i", "delete", "nodes", "-o", "name") == (0, "yes\n", "")
+    assert "*: *" in do("auth", "can-i", "--list")[1]
+    assert do("auth", "can-i", "delete")[0] == 2
+
+
+def test_a_token_is_shown_once(do: Do) -> None:
+    code, token, err = do(
+        "token", "create", "ci", "--kind", "service", "--allow", "get,list:workloads", "--lifetime", "1h"
+    )
+    token = token.strip()
+    assert (code, token.startswith("orc_"), "it is not shown again" in err) == (0, True, True)
+    listed = do("token", "ls", "-o", "json")[1]
+    assert token not in listed
+    (made,) = [one for one in json.loads(listed) if one["name"] == "ci"]
+    assert made["scope"] == [{"resources": ["workloads"], "verbs": ["get", "list"]}]
+    assert do("token", "revoke", made["id"])[0] == 0
+    assert do("token", "revoke", made["id"])[0] == 3
+
+
+@pytest.mark.parametrize("options", [["--allow", "get"], ["--lifetime", "soon"]])
+def test_a_token_that_nobody_understands_is_not_made(options: list[str], do: Do) -> None:
+    assert do("token", "create", "ci", *options)[0] == 2
+
+
+def test_names_of_what_there_is_are_completed(do: Do) -> None:
+    assert do("__complete", "status", "")[1] == "web\n"
+    assert do("__complete", "status", "x")[1] == ""
+    assert do("__complete", "logs", "web.")[1] == ""
+    assert do("__complete", "exec", "web.")[1] == "web.0\nweb.1\n"
+    assert do("__complete", "get", "w")[1] == "workloads\n"
+    assert do("__complete", "get", "workloads", "")[1] == "web\n"
+    assert do("__complete", "status", "-n", "def")[1] == "default\n"
+    assert do("__complete", "status", "-C", "")[1] == f"{LOCAL}\n"
+    assert do("__complete", "status", "--out")[1] == "--output\n"
+    assert do("__complete", "status", "-o", "j")[1] == "json\njsonl\n"
+    assert do("__complete", "rollout", "u")[1] == "undo\n"
+    assert do("__complete", "apply", "")[1] == ":files\n"
+    assert do("__complete", "stop", "--no-")[1] == "--no-wait\n"
+    assert do("__complete", "nothing", "")[1] == ""
+
+
+def test_where_nobody_answers_nothing_is_completed(do: Do) -> None:
+    assert do("__complete", "status", "--state", "elsewhere", "")[:2] == (0, "")
+
+
+def test_a_bundle_has_everything_but_secrets(do: Do, tmp_path: Path) -> None:
+    do("create", "secret", "deep", "-d", "word=hunter4")
+    code, _, err = do("debug", "bundle", "all.zip")
+    assert (code, "without secrets" in err) == (0, True)
+    with zipfile.ZipFile(tmp_path / "all.zip") as bundle:
+        texts = {name: bundle.read(name).decode() for name in bundle.namelist()}
+    assert {"about.json", "objects/workloads.json", "objects/secrets.json", "server/api/v1/whoami.txt"} <= set(texts)
+    assert "hunter" not in "".join(texts.values())
+    assert '"PASSWORD": "***"' in texts["objects/workloads.json"]
+    assert (tmp_path / "all.zip").stat().st_mode & 0o077 == 0
+    assert do("debug", "bundle", "all.zip")[0] == 4
+
+
+def test_without_an_owner_there_are_no_objects(do: Do) -> None:
+    code, _, err = do("get", "workloads", "--state", "elsewhere")
+    assert (code, "no orchestrator runs on" in err) == (9, True)
