@@ -155,6 +155,12 @@ def test_a_node_is_cordoned_and_let_in_again(window: Any) -> None:
     expect(page.locator("main .badge").first).to_have_text("Ready")
 
 
+def test_the_api_is_described(window: Any) -> None:
+    page = window.open("/")
+    page.get_by_role("link", name="API").click()
+    expect(page.locator(".swagger-ui .info")).to_contain_text("Orchestrion")
+
+
 def test_the_keyboard_finds_everything(window: Any) -> None:
     page = live(window.open("/ui/events"))
     page.keyboard.press("/")
@@ -204,7 +210,7 @@ def test_everybody_can_use_a_page(window: Any, pictures: Path, name: str, scheme
         expect(page.locator("#output")).to_contain_text("line 1 ")
     if name == "overview":
         page.locator("#plot canvas").wait_for()
-    page.screenshot(path=pictures / f"{name}-{scheme}.png")
+    page.screenshot(path=pictures / f"{name}-{scheme}.png", full_page=True)
     found = Axe().run(page).response["violations"]
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
 

@@ -248,6 +248,21 @@ async def test_what_has_no_place_is_explained_node_by_node(api: Api, browser: Br
     assert "default/web" in overview
 
 
+async def test_what_is_reserved_and_used_is_there_to_plot(api: Api, browser: Browser) -> None:
+    containers = [{"name": "main", "command": ["run"], "resources": {"cpu": "1", "memory": "1Gi"}}]
+    await api.client.ask("POST", WORKLOADS, workload(replicas=2, containers=containers))
+    await trio.sleep(10)
+    await browser.get("/ui/samples")
+    await trio.sleep(10)
+    shown = (await browser.get("/ui/samples")).json
+    latest = {each["title"]: each["percent"][-1] for each in shown["series"]}
+    nodes = await api.orchestrator.list_nodes()
+    cores = sum(node.allocatable.cpu_millicores for node in nodes) / 1000
+    # The mock keeps busy what its container asks for.
+    assert latest["CPU reserved"] == latest["CPU used"] == round(100 * 2 / cores)
+    assert len(shown["times"]) == 2
+
+
 async def test_a_quota_has_its_bars(api: Api, browser: Browser) -> None:
     quota = {"metadata": {"name": "team"}, "spec": {"hard": {"cpu": "4", "memory": "8Gi"}}}
     made = await api.client.ask("POST", "/api/v1/namespaces/default/resourcequotas", quota)

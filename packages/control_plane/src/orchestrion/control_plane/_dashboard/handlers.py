@@ -104,6 +104,12 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
     async def static(request: AnyRequest) -> Response[bytes]:
         return _asset(request)
 
+    @get("/favicon.ico", opt={ACCESS: None}, name="page-icon")
+    async def icon() -> Response[bytes]:
+        # What browsers ask for on pages that name no icon of their own.
+        asset = assets()["icon.svg"]
+        return Response(asset.data, media_type=asset.media_type, headers={"etag": asset.etag})
+
     @get("/ui/login", opt={ACCESS: None}, name="page-login")
     async def login_page(request: AnyRequest) -> Response[bytes]:
         code = request.query_params.get("code")
@@ -168,6 +174,7 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
             page("/ui/quotas", "quotas", pages.quotas),
             page("/ui/search", "search", pages.search),
             samples,
+            icon,
             static,
             login_page,
             login,

@@ -12,6 +12,7 @@ from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
 from orchestrion.shared_types import InstanceState, Node, NodeStatus, Resources, WorkloadInstance
 
 from .scene import Scene, is_ended
+from .usage import Usage
 from .words import amount, share
 
 FAILING: Final = (WorkloadPhase.DEGRADED, WorkloadPhase.FAILED)
@@ -72,6 +73,16 @@ def capacity(nodes: Sequence[Node], scene: Scene) -> list[dict[str, Any]]:
     if devices:
         bars.append(_bar("GPUs", "gpus", sum(scene.granted.get(node.id, 0) for node in nodes), devices))
     return bars
+
+
+def used(nodes: Sequence[Node], usage: Usage) -> dict[str, int]:
+    """Return what is used of the nodes whose use is known, in percent of what they have."""
+    known = [node.allocatable for node in nodes if node.id in usage.nodes]
+    whole = reduce(add, known, Resources())
+    return {
+        "CPU used": share(usage.cpu_millicores, whole.cpu_millicores),
+        "Memory used": share(usage.memory_bytes, whole.memory_bytes),
+    }
 
 
 _TITLES: Final = {"cpu_millicores": "CPU", "memory_bytes": "Memory", "disk_bytes": "Disk"}

@@ -16,8 +16,9 @@ from orchestrion.shared_types import Event, EventSeverity, WorkloadNotFound
 from . import overview, workload_page
 from .pending import unplaced
 from .samples import Sample, Samples
-from .scene import scene_of
+from .scene import is_ended, scene_of
 from .sight import Sight
+from .usage import Meter
 from .words import amount, share
 
 AnyRequest = Request[Any, Any, Any]
@@ -41,6 +42,10 @@ class Pages:
 
     objects: Objects
     _samples: Samples = field(factory=Samples)
+    _meter: Meter = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._meter = Meter(self.objects.orchestrator)
 
     async def overview(self, _request: AnyRequest, sight: Sight) -> dict[str, Any]:
         """Return how full the cluster is, what waits and what fails."""
@@ -204,9 +209,15 @@ class Pages:
         """Return how full the cluster was lately, and is now."""
         if not sight.sees("nodes"):
             return Samples().shown()
-        scene = await scene_of(self.objects, sight)
-        bars = overview.capacity(scene.nodes, scene)
-        self._samples.take(Sample(scene.now, {bar["title"]: bar["percent"] for bar in bars}))
+        if self._samples.is_due(self.objects.orchestrator.now()):
+            scene = await scene_of(self.objects, sight)
+            percent = {f"{bar['title']} reserved": bar["percent"] for bar in overview.capacity(scene.nodes, scene)}
+            # Whoever sees nodes sees what is on them, as a sum.
+            instances = await self.objects.orchestrator.list_instances()
+            usage = await self._meter.look(each for each in instances if not is_ended(each))
+            if usage is not None:
+                percent |= overview.used(scene.nodes, usage)
+            self._samples.take(Sample(scene.now, percent))
         return self._samples.shown()
 
     async def _events(

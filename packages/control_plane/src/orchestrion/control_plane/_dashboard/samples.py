@@ -39,6 +39,10 @@ class Samples:
             sample = Sample(self._kept.pop().at, sample.percent)
         self._kept.append(sample)
 
+    def is_due(self, now: datetime) -> bool:
+        """Whether the last look was long enough ago."""
+        return not self._kept or (now - self._kept[-1].at).total_seconds() >= LEAST_SECONDS
+
     def shown(self) -> dict[str, Any]:
         """Return them as a page plots them: times in seconds, and a row for each resource, with None where unknown."""
         titles = list(dict.fromkeys(title for sample in self._kept for title in sample.percent))
@@ -49,5 +53,5 @@ class Samples:
             "series": [
                 {"title": title, "percent": [sample.percent.get(title) for sample in self._kept]} for title in titles
             ],
-            "words": f"Reserved now: {words}." if words else "No nodes are seen.",
+            "words": f"Now: {words}." if words else "No nodes are seen.",
         }

@@ -51,7 +51,7 @@ def workload_line(view: WorkloadView) -> dict[str, Any]:
                 [("placed", view.placed), ("running", view.running), ("succeeded", view.succeeded)]
                 if batch
                 else [
-                    ("of the wanted version", view.updated),
+                    ("up to date", view.updated),
                     ("placed", view.placed),
                     ("running", view.running),
                     ("available", view.available),

@@ -1,5 +1,7 @@
 // How full the cluster was lately.
 
+const LEAST_SECONDS = 60;
+
 function load(tag, attributes) {
   return new Promise((done, failed) => {
     const element = Object.assign(document.createElement(tag), attributes);
@@ -20,23 +22,27 @@ export async function plot() {
   let chart = null;
 
   function draw(samples) {
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
+    // A canvas needs the colour itself, which only an element has that uses it.
+    const colour = (name) => {
+      place.style.color = `var(${name})`;
+      return getComputedStyle(place).color;
+    };
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
     const series = samples.series.map((each, index) => ({
       label: each.title,
-      stroke: colour(`--series-${index}`),
+      stroke: colour(`--series-${index % 6}`),
       width: 2,
       dash: index ? [6, 4 * index] : undefined,
       points: { show: false },
     }));
+    place.style.color = "";
     chart?.destroy();
     chart = new uPlot(
       {
         width: place.clientWidth,
         height: 180,
         cursor: { y: false },
-        scales: { y: { range: [0, 100] } },
+        scales: { x: { range: (_, least, most) => [Math.min(least, most - LEAST_SECONDS), most] }, y: { range: [0, 100] } },
         axes: [axis, { ...axis, values: (_, ticks) => ticks.map((tick) => `${tick} %`) }],
         series: [{}, ...series],
       },
