@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
-from hypercorn.utils import wrap_app
 
-from ._connection import Connection, Sends
+from ._http1.sends import Sends
+from ._http1.server import Connections
+from ._http1.settings import Settings
 from ._open_streams import OpenStreams
 
-_log = logging.getLogger("orchestrion.control_plane")
+HEAD_SECONDS: Final = 10.0
+BODY_SECONDS: Final = 30.0
+"""How long the head and the body of a request may take where peers are not to be waited for without end."""
 
 
 async def serve_app(
@@ -38,30 +37,24 @@ async def serve_app(
         listeners: Where connections come from: sockets, or TLS over them.
         streams: Says when to come to an end.
         keep_alive_seconds: How long a connection may be without a request.
-        stalled_seconds: How long a peer may take to accept what is sent at once; then its connection is closed.
+        stalled_seconds: How long a peer may take to accept what is sent at once; then its connection is closed. With
+            any such limit, there is one for what it sends, too.
     """
-    config = Config()
-    config.errorlog = _log
-    config.accesslog = None
-    config.keep_alive_timeout = keep_alive_seconds
-    config.keep_alive_max_requests = 2**31
-    config.include_server_header = False
-    context = WorkerContext(None)
+    settings = Settings(keep_alive=keep_alive_seconds)
+    if math.isfinite(stalled_seconds):
+        settings = Settings(keep_alive=keep_alive_seconds, head=HEAD_SECONDS, body=BODY_SECONDS)
     sends = Sends(stalled_seconds)
-    connect = partial(
-        Connection, sends, wrap_app(app, config.wsgi_max_body_size, "asgi"), config, context, ConnectionState({})
-    )
+    connections = Connections(app, settings, sends)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_abort_when_cancelled, sends)
-        async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as serving:
             async with trio.open_nursery() as accepting:
                 accepting.start_soon(
-                    partial(trio.serve_listeners, connect, list(listeners), handler_nursery=connections)
+                    partial(trio.serve_listeners, connections.serve, list(listeners), handler_nursery=serving)
                 )
                 await streams.ending.wait()
                 accepting.cancel_scope.cancel()
-            # It tells idle connections to close, and others to close after their answer.
-            await context.terminated.set()
+            connections.end()
         nursery.cancel_scope.cancel()
 
 

@@ -12,9 +12,9 @@ from typing import Final
 
 from attrs import define, field
 from litestar import Request
-from orchestrion.control_plane._connection import PEER_CERTIFICATE
 from orchestrion.control_plane._history.event import ObjectEvent
 from orchestrion.control_plane._history.history import History
+from orchestrion.control_plane._http1.server import PEER_CERTIFICATE
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.certificates import PeerCertificates
 from orchestrion.control_plane._identity.keys import TrustedKeys

@@ -1,0 +1,136 @@
+"""Serving connections, one after the other request of each."""
+
+from __future__ import annotations
+
+import logging
+import resource
+from contextvars import ContextVar
+from typing import Any, Final
+
+import trio
+from attrs import define, field
+
+from .dates import Dates
+from .exchange import REASONS, Exchange
+from .head import BadRequest, Head
+from .sends import Sends
+from .settings import Settings
+from .sockets import SocketExchange
+from .wire import Wire, addresses_of
+
+PEER_CERTIFICATE: ContextVar[bytes | None] = ContextVar("PEER_CERTIFICATE", default=None)
+"""What the peer of the connection that is served has proved to be, as DER; None where it proved nothing."""
+
+_log = logging.getLogger("orchestrion.control_plane")
+
+_OTHER_FILES: Final = 256
+"""Descriptors that are left to others than connections."""
+
+
+@define(eq=False)
+class Connections:
+    """Serves an application on connections.
+
+    Attributes:
+        app: The application.
+        settings: How long peers may take.
+        sends: Registers what is being sent.
+        most: How many connections there are at most; those beyond are closed at once.
+        ending: Whether connections are to end after what they are at.
+    """
+
+    app: Any
+    settings: Settings
+    sends: Sends
+    most: int = field(factory=lambda: max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES))
+    ending: bool = field(default=False, init=False)
+    _count: int = field(default=0, init=False)
+    _idle: set[trio.CancelScope] = field(factory=set, init=False)
+    _dates: Dates = field(factory=Dates, init=False)
+
+    def end(self) -> None:
+        """Close idle connections, and the others after what they are at."""
+        self.ending = True
+        for scope in self._idle:
+            scope.cancel()
+
+    async def serve(self, stream: Any) -> None:
+        """Serve a connection to its end."""
+        wire = Wire(stream, self.sends, self.settings)
+        politely = False
+        self._count += 1
+        try:
+            if self._count <= self.most and await self._secured(stream):
+                politely = await self._serve(wire)
+        except Exception:
+            # One connection must not end all others.
+            _log.exception("serving a connection")
+        finally:
+            self._count -= 1
+            await wire.close(politely=politely)
+
+    async def _secured(self, stream: Any) -> bool:
+        if not isinstance(stream, trio.SSLStream):
+            return True
+        try:
+            with trio.fail_after(self.settings.handshake):
+                await stream.do_handshake()
+        except (trio.BrokenResourceError, trio.TooSlowError):
+            return False
+        PEER_CERTIFICATE.set(stream.getpeercert(binary_form=True))
+        return True
+
+    async def _serve(self, wire: Wire) -> bool:
+        """Answer requests; return whether the peer may still be sending what nobody reads."""
+        client, server = addresses_of(wire.stream)
+        scheme = "https" if isinstance(wire.stream, trio.SSLStream) else "http"
+        while True:
+            try:
+                head = await self._next(wire)
+                if head is None:
+                    return False
+                scope = _scope(head, scheme, client, server)
+                if head.upgrade == b"websocket" and head.method == "GET":
+                    scope["type"], scope["scheme"] = "websocket", "wss" if scheme == "https" else "ws"
+                    del scope["method"]
+                    await SocketExchange(wire, head).run(self.app, scope)
+                    return False
+            except BadRequest as err:
+                await wire.send(_refusal(err.status))
+                return True
+            exchange = Exchange(wire, head, self._dates, head.keeps_alive and not self.ending)
+            if not await exchange.run(self.app, scope):
+                return True
+
+    async def _next(self, wire: Wire) -> Head | None:
+        idle = trio.CancelScope(deadline=trio.current_time() + self.settings.keep_alive)
+        if self.ending:
+            idle.cancel()
+        self._idle.add(idle)
+        try:
+            return await wire.next_head(idle)
+        finally:
+            self._idle.discard(idle)
+
+
+def _scope(head: Head, scheme: str, client: Any, server: Any) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1" if head.minor else "1.0",
+        "method": head.method,
+        "scheme": scheme,
+        "path": head.path,
+        "raw_path": head.raw_path,
+        "query_string": head.query,
+        "root_path": "",
+        "headers": head.fields,
+        "client": client,
+        "server": server,
+        "state": {},
+        "extensions": {},
+    }
+
+
+def _refusal(status: int) -> bytes:
+    return b"HTTP/1.1 %d %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % (status, REASONS[status].encode())
