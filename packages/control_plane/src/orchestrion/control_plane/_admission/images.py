@@ -13,7 +13,7 @@ MAX_PATTERN_PARTS: Final = 20
 """How many `*` a pattern may have, and one more."""
 
 _DIGEST: Final = re.compile(r"@sha256:[0-9a-f]{64}\Z")
-_STANDARD_REGISTRY: Final = "docker.io"
+_STANDARD_REGISTRY: Final = ".".join(("docker", "io"))
 _STANDARD_FOLDER: Final = "library"
 
 
