@@ -164,12 +164,12 @@ class Api:
 
 
 @asynccontextmanager
-async def api_served(state: MemoryState | None = None) -> AsyncIterator[Api]:
-    """Give a server at work, on two nodes."""
+async def api_served(state: MemoryState | None = None, **options: Any) -> AsyncIterator[Api]:
+    """Give a server at work, on two nodes; options are the orchestrator's."""
     store = MemoryStore(state if state is not None else MemoryState())
     cluster = MockClusterManager(ClusterWorld(nodes=mock_nodes(2)))
     containers = ContainerWorld()
-    orchestrator = Orchestrator(MockRuntime(containers), cluster, CursorScheduler(), store, now=trio_time)
+    orchestrator = Orchestrator(MockRuntime(containers), cluster, CursorScheduler(), store, now=trio_time, **options)
     keeper = Keeper()
     grants = Grants(keeper, lambda: objects.history)
     objects = Objects(

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import trio
-from orchestrion.control_plane import serve_control
+from orchestrion.control_plane import StoredConfig, serve_control
 from orchestrion.orchestrator_core import DirectoryVolumes, Orchestrator
 from orchestrion.shared_types import OrchestrationError
 
@@ -143,6 +143,7 @@ async def _made(
             refuse_impossible=refuse_impossible,
             only_stops=only_stops,
             volumes=DirectoryVolumes(place.volumes_path),
+            config=StoredConfig(store, place.part("server", "api")),
         )
 
 

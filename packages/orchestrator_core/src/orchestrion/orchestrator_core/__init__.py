@@ -24,6 +24,7 @@ from ._control.views import (
     WorkloadView,
 )
 from ._errors import ImpossibleWorkload, Unschedulable
+from ._node.config import ConfigMissing, ConfigSource, NoConfig, SupportsFiles
 from ._node.health import NetworkProber, Prober
 from ._node.ports import NoPortFree, PortTable, can_bind, dynamic_range
 from ._node.volumes import DirectoryVolumes, NoVolumes, VolumeOwner, VolumeProvider
@@ -40,6 +41,8 @@ __all__ = [
     "Beside",
     "BindingRecord",
     "ChangeAction",
+    "ConfigMissing",
+    "ConfigSource",
     "DirectoryVolumes",
     "FieldDifference",
     "Gate",
@@ -48,6 +51,7 @@ __all__ = [
     "LogReader",
     "LogRecord",
     "NetworkProber",
+    "NoConfig",
     "NoPortFree",
     "NoVolumes",
     "Observed",
@@ -61,6 +65,7 @@ __all__ = [
     "StepObserver",
     "StoreReader",
     "Subject",
+    "SupportsFiles",
     "Timings",
     "Unschedulable",
     "Update",

@@ -1,8 +1,10 @@
 """Value types, ids, errors and the converter that every Orchestrion package shares."""
 
 from ._check import check_workloads
+from ._check_config import KEY_RULE, is_config_key
 from ._container import (
     PROCESS_DRIVER,
+    ConfigUse,
     ContainerConfig,
     ExecProbe,
     HealthCheck,
@@ -45,6 +47,7 @@ from ._event import Event, EventSeverity
 from ._expand import (
     GIVEN_VARIABLES,
     ReferenceInvalid,
+    config_variable,
     endpoints_variable,
     expand,
     expand_container,
@@ -52,6 +55,7 @@ from ._expand import (
     is_variable_name,
     port_variable,
     references,
+    secret_variable,
     volume_variable,
 )
 from ._ids import (
@@ -128,6 +132,7 @@ __all__ = [
     "DEFAULT_PRIORITY_CLASS",
     "GIVEN_VARIABLES",
     "HIGHEST_PRIORITY",
+    "KEY_RULE",
     "LOWEST_PRIORITY",
     "MAX_AMOUNT",
     "MAX_GANG",
@@ -141,6 +146,7 @@ __all__ = [
     "ClusterFailure",
     "Compacted",
     "ConfigInvalid",
+    "ConfigUse",
     "Conflict",
     "ContainerConfig",
     "ContainerHealth",
@@ -224,6 +230,7 @@ __all__ = [
     "WorkloadKind",
     "WorkloadNotFound",
     "check_workloads",
+    "config_variable",
     "endpoints_variable",
     "expand",
     "expand_container",
@@ -233,6 +240,7 @@ __all__ = [
     "format_cpu",
     "format_duration",
     "from_json",
+    "is_config_key",
     "is_name",
     "is_variable_name",
     "kind_of",
@@ -245,6 +253,7 @@ __all__ = [
     "priority_class_of",
     "problems_of",
     "references",
+    "secret_variable",
     "structure",
     "to_json",
     "unstructure",

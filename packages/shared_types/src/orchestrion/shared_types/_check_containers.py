@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from ._check_config import config_findings, config_folders, config_variables
 from ._container import PROCESS_DRIVER, ContainerConfig, ExecProbe, HttpProbe, Protocol
 from ._expand import (
     GIVEN_VARIABLES,
@@ -39,6 +40,7 @@ def container_findings(
             yield Finding((*here, "name"), bad_name("container", container.name))
         yield from _driver_findings(container, here)
         yield from _mount_findings(container, here, volumes, further_volumes)
+        yield from config_findings(container, here)
         yield from _health_findings(container, here)
         yield from _limit_findings(container, here)
         yield from _variable_findings(container, here, outside, workload, known)
@@ -124,11 +126,17 @@ def _variable_findings(
 ) -> Iterator[Finding]:
     own = {volume_variable(mount.volume) for mount in container.volumes}
     own.update(port_variable(port.name) for port in container.ports)
+    own.update(config_folders(container))
     given = outside | own
+    read = config_variables(container)
     unseen = tuple(
         endpoints_variable(one.workload, "") for one in workload.after if known.get(one.workload, workload) is None
     )
-    scope = set(given)
+    scope = {*given, *read}
+    for name, here in read.items():
+        if name in given or name.startswith("ORCHESTRION_"):
+            yield Finding((*at, *here), f"{name} is set by the orchestrator; choose another name")
+    hidden = {name for name, here in read.items() if here[0] == "secrets"}
     for index, name in enumerate(container.inherit_env):
         if not is_variable_name(name):
             yield Finding((*at, "inherit_env", index), bad_variable(name))
@@ -143,6 +151,10 @@ def _variable_findings(
         for name in names:
             if name not in scope and not name.startswith(unseen):
                 yield Finding(here, unknown_variable(name, frozenset(scope)))
+            elif name in hidden and here[len(at)] != "env":
+                yield Finding(
+                    here, f"${{{name}}} is of a secret, and would be seen here by others; let the program read it"
+                )
 
     for name, text in container.env_vars.items():
         here = (*at, "env", name)
@@ -150,8 +162,12 @@ def _variable_findings(
             yield Finding(here, bad_variable(name))
         if name in given or name.startswith("ORCHESTRION_"):
             yield Finding(here, f"{name} is set by the orchestrator; choose another name")
+        if name in read:
+            yield Finding(here, f"{name} is read from {read[name][0]} too; choose another name")
         yield from check(text, here)
         scope.add(name)
+        if not hidden.isdisjoint(_references(text)):
+            hidden.add(name)
     for index, text in enumerate(container.command):
         yield from check(text, (*at, "command", index))
     for index, text in enumerate(container.args):
@@ -162,6 +178,13 @@ def _variable_findings(
         case ExecProbe(command=texts):
             for index, text in enumerate(texts):
                 yield from check(text, (*at, "health", "exec", index))
+
+
+def _references(text: str) -> tuple[str, ...]:
+    try:
+        return references(text)
+    except ReferenceInvalid:
+        return ()
 
 
 def _outside_variables(workload: WorkloadDefinition, known: Others) -> frozenset[str]:

@@ -66,6 +66,27 @@ class VolumeMount:
 
 
 @frozen(kw_only=True)
+class ConfigUse:
+    """A ConfigMap or a Secret of the workload's namespace that a container reads. It is read anew at each start.
+
+    Attributes:
+        name: Its name.
+        env: By names of variables, the keys of the texts that they get.
+        files: Whether each of its texts is a file, named by its key, of a directory whose path `CONFIG_<NAME>` or
+            `SECRET_<NAME>` tells. Only the container's user may read it.
+    """
+
+    name: str
+    env: Mapping[str, str] = field(default=EMPTY, converter=unchanging)
+    files: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if not self.files and not self.env:
+            msg = f"{self.name!r} is named, and none of it is read: say env, or files"
+            raise ValueError(msg)
+
+
+@frozen(kw_only=True)
 class HttpProbe:
     """Healthy is an HTTP status of 200 to 399.
 
@@ -146,6 +167,8 @@ class ContainerConfig:
         limits: What the container may use at most; a dimension of 0 is unlimited. None is all unlimited.
         gpu: GPUs that it needs, or None.
         volumes: At most one mount per volume.
+        config: ConfigMaps that it reads; names are unique.
+        secrets: Secrets that it reads; names are unique.
         health: How to tell whether it serves; None: it is healthy while it runs.
         cpu_set: Numbers of the only cores that it may use; None for all.
         stop_grace_seconds: From SIGTERM to SIGKILL.
@@ -165,6 +188,8 @@ class ContainerConfig:
     limits: Resources | None = None
     gpu: GpuRequest | None = None
     volumes: tuple[VolumeMount, ...] = ()
+    config: tuple[ConfigUse, ...] = ()
+    secrets: tuple[ConfigUse, ...] = ()
     health: HealthCheck | None = None
     cpu_set: tuple[int, ...] | None = None
     stop_grace_seconds: float = field(default=10.0, validator=_seconds)

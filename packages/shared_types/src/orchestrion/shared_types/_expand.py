@@ -60,6 +60,16 @@ def volume_variable(volume: str) -> str:
     return f"VOLUME_{_upper(volume)}"
 
 
+def config_variable(name: str) -> str:
+    """Return the variable that tells a container where the texts of the ConfigMap `name` are: `CONFIG_<NAME>`."""
+    return f"CONFIG_{_upper(name)}"
+
+
+def secret_variable(name: str) -> str:
+    """Return the variable that tells a container where the texts of the Secret `name` are: `SECRET_<NAME>`."""
+    return f"SECRET_{_upper(name)}"
+
+
 def endpoints_variable(workload: str, port: str) -> str:
     """Return the variable that lists the endpoints of a port of a workload that the instance comes after."""
     return f"ORCHESTRION_ENDPOINTS_{_upper(workload)}_{_upper(port)}"

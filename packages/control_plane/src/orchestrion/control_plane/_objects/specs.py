@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen, validators
-from orchestrion.shared_types import HIGHEST_PRIORITY, LOWEST_PRIORITY, parse_bytes, parse_cpu
+from orchestrion.shared_types import (
+    HIGHEST_PRIORITY,
+    KEY_RULE,
+    LOWEST_PRIORITY,
+    is_config_key,
+    parse_bytes,
+    parse_cpu,
+)
 
 Amount = str | int
 """A quantity as manifests have it: `500m`, `64Mi`, or a number."""
@@ -41,6 +48,13 @@ def _amounts(_instance: object, attribute: Any, amounts: Mapping[str, Amount]) -
         except ValueError as err:
             msg = f"{attribute.name}.{name}: {err}"
             raise ValueError(msg) from err
+
+
+def _keys(_instance: object, attribute: Any, data: Mapping[str, str]) -> None:
+    for key in data:
+        if not is_config_key(key):
+            msg = f"{attribute.name}: {key!r:.80} can't be a key; a key is {KEY_RULE}"
+            raise ValueError(msg)
 
 
 @frozen(kw_only=True)
@@ -78,11 +92,11 @@ class ConfigMapSpec:
     """Texts by name, for workloads to read.
 
     Attributes:
-        data: The texts.
+        data: The texts, each with a key that can name a file.
         immutable: Whether they may never change.
     """
 
-    data: Mapping[str, str] = field(factory=dict)
+    data: Mapping[str, str] = field(factory=dict, validator=_keys)
     immutable: bool = False
 
 
@@ -91,11 +105,11 @@ class SecretSpec:
     """Texts by name that are shown to nobody.
 
     Attributes:
-        data: The texts; who reads the object sees `***`.
+        data: The texts, each with a key that can name a file; who reads the object sees `***`.
         immutable: Whether they may never change.
     """
 
-    data: Mapping[str, str] = field(factory=dict)
+    data: Mapping[str, str] = field(factory=dict, validator=_keys)
     immutable: bool = False
 
 

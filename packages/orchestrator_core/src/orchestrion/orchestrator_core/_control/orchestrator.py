@@ -40,6 +40,7 @@ from orchestrion.orchestrator_core._control.views import (
     WorkloadView,
 )
 from orchestrion.orchestrator_core._node.complaints import Complaints
+from orchestrion.orchestrator_core._node.config import ConfigSource, NoConfig
 from orchestrion.orchestrator_core._node.health import NetworkProber, Prober
 from orchestrion.orchestrator_core._node.loop import NodeLoop
 from orchestrion.orchestrator_core._node.ports import PortTable, dynamic_range
@@ -106,6 +107,7 @@ class Orchestrator:
         scheduler: Decides where slots go.
         store: Where everything is recorded.
         volumes: Makes the directories behind volumes; None makes none.
+        config: Knows the ConfigMaps and Secrets that containers read.
         prober: Tries whether containers serve; None does it over the network and by commands.
         ports: Makes the table of dynamic ports of a node.
         refuse_impossible: Whether a workload that no node could ever run is refused, not kept as Pending.
@@ -115,8 +117,7 @@ class Orchestrator:
         new_uid: Makes ids that sort by time.
         random: Draws the jitter of back-off.
         runs_node: Whether the node loop of a node runs here; without, each does.
-        only_stops: Whether nothing is done but what makes workloads end that are stopped or removed. The others are
-            left as they are: what has ended of them is noted, and nothing of them is placed, started or stopped.
+        only_stops: Whether only workloads that are stopped or removed are made to end; what else ends is only noted.
         observed: Who looks on is told here of what is done.
     """
 
@@ -125,6 +126,7 @@ class Orchestrator:
     scheduler: Scheduler
     store: StateStore
     volumes: VolumeProvider = field(factory=NoVolumes, kw_only=True)
+    config: ConfigSource = field(factory=NoConfig, kw_only=True)
     prober: Prober | None = field(default=None, kw_only=True)
     ports: Callable[[], PortTable] = field(default=lambda: PortTable(dynamic_range()), kw_only=True)
     refuse_impossible: bool = field(default=False, kw_only=True)
@@ -298,6 +300,7 @@ class Orchestrator:
             skew_seconds=self.timings.skew,
             period_seconds=self.timings.period,
             poll_seconds=self.timings.poll,
+            config=self.config,
             only_stops=self.only_stops,
             observed=self.observed,
             on_trouble=partial(self._show_node, node_id),
@@ -570,9 +573,8 @@ class Orchestrator:
                 try:
                     (placed,) = await self._ask_scheduler(template, name, [key])
                     if template.kind is not WorkloadKind.DAEMON:
-                        explanation = await rescoring.rescored(
-                            placed.explanation, for_new_work(template), key, bound.binding.node_id
-                        )
+                        wanted, at = for_new_work(template), bound.binding.node_id
+                        explanation = await rescoring.rescored(placed.explanation, wanted, key, at)
                         placed = evolve(placed, explanation=explanation)
                 except SchedulerUnavailable as err:
                     silence = err.message

@@ -12,6 +12,7 @@ import trio
 from attrs import define, evolve, field
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._node.complaints import Complaints
+from orchestrion.orchestrator_core._node.config import ConfigReader, ConfigSource, NoConfig
 from orchestrion.orchestrator_core._node.containers import ContainerBook, HeldInstance
 from orchestrion.orchestrator_core._node.engine import Engine, NoAnswer, Slots
 from orchestrion.orchestrator_core._node.health import Prober
@@ -97,6 +98,7 @@ class NodeLoop:
         poll_seconds: How often the runtime is asked where it does not announce changes.
         at_once: Instances that are started at once, and containers that are removed at once.
         environment: What `inherit_env` names variables of.
+        config: Knows ConfigMaps and Secrets.
         only_stops: Whether what is to run is left as it is: neither started nor stopped, and not checked.
         observed: Who looks on is told of what is asked of the runtime.
         on_trouble: Called when `trouble` has changed.
@@ -122,6 +124,7 @@ class NodeLoop:
     poll_seconds: float = 1.0
     at_once: int = 16
     environment: Mapping[str, str] = field(factory=lambda: os.environ)
+    config: ConfigSource = field(factory=NoConfig)
     only_stops: bool = False
     observed: Observed = field(factory=Observed)
     on_trouble: Callable[[], None] = field(default=lambda: None)
@@ -135,6 +138,7 @@ class NodeLoop:
     _health: HealthChecks = field(init=False)
     _lease: LeaseKeeper = field(init=False)
     _starter: Starter = field(init=False)
+    _config: ConfigReader = field(init=False)
     _remains: Remains = field(init=False)
     _nursery: trio.Nursery | None = None
     _removals: Slots = field(init=False)
@@ -153,7 +157,10 @@ class NodeLoop:
         self._health = HealthChecks(self.prober)
         # A call that hangs holds up its own kind only, and not for long; what runs is stopped in any case.
         starts, self._removals = Slots(self.at_once), Slots(self.at_once)
-        self._starter = Starter(self._book, self._engine, self.volumes, self.environment, starts, self.deadlines.now)
+        self._config = ConfigReader(self.config, self.volumes)
+        self._starter = Starter(
+            self._book, self._engine, self.volumes, self._config, self.environment, starts, self.deadlines.now
+        )
         self._remains = Remains(self._book, self.volumes, self._complaints)
         self._lease = LeaseKeeper(
             self.node_id,
@@ -441,6 +448,7 @@ class NodeLoop:
         await self._write_status(record, instance, plan.status)
         if plan.status.state in TERMINAL and not instance.lives:
             self._release_ports(instance)
+            await self._config.forget(VolumeOwner(record.name, key.workload_id), template)
         if plan.wake_after is None and not (plan.stop or plan.remove or plan.start or held_back):
             instance.settled = record.binding_revision
         return plan.wake_after

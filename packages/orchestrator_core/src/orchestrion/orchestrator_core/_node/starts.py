@@ -10,6 +10,7 @@ from typing import Final
 import trio
 from attrs import define, evolve, field
 from orchestrion.orchestrator_core._clock import WallClock
+from orchestrion.orchestrator_core._node.config import ConfigReader
 from orchestrion.orchestrator_core._node.containers import ContainerBook, HeldInstance
 from orchestrion.orchestrator_core._node.engine import Engine, Slots, create_seconds, no_answer
 from orchestrion.orchestrator_core._node.environment import (
@@ -57,6 +58,7 @@ class Starter:
         book: What the runtime has.
         engine: Creates them.
         volumes: Makes the directories behind volumes.
+        config: Reads ConfigMaps and Secrets.
         environment: What `inherit_env` names variables of.
         slots: Bounds how many instances are started at once.
         now: The wall clock.
@@ -65,6 +67,7 @@ class Starter:
     book: ContainerBook
     engine: Engine
     volumes: VolumeProvider
+    config: ConfigReader
     environment: Mapping[str, str]
     slots: Slots
     now: WallClock
@@ -120,18 +123,24 @@ class Starter:
     ) -> None:
         volumes = await self._volumes_of(key, record, template)
         variables = self._variables(record, template, volumes)
+        owner = VolumeOwner(record.name, key.workload_id)
         for start in starts:
             mounted = {mount.volume for mount in start.config.volumes}
+            told, further = variables, tuple[VolumeSource, ...]()
+            if start.config.config or start.config.secrets:
+                reading = await self.config.read(owner, start.config)
+                told, further = {**variables, **reading.variables}, reading.volumes
+                start = ContainerStart(reading.config, start.attempt, start.restarts_in_row)
             options = CreateOptions(
                 node_id=self.engine.node_id,
                 instance=key,
                 attempt=start.attempt,
                 namespace=record.name.namespace,
                 workload=record.name.workload,
-                volumes=tuple(source for source in volumes if source.volume in mounted),
+                volumes=tuple(source for source in volumes if source.volume in mounted) + further,
                 device_ids=record.bound.binding.devices.get(start.config.name, ()) if record.bound is not None else (),
             )
-            await self._create(key, instance, start, options, variables, scope)
+            await self._create(key, instance, start, options, told, scope)
 
     async def _create(
         self,
@@ -242,6 +251,9 @@ class Starter:
     ) -> HealthCheck:
         """Return a container's health check with its references replaced, as when the container was created."""
         variables = self._variables(record, template, await self._volumes_of(key, record, template))
+        if config.config or config.secrets:
+            # What was read for the start is not kept: only ConfigMaps can be referred to here, which are read again.
+            variables |= await self._read_again(record, config)
         try:
             completed = complete_config(
                 config, variables, status.attempt, lambda port: status.ports.get(port.name, 0), self.environment
@@ -250,6 +262,18 @@ class Starter:
             # What it inherited is no longer there for this run of the program; the container still runs.
             return check
         return completed.health or check
+
+    async def _read_again(self, record: InstanceRecord, config: ContainerConfig) -> Mapping[str, str]:
+        found = dict[str, str]()
+        for use in config.config:
+            if use.env:
+                try:
+                    texts = await self.config.source.read_config(record.name.namespace, use.name)
+                except OrchestrationError:
+                    # The check is then done as it was written.
+                    continue
+                found.update((name, texts[key]) for name, key in use.env.items() if key in texts)
+        return found
 
     async def _volumes_of(
         self, key: InstanceKey, record: InstanceRecord, template: WorkloadDefinition

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 _PRIVATE = 0o700
@@ -44,6 +44,22 @@ def make_volume(path: Path, users: Set[str]) -> None:
         path.chmod(_OPEN)
     elif status.st_uid == own:
         os.chown(path, others.pop(), -1)
+
+
+def make_private(paths: Iterable[Path], user: str | None) -> None:
+    """Give files and directories that were made just now to the user of a container. It blocks.
+
+    None but root can: without it they stay the orchestrator's own, as whom its containers run then.
+
+    Args:
+        paths: What was made.
+        user: A name or number, with an optional ":group"; None is the orchestrator's own user.
+    """
+    number = _number_of(user) if user is not None else None
+    if os.geteuid() != 0 or number is None:
+        return
+    for path in paths:
+        os.chown(path, number, -1, follow_symlinks=False)
 
 
 def _number_of(user: str) -> int | None:

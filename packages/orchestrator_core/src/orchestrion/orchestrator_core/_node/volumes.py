@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final, Protocol
 
 import trio
 from attrs import define, field, frozen
-from orchestrion.orchestrator_core._node.volume_access import make_passable, make_volume
+from orchestrion.orchestrator_core._node.volume_access import make_passable, make_private, make_volume
 from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.runtime_interface import VolumeSource
-from orchestrion.shared_types import RuntimeFailure, Uid, VolumeScope, WorkloadDefinition
+from orchestrion.shared_types import ContainerConfig, RuntimeFailure, Uid, VolumeScope, WorkloadDefinition
 
 _ASIDE: Final = ".removed-"
 """How names begin that directories have while they are removed; no volume or instance is called so."""
@@ -70,6 +71,28 @@ class DirectoryVolumes:
     root: Path
     _lock: trio.Lock = field(factory=trio.Lock)
 
+    async def write_files(
+        self, owner: VolumeOwner, config: ContainerConfig, folders: Mapping[str, Mapping[str, str]], /
+    ) -> str:
+        """Write files (mode 0600) of the container's user, in a directory (0700) of theirs.
+
+        Raises:
+            RuntimeFailure: They can't be written.
+        """
+        place = self._files(owner) / config.name
+        try:
+            async with self._lock:
+                await trio.to_thread.run_sync(_write_files, place, config.user, folders)
+        except OSError as err:
+            # The texts are in none of the error's words.
+            msg = f"files for container {config.name!r} of {owner.name} can't be written: {err.strerror}"
+            raise RuntimeFailure(msg) from None
+        return str(place)
+
+    async def remove_files(self, owner: VolumeOwner, /) -> None:
+        """Remove the files of an instance's containers; none is success."""
+        await trio.to_thread.run_sync(_remove, self._files(owner))
+
     async def provide(self, owner: VolumeOwner, template: WorkloadDefinition, /) -> tuple[VolumeSource, ...]:
         """Make the directories of an instance's volumes, and return them.
 
@@ -114,6 +137,10 @@ class DirectoryVolumes:
         for path in aside:
             await trio.to_thread.run_sync(_remove, path)
 
+    def _files(self, owner: VolumeOwner) -> Path:
+        # No volume has such a name.
+        return self._own(owner) / ".config"
+
     def _shared(self, namespace: str) -> Path:
         return self.root / namespace / "shared"
 
@@ -134,6 +161,17 @@ class NoVolumes:
             VolumeSource(volume=volume.name, host_path=f"/volumes/{owner.name.namespace}/{volume.name}")
             for volume in template.volumes
         )
+
+    async def write_files(
+        self, owner: VolumeOwner, config: ContainerConfig, _folders: Mapping[str, Mapping[str, str]], /
+    ) -> str:
+        """Return a made-up path."""
+        await trio.lowlevel.checkpoint()
+        return f"/volumes/{owner.name.namespace}/{owner.name.short}/{config.name}"
+
+    async def remove_files(self, owner: VolumeOwner, /) -> None:
+        """Do nothing."""
+        await trio.lowlevel.checkpoint()
 
     async def release(self, owner: VolumeOwner, /) -> None:
         """Do nothing."""
@@ -161,6 +199,32 @@ def _make(wanted: Iterable[tuple[Path, Set[str]]]) -> None:
     for path, users in wanted:
         make_passable(path.parent)
         make_volume(path, users)
+
+
+def _write_files(place: Path, user: str | None, folders: Mapping[str, Mapping[str, str]]) -> None:
+    make_passable(place.parent)
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(mode=0o700)
+    made = [place]
+    for folder, texts in folders.items():
+        kind, _, name = folder.partition("/")
+        if not (place / kind).is_dir():
+            made.append(_made(place / kind))
+        made.append(_made(place / kind / name))
+        made.extend(_written(place / folder / key, text) for key, text in texts.items())
+    make_private(made, user)
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(mode=0o700)
+    return path
+
+
+def _written(path: Path, text: str) -> Path:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text.encode(errors="surrogatepass"))
+    return path
 
 
 def _remove(path: Path) -> None:

@@ -17,6 +17,7 @@ from orchestrion.shared_types._container import (
 from orchestrion.shared_types._finding import Path
 from orchestrion.shared_types._resources import Resources
 
+from ._config_form import CONFIG_USES
 from ._nodes import Mapping as MappingNode
 from ._nodes import Node, Scalar
 from ._port_form import MOUNTS, PORTS
@@ -160,6 +161,8 @@ CONTAINER = _ContainerRecord(
         Field("resources", REQUESTS, "What is reserved.", default=(Resources(), None)),
         Field("limits", LIMITS, "What may be used at most; all is unlimited without it."),
         Field("volumes", MOUNTS, "Names of volumes, or mounts."),
+        Field("config", CONFIG_USES, "ConfigMaps that it reads: names, for files, or `{NAME: {env: ...}}`."),
+        Field("secrets", CONFIG_USES, "Secrets that it reads, in the same way."),
         Field("health", HEALTH, "How to tell whether it serves; without it, it is healthy while it runs."),
         Field("cpu_set", ListOf(Whole(0, 65535, "a core's number"), least=1), "The only cores that it may use."),
         Field("stop_grace", DURATION, "From SIGTERM to SIGKILL.", "stop_grace_seconds"),

@@ -60,12 +60,13 @@ before anything runs.
 | `ORCHESTRION_EPOCH`, `ORCHESTRION_ATTEMPT` | how often it was placed, and how often restarted in place |
 | `PORT_<NAME>` | the number of a port of the container |
 | `VOLUME_<NAME>` | the path of a volume of the container |
+| `CONFIG_<NAME>`, `SECRET_<NAME>` | the directory with the texts of a ConfigMap or a Secret that the container reads |
 | `ORCHESTRION_ENDPOINTS_<WORKLOAD>_<PORT>` | the endpoints of a workload that this one comes `after` |
 | what `inherit_env` names | from the runtime's own environment |
 | what `env` sets | a value may refer to what stands above it; `PATH: /opt/bin:${PATH}` wants `PATH` inherited |
 
 In the names of variables, letters are capitals and hyphens are `_`. `env` can't set the variables of the first
-seven rows.
+eight rows.
 
 ## Priority classes
 
@@ -82,6 +83,8 @@ seven rows.
 - A name of a port is used once in a workload, and so is a number.
 - A fixed number of a port is there once on each node. It is accepted for several replicas, with a warning: on one
   node they can't all run, and an update with `max_surge` above 0 can't start the new instance beside the old one.
+- What a container reads of a Secret may be in its `env`, and in a variable that `env` makes of it, but not in
+  `command`, `args` or `health`, which others can see.
 - A limit is not below its request.
 - `gang` is not above `replicas` or `completions`, and at most 120; `all` takes no more of those. It takes a
   `parallelism` of all completions, or none.

@@ -137,9 +137,21 @@ def _container(
         ports=ports,
         limits=None if any_one.limits is None else _room_for(any_one.resources, any_one.limits),
         volumes=tuple(mounts),
+        config=draw(_config("X_")),
+        secrets=draw(_config("Y_")),
         health=None if health is None else _escaped_health(health),
         cpu_set=draw(maybe(st.lists(st.integers(0, 255), min_size=1, max_size=3, unique=True).map(tuple))),
     )
+
+
+@st.composite
+def _config(draw: DrawFn, prefix: str) -> tuple[o.ConfigUse, ...]:
+    uses = []
+    for index, name in enumerate(draw(st.lists(names(), max_size=2, unique_by=lambda name: name.replace("-", "_")))):
+        keys = draw(st.lists(st.from_regex(r"[a-z][a-z._-]{0,5}", fullmatch=True), max_size=2))
+        env = {f"{prefix}{index}_{place}": key for place, key in enumerate(keys)}
+        uses.append(o.ConfigUse(name=name, env=env, files=not env or draw(st.booleans())))
+    return tuple(uses)
 
 
 def _escaped(text: str) -> str:

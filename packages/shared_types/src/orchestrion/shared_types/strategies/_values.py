@@ -257,6 +257,7 @@ _STRATEGIES: Final[dict[type, Any]] = {
         unhealthy_threshold=counts(1),
         start_period_seconds=seconds(),
     ),
+    o.ConfigUse: lambda: made(o.ConfigUse, {"name": names()}, env=labels()),
     o.ContainerConfig: lambda: made(
         o.ContainerConfig,
         {"name": names()},
@@ -273,6 +274,8 @@ _STRATEGIES: Final[dict[type, Any]] = {
         limits=maybe(values(o.Resources)),
         gpu=maybe(values(o.GpuRequest)),
         volumes=several(values(o.VolumeMount)),
+        config=several(values(o.ConfigUse)),
+        secrets=several(values(o.ConfigUse)),
         health=maybe(values(o.HealthCheck)),
         cpu_set=maybe(several(st.integers(0, 255))),
         stop_grace_seconds=seconds(),
