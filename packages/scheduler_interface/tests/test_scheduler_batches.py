@@ -75,7 +75,8 @@ def test_a_scheduler_without_batches_sees_what_it_has_decided_before() -> None:
     assert got == [["n1"], ["n2"], [None]]
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
 @given(batches(ALL_BUT_BATCHES))
 def test_in_turn_requests_are_decided_as_in_a_batch(batch: Batch) -> None:
     expected = trio.run(FullScanScheduler().schedule_batch, batch.requests, batch.view)

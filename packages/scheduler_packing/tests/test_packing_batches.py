@@ -81,7 +81,8 @@ def shown(index: Index) -> object:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
 @given(batches())
 def test_an_index_that_looked_ahead_shows_its_view_again(batch: Batch) -> None:
     scheduler = PackingScheduler()
@@ -147,7 +148,8 @@ def streams(draw: st.DrawFn) -> tuple[list[Node], list[SchedulingRequest]]:
     return nodes, requests
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
 @given(streams())
 def test_a_ledger_places_what_a_batch_decides(drawn: tuple[list[Node], list[SchedulingRequest]]) -> None:
     nodes, requests = drawn
