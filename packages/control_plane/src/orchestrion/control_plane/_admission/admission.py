@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 from attrs import define, evolve, field
 from orchestrion.control_plane._history.history import History
-from orchestrion.control_plane._identity.asking import ASKING, SERVER
+from orchestrion.control_plane._identity.asking import ASKING, SERVER, WARNINGS
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.json_values import JsonObject
 from orchestrion.control_plane._objects.kinds import (
@@ -44,11 +43,6 @@ from .hooks import Hooks, mutating_of, validating_of
 from .images import check_policy
 from .review import AdmissionRequest, Mutator, Operation, Validator
 from .workload_rules import STANDARD_CLASSES, RuleBook, outline_of, range_of, with_changes
-
-WARNINGS: Final[ContextVar[list[str] | None]] = ContextVar("orchestrion.warnings", default=None)
-"""Where what whoever asks should know is put down; None where nobody will read it."""
-
-Check = Callable[[JsonObject], JsonObject]
 
 
 @define(eq=False)

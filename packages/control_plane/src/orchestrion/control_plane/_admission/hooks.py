@@ -136,7 +136,7 @@ def _post(spec: ValidatingWebhookSpec, reach: Reach) -> Post:
 
 def bounded(post: Post, most: int = MAX_CALLS) -> Post:
     """Return the same with no more than so many under way at once."""
-    under_way = trio.CapacityLimiter(most)
+    under_way = trio.Semaphore(most)
 
     async def bounded_post(url: str, body: bytes, within_seconds: float) -> HttpAnswer:
         with trio.fail_after(within_seconds):

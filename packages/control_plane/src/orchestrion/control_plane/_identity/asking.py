@@ -1,4 +1,4 @@
-"""Who asks for what is being done at the moment."""
+"""Who asks for what is being done at the moment, and what they should know about it."""
 
 from __future__ import annotations
 
@@ -12,3 +12,17 @@ SERVER: Final = Principal(f"{RESERVED_PREFIX}server", PrincipalKind.SERVICE)
 
 ASKING: Final[ContextVar[Principal]] = ContextVar("orchestrion.asking", default=SERVER)
 """Who asks. The check before every handler sets it; what the server does of itself, the server asks for."""
+
+WARNINGS: Final[ContextVar[list[str] | None]] = ContextVar("orchestrion.warnings", default=None)
+"""Where what they should know is put down; None where nobody will read it."""
+
+_MAX_SHOWN: Final = 20
+_MAX_TEXT: Final = 200
+
+
+def warnings_header() -> list[tuple[bytes, bytes]]:
+    """Return the header (RFC 7234, 5.5) that tells of all warnings, if there are any."""
+    texts = [text[:_MAX_TEXT].replace("\\", "\\\\").replace('"', '\\"') for text in (WARNINGS.get() or ())[:_MAX_SHOWN]]
+    if not texts:
+        return []
+    return [(b"warning", ", ".join(f'299 - "{text}"' for text in texts).encode("ascii", "replace"))]

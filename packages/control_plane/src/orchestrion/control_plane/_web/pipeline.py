@@ -16,7 +16,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from orchestrion.control_plane._access import ACCESS
 from orchestrion.control_plane._app import ERROR
-from orchestrion.control_plane._identity.asking import ASKING
+from orchestrion.control_plane._identity.asking import ASKING, WARNINGS, warnings_header
 from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.failures import NotProved
 from orchestrion.control_plane._identity.principals import ANONYMOUS
@@ -115,6 +115,7 @@ class Pipeline:
             self.limits.check_rate(ANONYMOUS, passage.source, Lane.READ)
             raise
         ASKING.set(principal)
+        WARNINGS.set([])
         connection.scope[CALLER] = principal  # type: ignore[typeddict-unknown-key] # what it is for
         passage.lane = lane = lane_of(principal, passage.accesses[0])
         passage.seats = AsyncExitStack()
@@ -222,7 +223,7 @@ class _Answer:
     async def _start(self, message: Any) -> None:
         passage = self._passage
         passage.status = message["status"]
-        headers = [*message["headers"], (b"x-request-id", passage.request_id.encode())]
+        headers = [*message["headers"], (b"x-request-id", passage.request_id.encode()), *warnings_header()]
         error = await self._pipeline.put_down(self._scope, passage, headers)
         if error is None:
             message["headers"] = headers
