@@ -32,6 +32,7 @@ class Request:
         tls: Whether TLS is spoken; None is beyond the loopback.
         plugins: Names of plug-ins by interface, where others are wanted than those of the last time.
         drains: Whether everything stops at the end; without, what runs goes on running.
+        webhook_networks: Networks in which webhooks may be, besides public addresses.
         invites: Whether an address is told that signs a browser in.
     """
 
@@ -40,6 +41,7 @@ class Request:
     tls: bool | None
     plugins: Mapping[str, str]
     drains: bool
+    webhook_networks: tuple[str, ...] = ()
     invites: bool = False
 
 
@@ -80,7 +82,9 @@ async def _serve(request: Request, place: StateDirectory, interrupted: trio.Even
             await trio.to_thread.run_sync(importlib.import_module, "orchestrion.control_plane.server")
             from orchestrion.control_plane.server import Options, serving
 
-            options = Options(host=request.host, port=request.port, tls=request.tls)
+            options = Options(
+                host=request.host, port=request.port, tls=request.tls, webhook_networks=request.webhook_networks
+            )
             async with serving(orchestrator, place.make_part("server", "api"), options) as served:
                 handed.over(served.at_socket)
                 note(f"serving at {served.url}")

@@ -83,6 +83,9 @@ def server(
     cluster: Annotated[str | None, Argument(("--cluster",), PLUGIN, default="local")] = None,
     scheduler: Annotated[str | None, Argument(("--scheduler",), PLUGIN, default="packing")] = None,
     store: Annotated[str | None, Argument(("--store",), PLUGIN, default="sqlite")] = None,
+    webhook_network: Annotated[
+        tuple[str, ...], Argument(("--webhook-network",), "A network such as 10.0.0.0/8 in which webhooks may be.")
+    ] = (),
 ) -> int:
     """Serve an orchestrator to the network.
 
@@ -95,7 +98,8 @@ def server(
 
     plugins = {"runtime": runtime, "cluster": cluster, "scheduler": scheduler, "store": store}
     given = {interface: name for interface, name in plugins.items() if name is not None}
-    return run_server(state, Request(host=host, port=port, tls=tls, plugins=given, drains=False))
+    request = Request(host=host, port=port, tls=tls, plugins=given, drains=False, webhook_networks=webhook_network)
+    return run_server(state, request)
 
 
 def mcp(*, state: State = None) -> int:

@@ -54,6 +54,7 @@ def managed(objects: Objects, reach: Reach = ANYWHERE_PUBLIC, *, needs_namespace
     objects.writer.admit = admission
     objects.workloads.admit = admission
     objects.workloads.quota = gate
+    objects.workloads.turn = gate.turn
     return Management(
         objects=objects,
         control=ManagedControl(objects.orchestrator, admission, gate),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from attrs import define, evolve, frozen
@@ -54,6 +55,11 @@ class PreparedWorkload:
     fields: Fields
 
 
+def no_turn(_namespaces: Iterable[str]) -> AbstractAsyncContextManager[None]:
+    """Wait for nobody."""
+    return nullcontext()
+
+
 @define(eq=False)
 class WorkloadWriter:
     """Writes workloads.
@@ -62,11 +68,13 @@ class WorkloadWriter:
         orchestrator: Keeps and runs them.
         admit: Looks at each change.
         quota: Has its say in the transaction that writes.
+        turn: Waits for one's turn to write into namespaces; it only saves tries.
     """
 
     orchestrator: Orchestrator
     admit: Admit = admit_all
     quota: Gate = no_gate
+    turn: Callable[[Iterable[str]], AbstractAsyncContextManager[None]] = no_turn
 
     @property
     def fields(self) -> WorkloadFields:
@@ -220,7 +228,8 @@ class WorkloadWriter:
         async def gate(changes: Sequence[ProposedChange], world: Any) -> Beside:
             return await self.beside([prepared], changes, world, intent)
 
-        result = await self.orchestrator.apply([prepared.definition], dry_run=intent.dry_run, gate=gate)
+        async with self.turn((prepared.definition.metadata.namespace,)):
+            result = await self.orchestrator.apply([prepared.definition], dry_run=intent.dry_run, gate=gate)
         return result.revision
 
     async def beside(
