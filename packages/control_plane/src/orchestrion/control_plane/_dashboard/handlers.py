@@ -193,7 +193,6 @@ def _frame(request: AnyRequest, dashboard: Dashboard, sight: Sight) -> dict[str,
     """Return what is around every page."""
     session = dashboard.keeper.session_of(request)
     return {
-        "sight": sight,
         "who": str(sight.principal),
         "csrf": session.csrf if session is not None else "",
         "theme": _theme(request),

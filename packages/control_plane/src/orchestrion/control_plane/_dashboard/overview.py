@@ -20,6 +20,11 @@ FAILING: Final = (WorkloadPhase.DEGRADED, WorkloadPhase.FAILED)
 MAX_CELLS: Final = 240
 """How many instances of a node the map shows; of more it says how many."""
 
+MAX_CELLS_IN_ALL: Final = 10_000
+"""How many instances the map shows, on all nodes together; of each node it shows a few at least."""
+
+FEWEST_CELLS: Final = 8
+
 MAX_NODES: Final = 1_000
 """How many nodes a page shows."""
 
@@ -103,6 +108,7 @@ def topology(scene: Scene) -> list[dict[str, Any]]:
     for instance in scene.live():
         on_node.setdefault(instance.binding.node_id, []).append(instance)
     places = dict[str, list[dict[str, Any]]]()
+    shown = min(MAX_CELLS, max(FEWEST_CELLS, MAX_CELLS_IN_ALL // max(1, len(scene.nodes))))
     for node in scene.nodes[:MAX_NODES]:
         where = node.topology
         title = " / ".join(part for part in (where.region, where.zone, where.rack) if part)
@@ -110,8 +116,8 @@ def topology(scene: Scene) -> list[dict[str, Any]]:
         places.setdefault(title, []).append(
             {
                 **node_line(node, scene),
-                "cells": [_cell(instance) for instance in instances[:MAX_CELLS]],
-                "hidden": max(0, len(instances) - MAX_CELLS),
+                "cells": [_cell(instance) for instance in instances[:shown]],
+                "hidden": max(0, len(instances) - shown),
             }
         )
     return [{"title": title, "nodes": places[title]} for title in sorted(places)]

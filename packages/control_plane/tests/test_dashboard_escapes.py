@@ -1,0 +1,180 @@
+"""Whatever a text says, on pages and in terminals: it stays a text, and reaches nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import trio
+from orchestrion.control_plane._dashboard import handlers
+from orchestrion.control_plane._dashboard.rendering import render
+from orchestrion.control_plane._identity.principals import Principal
+
+from .api_stage import Api
+
+EVIL = "</script></textarea>\"'><script>alert(1)</script><img src=x onerror=alert(1)><b style='x' onclick=alert(1)>"
+
+SWITCHES = {"fails", "passes", "unknown", "running", "placed", "inside.html", "page.html"}
+"""What templates choose by; it comes from no one else."""
+
+WORKLOADS = "/api/v1/namespaces/default/workloads"
+
+
+class Elements(HTMLParser):
+    """The elements of a page, with the names of their attributes."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.found: list[tuple[str, frozenset[str]]] = []
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, frozenset(name for name, _ in attrs)))
+
+
+def made_evil(value: Any) -> Any:
+    """Return the same with every text replaced by one that would break out of whatever it is put into."""
+    if isinstance(value, str):
+        return value if value in SWITCHES else value + EVIL
+    if isinstance(value, Mapping):
+        return {key: made_evil(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [made_evil(each) for each in value]
+    return value
+
+
+def workload(name: str, **spec: Any) -> dict[str, Any]:
+    spec.setdefault("containers", [{"name": "main", "command": ["run"]}])
+    return {"metadata": {"name": name, "labels": {"team": "a"}}, "spec": spec}
+
+
+async def test_every_text_on_every_page_stays_a_text(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    contexts = dict[str, dict[str, Any]]()
+
+    def noting(template: str, /, **context: Any) -> bytes:
+        contexts[template] = context
+        return render(template, **context)
+
+    monkeypatch.setattr(handlers, "render", noting)
+    await api.client.ask("POST", WORKLOADS, workload("web", replicas=2))
+    big = [{"name": "main", "command": ["run"], "resources": {"cpu": "900"}}]
+    await api.client.ask("POST", WORKLOADS, workload("big", containers=big))
+    await api.client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "other"}})
+    quota = {"metadata": {"name": "team"}, "spec": {"hard": {"cpu": "4"}}}
+    await api.client.ask("POST", "/api/v1/namespaces/other/resourcequotas", quota)
+    await trio.sleep(10)
+    changed = [{"name": "main", "command": ["run", "again"]}]
+    await api.client.ask("PATCH", f"{WORKLOADS}/web", {"spec": {"containers": changed}})
+    await trio.sleep(10)
+    for _, page, _ in handlers.NAV:
+        assert (await api.client.ask("GET", page)).status == 200
+    assert (await api.client.ask("GET", "/ui/workloads/default/web")).status == 200
+    assert (await api.client.ask("GET", "/ui/workloads/default/none")).status == 404
+    assert (await api.client.ask("GET", "/ui/search?q=web")).status == 200
+    assert (await api.as_("").ask("GET", "/ui/login?code=none")).status == 401
+    assert len(contexts) == len(handlers.NAV) + 4
+    for template, context in contexts.items():
+        good, evil = Elements(render(template, **context)), Elements(render(template, **made_evil(context)))
+        assert {tag for tag, _ in evil.found} <= {tag for tag, _ in good.found} | {"p", "h3", "span"}, template
+        assert "img" not in {tag for tag, _ in evil.found}
+        for tag, attributes in evil.found:
+            assert not any(name == "style" or name.startswith("on") for name in attributes), (template, tag)
+            assert tag != "script" or "src" in attributes
+
+
+class Socket:
+    """A websocket to an ASGI application, with messages prepared."""
+
+    def __init__(self, app: Any, path: str, headers: Mapping[str, str], first: str) -> None:
+        self._app = app
+        self._path = path
+        self._headers = headers
+        self._messages: list[dict[str, Any]] = [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "text": first, "bytes": None},
+        ]
+        self.sent: list[dict[str, Any]] = []
+
+    async def run(self) -> None:
+        """Serve it to its end, or until the client has had enough of waiting."""
+        scope = {
+            "type": "websocket",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": self._path,
+            "raw_path": self._path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.encode(), value.encode()) for name, value in self._headers.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("test", 80),
+            "subprotocols": [],
+            "state": {},
+        }
+        with trio.move_on_after(30):
+            await self._app(scope, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._messages:
+            return self._messages.pop(0)
+        await trio.sleep(5)
+        return {"type": "websocket.disconnect", "code": 1000}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    @property
+    def said(self) -> list[Any]:
+        """What the server said in texts."""
+        return [json.loads(each["text"]) for each in self.sent if each.get("text")]
+
+
+def socket(api: Api, instance: str, cookie: str, first: Any, headers: Mapping[str, str] | None = None) -> Socket:
+    given = {"host": "test", "origin": "http://test", "cookie": cookie, **(headers or {})}
+    return Socket(api.client.app, f"/ui/terminal/default/{instance}", given, json.dumps(first))
+
+
+async def test_a_terminal_opens_in_the_instance_that_its_address_names_and_in_no_other(api: Api) -> None:
+    for name in ("web", "other"):
+        await api.client.ask("POST", WORKLOADS, workload(name))
+    await trio.sleep(10)
+    cookie = f"orchestrion={api.sessions.log_in('admin')}"
+    asked = {"command": ["echo"], "instance": "other.0.1", "namespace": "elsewhere"}
+    mine = socket(api, "web.0.1", cookie, asked)
+    await mine.run()
+    assert mine.said[0] == {"started": True}
+    none = socket(api, "none.0.1", cookie, asked)
+    await none.run()
+    assert "none" in none.said[0]["error"]["detail"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"cookie": "orchestrion=guessed"},
+    ],
+)
+async def test_a_terminal_opens_for_no_other_site_and_for_nobody(api: Api, headers: dict[str, str]) -> None:
+    await api.client.ask("POST", WORKLOADS, workload("web"))
+    await trio.sleep(10)
+    cookie = f"orchestrion={api.sessions.log_in('admin')}"
+    refused = socket(api, "web.0.1", cookie, {"command": ["echo"]}, headers)
+    await refused.run()
+    assert "websocket.accept" not in [each["type"] for each in refused.sent]
+    assert refused.said == []
+
+
+async def test_a_terminal_opens_for_nobody_who_may_not(api: Api) -> None:
+    await api.client.ask("POST", WORKLOADS, workload("web"))
+    await trio.sleep(10)
+    api.keeper.principals["ann"] = Principal("ann")
+    refused = socket(api, "web.0.1", f"orchestrion={api.sessions.log_in('ann')}", {"command": ["echo"]})
+    await refused.run()
+    assert "websocket.accept" not in [each["type"] for each in refused.sent]
