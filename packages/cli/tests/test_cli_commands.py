@@ -112,7 +112,7 @@ def test_a_help_tells_names_choices_defaults_and_variables(
     assert "--wait, --no-wait Wait until nothing runs any more. [--wait]" in told
     assert "-f, --follow Go on as more comes." in told
     assert "-o, --output CHOICE How it is written. One of: table, jsonl. [table]" in told
-    assert "NAME A workload, or an instance such as web.0." in told
+    assert "NAME Workloads, or instances such as web.0." in told
 
 
 def test_every_function_for_typing_is_in_the_table() -> None:
@@ -134,7 +134,7 @@ def test_every_function_for_typing_is_in_the_table() -> None:
         (["scale", "web", "many"], "unable to convert"),
         (["status", "--outptu", "json"], "Did you mean --output?"),
         (["status", "-o", "xml"], "xml"),
-        (["logs"], "NAME requires an argument"),
+        (["stop"], "NAME requires an argument"),
         (["validate", "a.yaml", "--strict"], "--strict"),
     ],
 )

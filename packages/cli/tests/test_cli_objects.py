@@ -187,6 +187,70 @@ def test_nodes_are_shown_with_what_is_promised(do: Do) -> None:
     assert sum(use["instances"] for use in uses) == 2
 
 
+def test_a_node_is_cordoned_and_let_work_again(do: Do) -> None:
+    node = json.loads(do("node", "ls", "-o", "json")[1])[0]["node"]
+    assert do("node", "cordon", node["name"])[2] == f"{node['name']}: takes no new work\n"
+    assert "cordoned" in do("node", "ls")[1]
+    assert "cordoned" in do("get", "node", node["id"])[1]
+    assert do("node", "uncordon", node["id"])[0] == 0
+    assert "cordoned" not in do("node", "ls")[1]
+    assert do("node", "cordon", "nope")[0] == 3
+
+
+def test_a_node_is_drained_until_nothing_is_left(do: Do) -> None:
+    uses = json.loads(do("node", "ls", "-o", "json")[1])
+    busy = next(use["node"]["name"] for use in uses if use["instances"])
+    code, _, err = do("node", "drain", busy, "--reason", "new disks", "--deadline", "10m", "--timeout", "50s")
+    assert (code, f"{busy}: drained" in err) == (0, True)
+    assert "drains: new disks" in do("node", "ls")[1]
+    assert do("node", "uncordon", busy)[0] == 0
+    assert do("wait", "workload", "web", "--for", "status.available=2", "--timeout", "50s")[0] == 0
+
+
+def test_a_workload_goes_back_to_what_it_ran_before(do: Do) -> None:
+    change = {"spec": {"containers": [{"name": "main", "command": ["serve", "--better"]}]}}
+    assert do("patch", "workload", "web", json.dumps(change))[0] == 0
+    assert do("rollout", "status", "web", "--timeout", "50s")[0] == 0
+    assert "serve --better" in do("rollout", "history", "web")[1]
+    assert do("rollout", "undo", "web")[0] == 0
+    assert do("rollout", "status", "web", "--timeout", "50s")[0] == 0
+    containers = json.loads(do("get", "workload", "web", "-o", "json")[1])["spec"]["containers"]
+    assert containers[0]["command"] == ["serve"]
+    assert do("rollout", "undo", "web", "--to", "99")[0] == 3
+
+
+def test_output_is_of_names_or_of_labels(do: Do) -> None:
+    assert do("logs")[0] == 2
+    assert do("logs", "web", "-l", "tier=front")[0] == 2
+    assert do("logs", "web", "web.9")[0] == 3
+    assert do("logs", "-l", "tier=front")[0] == 0
+    assert "no workload has the labels tier=back" in do("logs", "-l", "tier=back")[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["-l", "tier=front"], ["workload/web"]),
+        (["-l", "tier!=front"], []),
+        (["--field-selector", "metadata.name=web"], ["workload/web"]),
+        (["--field-selector", "metadata.name=other"], []),
+    ],
+)
+def test_objects_are_selected(options: list[str], found: list[str], do: Do) -> None:
+    assert do("get", "workloads", "-o", "name", *options)[1].split() == found
+
+
+def test_a_kind_that_users_defined_is_a_kind_like_others(do: Do, tmp_path: Path) -> None:
+    path = tmp_path / "kind.yaml"
+    path.write_text(
+        "kind: CustomKind\nmetadata: {name: boats}\nspec: {kind: Boat, plural: boats, schema: {type: object}}\n"
+    )
+    assert do("create", "-f", str(path))[0] == 0
+    path.write_text("kind: Boat\nmetadata: {name: kon-tiki}\nspec: {sails: 1}\n")
+    assert do("create", "-f", str(path))[0] == 0
+    assert do("get", "boats", "-o", "name")[1] == "boat/kon-tiki\n"
+
+
 def test_the_owner_is_the_administrator(do: Do) -> None:
     assert "by      unix" in do("whoami")[1]
     assert do("auth", "can-i", "delete", "nodes", "-o", "name") == (0, "yes\n", "")
@@ -217,7 +281,8 @@ def test_names_of_what_there_is_are_completed(do: Do) -> None:
     assert do("__complete", "status", "")[1] == "web\n"
     assert do("__complete", "status", "x")[1] == ""
     assert do("__complete", "logs", "web.")[1] == ""
-    assert do("__complete", "exec", "web.")[1] == "web.0\nweb.1\n"
+    alive = [line.split()[0].rpartition(".")[0] for line in do("status")[1].splitlines() if "  web." in line]
+    assert do("__complete", "exec", "web.")[1].split() == sorted(alive)
     assert do("__complete", "get", "w")[1] == "workloads\n"
     assert do("__complete", "get", "workloads", "")[1] == "web\n"
     assert do("__complete", "status", "-n", "def")[1] == "default\n"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
+import trio
 from attrs import evolve
 from orchestrion.control_plane import Control, HttpControl
 from orchestrion.orchestrator_core import LogQuery, LogRecord, parse_subject
-from orchestrion.shared_types import unstructure
+from orchestrion.shared_types import ConfigInvalid, Problem, unstructure
 
 from ._lines import LineMaker, Print, prefix_of, print_line
 from ._output import note
@@ -24,34 +25,63 @@ from ._subjects import check_container
 from ._times import moment
 from ._where import Where
 
+LogForm = Literal["table", "jsonl"]
+"""How output is written."""
+
 
 def run_logs(
-    subject: str,
+    subjects: Sequence[str],
     where: Where,
+    labels: str | None,
     container: str | None,
     since: str | None,
-    form: Literal["table", "jsonl"],
+    form: LogForm,
     *,
     follow: bool,
     previous: bool,
 ) -> int:
-    """Print the output of a workload or an instance."""
+    """Print the output of workloads or instances."""
+    if bool(subjects) is (labels is not None):
+        problem = Problem("say whose output, by names or by --labels")
+        raise ConfigInvalid((problem,), remedy="orchestrion logs -f web, or: orchestrion logs -f -l tier=front")
     place = place_of(where)
     query = LogQuery(
-        subject=subject,
+        subject="",
         namespace=namespace_of(where, place),
         container=container,
         follow=follow,
         since=None if since is None else moment(since, datetime.now(UTC)),
         previous=previous,
     )
-    run_async(_logs, place, query, form)
+    run_async(_logs, where, place, tuple(dict.fromkeys(subjects)), labels, query, form)
     return 0
 
 
-async def _logs(place: Place, query: LogQuery, form: Literal["table", "jsonl"]) -> None:
+async def _logs(
+    where: Where, place: Place, subjects: Sequence[str], labels: str | None, query: LogQuery, form: LogForm
+) -> None:
     place.must_exist()
-    async with owner_or_lock(place) as found, _records(found, query) as records:
+    if labels is not None:
+        # Imported here, because `up` imports this module, and has no use for them.
+        from ._objects import reach_objects
+        from ._tables import at
+
+        async with reach_objects(where._replace(namespace=query.namespace), place) as objects:
+            listed = await objects.list(await objects.kind("workloads"), labels=labels)
+        subjects = [str(at(item, "metadata.name")) for item in listed.items]
+        if not subjects:
+            note(f"no workload has the labels {labels}")
+    async with owner_or_lock(place) as found, trio.open_nursery() as nursery:
+        for subject in subjects:
+            one = evolve(query, subject=subject)
+            if query.follow and len(subjects) > 1:
+                nursery.start_soon(_show, found, one, form)
+            else:
+                await _show(found, one, form)
+
+
+async def _show(found: HttpControl | Ownership, query: LogQuery, form: LogForm) -> None:
+    async with _records(found, query) as records:
         if form == "jsonl":
             async for record in records:
                 print(record_line(record), flush=query.follow)

@@ -212,9 +212,8 @@ def status(
 
 
 def logs(
-    name: Subject,
-    /,
-    *,
+    *names: Annotated[str, Argument(("NAME",), "Workloads, or instances such as web.0.")],
+    labels: Annotated[str | None, Argument(("--labels", "-l"), "Of all workloads with these labels.")] = None,
     follow: Follow = False,
     since: Annotated[str | None, Argument(("--since",), "Only what was written since: 10m, 2h, or a time.")] = None,
     previous: Annotated[bool, Argument(("--previous",), "The attempt before the latest one.")] = False,
@@ -226,11 +225,13 @@ def logs(
 ) -> int:
     """Show what instances have written: stdout on stdout, stderr on stderr, each line behind its instance's name.
 
-    Example: orchestrion logs -f --since 10m web
+    Examples: orchestrion logs -f --since 10m web; orchestrion logs -f -l tier=front
     """
     from ._logs import run_logs
 
-    return run_logs(name, Where(state, context, namespace), container, since, output, follow=follow, previous=previous)
+    return run_logs(
+        names, Where(state, context, namespace), labels, container, since, output, follow=follow, previous=previous
+    )
 
 
 def events(
