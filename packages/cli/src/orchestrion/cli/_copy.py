@@ -53,6 +53,10 @@ def run_copy(source: str, target: str, container: str | None, where: Where) -> i
     if bool(from_.instance) is bool(to.instance):
         problem = Problem("one of the two is in an instance, the other one is not")
         raise ConfigInvalid((problem,), remedy="orchestrion cp web.0:/tmp/report.txt .")
+    if from_.instance and PurePosixPath(from_.path).name in ("", ".."):
+        raise ConfigInvalid(
+            (Problem(f"{from_.path!r} names no file and no folder"),), remedy="Name it by its own name."
+        )
     if not (from_.path and to.path):
         raise ConfigInvalid((Problem("both paths are said, as in web.0:/tmp"),))
     place = place_of(where)
@@ -144,6 +148,8 @@ def _unpack(archive: IO[bytes], name: str, to: Path) -> None:
             msg = f"what came out of the instance can't be unpacked: {err}"
             raise CopyFailed(msg, remedy="A link that leads elsewhere, or a device, is not copied.") from err
         found = Path(folder) / name
+        if not found.exists():
+            raise CopyFailed(f"what came out of the instance is not {name!r}")
         target = to / name if to.is_dir() else to
         if found.is_dir() and target.is_dir():
             shutil.copytree(found, target, dirs_exist_ok=True, symlinks=True)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import trio
 from orchestrion.runtime_interface import ExecOutput, LogStream
@@ -33,7 +34,7 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError
 
-from ._peer import Peer
+from ._peer import Peer, SocketPeer
 from ._problems import error_of, sole_error
 from ._wire import OUTPUT_MARKS, ExecRequest
 
@@ -245,13 +246,14 @@ async def open_exec(peer: Peer, request: ExecRequest, /) -> AsyncIterator[Remote
         await trio.aclose_forcefully(stream)
 
 
-_PATH: Final = "/v1/exec"
+_AT_SOCKET: Final = "/v1/exec"
 _REFUSALS: Final[Mapping[int, type[OrchestrationError]]] = {401: Unauthenticated, 403: Denied}
 
 
 async def _begin(peer: Peer, messages: _Messages, events: AsyncIterator[Any], request: ExecRequest) -> None:
-    shown = [(name.encode(), value.encode()) for name, value in peer.credentials("GET", _PATH, "", b"").items()]
-    await messages.send(Request(host=peer.host, target=_PATH, extra_headers=shown))
+    path = _AT_SOCKET if isinstance(peer, SocketPeer) else _path_of(request)
+    shown = [(name.encode(), value.encode()) for name, value in peer.credentials("GET", path, "", b"").items()]
+    await messages.send(Request(host=peer.host, target=path, extra_headers=shown))
     match await anext(events):
         case AcceptConnection():
             pass
@@ -274,6 +276,12 @@ async def _begin(peer: Peer, messages: _Messages, events: AsyncIterator[Any], re
                 raise error_of(answer["error"])
         case _:
             raise _cut_off()
+
+
+def _path_of(request: ExecRequest) -> str:
+    """Return the path that says in which instance, as rights are given for."""
+    namespace, instance = quote(request.namespace, safe=""), quote(request.instance, safe="")
+    return f"/api/v1/namespaces/{namespace}/instances/{instance}/exec"
 
 
 def _cut_off() -> NetworkFailure:
