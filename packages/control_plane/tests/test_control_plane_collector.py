@@ -9,8 +9,10 @@ from uuid import UUID
 import pytest
 import trio
 from orchestrion.control_plane._objects.claims import CONTENTS
+from orchestrion.control_plane._service.collecting import Collector
+from orchestrion.control_plane._service.collection_plan import Step
 from orchestrion.orchestrator_core import trio_time
-from orchestrion.shared_types import Event, EventSeverity, Uid, to_json
+from orchestrion.shared_types import Event, EventSeverity, Uid, Unavailable, to_json
 
 from .api_stage import Answer, Api
 
@@ -275,3 +277,38 @@ async def test_old_events_are_forgotten(api: Api) -> None:
     assert len([each for each in await api.orchestrator.events() if each.reason == "Old"]) == 2
     await trio.sleep(600)
     assert [each for each in await api.orchestrator.events() if each.reason == "Old"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("done_first", [False, True])
+@pytest.mark.parametrize("failing", range(5))
+async def test_a_step_that_fails_before_or_after_it_is_done_is_made_up_for(
+    api: Api, monkeypatch: pytest.MonkeyPatch, failing: int, *, done_first: bool
+) -> None:
+    """Whoever is stopped in the middle leaves the same behind, because nothing but what is there is thought of."""
+    do, steps = Collector._do, list[Step]()
+
+    async def failing_once(self: Collector, step: Step) -> None:
+        steps.append(step)
+        if len(steps) == failing + 1:
+            if done_first:
+                await do(self, step)
+            raise Unavailable("the store does not answer")
+        await do(self, step)
+
+    monkeypatch.setattr(Collector, "_do", failing_once)
+    shop = "/api/v1/namespaces/shop"
+    await made(api, "/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    top = await made(api, f"{shop}/configmaps", config("top"))
+    await made(api, f"{shop}/configmaps", config("child", top))
+    await made(api, f"{shop}/workloads", workload("web", top))
+    await made(api, MAPS, config("outside"))
+    await api.client.ask("DELETE", f"{shop}/configmaps/top?cascade=foreground")
+    await trio.sleep(0.1)
+    await api.client.ask("DELETE", shop)
+    await trio.sleep(90)
+    assert len(steps) > failing
+    assert await gone(api, shop)
+    left = [entry.key for entry in (await api.objects.store.list("/")).entries if "/shop" in entry.key]
+    assert [key for key in left if not key.startswith("/event/")] == []
+    assert await names(api) == ["outside"]
