@@ -27,6 +27,7 @@ RESULTS = ROOT / ".nox" / "results"
 LOCK = ROOT / "requirements.lock"
 SIMULATION = ROOT / "packages" / "orchestrator_core" / "tests" / "simulation"
 BROWSER = ROOT / "tests" / "browser"
+ATTACK = ROOT / "packages" / "control_plane" / "tests" / "attacks" / "attack_openapi.py"
 SEEDS = "500"
 REPEATABLE = {"CI": "true"}
 """Lets hypothesis draw the same examples in each run, and mind no time that a busy machine takes."""
@@ -60,6 +61,7 @@ nox.options.sessions = [
     "simulation",
     "processes",
     "browser",
+    "attack",
     *(f"tests-{version}" for version in reversed(PYTHONS)),
 ]
 
@@ -186,6 +188,13 @@ def browser(session: nox.Session) -> None:
     everything(session, "test", "web")
     environment = {**REPEATABLE, "ORCHESTRION_PICTURES": str(scratch(session) / "pictures")}
     session.run("pytest", results("browser"), str(BROWSER), *session.posargs, env=environment)
+
+
+@nox.session
+def attack(session: nox.Session) -> None:
+    """The API under requests that a tool makes up from its description alone."""
+    everything(session, "test", "web")
+    session.run("pytest", results("attack"), str(ATTACK), *session.posargs, env=REPEATABLE)
 
 
 @nox.session

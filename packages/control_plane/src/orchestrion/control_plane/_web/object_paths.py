@@ -168,7 +168,11 @@ def _collections(
 
     @post([COLLECTION, NAMESPACES], opt=described(Needs("create", "{plural}"), create_all), name="create")
     async def create_one(request: AnyRequest) -> ASGIApp:
-        return await made(request, places.kind(request, namespaced=False, written=True), "")
+        kind = places.kind(request, written=True)
+        if kind.namespaced:
+            text = f"{kind.plural} are made at /api/v1/namespaces/NAMESPACE/{kind.plural}"
+            raise MethodNotAllowedException(text, headers={"allow": "GET"})
+        return await made(request, kind, "")
 
     list_some = _list_doc(lambda kind: kind.namespaced)
 

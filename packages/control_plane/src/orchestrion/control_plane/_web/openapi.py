@@ -23,6 +23,9 @@ _ALWAYS: Final = (400,)
 _KNOWN: Final = (401, 403, 429, 503)
 """What everything can be refused with that not everybody may do."""
 
+_UNREAD: Final = (414, 431)
+"""Refused before anything is known of a request but that its head is too long."""
+
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"signature": []}, {"certificate": []}]
 _SCHEMES: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A token: `orchestrion login`."},
@@ -90,8 +93,10 @@ def _places(path: str, needs: Needs | None, doc: Doc, kinds: list[Kind]) -> Iter
             # What is at a path of its own is answered there.
             if doc.kinds(kind) and not (kind is NAMESPACE and path.startswith(_OWN_PATHS)):
                 yield path.replace(_PLURAL, kind.plural), kind
-    else:
-        yield path, NAMESPACE if needs is not None and _PLURAL in needs.resource else None
+    elif needs is None or _PLURAL not in needs.resource:
+        yield path, None
+    elif doc.kinds(NAMESPACE):
+        yield path, NAMESPACE
 
 
 def _operation(path: str, kind: Kind | None, needs: Needs | None, doc: Doc, name: str) -> dict[str, Any]:
@@ -134,6 +139,8 @@ def _responses(kind: Kind | None, needs: Needs | None, doc: Doc) -> dict[str, An
         refusals.update(_KNOWN)
     if doc.body:
         refusals.add(413)
+    for status in _UNREAD:
+        found[str(status)] = {"description": HTTPStatus(status).phrase}
     for status in sorted(refusals):
         found[str(status)] = {
             "description": HTTPStatus(status).phrase,
