@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import trio
+from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._mcp.http import MAX_SESSIONS_EACH, Sessions
 from orchestrion.control_plane._mcp.session import Session
 from orchestrion.control_plane._mcp.tools import TOOLS
+from orchestrion.shared_types import OrchestrationError, StateFailure
 
 from .api_stage import Api
 from .mcp_stage import START, HttpClient, call, notification, refusal, request, told
@@ -183,3 +185,51 @@ def test_sessions_are_bounded_and_the_one_that_is_not_used_ends() -> None:
     sessions.add("ann", Session())
     assert sessions.get("ann", made[0]) is not None
     assert sessions.get("ann", made[1]) is None
+
+
+class Book:
+    """Remembers what was put down."""
+
+    failure: OrchestrationError | None = None
+
+    def __init__(self) -> None:
+        self.records: list[AuditRecord] = []
+
+    async def write(self, record: AuditRecord, /) -> int:
+        await trio.lowlevel.checkpoint()
+        self.records.append(record)
+        return len(self.records)
+
+
+async def test_what_a_tool_changes_or_is_refused_goes_on_record(api: Api) -> None:
+    book = Book()
+    admin, viewer = HttpClient(api.client), await with_role(api, "ann", "viewer")
+    await admin.begin()
+    await viewer.begin()
+    api.server.oversight.pipeline.recorder = book
+    for message in (request("tools/list"), call("list_workloads"), call("get_cluster_status")):
+        await admin.ask(message)
+    assert book.records == []
+    await admin.ask(call("create_workload", name="web", spec=SPEC, dry_run=True))
+    await admin.ask(call("apply_workloads", manifest=json.dumps({"workloads": {"web": SPEC}})))
+    await admin.ask(call("scale_workload", name="missing", replicas=1))
+    await viewer.ask(call("delete_workload", name="web"))
+    await viewer.ask(call("get_workload", name="web"))
+    put = [(each.principal, each.verb, each.resource, each.name, each.outcome.value) for each in book.records]
+    assert put == [
+        ("user:admin", "create", "workloads", "", "done"),
+        ("user:admin", "apply", "workloads", "web", "done"),
+        ("user:admin", "scale", "workloads", "missing", "failed"),
+        ("user:ann", "delete", "workloads", "web", "denied"),
+    ]
+    assert book.records[0].reason == "dry run"
+    assert book.records[1].to_revision > book.records[1].from_revision == 0
+
+
+async def test_what_can_not_go_on_record_is_not_done(api: Api) -> None:
+    client, book = HttpClient(api.client), Book()
+    await client.begin()
+    book.failure = StateFailure("the disk is full")
+    api.server.oversight.pipeline.recorder = book
+    assert "disk is full" in refusal(await client.ask(call("create_workload", name="web", spec=SPEC)))
+    assert not api.orchestrator.world.workloads

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import trio
 from orchestrion.control_plane import HttpControl
 from orchestrion.control_plane.mcp import Desk, serve_lines
 
+from ._places import Place, RemoteServer, place_of
 from ._running import run_async
-from ._state_directory import StateDirectory, at
+from ._where import Where
 
 _CHUNK_BYTES = 65536
 
 
-def run_mcp(state: Path | None) -> int:
+def run_mcp(where: Where) -> int:
     """Answer messages until the input ends."""
-    run_async(_serve, at(state))
+    run_async(_serve, place_of(where))
     return 0
 
 
-async def _serve(place: StateDirectory) -> None:
-    place.check_safe()
-    # Asked anew for each question: the owner may come and go while the client stays.
-    await serve_lines(Desk(HttpControl(place.socket_path)), _read, _write)
+async def _serve(place: Place) -> None:
+    # Asked anew for each question: who answers may come and go while the client stays.
+    if isinstance(place, RemoteServer):
+        control = HttpControl(place.peer)
+    else:
+        place.check_safe()
+        control = HttpControl(place.socket_path)
+    await serve_lines(Desk(control), _read, _write)
 
 
 async def _read() -> bytes:

@@ -102,17 +102,17 @@ def server(
     return run_server(state, request)
 
 
-def mcp(*, state: State = None) -> int:
-    """Give programs that talk to models tools for the orchestrator of a state directory.
+def mcp(*, state: State = None, context: Context = None) -> int:
+    """Give programs that talk to models tools for the orchestrator of a state directory, or for a server.
 
     It speaks the Model Context Protocol over standard input and output until the input ends; a client starts it by
-    itself. The tools may do whatever who runs this may. A server of the network has the same at /mcp.
+    itself. The tools may do whatever who runs this may. A server has the same at /mcp.
 
     Example: orchestrion mcp --state /srv/app/.orchestrion
     """
     from ._mcp import run_mcp
 
-    return run_mcp(state)
+    return run_mcp(Where(state, context))
 
 
 def apply(

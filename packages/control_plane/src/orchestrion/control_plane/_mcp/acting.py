@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from orchestrion.orchestrator_core import ChangeAction, WorkloadChange
 from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
     MAX_SLOTS,
     ConfigInvalid,
     Conflict,
@@ -40,6 +41,8 @@ async def apply_workloads(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any
     """Want what a manifest says."""
     definitions = await _definitions(desk, given["manifest"])
     _check_each(desk, "apply", definitions)
+    if given["dry_run"]:
+        desk.watcher.tries()
     result = await desk.control.apply(definitions, dry_run=given["dry_run"])
     return {"changes": [_change(each) for each in result.changes], "revision": result.revision}
 
@@ -48,8 +51,10 @@ async def create_workload(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any
     """Want a new workload."""
     name, namespace = given["name"], given["namespace"]
     desk.check("create", "workloads", namespace)
+    if given["dry_run"]:
+        desk.watcher.tries()
     manifest = to_yaml({"namespace": namespace, "workloads": {name: given["spec"]}})
-    definitions = await _definitions(desk, manifest)
+    definitions = await _definitions(desk, manifest, namespace)
     try:
         await desk.control.get_workload(name, namespace=namespace)
     except WorkloadNotFound:
@@ -86,23 +91,19 @@ def _check_each(desk: Desk, verb: str, definitions: Iterable[WorkloadDefinition]
         desk.check(verb, "workloads", definition.metadata.namespace, definition.metadata.name)
 
 
-async def _definitions(desk: Desk, manifest: str) -> Sequence[WorkloadDefinition]:
+async def _definitions(desk: Desk, manifest: str, namespace: str = DEFAULT_NAMESPACE) -> Sequence[WorkloadDefinition]:
     """Return the workloads of a manifest, which may come after those that who asks may see."""
-    others = [view.definition for view in await desk.control.list_workloads()]
-    seen = {namespace for namespace in {other.metadata.namespace for other in others} if _may_list(desk, namespace)}
+    try:
+        others = [view.definition for view in await desk.control.list_workloads()]
+    except Denied:  # by a server that who asks may not ask for all
+        others = [view.definition for view in await desk.control.list_workloads(namespace=namespace)]
+    namespaces = {other.metadata.namespace for other in others}
+    seen = {each for each in namespaces if desk.may("list", "workloads", each)}
     others = [other for other in others if other.metadata.namespace in seen]
     parsed = parse_manifest(manifest, max_bytes=4 * MAX_MANIFEST_CHARS, others=others)
     if not parsed.workloads:
         raise ConfigInvalid((Problem("it has no workloads", path="manifest"),))
     return parsed.workloads
-
-
-def _may_list(desk: Desk, namespace: str) -> bool:
-    try:
-        desk.check("list", "workloads", namespace)
-    except Denied:
-        return False
-    return True
 
 
 def _change(change: WorkloadChange) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,10 +12,14 @@ from litestar import Request, Router, delete, get, post
 from litestar.types import ASGIApp
 from orchestrion.control_plane._access import ACCESS, Needs
 from orchestrion.control_plane._control import Control
-from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._identity.access import Access
+from orchestrion.control_plane._identity.principals import ANONYMOUS, Principal
 from orchestrion.control_plane._web.answers import Raw
-from orchestrion.control_plane._web.caller import Gatekeeper, caller_of
+from orchestrion.control_plane._web.caller import caller_of
+from orchestrion.control_plane._web.passage import Passage, passage_of
+from orchestrion.control_plane._web.pipeline import Pipeline
 from orchestrion.orchestrator_core import WallClock, system_time
+from orchestrion.shared_types import Denied, InternalError, OrchestrationError
 
 from .desk import Desk
 from .messages import INVALID_REQUEST, MAX_MESSAGE_BYTES, RpcError, decode, encode, failure, id_of
@@ -88,13 +91,13 @@ class Sessions:
 
 
 def mcp_handlers(
-    control: Control, keeper: Gatekeeper, sessions: Sessions | None = None, *, clock: WallClock = system_time
+    control: Control, pipeline: Pipeline, sessions: Sessions | None = None, *, clock: WallClock = system_time
 ) -> Router:
     """Return the handlers of the path.
 
     Args:
         control: Does what tools ask for.
-        keeper: Is asked before each thing that a tool does.
+        pipeline: Is asked before each thing that a tool does.
         sessions: Keeps the sessions.
         clock: The wall clock.
     """
@@ -107,7 +110,11 @@ def mcp_handlers(
         if refusal is not None:
             return refusal
         principal = caller_of(request)
-        desk = Desk(control, partial(keeper.check, principal), clock)
+        passage = passage_of(request.scope)
+        if passage is None:
+            msg = "a request came by another way than the pipeline"
+            raise InternalError(msg)
+        desk = Desk(control, _Watcher(pipeline, passage), clock)
         try:
             message = decode(await request.body())
         except RpcError as err:
@@ -143,6 +150,32 @@ def mcp_handlers(
         return Raw(405, b"", ((b"allow", b"POST, DELETE"),))
 
     return Router("/", route_handlers=[ask, end, stream], dto=None, return_dto=None)
+
+
+@frozen
+class _Watcher:
+    """Lets tools do what who asks may, and sees that it goes on record."""
+
+    _pipeline: Pipeline
+    _passage: Passage
+
+    def permit(self, access: Access, /) -> None:
+        self._pipeline.permit(self._passage, access)
+
+    def may(self, access: Access, /) -> bool:
+        principal = self._passage.principal
+        try:
+            self._pipeline.keeper.check(principal if principal is not None else ANONYMOUS, access)
+        except Denied:
+            return False
+        return True
+
+    def tries(self) -> None:
+        self._passage.dry_run = True
+
+    def failed(self, error: OrchestrationError, /) -> None:
+        if self._passage.changes and not self._passage.reason:
+            self._passage.reason = error.code
 
 
 def _refusal(request: AnyRequest) -> Raw | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
 from orchestrion.orchestrator_core import LogQuery, LogRecord, parse_subject
 from orchestrion.runtime_interface import LogStream
-from orchestrion.shared_types import Denied, EventSeverity, Node, NodeNotFound, NodeStatus, unstructure
+from orchestrion.shared_types import EventSeverity, Node, NodeNotFound, NodeStatus, unstructure
 from orchestrion.shared_types.manifest import to_manifest
 
 from .desk import Desk
@@ -38,8 +37,7 @@ async def get_workload(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:
     desk.check("get", "workloads", namespace, name)
     view = await desk.control.get_workload(name, namespace=namespace)
     found = workload_row(view) | {"spec": to_manifest(view.definition)["workloads"][name]}
-    with suppress(Denied):
-        desk.check("list", "instances", namespace)
+    if desk.may("list", "instances", namespace):
         instances = await desk.control.list_instances(namespace=namespace, workload=name)
         found |= listed("instances", [instance_row(each) for each in instances], LIMIT["default"])
     return found
@@ -74,8 +72,7 @@ async def get_node(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:
     node = await _node(desk, given["node"])
     plain: dict[str, Any] = unstructure(node)
     plain |= {"capacity": amounts(node.capacity), "allocatable": amounts(node.allocatable)}
-    with suppress(Denied):
-        desk.check("list", "instances")
+    if desk.may("list", "instances"):
         here = [each for each in await desk.control.list_instances() if each.binding.node_id == node.id]
         plain |= listed("instances", [instance_row(each) for each in here], LIMIT["default"])
     return plain

@@ -61,6 +61,7 @@ async def call_tool(desk: Desk, params: Mapping[str, Any], version: str) -> dict
         error = expected(err, f"the tool {name}")
         if isinstance(error, InternalError):
             _log.error("%s", error.message, exc_info=err)
+        desk.watcher.failed(error)
         return _refused(error)
     return _refused(Unavailable(f"{name} has not been answered for {CALL_SECONDS:g} s", remedy="Try it again later."))
 

@@ -68,7 +68,7 @@ class Passage:
         """Whether the audit log is to have it, now that its status is known."""
         if not self.accesses or self.status == 429:
             return False
-        return self.status in (401, 403) or (self.changes and self.principal is not None)
+        return self.status in (401, 403) or self.denied or (self.changes and self.principal is not None)
 
     @property
     def changes(self) -> bool:
@@ -96,7 +96,7 @@ class Passage:
                     namespace=access.namespace,
                     name=access.name,
                     from_revision=self.before[number] if number < len(self.before) else 0,
-                    to_revision=0 if self.status >= 400 or self.dry_run else revision_of(access),
+                    to_revision=0 if self.status >= 400 or self.reason or self.dry_run else revision_of(access),
                     outcome=self._outcome(),
                     reason=self.reason or ("dry run" if self.dry_run else ""),
                     request_id=self.request_id,
@@ -106,7 +106,8 @@ class Passage:
         return found
 
     def _outcome(self) -> Outcome:
-        if self.status < 400:
+        # What came out of it may be told in an answer that is none of an error.
+        if self.status < 400 and not self.reason:
             return Outcome.DONE
         if self.principal is None:
             return Outcome.UNAUTHENTICATED

@@ -16,6 +16,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from orchestrion.control_plane._access import ACCESS
 from orchestrion.control_plane._app import ERROR
+from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.asking import ASKING, WARNINGS, warnings_header
 from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.failures import NotProved
@@ -28,7 +29,7 @@ from orchestrion.orchestrator_core import WallClock, system_time
 from orchestrion.shared_types import Denied, OrchestrationError, StateFailure, Unauthenticated
 
 from .caller import CALLER, Connection, Gatekeeper, accesses_of, named_by
-from .passage import PASSAGE, Passage, RevisionOf, lane_of, passage_of, request_id_of
+from .passage import PASSAGE, READING, Passage, RevisionOf, lane_of, passage_of, request_id_of
 from .sources import Network, source_of_request
 
 _log = logging.getLogger("orchestrion.control_plane")
@@ -131,8 +132,31 @@ class Pipeline:
         if passage.changes:
             passage.before = tuple([self.revision_of(access) for access in accesses])
             passage.dry_run = b"dry_run=true" in connection.scope["query_string"]
-            if self.recorder is not None and self.recorder.failure is not None:
-                raise self.recorder.failure  # what can't go on record is not done
+            self._check_recorder()
+
+    def permit(self, passage: Passage, access: Access) -> None:
+        """Let a handler do something that its path does not say, and see that it goes on record if it is a change.
+
+        Raises:
+            Denied: Who asks may not; that goes on record too.
+            OrchestrationError: Nothing can be put on record any longer.
+        """
+        principal = passage.principal if passage.principal is not None else ANONYMOUS
+        try:
+            self.keeper.check(principal, access)
+        except Denied as err:
+            passage.accesses, passage.denied, passage.reason = (access,), True, err.message
+            raise
+        if access.verb in READING:
+            return
+        accesses, before = (passage.accesses, passage.before) if passage.changes else ((), ())
+        passage.accesses = (*accesses, access)
+        passage.before = (*before, self.revision_of(access))
+        self._check_recorder()
+
+    def _check_recorder(self) -> None:
+        if self.recorder is not None and self.recorder.failure is not None:
+            raise self.recorder.failure  # what can't go on record is not done
 
     async def _watch(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         passage = Passage(

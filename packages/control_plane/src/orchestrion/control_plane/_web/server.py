@@ -100,7 +100,7 @@ class ApiServer:
             bulk_handlers(self.objects, self.keeper, once),
             openapi_handlers(self.objects.kinds),
             *self.more,
-            mcp_handlers(self.control, self.keeper, self.sessions),
+            mcp_handlers(self.control, self.oversight.pipeline, self.sessions),
         ]
 
     async def serve(self, address: Address, /, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
