@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 from orchestrion.control_plane._dashboard import handlers
-from orchestrion.control_plane._dashboard.rendering import render
+from orchestrion.control_plane._dashboard.rendering import render, render_in_turns
 from orchestrion.control_plane._identity.principals import Principal
 
 from .api_stage import Api
@@ -58,7 +58,14 @@ async def test_every_text_on_every_page_stays_a_text(api: Api, monkeypatch: pyte
         contexts[template] = context
         return render(template, **context)
 
+    async def noting_in_turns(template: str, /, **context: Any) -> bytes:
+        contexts[template] = context
+        page = await render_in_turns(template, **context)
+        assert page == render(template, **context)
+        return page
+
     monkeypatch.setattr(handlers, "render", noting)
+    monkeypatch.setattr(handlers, "render_in_turns", noting_in_turns)
     await api.client.ask("POST", WORKLOADS, workload("web", replicas=2))
     big = [{"name": "main", "command": ["run"], "resources": {"cpu": "900"}}]
     await api.client.ask("POST", WORKLOADS, workload("big", containers=big))

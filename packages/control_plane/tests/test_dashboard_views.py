@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.control_plane._dashboard import workload_page
 from orchestrion.control_plane._dashboard.overview import MAX_CELLS, node_line, topology
 from orchestrion.control_plane._dashboard.pending import FAILS, PASSES, UNKNOWN, matrix, unplaced
+from orchestrion.control_plane._dashboard.rendering import render_in_turns
 from orchestrion.control_plane._dashboard.samples import LEAST_SECONDS, Sample, Samples
 from orchestrion.control_plane._dashboard.scene import Scene
 from orchestrion.control_plane._dashboard.words import age, amount, share, size
@@ -117,6 +119,25 @@ def test_a_crowded_node_says_how_many_are_not_shown() -> None:
     (shown,) = place["nodes"]
     assert len(shown["cells"]) == MAX_CELLS
     assert shown["hidden"] == 5
+
+
+async def test_a_page_of_a_large_cluster_holds_up_nobody() -> None:
+    scene = Scene(now=NOW, nodes=tuple(node(f"n{index}") for index in range(400)))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        context = {"base": "inside.html", "places": topology(scene), "node_count": 400, "hidden": 0}
+        page = await render_in_turns("topology.html", **context)
+        nursery.cancel_scope.cancel()
+    assert page.count(b"<article") == 400
+    assert turns > 5
 
 
 def group(predicate: Predicate, count: int, samples: tuple[str, ...]) -> RefusalGroup:

@@ -27,7 +27,7 @@ from .headers import PAGE
 from .keeper import SessionKeeper, comes_from_here, cookie_name, shown_by
 from .live import LiveStream
 from .pages import Pages
-from .rendering import render
+from .rendering import render, render_in_turns
 from .sight import Sight
 from .terminal import serve_terminal
 
@@ -88,7 +88,7 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
         async def show(request: AnyRequest) -> Response[bytes]:
             sight = dashboard.sight(request)
             context = await make(request, sight)
-            return _page(request, name, {**context, **_frame(request, dashboard, sight), "page": name})
+            return await _page(request, name, {**context, **_frame(request, dashboard, sight), "page": name})
 
         return show
 
@@ -217,11 +217,10 @@ def _theme(request: AnyRequest) -> str:
     return theme if theme in THEMES else ""
 
 
-def _page(request: AnyRequest, name: str, context: dict[str, Any], *, status: int = 200) -> Response[bytes]:
+async def _page(request: AnyRequest, name: str, context: dict[str, Any]) -> Response[bytes]:
     """Return a page, or only what is inside its frame where the page itself asks for news of it."""
     inside = request.headers.get("hx-request") == "true"
-    body = render(f"{name}.html", base="inside.html" if inside else "page.html", **context)
-    return _html(body, status)
+    return _html(await render_in_turns(f"{name}.html", base="inside.html" if inside else "page.html", **context))
 
 
 def _html(body: bytes, status: int = 200) -> Response[bytes]:

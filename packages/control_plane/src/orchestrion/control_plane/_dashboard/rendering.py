@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+import trio
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .assets import version
@@ -39,6 +40,21 @@ def render(template: str, /, **context: Any) -> bytes:
         **context: What the template shows.
     """
     return environment().get_template(template).render(context).encode("utf-8", "replace")
+
+
+async def render_in_turns(template: str, /, **context: Any) -> bytes:
+    """Return a page as `render` does, and let others have their turn while a large one is made."""
+    parts = list[str]()
+    for part in environment().get_template(template).generate(context):
+        parts.append(part)
+        if len(parts) % _PARTS_A_TURN == 0:
+            await trio.lowlevel.checkpoint()
+    await trio.lowlevel.checkpoint()
+    return "".join(parts).encode("utf-8", "replace")
+
+
+_PARTS_A_TURN: Final = 500
+"""Some milliseconds."""
 
 
 def _part(text: object) -> str:
