@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from jsonschema import Draft202012Validator
 from orchestrion.control_plane._app import make_app
 from orchestrion.control_plane._identity.access import Rule
 from orchestrion.control_plane._identity.keys import TrustedKeys
@@ -20,6 +21,7 @@ from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._web.identity_paths import identity_handlers
 from orchestrion.control_plane._web.keeper import Doorkeeper
 from orchestrion.control_plane._web.pipeline import Pipeline
+from orchestrion.control_plane._web.schemas import common_schemas
 from orchestrion.mocks import MemoryState, MemoryStore
 
 from .api_stage import Client
@@ -107,6 +109,8 @@ async def test_a_token_that_was_made_is_good_until_it_is_revoked() -> None:
         ({"kind": "workload", "name": "default/web"}, 403),
         ({"scope": [{"verbs": ["get"]}]}, 400),
         ({"kind": "king"}, 400),
+        ({"name": "a\x1b[2Jb"}, 400),
+        ({"groups": ["x" * 254]}, 400),
         ({"expires_at": "2020-01-01T00:00:00Z"}, 400),
         ({"kind": "anonymous"}, 400),
     ],
@@ -164,6 +168,26 @@ async def test_tokens_and_keys_are_not_for_everybody(method: str) -> None:
         for target in ("/api/v1/tokens", "/api/v1/keys"):
             body = None if method == "GET" else {"public_key": KEY}
             assert (await client.ask(method, target, body)).status == 403
+
+
+async def test_what_is_answered_is_as_it_is_described() -> None:
+    schemas = common_schemas()
+    validators = {
+        name: Draft202012Validator({**schemas[name], "components": {"schemas": schemas}})
+        for name in ("Who", "Rights", "Verdict", "Tokens", "TokenMade", "Keys")
+    }
+    async with identity(Policy(), ADMIN) as (client, _):
+        question = {"verb": "get", "resource": "nodes"}
+        await client.ask("POST", "/api/v1/keys", {"name": "robot", "public_key": KEY})
+        for name, method, target, body in (
+            ("Who", "GET", "/api/v1/whoami", None),
+            ("Rights", "GET", "/api/v1/rights", None),
+            ("Verdict", "POST", "/api/v1/can-i", question),
+            ("TokenMade", "POST", "/api/v1/tokens", {}),
+            ("Tokens", "GET", "/api/v1/tokens", None),
+            ("Keys", "GET", "/api/v1/keys", None),
+        ):
+            validators[name].validate((await client.ask(method, target, body)).json)
 
 
 async def test_the_authority_is_told_to_everybody() -> None:

@@ -21,12 +21,16 @@ from orchestrion.control_plane._identity.principals import Principal, PrincipalK
 from orchestrion.control_plane._identity.tokens import TokenRecord
 from orchestrion.shared_types import ConfigInvalid, Denied, NotFound, Problem
 
+from .answers import JSON
 from .caller import caller_of
+from .doc import Answered, Doc, described
 from .keeper import Doorkeeper
 from .queries import AnyRequest
 
 _SOMEBODY: Final = Needs("get", "self", anybody=True)
 """What everybody may do who is known."""
+
+_MAX_NAME: Final = 253
 
 _MAX_GRANTED: Final = 20_000
 """Into how many single rights what is given away may fall apart; each is looked up."""
@@ -84,6 +88,15 @@ class KeyGrant(Grant):
     public_key: str
 
 
+def _doc(summary: str, schema: str, *, status: int = 200, body: str = "", errors: tuple[int, ...] = ()) -> Doc:
+    bodies = {JSON: body} if body else {}
+    return Doc(summary=summary, answers={status: Answered(forms={JSON: schema})}, body=bodies, errors=errors)
+
+
+_MAKING: Final = _doc("Make a token, and show it once", "TokenMade", status=201, body="Grant")
+_TRUSTING: Final = _doc("Trust a key", "Key", status=201, body="KeyGrant", errors=(409,))
+
+
 def identity_handlers(keeper: Doorkeeper, authority: bytes = b"", /) -> list[ControllerRouterHandler]:
     """Return the handlers of the paths about identity.
 
@@ -98,32 +111,46 @@ def identity_handlers(keeper: Doorkeeper, authority: bytes = b"", /) -> list[Con
             raise NotFound("this server has no authority of its own: it speaks no TLS")
         return Response(authority, media_type="application/x-pem-file")
 
-    @get("/api/v1/whoami", opt={ACCESS: _SOMEBODY}, name="whoami")
+    @get("/api/v1/whoami", opt=described(_SOMEBODY, _doc("Say as who one is known", "Who")), name="whoami")
     async def whoami(request: AnyRequest) -> dict[str, Any]:
         return _principal_data(caller_of(request))
 
-    @post("/api/v1/can-i", status_code=200, opt={ACCESS: _SOMEBODY}, name="can-i")
+    @post(
+        "/api/v1/can-i",
+        status_code=200,
+        opt=described(_SOMEBODY, _doc("Say whether one may do something", "Verdict", body="Question")),
+        name="can-i",
+    )
     async def can_i(request: AnyRequest, data: JSONBody[Question]) -> Answer:
         verdict = keeper.policy.may(caller_of(request), Access(data.verb, data.resource, data.namespace, data.name))
         return Answer(allowed=verdict.allowed, why=verdict.why)
 
-    @get("/api/v1/rights", opt={ACCESS: _SOMEBODY}, name="rights")
+    @get("/api/v1/rights", opt=described(_SOMEBODY, _doc("Say all that one may do", "Rights")), name="rights")
     async def rights(request: AnyRequest) -> dict[str, Any]:
         mine = keeper.policy.rights_of(caller_of(request))
         return {"items": [{**rules_data([one.rule])[0], "role": one.role, "binding": one.binding} for one in mine]}
 
-    @get("/api/v1/tokens", opt={ACCESS: Needs("list", "tokens")}, name="list-tokens")
+    @get(
+        "/api/v1/tokens",
+        opt=described(Needs("list", "tokens"), _doc("List tokens, without what they are", "Tokens")),
+        name="list-tokens",
+    )
     async def list_tokens() -> dict[str, Any]:
         return {"items": [_token_data(record) for record in keeper.tokens.all()]}
 
-    @post("/api/v1/tokens", status_code=201, opt={ACCESS: Needs("create", "tokens")}, name="create-token")
+    @post("/api/v1/tokens", status_code=201, opt=described(Needs("create", "tokens"), _MAKING), name="create-token")
     async def create_token(request: AnyRequest, data: JSONBody[Grant]) -> Response[dict[str, Any]]:
         principal = _granted(keeper.policy, caller_of(request), data)
         issued = await keeper.tokens.issue(principal, note=data.note)
         document = {**_token_data(issued.record), "token": issued.text.reveal()}
         return Response(document, status_code=201, headers={"cache-control": "no-store"})
 
-    @delete("/api/v1/tokens/{name:str}", status_code=200, opt={ACCESS: Needs("delete", "tokens")}, name="revoke-token")
+    @delete(
+        "/api/v1/tokens/{name:str}",
+        status_code=200,
+        opt=described(Needs("delete", "tokens"), _doc("Make a token worthless", "Token", errors=(404,))),
+        name="revoke-token",
+    )
     async def revoke_token(request: AnyRequest) -> dict[str, Any]:
         record = keeper.tokens.get(request.path_params["name"])
         await keeper.tokens.revoke(record.id)
@@ -146,11 +173,15 @@ def _key_handlers(keeper: Doorkeeper) -> Sequence[ControllerRouterHandler]:
     if keys is None:
         return ()
 
-    @get("/api/v1/keys", opt={ACCESS: Needs("list", "keys")}, name="list-keys")
+    @get(
+        "/api/v1/keys",
+        opt=described(Needs("list", "keys"), _doc("List keys that are trusted", "Keys")),
+        name="list-keys",
+    )
     async def list_keys() -> dict[str, Any]:
         return {"items": [_key_data(key) for key in keys.all()]}
 
-    @post("/api/v1/keys", status_code=201, opt={ACCESS: Needs("create", "keys")}, name="trust-key")
+    @post("/api/v1/keys", status_code=201, opt=described(Needs("create", "keys"), _TRUSTING), name="trust-key")
     async def trust_key(request: AnyRequest, data: JSONBody[KeyGrant]) -> dict[str, Any]:
         try:
             public_key = base64.b64decode(data.public_key, validate=True)
@@ -159,7 +190,12 @@ def _key_handlers(keeper: Doorkeeper) -> Sequence[ControllerRouterHandler]:
         principal = _granted(keeper.policy, caller_of(request), data)
         return _key_data(await keys.trust(public_key, principal, note=data.note))
 
-    @delete("/api/v1/keys/{name:str}", status_code=200, opt={ACCESS: Needs("delete", "keys")}, name="forget-key")
+    @delete(
+        "/api/v1/keys/{name:str}",
+        status_code=200,
+        opt=described(Needs("delete", "keys"), _doc("Trust a key no longer", "Key", errors=(404,))),
+        name="forget-key",
+    )
     async def forget_key(request: AnyRequest) -> dict[str, Any]:
         key = keys.get(request.path_params["name"])
         await keys.forget(key.fingerprint)
@@ -175,6 +211,10 @@ def _granted(policy: Policy, who: Principal, grant: Grant) -> Principal:
         Denied: They have not, or it would be good for longer than what they have shown themselves.
         ConfigInvalid: The scope can't be read, or has too many parts.
     """
+    for text in (grant.name, *(grant.groups or ())):
+        if len(text) > _MAX_NAME or not text.isprintable():
+            problem = Problem(f"names have at most {_MAX_NAME} characters, which can be printed: {text!r:.80}")
+            raise ConfigInvalid((problem,))
     given = Principal(
         grant.name or who.name,
         grant.kind or who.kind,

@@ -17,6 +17,7 @@ from orchestrion.control_plane._wire import ScaleRequest
 from orchestrion.orchestrator_core import Plan, SlotPlacement
 from orchestrion.shared_types.manifest import manifest_schema
 
+from .identity_paths import Grant, KeyGrant, Question
 from .node_paths import DrainRequest
 from .parameters import NAME_PATTERN
 
@@ -164,6 +165,10 @@ _STEP: Final = {
     "required": ["op", "path"],
 }
 
+_WHO: Final = _record(name=_TEXT, kind=_TEXT, groups=_list_of(_TEXT), via=_TEXT)
+_TOKEN: Final = _record(id=_TEXT, name=_TEXT, kind=_TEXT, created_at=_TIME, note=_TEXT)
+_KEY: Final = _record(fingerprint=_TEXT, name=_TEXT, kind=_TEXT, created_at=_TIME, note=_TEXT)
+
 _VERSION: Final = _record(group_version=_TEXT, version=_TEXT)
 
 
@@ -197,6 +202,17 @@ def common_schemas() -> dict[str, Schema]:
             "additionalProperties": False,
         },
         "DrainRequest": schema_of(DrainRequest, strict=True),
+        "Question": schema_of(Question, strict=True),
+        "Verdict": _record(allowed={"type": "boolean"}, why=_TEXT),
+        "Grant": schema_of(Grant, strict=True),
+        "KeyGrant": schema_of(KeyGrant, strict=True),
+        "Who": _WHO,
+        "Rights": _record(items=_list_of(_record(verbs=_list_of(_TEXT), resources=_list_of(_TEXT), role=_TEXT))),
+        "Token": _TOKEN,
+        "TokenMade": {**_TOKEN, "required": [*_TOKEN["required"], "token"]},
+        "Tokens": _record(items=_list_of(ref("Token"))),
+        "Key": _KEY,
+        "Keys": _record(items=_list_of(ref("Key"))),
         "Placements": _record(items=_list_of(schema_of(SlotPlacement))),
         "Rollout": _record(phase=_TEXT, generation=_COUNT, done={"type": "boolean"}, history=_list_of(_ANYTHING)),
         "Bulk": {"description": "An object, a list of objects under `items`, or a manifest.", "type": "object"},
