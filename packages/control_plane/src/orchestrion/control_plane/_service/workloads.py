@@ -263,9 +263,11 @@ class WorkloadWriter:
             ConfigInvalid: It can't be accepted; problems have their paths in the document.
         """
         metadata = document.metadata
+        # What comes after nothing has to do with nobody else, however many there are.
+        known = self.orchestrator.world.workloads if document.spec.get("after") else {}
         others = [
             record.spec.definition
-            for name, record in self.orchestrator.world.workloads.items()
+            for name, record in known.items()
             if record.spec is not None and name.namespace == metadata.namespace and name.name != metadata.name
         ]
         return definition_of(document, others, PRIORITY_CLASSES)

@@ -87,7 +87,10 @@ def admit(
 
 
 def _check(definitions: Sequence[WorkloadDefinition], world: World) -> None:
-    others = [record.spec.definition for record in world.workloads.values() if record.spec is not None]
+    # What comes after nothing has to do with nobody else, however many there are.
+    waits = any(definition.after for definition in definitions)
+    known = world.workloads.values() if waits else ()
+    others = [record.spec.definition for record in known if record.spec is not None]
     problems = check_workloads(definitions, others=others)
     if problems:
         raise ConfigInvalid(problems)
