@@ -60,19 +60,22 @@ class Package:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Say which modules are imported anywhere in a file: with three parts for ours, else with one."""
+    """Say which modules are imported anywhere in a file: with three parts for ours, else with one, or two where several
+    distributions share the first.
+    """
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
                 modules = [alias.name for alias in names]
-            case ast.ImportFrom(module="orchestrion", names=names):
-                modules = [f"orchestrion.{alias.name}" for alias in names]
+            case ast.ImportFrom(module="orchestrion" | "opentelemetry" as namespace, names=names):
+                modules = [f"{namespace}.{alias.name}" for alias in names]
             case ast.ImportFrom(module=str(module), level=0):
                 modules = [module]
             case _:
                 continue
         for module in modules:
-            yield ".".join(module.split(".")[: 3 if module.startswith("orchestrion.") else 1])
+            parts = module.split(".")
+            yield ".".join(parts[: {"orchestrion": 3, "opentelemetry": 2}.get(parts[0], 1)])
 
 
 def required_by(requirements: list[str]) -> set[str]:
@@ -104,4 +107,7 @@ def distributions(packages: dict[str, Package]) -> dict[str, str]:
     """The distribution that gives each module that can be imported."""
     found = {module: normal(names[0]) for module, names in packages_distributions().items()}
     found |= {f"orchestrion.{package.name}": package.distribution for package in packages.values()}
+    found |= {f"opentelemetry.{name}": "opentelemetry-api" for name in ("context", "propagate", "trace")}
+    found |= {"opentelemetry.sdk": "opentelemetry-sdk"}
+    found |= {"opentelemetry.exporter": "opentelemetry-exporter-otlp-proto-http"}
     return found

@@ -113,6 +113,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("fmt", "fmt", "Write manifests in one form."),
             Command("plan", "plan", "Show what applying would change, and where instances would go."),
             Command("diff", "plan", "The same as plan."),
+            Command("audit", "audit", "Prove that the audit log of a server is what was written."),
             Command("schema", "schema", "Print the JSON Schema of a manifest, for editors."),
             Command("explain-field", "explain_field", "Say what a key of a manifest means."),
             Command("conformance", "conformance", "Prove an implementation of an interface against its kit."),

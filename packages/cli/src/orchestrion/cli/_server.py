@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import trio
 from attrs import frozen
 from orchestrion.control_plane import HttpControl
+from orchestrion.control_plane.logs import LogForm, logging_to
 from orchestrion.orchestrator_core import Orchestrator
-from orchestrion.shared_types import Conflict
+from orchestrion.shared_types import Conflict, Unsupported
 
 from ._exit_codes import ExitCode
 from ._output import note
@@ -34,6 +35,9 @@ class Request:
         drains: Whether everything stops at the end; without, what runs goes on running.
         webhook_networks: Networks in which webhooks may be, besides public addresses.
         invites: Whether an address is told that signs a browser in.
+        log: How the log is written: `text` or `json`.
+        proxies: Networks of proxies that are believed about whom they speak for.
+        trace: Where an OTLP receiver takes traces: a URL; empty is nowhere.
     """
 
     host: str
@@ -43,21 +47,36 @@ class Request:
     drains: bool
     webhook_networks: tuple[str, ...] = ()
     invites: bool = False
+    log: str = "text"
+    proxies: Sequence[str] = ()
+    trace: str = ""
 
 
 def run_server(state: Path | None, request: Request) -> int:
     """Serve until interrupted."""
     place = at(state)
     place.make()
-    return trio.run(_run, request, place)
+    with ExitStack() as stack:
+        stack.enter_context(logging_to(form=LogForm(request.log)))
+        tracer = stack.enter_context(_traced(request.trace)) if request.trace else None
+        return trio.run(_run, request, place, tracer)
 
 
-async def _run(request: Request, place: StateDirectory) -> int:
+def _traced(endpoint: str) -> AbstractContextManager[Any]:
+    try:
+        from orchestrion.control_plane.tracing import tracing
+    except ImportError as err:
+        msg = f"traces need what is not installed: {err.name}"
+        raise Unsupported(msg, remedy="pip install 'orchestrion-control-plane[tracing]'") from err
+    return tracing(endpoint)
+
+
+async def _run(request: Request, place: StateDirectory, tracer: Any) -> int:
     interrupted = trio.Event()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_listen, signals, interrupted, nursery.cancel_scope)
-            await _serve(request, place, interrupted)
+            await _serve(request, place, interrupted, tracer)
             nursery.cancel_scope.cancel()
     return ExitCode.OK if interrupted.is_set() else ExitCode.FAILED
 
@@ -69,7 +88,7 @@ async def _listen(signals: AsyncIterator[int], interrupted: trio.Event, scope: t
         interrupted.set()
 
 
-async def _serve(request: Request, place: StateDirectory, interrupted: trio.Event) -> None:
+async def _serve(request: Request, place: StateDirectory, interrupted: trio.Event, tracer: Any) -> None:
     async with owner_or_lock(place) as found:
         if isinstance(found, HttpControl):
             msg = f"an orchestrator runs on {place.path} already"
@@ -83,7 +102,12 @@ async def _serve(request: Request, place: StateDirectory, interrupted: trio.Even
             from orchestrion.control_plane.server import Options, serving
 
             options = Options(
-                host=request.host, port=request.port, tls=request.tls, webhook_networks=request.webhook_networks
+                host=request.host,
+                port=request.port,
+                tls=request.tls,
+                webhook_networks=request.webhook_networks,
+                proxies=request.proxies,
+                tracer=tracer,
             )
             async with serving(orchestrator, place.make_part("server", "api"), options) as served:
                 handed.over(served.at_socket)

@@ -86,6 +86,13 @@ def server(
     webhook_network: Annotated[
         tuple[str, ...], Argument(("--webhook-network",), "A network such as 10.0.0.0/8 in which webhooks may be.")
     ] = (),
+    log: Annotated[
+        Literal["text", "json"], Argument(("--log",), "How the log is written to stderr; json has each request.")
+    ] = "text",
+    proxies: Annotated[
+        tuple[str, ...], Argument(("--proxy",), "A network of proxies, believed about whom they speak for.")
+    ] = (),
+    trace: Annotated[str | None, Argument(("--trace",), "Where an OTLP receiver takes traces: a URL.")] = None,
 ) -> int:
     """Serve an orchestrator to the network.
 
@@ -98,8 +105,39 @@ def server(
 
     plugins = {"runtime": runtime, "cluster": cluster, "scheduler": scheduler, "store": store}
     given = {interface: name for interface, name in plugins.items() if name is not None}
-    request = Request(host=host, port=port, tls=tls, plugins=given, drains=False, webhook_networks=webhook_network)
+    request = Request(
+        host=host,
+        port=port,
+        tls=tls,
+        plugins=given,
+        drains=False,
+        webhook_networks=webhook_network,
+        log=log,
+        proxies=proxies,
+        trace=trace or "",
+    )
     return run_server(state, request)
+
+
+def audit(
+    action: Annotated[Literal["verify"], Argument(("ACTION",), "What to do.")],
+    /,
+    *,
+    head: Annotated[
+        str | None, Argument(("--head",), "A last record that was seen before, as NUMBER:HASH: it must still be there.")
+    ] = None,
+    state: State = None,
+) -> int:
+    """Prove that the audit log of a server is what was written.
+
+    It ends with 1 where a record was changed, moved, put in or taken out, and says which is the first. Records that
+    were taken from the end are found by the head that an earlier run has printed, kept where nobody else can write.
+
+    Example: orchestrion audit verify
+    """
+    from ._audit import run_verify
+
+    return run_verify(state, head) if action == "verify" else 2
 
 
 def mcp(*, state: State = None, context: Context = None) -> int:

@@ -1,0 +1,72 @@
+"""`audit verify`: what a server has put on record, and what somebody has done to it since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from orchestrion.cli._main import run
+from orchestrion.control_plane._identity.audit import AuditLog
+from orchestrion.control_plane._identity.audit_records import AuditRecord, Outcome
+from orchestrion.orchestrator_core import system_time
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory whose server has put three things on record."""
+    monkeypatch.setenv("ORCHESTRION_STATE", str(tmp_path))
+    log = AuditLog(tmp_path / "server-api" / "audit")
+
+    async def write() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(log.run)
+            for number in range(3):
+                await log.write(
+                    AuditRecord(system_time(), "user:ann", "create", "configmaps", Outcome.DONE, name=f"c{number}")
+                )
+            nursery.cancel_scope.cancel()
+
+    trio.run(write)
+    return tmp_path
+
+
+def verify(*arguments: str) -> int:
+    return run(["audit", "verify", *arguments])
+
+
+def test_what_was_written_is_proved_and_its_head_told(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify() == 0
+    words, head = capsys.readouterr().out.splitlines()
+    assert words == "3 records are as they were written"
+    assert verify("--head", head.removeprefix("head: ")) == 0
+
+
+def test_a_record_that_was_changed_is_found(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = state / "server-api" / "audit" / "0001.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"c1", b"cx"))
+    assert verify() == 1
+    assert "0001.jsonl:2: record 2" in capsys.readouterr().err
+
+
+def test_records_that_were_taken_from_the_end_are_missed(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify() == 0
+    head = capsys.readouterr().out.splitlines()[1].removeprefix("head: ")
+    path = state / "server-api" / "audit" / "0001.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    assert verify() == 0
+    assert verify("--head", head) == 1
+
+
+@pytest.mark.parametrize("head", ["", "3", "three:" + "a" * 64, "3:abc"])
+def test_a_head_is_a_number_and_a_hash(state: Path, head: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify("--head", head) == 2
+    assert "NUMBER:HASH" in capsys.readouterr().err
+
+
+def test_where_no_server_has_run_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ORCHESTRION_STATE", str(tmp_path))
+    assert verify() == 3
+    assert "no server has run" in capsys.readouterr().err
