@@ -44,7 +44,7 @@ def test_what_was_written_is_proved_and_its_head_told(state: Path, capsys: pytes
 
 def test_a_record_that_was_changed_is_found(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = state / "server-api" / "audit" / "0001.jsonl"
-    path.write_bytes(path.read_bytes().replace(b"c1", b"cx"))
+    path.write_bytes(path.read_bytes().replace(b'"c1"', b'"cx"'))
     assert verify() == 1
     assert "0001.jsonl:2: record 2" in capsys.readouterr().err
 
