@@ -233,3 +233,13 @@ async def test_what_can_not_go_on_record_is_not_done(api: Api) -> None:
     api.server.oversight.pipeline.recorder = book
     assert "disk is full" in refusal(await client.ask(call("create_workload", name="web", spec=SPEC)))
     assert not api.orchestrator.world.workloads
+
+
+async def test_a_quota_holds_for_tools_too(api: Api) -> None:
+    client = HttpClient(api.client)
+    await client.begin()
+    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"workloads": 1}}}
+    assert (await api.client.ask("POST", "/api/v1/namespaces/default/resourcequotas", quota)).status == 201
+    told(await client.ask(call("create_workload", name="one", spec=SPEC)))
+    assert refusal(await client.ask(call("create_workload", name="two", spec=SPEC))).startswith("quota-exceeded: ")
+    assert told(await client.ask(call("list_workloads")))["total"] == 1
