@@ -20,6 +20,9 @@ from ._socket import address_of, unreachable
 CONNECT_SECONDS: Final = 10.0
 """How long making a connection may take, its handshake too."""
 
+_OTHER_NAMES: Final = (62, 64)
+"""OpenSSL's codes for a certificate that is good, of another host name or address (X509_V_ERR_..._MISMATCH)."""
+
 _PORTS: Final = {"http": 80, "https": 443}
 
 Credentials = Callable[[str, str, str, bytes], Mapping[str, str]]
@@ -218,10 +221,11 @@ class ServerPeer:
         )
 
     def _untrusted(self, error: ssl.SSLCertVerificationError) -> NetworkFailure:
-        return NetworkFailure(
-            f"who answers at {self.url} does not prove to be that server: {error.verify_message}",
-            remedy=f"Compare fingerprints with who runs it, then: orchestrion login {self.url}",
-        )
+        remedy = f"Compare fingerprints with who runs it, then: orchestrion login {self.url}"
+        if error.verify_code in _OTHER_NAMES:
+            remedy = f"Name what its certificate is for: orchestrion login {self.url} --server-name localhost"
+        msg = f"who answers at {self.url} does not prove to be that server: {error.verify_message}"
+        return NetworkFailure(msg, remedy=remedy)
 
 
 def is_loopback(host: str, /) -> bool:
