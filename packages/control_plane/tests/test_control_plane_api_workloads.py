@@ -185,3 +185,8 @@ async def test_a_kind_keeps_its_names_and_a_schema_that_can_be_checked(api: Api,
     kind = {"metadata": {"name": "backups"}, "spec": {"kind": "Backup", "plural": "backups"}}
     await api.client.ask("POST", "/api/v1/customkinds", kind)
     assert (await api.client.ask("PATCH", "/api/v1/customkinds/backups", {"spec": change})).status == 400
+
+
+async def test_no_kind_stands_in_the_way_of_a_path(api: Api) -> None:
+    kind = {"metadata": {"name": "watch"}, "spec": {"kind": "Watch", "plural": "watch"}}
+    assert (await api.client.ask("POST", "/api/v1/customkinds", kind)).status == 400

@@ -38,6 +38,9 @@ from .releasing import released
 from .workloads import WorkloadWriter
 from .writing import Writer, owned
 
+_TAKEN: Final = ("apply", "cluster", "plan", "status", "watch")
+"""What stands in paths where the plurals of kinds do."""
+
 _NODE_SECONDS: Final = 5.0
 _NODE_POLL_SECONDS: Final = 0.02
 
@@ -274,6 +277,8 @@ class Objects:
         """Make sure that a kind can be defined so; `before` is the name of the one that it replaces."""
         spec = custom_kind_of(document)
         read_schema(dict(spec.schema), at="spec.schema")
+        if spec.plural in _TAKEN:
+            raise ConfigInvalid((Problem(f"{spec.plural!r} is a path of the server's own", path="spec.plural"),))
         if self.kinds.clashes(spec, before or self._defined_by(document.metadata.name)):
             msg = f"there is a kind {spec.kind!r} or {spec.plural!r} already"
             raise Conflict(msg, remedy="Choose other names.")
