@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import trio
 from attrs import define, field
+from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of
+from orchestrion.shared_types import ConfigInvalid, Problem, to_json
 
 from .dates import Dates
 from .exchange import REASONS, Exchange
@@ -96,7 +98,7 @@ class Connections:
                     await SocketExchange(wire, head).run(self.app, scope)
                     return False
             except BadRequest as err:
-                await wire.send(_refusal(err.status))
+                await wire.send(_refusal(err))
                 return True
             exchange = Exchange(wire, head, self._dates, head.keeps_alive and not self.ending)
             if not await exchange.run(self.app, scope):
@@ -132,5 +134,9 @@ def _scope(head: Head, scheme: str, client: Any, server: Any) -> dict[str, Any]:
     }
 
 
-def _refusal(status: int) -> bytes:
-    return b"HTTP/1.1 %d %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % (status, REASONS[status].encode())
+def _refusal(err: BadRequest) -> bytes:
+    """Return the answer to what can't be read: a problem document like every other refusal."""
+    problem = problem_of(ConfigInvalid((Problem(f"the request can't be read: {err}"),)))
+    body = to_json({**problem, "status": err.status})
+    head = b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    return head % (err.status, REASONS[err.status].encode(), PROBLEM_MEDIA_TYPE.encode(), len(body)) + body

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from orchestrion.control_plane._objects.paging import MAX_TOKEN_LENGTH
-from orchestrion.control_plane._objects.selectors import MAX_SELECTOR_LENGTH
 from orchestrion.control_plane._service.reading import DEFAULT_LIMIT, MAX_LIMIT
 
 from .watching import MAX_SECONDS
@@ -28,7 +27,8 @@ def _flag(name: str, description: str) -> dict[str, Any]:
     return _query(name, description, {"type": "boolean", "default": False})
 
 
-_SELECTOR: Final = {"type": "string", "maxLength": MAX_SELECTOR_LENGTH}
+_SELECTOR: Final = {"type": "string", "maxLength": 1_000}
+"""What fits into the head of a request beside everything else, for the most part."""
 
 PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "label_selector": _query("label_selector", "Only objects with these labels: `app=web,tier in (a,b)`.", _SELECTOR),
