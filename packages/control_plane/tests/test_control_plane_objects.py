@@ -159,6 +159,15 @@ async def test_secret_texts_are_never_shown(api: Api) -> None:
     assert b"canary" not in entry.value
 
 
+async def test_what_is_wrong_with_a_secret_is_told_without_it(api: Api) -> None:
+    path = "/api/v1/namespaces/default/secrets"
+    for spec in ({"data": {"password": ["canary"]}}, {"data": "canary"}, {"data": {}, "immutable": "canary"}):
+        refused = await api.client.ask("POST", path, {"metadata": {"name": "key"}, "spec": spec})
+        assert refused.status == 400
+        assert "spec" in refused.json["detail"]
+        assert b"canary" not in refused.body
+
+
 async def test_a_custom_kind_is_a_kind(api: Api) -> None:
     kind = {"metadata": {"name": "backups"}, "spec": {"kind": "Backup", "plural": "backups"}}
     assert (await api.client.ask("GET", "/api/v1/namespaces/default/backups")).status == 404

@@ -182,6 +182,7 @@ async def test_a_small_body_that_nobody_wants_does_not_end_the_connection_and_a_
     [
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: x\n\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"b" * 70_000, 431),
         (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
     ],
@@ -376,3 +377,18 @@ async def test_a_message_that_is_too_long_ends_the_socket(monkeypatch: pytest.Mo
         assert isinstance(await socket.next(), AcceptConnection)
         await socket.send(BytesMessage(b"x" * 11))
         assert (await socket.next()).code == 1009
+
+
+async def test_a_body_that_is_none_is_refused_whatever_the_application_makes_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+        await answer(send, b"done")
+
+    async with connected(app) as peer:
+        await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        got = await peer.rest()
+    assert got.startswith(b"HTTP/1.1 400 ")
+    assert b"done" not in got
+    assert caplog.records == []

@@ -61,6 +61,8 @@ class Exchange:
     _begun: bool = False
     _over: bool = False
     _chunks: bool = False
+    _refused: int = 0
+    """What is answered whatever the application says, because of what came as the body."""
 
     def __attrs_post_init__(self) -> None:
         self._body = Body.of(self.head.length)
@@ -70,6 +72,9 @@ class Exchange:
 
     async def receive(self) -> dict[str, Any]:
         """Return the next part of the body, and after all of it wait until the client goes."""
+        if self._refused:
+            await trio.lowlevel.checkpoint()
+            return {"type": "http.disconnect"}
         if self._given:
             await self._wait_gone()
             return {"type": "http.disconnect"}
@@ -78,8 +83,11 @@ class Exchange:
             if self._waits and not self._begun:
                 self._waits = False
                 await self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-            data = await self._part()
-            if not data and not self._body.over:
+            try:
+                data = await self._part()
+            except BadRequest as err:
+                self._refused = err.status
+            if self._refused or (not data and not self._body.over):
                 return {"type": "http.disconnect"}
         else:
             await trio.lowlevel.checkpoint()
@@ -111,7 +119,9 @@ class Exchange:
     async def send(self, message: Any) -> None:
         """Send a part of the answer. The head of one whose length is known goes with the first part of its body."""
         kind = message["type"]
-        if kind == "http.response.start":
+        if self._refused and not self._begun:
+            await trio.lowlevel.checkpoint()
+        elif kind == "http.response.start":
             if self._start is not None:
                 msg = "an answer begins once"
                 raise RuntimeError(msg)
@@ -178,12 +188,13 @@ class Exchange:
         """Let an application answer; return whether another request may follow."""
         try:
             await app(scope, self.receive, self.send)
-        except BadRequest as err:
-            await self.refuse(err.status)
-            return False
         except Exception:
-            _log.exception("answering %s %s", self.head.method, self.head.path)
-            await self.refuse(500)
+            if not self._refused:
+                _log.exception("answering %s %s", self.head.method, self.head.path)
+            await self.refuse(self._refused or 500)
+            return False
+        if self._refused:
+            await self.refuse(self._refused)
             return False
         if not self._over:
             if not self.wire.gone:
@@ -197,7 +208,8 @@ class Exchange:
         if self._begun:
             await trio.lowlevel.checkpoint()
             return
-        self._start = {"status": status, "headers": []}
+        self._refused = 0
+        self._start = {"status": status, "headers": [(b"content-length", b"0")]}
         self._over = self._begun = False
         self.stays = False
         await self._send_body(b"", more=False)

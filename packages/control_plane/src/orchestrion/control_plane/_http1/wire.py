@@ -92,7 +92,8 @@ class Wire:
             seen = max(0, len(self.buffer) - 3)
             if len(self.buffer) > MAX_HEAD_BYTES:
                 raise BadRequest(431, "the head is too long")
-            if self.buffer[0] not in _FIRST:
+            line_end = self.buffer.find(b"\n")
+            if self.buffer[0] not in _FIRST or (line_end >= 0 and self.buffer[line_end - 1] != _RETURN):
                 raise BadRequest(400, "no request line")
             if not await self.fill():
                 return -1
@@ -127,6 +128,7 @@ async def _linger(stream: trio.SocketStream) -> None:
 
 _MAX_LINGERING: Final = 64
 
+_RETURN: Final = 13
 _FIRST: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 

@@ -19,7 +19,7 @@ from orchestrion.shared_types import (
 
 from .claims import kept_claims
 from .document import API_VERSION, Document, ObjectMetadata
-from .kinds import Kind
+from .kinds import SECRET, Kind
 
 
 def read_document(data: Any, kind: Kind, namespace: str, name: str | None) -> Document:
@@ -75,6 +75,10 @@ def checked_spec(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
         plain: dict[str, Any] = unstructure(structure(dict(spec), kind.spec))
     except ConfigInvalid as err:
         problems = tuple(evolve(each, path=f"spec.{each.path}" if each.path else "spec") for each in err.problems)
+        if kind is SECRET:
+            # What is wrong with a value is told with the value, which is nobody's to see.
+            problems = tuple(evolve(each, message="is not what a secret has there") for each in problems)
+            raise ConfigInvalid(problems, remedy="`spec.data` has names with texts.") from None
         raise ConfigInvalid(problems, remedy=err.remedy) from err
     return plain
 
