@@ -160,9 +160,9 @@ class KeepsLogs(Mutant):
         super().__attrs_post_init__()
         self.seen: dict[ContainerId, MockContainer] = {}
 
-    async def _find(self, container_id: ContainerId) -> MockContainer:
+    def _found(self, container_id: ContainerId) -> MockContainer:
         if container_id not in self.seen:
-            self.seen[container_id] = await super()._find(container_id)
+            self.seen[container_id] = super()._found(container_id)
         return self.seen[container_id]
 
     async def _remove(self, container_id: ContainerId) -> None:
