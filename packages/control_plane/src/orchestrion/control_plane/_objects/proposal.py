@@ -78,7 +78,9 @@ def checked_spec(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
         if kind is SECRET:
             # What is wrong with a value is told with the value, which is nobody's to see.
             problems = tuple(evolve(each, message="is not what a secret has there") for each in problems)
-            raise ConfigInvalid(problems, remedy="`spec.data` has texts, each under a key that can name a file.") from None
+            raise ConfigInvalid(
+                problems, remedy="`spec.data` has texts, each under a key that can name a file."
+            ) from None
         raise ConfigInvalid(problems, remedy=err.remedy) from err
     return plain
 
