@@ -172,7 +172,8 @@ def _lacking(driver: Driver, record: WorkloadRecord) -> int:
     batch = definition.kind is WorkloadKind.BATCH
     least = definition.gang.least_of(definition.completions if batch else _wanted(record))
     there = sum(_is_active(instance) for instance in record.instances.values())
-    done = sum(uid == definition.metadata.uid for uid, _, _ in driver.world.watchdog.completions)
+    run = (definition.metadata.uid, _target(record))
+    done = sum((uid, generation) == run for uid, generation, _ in driver.world.watchdog.completions)
     return max(1, least - there - done)
 
 
