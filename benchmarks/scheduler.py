@@ -249,23 +249,29 @@ def constrained_stream(size: int) -> float:
     return placed / took
 
 
+def kept_cluster(size: int) -> tuple[list[Node], ViewKeeper, list[SchedulingRequest]]:
+    """Return nodes, what keeps their view, and single requests of 40 shapes, four for each node and 20,000 at most."""
+    nodes, workloads = forge_nodes(size), forge_workloads(40)
+    keeper = ViewKeeper()
+    for node in nodes:
+        keeper.set_node(node)
+        keeper.set_leased(node.id, True)
+    requests = [
+        SchedulingRequest(workload=each, slots=(InstanceKey(each.metadata.uid, index, 1),))
+        for index in range(min(4 * size, 20_000))
+        for each in (workloads[index % 40],)
+    ]
+    return nodes, keeper, requests
+
+
 async def one_at_a_time(size: int) -> tuple[float, float]:
     """Single requests through `await schedule(...)` on a view that is kept change by change, each decision committed.
 
     Returns:
         Decisions a second, and the milliseconds within which 99 of 100 decisions are made, the view's part included.
     """
-    nodes, workloads = forge_nodes(size), forge_workloads(40)
-    scheduler, keeper = PackingScheduler(), ViewKeeper()
-    for node in nodes:
-        keeper.set_node(node)
-        keeper.set_leased(node.id, True)
-    total = min(4 * size, 20_000)
-    requests = [
-        SchedulingRequest(workload=each, slots=(InstanceKey(each.metadata.uid, index, 1),))
-        for index in range(total)
-        for each in (workloads[index % 40],)
-    ]
+    nodes, keeper, requests = kept_cluster(size)
+    scheduler, total = PackingScheduler(), len(requests)
     for request in requests[:40]:
         await scheduler.schedule(request, keeper.view())
     times: list[float] = []
@@ -290,17 +296,8 @@ async def one_at_a_time(size: int) -> tuple[float, float]:
 
 async def in_batches(size: int) -> float:
     """The same in batches of 100 through `await schedule_batch(...)`, each batch committed before the next."""
-    nodes, workloads = forge_nodes(size), forge_workloads(40)
-    scheduler, keeper = PackingScheduler(), ViewKeeper()
-    for node in nodes:
-        keeper.set_node(node)
-        keeper.set_leased(node.id, True)
-    total = min(4 * size, 20_000)
-    requests = [
-        SchedulingRequest(workload=each, slots=(InstanceKey(each.metadata.uid, index, 1),))
-        for index in range(total)
-        for each in (workloads[index % 40],)
-    ]
+    nodes, keeper, requests = kept_cluster(size)
+    scheduler, total = PackingScheduler(), len(requests)
     await scheduler.schedule_batch(requests[:40], keeper.view())
     took = 0.0
     for _ in range(20_000 // total):
