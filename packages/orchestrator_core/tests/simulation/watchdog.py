@@ -177,9 +177,10 @@ class Watchdog:
     def _check_gang(self, owner: WorkloadName, uid: Uid, count: int) -> None:
         """Check that what begins from nothing is no less of a gang than it has to be."""
         entry, control = self.state.entries.get(spec_key(owner)), self.state.entries.get(control_key(owner))
-        definition = None if entry is None else from_json(entry.value, WorkloadSpec).definition
-        if definition is None or definition.gang is None or definition.metadata.uid != uid:
+        spec = None if entry is None else from_json(entry.value, WorkloadSpec)
+        if spec is None or spec.definition.gang is None or spec.definition.metadata.uid != uid:
             return
+        definition, gang = spec.definition, spec.definition.gang
         others = sum(placed.record.workload_id == uid and placed.goes_on for placed in self._placed.values()) - count
         if others or trio.current_time() - self._held_at.get(uid, -math.inf) < FORGOTTEN_SECONDS:
             return
@@ -187,9 +188,10 @@ class Watchdog:
         asked = None if control is None else from_json(control.value, WorkloadControl)
         if asked is not None and asked.replicas is not None and asked.scaled_from == definition.replicas:
             wanted = asked.replicas
-        done = sum(one == uid for one, _, _ in self.completions)
-        if count < definition.gang.least_of(wanted) - done:
-            self.trace.violated(f"{count} of {owner} begin, a gang of {definition.gang.least_of(wanted)}")
+        run = (uid, spec.template_generation)
+        done = sum((one, generation) == run for one, generation, _ in self.completions)
+        if count < gang.least_of(wanted) - done:
+            self.trace.violated(f"{count} of {owner} begin, a gang of {gang.least_of(wanted)}")
         self.gangs += 1
 
     def place_of(self, name: InstanceName) -> NodeId | None:
