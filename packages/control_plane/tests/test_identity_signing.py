@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,26 +25,10 @@ from orchestrion.shared_types import ConfigInvalid, NotFound, TooManyRequests
 from orchestrion.store_interface import RevisionConflict
 from trio.testing import wait_all_tasks_blocked
 
-NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
+from .identity_sources import NOW, Chance, Clock
+
 CI = Principal("ci", PrincipalKind.SERVICE, groups=frozenset({"builders"}))
 SECOND = timedelta(seconds=1)
-
-
-@define
-class Clock:
-    now: datetime = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@define
-class Chance:
-    calls: int = 0
-
-    def __call__(self, size: int) -> bytes:
-        self.calls += 1
-        return hashlib.sha512(b"%d" % self.calls).digest()[:size]
 
 
 @define

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import trio
-from attrs import define
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.control_plane._identity.access import Rule
@@ -23,7 +21,8 @@ from orchestrion.mocks import Fault, FaultKind, MemoryState, MemoryStore, Script
 from orchestrion.shared_types import ConfigInvalid, NotFound
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
+from .identity_sources import NOW, Chance, Clock
+
 ANN = Principal(
     "ann",
     groups=frozenset({"devs"}),
@@ -31,25 +30,6 @@ ANN = Principal(
     scope=(Rule("get", "workloads", names="web"),),
     expires_at=NOW + timedelta(hours=1),
 )
-
-
-@define
-class Clock:
-    now: datetime = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@define
-class Chance:
-    """Bytes that differ from call to call, and are the same in each run."""
-
-    calls: int = 0
-
-    def __call__(self, size: int) -> bytes:
-        self.calls += 1
-        return hashlib.sha512(b"%d" % self.calls).digest()[:size]
 
 
 @asynccontextmanager
