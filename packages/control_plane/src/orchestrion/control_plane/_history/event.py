@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
 from orchestrion.control_plane._objects.document import Document, decoded
@@ -65,6 +65,10 @@ class EventType(StrEnum):
     """Nothing: it only says up to where all is known."""
 
 
+_MAX_READ: Final = 4_096
+"""Of how many objects the documents are kept once they were read; of very many objects that would be most memory."""
+
+
 class Item:
     """An object as it is now, encoded.
 
@@ -74,16 +78,23 @@ class Item:
         labels: What selects it.
     """
 
+    __slots__ = ("data", "labels", "revision")
+
     def __init__(self, data: bytes, revision: int, labels: Mapping[str, str] = NO_LABELS) -> None:
         """Take what is known."""
         self.data = data
         self.revision = revision
         self.labels = labels
 
-    @cached_property
+    @property
     def document(self) -> Document:
-        """The document, read when it is first asked for."""
-        return decoded(self.data)
+        """The document, read when it is asked for."""
+        return _document_of(self)
+
+
+@lru_cache(maxsize=_MAX_READ)
+def _document_of(item: Item) -> Document:
+    return decoded(item.data)
 
 
 class ObjectEvent:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import groupby
+from sys import intern
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from attrs import define, evolve, field
-from orchestrion.control_plane._objects.document import API_VERSION, Document, ObjectMetadata
-from orchestrion.control_plane._objects.stored import OBJECT_PREFIX, object_of
+from orchestrion.control_plane._objects.document import API_VERSION, Document, ObjectMetadata, encoded
+from orchestrion.control_plane._objects.stored import OBJECT_PREFIX, shown_plain
 from orchestrion.control_plane._objects.workload_form import workload_of
 from orchestrion.orchestrator_core import BindingRecord, WorkloadControl, WorkloadSpec
 from orchestrion.shared_types import Event, from_json, to_json, unstructure
@@ -29,9 +31,20 @@ class ObjectName(NamedTuple):
 StatusOf = Callable[[str, str], Mapping[str, Any] | None]
 """Says how the workload of a namespace and name is doing now, or None where it is not known."""
 
-Parts = dict[str, Entry]
+Parts = Mapping[str, Entry]
+"""What an object's keys hold, by the name of the part."""
 
 _WORKLOADS: Final = "workloads"
+_INSTANCES: Final = "instances"
+
+_TWO_PARTS: Final[Mapping[str, tuple[str, str]]] = {
+    _WORKLOADS: ("spec", "control"),
+    _INSTANCES: ("binding", "status"),
+}
+"""Kinds whose objects are made of two keys. Of all others the one key is the object, and needs not to be kept."""
+
+_Pair = tuple[Entry | None, Entry | None]
+_NEITHER: Final[_Pair] = (None, None)
 
 
 @define(eq=False)
@@ -49,26 +62,26 @@ class Projection:
     items: dict[ObjectName, Item] = field(factory=dict)
     names: dict[str, dict[str, dict[str, None]]] = field(factory=dict)
     claimed: dict[ObjectName, None] = field(factory=dict)
-    _parts: dict[ObjectName, Parts] = field(factory=dict)
+    _pairs: dict[ObjectName, _Pair] = field(factory=dict)
+    """The parts of objects of two parts: when one of them changes, the other one is needed."""
 
     def load(self, entries: Iterable[Entry]) -> None:
         """Take in what there is at first."""
-        touched = dict[ObjectName, None]()
+        touched = dict[ObjectName, Parts]()
         for entry in entries:
             place = place_of(entry.key)
             if place is not None:
                 name, part = place
-                self._parts.setdefault(name, {})[part] = entry
-                touched[name] = None
-        for name in touched:
-            self._set(name, self._read(name))
+                touched[name] = self._note(name, part, entry)
+        for name, parts in touched.items():
+            self._set(name, self._read(name, parts))
 
     def take(self, changes: Iterable[Change]) -> Iterator[ObjectEvent]:
         """Take in changes, whole revisions in their order, and give what they mean."""
         for revision, together in groupby(changes, key=lambda change: change.revision):
             count = 0
-            for name in self._touched(together):
-                event = self._event(name, revision, count)
+            for name, parts in self._touched(together).items():
+                event = self._event(name, parts, revision, count)
                 if event is not None:
                     count += 1
                     yield event
@@ -79,34 +92,43 @@ class Projection:
         before = self.items.get(known)
         if before is None:
             return None
-        item = self._read(known)
+        item = self._read(known, self._parts_of(known))
         if item is None or item.data == before.data:
             return None
         self._set(known, item)
         return ObjectEvent(None, EventType.MODIFIED, *known, item, before)
 
-    def _touched(self, changes: Iterable[Change]) -> dict[ObjectName, None]:
-        touched = dict[ObjectName, None]()
+    def _touched(self, changes: Iterable[Change]) -> dict[ObjectName, Parts]:
+        touched = dict[ObjectName, Parts]()
         for change in changes:
             place = place_of(change.key)
-            if place is None:
-                continue
-            name, part = place
-            parts = self._parts.setdefault(name, {})
-            if change.entry is not None:
-                parts[part] = change.entry
-            else:
-                parts.pop(part, None)
-            touched[name] = None
+            if place is not None:
+                name, part = place
+                touched[name] = self._note(name, part, change.entry)
         return touched
 
-    def _event(self, name: ObjectName, revision: int, count: int) -> ObjectEvent | None:
+    def _note(self, name: ObjectName, part: str, entry: Entry | None) -> Parts:
+        """Note what a part of an object is now, and return all its parts."""
+        both = _TWO_PARTS.get(name.kind)
+        if both is None:
+            return {part: entry} if entry is not None else {}
+        first, second = self._pairs.get(name, _NEITHER)
+        pair = (entry, second) if part == both[0] else (first, entry)
+        if pair == _NEITHER:
+            self._pairs.pop(name, None)
+        else:
+            self._pairs[name] = pair
+        return self._parts_of(name)
+
+    def _parts_of(self, name: ObjectName) -> Parts:
+        pair = self._pairs.get(name, _NEITHER)
+        return {part: entry for part, entry in zip(_TWO_PARTS[name.kind], pair, strict=True) if entry is not None}
+
+    def _event(self, name: ObjectName, parts: Parts, revision: int, count: int) -> ObjectEvent | None:
         before = self.items.get(name)
-        item = self._read(name)
+        item = self._read(name, parts)
         self._set(name, item)
         if item is None:
-            if not self._parts[name]:
-                del self._parts[name]
             if before is None:
                 return None
             return ObjectEvent(Position(revision, count + 1), EventType.DELETED, *name, before, before)
@@ -131,8 +153,8 @@ class Projection:
         else:
             self.claimed.pop(name, None)
 
-    def _read(self, name: ObjectName) -> Item | None:
-        return read_object(name, self._parts[name], self.status_of)
+    def _read(self, name: ObjectName, parts: Parts) -> Item | None:
+        return read_object(name, parts, self.status_of)
 
 
 _CLAIMS: Final = (b'"owners":[{', b'"finalizers":[{', b'"deleting_since":"')
@@ -157,14 +179,15 @@ def read_object(name: ObjectName, parts: Parts, status_of: StatusOf) -> Item | N
             return None
         status = status_of(name.namespace, name.name) or {}
         return _item(workload_document(spec, parts.get("control"), status))
-    if name.kind == "instances":
+    if name.kind == _INSTANCES:
         return _instance(name, parts)
     entry = parts.get("")
     if entry is None:
         return None
     if name.kind == "events":
         return _item(_event_document(entry))
-    return _item(object_of(entry).shown())
+    plain = shown_plain(entry)
+    return Item(encoded(plain), entry.modified, plain["metadata"].get("labels", NO_LABELS))
 
 
 def workload_document(spec: Entry, control: Entry | None, status: Mapping[str, Any]) -> Document:
@@ -188,7 +211,7 @@ def _instance(name: ObjectName, parts: Parts) -> Item | None:
     record = from_json(bound.value, BindingRecord)
     workload = name.name.partition(".")[0]
     revision = max(bound.modified, status.modified if status is not None else 0)
-    labels = {"orchestrion/workload": workload}
+    labels = _labels_of(workload)
     metadata = {
         "name": name.name,
         "namespace": name.namespace,
@@ -198,11 +221,17 @@ def _instance(name: ObjectName, parts: Parts) -> Item | None:
     }
     data = b'{"api_version":%b,"kind":"Instance","metadata":%b,"spec":%b,"status":%b}' % (
         to_json(API_VERSION),
-        to_json(metadata),
-        to_json({"workload": workload, **unstructure(record.binding)}),
+        encoded(metadata),
+        encoded({"workload": workload, **unstructure(record.binding)}),
         status.value if status is not None else b"{}",
     )
     return Item(data, revision, labels)
+
+
+@lru_cache(maxsize=1_024)
+def _labels_of(workload: str) -> Mapping[str, str]:
+    """Return the labels of a workload's instances, the same for all of them: there may be very many."""
+    return {"orchestrion/workload": workload}
 
 
 def _event_document(entry: Entry) -> Document:
@@ -224,12 +253,12 @@ def place_of(key: str) -> tuple[ObjectName, str] | None:
     parts = key.split("/")
     match parts:
         case ["", "workload", namespace, name, ("spec" | "control") as part]:
-            return ObjectName(_WORKLOADS, namespace, name), part
+            return ObjectName(_WORKLOADS, intern(namespace), name), part
         case ["", "instance", namespace, name, ("binding" | "status") as part]:
-            return ObjectName("instances", namespace, name), part
+            return ObjectName(_INSTANCES, intern(namespace), name), part
         case ["", "event", namespace, uid]:
-            return ObjectName("events", namespace, uid), ""
+            return ObjectName("events", intern(namespace), uid), ""
         case ["", kind, plural, namespace, name] if f"/{kind}/" == OBJECT_PREFIX:
-            return ObjectName(plural, "" if namespace == "-" else namespace, unquote(name)), ""
+            return ObjectName(intern(plural), "" if namespace == "-" else intern(namespace), unquote(name)), ""
         case _:
             return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
-from orchestrion.shared_types import Metadata, from_json, to_json, unstructure
+from orchestrion.shared_types import Metadata, from_json, unstructure
 
 API_VERSION: Final = "orchestrion/v1"
 
@@ -67,7 +68,15 @@ class Document:
 
     def encoded(self) -> bytes:
         """Return it as JSON."""
-        return to_json(self.plain())
+        return encoded(self.plain())
+
+
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def encoded(plain: Mapping[str, Any]) -> bytes:
+    """Return plain data as one line of compact JSON, without looking for values in it that would be none."""
+    return _encoder.encode(plain).encode()
 
 
 def decoded(data: bytes) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from attrs import evolve, field, frozen
 from orchestrion.shared_types import from_json, to_json
 from orchestrion.store_interface import Entry, Put
 
-from .document import Document
+from .document import API_VERSION, Document
 from .kinds import Kind
 
 OBJECT_PREFIX: Final = "/object/"
@@ -60,3 +61,22 @@ def object_of(entry: Entry) -> StoredObject:
     """Return the object that an entry holds, with its revision."""
     stored = from_json(entry.value, StoredObject)
     return evolve(stored, document=stored.document.at(entry.modified))
+
+
+def shown_plain(entry: Entry) -> dict[str, Any]:
+    """Return what `object_of(entry).shown().plain()` is, without making values of all that is in it.
+
+    The entry was written by `StoredObject.put`, so that nothing of it has to be checked again.
+    """
+    kept = json.loads(entry.value)
+    document = kept["document"]
+    spec = document.get("spec", {})
+    if "sealed" in kept:
+        spec = {**spec, "data": dict.fromkeys(kept["sealed"], MASKED)}
+    return {
+        "api_version": document.get("api_version", API_VERSION),
+        "kind": document["kind"],
+        "metadata": {**document["metadata"], "revision": entry.modified},
+        "spec": spec,
+        "status": document.get("status", {}),
+    }

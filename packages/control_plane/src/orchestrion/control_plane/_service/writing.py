@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
@@ -21,7 +22,16 @@ from orchestrion.control_plane._objects.proposal import (
 from orchestrion.control_plane._objects.stored import MASKED, StoredObject, object_key, object_of
 from orchestrion.orchestrator_core import WallClock, system_time
 from orchestrion.shared_types import ConfigInvalid, Conflict, NotFound, Problem, UidFactory, new_uid
-from orchestrion.store_interface import ABSENT, Compare, Delete, Operation, Revision, RevisionConflict, StateStore
+from orchestrion.store_interface import (
+    ABSENT,
+    Compare,
+    Delete,
+    Entry,
+    Operation,
+    Revision,
+    RevisionConflict,
+    StateStore,
+)
 
 from .intent import Admit, ChangeKind, Edit, Intent, Review, admit_all
 from .reading import no_such
@@ -81,7 +91,8 @@ class Writer:
             NotFound: There is no such namespace.
         """
         document = read_document(data, kind, namespace, None)
-        applied = _replaced(kind, {}, intent.manager, checked_spec(kind, document.spec))
+        document = evolve(document, spec=checked_spec(kind, document.spec))
+        applied = _replaced(kind, {}, intent.manager, document.spec)
         document = created(document, self.now(), self.new_uid)
         stored = await self._reviewed(kind, document, None, intent, applied)
         key = object_key(kind, namespace, document.metadata.name)
@@ -209,7 +220,7 @@ class Writer:
             spec, applied = _applied(before, given, intent)
         if before is None or entry is None:
             within = () if namespace in made else await self._in_namespace(kind, namespace)
-            document = created(evolve(given, spec=spec), self.now(), self.new_uid)
+            document = created(evolve(given, spec=checked_spec(kind, spec)), self.now(), self.new_uid)
             stored = await self._reviewed(kind, document, None, intent, applied)
             return Prepared((Compare(key, ABSENT), *within), stored.put(key), stored.shown(), True)
         shown = before.shown()
@@ -289,8 +300,7 @@ class Writer:
     async def _reviewed(
         self, kind: Kind, document: Document, before: StoredObject | None, intent: Intent, applied: Owners
     ) -> StoredObject:
-        """Return what is kept of a document, once admission has had its say."""
-        document = evolve(document, spec=checked_spec(kind, document.spec))
+        """Return what is kept of a document, whose spec was checked, once admission has had its say."""
         change = ChangeKind.CREATE if before is None else ChangeKind.UPDATE
         shown = before.shown() if before is not None else None
         if kind is SECRET:
@@ -301,9 +311,10 @@ class Writer:
             document = await self.admit(review)
             return StoredObject(document=document, sealed=sealed)
         review = Review(change=change, kind=kind, document=document, before=shown, intent=intent)
-        document = await self.admit(review)
-        document = evolve(document, spec=checked_spec(kind, document.spec))
-        return StoredObject(document=document, applied=applied)
+        admitted = await self.admit(review)
+        if admitted is not document:
+            admitted = evolve(admitted, spec=checked_spec(kind, admitted.spec))
+        return StoredObject(document=admitted, applied=applied)
 
     def _sealed(self, document: Document, before: StoredObject | None) -> Mapping[str, str]:
         if self.seal is None:
@@ -333,13 +344,19 @@ class Writer:
         entry = (await self.store.get(key)).entry
         if entry is None:
             raise _no_namespace(namespace)
-        if object_of(entry).document.metadata.deleting_since is not None:
+        if _is_going(entry):
             msg = f"namespace {namespace!r} is being removed"
             raise Conflict(msg, remedy="Wait until it is gone, and make it anew.")
         return [Compare(key, entry.modified)]
 
 
 Owners = Mapping[str, Mapping[str, Any]]
+
+
+@lru_cache(maxsize=256)
+def _is_going(entry: Entry) -> bool:
+    """Whether the object of an entry is about to go; remembered, because all that comes into a namespace asks."""
+    return object_of(entry).document.metadata.deleting_since is not None
 
 
 def owned(stored: StoredObject) -> dict[str, dict[str, Any]]:

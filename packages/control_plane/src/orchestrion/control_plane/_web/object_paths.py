@@ -148,7 +148,7 @@ def _collections(
         data = await body_of(request)
 
         def answer(item: Item) -> Raw:
-            location = f"{request.url.path}/{item.document.metadata.name}"
+            location = f"{request.url.path}/{data['metadata']['name']}"
             return object_answer(item, status=201, location=location)
 
         async def act(intent: Intent) -> Raw:
