@@ -12,7 +12,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.runtime_interface import LogStream
-from orchestrion.runtime_process import ProcessRuntime, _shim
+from orchestrion.runtime_process import ProcessRuntime, _logs, _shim
 from orchestrion.runtime_process._logs import read_chunk
 
 OUT = LogStream.STDOUT
@@ -100,6 +100,54 @@ def test_what_a_shim_stores_is_read_back_and_stays_within_the_budget(
     assert gaps >= whole.count(None)
     for path in directory.iterdir():
         path.unlink()
+
+
+STEPS = st.lists(st.one_of(st.binary(min_size=1, max_size=90), st.integers(1, 60)), max_size=60)
+
+
+@given(steps=STEPS, segment_bytes=st.integers(64, 128), segments=st.integers(1, 4))
+def test_a_reader_beside_a_writer_loses_nothing_that_is_kept_and_is_told_exactly_what_is_not(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[bytes | int], segment_bytes: int, segments: int
+) -> None:
+    """A number is a read of so many bytes, and bytes are written: whatever comes when, each byte is read or counted."""
+    directory = tmp_path_factory.mktemp("logs")
+    stream = _shim.Stream(-1, str(directory / "stdout"), segment_bytes, segments)
+    whole, offset = b"", 0
+    for step in [*steps, len(steps) * 100 + 1]:
+        if isinstance(step, bytes):
+            stream.store(step, AT)
+            whole += step
+            continue
+        kept_from = min([len(whole), *(int(path.stem.partition("-")[2]) for path in directory.glob("*.log"))])
+        chunk = read_chunk(directory, OUT, offset=offset, max_bytes=step, ended=False, total=None)
+        assert chunk.gap_bytes == max(0, kept_from - offset)
+        assert chunk.offset == offset + chunk.gap_bytes
+        assert chunk.data == whole[chunk.offset : chunk.offset + step]
+        offset = chunk.offset + len(chunk.data)
+    assert offset == len(whole)
+    stream.close()
+    for path in directory.iterdir():
+        path.unlink()
+
+
+def test_what_a_listing_does_not_show_yet_is_not_taken_for_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names may be listed while segments are made: a later one can be there without the one before it."""
+    written(tmp_path, [(0, b"abc"), (3, b"def"), (6, b"ghi")])
+    looks, find = [0, 6], _logs.Segments.find
+
+    def first_without_the_second(directory: Path, stream: LogStream) -> _logs.Segments:
+        found = find(directory, stream)
+        if looks:
+            found = _logs.Segments(found.prefix, list(looks))
+            looks.clear()
+        return found
+
+    monkeypatch.setattr(_logs.Segments, "find", first_without_the_second)
+    assert read(tmp_path, 3) == (3, b"defghi", 0, True)
+    (tmp_path / f"stdout-{3:020d}.log").unlink()
+    assert read(tmp_path, 3) == (6, b"ghi", 3, True)
 
 
 async def test_a_follower_sees_each_line_as_it_is_written(harness: Any, runtime: ProcessRuntime) -> None:

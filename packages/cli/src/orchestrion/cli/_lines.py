@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from attrs import define, field
@@ -30,20 +30,21 @@ class LineMaker:
 
     _rests: dict[Source, bytes] = field(factory=dict)
 
-    def take(self, record: LogRecord, /) -> Iterator[tuple[Source, bytes]]:
-        """Yield the lines that a piece completes, without their ends."""
-        source = (record.instance, record.container, record.attempt, record.stream)
+    def take(self, record: LogRecord, /) -> tuple[Source, list[bytes]]:
+        """Return whose a piece is, and the lines that it completes, without their ends."""
+        source, told = (record.instance, record.container, record.attempt, record.stream), list[bytes]()
         if record.gap_bytes:
-            yield from self._rest(source)
-            yield source, b"... %d bytes are no longer kept ..." % record.gap_bytes
-        *lines, rest = (self._rests.pop(source, b"") + record.data).split(b"\n")
-        for line in lines:
-            yield source, line.removesuffix(b"\r")
+            told += [line for _, line in self._rest(source)]
+            told.append(b"... %d bytes are no longer kept ..." % record.gap_bytes)
+        data = self._rests.pop(source, b"") + record.data
+        *lines, rest = data.split(b"\n")
+        told += [line.removesuffix(b"\r") for line in lines] if b"\r" in data else lines
         while len(rest) > _MAX_LINE_BYTES:
-            yield source, rest[:_MAX_LINE_BYTES]
+            told.append(rest[:_MAX_LINE_BYTES])
             rest = rest[_MAX_LINE_BYTES:]
         if rest:
             self._rests[source] = rest
+        return source, told
 
     def end(self) -> Iterator[tuple[Source, bytes]]:
         """Yield what was written without an end of line."""
@@ -56,8 +57,8 @@ class LineMaker:
             yield source, rest
 
 
-Print = Callable[[LogStream, str, bytes], None]
-"""Takes the stream, the prefix and the line."""
+Print = Callable[[LogStream, str, Sequence[bytes]], None]
+"""Takes the stream, the prefix and the lines."""
 
 
 def prefix_of(source: Source, *, with_container: bool) -> str:
@@ -73,9 +74,14 @@ def prefix_of(source: Source, *, with_container: bool) -> str:
 
 def print_line(stream: LogStream, prefix: str, line: bytes) -> None:
     """Print a line where it belongs: stdout to stdout, stderr to stderr, byte for byte."""
+    print_lines(stream, prefix, (line,))
+
+
+def print_lines(stream: LogStream, prefix: str, lines: Sequence[bytes]) -> None:
+    """Print lines, one at least, where they belong, in one piece."""
     target = sys.stdout if stream is LogStream.STDOUT else sys.stderr
     colour = _COLOURS[zlib.crc32(prefix.encode()) % len(_COLOURS)]
     head = coloured(f"{prefix} | ", colour, target).encode()
     target.flush()
-    target.buffer.write(head + line + b"\n")
+    target.buffer.write(head + (b"\n" + head).join(lines) + b"\n")
     target.buffer.flush()

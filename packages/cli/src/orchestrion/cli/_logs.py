@@ -15,7 +15,7 @@ from orchestrion.control_plane import Control, HttpControl
 from orchestrion.orchestrator_core import LogQuery, LogRecord, parse_subject
 from orchestrion.shared_types import ConfigInvalid, Problem, unstructure
 
-from ._lines import LineMaker, Print, prefix_of, print_line
+from ._lines import LineMaker, Print, prefix_of, print_lines
 from ._output import note
 from ._places import Place, namespace_of, place_of
 from ._reach import owner_or_lock
@@ -86,7 +86,7 @@ async def _show(found: HttpControl | Ownership, query: LogQuery, form: LogForm) 
             async for record in records:
                 print(record_line(record), flush=query.follow)
         else:
-            await print_records(records, print_line)
+            await print_records(records, print_lines)
 
 
 @asynccontextmanager
@@ -107,7 +107,7 @@ async def _records(found: HttpControl | Ownership, query: LogQuery) -> AsyncIter
 
 def record_line(record: LogRecord) -> str:
     """Return a record as one line of JSON: `data` is text; where it is no UTF-8, `data_base64` is given."""
-    fields = {**unstructure(record), "data": None}
+    fields = {**unstructure(evolve(record, data=b"")), "data": None}
     try:
         fields["data"] = record.data.decode()
     except UnicodeDecodeError:
@@ -122,7 +122,7 @@ async def print_records(
 
     Args:
         records: What to print.
-        print_: Prints a line.
+        print_: Prints lines.
         with_container: Whether the prefix names the container; None: as soon as there is more than one.
     """
     maker = LineMaker()
@@ -131,9 +131,10 @@ async def print_records(
         async for record in records:
             containers.add(record.container)
             several = len(containers) > 1 if with_container is None else with_container
-            for source, line in maker.take(record):
-                print_(source[3], prefix_of(source, with_container=several), line)
+            source, lines = maker.take(record)
+            if lines:
+                print_(source[3], prefix_of(source, with_container=several), lines)
     finally:
         several = len(containers) > 1 if with_container is None else with_container
         for source, line in maker.end():
-            print_(source[3], prefix_of(source, with_container=several), line)
+            print_(source[3], prefix_of(source, with_container=several), (line,))

@@ -246,9 +246,10 @@ class _Outputs:
         with self._patience:
             await self._done.wait()
 
-    def _line(self, stream: LogStream, prefix: str, line: bytes) -> None:
-        self._shown.line(stream, prefix, line)
-        # After the line: a reader may have kept it waiting for long.
+    def _lines(self, stream: LogStream, prefix: str, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            self._shown.line(stream, prefix, line)
+        # After the lines: a reader may have kept it waiting for long.
         self._patience.deadline = trio.current_time() + _SILENCE_SECONDS
 
     async def _show_one(self, workload: WorkloadDefinition, since: datetime | None) -> None:
@@ -256,7 +257,7 @@ class _Outputs:
         query = LogQuery(subject=name, namespace=namespace, follow=True, since=since)
         try:
             async with self._control.logs(query) as records:
-                await print_records(records, self._line, with_container=len(workload.containers) > 1)
+                await print_records(records, self._lines, with_container=len(workload.containers) > 1)
         except (WorkloadNotFound, NetworkFailure):
             pass  # It was removed, or the owner has gone; whoever watches says so.
 

@@ -35,7 +35,7 @@ from ._access import ACCESS, Needs
 from ._control import Control
 from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
-from ._streams import LineStream, serve_exec
+from ._streams import RECORD_LINES, LineStream, serve_exec
 from ._wire import MAX_BODY_BYTES, EventsQuery, ScaleRequest, WorkloadsRequest
 
 T = TypeVar("T")
@@ -179,7 +179,7 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
 
     @post("/v1/logs", status_code=200, opt={ACCESS: Needs("logs", "workloads", body="logs")})
     async def logs(data: JSONBody[LogQuery]) -> ASGIApp:
-        return LineStream(lambda: control.logs(data), streams, to_its_end=True)
+        return LineStream(lambda: control.logs(data), streams, to_its_end=True, form=RECORD_LINES)
 
     @websocket("/v1/exec", opt={ACCESS: Needs("exec", "instances")})
     async def exec_(socket: WebSocket[Any, Any, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from orchestrion.shared_types import (
 from ._http import Answer, request
 from ._peer import Peer, as_peer
 from ._problems import error_of
-from ._wire import ExecRequest, ScaleRequest, WorkloadsRequest
+from ._wire import ExecRequest, ScaleRequest, WorkloadsRequest, record_of_plain
 
 T = TypeVar("T")
 
@@ -90,11 +90,11 @@ class HttpControl:
 
     def watch(self, *, namespace: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[Update]]:
         """See `Control.watch`."""
-        return self._stream("GET", "/v1/watch", Update, namespace=namespace)
+        return self._stream("GET", "/v1/watch", _update_of, namespace=namespace)
 
     def logs(self, query: LogQuery, /) -> AbstractAsyncContextManager[AsyncIterator[LogRecord]]:
         """See `Control.logs`."""
-        return self._stream("POST", "/v1/logs", LogRecord, query)
+        return self._stream("POST", "/v1/logs", record_of_plain, query)
 
     def exec(
         self,
@@ -151,21 +151,21 @@ class HttpControl:
 
     @asynccontextmanager
     async def _stream(
-        self, method: str, path: str, kind: type[T], body: object = None, /, **parameters: Any
+        self, method: str, path: str, read: Callable[[Any], T], body: object = None, /, **parameters: Any
     ) -> AsyncIterator[AsyncIterator[T]]:
         async with request(self._peer, method, path, parameters, _encoded(body)) as answer:
             if not answer.succeeded:
                 raise _told(_document(await answer.read()))
-            yield _Items(self._peer, answer, kind)
+            yield _Items(self._peer, answer, read)
 
 
 class _Items(Generic[T]):
     """The items of a stream of lines. It can be dropped at any place, which a generator can't."""
 
-    def __init__(self, peer: Peer, answer: Answer, kind: type[T]) -> None:
+    def __init__(self, peer: Peer, answer: Answer, read: Callable[[Any], T]) -> None:
         self._peer = peer
         self._answer = answer
-        self._kind = kind
+        self._read = read
         self._lines = deque[bytes]()
         self._rest = b""
         self._over = False
@@ -182,11 +182,15 @@ class _Items(Generic[T]):
             self._lines.extend(lines)
         message = {} if self._over else _document(self._lines.popleft())
         if "item" in message:
-            return structure(message["item"], self._kind)
+            return self._read(message["item"])
         self._over = True
         if "error" in message:
             raise error_of(message["error"])
         raise StopAsyncIteration
+
+
+def _update_of(plain: Any) -> Update:
+    return structure(plain, Update)
 
 
 def _encoded(body: object) -> bytes | None:

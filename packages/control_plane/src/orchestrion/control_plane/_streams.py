@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 from litestar.types import Receive, Scope, Send
 from orchestrion.runtime_interface import ExecSession
 from orchestrion.shared_types import (
@@ -31,7 +31,7 @@ from orchestrion.shared_types import (
 from ._control import Control
 from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
-from ._wire import OUTPUT_MARKS, STREAM_MEDIA_TYPE, ExecRequest
+from ._wire import OUTPUT_MARKS, STREAM_MEDIA_TYPE, ExecRequest, record_text
 
 T = TypeVar("T")
 
@@ -266,3 +266,6 @@ LINES: Final = StreamForm(
     error=lambda problem: line_of({"error": problem}),
     end=line_of({"end": True}),
 )
+
+RECORD_LINES: Final = evolve(LINES, item=lambda record: b'{"item":%b}\n' % record_text(record))
+"""Pieces of output as lines."""

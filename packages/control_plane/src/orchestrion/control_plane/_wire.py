@@ -1,7 +1,8 @@
 """What goes over the wire besides the values of the core: request bodies, stream lines, exec messages.
 
 A stream is a sequence of lines, each a JSON object with one key: `item` (a value), `error` (a problem document, the
-last line) or `end` (the last line of a stream that came to its end). A stream without a last line was cut off.
+last line) or `end` (the last line of a stream that came to its end). A stream without a last line was cut off. The
+bytes of output are in it as base64, which every client reads, and fast.
 
 Exec is a WebSocket. The client's first message is an `ExecRequest`; the answer is a text message with `started` or
 `error`. Then binary messages carry standard input to the command, and output back, behind one byte that names the
@@ -10,12 +11,15 @@ stream; the client's text message `stdin` closes the input. The last message is 
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from attrs import field, frozen, validators
+from attrs import evolve, field, frozen, validators
+from orchestrion.orchestrator_core import LogRecord
 from orchestrion.runtime_interface import LogStream
-from orchestrion.shared_types import DEFAULT_NAMESPACE, WorkloadDefinition
+from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem, WorkloadDefinition, structure, to_json
 
 STREAM_MEDIA_TYPE: Final = "application/x-ndjson"
 
@@ -57,3 +61,27 @@ class ExecRequest:
     command: tuple[str, ...]
     namespace: str = DEFAULT_NAMESPACE
     container: str | None = None
+
+
+def record_text(record: LogRecord) -> bytes:
+    """Return a piece of output as a JSON text.
+
+    The base64 is put in as it is: to look through it for what JSON has to escape takes longer than all the rest.
+    """
+    rest = to_json(evolve(record, data=b""))
+    return b'%b,"data":"%b"}' % (rest.replace(b',"data":""', b"", 1)[:-1], b64encode(record.data))
+
+
+def record_of_plain(plain: Any) -> LogRecord:
+    """Return the piece of output that plain data stands for.
+
+    Raises:
+        ConfigInvalid: It stands for none.
+    """
+    if not isinstance(plain, Mapping) or not isinstance(plain.get("data"), str):
+        raise ConfigInvalid((Problem("this is no piece of output"),))
+    try:
+        data = b64decode(plain["data"], validate=True)
+    except ValueError as err:
+        raise ConfigInvalid((Problem("the bytes are no base64", path="data"),)) from err
+    return evolve(structure({**plain, "data": ""}, LogRecord), data=data)

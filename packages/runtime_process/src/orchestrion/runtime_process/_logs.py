@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,45 +11,61 @@ from attrs import frozen
 from orchestrion.runtime_interface import LogChunk, LogStream
 
 _ENTRY_BYTES = 16
+_SUFFIX = ".log"
 
 
 @frozen
-class Segment:
-    """A piece of a stream in one file.
+class Segments:
+    """A stream's segments: each has the offset of its first byte in its name.
 
     Attributes:
-        start: The offset of its first byte in the stream.
-        size: How many bytes it has.
-        path: The file.
+        prefix: What the paths of their files begin with.
+        starts: Their first offsets, ascending.
     """
 
-    start: int
-    size: int
-    path: Path
+    prefix: str
+    starts: list[int]
 
-    @property
-    def end(self) -> int:
-        """The offset behind its last byte."""
-        return self.start + self.size
-
-
-def find_segments(directory: Path, stream: LogStream) -> list[Segment]:
-    """Return a stream's segments in order."""
-    prefix = f"{stream.value}-"
-    try:
-        # All names before any size: once the name of a later segment is seen, the sizes of earlier ones are final.
-        names = [path.name for path in directory.iterdir() if path.suffix == ".log" and path.name.startswith(prefix)]
-    except FileNotFoundError:
-        return []
-    found = []
-    for name in sorted(names):
-        path = directory / name
+    @classmethod
+    def find(cls, directory: Path, stream: LogStream) -> Segments:
+        """Return the segments that are there now. Not one size is asked for: there may be very many."""
+        prefix = f"{stream.value}-"
         try:
-            size = path.stat().st_size
+            with os.scandir(directory) as entries:
+                names = [entry.name for entry in entries]
         except FileNotFoundError:
-            continue  # Given up meanwhile, as the oldest.
-        found.append(Segment(int(name.removeprefix(prefix).removesuffix(".log")), size, path))
-    return found
+            names = []
+        starts = [
+            int(name[len(prefix) : -len(_SUFFIX)])
+            for name in names
+            if name.startswith(prefix) and name.endswith(_SUFFIX)
+        ]
+        return cls(f"{directory}/{prefix}", sorted(starts))
+
+    def path(self, number: int) -> Path:
+        """Return the path of a segment's data."""
+        return Path(f"{self.prefix}{self.starts[number]:020d}{_SUFFIX}")
+
+    def end(self, number: int) -> int:
+        """Return the offset behind a segment's last byte.
+
+        All names were asked for before, so that the size of a segment with another one after it is final.
+
+        Raises:
+            FileNotFoundError: It was given up meanwhile.
+        """
+        return self.starts[number] + self.path(number).stat().st_size
+
+    def first_beyond(self, offset: int) -> int | None:
+        """Return the first segment with a byte at `offset` or after it, or None where there is none.
+
+        Raises:
+            FileNotFoundError: It was given up meanwhile.
+        """
+        number = max(0, bisect_right(self.starts, offset) - 1)
+        if number < len(self.starts) and self.end(number) <= offset:
+            number += 1
+        return number if number < len(self.starts) else None
 
 
 def read_chunk(
@@ -64,21 +81,27 @@ def read_chunk(
         ended: Whether nothing more will be written.
         total: How many bytes were written, where that is known.
     """
+    looked_twice = False
     while True:
-        segments = find_segments(directory, stream)
-        end = max([total or 0, *(segment.end for segment in segments)])
-        wanted = max(0, end + offset) if offset < 0 else offset
-        if wanted >= end:
-            return LogChunk(stream=stream, offset=end, final=ended)
-        first = next((number for number, segment in enumerate(segments) if segment.end > wanted), None)
-        if first is None:
-            return LogChunk(stream=stream, offset=end, gap_bytes=end - wanted, final=ended)
-        start = max(wanted, segments[first].start)
+        segments = Segments.find(directory, stream)
         try:
-            data = _read(segments[first:], start, max_bytes)
-            written_at = _written_at(segments[first], start)
+            end = max(total or 0, segments.end(-1) if segments.starts else 0)
+            wanted = max(0, end + offset) if offset < 0 else offset
+            if wanted >= end:
+                return LogChunk(stream=stream, offset=end, final=ended)
+            first = segments.first_beyond(wanted)
+            if first is None:
+                return LogChunk(stream=stream, offset=end, gap_bytes=end - wanted, final=ended)
+            start = max(wanted, segments.starts[first])
+            if start > wanted and not looked_twice:
+                # A listing may lack what is made while it goes on, and have what is made after that. Only what a second
+                # one lacks as well is given up.
+                looked_twice = True
+                continue
+            data = _read(segments, first, start, max_bytes)
+            written_at = _written_at(segments.path(first), start)
         except FileNotFoundError:
-            continue  # The segment was given up between looking and reading.
+            continue  # A segment was given up between looking and reading.
         return LogChunk(
             stream=stream,
             offset=start,
@@ -89,26 +112,27 @@ def read_chunk(
         )
 
 
-def _read(segments: list[Segment], start: int, max_bytes: int) -> bytes:
+def _read(segments: Segments, first: int, start: int, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     position, left = start, max_bytes
-    for segment in segments:
-        if segment.start > position or left == 0:
+    for number in range(first, len(segments.starts)):
+        if segments.starts[number] > position or left == 0:
             break
-        with segment.path.open("rb") as file:
-            data = os.pread(file.fileno(), min(left, segment.end - position), position - segment.start)
+        file = os.open(segments.path(number), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = os.pread(file, left, position - segments.starts[number])
+        finally:
+            os.close(file)
         parts.append(data)
         position += len(data)
         left -= len(data)
-        if position < segment.end:
-            break
     return b"".join(parts)
 
 
-def _written_at(segment: Segment, offset: int) -> datetime | None:
+def _written_at(path: Path, offset: int) -> datetime | None:
     """Return when a byte was written: entries have an offset and a time in nanoseconds, 8 bytes each, little-endian."""
     try:
-        file = segment.path.with_suffix(".index").open("rb")
+        file = path.with_suffix(".index").open("rb")
     except FileNotFoundError:
         return None
     with file:

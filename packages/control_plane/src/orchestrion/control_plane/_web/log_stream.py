@@ -7,14 +7,15 @@ import binascii
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from attrs import define, evolve
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._open_streams import OpenStreams
-from orchestrion.control_plane._streams import LINES, LineStream, StreamForm, line_of
+from orchestrion.control_plane._streams import RECORD_LINES, LineStream, StreamForm
+from orchestrion.control_plane._wire import record_text
 from orchestrion.orchestrator_core import LogQuery, LogRecord
-from orchestrion.shared_types import ConfigInvalid, Problem, to_json, unstructure
+from orchestrion.shared_types import ConfigInvalid, Problem, to_json
 
 from .queries import AnyRequest
 from .watching import SSE, time_limit
@@ -43,7 +44,7 @@ def log_stream(control: Control, streams: OpenStreams, request: AnyRequest, quer
         # What a client has seen may be all that there was: the tail is then of what it has not.
         asked = evolve(query, tail_bytes=None) if places.seen else query
         return LineStream(lambda: places.unseen(control, asked), streams, to_its_end=True, form=form, seconds=seconds)
-    form = evolve(LINES, item=lambda record: line_of({"item": _plain(record)}))
+    form = RECORD_LINES
     if TEXT in accepted:
         form = StreamForm(media_type=TEXT, item=_text, error=lambda problem: _last_words(problem["detail"]), end=b"")
     return LineStream(lambda: control.logs(query), streams, to_its_end=True, form=form, seconds=seconds)
@@ -85,7 +86,8 @@ class _Places:
         async for record in records:
             seen = self.seen.get(_stream_of(record), 0) - record.offset
             if seen <= 0:
-                yield record
+                # Of what is no longer kept the client may have seen the beginning.
+                yield record if record.gap_bytes <= -seen else evolve(record, gap_bytes=-seen)
             elif seen < len(record.data):
                 yield evolve(record, offset=record.offset + seen, data=record.data[seen:], gap_bytes=0)
 
@@ -93,12 +95,7 @@ class _Places:
         """Return a piece as an event, whose id says up to where all is known then."""
         self.seen[_stream_of(record)] = record.offset + len(record.data)
         place = base64.urlsafe_b64encode(json.dumps(self.seen, separators=(",", ":")).encode())
-        return b"event: log\nid: %b\ndata: %b\n\n" % (place, to_json(_plain(record)))
-
-
-def _plain(record: LogRecord) -> dict[str, Any]:
-    """Return a piece as plain data; its bytes in base64, which every client can read."""
-    return {**unstructure(record), "data": base64.b64encode(record.data).decode()}
+        return b"event: log\nid: %b\ndata: %b\n\n" % (place, record_text(record))
 
 
 def _stream_of(record: LogRecord) -> str:
