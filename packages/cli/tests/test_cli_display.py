@@ -72,6 +72,12 @@ def test_what_had_ended_before_is_no_news(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == ""
 
 
+def test_that_what_was_asked_for_has_ended_is_told_however_early_it_did(capsys: pytest.CaptureFixture[str]) -> None:
+    done = evolve(VIEW, phase=WorkloadPhase.SUCCEEDED)
+    feed(PlainDisplay(lambda: NOW, {("default", "web")}), of_view(done))
+    assert capsys.readouterr().err.startswith("web: Succeeded")
+
+
 @pytest.mark.parametrize(("columns", "titles"), [(100, "NODE"), (69, "READY")])
 def test_a_narrow_table_tells_what_happens_rather_than_where(columns: int, titles: str) -> None:
     screen = StringIO()

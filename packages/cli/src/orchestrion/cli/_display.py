@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -15,7 +15,7 @@ from orchestrion.shared_types import WorkloadInstance
 from ._lines import print_line
 from ._node_names import names_of
 from ._output import coloured, give_up, note, shows_colours
-from ._picture import Picture
+from ._picture import Key, Picture
 from ._words import ENDED, TERMINAL, container_words, full_name, instance_words, phase_colour, ready, view_name
 
 Clock = Callable[[], datetime]
@@ -43,16 +43,18 @@ class Display(Protocol):
 class PlainDisplay:
     """A line for each change worth telling."""
 
-    def __init__(self, now: Clock, /) -> None:
-        """Take what tells the time."""
+    def __init__(self, now: Clock, named: Collection[Key] = (), /) -> None:
+        """Take what tells the time, and the workloads of which is told even that they had ended before."""
         self._now = now
+        self._named = named
         self._told: dict[tuple[str, str, str], str] = {}
 
     def update(self, picture: Picture, update: Update, /) -> None:
         """Tell of a workload's or an instance's change."""
         match update.kind:
             case UpdateKind.WORKLOAD if update.workload is not None:
-                if picture.synced or update.workload.phase not in ENDED:
+                named = (update.namespace, update.name) in self._named
+                if named or picture.synced or update.workload.phase not in ENDED:
                     self._tell(update, self._workload_line(update.workload))
             case UpdateKind.INSTANCE if update.instance is not None:
                 if picture.synced or update.instance.status.state not in TERMINAL:
@@ -143,10 +145,10 @@ def _print_if_possible(stream: LogStream, prefix: str, line: bytes) -> None:
 
 
 @contextmanager
-def display(now: Clock, /) -> Iterator[Display]:
-    """Give a live table where stderr is a terminal that can show one, plain lines where not."""
+def display(now: Clock, named: Collection[Key], /) -> Iterator[Display]:
+    """Give a live table where stderr is a terminal that can show one, plain lines about what was named where not."""
     if not shows_colours(sys.stderr):
-        yield PlainDisplay(now)
+        yield PlainDisplay(now, named)
         return
     from rich.console import Console
     from rich.live import Live

@@ -117,7 +117,7 @@ async def _own(request: Request, place: StateDirectory, ownership: Ownership, in
 async def _follow_own(orchestrator: Orchestrator, applied: _Applied, logs: LogChoice, interrupted: trio.Event) -> int:
     """Follow all that runs here to its end."""
     picture = Picture()
-    with display(_now) as shown:
+    with display(_now, applied.keys) as shown:
         async with trio.open_nursery() as nursery:
             outputs = _Outputs(orchestrator, shown, logs)
             nursery.start_soon(outputs.show, applied)
@@ -141,7 +141,7 @@ async def _follow_other(request: Request, place: StateDirectory, control: HttpCo
     changed = sum(change.action is not ChangeAction.UNCHANGED for change in applied.result.changes)
     note(f"applied to the orchestrator that runs here already: {changed} of {len(keys)} changed")
     picture = Picture()
-    with display(_now) as shown:
+    with display(_now, keys) as shown:
         async with trio.open_nursery() as nursery:
             outputs = _Outputs(control, shown, request.logs)
             nursery.start_soon(outputs.show, applied)
