@@ -1,4 +1,4 @@
-"""`up` without the parser: it understands what the parser understands, or leaves it alone."""
+"""`up` and `dev` without the parser: it understands what the parser understands, or leaves it alone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestrion.cli import _up, run
+from orchestrion.cli import _server, _up, run
 from orchestrion.cli._main import make_app
-from orchestrion.cli._quick import quick_up
+from orchestrion.cli._quick import quick_dev, quick_up
 
 QUICK = [
     ["up", "app.yaml"],
@@ -73,6 +73,53 @@ def test_a_variable_that_is_empty_is_none(
 @pytest.mark.parametrize("arguments", LEFT_ALONE, ids=" ".join)
 def test_everything_else_is_left_to_the_parser(arguments: list[str]) -> None:
     assert quick_up(arguments) is None
+
+
+QUICK_DEV = [
+    ["dev"],
+    ["dev", "--port", "0"],
+    ["dev", "-p", "8080", "-s", "here"],
+    ["dev", "--state", "some folder", "--host", "0.0.0.0", "--port", "65535"],
+    ["dev", "--port", "99999"],
+]
+
+DEV_LEFT_ALONE = [
+    ["dev", "--help"],
+    ["dev", "--port"],
+    ["dev", "--port=80"],
+    ["dev", "--port", "x"],
+    ["dev", "--port", "-1"],
+    ["dev", "--port", "007"],
+    ["dev", "--port", "1234567"],
+    ["dev", "--port", "\u0663"],
+    ["dev", "--port", "1", "-p", "2"],
+    ["dev", "--tls", "yes"],
+    ["dev", "here"],
+    ["server"],
+    [],
+]
+
+
+@pytest.mark.parametrize("arguments", QUICK_DEV, ids=" ".join)
+def test_dev_says_what_the_parser_says(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def note(*arguments: Any) -> int:
+        asked.append(arguments)
+        return 0
+
+    monkeypatch.setattr(_server, "run_server", note)
+    monkeypatch.delenv("ORCHESTRION_STATE", raising=False)
+    assert quick_dev(arguments) is not None
+    assert run(arguments) == 0
+    make_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    quick, parsed = asked
+    assert quick == parsed
+
+
+@pytest.mark.parametrize("arguments", DEV_LEFT_ALONE, ids=" ".join)
+def test_everything_else_of_dev_is_left_to_the_parser(arguments: list[str]) -> None:
+    assert quick_dev(arguments) is None
 
 
 def test_an_error_is_told_as_ever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 TYPE_CHECKING = False
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["main", "run"]
+
+_COLLECTIONS = (50_000, 20, 100)
 
 
 def main() -> None:
@@ -18,6 +21,9 @@ def main() -> None:
         from ._interrupts import end_at_once
 
         end_at_once()
+        # Modules are there to stay: to look through them again and again while they are made finds nothing. Those who
+        # stay for long find their own measure.
+        gc.set_threshold(*_COLLECTIONS)
     except KeyboardInterrupt:
         os._exit(130)
     from ._main import main as run_command

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ._commands import COMMANDS, Command, command_of, commands_under, group_overview, overview
 from ._interrupts import INTERRUPTED
-from ._quick import LogChoice, quick_up
+from ._quick import LogChoice, QuickDev, quick_dev, quick_up
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -150,11 +150,25 @@ def _quickly(file: Path, state: Path | None, logs: LogChoice) -> int:
         return told(err)
 
 
+def _dev_quickly(asked: QuickDev) -> int:
+    try:
+        from ._verbs import dev
+
+        return dev(state=asked.state, host=asked.host, port=asked.port)
+    except Exception as err:
+        from ._complaints import told
+
+        return told(err)
+
+
 def _dispatch(arguments: Sequence[str]) -> int:
     arguments = _with_stdin(arguments)
     quick = quick_up(arguments)
     if quick is not None:
         return _quickly(*quick)
+    asked = quick_dev(arguments)
+    if asked is not None:
+        return _dev_quickly(asked)
     from cyclopts import CycloptsError
 
     command = command_of(arguments)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import trio
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .assets import version
 from .words import age, share, size, stamp
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -19,6 +21,9 @@ TEMPLATES: Final = Path(__file__).parent / "templates"
 @cache
 def environment() -> Environment:
     """Return the templates."""
+    # Imported when the first page is asked for: a server without a browser has no use for it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -17,7 +17,6 @@ from .exchange import REASONS, Exchange
 from .head import BadRequest, Head
 from .sends import Sends
 from .settings import Settings
-from .sockets import SocketExchange
 from .wire import Wire, addresses_of
 
 PEER_CERTIFICATE: ContextVar[bytes | None] = ContextVar("PEER_CERTIFICATE", default=None)
@@ -93,6 +92,9 @@ class Connections:
                     return False
                 scope = _scope(head, scheme, client, server)
                 if head.upgrade == b"websocket" and head.method == "GET":
+                    # Imported when the first one comes: a server is to start soon.
+                    from .sockets import SocketExchange
+
                     scope["type"], scope["scheme"] = "websocket", "wss" if scheme == "https" else "ws"
                     del scope["method"]
                     await SocketExchange(wire, head).run(self.app, scope)

@@ -12,8 +12,6 @@ from typing import Final
 
 import trio
 from attrs import define, evolve, field, frozen
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from orchestrion.orchestrator_core import WallClock, system_time
 from orchestrion.shared_types import ConfigInvalid, NotFound, Problem
 from orchestrion.store_interface import ABSENT, Compare, Delete, Entry, Put, StateStore
@@ -164,6 +162,10 @@ class TrustedKeys:
                 reason=Reason.UNKNOWN_KEY,
                 remedy="have an administrator trust it",
             )
+        # Imported when the first signed request comes: many servers get none, and all are to start soon.
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
         text = signed_text(method, path, query, shown.timestamp, shown.nonce, body)
         try:
             Ed25519PublicKey.from_public_bytes(trusted.public_key).verify(shown.signature, text)

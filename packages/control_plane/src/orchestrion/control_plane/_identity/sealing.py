@@ -1,4 +1,7 @@
-"""Secrets at rest: encrypted with a key that only the server has, each bound to the object that it belongs to."""
+"""Secrets at rest: encrypted with a key that only the server has, each bound to the object that it belongs to.
+
+The ciphers are imported when the first secret is sealed or opened: many servers have none, and all are to start soon.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, field
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from orchestrion.shared_types import StateFailure
 
 from .private_files import read_private, write_private
@@ -80,6 +81,8 @@ class Sealer:
             text: What is to be hidden.
             name: What it belongs to, such as its key in the store; it has to be given again to open it.
         """
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         nonce = self._random_bytes(_NONCE_BYTES)
         hidden = AESGCM(self._keys[self.current]).encrypt(nonce, text.encode(), _bound_to(self.current, name))
         return f"{_PREFIX}{self.current}:{base64.b64encode(nonce + hidden).decode()}"
@@ -90,6 +93,9 @@ class Sealer:
         Raises:
             SealBroken: It was not sealed, was changed, was sealed for another name, or its key is not known.
         """
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         key_id, hidden = _parts(sealed)
         key = self._keys.get(key_id)
         if key is None:

@@ -9,14 +9,15 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from orchestrion.orchestrator_core import WallClock, system_time
 
 from .failures import NotProved, Reason
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY_HEADER: Final = "x-auth-publickey"
 TIME_HEADER: Final = "x-auth-timestamp"
@@ -116,12 +117,14 @@ class RequestSigner:
         cls, seed: bytes, /, *, now: WallClock = system_time, random_bytes: Callable[[int], bytes] = secrets.token_bytes
     ) -> RequestSigner:
         """Return a signer with the private key of 32 secret bytes (RFC 8032, section 5.1.5)."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
         return cls(Ed25519PrivateKey.from_private_bytes(seed), now, random_bytes)
 
     @property
     def public_key(self) -> bytes:
         """What the server has to know: 32 bytes."""
-        return self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        return self._key.public_key().public_bytes_raw()
 
     def headers(self, method: str, path: str, /, *, query: str = "", body: bytes = b"") -> dict[str, str]:
         """Return the headers that sign a request. They are good once, and for five minutes; a retry is signed anew."""

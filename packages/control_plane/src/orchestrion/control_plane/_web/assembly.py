@@ -9,22 +9,20 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from attrs import frozen
+from litestar.types import ControllerRouterHandler
 from orchestrion.control_plane._dashboard.handlers import Dashboard, dashboard_handlers
 from orchestrion.control_plane._dashboard.keeper import SessionKeeper
 from orchestrion.control_plane._dashboard.sessions import Sessions
 from orchestrion.control_plane._identity.admin_token import make_first_token
 from orchestrion.control_plane._identity.audit import AuditLog
-from orchestrion.control_plane._identity.authority import Authority
-from orchestrion.control_plane._identity.certificates import PeerCertificates
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._identity.private_files import read_private, write_private
 from orchestrion.control_plane._identity.sealing import Sealer
-from orchestrion.control_plane._identity.tls import server_context
 from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._objects.paging import MIN_KEY_BYTES
 from orchestrion.control_plane._open_streams import OpenStreams
@@ -45,6 +43,9 @@ from .oversight import Oversight
 from .pipeline import Tracer
 from .server import Address, ApiServer
 from .sources import networks_of
+
+if TYPE_CHECKING:
+    from orchestrion.control_plane._identity.certificates import PeerCertificates
 
 TRUST_DOMAIN: Final = "orchestrion.local"
 
@@ -109,7 +110,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options) -> AsyncIterator[Served]:
+async def serving(
+    orchestrator: Orchestrator,
+    state_dir: Path,
+    options: Options,
+    *,
+    more: Sequence[ControllerRouterHandler] = (),
+) -> AsyncIterator[Served]:
     """Serve an orchestrator that runs, for as long as the context lasts.
 
     **Cancellation.** *Closing*: connections are dropped.
@@ -118,6 +125,7 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
         orchestrator: It runs already.
         state_dir: A directory of the server's own, for keys and certificates.
         options: How it is to be.
+        more: Handlers of other paths, which the network gets besides.
 
     Raises:
         ConfigInvalid: What is given as a network is none.
@@ -127,8 +135,7 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
     store = orchestrator.store
     tokens, keys = Tokens(store), TrustedKeys(store)
     identity = await trio.to_thread.run_sync(_tls_identity, state_dir, options.host) if options.speaks_tls else None
-    certificates = PeerCertificates(TRUST_DOMAIN) if identity is not None else None
-    keeper = Doorkeeper(tokens, keys, certificates)
+    keeper = Doorkeeper(tokens, keys, identity.peers if identity is not None else None)
     objects = await _objects(orchestrator, state_dir, keeper)
     authority = identity.certificate if identity is not None else b""
     secret = await trio.to_thread.run_sync(_secret, state_dir)
@@ -146,9 +153,9 @@ async def serving(orchestrator: Orchestrator, state_dir: Path, options: Options)
     )
     management = managed(objects, Reach(networks_of(options.webhook_networks)))
     dashboard = Dashboard(management.control, objects, by_session, streams)
-    more = [*identity_handlers(keeper, authority), dashboard_handlers(dashboard)]
+    paths = [*identity_handlers(keeper, authority), dashboard_handlers(dashboard), *more]
     server = ApiServer(
-        management.control, objects, by_session, oversight=oversight, streams=streams, secret=secret, more=more
+        management.control, objects, by_session, oversight=oversight, streams=streams, secret=secret, more=paths
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(audit.run)
@@ -243,16 +250,23 @@ class _TlsIdentity:
     authority: Path
     certificate: bytes
     fingerprint: str
+    peers: PeerCertificates
 
 
 def _tls_identity(state_dir: Path, host: str) -> _TlsIdentity:
     """Make what a server proves itself with, and write down what clients know it by. It blocks."""
+    # Imported here, because a server that is reached from its own machine alone needs none of it, and is to start soon.
+    from orchestrion.control_plane._identity.authority import Authority
+    from orchestrion.control_plane._identity.certificates import PeerCertificates
+    from orchestrion.control_plane._identity.tls import server_context
+
     authority = Authority.open(state_dir, TRUST_DOMAIN)
     credentials = authority.issue_server(_names_of(host))
     path = state_dir / AUTHORITY_FILE
     write_private(path, authority.certificate)
     context = server_context(credentials, client_authority=authority.certificate)
-    return _TlsIdentity(context, path, authority.certificate, authority.fingerprint)
+    peers = PeerCertificates(TRUST_DOMAIN)
+    return _TlsIdentity(context, path, authority.certificate, authority.fingerprint, peers)
 
 
 def _names_of(host: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 from litestar import Request
@@ -16,7 +16,6 @@ from orchestrion.control_plane._history.event import ObjectEvent
 from orchestrion.control_plane._history.history import History
 from orchestrion.control_plane._http1.server import PEER_CERTIFICATE
 from orchestrion.control_plane._identity.access import Access
-from orchestrion.control_plane._identity.certificates import PeerCertificates
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
@@ -26,6 +25,9 @@ from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING
 from orchestrion.shared_types import ConfigInvalid, Unauthenticated
 
 from .caller import Connection
+
+if TYPE_CHECKING:
+    from orchestrion.control_plane._identity.certificates import PeerCertificates
 
 _BEARER: Final = "bearer "
 _SIGNATURE: Final = "x-auth-signature"
