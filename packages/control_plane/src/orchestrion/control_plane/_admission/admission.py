@@ -88,7 +88,7 @@ class Admission:
             msg = f"namespace {DEFAULT_NAMESPACE!r} always is there"
             raise Conflict(msg, remedy="Remove what is in it.")
         if not self.hooks.any:
-            return await self.last(evolve(review, document=document))
+            return await self.last(review if document is review.document else evolve(review, document=document))
         request = _request_of(review, document, self.new_uid())
         mutators, validators = self._asked(request)
         if not mutators and not validators:

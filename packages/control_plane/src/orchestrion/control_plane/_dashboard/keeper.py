@@ -46,13 +46,13 @@ class SessionKeeper:
             Unauthenticated: What it brings proves nothing.
             Denied: It is a change that another site's page asks for.
         """
-        is_socket = "method" not in connection.scope
+        is_socket, headers = "method" not in connection.scope, connection.headers
         method = str(connection.scope.get("method", "GET"))
-        if (is_socket or method not in _SAFE) and not comes_from_here(connection.headers):
+        if (is_socket or method not in _SAFE) and not comes_from_here(headers):
             raise Denied("a page of another site asked for it", remedy="Use the server's own pages, or a client.")
-        if "authorization" not in connection.headers:
+        if "authorization" not in headers:
             session = self.session_of(connection)
-            if session is not None and (method in _SAFE or _shows(connection.headers, session)):
+            if session is not None and (method in _SAFE or _shows(headers, session)):
                 return session.principal()
         return await self.keeper.authenticate(connection)
 

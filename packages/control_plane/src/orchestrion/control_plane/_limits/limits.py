@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -100,12 +101,20 @@ class Limits:
         Raises:
             TooManyRequests: It came too soon, or too much is at work or waits already.
         """
+        leave = await self.enter(principal, address, lane)
+        try:
+            yield
+        finally:
+            leave()
+
+    async def enter(self, principal: Principal, address: str, lane: Lane, /) -> Callable[[], None]:
+        """Begin to be at work on a request, as `admitted` does; return what ends that, to be called once."""
         gate, who = self._gate(principal, address, lane)
         # Who would be turned away anyhow does not lose a token besides.
         if gate.seats.has_room(who):
             self._check_rate(gate, who)
-        async with gate.seats.taken(who):
-            yield
+        await gate.seats.take(who)
+        return partial(gate.seats.give_back, who)
 
     def check_rate(self, principal: Principal, address: str, lane: Lane, /) -> None:
         """Count a request without keeping a seat, such as one whose proof turned out to be wrong.

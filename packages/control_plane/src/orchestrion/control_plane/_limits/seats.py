@@ -75,16 +75,17 @@ class Seats:
         Raises:
             TooManyRequests: As many as may wait do so already, or none was free for too long.
         """
-        await self._take(who)
+        await self.take(who)
         try:
             yield
         finally:
-            self._give_back(who)
+            self.give_back(who)
 
     def _is_free(self, place: _Place) -> bool:
         return self.active < self.size.all and place.active < self.size.each and not place.waiting
 
-    async def _take(self, who: str) -> None:
+    async def take(self, who: str, /) -> None:
+        """Take a seat, which has to be given back. See `taken`."""
         place = self._places.setdefault(who, _Place())
         if self._is_free(place):
             place.active += 1
@@ -101,7 +102,7 @@ class Seats:
                 await turn.wait()
         except trio.Cancelled:
             if turn.is_set():
-                self._give_back(who)
+                self.give_back(who)
             else:
                 self._leave(who, place, turn)
             raise
@@ -109,7 +110,8 @@ class Seats:
             self._leave(who, place, turn)
             raise _too_many(f"there was no room for {self.size.queue_seconds:g} s")
 
-    def _give_back(self, who: str) -> None:
+    def give_back(self, who: str, /) -> None:
+        """Give a seat back."""
         place = self._places[who]
         place.active -= 1
         self.active -= 1

@@ -94,6 +94,10 @@ def replace(applied: Mapping[str, JsonObject], manager: str, spec: JsonObject, /
         ConfigInvalid: The spec is too deep or too large.
     """
     check_size(spec, "the spec")
+    if not applied:
+        return Applied(
+            spec, {manager: spec} if spec else {}
+        )  # what all the rest comes to where nobody else says anything
     whole = _tree(spec)
     kept = {name: part for name, former in applied.items() if (part := _kept(_tree(former), whole)) is not None}
     former = kept.pop(manager, None)

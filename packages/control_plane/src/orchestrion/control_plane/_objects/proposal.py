@@ -85,8 +85,8 @@ def checked_spec(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def created(document: Document, now: datetime, new_uid: UidFactory) -> Document:
-    """Return a document as a new object."""
+def created(document: Document, spec: Mapping[str, Any], now: datetime, new_uid: UidFactory) -> Document:
+    """Return a document as a new object with a spec."""
     metadata = evolve(
         document.metadata,
         uid=new_uid(),
@@ -97,7 +97,7 @@ def created(document: Document, now: datetime, new_uid: UidFactory) -> Document:
         deleting_since=None,
         finalizers=kept_claims((), document.metadata.finalizers, going=False),
     )
-    return evolve(document, metadata=metadata, status={})
+    return evolve(document, metadata=metadata, spec=spec, status={})
 
 
 def updated(before: Document, document: Document, now: datetime) -> Document:

@@ -8,10 +8,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from attrs import evolve, field, frozen
-from orchestrion.shared_types import from_json, to_json
+from orchestrion.shared_types import from_json, unstructure
 from orchestrion.store_interface import Entry, Put
 
-from .document import API_VERSION, Document
+from .document import API_VERSION, Document, encoded
 from .kinds import Kind
 
 OBJECT_PREFIX: Final = "/object/"
@@ -42,7 +42,20 @@ class StoredObject:
 
     def put(self, key: str) -> Put:
         """Return the operation that writes it."""
-        return Put(key, to_json(evolve(self, document=self.document.at(0))))
+        document = self.document
+        metadata = unstructure(document.metadata)
+        metadata.pop("revision", None)
+        kept: dict[str, Any] = {"document": {"kind": document.kind, "metadata": metadata}}
+        for name in ("spec", "status"):
+            if getattr(document, name):
+                kept["document"][name] = getattr(document, name)
+        if document.api_version != API_VERSION:
+            kept["document"]["api_version"] = document.api_version
+        if self.applied:
+            kept["applied"] = self.applied
+        if self.sealed:
+            kept["sealed"] = self.sealed
+        return Put(key, encoded(kept))
 
 
 def object_key(kind: Kind, namespace: str, name: str) -> str:

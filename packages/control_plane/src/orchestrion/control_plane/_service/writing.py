@@ -91,9 +91,9 @@ class Writer:
             NotFound: There is no such namespace.
         """
         document = read_document(data, kind, namespace, None)
-        document = evolve(document, spec=checked_spec(kind, document.spec))
-        applied = _replaced(kind, {}, intent.manager, document.spec)
-        document = created(document, self.now(), self.new_uid)
+        spec = checked_spec(kind, document.spec)
+        applied = _replaced(kind, {}, intent.manager, spec)
+        document = created(document, spec, self.now(), self.new_uid)
         stored = await self._reviewed(kind, document, None, intent, applied)
         key = object_key(kind, namespace, document.metadata.name)
         compares = [Compare(key, ABSENT), *await self._in_namespace(kind, namespace)]
@@ -220,7 +220,7 @@ class Writer:
             spec, applied = _applied(before, given, intent)
         if before is None or entry is None:
             within = () if namespace in made else await self._in_namespace(kind, namespace)
-            document = created(evolve(given, spec=checked_spec(kind, spec)), self.now(), self.new_uid)
+            document = created(given, checked_spec(kind, spec), self.now(), self.new_uid)
             stored = await self._reviewed(kind, document, None, intent, applied)
             return Prepared((Compare(key, ABSENT), *within), stored.put(key), stored.shown(), True)
         shown = before.shown()

@@ -57,16 +57,16 @@ class Doorkeeper:
         Raises:
             Unauthenticated: What it brings proves nothing, or it brings nothing.
         """
-        authorization = connection.headers.get("authorization", "")
+        headers = connection.headers
+        authorization = headers.get("authorization", "")
         if authorization[: len(_BEARER)].lower() == _BEARER:
             return self.tokens.verify(authorization[len(_BEARER) :].strip())
-        if self.keys is not None and _SIGNATURE in connection.headers:
+        if self.keys is not None and _SIGNATURE in headers:
             body = await connection.body() if isinstance(connection, Request) else b""
             path = connection.scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
             query = connection.scope["query_string"].decode("latin-1")
             method = connection.scope.get("method", "GET")
-            headers = dict(connection.headers)
-            return self.keys.verify(str(method), path, query=query, headers=headers, body=body)
+            return self.keys.verify(str(method), path, query=query, headers=dict(headers), body=body)
         certificate = PEER_CERTIFICATE.get()
         if self.certificates is not None and certificate is not None:
             return self.certificates.principal(certificate)

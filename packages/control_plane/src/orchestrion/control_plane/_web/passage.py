@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any, Final
 
-from attrs import define, evolve, field
+from attrs import define, evolve
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.audit_records import AuditRecord, Outcome
 from orchestrion.control_plane._identity.principals import Principal
@@ -47,7 +46,7 @@ class Passage:
         denied: Whether it was refused because who asks may not.
         dry_run: Whether it was only to be tried.
         status: What it was answered; 0 where it was not answered yet.
-        seats: What it holds while it is at work.
+        leave: Gives back what it holds while it is at work; None where it holds nothing.
     """
 
     request_id: str
@@ -61,7 +60,7 @@ class Passage:
     denied: bool = False
     dry_run: bool = False
     status: int = 0
-    seats: AsyncExitStack | None = field(default=None)
+    leave: Callable[[], None] | None = None
 
     @property
     def goes_on_record(self) -> bool:

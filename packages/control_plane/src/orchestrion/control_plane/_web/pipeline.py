@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Any, Final, Protocol
 
@@ -119,8 +119,7 @@ class Pipeline:
         WARNINGS.set([])
         connection.scope[CALLER] = principal  # type: ignore[typeddict-unknown-key] # what it is for
         passage.lane = lane = lane_of(principal, passage.accesses[0])
-        passage.seats = AsyncExitStack()
-        await passage.seats.enter_async_context(self.limits.admitted(principal, passage.source, lane))
+        passage.leave = await self.limits.enter(principal, passage.source, lane)
         accesses = await accesses_of(needs, connection)
         for access in () if needs.anybody else accesses:
             try:
@@ -169,8 +168,8 @@ class Pipeline:
             with self._traced(scope, passage):
                 await app(scope, receive, answer.send)
         finally:
-            if passage.seats is not None:
-                await passage.seats.aclose()
+            if passage.leave is not None:
+                passage.leave()
             self.counts.at_work -= 1
             self._note(scope, passage)
 
