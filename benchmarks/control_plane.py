@@ -1,6 +1,7 @@
 """What the server reaches: it runs in a process of its own, on a SQLite store with FULL sync, and is asked by this one.
 
-Nodes and containers are mocks, so that nothing but the server, its core and its store takes time.
+Nodes and containers are mocks, so that nothing but the server, its core and its store takes time; only whose output is
+followed are processes.
 """
 
 from __future__ import annotations
@@ -13,167 +14,41 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import log_follow
 import trio
-from attrs import asdict, define, field, frozen
-from orchestrion.control_plane.server import Options, serving
-from orchestrion.mocks import ClusterWorld, ContainerWorld, CursorScheduler, MockClusterManager, MockRuntime, mock_nodes
-from orchestrion.orchestrator_core import Orchestrator
-from orchestrion.shared_types import Resources
-from orchestrion.store_sqlite import open_store
+from attrs import define, field
+from served import (
+    CONSTANT,
+    ENVIRONMENT,
+    MAPS,
+    Client,
+    Row,
+    Server,
+    client,
+    cpu_seconds,
+    print_table,
+    running,
+    write_rows,
+)
 
 NAME = "control_plane"
 RUNS = 3
 CLIENTS = 64
 CREATES = 4_000
+WARM = 5
 GETS = 4_000
+BLOCKS = 4
 INSTANCES = 10_000
 WATCHERS = 500
 EVENTS_PER_SECOND = 40
 WATCH_SECONDS = 10
-MAPS = "/api/v1/namespaces/default/configmaps"
-
-
-@frozen
-class Row:
-    """One figure: the median of `runs` runs, and the least and the most of them; `reach` is what it is meant to be."""
-
-    name: str
-    value: float
-    unit: str
-    reach: str
-    min: float
-    max: float
-    runs: int
-
-
-def row(name: str, unit: str, reach: str, values: list[float]) -> Row:
-    return Row(name, statistics.median(values), unit, reach, min(values), max(values), len(values))
-
-
-# -- the server, in a process of its own -----------------------------------------------------------
-
-
-async def serve(directory: Path) -> None:
-    """Serve until killed."""
-    room = Resources(cpu_millicores=10_000_000, memory_bytes=1 << 50, disk_bytes=1 << 50)
-    cluster = MockClusterManager(ClusterWorld(nodes=mock_nodes(20, capacity=room)))
-    async with open_store(directory / "store") as store, trio.open_nursery() as nursery:
-        orchestrator = Orchestrator(MockRuntime(ContainerWorld()), cluster, CursorScheduler(), store)
-        await nursery.start(orchestrator.run)
-        async with serving(orchestrator, directory, Options()) as served:
-            print(served.url, flush=True)
-            await trio.sleep_forever()
-
-
-@define
-class Server:
-    """A server that runs."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    token: str
-
-    @property
-    def rss_bytes(self) -> int:
-        """What it holds in memory."""
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    @property
-    def cpu_seconds(self) -> float:
-        """What it has used of a processor."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def running() -> Iterator[Server]:
-    """Run a server."""
-    with TemporaryDirectory() as folder:
-        directory = Path(folder)
-        (directory / "store").mkdir()
-        command = [sys.executable, __file__, "--serve", folder]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        try:
-            assert process.stdout is not None
-            url = process.stdout.readline().decode()
-            token = (directory / "admin.token").read_text().strip()
-            yield Server(process, int(url.rpartition(":")[2]), token)
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-
-
-# -- the client ------------------------------------------------------------------------------------
-
-_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
-
-
-@define(eq=False)
-class Client:
-    """A connection that asks one thing after the other."""
-
-    stream: trio.SocketStream
-    token: str
-    buffer: bytearray = field(factory=bytearray)
-
-    async def ask(self, method: str, target: str, body: bytes = b"") -> bytes:
-        """Send a request, and return the body of its answer, which must be one of success."""
-        await self.send(method, target, body)
-        head = await self.head()
-        found = _LENGTH.search(head)
-        assert found is not None, head
-        data = await self.take(int(found[1]))
-        assert head[9:10] == b"2", head + data
-        return data
-
-    async def send(self, method: str, target: str, body: bytes = b"") -> None:
-        """Send a request."""
-        head = (
-            f"{method} {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        await self.stream.send_all(head.encode() + body)
-
-    async def head(self) -> bytes:
-        """Return the head of the next answer."""
-        while (end := self.buffer.find(b"\r\n\r\n")) < 0:
-            await self.more()
-        return await self.take(end + 4)
-
-    async def take(self, count: int) -> bytes:
-        """Return the next bytes."""
-        while len(self.buffer) < count:
-            await self.more()
-        data = bytes(self.buffer[:count])
-        del self.buffer[:count]
-        return data
-
-    async def line(self) -> bytes:
-        """Return the next line."""
-        while (end := self.buffer.find(b"\n")) < 0:
-            await self.more()
-        return await self.take(end + 1)
-
-    async def more(self) -> None:
-        """Wait for more to come."""
-        data = await self.stream.receive_some(262_144)
-        if not data:
-            raise ConnectionResetError
-        self.buffer += data
-
-
-@asynccontextmanager
-async def client(server: Server) -> AsyncIterator[Client]:
-    """Give a connection."""
-    async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
-        stream.setsockopt(6, 1, 1)
-        yield Client(stream, server.token)
 
 
 def config(name: str) -> bytes:
@@ -182,31 +57,43 @@ def config(name: str) -> bytes:
 
 async def creates(server: Server, run: int) -> tuple[float, float]:
     """Return how many a second, and what 99 of 100 took at most, in ms."""
-    took = list[float]()
+    took, ready, go = list[float](), list[int](), trio.Event()
 
     async def one(number: int) -> None:
         async with client(server) as asks:
+            for n in range(WARM):
+                await asks.ask("POST", MAPS, config(f"warm{run}-{number}-{n}"))
+            ready.append(number)
+            if len(ready) == CLIENTS:
+                go.set()
+            await go.wait()
             for n in range(CREATES // CLIENTS):
                 began = trio.current_time()
                 await asks.ask("POST", MAPS, config(f"r{run}-{number}-{n}"))
                 took.append(trio.current_time() - began)
 
-    began = trio.current_time()
     async with trio.open_nursery() as nursery:
         for number in range(CLIENTS):
             nursery.start_soon(one, number)
+        await go.wait()
+        began = trio.current_time()
     return len(took) / (trio.current_time() - began), 1000 * statistics.quantiles(took, n=100)[98]
 
 
-async def gets(server: Server, target: str) -> float:
-    """Return what a get costs the server, in microseconds of its processor."""
+async def gets(server: Server, *targets: str) -> list[float]:
+    """Return what a get of each costs the server, in microseconds of its processor; they take turns, block by block."""
+    used = [0.0] * len(targets)
     async with client(server) as asks:
-        for _ in range(100):
-            await asks.ask("GET", target)
-        before = server.cpu_seconds
-        for _ in range(GETS):
-            await asks.ask("GET", target)
-        return 1e6 * (server.cpu_seconds - before) / GETS
+        for target in targets:
+            for _ in range(100):
+                await asks.ask("GET", target)
+        for _ in range(BLOCKS):
+            for number, target in enumerate(targets):
+                before = server.cpu_seconds
+                for _ in range(GETS // BLOCKS):
+                    await asks.ask("GET", target)
+                used[number] += server.cpu_seconds - before
+    return [1e6 * one / GETS for one in used]
 
 
 _MARK = re.compile(rb'"at":"([0-9.]+)","n":"(\d+)"')
@@ -305,44 +192,124 @@ async def instances(asks: Client) -> tuple[int, float]:
         after = f"&continue={more[1].decode()}"
 
 
+# -- a server's start -------------------------------------------------------------------------------
+
+
+@define
+class Start:
+    """A start of `dev`: in seconds, to the line that says where it serves, and to a good answer of /healthz."""
+
+    told: float
+    healthy: float
+    processor: float
+
+
+def start(state: Path) -> Start:
+    """Start `dev`, and end it."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "orchestrion.cli", "dev", "--state", str(state), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        try:
+            assert process.stderr is not None
+            line = next(line for line in process.stderr if "serving at" in line)
+            told, processor = time.perf_counter() - began, cpu_seconds(process.pid)
+            url = line.split()[-1]
+            with urllib.request.urlopen(f"{url}/healthz", timeout=10) as answer:
+                assert answer.status == 200
+            return Start(told, time.perf_counter() - began, processor)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+
+
 # -- all of it -------------------------------------------------------------------------------------
 
+row = Row.of
 
-async def measure(runs: int) -> list[Row]:
-    """Measure everything."""
-    rows = list[Row]()
-    with running() as server:
+
+async def measure_creates(runs: int, *, explains: bool = False) -> list[Row]:
+    with running(explains=explains) as server:
         made = [await creates(server, run) for run in range(runs)]
-        rows.append(row(f"durable creates, {CLIENTS} clients", "1/s", ">= 1000", [rate for rate, _ in made]))
-        rows.append(row("99 of 100 creates within", "ms", "<= 100", [slowest for _, slowest in made]))
-        objects, constants = list[float](), list[float]()
-        for _ in range(runs):
-            objects.append(await gets(server, f"{MAPS}/r0-0-0"))
-            constants.append(await gets(server, "/api/v1/whoami"))
-        rows.append(row("a get, processor time", "us", "", objects))
-        rows.append(row("whoami, which reads nothing: processor time", "us", "", constants))
-        shares = [100 * constant / one for one, constant in zip(objects, constants, strict=True)]
-        rows.append(row("whoami, as a share of a get", "%", ">= 75", shares))
+    return [
+        row(f"durable creates, {CLIENTS} clients", "1/s", ">= 1000", [rate for rate, _ in made]),
+        row(f"durable creates, {CLIENTS} clients: p99", "ms", "<= 100", [slowest for _, slowest in made]),
+    ]
+
+
+async def measure_gets(runs: int) -> list[Row]:
+    with running() as server:
+        async with client(server) as asks:
+            await asks.ask("POST", MAPS, config("one"))
+        costs = [await gets(server, f"{MAPS}/one", f"{CONSTANT}/one") for _ in range(runs)]
+    return [
+        row("get of one object: processor time", "us", "", [one for one, _ in costs]),
+        row("a constant through the same: processor time", "us", "", [constant for _, constant in costs]),
+        row("gets, as a share of constants", "%", ">= 75", [100 * constant / one for one, constant in costs]),
+    ]
+
+
+async def measure_watches(runs: int) -> list[Row]:
     with running() as server:
         found = [await watched(server, f"w{run}", WATCHERS) for run in range(runs)]
-        rows.append(row(f"{WATCHERS} watchers, 99 of 100 events within", "ms", "<= 250", [slow for slow, _ in found]))
-        rows.append(row(f"{WATCHERS} watchers, events missing", "", "0", [float(missing) for _, missing in found]))
-        rows.append(row(f"{WATCHERS} watchers, memory", "MB", "<= 400", [server.rss_bytes / 1e6]))
-        ratios = list[float]()
+        memory = server.rss_bytes / 1e6
+    return [
+        row(f"{WATCHERS} watchers, 99 of 100 events within", "ms", "<= 250", [slow for slow, _ in found]),
+        row(f"{WATCHERS} watchers, events missing", "", "<= 0", [float(missing) for _, missing in found]),
+        row(f"{WATCHERS} watchers, memory", "MB", "<= 400", [memory]),
+    ]
+
+
+async def measure_stalls(runs: int) -> list[Row]:
+    ratios = list[float]()
+    with running() as server:
         for run in range(runs):
             without, _ = await watched(server, f"s{run}", 100)
             beside, _ = await watched(server, f"t{run}", 99, stalled=True)
             ratios.append(beside / without)
-        rows.append(row("99 watchers beside a stalled one, ratio", "", "<= 1.2", ratios))
+    return [row("99 watchers beside a stalled one: ratio", "", "<= 1.2", ratios)]
+
+
+async def measure_lists(runs: int) -> list[Row]:
     with running() as server:
         await make_instances(server)
         before, listed = server.rss_bytes, list[float]()
         async with client(server) as asks:
             for _ in range(runs):
                 listed.append((await instances(asks))[1])
-        rows.append(row(f"list {INSTANCES:,} instances in pages of 500", "s", "<= 1.5", listed))
-        rows.append(row("memory that listing has taken", "MB", "flat", [(server.rss_bytes - before) / 1e6]))
-    return rows
+        grown = (server.rss_bytes - before) / 1e6
+    return [
+        row(f"list {INSTANCES:,} instances in pages of 500", "s", "<= 1.5", listed),
+        row("memory that listing has taken", "MB", "<= 8", [grown]),
+    ]
+
+
+async def measure_starts(runs: int) -> list[Row]:
+    with TemporaryDirectory() as folder:
+        start(Path(folder) / "warm")
+        first = [start(Path(folder) / f"{run}") for run in range(runs)]
+        again = [start(Path(folder) / f"{run}") for run in range(runs)]
+    return [
+        row("dev: exec to its ready line", "s", "<= 1", [one.told for one in first]),
+        row("dev: exec to 200 of /healthz", "s", "<= 1", [one.healthy for one in first]),
+        row("dev: processor time to its ready line", "s", "", [one.processor for one in first]),
+        row("dev, again: exec to its ready line", "s", "<= 1", [one.told for one in again]),
+    ]
+
+
+PARTS: dict[str, Callable[[int], Awaitable[list[Row]]]] = {
+    "creates": measure_creates,
+    "gets": measure_gets,
+    "watches": measure_watches,
+    "stalls": measure_stalls,
+    "lists": measure_lists,
+    "logs": log_follow.measure,
+    "starts": measure_starts,
+}
+
+
+async def measure(runs: int, parts: list[str]) -> list[Row]:
+    """Measure some parts, or all."""
+    return [one for name in parts or PARTS for one in await PARTS[name](runs)]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -350,18 +317,18 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=NAME, description=__doc__)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--runs", type=int, default=RUNS, help="how often each is measured")
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--only", action="append", default=[], choices=PARTS, help="a part alone; may be repeated")
+    parser.add_argument("--explain", action="store_true", help="say what slow creates have waited for, and end")
     arguments = parser.parse_args(argv)
-    if arguments.serve is not None:
-        trio.run(serve, arguments.serve)
-        return
-    rows = trio.run(measure, arguments.runs)
-    print(f"{NAME:<48} {'median':>10} {'min':>10} {'max':>10}  {'unit':<6} reach")
-    for each in rows:
-        figures = f"{each.value:>10,.1f} {each.min:>10,.1f} {each.max:>10,.1f}"
-        print(f"{each.name:<48} {figures}  {each.unit:<6} {each.reach}")
+    print(f"load: {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores", flush=True)
+    if arguments.explain:
+        rows = trio.run(partial(measure_creates, explains=True), arguments.runs)
+    else:
+        rows = trio.run(measure, arguments.runs, arguments.only)
+    print_table(NAME, rows)
+    print(f"load: {os.getloadavg()[0]:.2f}")
     if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(each) for each in rows], indent=2) + "\n", encoding="utf-8")
+        write_rows(arguments.json, rows)
 
 
 if __name__ == "__main__":
