@@ -163,7 +163,7 @@ class Flood:
 async def flood(server: Server, total: int, *, stall_seconds: float = 0.0) -> Flood:
     """Have so many bytes written, and followed."""
     container = {"name": "main", "command": [sys.executable, "-c", WRITER, str(total), str(RATE)]}
-    body = {"metadata": {"name": "flood"}, "spec": {"kind": "job", "containers": [container]}}
+    body = {"metadata": {"name": "flood"}, "spec": {"kind": "batch", "containers": [container]}}
     path = "/api/v1/namespaces/default/workloads"
     async with client(server) as asks:
         await asks.ask("POST", path, json.dumps(body).encode())
