@@ -6,6 +6,7 @@ import importlib
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,9 @@ async def _run(request: Request, place: StateDirectory, tracer: Any) -> int:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_listen, signals, interrupted, nursery.cancel_scope)
-            await _serve(request, place, interrupted, tracer)
+            loaded = trio.Event()
+            nursery.start_soon(_load, loaded)
+            await _serve(request, place, interrupted, tracer, loaded)
             nursery.cancel_scope.cancel()
     return ExitCode.OK if interrupted.is_set() else ExitCode.FAILED
 
@@ -88,7 +91,16 @@ async def _listen(signals: AsyncIterator[int], interrupted: trio.Event, scope: t
         interrupted.set()
 
 
-async def _serve(request: Request, place: StateDirectory, interrupted: trio.Event, tracer: Any) -> None:
+async def _load(loaded: trio.Event) -> None:
+    """Import the server in a thread: that takes a third of a second, in which the orchestrator waits for its disk."""
+    load = partial(importlib.import_module, "orchestrion.control_plane.server")
+    await trio.to_thread.run_sync(load, abandon_on_cancel=True)
+    loaded.set()
+
+
+async def _serve(
+    request: Request, place: StateDirectory, interrupted: trio.Event, tracer: Any, loaded: trio.Event
+) -> None:
     async with owner_or_lock(place) as found:
         if isinstance(found, HttpControl):
             msg = f"an orchestrator runs on {place.path} already"
@@ -97,8 +109,7 @@ async def _serve(request: Request, place: StateDirectory, interrupted: trio.Even
         handed = _HandedOver()
         async with orchestrating(place, plugins, refuse_impossible=False, others=handed.open) as orchestrator:
             found.begin(plugins)
-            # In a thread, because it takes a third of a second, in which the orchestrator is at work already.
-            await trio.to_thread.run_sync(importlib.import_module, "orchestrion.control_plane.server")
+            await loaded.wait()
             from orchestrion.control_plane.server import Options, serving
 
             options = Options(
