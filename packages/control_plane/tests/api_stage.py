@@ -96,6 +96,8 @@ class Client:
         parts = urlsplit(target)
         body = data if isinstance(data, bytes) else b"" if data is None else json.dumps(data).encode()
         given = {"host": "test", "content-length": str(len(body)), **headers}
+        if given.get("transfer_encoding") == "chunked":
+            del given["content-length"]
         if self.token:
             given.setdefault("authorization", f"Bearer {self.token}")
         if data is not None:

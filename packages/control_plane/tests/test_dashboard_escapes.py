@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from typing import Any
@@ -14,6 +13,7 @@ from orchestrion.control_plane._dashboard.rendering import render, render_in_tur
 from orchestrion.control_plane._identity.principals import Principal
 
 from .api_stage import Api
+from .sockets_stage import Socket
 
 EVIL = "</script></textarea>\"'><script>alert(1)</script><img src=x onerror=alert(1)><b style='x' onclick=alert(1)>"
 
@@ -92,57 +92,9 @@ async def test_every_text_on_every_page_stays_a_text(api: Api, monkeypatch: pyte
             assert tag != "script" or "src" in attributes
 
 
-class Socket:
-    """A websocket to an ASGI application, with messages prepared."""
-
-    def __init__(self, app: Any, path: str, headers: Mapping[str, str], first: str) -> None:
-        self._app = app
-        self._path = path
-        self._headers = headers
-        self._messages: list[dict[str, Any]] = [
-            {"type": "websocket.connect"},
-            {"type": "websocket.receive", "text": first, "bytes": None},
-        ]
-        self.sent: list[dict[str, Any]] = []
-
-    async def run(self) -> None:
-        """Serve it to its end, or until the client has had enough of waiting."""
-        scope = {
-            "type": "websocket",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "scheme": "ws",
-            "path": self._path,
-            "raw_path": self._path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "headers": [(name.encode(), value.encode()) for name, value in self._headers.items()],
-            "client": ("127.0.0.1", 1),
-            "server": ("test", 80),
-            "subprotocols": [],
-            "state": {},
-        }
-        with trio.move_on_after(30):
-            await self._app(scope, self._receive, self._send)
-
-    async def _receive(self) -> dict[str, Any]:
-        if self._messages:
-            return self._messages.pop(0)
-        await trio.sleep(5)
-        return {"type": "websocket.disconnect", "code": 1000}
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        self.sent.append(message)
-
-    @property
-    def said(self) -> list[Any]:
-        """What the server said in texts."""
-        return [json.loads(each["text"]) for each in self.sent if each.get("text")]
-
-
 def socket(api: Api, instance: str, cookie: str, first: Any, headers: Mapping[str, str] | None = None) -> Socket:
     given = {"host": "test", "origin": "http://test", "cookie": cookie, **(headers or {})}
-    return Socket(api.client.app, f"/ui/terminal/default/{instance}", given, json.dumps(first))
+    return Socket(api.client.app, f"/ui/terminal/default/{instance}", given, first)
 
 
 async def test_a_terminal_opens_in_the_instance_that_its_address_names_and_in_no_other(api: Api) -> None:

@@ -17,6 +17,8 @@ from orchestrion.shared_types.manifest import (
     load_manifests,
     manifest_schema,
     parse_manifest,
+    plain_documents,
+    read_manifest,
 )
 from orchestrion.shared_types.manifest._container_form import CONTAINER
 from orchestrion.shared_types.manifest._form import MANIFEST, WORKLOAD
@@ -139,6 +141,7 @@ HOSTILE = {
     "merges": "a: &a {b: 1}\nc: {<<: [" + "*a, " * 200_000 + "]}",
     "keys": "".join(f"k{index}: 1\n" for index in range(90_000)),
     "names": "workloads:\n" + "".join(f"  w{index}: {{}}\n" for index in range(50_000)),
+    "texts": f"a: &x {'A' * 200_000}\nb: [" + "*x, " * 3000 + "]",
     "chain": "workloads:\n"
     + "".join(f" w{i}: {{after: w{i + 1}, containers: [{{name: m, command: [x]}}]}}\n" for i in range(5000)),
     "unknown": "workloads:\n"
@@ -156,6 +159,11 @@ def test_no_document_takes_long_or_breaks_the_loader(text: str) -> None:
         parse_manifest(text)
 
     assert time.process_time() - start < 60, "this hangs"
+
+
+def test_aliases_do_not_multiply_texts() -> None:
+    with pytest.raises(ConfigInvalid, match="characters when its aliases are replaced"):
+        plain_documents(HOSTILE["texts"])
 
 
 @pytest.mark.slow
@@ -206,3 +214,20 @@ def test_the_published_reference_is_the_generated_one() -> None:
         pytest.skip("the documentation is not beside this package")
 
     assert published.read_text() == reference(), "run python -m orchestrion.shared_types.manifest > docs/manifest.md"
+
+
+def test_plain_data_is_the_manifest_that_its_text_is() -> None:
+    text = (
+        "namespace: shop\n"
+        + ONE % "a"
+        + "  b: {after: a, containers: [{name: m, command: [x], env: {N: '1', F: 'yes'}}]}\n"
+    )
+    text = text.replace("here", "/here").replace("}]}}\n", "}]}\n", 1).replace("{a: {", "\n  a: {", 1)
+    (data,) = plain_documents(text)
+    assert read_manifest(data) == parse_manifest(text)
+
+
+def test_a_problem_in_plain_data_has_a_path_and_no_line() -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        read_manifest({"workloads": {"a": {"replicas": "many"}}})
+    assert [(problem.path, problem.line) for problem in caught.value.problems][:1] == [("workloads.a.replicas", 0)]

@@ -120,7 +120,8 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
         except Unauthenticated as err:
             return _login_page(request, str(err), status=401)
 
-    @post("/ui/login", opt={ACCESS: None}, name="page-login-form")
+    # A form that comes in chunks has no length that it could be refused by before it is read.
+    @post("/ui/login", opt={ACCESS: None}, name="page-login-form", request_max_body_size=_MAX_FORM_BYTES)
     async def login(request: AnyRequest) -> Response[bytes]:
         if not comes_from_here(request.headers):
             raise Denied("a page of another site asked for it", remedy="Open the server's own page.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -13,7 +12,7 @@ from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, WOR
 from orchestrion.control_plane._objects.workload_form import workload_of
 from orchestrion.orchestrator_core import MAX_APPLIED, Beside, Plan, ProposedChange
 from orchestrion.shared_types import DEFAULT_NAMESPACE, PRIORITY_CLASSES, ConfigInvalid, Conflict, Problem
-from orchestrion.shared_types.manifest import parse_manifest
+from orchestrion.shared_types.manifest import read_manifest
 from orchestrion.store_interface import MAX_OPERATIONS, Compare, Operation, RevisionConflict
 
 from .intent import MAKING, Intent
@@ -139,7 +138,7 @@ class Bulk:
             for name, record in self.objects.orchestrator.world.workloads.items()
             if record.spec is not None and name.namespace == wanted and name.name not in given.get("workloads", ())
         ]
-        return parse_manifest(json.dumps(given), others=others, classes=PRIORITY_CLASSES).workloads
+        return read_manifest(given, others=others, classes=PRIORITY_CLASSES).workloads
 
     async def apply(self, parts: Sequence[Part], intent: Intent) -> BulkResult:
         """Apply all parts, in one write.

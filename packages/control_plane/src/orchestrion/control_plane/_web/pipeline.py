@@ -124,8 +124,9 @@ class Pipeline:
         for access in () if needs.anybody else accesses:
             try:
                 self.keeper.check(principal, access)
-            except Denied:
-                passage.accesses = (access,)
+            except Denied as err:
+                # Noted here, because a websocket that is refused has no answer that would say it.
+                passage.accesses, passage.denied, passage.reason = (access,), True, err.message
                 raise
         passage.accesses = accesses
         if passage.changes:
@@ -268,6 +269,8 @@ class _Answer:
         if passage.status == 0 and kind in ("websocket.accept", "websocket.close"):
             # A handler that closes before it accepts refuses; which error it was, the close code does not say.
             refused = 401 if passage.principal is None else 403
+            if kind == "websocket.close":
+                passage.reason = passage.reason or "refused before it began"
             passage.status = 101 if kind == "websocket.accept" else refused
             error = await self._pipeline.put_down(self._scope, passage, ())
             if error is not None and kind == "websocket.accept":

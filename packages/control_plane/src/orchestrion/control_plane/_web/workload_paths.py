@@ -21,6 +21,7 @@ from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, structure
 
 from .answers import JSON, items_answer, object_answer, value_answer
 from .bodies import body_of
+from .caller import Connection
 from .doc import Answered, Doc, described
 from .log_stream import TEXT, log_stream
 from .object_paths import NAMESPACED
@@ -44,7 +45,7 @@ def workload_handlers(control: Control, objects: Objects, streams: OpenStreams) 
     return Router("/", route_handlers=handlers, dto=None, return_dto=None)
 
 
-def name_of(request: AnyRequest, *kinds: Kind) -> tuple[str, str]:
+def name_of(request: Connection, *kinds: Kind) -> tuple[str, str]:
     """Return the namespace and name of the object whose path it is.
 
     Raises:
@@ -189,8 +190,9 @@ def _output(control: Control, streams: OpenStreams) -> list[Any]:
 
     @websocket(f"{_ONE}/exec", opt={ACCESS: Needs("exec", "{plural}")}, name="exec")
     async def exec_(socket: WebSocket[Any, Any, Any]) -> None:
-        path = socket.path_params
-        given = {"namespace": path["namespace"], "instance": path["name"]}
+        # The rights that were asked for are those of what the path names, whatever that is.
+        namespace, name = name_of(socket, WORKLOAD, INSTANCE)
+        given = {"namespace": namespace, "instance": name}
         await serve_exec(control, socket.receive, socket.send, given)
 
     return [logs, exec_]

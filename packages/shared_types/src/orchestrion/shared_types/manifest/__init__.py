@@ -11,6 +11,7 @@ from ._load import (
     load_manifests,
     parse_manifest,
     plain_documents,
+    read_manifest,
 )
 from ._schema import manifest_schema
 from ._write import to_manifest, to_yaml
@@ -28,6 +29,7 @@ __all__ = [
     "manifest_schema",
     "parse_manifest",
     "plain_documents",
+    "read_manifest",
     "to_manifest",
     "to_yaml",
 ]

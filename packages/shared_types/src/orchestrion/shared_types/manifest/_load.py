@@ -17,7 +17,7 @@ from orchestrion.shared_types._workload import Volume, WorkloadDefinition
 
 from ._form import MANIFEST, WORKLOAD, definition
 from ._nodes import Mapping as MappingNode
-from ._nodes import Node, Scalar, locate, plain
+from ._nodes import Node, Scalar, locate, node_of, plain
 from ._shape import INVALID, MAX_PROBLEMS, Reader
 from ._terms import NAME
 from ._yaml import MAX_BYTES, compose, too_large
@@ -112,6 +112,29 @@ def parse_manifest(
     """
     collected = _Collected(classes)
     collected.add(text, file, None if folder is None else os.path.abspath(folder), max_bytes)  # noqa: PTH100 # the same
+    return collected.manifest(others)
+
+
+def read_manifest(
+    data: Mapping[str, Any],
+    *,
+    others: Collection[WorkloadDefinition] = (),
+    classes: Collection[PriorityClass] = PRIORITY_CLASSES,
+) -> Manifest:
+    """Return the manifest that plain data stands for, as `plain_documents` gives it; relative paths are refused.
+
+    Problems have a path, and no line.
+
+    Args:
+        data: One document. What it takes to read it is bounded by whoever made it.
+        others: Workloads that exist already, which those of the manifest may come after.
+        classes: The priority classes that may be named.
+
+    Raises:
+        ConfigInvalid: What it says can't be accepted.
+    """
+    collected = _Collected(classes)
+    collected.take([node_of(dict(data))], "", None)
     return collected.manifest(others)
 
 
@@ -216,6 +239,11 @@ class _Collected:
         except ConfigInvalid as err:
             self.problems.extend(err.problems)
             return
+        self.take(roots, file, folder)
+
+    def take(self, roots: Iterable[Node], file: str, folder: str | None) -> None:
+        """Take in documents."""
+        self._files.setdefault(file, len(self._files))
         reader = Reader(file, folder, self._classes)
         for root in roots:
             if isinstance(root, MappingNode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence as AnySequence
 from typing import Any, Final
@@ -67,6 +68,11 @@ class Scalar:
         self.column = column
 
     @property
+    def length(self) -> int:
+        """How many characters it is written with."""
+        return len(self.text)
+
+    @property
     def words(self) -> str:
         """What it is, for an error message."""
         match self.value:
@@ -86,7 +92,7 @@ class Scalar:
 class Sequence:
     """A list."""
 
-    __slots__ = ("column", "items", "line", "size")
+    __slots__ = ("column", "items", "length", "line", "size")
     words = "a list"
 
     def __init__(self, line: int, column: int) -> None:
@@ -94,12 +100,13 @@ class Sequence:
         self.line = line
         self.column = column
         self.size = 1
+        self.length = 0
 
 
 class Mapping:
     """A mapping; `entries` has the key's own node with each value, so that errors can point to the key."""
 
-    __slots__ = ("column", "entries", "line", "merged", "size")
+    __slots__ = ("column", "entries", "length", "line", "merged", "size")
     words = "a mapping"
 
     def __init__(self, line: int, column: int) -> None:
@@ -108,9 +115,25 @@ class Mapping:
         self.line = line
         self.column = column
         self.size = 1
+        self.length = 0
 
 
 Node = Scalar | Sequence | Mapping
+
+
+def node_of(value: Plain) -> Node:
+    """Return what stands for plain data; its place in a text is not known, which line 0 says."""
+    match value:
+        case dict():
+            mapping = Mapping(0, 0)
+            mapping.entries = {key: (Scalar(key, key, 0, 0), node_of(item)) for key, item in value.items()}
+            return mapping
+        case list():
+            sequence = Sequence(0, 0)
+            sequence.items = [node_of(item) for item in value]
+            return sequence
+        case _:
+            return Scalar(value if isinstance(value, str) else json.dumps(value), value, 0, 0)
 
 
 def plain(node: Node) -> Plain:

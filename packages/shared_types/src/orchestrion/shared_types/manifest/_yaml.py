@@ -21,6 +21,9 @@ MAX_DEPTH: Final = 64
 MAX_NODES: Final = 500_000
 """The most values of a document after its aliases are replaced; 1 MiB without aliases can't hold more by much."""
 
+MAX_TEXT: Final = 4 * MAX_BYTES
+"""The most characters of a document's texts after its aliases are replaced: one long text may stand at many aliases."""
+
 _PREFIX = "tag:yaml.org,2002:"
 _MERGE = "<<"
 _MERGE_KEY = Scalar(_MERGE, _MERGE, 0, 0)
@@ -141,6 +144,9 @@ class _Composer:
                 return node
             parent = stack[-1]
             parent.size += node.size
+            parent.length += node.length
+            if parent.length > MAX_TEXT:
+                raise self._error(event, f"this has more than {MAX_TEXT} characters when its aliases are replaced")
             if parent.size > MAX_NODES:
                 raise self._error(event, f"this has more than {MAX_NODES} values when its aliases are replaced")
             if isinstance(parent, Sequence):

@@ -1,0 +1,62 @@
+"""Websockets to an ASGI application, without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+
+
+class Socket:
+    """A websocket to an ASGI application, with messages prepared."""
+
+    def __init__(self, app: Any, path: str, headers: Mapping[str, str], first: Any) -> None:
+        self._app = app
+        self._path = path
+        self._headers = headers
+        self._messages: list[dict[str, Any]] = [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "text": json.dumps(first), "bytes": None},
+        ]
+        self.sent: list[dict[str, Any]] = []
+
+    async def run(self, seconds: float = 30) -> None:
+        """Serve it to its end, or until the client has had enough of waiting."""
+        scope = {
+            "type": "websocket",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": self._path,
+            "raw_path": self._path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.encode(), value.encode()) for name, value in self._headers.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("test", 80),
+            "subprotocols": [],
+            "state": {},
+        }
+        with trio.move_on_after(seconds):
+            await self._app(scope, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._messages:
+            return self._messages.pop(0)
+        await trio.sleep(5)
+        return {"type": "websocket.disconnect", "code": 1000}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it was taken."""
+        return "websocket.accept" in [each["type"] for each in self.sent]
+
+    @property
+    def said(self) -> list[Any]:
+        """What the server said in texts."""
+        return [json.loads(each["text"]) for each in self.sent if each.get("text")]

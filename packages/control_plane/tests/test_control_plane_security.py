@@ -1,0 +1,91 @@
+"""What somebody with few rights, or none, can't do to a server and to others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from orchestrion.control_plane._identity.audit_records import AuditRecord, Outcome
+from orchestrion.control_plane._identity.principals import Principal
+
+from .api_stage import Api
+from .sockets_stage import Socket
+
+DEFAULT = "/api/v1/namespaces/default"
+YAML = "application/yaml"
+
+
+class Records:
+    """Keeps records."""
+
+    failure = None
+
+    def __init__(self) -> None:
+        self.kept: list[AuditRecord] = []
+
+    async def write(self, record: AuditRecord, /) -> int:
+        self.kept.append(record)
+        return len(self.kept)
+
+
+@pytest.fixture
+def records(api: Api) -> Records:
+    records = Records()
+    api.server.oversight.pipeline.recorder = records
+    return records
+
+
+async def enter(api: Api, name: str, *rules: dict[str, Any]) -> None:
+    """Let somebody in, with a role of these rules."""
+    api.keeper.principals[name] = Principal(name)
+    if rules:
+        role = {"metadata": {"name": name}, "spec": {"rules": list(rules)}}
+        binding = {"metadata": {"name": name}, "spec": {"role": name, "subjects": [{"kind": "user", "name": name}]}}
+        assert (await api.client.ask("POST", "/api/v1/roles", role)).status == 201
+        assert (await api.client.ask("POST", "/api/v1/rolebindings", binding)).status == 201
+
+
+def workload(name: str = "web", **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"containers": [{"name": "m", "command": ["run"]}], **spec}}
+
+
+def exec_(api: Api, who: str, path: str) -> Socket:
+    return Socket(api.client.app, path, {"host": "test", "authorization": f"Bearer {who}"}, {"command": ["echo"]})
+
+
+@pytest.mark.parametrize("plural", ["configmaps", "secrets", "workloads", "instances"])
+async def test_rights_to_another_kind_run_no_command_in_an_instance(api: Api, plural: str) -> None:
+    await api.client.ask("POST", f"{DEFAULT}/workloads", workload())
+    await trio.sleep(10)
+    await enter(api, "eve", {"verbs": ["*"], "resources": ["configmaps", "secrets"]})
+    refused = exec_(api, "eve", f"{DEFAULT}/{plural}/web.0.1/exec")
+    await refused.run()
+    assert (refused.accepted, refused.said) == (False, [])
+    own = exec_(api, "admin", f"{DEFAULT}/{plural}/web.0.1/exec")
+    await own.run()
+    assert own.accepted == (plural in ("workloads", "instances"))
+
+
+async def test_a_command_that_is_refused_is_on_record_as_denied_with_a_reason(api: Api, records: Records) -> None:
+    await enter(api, "eve")
+    await exec_(api, "eve", f"{DEFAULT}/instances/web.0.1/exec").run()
+    (record,) = records.kept
+    assert (record.principal, record.verb, record.outcome) == ("user:eve", "exec", Outcome.DENIED)
+    assert "exec" in record.reason
+
+
+async def test_aliases_of_a_long_text_are_refused_before_they_are_replaced(api: Api) -> None:
+    await enter(api, "eve")
+    body = f"a: &x {'A' * 200_000}\nb: [{','.join(['*x'] * 3000)}]\n".encode()
+    answer = await api.as_("eve").ask("POST", "/api/v1/plan", body, content_type=YAML)
+    assert answer.status == 400
+    assert "aliases" in answer.body.decode()
+
+
+@pytest.mark.parametrize("framing", [{}, {"transfer_encoding": "chunked"}])
+async def test_a_long_form_is_refused_by_nobody_reading_it(api: Api, framing: dict[str, str]) -> None:
+    form = b"a=1&" * 100_000
+    headers = {"content_type": "application/x-www-form-urlencoded", **framing}
+    answer = await api.as_("").ask("POST", "/ui/login", form, **headers)
+    assert answer.status == 413
