@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from orchestrion.control_plane._identity.failures import NotProved, Reason
-from orchestrion.control_plane._identity.oidc import OidcConfig, OidcVerifier
+from orchestrion.control_plane._identity.oidc import OidcVerifier
+from orchestrion.control_plane._identity.oidc_config import OidcConfig
 from orchestrion.control_plane._identity.principals import PrincipalKind
 from orchestrion.shared_types import ConfigInvalid, NetworkFailure, Unavailable
 from trio.testing import MockClock

@@ -31,6 +31,7 @@ class Command(NamedTuple):
 _OBJECTS: Final = "_verbs_objects"
 _CARE: Final = "_verbs_care"
 _ACCESS: Final = "_verbs_access"
+_SERVER: Final = "_verbs_server"
 
 
 GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
@@ -38,8 +39,8 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         "Run",
         (
             Command("up", "up", "Run what a manifest asks for, and follow it to its end."),
-            Command("dev", "dev", "Serve an orchestrator of this machine, for trying things out."),
-            Command("server", "server", "Serve an orchestrator to the network."),
+            Command("dev", "dev", "Serve an orchestrator of this machine, for trying things out.", _SERVER),
+            Command("server", "server", "Serve an orchestrator to the network.", _SERVER),
             Command("mcp", "mcp", "Give programs that talk to models tools for an orchestrator."),
             Command("apply", "apply", "Change what a running orchestrator is to run."),
             Command("scale", "scale", "Set the number of instances of a service, or go back to the file's."),

@@ -44,6 +44,7 @@ class Context:
         token_file: A file with a token; empty is none.
         token_command: A program with its arguments that prints a token; empty is none.
         key_file: A file with an Ed25519 key, which signs requests; empty is none.
+        oidc_file: A file with what an issuer of tokens has given; empty is none.
         namespace: Where commands act that are told no namespace; empty is "default".
     """
 
@@ -55,6 +56,7 @@ class Context:
     token_file: str = ""
     token_command: tuple[str, ...] = field(default=(), converter=_as_words)
     key_file: str = ""
+    oidc_file: str = ""
     namespace: str = ""
 
     def peer(self, token: str = "") -> ServerPeer:
@@ -66,20 +68,26 @@ class Context:
         Raises:
             ConfigInvalid: A file or what a command prints can't be used.
             StateFailure: Others can read a file that should be the user's alone.
+            Unauthenticated: The issuer of tokens gives no new one.
+            NetworkFailure: The issuer of tokens can't be reached, and a new one is due.
         """
         authority = _read(Path(self.authority), private=False) if self.authority else b""
         peer = ServerPeer(url=self.url, authority=authority, server_name=self.server_name)
         if self.key_file and not token:
-            return evolve(peer, credentials=signed_with(_read(Path(self.key_file), private=True)))
+            return evolve(peer, credentials=signed_with(read_private(Path(self.key_file))))
         token = checked_token(token, "ORCHESTRION_TOKEN") if token else self._token()
         return evolve(peer, credentials=bearer(SecretText(token))) if token else peer
 
     def _token(self) -> str:
         if self.token_command:
             return _printed(self.token_command)
+        if self.oidc_file:
+            from ._oidc import token_of
+
+            return checked_token(token_of(Path(self.oidc_file)), self.oidc_file)
         if not self.token_file:
             return ""
-        return checked_token(_read(Path(self.token_file), private=True).decode(errors="replace"), self.token_file)
+        return checked_token(read_private(Path(self.token_file)).decode(errors="replace"), self.token_file)
 
 
 @frozen
@@ -242,6 +250,16 @@ def _printed(command: tuple[str, ...]) -> str:
         problem = Problem(f"the command {command[0]!r}, which is to print a token, failed: {err}")
         raise ConfigInvalid((problem,), remedy="Try it by hand, or `orchestrion login` anew.") from err
     return checked_token(done.stdout.decode(errors="replace"), f"the command {command[0]!r}")
+
+
+def read_private(path: Path, /) -> bytes:
+    """Return what a file of the user's holds. It blocks.
+
+    Raises:
+        ConfigInvalid: It can't be read.
+        StateFailure: Others than the user can read or write it.
+    """
+    return _read(path, private=True)
 
 
 def _read(path: Path, *, private: bool) -> bytes:

@@ -42,6 +42,7 @@ class Login:
     token_file: Path | None
     token_command: str | None
     key_file: Path | None
+    oidc: bool
     fingerprint: str | None
     system_trust: bool
     server_name: str
@@ -51,8 +52,9 @@ class Login:
 
 def run_login(login: Login) -> int:
     """Get to know a server, and be known to it."""
-    if sum(one is not None for one in (login.token_file, login.token_command, login.key_file)) > 1:
-        raise ConfigInvalid((Problem("only one of --token-file, --token-command and --key-file can be given"),))
+    if sum(one is not None for one in (login.token_file, login.token_command, login.key_file, login.oidc or None)) > 1:
+        problem = Problem("only one of --token-file, --token-command, --key-file and --oidc can be given")
+        raise ConfigInvalid((problem,))
     url = login.url.rstrip("/")
     ServerPeer(url=url)  # what is no URL is told before anything else
     name = login.name or (urlsplit(url).hostname or "").replace(":", "-")
@@ -92,10 +94,19 @@ def _is_trusted(url: str, fingerprint: str, login: Login) -> bool:
 def _with_proof(context: Context, login: Login) -> Context:
     if login.key_file is not None:
         return evolve(context, key_file=str(login.key_file.absolute()))
+    if login.oidc:
+        return evolve(context, oidc_file=str(run_async(_at_issuer, context)))
     if login.token_command is not None:
         return evolve(context, token_command=tuple(shlex.split(login.token_command)))
     token = _contexts.checked_token(_given_token(login), "the input")
     return evolve(context, token_file=str(_contexts.write_private(f"{context.name}.token", token.encode() + b"\n")))
+
+
+async def _at_issuer(context: Context) -> Path:
+    from ._oidc import new_login, write_login
+
+    peer = await trio.to_thread.run_sync(context.peer)
+    return write_login(context.name, await new_login(peer))
 
 
 def _given_token(login: Login) -> str:
@@ -163,10 +174,11 @@ def run_logout(name: str | None) -> int:
     context = contexts.get(wanted)
     _contexts.save(contexts.without(wanted))
     own = settings_folder()
-    for text in (context.authority, context.token_file):
+    for text in (context.authority, context.token_file, context.oidc_file):
         path = Path(text)
         if text and path.parent == own and path.stem == context.name:
             path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     note(f"{wanted}: forgotten")
     return 0
 
@@ -216,6 +228,8 @@ def _proof(context: Context) -> str:
         return "key"
     if context.token_command:
         return "command"
+    if context.oidc_file:
+        return "oidc"
     return "token" if context.token_file else ""
 
 

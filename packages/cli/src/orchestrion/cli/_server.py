@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 from attrs import frozen
@@ -22,6 +22,9 @@ from ._output import note
 from ._owner import orchestrating
 from ._reach import owner_or_lock
 from ._state_directory import StateDirectory, at
+
+if TYPE_CHECKING:
+    from orchestrion.control_plane.server import OidcConfig
 
 
 @frozen(kw_only=True)
@@ -39,6 +42,7 @@ class Request:
         log: How the log is written: `text` or `json`.
         proxies: Networks of proxies that are believed about whom they speak for.
         trace: Where an OTLP receiver takes traces: a URL; empty is nowhere.
+        oidc: Whose tokens are good besides the server's own; None for nobody's.
     """
 
     host: str
@@ -51,6 +55,7 @@ class Request:
     log: str = "text"
     proxies: Sequence[str] = ()
     trace: str = ""
+    oidc: OidcConfig | None = None
 
 
 def run_server(state: Path | None, request: Request) -> int:
@@ -119,6 +124,7 @@ async def _serve(
                 webhook_networks=request.webhook_networks,
                 proxies=request.proxies,
                 tracer=tracer,
+                oidc=request.oidc,
             )
             async with serving(orchestrator, place.make_part("server", "api"), options) as served:
                 handed.over(served.at_socket)

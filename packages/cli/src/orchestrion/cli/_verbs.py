@@ -12,7 +12,6 @@ from ._options import (
     Container,
     Context,
     Follow,
-    Host,
     Manifest,
     Namespace,
     OutputForm,
@@ -52,71 +51,6 @@ def up(
 
     plugins = {"runtime": runtime, "cluster": cluster, "scheduler": scheduler, "store": store}
     return run_up(file, state, logs, {interface: name for interface, name in plugins.items() if name is not None})
-
-
-def dev(
-    *,
-    state: State = None,
-    host: Host = "127.0.0.1",
-    port: Annotated[int, Argument(("--port", "-p"), "Where to listen; 0 takes a free port.")] = 7070,
-) -> int:
-    """Serve an orchestrator of this machine, for trying things out.
-
-    Ctrl-C stops everything that runs.
-
-    Example: orchestrion dev
-    """
-    from ._server import Request, run_server
-
-    return run_server(state, Request(host=host, port=port, tls=None, plugins={}, drains=True, invites=True))
-
-
-def server(
-    *,
-    state: State = None,
-    host: Host = "127.0.0.1",
-    port: Annotated[int, Argument(("--port", "-p"), "Where to listen; 0 takes a free port.")] = 7070,
-    tls: Annotated[
-        bool | None, Argument(("--tls",), "Whether to speak TLS; by default beyond this machine.", can_be_denied=True)
-    ] = None,
-    runtime: Annotated[str | None, Argument(("--runtime",), PLUGIN, default="process")] = None,
-    cluster: Annotated[str | None, Argument(("--cluster",), PLUGIN, default="local")] = None,
-    scheduler: Annotated[str | None, Argument(("--scheduler",), PLUGIN, default="packing")] = None,
-    store: Annotated[str | None, Argument(("--store",), PLUGIN, default="sqlite")] = None,
-    webhook_network: Annotated[
-        tuple[str, ...], Argument(("--webhook-network",), "A network such as 10.0.0.0/8 in which webhooks may be.")
-    ] = (),
-    log: Annotated[
-        Literal["text", "json"], Argument(("--log",), "How the log is written to stderr; json has each request.")
-    ] = "text",
-    proxies: Annotated[
-        tuple[str, ...], Argument(("--proxy",), "A network of proxies, believed about whom they speak for.")
-    ] = (),
-    trace: Annotated[str | None, Argument(("--trace",), "Where an OTLP receiver takes traces: a URL.")] = None,
-) -> int:
-    """Serve an orchestrator to the network.
-
-    What runs goes on running when the server ends; the next one takes it up. At its first start it makes a token for
-    an administrator, and says where.
-
-    Example: orchestrion server --host 0.0.0.0
-    """
-    from ._server import Request, run_server
-
-    plugins = {"runtime": runtime, "cluster": cluster, "scheduler": scheduler, "store": store}
-    given = {interface: name for interface, name in plugins.items() if name is not None}
-    request = Request(
-        host=host,
-        port=port,
-        tls=tls,
-        plugins=given,
-        drains=False,
-        webhook_networks=webhook_network,
-        log=log,
-        proxies=proxies,
-        trace=trace or "",
-    )
-    return run_server(state, request)
 
 
 def audit(

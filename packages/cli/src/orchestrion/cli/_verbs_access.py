@@ -26,6 +26,9 @@ def login(
     key_file: Annotated[
         Path | None, Argument(("--key-file",), "A file with an Ed25519 key that is trusted there, instead of a token.")
     ] = None,
+    oidc: Annotated[
+        bool, Argument(("--oidc",), "Log in with a browser, at the issuer of tokens that the server believes.")
+    ] = False,
     fingerprint: Annotated[
         str | None, Argument(("--fingerprint",), "That of the server's authority, as the server told it.")
     ] = None,
@@ -43,7 +46,8 @@ def login(
     It shows the fingerprint of the server's authority to compare with what `orchestrion server` told when it began.
     Then it tries the token, and writes both down for you alone, in the folder for settings.
 
-    Example: orchestrion login https://cluster.example:7070 --token-file admin.token
+    Examples: orchestrion login https://cluster.example:7070 --token-file admin.token;
+    orchestrion login https://cluster.example:7070 --oidc
     """
     from ._login import Login, run_login
 
@@ -54,6 +58,7 @@ def login(
             token_file=token_file,
             token_command=token_command,
             key_file=key_file,
+            oidc=oidc,
             fingerprint=fingerprint,
             system_trust=system_trust,
             server_name=server_name,

@@ -71,7 +71,7 @@ class Outgoing:
             NetworkFailure: There is no answer: nobody listens, who listens is not who it should be, the connection was
                 cut off, or the answer is too large or none.
         """
-        return await self._send("GET", url, None)
+        return await self._send("GET", url, None, "")
 
     async def post(self, url: str, body: bytes, /) -> HttpAnswer:
         """Send a JSON text to an http or https URL.
@@ -79,13 +79,21 @@ class Outgoing:
         Raises:
             NetworkFailure: As for `get`.
         """
-        return await self._send("POST", url, body)
+        return await self._send("POST", url, body, "application/json")
 
-    async def _send(self, method: str, url: str, body: bytes | None) -> HttpAnswer:
+    async def post_form(self, url: str, body: bytes, /) -> HttpAnswer:
+        """Send the fields of a form to an http or https URL.
+
+        Raises:
+            NetworkFailure: As for `get`.
+        """
+        return await self._send("POST", url, body, "application/x-www-form-urlencoded")
+
+    async def _send(self, method: str, url: str, body: bytes | None, kind: str) -> HttpAnswer:
         try:
             parts = urlsplit(url)
             connection = h11.Connection(our_role=h11.CLIENT)
-            data = _request(connection, method, parts, body)
+            data = _request(connection, method, parts, body, kind)
             async with await self._connected(parts) as stream:
                 return await self._exchanged(stream, connection, data)
         except (h11.ProtocolError, trio.BrokenResourceError, trio.ClosedResourceError, OSError, ValueError) as err:
@@ -142,7 +150,7 @@ class Outgoing:
                 raise NetworkFailure("the connection was cut off before there was an answer")
 
 
-def _request(connection: h11.Connection, method: str, parts: SplitResult, body: bytes | None) -> bytes:
+def _request(connection: h11.Connection, method: str, parts: SplitResult, body: bytes | None, kind: str) -> bytes:
     headers = [
         ("host", parts.netloc.rpartition("@")[2]),
         ("user-agent", "orchestrion"),
@@ -150,7 +158,7 @@ def _request(connection: h11.Connection, method: str, parts: SplitResult, body: 
         ("connection", "close"),
     ]
     if body is not None:
-        headers += [("content-type", "application/json"), ("content-length", str(len(body)))]
+        headers += [("content-type", kind), ("content-length", str(len(body)))]
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     data = connection.send(h11.Request(method=method, target=target, headers=headers)) or b""
     if body:

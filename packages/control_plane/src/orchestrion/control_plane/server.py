@@ -4,6 +4,7 @@ from ._loading import LOADING
 from ._peer import is_loopback
 
 with LOADING:
+    from ._identity.oidc_config import OidcConfig, oidc_config_of
     from ._web.assembly import Options, Served, embedded, serving
 
-__all__ = ["Options", "Served", "embedded", "is_loopback", "serving"]
+__all__ = ["OidcConfig", "Options", "Served", "embedded", "is_loopback", "oidc_config_of", "serving"]

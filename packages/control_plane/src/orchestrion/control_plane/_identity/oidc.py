@@ -9,60 +9,23 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry, deserialize_compact
 from orchestrion.orchestrator_core import WallClock, system_time
-from orchestrion.shared_types import ConfigInvalid, Problem
 
 from .failures import NotProved, Reason
-from .oidc_keys import Fetch, IssuerKeys, SigningKey, check_issuer
-from .principals import RESERVED_PREFIX, Principal, PrincipalKind, outside_groups
+from .oidc_config import OidcConfig
+from .oidc_keys import Fetch, IssuerKeys, SigningKey
+from .principals import RESERVED_PREFIX, Principal, outside_groups
 
 VIA: Final = "oidc"
-ALGORITHMS: Final = frozenset({"RS256", "ES256", "EdDSA"})
 SKEW: Final = timedelta(seconds=60)
 MAX_TOKEN_BYTES: Final = 16_384
 MAX_GROUPS: Final = 256
 MAX_NAME: Final = 256
 _TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _KEYS_IN_HEADERS: Final = ("jku", "jwk", "x5u", "x5c")
-
-
-def _check_algorithms(_instance: object, _attribute: object, value: frozenset[str]) -> None:
-    if not value or not value <= ALGORITHMS:
-        raise ConfigInvalid((Problem(f"some of {', '.join(sorted(ALGORITHMS))} are wanted", "algorithms"),))
-
-
-def _check_issuer(_instance: object, _attribute: object, value: str) -> None:
-    check_issuer(value)
-
-
-@frozen(kw_only=True)
-class OidcConfig:
-    """Whom to believe, and what of it.
-
-    Attributes:
-        issuer: The issuer's URL, character by character as in its tokens; https, but for a loopback address.
-        client_id: The audience that tokens must be for.
-        name_claim: What the principal is called by. If it is `email`, the issuer must not say that it is not verified.
-        name_prefix: Put before the name, so that issuers can't name each other's.
-        groups_claim: What lists the groups; empty for none.
-        groups_prefix: Put before each group.
-        required: Claims that must be there with these texts, such as `{"hd": "example.com"}`.
-        algorithms: Some of `ALGORITHMS`.
-        kind: What those that it vouches for are.
-    """
-
-    issuer: str = field(validator=_check_issuer)
-    client_id: str
-    name_claim: str = "sub"
-    name_prefix: str = ""
-    groups_claim: str = "groups"
-    groups_prefix: str = ""
-    required: Mapping[str, str] = field(factory=dict)
-    algorithms: frozenset[str] = field(default=ALGORITHMS, validator=_check_algorithms)
-    kind: PrincipalKind = PrincipalKind.USER
 
 
 class _Registry(JWSRegistry):

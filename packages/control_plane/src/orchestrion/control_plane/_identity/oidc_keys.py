@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import trio
 from attrs import define, field, frozen
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
-from orchestrion.shared_types import ConfigInvalid, OrchestrationError, Problem, Unavailable
+from orchestrion.shared_types import OrchestrationError, Unavailable
+
+from .oidc_config import about_url, is_safe_url
 
 Fetch = Callable[[str], Awaitable[bytes]]
 """Gets what is at a URL with GET, and raises an `OrchestrationError` where there is no answer with status 200.
@@ -38,12 +38,6 @@ MAX_KEYS: Final = 128
 _MIN_RSA_BITS: Final = 2048
 
 _log = logging.getLogger("orchestrion.control_plane")
-
-
-def check_issuer(url: str, /) -> None:
-    """Raise `ConfigInvalid` unless a URL can be an issuer's: https, or http on a loopback address."""
-    if not _is_safe(url) or "?" in url or "#" in url:
-        raise ConfigInvalid((Problem("an https URL without a query is wanted", "issuer"),))
 
 
 @frozen
@@ -124,11 +118,11 @@ class IssuerKeys:
                 self._tried_at = trio.current_time()
 
     async def _get(self) -> tuple[SigningKey, ...]:
-        about = await self._document(f"{self.issuer.rstrip('/')}/.well-known/openid-configuration")
+        about = await self._document(about_url(self.issuer))
         if about.get("issuer") != self.issuer:
             raise Unavailable(f"what is there is about another issuer, {about.get('issuer')!r}")
         place = about.get("jwks_uri")
-        if not isinstance(place, str) or not _is_safe(place):
+        if not isinstance(place, str) or not is_safe_url(place):
             raise Unavailable(f"its keys are said to be at {place!r}, which is no https URL")
         listed = (await self._document(place)).get("keys")
         if not isinstance(listed, list) or len(listed) > MAX_KEYS:
@@ -171,21 +165,3 @@ def _signing_key(data: Any) -> SigningKey | None:
     if not isinstance(kid, str) or said not in (algorithm, "Ed25519" if algorithm == "EdDSA" else algorithm):
         return None
     return SigningKey(kid, algorithm, key)
-
-
-def _is_safe(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    if not host or parts.username is not None or not url.isprintable() or " " in url:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

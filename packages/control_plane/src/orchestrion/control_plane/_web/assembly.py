@@ -20,6 +20,7 @@ from orchestrion.control_plane._dashboard.sessions import Sessions
 from orchestrion.control_plane._identity.admin_token import make_first_token
 from orchestrion.control_plane._identity.audit import AuditLog
 from orchestrion.control_plane._identity.keys import TrustedKeys
+from orchestrion.control_plane._identity.oidc_config import OidcConfig
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._identity.private_files import read_private, write_private
 from orchestrion.control_plane._identity.sealing import Sealer
@@ -73,6 +74,7 @@ class Options:
         proxies: Networks, such as `10.0.0.0/8`, of proxies that are believed about whom they speak for.
         tracer: Follows requests through the server; None follows none.
         webhook_networks: Networks such as `10.0.0.0/8` in which webhooks may be, besides public addresses.
+        oidc: Whose tokens are good besides the server's own; None for nobody's.
     """
 
     host: str = "127.0.0.1"
@@ -81,6 +83,7 @@ class Options:
     proxies: Sequence[str] = ()
     tracer: Tracer | None = None
     webhook_networks: tuple[str, ...] = ()
+    oidc: OidcConfig | None = None
 
     @property
     def speaks_tls(self) -> bool:
@@ -128,14 +131,19 @@ async def serving(
         more: Handlers of other paths, which the network gets besides.
 
     Raises:
-        ConfigInvalid: What is given as a network is none.
+        ConfigInvalid: What is given as a network is none; the issuer's certificates can't be read.
         NetworkFailure: Nothing can listen there.
         StateFailure: A file of the server's can't be used.
     """
     store = orchestrator.store
     tokens, keys = Tokens(store), TrustedKeys(store)
     identity = await trio.to_thread.run_sync(_tls_identity, state_dir, options.host) if options.speaks_tls else None
-    keeper = Doorkeeper(tokens, keys, identity.peers if identity is not None else None)
+    issuer = None
+    if options.oidc is not None:
+        from .issuer import issuer_of
+
+        issuer = await issuer_of(options.oidc, orchestrator.now)
+    keeper = Doorkeeper(tokens, keys, identity.peers if identity is not None else None, issuer)
     objects = await _objects(orchestrator, state_dir, keeper)
     authority = identity.certificate if identity is not None else b""
     secret = await trio.to_thread.run_sync(_secret, state_dir)
@@ -153,7 +161,7 @@ async def serving(
     )
     management = managed(objects, Reach(networks_of(options.webhook_networks)))
     dashboard = Dashboard(management.control, objects, by_session, streams)
-    paths = [*identity_handlers(keeper, authority), dashboard_handlers(dashboard), *more]
+    paths = [*identity_handlers(keeper, authority, options.oidc), dashboard_handlers(dashboard), *more]
     server = ApiServer(
         management.control, objects, by_session, oversight=oversight, streams=streams, secret=secret, more=paths
     )

@@ -16,6 +16,7 @@ from litestar.types import ControllerRouterHandler
 from orchestrion.control_plane._access import ACCESS, Needs
 from orchestrion.control_plane._identity.access import Access, Rule, rules_data, rules_of
 from orchestrion.control_plane._identity.keys import TrustedKey
+from orchestrion.control_plane._identity.oidc_config import OidcConfig
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import Principal, PrincipalKind
 from orchestrion.control_plane._identity.tokens import TokenRecord
@@ -97,12 +98,15 @@ _MAKING: Final = _doc("Make a token, and show it once", "TokenMade", status=201,
 _TRUSTING: Final = _doc("Trust a key", "Key", status=201, body="KeyGrant", errors=(409,))
 
 
-def identity_handlers(keeper: Doorkeeper, authority: bytes = b"", /) -> list[ControllerRouterHandler]:
+def identity_handlers(
+    keeper: Doorkeeper, authority: bytes = b"", issuer: OidcConfig | None = None, /
+) -> list[ControllerRouterHandler]:
     """Return the handlers of the paths about identity.
 
     Args:
         keeper: Knows tokens, keys and the policy.
         authority: The certificate, in PEM, by which clients know the server; empty where TLS is not spoken.
+        issuer: Whose tokens are good besides the server's own; None for nobody's.
     """
 
     @get("/authority.crt", opt={ACCESS: None}, name="authority")
@@ -110,6 +114,12 @@ def identity_handlers(keeper: Doorkeeper, authority: bytes = b"", /) -> list[Con
         if not authority:
             raise NotFound("this server has no authority of its own: it speaks no TLS")
         return Response(authority, media_type="application/x-pem-file")
+
+    @get("/issuer.json", opt={ACCESS: None}, name="issuer")
+    async def issuer_to_log_in_at() -> dict[str, Any]:
+        if issuer is None:
+            raise NotFound("this server believes no other issuer of tokens", remedy="ask an administrator for a token")
+        return {"issuer": issuer.issuer, "client_id": issuer.client_id, "scopes": list(issuer.scopes)}
 
     @get("/api/v1/whoami", opt=described(_SOMEBODY, _doc("Say as who one is known", "Who")), name="whoami")
     async def whoami(request: AnyRequest) -> dict[str, Any]:
@@ -158,6 +168,7 @@ def identity_handlers(keeper: Doorkeeper, authority: bytes = b"", /) -> list[Con
 
     handlers: list[ControllerRouterHandler] = [
         authority_certificate,
+        issuer_to_log_in_at,
         whoami,
         can_i,
         rights,

@@ -8,7 +8,7 @@ import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define, field
 from litestar import Request
@@ -20,7 +20,7 @@ from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, binding_of, role_of
-from orchestrion.control_plane._identity.tokens import Tokens
+from orchestrion.control_plane._identity.tokens import TOKEN_PREFIX, Tokens
 from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING
 from orchestrion.shared_types import ConfigInvalid, Unauthenticated
 
@@ -35,6 +35,19 @@ _SIGNATURE: Final = "x-auth-signature"
 _log = logging.getLogger("orchestrion.control_plane")
 
 
+class Vouching(Protocol):
+    """Somebody else who issues tokens that are believed here."""
+
+    async def verify(self, text: str, /) -> Principal:
+        """Return whom a token is for. See `OidcVerifier.verify`.
+
+        Raises:
+            Unauthenticated: The token is no good.
+            Unavailable: Whether it is can't be found out at the moment.
+        """
+        ...
+
+
 @define(eq=False)
 class Doorkeeper:
     """Authenticates by what a server knows, and keeps the policy as roles and bindings change.
@@ -43,12 +56,14 @@ class Doorkeeper:
         tokens: Bearer tokens.
         keys: Keys whose signatures are good, or None where requests can't be signed.
         certificates: Certificates that are good, or None where nobody comes with one.
+        issuer: Who else issues tokens that are good, or None for nobody.
         policy: What everybody may do.
     """
 
     tokens: Tokens
     keys: TrustedKeys | None = None
     certificates: PeerCertificates | None = None
+    issuer: Vouching | None = None
     policy: Policy = field(factory=Policy)
 
     async def authenticate(self, connection: Connection, /) -> Principal:
@@ -56,11 +71,12 @@ class Doorkeeper:
 
         Raises:
             Unauthenticated: What it brings proves nothing, or it brings nothing.
+            Unavailable: What it brings is somebody else's to vouch for, who can't be asked.
         """
         headers = connection.headers
         authorization = headers.get("authorization", "")
         if authorization[: len(_BEARER)].lower() == _BEARER:
-            return self.tokens.verify(authorization[len(_BEARER) :].strip())
+            return await self.verify(authorization[len(_BEARER) :].strip())
         if self.keys is not None and _SIGNATURE in headers:
             body = await connection.body() if isinstance(connection, Request) else b""
             path = connection.scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
@@ -73,6 +89,17 @@ class Doorkeeper:
         raise Unauthenticated(
             "nobody is let in without a name", remedy="orchestrion login, or send `Authorization: Bearer TOKEN`."
         )
+
+    async def verify(self, token: str, /) -> Principal:
+        """Return whom a token is for, one of the server's own or of the issuer's.
+
+        Raises:
+            Unauthenticated: It is no good.
+            Unavailable: It is the issuer's to vouch for, who can't be asked.
+        """
+        if self.issuer is None or token.startswith(TOKEN_PREFIX):
+            return self.tokens.verify(token)
+        return await self.issuer.verify(token)
 
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something.

@@ -26,7 +26,7 @@ from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of, 
 from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.control_plane._telemetry.counts import RequestCounts
 from orchestrion.orchestrator_core import WallClock, system_time
-from orchestrion.shared_types import Denied, OrchestrationError, StateFailure, Unauthenticated
+from orchestrion.shared_types import Denied, OrchestrationError, StateFailure, Unauthenticated, Unavailable
 
 from .caller import CALLER, Connection, Gatekeeper, accesses_of, named_by
 from .passage import PASSAGE, READING, Passage, RevisionOf, lane_of, passage_of, request_id_of
@@ -111,7 +111,7 @@ class Pipeline:
         passage.accesses = (named_by(needs, connection),)
         try:
             principal = passage.principal = await self.keeper.authenticate(connection)
-        except Unauthenticated as err:
+        except (Unauthenticated, Unavailable) as err:
             passage.reason = err.reason.value if isinstance(err, NotProved) else "nothing was shown"
             self.limits.check_rate(ANONYMOUS, passage.source, Lane.READ)
             raise
