@@ -35,6 +35,7 @@ class Request:
         host: Where to listen.
         port: The port; 0 takes a free one.
         tls: Whether TLS is spoken; None is beyond the loopback.
+        tls_names: Names and addresses that the certificate is for besides.
         plugins: Names of plug-ins by interface, where others are wanted than those of the last time.
         drains: Whether everything stops at the end; without, what runs goes on running.
         webhook_networks: Networks in which webhooks may be, besides public addresses.
@@ -48,6 +49,7 @@ class Request:
     host: str
     port: int
     tls: bool | None
+    tls_names: Sequence[str] = ()
     plugins: Mapping[str, str]
     drains: bool
     webhook_networks: tuple[str, ...] = ()
@@ -121,6 +123,7 @@ async def _serve(
                 host=request.host,
                 port=request.port,
                 tls=request.tls,
+                tls_names=request.tls_names,
                 webhook_networks=request.webhook_networks,
                 proxies=request.proxies,
                 tracer=tracer,

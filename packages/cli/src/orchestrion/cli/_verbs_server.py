@@ -34,6 +34,9 @@ def server(
     tls: Annotated[
         bool | None, Argument(("--tls",), "Whether to speak TLS; by default beyond this machine.", can_be_denied=True)
     ] = None,
+    tls_names: Annotated[
+        tuple[str, ...], Argument(("--tls-name",), "A name or an address that the certificate is to be for besides.")
+    ] = (),
     runtime: Annotated[str | None, Argument(("--runtime",), PLUGIN, default="process")] = None,
     cluster: Annotated[str | None, Argument(("--cluster",), PLUGIN, default="local")] = None,
     scheduler: Annotated[str | None, Argument(("--scheduler",), PLUGIN, default="packing")] = None,
@@ -95,6 +98,7 @@ def server(
         host=host,
         port=port,
         tls=tls,
+        tls_names=tls_names,
         plugins=given,
         drains=False,
         webhook_networks=webhook_network,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -46,15 +44,12 @@ from .server import Address, ApiServer
 from .sources import networks_of
 
 if TYPE_CHECKING:
-    from orchestrion.control_plane._identity.certificates import PeerCertificates
+    from .own_tls import OwnTls
 
 TRUST_DOMAIN: Final = "orchestrion.local"
 
 AUDIT_FOLDER: Final = "audit"
 """Where the audit log is, in the server's directory."""
-
-AUTHORITY_FILE: Final = "authority.crt"
-"""The certificate by which clients know the server."""
 
 _OWN_FILE: Final = "server.key"
 """What only the servers of a state directory know."""
@@ -71,6 +66,7 @@ class Options:
         host: A name or address of this machine.
         port: The port; 0 takes a free one.
         tls: Whether TLS is spoken; None is beyond the loopback.
+        tls_names: Names and addresses that the certificate is for, besides those that the machine knows of itself.
         proxies: Networks, such as `10.0.0.0/8`, of proxies that are believed about whom they speak for.
         tracer: Follows requests through the server; None follows none.
         webhook_networks: Networks such as `10.0.0.0/8` in which webhooks may be, besides public addresses.
@@ -80,6 +76,7 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 0
     tls: bool | None = None
+    tls_names: Sequence[str] = ()
     proxies: Sequence[str] = ()
     tracer: Tracer | None = None
     webhook_networks: tuple[str, ...] = ()
@@ -131,21 +128,21 @@ async def serving(
         more: Handlers of other paths, which the network gets besides.
 
     Raises:
-        ConfigInvalid: What is given as a network is none; the issuer's certificates can't be read.
+        ConfigInvalid: What is given as a network or a name is none; the issuer's certificates can't be read.
         NetworkFailure: Nothing can listen there.
         StateFailure: A file of the server's can't be used.
     """
     store = orchestrator.store
     tokens, keys = Tokens(store), TrustedKeys(store)
-    identity = await trio.to_thread.run_sync(_tls_identity, state_dir, options.host) if options.speaks_tls else None
+    tls = await trio.to_thread.run_sync(_own_tls, state_dir, options, orchestrator) if options.speaks_tls else None
     issuer = None
     if options.oidc is not None:
         from .issuer import issuer_of
 
         issuer = await issuer_of(options.oidc, orchestrator.now)
-    keeper = Doorkeeper(tokens, keys, identity.peers if identity is not None else None, issuer)
+    keeper = Doorkeeper(tokens, keys, tls.peers if tls is not None else None, issuer)
     objects = await _objects(orchestrator, state_dir, keeper)
-    authority = identity.certificate if identity is not None else b""
+    authority = tls.authority.certificate if tls is not None else b""
     secret = await trio.to_thread.run_sync(_secret, state_dir)
     audit = AuditLog(state_dir / AUDIT_FOLDER, orchestrator.now)
     streams = OpenStreams(trio.Event())
@@ -173,8 +170,9 @@ async def serving(
         await nursery.start(objects.run)
         nursery.start_soon(management.run)
         keeper.follow(objects.history)
-        tls = identity.context if identity is not None else None
-        address = Address(host=options.host, port=options.port, tls=tls)
+        if tls is not None:
+            nursery.start_soon(tls.keep)
+        address = Address(host=options.host, port=options.port, tls=tls.current if tls is not None else None)
         try:
             port = await nursery.start(server.serve, address)
         except OSError as err:
@@ -186,8 +184,8 @@ async def serving(
         yield Served(
             url=url,
             first_token=first_token,
-            authority=identity.authority if identity is not None else None,
-            fingerprint=identity.fingerprint if identity is not None else "",
+            authority=tls.path if tls is not None else None,
+            fingerprint=tls.authority.fingerprint if tls is not None else "",
             at_socket=partial(_at_socket, management, oversight, keeper, secret),
             login_link=lambda: f"{url}/ui/login?code={sessions.invite(_LINK)}",
         )
@@ -242,6 +240,14 @@ async def _objects(orchestrator: Orchestrator, state_dir: Path, keeper: Doorkeep
     return objects
 
 
+def _own_tls(state_dir: Path, options: Options, orchestrator: Orchestrator) -> OwnTls:
+    # Imported here, because a server that is reached from its own machine alone needs none of it, and is to start soon.
+    from .own_tls import OwnTls, names_for
+
+    names = partial(names_for, options.host, options.tls_names)
+    return OwnTls.open(state_dir, TRUST_DOMAIN, names, now=orchestrator.now)
+
+
 def _secret(state_dir: Path) -> bytes:
     """Return what only the servers of a state directory know; made once. It blocks."""
     path = state_dir / _OWN_FILE
@@ -250,35 +256,3 @@ def _secret(state_dir: Path) -> bytes:
         key = secrets.token_bytes(MIN_KEY_BYTES)
         write_private(path, key)
     return key
-
-
-@frozen
-class _TlsIdentity:
-    context: ssl.SSLContext
-    authority: Path
-    certificate: bytes
-    fingerprint: str
-    peers: PeerCertificates
-
-
-def _tls_identity(state_dir: Path, host: str) -> _TlsIdentity:
-    """Make what a server proves itself with, and write down what clients know it by. It blocks."""
-    # Imported here, because a server that is reached from its own machine alone needs none of it, and is to start soon.
-    from orchestrion.control_plane._identity.authority import Authority
-    from orchestrion.control_plane._identity.certificates import PeerCertificates
-    from orchestrion.control_plane._identity.tls import server_context
-
-    authority = Authority.open(state_dir, TRUST_DOMAIN)
-    credentials = authority.issue_server(_names_of(host))
-    path = state_dir / AUTHORITY_FILE
-    write_private(path, authority.certificate)
-    context = server_context(credentials, client_authority=authority.certificate)
-    peers = PeerCertificates(TRUST_DOMAIN)
-    return _TlsIdentity(context, path, authority.certificate, authority.fingerprint, peers)
-
-
-def _names_of(host: str) -> tuple[str, ...]:
-    names = {"localhost", "127.0.0.1", "::1", socket.gethostname()}
-    if host not in ("0.0.0.0", "::"):  # noqa: S104 - a name is wanted, nothing is bound
-        names.add(host)
-    return tuple(sorted(names))

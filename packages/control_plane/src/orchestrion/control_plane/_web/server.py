@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import trio
@@ -27,6 +27,7 @@ from .object_paths import object_handlers
 from .once import Once
 from .openapi_paths import openapi_handlers
 from .oversight import Oversight
+from .secure_listener import SecureListener
 from .workload_paths import workload_handlers
 
 KEEP_ALIVE_SECONDS: Final = 75.0
@@ -44,12 +45,12 @@ class Address:
     Attributes:
         host: A name or address of this machine.
         port: The port; 0 takes a free one.
-        tls: How TLS is spoken; None is plain, which only fits the loopback.
+        tls: Says how TLS is spoken with who connects; None is plain, which only fits the loopback.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
-    tls: ssl.SSLContext | None = None
+    tls: Callable[[], ssl.SSLContext] | None = None
 
 
 @define(eq=False)
@@ -119,7 +120,7 @@ class ApiServer:
         port = sockets[0].socket.getsockname()[1]
         listeners: Sequence[trio.abc.Listener[Any]] = sockets
         if address.tls is not None:
-            listeners = [trio.SSLListener(each, address.tls) for each in sockets]
+            listeners = [SecureListener(each, address.tls) for each in sockets]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_after, nursery.cancel_scope)
             nursery.start_soon(self.oversight.run)
