@@ -27,7 +27,7 @@ from orchestrion.orchestrator_core import (
     WorkloadPhase,
     WorkloadView,
 )
-from orchestrion.runtime_interface import ExecOutput, ExecSession, LogStream
+from orchestrion.runtime_interface import ExecOutput, ExecSession, LogStream, TerminalSize
 from orchestrion.scheduler_interface import Explanation, Predicate, RefusalGroup
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
@@ -118,6 +118,18 @@ class FakeSession:
     async def wait(self) -> ExitStatus:
         await self.closed.wait()
         return ExitStatus(code=0 if self.command[0] == "print" else 7)
+
+
+@define
+class FakeTerminal(FakeSession):
+    """Keeps the sizes that the terminal has had."""
+
+    sizes: list[TerminalSize] = field(factory=list)
+
+    async def resize(self, size: TerminalSize, /) -> None:
+        self.sizes.append(size)
+        self.changed.set()
+        self.changed = trio.Event()
 
 
 @define
@@ -236,10 +248,13 @@ class FakeControl:
         *,
         namespace: str = DEFAULT_NAMESPACE,
         container: str | None = None,
+        terminal: TerminalSize | None = None,
     ) -> AsyncIterator[ExecSession]:
         self._fail("enter")
         self.seen.append((instance, tuple(command), namespace, container))
         session = FakeSession(tuple(command), self.exec_killed)
+        if terminal is not None:
+            session = FakeTerminal(tuple(command), self.exec_killed, sizes=[terminal])
         self.sessions.append(session)
         try:
             yield session

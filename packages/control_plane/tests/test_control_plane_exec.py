@@ -6,9 +6,12 @@ import gc
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
-from orchestrion.runtime_interface import ExecSession
+from orchestrion.runtime_interface import ExecSession, TerminalSession, TerminalSize
+from orchestrion.shared_types import ConfigInvalid
 from trio.testing import wait_all_tasks_blocked
+from wsproto.events import TextMessage
 
 KEPT_BYTES = 1_048_576
 MANY_BYTES = 6 * KEPT_BYTES
@@ -88,3 +91,44 @@ async def test_what_is_left_unread_does_not_keep_anybody_from_leaving(
         async with control.exec("web.0", COMMAND):
             await wait_all_tasks_blocked(QUIET_SECONDS)
         await fake.exec_killed.wait()
+
+
+async def test_a_command_at_a_terminal_has_its_size_and_every_later_one(
+    fake: Any, socket_path: Path, serving: Any
+) -> None:
+    first, then = TerminalSize(rows=31, columns=97), TerminalSize(rows=13, columns=41)
+    async with (
+        serving(fake, socket_path) as control,
+        control.exec("web.0", ("vi",), terminal=first) as session,
+    ):
+        outputs = session.output()
+        assert isinstance(session, TerminalSession)
+        assert (await anext(outputs)).data == b"vi"
+        await session.resize(then)
+        await session.send_stdin(b"x")
+        assert (await anext(outputs)).data == b"X"
+        assert fake.sessions[0].sizes == [first, then]
+        await session.close_stdin()
+        assert (await session.wait()).code == 7
+        await session.resize(first)
+        assert fake.sessions[0].sizes == [first, then]
+
+
+@pytest.mark.parametrize("text", ["{}", "nonsense", '{"resize": {"rows": 0, "columns": 1}}', '{"resize": 7}', ""])
+async def test_what_is_no_size_ends_the_command(text: str, fake: Any, socket_path: Path, serving: Any) -> None:
+    async with (
+        serving(fake, socket_path) as control,
+        control.exec("web.0", ("vi",), terminal=TerminalSize()) as session,
+    ):
+        await session._send(TextMessage(text))
+        with pytest.raises(ConfigInvalid):
+            await session.wait()
+        await fake.exec_killed.wait()
+
+
+async def test_a_command_without_a_terminal_has_no_size(fake: Any, socket_path: Path, serving: Any) -> None:
+    async with serving(fake, socket_path) as control, control.exec("web.0", ("cat",)) as session:
+        assert not isinstance(session, TerminalSession)
+        await session._send(TextMessage('{"resize": {"rows": 1, "columns": 1}}'))
+        with pytest.raises(ConfigInvalid):
+            await session.wait()

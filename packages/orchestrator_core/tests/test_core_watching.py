@@ -9,13 +9,20 @@ import pytest
 import trio
 from orchestrion.mocks import MemoryStore, MockRuntime
 from orchestrion.orchestrator_core import LogQuery, Update, UpdateKind, WorkloadPhase, trio_time
-from orchestrion.runtime_interface import ContainerSummary, RuntimeUnavailable
+from orchestrion.runtime_interface import (
+    ContainerSummary,
+    RuntimeCapability,
+    RuntimeUnavailable,
+    TerminalSession,
+    TerminalSize,
+)
 from orchestrion.shared_types import (
     ConfigInvalid,
     InstanceNotFound,
     NodeId,
     RestartPolicy,
     Unavailable,
+    Unsupported,
     WorkloadNotFound,
 )
 from orchestrion.store_interface import Compare, Operation, Revision
@@ -171,6 +178,25 @@ async def test_a_command_runs_in_a_container(stage: Stage) -> None:
     assert ended.code == 7
     with pytest.raises(InstanceNotFound, match="no container 'c' that runs"):
         async with stage.orchestrator.exec("web.0", ["exit", "0"], container="c"):
+            pass
+
+
+async def test_a_command_runs_at_a_terminal(stage: Stage) -> None:
+    await stage.apply(service())
+    size = TerminalSize(rows=31, columns=97)
+    async with stage.orchestrator.exec("web.0", ["tell-size"], terminal=size) as session:
+        assert isinstance(session, TerminalSession)
+        await session.send_stdin(b"\n")
+        await session.close_stdin()
+        assert b"".join([item.data async for item in session.output()]).endswith(b"size 31 97\r\n")
+
+
+async def test_where_there_are_no_terminals_that_is_told(stage: Stage) -> None:
+    await stage.apply(service())
+    orchestrator = stage.orchestrator
+    orchestrator.runtime = MockRuntime(stage.containers, capabilities=[RuntimeCapability.EXEC])
+    with pytest.raises(Unsupported, match="terminals"):
+        async with orchestrator.exec("web.0", ["exit", "0"], terminal=TerminalSize()):
             pass
 
 

@@ -11,6 +11,7 @@ from . import (
     test_runtime_mutants_end,
     test_runtime_mutants_status,
     test_runtime_mutants_tasks,
+    test_runtime_mutants_terminals,
 )
 from .runtime_mutants import failed_checks
 
@@ -20,6 +21,7 @@ MODULES = (
     test_runtime_mutants_end,
     test_runtime_mutants_status,
     test_runtime_mutants_tasks,
+    test_runtime_mutants_terminals,
 )
 
 

@@ -28,6 +28,7 @@ from orchestrion.runtime_interface.conformance import (
     PrintsEnvironment,
     RuntimeUnderTest,
     Sleeps,
+    TellsSize,
     TrapsSigterm,
     Unsupported,
     conformance_checks,
@@ -70,6 +71,8 @@ def script_for(behaviour: Behaviour, starts: Path) -> str:
             return "exec env -0"
         case CopiesStdin():
             return "exec cat"
+        case TellsSize():
+            return 'while read line; do echo "size $(stty size)"; done'
         case ListensOn(port):
             return f"exec {shlex.quote(sys.executable)} -ISc {shlex.quote(LISTEN)} {port}"
     raise AssertionError(behaviour)

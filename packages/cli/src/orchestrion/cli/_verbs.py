@@ -242,6 +242,10 @@ def exec_(
     instance: Annotated[str, Argument(("INSTANCE",), "An instance, such as web.0, or a workload of which one runs.")],
     /,
     *command: Annotated[str, Argument(("COMMAND",), "Program and arguments.", takes_dashes=True)],
+    tty: Annotated[bool, Argument(("--tty", "-t"), "Give the command a terminal, which is this one.")] = False,
+    stdin: Annotated[
+        bool, Argument(("--stdin", "-i"), "Pass standard input on, as is done in any case; for who types -it.")
+    ] = False,
     container: Container = None,
     state: State = None,
     context: Context = None,
@@ -249,11 +253,13 @@ def exec_(
 ) -> int:
     """Run a command inside an instance. It ends with the command's exit code.
 
-    Example: orchestrion exec web.0 -- env
+    With --tty, what is typed goes to the command, Ctrl-C as well.
+
+    Examples: orchestrion exec web.0 -- env; orchestrion exec -it web.0 -- sh
     """
     from ._exec import run_exec
 
-    return run_exec(instance, command, Where(state, context, namespace), container)
+    return run_exec(instance, command, Where(state, context, namespace), container, tty=tty)
 
 
 def init(

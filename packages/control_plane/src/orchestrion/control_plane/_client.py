@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 from orchestrion.orchestrator_core import ApplyResult, LogQuery, LogRecord, Plan, SlotPlacement, Update, WorkloadView
-from orchestrion.runtime_interface import ExecSession
+from orchestrion.runtime_interface import ExecSession, TerminalSize
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     ConfigInvalid,
@@ -104,11 +104,14 @@ class HttpControl:
         *,
         namespace: str = DEFAULT_NAMESPACE,
         container: str | None = None,
+        terminal: TerminalSize | None = None,
     ) -> AbstractAsyncContextManager[ExecSession]:
         """See `Control.exec`."""
         from ._exec_client import open_exec
 
-        wanted = ExecRequest(instance=instance, command=tuple(command), namespace=namespace, container=container)
+        wanted = ExecRequest(
+            instance=instance, command=tuple(command), namespace=namespace, container=container, terminal=terminal
+        )
         return open_exec(self._peer, wanted)
 
     async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:

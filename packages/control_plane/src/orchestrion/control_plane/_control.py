@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from orchestrion.orchestrator_core import ApplyResult, LogQuery, LogRecord, Plan, SlotPlacement, Update, WorkloadView
-from orchestrion.runtime_interface import ExecSession
+from orchestrion.runtime_interface import ExecSession, TerminalSize
 from orchestrion.shared_types import DEFAULT_NAMESPACE, Event, Node, WorkloadDefinition, WorkloadInstance
 
 
@@ -81,6 +81,7 @@ class Control(Protocol):
         *,
         namespace: str = DEFAULT_NAMESPACE,
         container: str | None = None,
+        terminal: TerminalSize | None = None,
     ) -> AbstractAsyncContextManager[ExecSession]:
         """Run a command in a running container of an instance.
 
@@ -89,6 +90,8 @@ class Control(Protocol):
             command: Program and arguments; not empty.
             namespace: The workload's namespace.
             container: The container's name; None is the first.
+            terminal: The size of a terminal that it is to be run at; the session is a `TerminalSession` then. None
+                gives it pipes.
         """
         ...
 

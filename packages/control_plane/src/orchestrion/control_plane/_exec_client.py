@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 import trio
-from orchestrion.runtime_interface import ExecOutput, LogStream
+from orchestrion.runtime_interface import ExecOutput, LogStream, TerminalSize
 from orchestrion.shared_types import (
     Denied,
     ExitStatus,
@@ -36,7 +36,7 @@ from wsproto.utilities import ProtocolError
 
 from ._peer import Peer, SocketPeer
 from ._problems import error_of, sole_error
-from ._wire import OUTPUT_MARKS, ExecRequest
+from ._wire import OUTPUT_MARKS, STDIN_CLOSED, ExecRequest, ResizeMessage
 
 _STREAMS: Mapping[int, LogStream] = {mark[0]: stream for stream, mark in OUTPUT_MARKS.items()}
 
@@ -112,7 +112,7 @@ class RemoteExecSession:
             await trio.lowlevel.checkpoint()
             return
         self._input_closed = True
-        await self._send(TextMessage("stdin"))
+        await self._send(TextMessage(STDIN_CLOSED))
 
     def output(self) -> AsyncIterator[ExecOutput]:
         """Iterate over what it writes, to the end. One reader at a time; while it is slow, the command waits."""
@@ -207,6 +207,17 @@ class RemoteExecSession:
             self._error = error_of(message["error"])
 
 
+class RemoteTerminalSession(RemoteExecSession):
+    """A `TerminalSession` whose command runs behind a Control on the other side of a socket."""
+
+    async def resize(self, size: TerminalSize, /) -> None:
+        """Let the terminal have another size."""
+        if self._over:
+            await trio.lowlevel.checkpoint()
+            return
+        await self._send(TextMessage(to_json(ResizeMessage(resize=size)).decode()))
+
+
 class _Output:
     """An iterator that can be dropped at any place, which a generator can't."""
 
@@ -234,7 +245,7 @@ async def open_exec(peer: Peer, request: ExecRequest, /) -> AsyncIterator[Remote
                 await _begin(peer, messages, events, request)
             except (trio.BrokenResourceError, ProtocolError, StopAsyncIteration) as err:
                 raise _cut_off() from err
-            session = RemoteExecSession(messages)
+            session = (RemoteExecSession if request.terminal is None else RemoteTerminalSession)(messages)
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(session.receive, events)

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import trio
 from attrs import evolve, frozen
 from litestar.types import Receive, Scope, Send
-from orchestrion.runtime_interface import ExecSession
+from orchestrion.runtime_interface import ExecSession, TerminalSession
 from orchestrion.shared_types import (
     ConfigInvalid,
     ExitStatus,
@@ -31,7 +31,7 @@ from orchestrion.shared_types import (
 from ._control import Control
 from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
-from ._wire import OUTPUT_MARKS, STREAM_MEDIA_TYPE, ExecRequest, record_text
+from ._wire import OUTPUT_MARKS, STDIN_CLOSED, STREAM_MEDIA_TYPE, ExecRequest, ResizeMessage, record_text
 
 T = TypeVar("T")
 
@@ -177,7 +177,13 @@ async def serve_exec(control: Control, receive: Receive, send: Send, given: Mapp
 
 async def _run(control: Control, request: ExecRequest, receive: Receive, send: Send) -> ExitStatus | None:
     """Run the command to its end; None where the client has gone before."""
-    opened = control.exec(request.instance, request.command, namespace=request.namespace, container=request.container)
+    opened = control.exec(
+        request.instance,
+        request.command,
+        namespace=request.namespace,
+        container=request.container,
+        terminal=request.terminal,
+    )
     status = None
     async with opened as session, trio.open_nursery() as nursery:
         await _send_text(send, {"started": True})
@@ -214,8 +220,14 @@ async def _take_input(session: ExecSession, receive: Receive, scope: trio.Cancel
             return
         if message.get("bytes") is not None:
             await session.send_stdin(message["bytes"])
-        else:
+            continue
+        text = message.get("text") or ""
+        if text == STDIN_CLOSED:
             await session.close_stdin()
+        elif isinstance(session, TerminalSession):
+            await session.resize(from_json(text.encode(), ResizeMessage).resize)
+        else:
+            raise ConfigInvalid((Problem(f"a text that is not {STDIN_CLOSED!r} says nothing to a command"),))
 
 
 async def _cancel_after(seconds: float, scope: trio.CancelScope) -> None:

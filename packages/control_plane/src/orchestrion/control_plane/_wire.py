@@ -6,7 +6,8 @@ bytes of output are in it as base64, which every client reads, and fast.
 
 Exec is a WebSocket. The client's first message is an `ExecRequest`; the answer is a text message with `started` or
 `error`. Then binary messages carry standard input to the command, and output back, behind one byte that names the
-stream; the client's text message `stdin` closes the input. The last message is a text with `exit` or `error`.
+stream; the client's text message `stdin` closes the input. For a command at a terminal a text with `resize` says how
+large the terminal is from then on. The last message is a text with `exit` or `error`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen, validators
 from orchestrion.orchestrator_core import LogRecord
-from orchestrion.runtime_interface import LogStream
+from orchestrion.runtime_interface import LogStream, TerminalSize
 from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem, WorkloadDefinition, structure, to_json
 
 STREAM_MEDIA_TYPE: Final = "application/x-ndjson"
@@ -27,6 +28,9 @@ OUTPUT_MARKS: Final = {LogStream.STDOUT: b"\x01", LogStream.STDERR: b"\x02"}
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """The largest request: a manifest of the largest size, with room for how definitions are written out."""
+
+STDIN_CLOSED: Final = "stdin"
+"""The text message of exec that closes the command's input."""
 
 
 @frozen(kw_only=True)
@@ -55,12 +59,20 @@ class EventsQuery:
 
 @frozen(kw_only=True)
 class ExecRequest:
-    """The first message of exec."""
+    """The first message of exec; with `terminal` the command is run at one of that size."""
 
     instance: str
     command: tuple[str, ...]
     namespace: str = DEFAULT_NAMESPACE
     container: str | None = None
+    terminal: TerminalSize | None = None
+
+
+@frozen(kw_only=True)
+class ResizeMessage:
+    """A text message of exec by which a terminal gets another size."""
+
+    resize: TerminalSize
 
 
 def record_text(record: LogRecord) -> bytes:

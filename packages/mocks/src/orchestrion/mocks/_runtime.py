@@ -23,6 +23,8 @@ from orchestrion.runtime_interface import (
     RuntimeClosed,
     RuntimeFailure,
     RuntimeUnavailable,
+    TerminalSession,
+    TerminalSize,
 )
 from orchestrion.shared_types import (
     ContainerConfig,
@@ -33,8 +35,8 @@ from orchestrion.shared_types import (
 )
 
 from ._faults import FaultInjector, FaultSource, NoFaults
-from ._runtime_behaviour import behaviour_of
-from ._runtime_exec import MockExecSession
+from ._runtime_behaviour import MockBehaviour, behaviour_of
+from ._runtime_exec import MockExecSession, MockTerminalSession
 from ._runtime_records import MockContainer, MockNode
 from ._runtime_streams import FOLLOW_BYTES, HintReader, LogFollower
 from ._runtime_world import ContainerWorld
@@ -52,7 +54,7 @@ def _new_unless_given(world: ContainerWorld | None) -> ContainerWorld:
 
 @define(eq=False)
 class MockRuntime:
-    """A verified fake of `ContainerRuntime`, with logs, exec, stats and events. All waiting is in trio's time.
+    """A verified fake of `ContainerRuntime`, with all its abilities. All waiting is in trio's time.
 
     What containers do is said by their command (see `behaviour_of`) or by the world's script. A test acts on them and
     sees the truth through `world`.
@@ -137,6 +139,19 @@ class MockRuntime:
     ) -> AsyncIterator[ExecSession]:
         """As `SupportsExec.exec_in_container`; the command is one that `behaviour_of` or the world's script knows."""
         session = await self._call("exec_in_container", partial(self._exec, container_id, tuple(command)))
+        self.world.sessions.append(session)
+        try:
+            yield session
+        finally:
+            session.kill()
+            self.world.sessions.remove(session)
+
+    @asynccontextmanager
+    async def exec_at_terminal(
+        self, container_id: ContainerId, command: Sequence[str], /, *, size: TerminalSize
+    ) -> AsyncIterator[TerminalSession]:
+        """As `SupportsTerminals.exec_at_terminal`; the command is as for `exec_in_container`."""
+        session = await self._call("exec_at_terminal", partial(self._terminal, container_id, tuple(command), size))
         self.world.sessions.append(session)
         try:
             yield session
@@ -247,6 +262,16 @@ class MockRuntime:
         return log.read(stream, offset, max_bytes, ended=container.ended)
 
     async def _exec(self, container_id: ContainerId, command: tuple[str, ...]) -> MockExecSession:
+        return MockExecSession(self.world, *self._command(container_id, command))
+
+    async def _terminal(
+        self, container_id: ContainerId, command: tuple[str, ...], size: TerminalSize
+    ) -> MockTerminalSession:
+        return MockTerminalSession(self.world, *self._command(container_id, command), size=size)
+
+    def _command(
+        self, container_id: ContainerId, command: tuple[str, ...]
+    ) -> tuple[MockContainer, MockBehaviour, Callable[[], None]]:
         container = self._found(container_id)
         if container.state is not ContainerState.RUNNING:
             msg = f"container {container_id!r} is {container.state}, so that nothing can be run in it"
@@ -257,7 +282,7 @@ class MockRuntime:
         if failure is not None:
             raise failure()
         node = self._nodes[container.options.node_id]
-        return MockExecSession(self.world, container, behaviour, partial(self._check_reachable, node))
+        return container, behaviour, partial(self._check_reachable, node)
 
     async def _stats(self, container_id: ContainerId) -> ContainerStats:
         container = self._found(container_id)

@@ -52,6 +52,8 @@ class MockBehaviour:
         prints_environment: Whether it writes its environment as `NAME=value` with a NUL after each, as `env -0` does.
         copies_stdin: Whether it copies its standard input to its standard output and ends with 0 at its end (exec only;
             a container's own standard input is empty).
+        tells_size: Whether it answers each line of its terminal with `size ROWS COLUMNS`, and ends with 0 at the end of
+            its input (at terminals only).
         token: Names it in `ContainerWorld.starts_of` and `processes_of`.
         processes: How many processes it consists of, >= 1.
         failure: Makes the error that is raised instead of starting it; None starts it.
@@ -67,6 +69,7 @@ class MockBehaviour:
     output: tuple[Output, ...] = ()
     prints_environment: bool = False
     copies_stdin: bool = False
+    tells_size: bool = False
     token: str = ""
     processes: int = field(default=1, validator=validators.ge(1))
     failure: Callable[[], RuntimeFailure] | None = None
@@ -131,6 +134,7 @@ _PHRASES: Mapping[str, tuple[int, _Apply]] = {
     "queued": (1, lambda b, w: evolve(b, queued_seconds=_seconds(w[0]))),
     "run": (0, lambda b, _: b),
     "starting": (1, lambda b, w: evolve(b, starting_seconds=_seconds(w[0]))),
+    "tell-size": (0, lambda b, _: evolve(b, tells_size=True)),
     "term-takes": (1, lambda b, w: evolve(b, term_seconds=_seconds(w[0]))),
     "token": (1, lambda b, w: evolve(b, token=w[0])),
     "trap": (1, lambda b, w: evolve(b, on_term=ExitStatus(code=int(w[0])))),
@@ -145,7 +149,7 @@ def behaviour_of(command: tuple[str, ...]) -> MockBehaviour:
     A command is a row of phrases, in any order: `exit CODE`, `die SIGNAL`, `oom` (how it ends by itself; without one it
     runs until it is stopped), `after TIME` (when), `queued TIME`, `starting TIME`, `trap CODE` (how it ends on
     SIGTERM), `ignore-term`, `term-takes TIME`, `print STREAM TEXT`, `print-at TIME STREAM TEXT`, `env`, `copy-stdin`,
-    `fork`, `token WORD`, `fail TEXT`, `not-executable TEXT`, `unsupported TEXT`, `run`. Times are
+    `tell-size`, `fork`, `token WORD`, `fail TEXT`, `not-executable TEXT`, `unsupported TEXT`, `run`. Times are
     such as 2s, 500ms, 1.5m.
 
     A command that begins with none of these words runs until it is stopped, so that real manifests can be simulated.

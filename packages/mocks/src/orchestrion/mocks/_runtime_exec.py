@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
 import trio
 from attrs import define, field
-from orchestrion.runtime_interface import ExecOutput, LogStream
+from orchestrion.runtime_interface import ExecOutput, LogStream, TerminalSize
 from orchestrion.shared_types import ExitStatus
 
 from ._runtime_behaviour import SIGKILL, MockBehaviour, Output
@@ -51,7 +51,7 @@ class MockExecSession:
 
     def __attrs_post_init__(self) -> None:
         started = self.engine.clock()
-        for output in self.behaviour.all_output(self.container.config.env_vars):
+        for output in self.behaviour.all_output(self._environment):
             self._to_come.append((started + output.after_seconds, output))
         if self.behaviour.exit is not None:
             self._ends_at = started + self.behaviour.after_seconds
@@ -129,7 +129,7 @@ class MockExecSession:
             self._write(output.stream, output.data)
         if self.container.ended:
             self._end(ExitStatus(signal=SIGKILL))
-        elif self.behaviour.copies_stdin:
+        elif self.behaviour.copies_stdin or self.behaviour.tells_size:
             if self.stdin_closed:
                 self._end(ExitStatus(code=0))
         elif now >= self._ends_at:
@@ -149,6 +149,10 @@ class MockExecSession:
             self._changed.fire()
 
     @property
+    def _environment(self) -> Mapping[str, str]:
+        return self.container.config.env_vars
+
+    @property
     def _node(self) -> MockNode:
         return self.engine.nodes[self.container.options.node_id]
 
@@ -163,6 +167,76 @@ class MockExecSession:
     async def _wait_for_own_change(self, scope: trio.CancelScope) -> None:
         await self._changed.wait()
         scope.cancel()
+
+
+_INTERRUPT: Final = 0x03
+_END: Final = 0x04
+_NEWLINES: Final = b"\r\n"
+_SIGINT: Final = 2
+
+
+@define(eq=False)
+class MockTerminalSession(MockExecSession):
+    """A command at a terminal of a mock container.
+
+    Attributes:
+        size: The terminal's.
+    """
+
+    size: TerminalSize = field(factory=TerminalSize, kw_only=True)
+    _line: bytes = b""
+
+    async def send_stdin(self, data: bytes, /) -> None:
+        """Type."""
+        await trio.lowlevel.checkpoint()
+        self.check()
+        for character in data:
+            if self.ended or self.stdin_closed:
+                return
+            self._type(character)
+
+    async def close_stdin(self) -> None:
+        """Type the character that ends the input."""
+        if self.stdin_closed:
+            await trio.lowlevel.checkpoint()
+            return
+        await self.send_stdin(bytes([_END]))
+
+    async def resize(self, size: TerminalSize, /) -> None:
+        """Let the terminal have another size."""
+        await trio.lowlevel.checkpoint()
+        self.check()
+        self.size = size
+
+    def _type(self, character: int) -> None:
+        if character == _INTERRUPT:
+            self._write(LogStream.STDOUT, b"^C")
+            self._end(ExitStatus(signal=_SIGINT))
+        elif character in _NEWLINES:
+            self._write(LogStream.STDOUT, b"\n")
+            self._read(self._line + b"\n")
+        elif character != _END:
+            self._write(LogStream.STDOUT, bytes([character]))
+            self._line += bytes([character])
+        elif self._line:
+            self._read(self._line)
+        else:
+            self.stdin_closed = True
+            self._changed.fire()
+
+    def _read(self, line: bytes) -> None:
+        self._line = b""
+        if self.behaviour.copies_stdin:
+            self._write(LogStream.STDOUT, line)
+        if self.behaviour.tells_size:
+            self._write(LogStream.STDOUT, b"size %d %d\n" % (self.size.rows, self.size.columns))
+
+    def _write(self, stream: LogStream, data: bytes) -> None:
+        super()._write(LogStream.STDOUT, data.replace(b"\n", b"\r\n"))
+
+    @property
+    def _environment(self) -> Mapping[str, str]:
+        return {"TERM": "xterm", **self.container.config.env_vars}
 
 
 @define(eq=False, weakref_slot=True)

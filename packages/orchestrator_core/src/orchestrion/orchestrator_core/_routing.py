@@ -23,6 +23,9 @@ from orchestrion.runtime_interface import (
     SupportsExec,
     SupportsLogs,
     SupportsStats,
+    SupportsTerminals,
+    TerminalSession,
+    TerminalSize,
 )
 from orchestrion.shared_types import (
     ContainerConfig,
@@ -161,6 +164,15 @@ class RoutingRuntime:
         if not isinstance(runtime, SupportsExec):
             raise _lacking(RuntimeCapability.EXEC)
         return runtime.exec_in_container(ref.container_id, command)
+
+    def exec_at_terminal(
+        self, container_id: ContainerId, command: Sequence[str], /, *, size: TerminalSize
+    ) -> AbstractAsyncContextManager[TerminalSession]:
+        """Run a command in the container at a terminal."""
+        runtime, ref = self._find(container_id)
+        if not isinstance(runtime, SupportsTerminals):
+            raise _lacking(RuntimeCapability.TERMINALS)
+        return runtime.exec_at_terminal(ref.container_id, command, size=size)
 
     async def get_container_stats(self, container_id: ContainerId, /) -> ContainerStats:
         """Say what the container uses."""

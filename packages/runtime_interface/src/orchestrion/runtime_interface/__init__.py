@@ -13,7 +13,16 @@ from ._errors import (
     StaleEpoch,
     StartFailed,
 )
-from ._interface import ContainerRuntime, ExecSession, SupportsEvents, SupportsExec, SupportsLogs, SupportsStats
+from ._interface import (
+    ContainerRuntime,
+    ExecSession,
+    SupportsEvents,
+    SupportsExec,
+    SupportsLogs,
+    SupportsStats,
+    SupportsTerminals,
+    TerminalSession,
+)
 from ._types import (
     ContainerHint,
     ContainerStats,
@@ -23,6 +32,7 @@ from ._types import (
     LogChunk,
     LogStream,
     RuntimeCapability,
+    TerminalSize,
     VolumeSource,
 )
 
@@ -53,5 +63,8 @@ __all__ = [
     "SupportsExec",
     "SupportsLogs",
     "SupportsStats",
+    "SupportsTerminals",
+    "TerminalSession",
+    "TerminalSize",
     "VolumeSource",
 ]

@@ -17,6 +17,7 @@ from ._types import (
     LogChunk,
     LogStream,
     RuntimeCapability,
+    TerminalSize,
 )
 
 
@@ -252,6 +253,53 @@ class SupportsExec(Protocol):
             CommandNotFound: The command's program is not there (on entering) [EXEC-12].
             CommandNotExecutable: It is there and can't be executed (on entering) [EXEC-13].
             RuntimeFailure: The container does not run [EXEC-6], or the command can't be started [EXEC-7] (on entering).
+        """
+        ...
+
+
+@runtime_checkable
+class TerminalSession(ExecSession, Protocol):
+    """A command that runs in a container at a terminal, which is its standard input and both of its outputs.
+
+    What `ExecSession` promises holds here too, with what a terminal makes of it: all that the command writes comes as
+    `LogStream.STDOUT`, and what is typed is echoed there [TERMINAL-2]. `send_stdin` types: a line is read once it is
+    ended [TERMINAL-2], and the character ETX (Ctrl-C) sends SIGINT to what runs in the foreground [TERMINAL-4].
+    `close_stdin` types the character that ends a terminal's input, once [TERMINAL-5].
+    """
+
+    async def resize(self, size: TerminalSize, /) -> None:
+        """Let the terminal have another size; what runs in the foreground gets SIGWINCH [TERMINAL-3].
+
+        Where the command has ended it changes nothing [TERMINAL-3].
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsTerminals(Protocol):
+    """`RuntimeCapability.TERMINALS`: commands can be run at terminals inside a running container.
+
+    A runtime that has this has `RuntimeCapability.EXEC` too [CAPABILITY-3].
+    """
+
+    def exec_at_terminal(
+        self, container_id: ContainerId, command: Sequence[str], /, *, size: TerminalSize
+    ) -> AbstractAsyncContextManager[TerminalSession]:
+        """Run a command at a new terminal of its own [TERMINAL-1], else as `SupportsExec.exec_in_container` does.
+
+        Its environment is the container's, with `TERM` where that has none [TERMINAL-1]. Leaving the context kills the
+        command and what it started, if it still runs [TERMINAL-6].
+
+        Args:
+            container_id: Which container.
+            command: Program and arguments.
+            size: The terminal's size at first.
+
+        Raises:
+            ContainerNotFound: No such container (on entering) [TERMINAL-7].
+            CommandNotFound: The command's program is not there (on entering) [TERMINAL-8].
+            CommandNotExecutable: It is there and can't be executed (on entering).
+            RuntimeFailure: The container does not run [TERMINAL-7], or the command can't be started (on entering).
         """
         ...
 

@@ -18,6 +18,7 @@ class RuntimeCapability(StrEnum):
     EXEC = "exec"
     STATS = "stats"
     EVENTS = "events"
+    TERMINALS = "terminals"
 
 
 @frozen(kw_only=True)
@@ -112,6 +113,23 @@ class ExecOutput:
 
     stream: LogStream
     data: bytes
+
+
+_MOST_CELLS = 65535
+"""What a terminal of Linux can count (`struct winsize` of ioctl_tty(2))."""
+
+
+@frozen(kw_only=True)
+class TerminalSize:
+    """How much a terminal shows.
+
+    Attributes:
+        rows: Lines, 1 to 65535.
+        columns: Characters in a line, 1 to 65535.
+    """
+
+    rows: int = field(default=24, validator=[validators.ge(1), validators.le(_MOST_CELLS)])
+    columns: int = field(default=80, validator=[validators.ge(1), validators.le(_MOST_CELLS)])
 
 
 @frozen(kw_only=True)

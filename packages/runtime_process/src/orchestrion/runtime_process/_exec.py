@@ -6,13 +6,20 @@ import errno
 import os
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
-from orchestrion.runtime_interface import CommandNotExecutable, CommandNotFound, ExecOutput, LogStream, RuntimeFailure
+from orchestrion.runtime_interface import (
+    CommandNotExecutable,
+    CommandNotFound,
+    ExecOutput,
+    LogStream,
+    RuntimeFailure,
+    TerminalSize,
+)
 from orchestrion.shared_types import ExitStatus
 
 from . import _processes
@@ -20,6 +27,7 @@ from ._launch import exec_spec, spawn_shim
 from ._record import Body
 from ._settings import Settings
 from ._shim import FIRST_FD, REPORT_FD, RUN_STEP
+from ._terminals import end_of_input, open_terminal, set_size
 
 MAX_UNREAD_BYTES: Final = 1 << 20
 _SIGKILL: Final = 9
@@ -27,46 +35,67 @@ _READ_BYTES: Final = 65536
 
 
 class CommandPipes:
-    """Our ends of the pipes to a command's shim.
+    """Our ends of what leads to a command's shim.
 
     Attributes:
         pidfd: The shim.
         control: The shim ends everything when this is closed, by us or by our death.
         stdin: What we write to.
-        stdout: What we read from.
-        stderr: What we read from.
+        outputs: What we read from, and what it is.
         report: Where the shim reports.
     """
 
-    def __init__(self, pidfd: int, control: int, stdin: int, stdout: int, stderr: int, report: int) -> None:
-        self.pidfd = pidfd
-        self.control = control
-        self.stdin = trio.lowlevel.FdStream(stdin)
-        self.stdout = trio.lowlevel.FdStream(stdout)
-        self.stderr = trio.lowlevel.FdStream(stderr)
-        self.report = trio.lowlevel.FdStream(report)
+    def __init__(self, fds: CommandFds) -> None:
+        self.pidfd = fds.pidfd
+        self.control = fds.control
+        self.stdin = trio.lowlevel.FdStream(fds.stdin)
+        self.outputs = {stream: trio.lowlevel.FdStream(fd) for stream, fd in fds.outputs.items()}
+        self.report = trio.lowlevel.FdStream(fds.report)
+
+
+class CommandFds(NamedTuple):
+    """Our descriptors of a command: see `CommandPipes`."""
+
+    pidfd: int
+    control: int
+    stdin: int
+    outputs: Mapping[LogStream, int]
+    report: int
 
 
 def start_command(
-    settings: Settings, container_id: str, body: Body, command: list[bytes]
-) -> tuple[int, int, int, int, int, int]:
-    """Start the shim of a command. Return a pidfd of it, then our ends of control, stdin, stdout, stderr and report.
+    settings: Settings, container_id: str, body: Body, command: list[bytes], size: TerminalSize | None
+) -> CommandFds:
+    """Start the shim of a command. It blocks.
 
-    It blocks.
+    Args:
+        settings: What all containers have in common.
+        container_id: Where.
+        body: What the container's record says.
+        command: Program and arguments.
+        size: That of the command's terminal; None gives it pipes.
 
     Raises:
         OSError: It can't be started.
     """
     directory = settings.state.containers / container_id
     with ExitStack() as theirs, ExitStack() as ours:
-        ends: list[tuple[int, int]] = []
-        for we_write in (True, True, False, False, False):
-            read_end, write_end = os.pipe()
-            mine, other = (write_end, read_end) if we_write else (read_end, write_end)
+
+        def opened(pair: tuple[int, int]) -> tuple[int, int]:
+            mine, other = pair
             ours.callback(os.close, mine)
             theirs.callback(os.close, other)
-            ends.append((mine, other))
-        control, stdin, stdout, stderr, report = ends
+            return mine, other
+
+        control, report = opened(os.pipe()[::-1]), opened(os.pipe())
+        if size is None:
+            stdin, stdout, stderr = opened(os.pipe()[::-1]), opened(os.pipe()), opened(os.pipe())
+            outputs = {LogStream.STDOUT: stdout[0], LogStream.STDERR: stderr[0]}
+        else:
+            stdin = stdout = stderr = opened(open_terminal(size, body.user_id))
+            reading = os.dup(stdin[0])
+            ours.callback(os.close, reading)
+            outputs = {LogStream.STDOUT: reading}
         given = {
             REPORT_FD: report[1],
             FIRST_FD: control[1],
@@ -74,10 +103,10 @@ def start_command(
             FIRST_FD + 2: stdout[1],
             FIRST_FD + 3: stderr[1],
         }
-        spec = exec_spec(settings, directory, body, command)
+        spec = exec_spec(settings, directory, body, command, terminal=size is not None)
         pidfd = spawn_shim(settings, container_id, spec, given, errors=Path("/dev/null"))
         ours.pop_all()
-    return pidfd, control[0], stdin[0], stdout[0], stderr[0], report[0]
+    return CommandFds(pidfd, control[0], stdin[0], outputs, report[0])
 
 
 def _failure_of(code: int, step: str) -> type[RuntimeFailure]:
@@ -98,7 +127,7 @@ class ProcessExecSession:
         self._report = b""
         self._output: deque[ExecOutput] = deque()
         self._unread = 0
-        self._open_streams = 2
+        self._open_streams = len(pipes.outputs)
         self._reader: weakref.ref[_Output] | None = None
         self._waiting = 0
         self._dropping = False
@@ -177,8 +206,8 @@ class ProcessExecSession:
         try:
             with self._pump:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._read, self._pipes.stdout, LogStream.STDOUT)
-                    nursery.start_soon(self._read, self._pipes.stderr, LogStream.STDERR)
+                    for stream, pipe in self._pipes.outputs.items():
+                        nursery.start_soon(self._read, pipe, stream)
                     await self._read_report()
         finally:
             self.end(ExitStatus(signal=_SIGKILL))
@@ -188,7 +217,10 @@ class ProcessExecSession:
         try:
             while True:
                 await self._wait_for_room()
-                data = await pipe.receive_some(_READ_BYTES)
+                try:
+                    data = await pipe.receive_some(_READ_BYTES)
+                except trio.BrokenResourceError:  # a terminal that nobody is at any longer
+                    return
                 if not data:
                     return
                 if not self._dropping:
@@ -244,7 +276,7 @@ class ProcessExecSession:
             self._pump.cancel()
             if running:
                 await self._pump_ended.wait()
-            for stream in (self._pipes.stdin, self._pipes.stdout, self._pipes.stderr, self._pipes.report):
+            for stream in (self._pipes.stdin, *self._pipes.outputs.values(), self._pipes.report):
                 await stream.aclose()
         self.end(ExitStatus(signal=_SIGKILL))
 
@@ -269,6 +301,26 @@ class ProcessExecSession:
 
     def _notify(self) -> None:
         self._changed.set()
+
+
+class ProcessTerminalSession(ProcessExecSession):
+    """A command that runs in a container, at a terminal."""
+
+    _input_ended = False
+
+    async def close_stdin(self) -> None:
+        """Type the character that ends the terminal's input, once."""
+        if self._input_ended or self._status is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        self._input_ended = True
+        await self.send_stdin(end_of_input(self._pipes.stdin.fileno()))
+
+    async def resize(self, size: TerminalSize, /) -> None:
+        """Let the terminal have another size."""
+        await trio.lowlevel.checkpoint()
+        if self._status is None:
+            set_size(self._pipes.stdin.fileno(), size)
 
 
 class _Output:

@@ -33,6 +33,9 @@ from ._state_dir import make_passable, sync_directory
 from ._trees import remove_tree
 from ._users import User, find_user
 
+TERMINAL_KIND = b"xterm"
+"""What a terminal is taken for where the container does not say: what nearly all of them understand."""
+
 _MAX_RLIMIT = (1 << 63) - 1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HIGH_FD = 100  # above all numbers that a shim is given, so that none is overwritten before it is copied
@@ -235,6 +238,7 @@ def _spec_of(settings: Settings, directory: Path, body: Body) -> Spec:
         user = (body.user_id, body.group_id, list(body.group_ids))
     return Spec(
         command_only=False,
+        terminal=False,
         command=[os.fsencode(word) for word in body.command],
         environment={os.fsencode(name): os.fsencode(value) for name, value in body.environment.items()},
         working_dir=body.working_dir,
@@ -281,10 +285,13 @@ def _lowered(kind: int, value: int, *, soft_only: bool = False) -> tuple[int, in
     return kind, lowered, hard if soft_only else lowered
 
 
-def exec_spec(settings: Settings, directory: Path, body: Body, command: list[bytes]) -> Spec:
+def exec_spec(settings: Settings, directory: Path, body: Body, command: list[bytes], *, terminal: bool) -> Spec:
     """Return what the shim of a command in a container is told."""
     spec = _spec_of(settings, directory, body)
     spec["command_only"] = True
+    spec["terminal"] = terminal
+    if terminal:
+        spec["environment"].setdefault(b"TERM", TERMINAL_KIND)
     spec["command"] = command
     spec["kill_file"] = ""  # It would kill the whole container.
     for name in (b"LISTEN_FDS", b"LISTEN_FDNAMES"):

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
 
 import trio
 from orchestrion.runtime_interface import (
@@ -19,6 +20,8 @@ from orchestrion.runtime_interface import (
     NodeNotFound,
     RuntimeCapability,
     RuntimeFailure,
+    TerminalSession,
+    TerminalSize,
 )
 from orchestrion.shared_types import (
     ContainerConfig,
@@ -29,26 +32,35 @@ from orchestrion.shared_types import (
 
 from . import _logs, _processes, _stats
 from ._container import Container, Creation, Task, key_of
-from ._exec import CommandPipes, ProcessExecSession, start_command
+from ._exec import CommandPipes, ProcessExecSession, ProcessTerminalSession, start_command
 from ._follow import LogFollower
 from ._hints import HintReader
 from ._keeper import Keeper
 from ._plan import container_id_of
 
+Session = TypeVar("Session", bound=ProcessExecSession)
+
 
 class ProcessRuntime(Keeper):
     """Runs containers as processes of this machine. Make one with `open_runtime`.
 
-    It implements `ContainerRuntime`, `SupportsLogs`, `SupportsExec`, `SupportsStats` and `SupportsEvents`.
+    It implements `ContainerRuntime`, `SupportsLogs`, `SupportsExec`, `SupportsTerminals`, `SupportsStats` and
+    `SupportsEvents`.
     """
 
     # ---- ContainerRuntime --------------------------------------------------------------------------------------------
 
     @property
     def capabilities(self) -> frozenset[RuntimeCapability]:
-        """Logs, exec, stats and events."""
+        """Logs, exec, terminals, stats and events."""
         return frozenset(
-            {RuntimeCapability.LOGS, RuntimeCapability.EXEC, RuntimeCapability.STATS, RuntimeCapability.EVENTS}
+            {
+                RuntimeCapability.LOGS,
+                RuntimeCapability.EXEC,
+                RuntimeCapability.TERMINALS,
+                RuntimeCapability.STATS,
+                RuntimeCapability.EVENTS,
+            }
         )
 
     @property
@@ -219,10 +231,22 @@ class ProcessRuntime(Keeper):
         self, container_id: ContainerId, command: Sequence[str], /
     ) -> AbstractAsyncContextManager[ExecSession]:
         """Run a command with the container's environment, user, directory and limits."""
-        return self._exec(container_id, command)
+        return self._exec(container_id, command, None, ProcessExecSession)
+
+    def exec_at_terminal(
+        self, container_id: ContainerId, command: Sequence[str], /, *, size: TerminalSize
+    ) -> AbstractAsyncContextManager[TerminalSession]:
+        """Run a command at a terminal, else as `exec_in_container` does."""
+        return self._exec(container_id, command, size, ProcessTerminalSession)
 
     @asynccontextmanager
-    async def _exec(self, container_id: ContainerId, command: Sequence[str]) -> AsyncIterator[ExecSession]:
+    async def _exec(
+        self,
+        container_id: ContainerId,
+        command: Sequence[str],
+        size: TerminalSize | None,
+        session_class: type[Session],
+    ) -> AsyncIterator[Session]:
         await self._enter()
         container = self._get(container_id)
         text = " ".join(command)
@@ -238,11 +262,11 @@ class ProcessRuntime(Keeper):
             msg = f"can't run {text!r}: {err}"
             raise RuntimeFailure(msg) from err
         try:
-            fds = await self._in_thread(start_command, self._settings, container_id, container.body, words)
+            fds = await self._in_thread(start_command, self._settings, container_id, container.body, words, size)
         except OSError as err:
             msg = f"can't run {text!r}: {err.strerror}"
             raise RuntimeFailure(msg) from err
-        session = ProcessExecSession(CommandPipes(*fds))
+        session = session_class(CommandPipes(fds))
         container.at_end.add(session.kill)
         running = False
         try:

@@ -165,6 +165,8 @@ def become(spec: Spec, stdio: tuple[int, int, int], errors: int, parent: int) ->
         step = "open the standard streams"
         for target, source in enumerate(stdio):
             os.dup2(source, target)
+        if spec["terminal"]:
+            take_terminal()
         environment = spec["environment"]
         if spec["sockets"]:
             for number in range(spec["sockets"]):
@@ -209,6 +211,14 @@ def become(spec: Spec, stdio: tuple[int, int, int], errors: int, parent: int) ->
         os.write(errors, f"{errno.EINVAL} {step}".encode())
     finally:
         exit_now(127)
+
+
+def take_terminal() -> None:
+    """Let the terminal that is our standard input control our session, so that it can interrupt what runs there."""
+    import fcntl  # few commands need them, and every shim would wait for them
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def execute(command: list[bytes], environment: dict[bytes, bytes]) -> NoReturn:

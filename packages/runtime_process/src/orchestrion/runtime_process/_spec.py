@@ -10,6 +10,7 @@ class Spec(TypedDict):
 
     Attributes:
         command_only: True runs a command in a container that another shim stands over.
+        terminal: Whether the command's standard streams are a terminal, which is to control its session.
         command: Program and arguments.
         environment: All of it.
         working_dir: Where the command starts.
@@ -35,6 +36,7 @@ class Spec(TypedDict):
     """
 
     command_only: bool
+    terminal: bool
     command: list[bytes]
     environment: dict[bytes, bytes]
     working_dir: str

@@ -23,7 +23,7 @@ from orchestrion.orchestrator_core import (
     WorkloadName,
     WorkloadView,
 )
-from orchestrion.runtime_interface import ExecSession
+from orchestrion.runtime_interface import ExecSession, TerminalSize
 from orchestrion.shared_types import DEFAULT_NAMESPACE, Event, Node, WorkloadDefinition, WorkloadInstance
 
 
@@ -103,10 +103,13 @@ class ManagedControl:
         *,
         namespace: str = DEFAULT_NAMESPACE,
         container: str | None = None,
+        terminal: TerminalSize | None = None,
     ) -> AsyncIterator[ExecSession]:
         """See `Control.exec`."""
         await self.admission.judge(Operation.CONNECT, INSTANCE, namespace, instance, None)
-        async with self.orchestrator.exec(instance, command, namespace=namespace, container=container) as session:
+        async with self.orchestrator.exec(
+            instance, command, namespace=namespace, container=container, terminal=terminal
+        ) as session:
             yield session
 
     # -- only asking ------------------------------------------------------------------------------------------------

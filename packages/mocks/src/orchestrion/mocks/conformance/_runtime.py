@@ -21,6 +21,7 @@ from orchestrion.runtime_interface.conformance import (
     PrintsEnvironment,
     RuntimeUnderTest,
     Sleeps,
+    TellsSize,
     TrapsSigterm,
     Unsupported,
     pattern,
@@ -54,6 +55,8 @@ def command_for(behaviour: Behaviour, /) -> tuple[str, ...]:
             return ("env", "exit", "0")
         case CopiesStdin():
             return ("copy-stdin",)
+        case TellsSize():
+            return ("tell-size",)
         case ListensOn():
             return ("run",)
         case CannotStart():

@@ -17,10 +17,11 @@ from orchestrion.orchestrator_core._cluster.decisions import TimedScheduler
 from orchestrion.orchestrator_core._cluster.leadership import Campaign
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
 from orchestrion.orchestrator_core._control.admission import Admission, admit, noted, proposed, tell_applied, writes_of
+from orchestrion.orchestrator_core._control.commands import commands_of, running_container
 from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, Controls, stopped_unless_ended
 from orchestrion.orchestrator_core._control.gate import Gate, no_gate
 from orchestrion.orchestrator_core._control.impossible import EmptyCluster
-from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
+from orchestrion.orchestrator_core._control.logs import LogReader
 from orchestrion.orchestrator_core._control.node_shown import node_shown
 from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, waiting_words
 from orchestrion.orchestrator_core._control.ports import with_port_clashes
@@ -56,7 +57,7 @@ from orchestrion.orchestrator_core._state.records import (
 )
 from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
-from orchestrion.runtime_interface import ContainerRuntime, ExecSession, RuntimeCapability, SupportsExec
+from orchestrion.runtime_interface import ContainerRuntime, ExecSession, TerminalSize
 from orchestrion.scheduler_interface import (
     AssignNode,
     Draft,
@@ -70,10 +71,8 @@ from orchestrion.shared_types import (
     MAX_GANG,
     ConfigInvalid,
     Conflict,
-    ContainerState,
     Event,
     InstanceKey,
-    InstanceNotFound,
     Metadata,
     Node,
     NodeId,
@@ -409,27 +408,18 @@ class Orchestrator:
         *,
         namespace: str = DEFAULT_NAMESPACE,
         container: str | None = None,
+        terminal: TerminalSize | None = None,
     ) -> AsyncIterator[ExecSession]:
-        """Run a command in a running container of an instance.
+        """Run a command in a running container of an instance; at a terminal it is a `TerminalSession`.
 
         Raises:
             InstanceNotFound: There is no such instance, or it has no such container that runs.
-            Unsupported: The runtime can't run commands in containers.
+            Unsupported: The runtime can't run commands in containers, or not at terminals.
         """
-        runtime = self.runtime
-        if not isinstance(runtime, SupportsExec) or RuntimeCapability.EXEC not in runtime.capabilities:
-            msg = "the runtime can't run commands in containers"
-            raise Unsupported(msg)
+        run = commands_of(self.runtime, terminal)
         await self._catch_up()
-        record = self.world.instances[find_instance(self.world, namespace, instance)]
-        for status in record.status.containers:
-            if container in (None, status.name) and status.state is ContainerState.RUNNING:
-                async with runtime.exec_in_container(status.container_id, command) as session:
-                    yield session
-                return
-        what = f"container {container!r}" if container is not None else "container"
-        msg = f"instance {record.name.short!r} has no {what} that runs"
-        raise InstanceNotFound(msg, remedy=f"See how it is doing: orchestrion status {record.name.workload}")
+        async with run(running_container(self.world, namespace, instance, container), command) as session:
+            yield session
 
     def view(self, name: WorkloadName) -> WorkloadView | None:
         """Return how a workload is doing by what is known already, without waiting; None where there is none."""

@@ -9,7 +9,16 @@ from orchestrion.conformance_kit import explain_asserts
 
 explain_asserts(__name__, __path__)
 
-from . import _abilities, _cancellation, _create, _end, _histories, _logs, _status  # noqa: F401 # they declare checks
+from . import (  # noqa: F401 # they declare checks
+    _abilities,
+    _cancellation,
+    _create,
+    _end,
+    _histories,
+    _logs,
+    _status,
+    _terminals,
+)
 from ._behaviour import (
     Behaviour,
     CannotStart,
@@ -23,6 +32,7 @@ from ._behaviour import (
     Prints,
     PrintsEnvironment,
     Sleeps,
+    TellsSize,
     TrapsSigterm,
     Unsupported,
     pattern,
@@ -46,6 +56,7 @@ __all__ = [
     "PrintsEnvironment",
     "RuntimeUnderTest",
     "Sleeps",
+    "TellsSize",
     "TrapsSigterm",
     "Unsupported",
     "checks",

@@ -109,6 +109,15 @@ class CopiesStdin:
 
 
 @frozen
+class TellsSize:
+    """Reads lines from its terminal, and for each writes the line `size ROWS COLUMNS`, with what the terminal has.
+
+    It ends with 0 at the end of its input, and by SIGINT. Used at terminals only. In `sh`:
+    `while read line; do echo "size $(stty size)"; done`.
+    """
+
+
+@frozen
 class ListensOn:
     """Listens on a TCP port of the node until it gets SIGTERM.
 
@@ -144,6 +153,7 @@ Behaviour = (
     | Prints
     | PrintsEnvironment
     | CopiesStdin
+    | TellsSize
     | ListensOn
     | CannotStart
     | NotExecutable
@@ -163,6 +173,7 @@ SAMPLES: dict[str, Behaviour] = {
         Prints(1),
         PrintsEnvironment(),
         CopiesStdin(),
+        TellsSize(),
         ListensOn(1024),
         CannotStart(),
         NotExecutable(),

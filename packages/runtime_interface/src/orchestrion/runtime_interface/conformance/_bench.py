@@ -19,6 +19,7 @@ from orchestrion.runtime_interface import (
     SupportsExec,
     SupportsLogs,
     SupportsStats,
+    SupportsTerminals,
 )
 from orchestrion.shared_types import (
     ContainerConfig,
@@ -45,6 +46,7 @@ LOGS = RuntimeCapability.LOGS.value
 EXEC = RuntimeCapability.EXEC.value
 STATS = RuntimeCapability.STATS.value
 EVENTS = RuntimeCapability.EVENTS.value
+TERMINALS = RuntimeCapability.TERMINALS.value
 
 KIT: Kit[RuntimeUnderTest] = Kit(lambda subject: subject.runtime.capabilities, real_share=5)
 
@@ -262,6 +264,12 @@ class Bench:
     def execs(self) -> SupportsExec:
         """The runtime as one that runs commands in containers."""
         assert isinstance(self.runtime, SupportsExec), "it does not implement SupportsExec"
+        return self.runtime
+
+    @property
+    def terminals(self) -> SupportsTerminals:
+        """The runtime as one that runs commands at terminals."""
+        assert isinstance(self.runtime, SupportsTerminals), "it does not implement SupportsTerminals"
         return self.runtime
 
     @property

@@ -7,7 +7,14 @@ from datetime import timedelta
 from functools import partial
 
 import trio
-from orchestrion.runtime_interface import RuntimeCapability, SupportsEvents, SupportsExec, SupportsLogs, SupportsStats
+from orchestrion.runtime_interface import (
+    RuntimeCapability,
+    SupportsEvents,
+    SupportsExec,
+    SupportsLogs,
+    SupportsStats,
+    SupportsTerminals,
+)
 from orchestrion.shared_types import (
     ContainerHealth,
     ContainerId,
@@ -18,13 +25,14 @@ from orchestrion.shared_types import (
 )
 
 from ._behaviour import Dies, Exits, Sleeps
-from ._bench import Bench, clause, equal, expect
+from ._bench import TERMINALS, Bench, clause, equal, expect
 
 PROTOCOLS = {
     RuntimeCapability.LOGS: SupportsLogs,
     RuntimeCapability.EXEC: SupportsExec,
     RuntimeCapability.STATS: SupportsStats,
     RuntimeCapability.EVENTS: SupportsEvents,
+    RuntimeCapability.TERMINALS: SupportsTerminals,
 }
 
 ORDER = (ContainerState.QUEUED, ContainerState.STARTING, ContainerState.RUNNING, ContainerState.EXITED)
@@ -44,6 +52,11 @@ async def abilities_constant(bench: Bench) -> None:
     await bench.runtime.list_containers(bench.node)
     await bench.runtime.aclose()
     equal(bench.runtime.capabilities, before)
+
+
+@clause("CAPABILITY-3", "what has terminals runs commands without them too", requires=TERMINALS)
+async def terminals_without(bench: Bench) -> None:
+    assert RuntimeCapability.EXEC in bench.runtime.capabilities, "it declares terminals and not exec"
 
 
 @clause("CHECKPOINT-1", "every method is a checkpoint")
