@@ -224,6 +224,8 @@ def test_output_is_of_names_or_of_labels(do: Do) -> None:
     assert do("logs", "web", "-l", "tier=front")[0] == 2
     assert do("logs", "web", "web.9")[0] == 3
     assert do("logs", "-l", "tier=front")[0] == 0
+    assert do("logs", "--all")[0] == 0
+    assert do("logs", "--all", "web")[0] == 2
     assert "no workload has the labels tier=back" in do("logs", "-l", "tier=back")[2]
 
 

@@ -130,9 +130,9 @@ def test_somebody_logs_in_with_a_browser_and_stays_so_after_the_tokens_end(shell
         spec: {role: viewer, subjects: [{kind: group, name: "oidc:devs"}]}
         """,
     )
-    assert shell.run("create", str(binding)).returncode != 0
+    assert shell.run("create", "-f", str(binding)).returncode == 5
     mine, shell.environment = shell.environment, admin
-    made = shell.run("create", str(binding))
+    made = shell.run("create", "-f", str(binding))
     assert made.returncode == 0, made.stderr
     shell.environment = mine
     assert shell.run("get", "workloads").returncode == 0

@@ -39,10 +39,11 @@ def run_logs(
     *,
     follow: bool,
     previous: bool,
+    all_: bool = False,
 ) -> int:
     """Print the output of workloads or instances."""
-    if bool(subjects) is (labels is not None):
-        problem = Problem("say whose output, by names or by --labels")
+    if (bool(subjects), labels is not None, all_).count(True) != 1:
+        problem = Problem("say whose output: by names, by --labels, or --all")
         raise ConfigInvalid((problem,), remedy="orchestrion logs -f web, or: orchestrion logs -f -l tier=front")
     place = place_of(where)
     query = LogQuery(
@@ -53,25 +54,25 @@ def run_logs(
         since=None if since is None else moment(since, datetime.now(UTC)),
         previous=previous,
     )
-    run_async(_logs, where, place, tuple(dict.fromkeys(subjects)), labels, query, form)
+    run_async(_logs, place, tuple(dict.fromkeys(subjects)), "" if all_ else labels, query, form)
     return 0
 
 
-async def _logs(
-    where: Where, place: Place, subjects: Sequence[str], labels: str | None, query: LogQuery, form: LogForm
-) -> None:
+async def _logs(place: Place, subjects: Sequence[str], labels: str | None, query: LogQuery, form: LogForm) -> None:
     place.must_exist()
-    if labels is not None:
-        # Imported here, because `up` imports this module, and has no use for them.
-        from ._objects import reach_objects
-        from ._tables import at
-
-        async with reach_objects(where._replace(namespace=query.namespace), place) as objects:
-            listed = await objects.list(await objects.kind("workloads"), labels=labels)
-        subjects = [str(at(item, "metadata.name")) for item in listed.items]
-        if not subjects:
-            note(f"no workload has the labels {labels}")
     async with owner_or_lock(place) as found, trio.open_nursery() as nursery:
+        if labels is not None:
+            # Imported here, because `up` imports this module, and has no use for them.
+            from ._log_subjects import follow_workloads, workloads_with
+
+            if query.follow and isinstance(found, HttpControl):
+                await follow_workloads(
+                    found, query.namespace, labels, lambda name: _show(found, evolve(query, subject=name), form)
+                )
+                return
+            subjects = await workloads_with(found, query.namespace, labels)
+            if not subjects:
+                note(f"no workload has the labels {labels}" if labels else "there is no workload")
         for subject in subjects:
             one = evolve(query, subject=subject)
             if query.follow and len(subjects) > 1:

@@ -186,6 +186,7 @@ def status(
 def logs(
     *names: Annotated[str, Argument(("NAME",), "Workloads, or instances such as web.0.")],
     labels: Annotated[str | None, Argument(("--labels", "-l"), "Of all workloads with these labels.")] = None,
+    all_: Annotated[bool, Argument(("--all",), "Of all workloads.")] = False,
     follow: Follow = False,
     since: Annotated[str | None, Argument(("--since",), "Only what was written since: 10m, 2h, or a time.")] = None,
     previous: Annotated[bool, Argument(("--previous",), "The attempt before the latest one.")] = False,
@@ -197,12 +198,22 @@ def logs(
 ) -> int:
     """Show what instances have written: stdout on stdout, stderr on stderr, each line behind its instance's name.
 
+    With --follow, instances that come later are shown as well; with --labels or --all, workloads that do, too.
+
     Examples: orchestrion logs -f --since 10m web; orchestrion logs -f -l tier=front
     """
     from ._logs import run_logs
 
     return run_logs(
-        names, Where(state, context, namespace), labels, container, since, output, follow=follow, previous=previous
+        names,
+        Where(state, context, namespace),
+        labels,
+        container,
+        since,
+        output,
+        follow=follow,
+        previous=previous,
+        all_=all_,
     )
 
 
