@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import signal
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from orchestrion.cli._state_directory import StateDirectory
+from orchestrion.control_plane import ApiClient, SocketPeer
 
 pytestmark = pytest.mark.slow
 
@@ -133,3 +141,61 @@ def test_a_server_that_is_another_one_is_told_nothing(remote: Any) -> None:
     remote.environment["ORCHESTRION_URL"] = remote.url
     untrusted = remote.run("status")
     assert (untrusted.returncode, "does not prove to be that server" in untrusted.stderr) == (9, True)
+
+
+def test_who_has_a_key_that_is_trusted_shows_no_token(remote: Any) -> None:
+    key = Ed25519PrivateKey.generate()
+    path = remote.folder / "ann.key"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path.chmod(0o600)
+    known = ("--fingerprint", remote.fingerprint, "--name", "prod")
+    assert remote.run("login", remote.url, "--key-file", str(path), *known).returncode == 5
+    public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
+    owner = ApiClient(SocketPeer(StateDirectory(remote.state).socket_path))
+    trio.run(owner.ask, "POST", "/api/v1/keys", {"name": "ann", "public_key": public, "groups": ["system:admins"]})
+    done = remote.run("login", remote.url, "--key-file", str(path), *known)
+    assert (done.returncode, "user ann" in done.stderr) == (0, True), done.stderr
+    # A body, a query and a connection that changes its protocol are signed too.
+    manifest = str(remote.write("app.yaml", APP))
+    assert remote.run("apply", "--dry-run", manifest).returncode == 0
+    assert remote.run("apply", manifest).returncode == 0
+    assert remote.run("rollout", "status", "web", "--timeout", "50s").returncode == 0
+    assert remote.run("exec", "web.0", "--", "echo", "hello").stdout == "hello\n"
+    path.chmod(0o644)
+    assert remote.run("whoami").returncode == 9
+
+
+SITE = """
+    workloads:
+      site:
+        replicas: 1
+        containers:
+          - name: main
+            command: [python3, -m, http.server, "${PORT_HTTP}", --bind, 127.0.0.1, --directory, "FOLDER"]
+            ports: {http: {}}
+            health: {tcp: {port: http}, interval: 500ms}
+            stop_grace: 1s
+    """
+
+
+def test_a_port_of_an_instance_or_a_workload_is_reached_here(remote: Any) -> None:
+    (remote.folder / "site").mkdir()
+    (remote.folder / "site" / "large.bin").write_bytes(bytes(range(256)) * 4096)
+    logged_in(remote)
+    path = remote.write("site.yaml", SITE.replace("FOLDER", str(remote.folder / "site")))
+    assert remote.run("apply", str(path)).returncode == 0
+    assert remote.run("rollout", "status", "site", "--timeout", "50s").returncode == 0
+    for name in ("site", "site.0"):
+        forward = remote.begin("port-forward", name, "http")
+        found = re.search(r"127\.0\.0\.1:(\d+) -> site\.0\.1 http", forward.wait_for("->"))
+        assert found is not None
+        here = f"http://127.0.0.1:{found[1]}/large.bin"
+        with ThreadPoolExecutor(3) as pool:  # connections at once
+            bodies = list(pool.map(lambda url: urllib.request.urlopen(url, timeout=50).read(), [here] * 3))
+        assert bodies == [bytes(range(256)) * 4096] * 3
+        forward.interrupt()
+        assert forward.end() == 130
+    refused = remote.run("port-forward", "site", "wobble")
+    assert (refused.returncode, "it has: http" in refused.stderr) == (2, True)
+    assert remote.run("port-forward", "nobody", "http").returncode == 3
+    assert remote.run("rm", "--yes", "site").returncode == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,9 @@ SECONDS: Final = 0.5
 FILES: Final = ":files"
 """Said to a script for: what files there are, the shell knows better."""
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][\w./:@=,+-]*|--?[\w-]+", re.ASCII)
+"""What is offered: a name that comes from somewhere else, and that a shell would take for an order, is not."""
+
 _MAX_BYTES: Final = 16 * 1024 * 1024
 _ENDED: Final = ("Succeeded", "Failed", "Lost")
 _VALUE_OPTIONS: Final = {"--namespace": "namespaces", "--only-namespace": "namespaces", "--context": "contexts"}
@@ -40,7 +44,7 @@ def complete(words: Sequence[str], /) -> int:
     *before, current = words or [""]
     try:
         for candidate in sorted(set(candidates(before, current))):
-            if candidate == FILES or candidate.startswith(current):
+            if candidate == FILES or (candidate.startswith(current) and _PLAIN.fullmatch(candidate)):
                 print(candidate)
     except Exception:  # noqa: S110 - a traceback in the middle of a command line helps nobody
         pass
@@ -253,7 +257,7 @@ _orchestrion() {
         COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
         compopt -o filenames 2>/dev/null
     else
-        COMPREPLY=($(compgen -W "$found" -- "${COMP_WORDS[COMP_CWORD]}"))
+        COMPREPLY=($found)
     fi
 }
 complete -F _orchestrion orchestrion

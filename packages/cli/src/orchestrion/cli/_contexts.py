@@ -16,6 +16,7 @@ from attrs import evolve, field, fields, frozen
 from orchestrion.control_plane import SecretText, ServerPeer, bearer, signed_with
 from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, StateFailure
 
+from ._output import warn
 from ._where import CONTEXTS_FILE, settings_folder
 
 LOCAL: Final = "local"
@@ -72,7 +73,7 @@ class Context:
             NetworkFailure: The issuer of tokens can't be reached, and a new one is due.
         """
         authority = _read(Path(self.authority), private=False) if self.authority else b""
-        peer = ServerPeer(url=self.url, authority=authority, server_name=self.server_name)
+        peer = ServerPeer(url=self.url, authority=authority, server_name=self.server_name, warned=warn)
         if self.key_file and not token:
             return evolve(peer, credentials=signed_with(read_private(Path(self.key_file))))
         token = checked_token(token, "ORCHESTRION_TOKEN") if token else self._token()

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, Literal, TextIO, TypeVar
 
 from orchestrion.shared_types import ConfigInvalid, Problem, unstructure
@@ -113,6 +114,12 @@ def note(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
     except OSError:
         give_up(sys.stderr)
+
+
+@cache
+def warn(text: str) -> None:
+    """Tell people what an orchestrator warns of, each warning once."""
+    note(f"warning: {text}")
 
 
 def confirmed() -> bool:

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
-from orchestrion.control_plane import ApiClient, HttpControl
+from orchestrion.control_plane import ApiClient, HttpControl, SocketPeer
 from orchestrion.shared_types import NetworkFailure, Unavailable
 
-from ._output import note
+from ._output import note, warn
 from ._places import Place, RemoteServer
 from ._state_directory import Ownership, StateDirectory
 
@@ -26,7 +26,7 @@ async def owner_of(place: StateDirectory) -> HttpControl | None:
     """Return the owner's Control if somebody answers at the socket, before long."""
     if not place.socket_path.exists():
         return None
-    control = HttpControl(place.socket_path)
+    control = HttpControl(SocketPeer(place.socket_path, warned=warn))
     with trio.move_on_after(_PING_SECONDS):
         try:
             await control.ping()

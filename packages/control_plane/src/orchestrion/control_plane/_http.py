@@ -6,6 +6,7 @@ commands take to run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
@@ -18,6 +19,7 @@ from orchestrion.shared_types import ConfigInvalid, Problem
 from ._peer import Peer
 
 _MAX_RECEIVE_BYTES = 65536
+_WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 
 
 class Answer:
@@ -43,6 +45,8 @@ class Answer:
             raise self._peer.unreachable()
         self.status = event.status_code
         self.headers = {bytes(name).decode("latin-1"): bytes(value).decode("latin-1") for name, value in event.headers}
+        for text in warnings_in(self.headers.get("warning", "")):
+            self._peer.warned(text)
 
     async def read(self) -> bytes:
         """Return the whole body."""
@@ -68,6 +72,12 @@ class Answer:
                 if event is not h11.NEED_DATA:
                     return event
                 self._connection.receive_data(bytes(await self._stream.receive_some(_MAX_RECEIVE_BYTES)))
+
+
+def warnings_in(header: str, /) -> list[str]:
+    """Return the texts of a header `Warning` (RFC 7234, 5.5), without what a terminal would take for orders."""
+    texts = [re.sub(r"\\(.)", r"\1", quoted) for quoted in _WARNING.findall(header)]
+    return ["".join(character for character in text if character.isprintable()) for text in texts]
 
 
 @asynccontextmanager

@@ -28,6 +28,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 Credentials = Callable[[str, str, str, bytes], Mapping[str, str]]
 """From the method, the path, the query and the body of a request to the headers that say who asks."""
 
+Warned = Callable[[str], None]
+"""Takes what a server warns of, a text for people."""
+
 
 class Peer(Protocol):
     """Somewhere that requests are sent to."""
@@ -50,9 +53,18 @@ class Peer(Protocol):
         """
         ...
 
+    @property
+    def warned(self) -> Warned:
+        """Takes each warning that comes with an answer."""
+        ...
+
     def unreachable(self) -> NetworkFailure:
         """Return what to say where nobody answers, or where an answer is cut off."""
         ...
+
+
+def unheard(_text: str, /) -> None:
+    """Pass a warning over."""
 
 
 def nobody(_method: str, _path: str, _query: str, _body: bytes, /) -> Mapping[str, str]:
@@ -104,9 +116,11 @@ class SocketPeer:
 
     Attributes:
         path: The socket.
+        warned: Takes each warning that comes with an answer.
     """
 
     path: Path
+    warned: Warned = field(default=unheard, repr=False, eq=False)
 
     @property
     def host(self) -> str:
@@ -165,12 +179,14 @@ class ServerPeer:
         authority: The certificate, in PEM, of who signs the server's; empty trusts those whom the system trusts.
         server_name: What the server's certificate has to be for; empty is the URL's host.
         credentials: What says who asks.
+        warned: Takes each warning that comes with an answer.
     """
 
     url: str = field(validator=_check_url)
     authority: bytes = field(default=b"", repr=False)
     server_name: str = ""
     credentials: Credentials = field(default=nobody, repr=False)
+    warned: Warned = field(default=unheard, repr=False, eq=False)
 
     @property
     def host(self) -> str:
