@@ -82,7 +82,7 @@ def test_a_help_behind_two_dashes_is_the_commands_own(
 ) -> None:
     ran: list[object] = []
 
-    def note(_instance: str, command: object, *_options: object) -> int:
+    def note(_instance: str, command: object, *_options: object, **_more: object) -> int:
         ran.append(command)
         return 0
 

@@ -27,6 +27,7 @@ from orchestrion.runtime_interface import (
     SupportsExec,
     SupportsLogs,
     SupportsStats,
+    SupportsTerminals,
 )
 from orchestrion.shared_types import (
     ContainerConfig,
@@ -66,7 +67,7 @@ async def state(runtime: MockRuntime, container_id: ContainerId) -> ContainerSta
 
 def test_it_is_a_runtime_with_all_abilities() -> None:
     runtime: ContainerRuntime = MockRuntime()
-    abilities = (SupportsLogs, SupportsExec, SupportsStats, SupportsEvents)
+    abilities = (SupportsLogs, SupportsExec, SupportsTerminals, SupportsStats, SupportsEvents)
     assert all(isinstance(runtime, ability) for ability in abilities)
     assert len(runtime.capabilities) == len(abilities)
 

@@ -152,7 +152,7 @@ def _quickly(file: Path, state: Path | None, logs: LogChoice) -> int:
 
 def _dev_quickly(asked: QuickDev) -> int:
     try:
-        from ._verbs import dev
+        from ._verbs_server import dev
 
         return dev(state=asked.state, host=asked.host, port=asked.port)
     except Exception as err:

@@ -103,11 +103,11 @@ def issuer_config(file: Path | None, typed: Mapping[str, str | None], /) -> Oidc
     Raises:
         ConfigInvalid: What there is can't be used.
     """
-    from orchestrion.control_plane.server import oidc_config_of
-
     given = {name: value for name, value in typed.items() if value is not None}
     if file is None and not given:
         return None
+    from orchestrion.control_plane.server import oidc_config_of
+
     data: dict[str, Any] = {}
     if file is not None:
         try:
