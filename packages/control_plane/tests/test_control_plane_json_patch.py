@@ -255,6 +255,17 @@ def test_a_document_can_not_be_doubled_without_end() -> None:
         apply_patch({"a": []}, doubling)
 
 
+def test_a_long_text_can_not_be_copied_without_end() -> None:
+    long = "y" * 100_000
+    copies = [{"op": "copy", "from": "/a", "path": f"/a{number}"} for number in range(60)]
+    assert len(apply_patch({"a": long}, copies[:30])) == 31
+
+    with pytest.raises(ConfigInvalid, match="more than 4,194,304 characters"):
+        apply_patch({"a": long}, copies)
+    with pytest.raises(ConfigInvalid, match="more than 4,194,304 characters"):
+        apply_patch({"a": {long: 1}}, copies)
+
+
 def test_a_document_can_not_grow_deeper_than_what_recursion_bears() -> None:
     deep: Any = 1
     for _ in range(MAX_DEPTH):

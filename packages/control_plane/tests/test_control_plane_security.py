@@ -89,3 +89,26 @@ async def test_a_long_form_is_refused_by_nobody_reading_it(api: Api, framing: di
     headers = {"content_type": "application/x-www-form-urlencoded", **framing}
     answer = await api.as_("").ask("POST", "/ui/login", form, **headers)
     assert answer.status == 413
+
+
+async def test_a_question_of_a_few_words_has_a_short_body(api: Api) -> None:
+    assert (await api.client.ask("POST", "/v1/logs", {"subject": ["0"] * 20_000})).status == 413
+    object_ = {"metadata": {"name": "c"}, "spec": {"data": {"a": "x" * 3_000_000}}}
+    assert (await api.client.ask("POST", f"{DEFAULT}/configmaps", object_)).status == 413
+
+
+async def test_others_are_served_while_a_long_manifest_is_read(api: Api) -> None:
+    await enter(api, "eve")
+    body = ("a:\n" + "- {b: [1, 2, 3, 4]}\n" * 2_000).encode()
+    answered, turns = trio.Event(), 0
+
+    async def plan() -> None:
+        assert (await api.as_("eve").ask("POST", "/api/v1/plan", body, content_type=YAML)).status == 400
+        answered.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(plan)
+        while not answered.is_set():
+            await trio.lowlevel.checkpoint()
+            turns += 1
+    assert turns > 200, "the server did nothing else meanwhile"

@@ -36,7 +36,14 @@ from ._control import Control
 from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
 from ._streams import RECORD_LINES, LineStream, serve_exec
-from ._wire import MAX_BODY_BYTES, EventsQuery, ScaleRequest, WorkloadsRequest
+from ._wire import (
+    MAX_BODY_BYTES,
+    MAX_QUESTION_BYTES,
+    MAX_REQUEST_BYTES,
+    EventsQuery,
+    ScaleRequest,
+    WorkloadsRequest,
+)
 
 T = TypeVar("T")
 
@@ -113,13 +120,23 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
     async def ping() -> dict[str, bool]:
         return {"ok": True}
 
-    @post("/v1/apply", status_code=200, opt={ACCESS: Needs("apply", "workloads", body="workloads")})
+    @post(
+        "/v1/apply",
+        status_code=200,
+        opt={ACCESS: Needs("apply", "workloads", body="workloads")},
+        request_max_body_size=MAX_BODY_BYTES,
+    )
     async def apply(
         data: JSONBody[WorkloadsRequest], dry_run: FromQuery[bool] = False, rerun: FromQuery[bool] = False
     ) -> ApplyResult:
         return await control.apply(data.workloads, dry_run=dry_run, rerun=rerun)
 
-    @post("/v1/plan", status_code=200, opt={ACCESS: Needs("plan", "workloads", body="workloads")})
+    @post(
+        "/v1/plan",
+        status_code=200,
+        opt={ACCESS: Needs("plan", "workloads", body="workloads")},
+        request_max_body_size=MAX_BODY_BYTES,
+    )
     async def plan(data: JSONBody[WorkloadsRequest], rerun: FromQuery[bool] = False) -> Plan:
         return await control.plan(data.workloads, rerun=rerun)
 
@@ -177,7 +194,12 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
     async def watch(namespace: FromQuery[str | None] = None) -> ASGIApp:
         return LineStream(lambda: control.watch(namespace=namespace), streams)
 
-    @post("/v1/logs", status_code=200, opt={ACCESS: Needs("logs", "workloads", body="logs")})
+    @post(
+        "/v1/logs",
+        status_code=200,
+        opt={ACCESS: Needs("logs", "workloads", body="logs")},
+        request_max_body_size=MAX_QUESTION_BYTES,
+    )
     async def logs(data: JSONBody[LogQuery]) -> ASGIApp:
         return LineStream(lambda: control.logs(data), streams, to_its_end=True, form=RECORD_LINES)
 
@@ -223,7 +245,7 @@ def make_app(handlers: Sequence[ControllerRouterHandler], /, *, guards: Sequence
         },
         openapi_config=None,
         logging_config=None,
-        request_max_body_size=MAX_BODY_BYTES,
+        request_max_body_size=MAX_REQUEST_BYTES,
     )
 
 

@@ -26,11 +26,17 @@ STREAM_MEDIA_TYPE: Final = "application/x-ndjson"
 
 OUTPUT_MARKS: Final = {LogStream.STDOUT: b"\x01", LogStream.STDERR: b"\x02"}
 
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 """The largest request: a manifest of the largest size, with room for how definitions are written out."""
 
 STDIN_CLOSED: Final = "stdin"
 """The text message of exec that closes the command's input."""
+
+MAX_REQUEST_BYTES: Final = 2 * 1024 * 1024
+"""The largest request of other kinds: an object of the largest size that is kept, with room for how it is written."""
+
+MAX_QUESTION_BYTES: Final = 64 * 1024
+"""The largest request that only says a few words."""
 
 
 @frozen(kw_only=True)

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
+from attrs import define
 from orchestrion.shared_types import ConfigInvalid, PreconditionFailed, Problem
 
-from .json_values import MAX_DEPTH, MAX_NODES, JsonObject, equal, measure, words
+from .json_values import MAX_DEPTH, MAX_NODES, MAX_TEXT, JsonObject, equal, measure, text_size, words
 
 T = TypeVar("T")
 
@@ -64,17 +65,16 @@ def apply_patch(document: Any, operations: Any, /) -> Any:
         raise ConfigInvalid((Problem(f"a JSON patch has at most {MAX_OPERATIONS:,} operations"),))
     # Copies share what they copy, so that a patch could double a document with each operation and hardly cost memory,
     # until the result is written out.
-    room = MAX_NODES - measure(document)[0]
+    room = _Room(MAX_NODES - measure(document)[0], MAX_TEXT - text_size(document, enough=MAX_TEXT))
     for number, operation in enumerate(operations):
         try:
-            document, grown = _applied(document, operation, room)
+            document = _applied(document, operation, room)
         except _Refused as err:
             raise ConfigInvalid((Problem(f"{_named(operation)}{err}", f"[{number}]"),)) from None
         except _Differs as err:
             raise PreconditionFailed(
                 f"[{number}]: {_named(operation)}{err}", remedy="Read the object again, then decide."
             ) from None
-        room -= grown
     return document
 
 
@@ -100,41 +100,61 @@ def _named(operation: Any) -> str:
     return f"{text[:_SHOWN]}: " if text else ""
 
 
-def _applied(document: Any, operation: Any, room: int) -> tuple[Any, int]:
-    """Return the document after one operation, and by how many values it may have grown."""
+@define
+class _Room:
+    """By how much a document may still grow.
+
+    Attributes:
+        values: In values.
+        text: In characters of texts.
+    """
+
+    values: int
+    text: int
+
+    def take(self, value: Any, path: Pointer) -> None:
+        """Take the room for a value at a place."""
+        self.values -= _grown(value, path, self.values)
+        self.text -= text_size(value, enough=max(self.text, 0))
+        if self.text < 0:
+            raise _Refused(f"the texts of the document would have more than {MAX_TEXT:,} characters")
+
+
+def _applied(document: Any, operation: Any, room: _Room) -> Any:
+    """Return the document after one operation."""
     if not isinstance(operation, dict):
         raise _Refused(f"an operation is an object, not {words(operation)}")
     path = _pointer_in(operation, "path")
     match operation.get("op"):
         case "add":
             value = _value_in(operation)
-            grown = _grown(value, path, room)
-            return _added(document, path, value), grown
+            room.take(value, path)
+            return _added(document, path, value)
         case "remove":
-            return _removed(document, path)[0], 0
+            return _removed(document, path)[0]
         case "replace":
             value = _value_in(operation)
-            grown = _grown(value, path, room)
-            return _replaced(document, path, value), grown
+            room.take(value, path)
+            return _replaced(document, path, value)
         case "move":
             source = _pointer_in(operation, "from")
             if path == source:
                 _found(document, source)
-                return document, 0
+                return document
             if path[: len(source)] == source:
                 raise _Refused(f"{pointer_text(source)!r:.200} can't be moved into itself")
             document, value = _removed(document, source)
             _grown(value, path, MAX_NODES)
-            return _added(document, path, value), 0
+            return _added(document, path, value)
         case "copy":
             value = _found(document, _pointer_in(operation, "from"))
-            grown = _grown(value, path, room)
-            return _added(document, path, value), grown
+            room.take(value, path)
+            return _added(document, path, value)
         case "test":
             found = _found(document, path)
             if not equal(found, _value_in(operation)):
                 raise _Differs("the value there is another one")
-            return document, 0
+            return document
         case None:
             raise _Refused("`op` is missing")
         case other:

@@ -19,6 +19,9 @@ MAX_DEPTH: Final = 64
 MAX_NODES: Final = 200_000
 """How many values an object may have, those inside lists and dicts counted too."""
 
+MAX_TEXT: Final = 4 * 1024 * 1024
+"""How many characters the texts of an object may have together while it is being changed."""
+
 _PLAIN = re.compile(r"[\w$-]+", re.ASCII)
 
 
@@ -60,6 +63,22 @@ def measure(value: Any, /, *, enough: int = MAX_NODES) -> tuple[int, int]:
         depth += nested
         level = below
     return count, depth
+
+
+def text_size(value: Any, /, *, enough: int) -> int:
+    """Return how many characters the texts in `value` have together, keys too; counting ends soon after `enough`."""
+    size = 0
+    left = [value]
+    while left and size <= enough:
+        item = left.pop()
+        if isinstance(item, str):
+            size += len(item)
+        elif isinstance(item, dict):
+            size += sum(map(len, item))
+            left.extend(item.values())
+        elif isinstance(item, list):
+            left.extend(item)
+    return size
 
 
 def check_size(value: Any, what: str, /) -> None:

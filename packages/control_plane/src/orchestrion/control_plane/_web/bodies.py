@@ -6,11 +6,14 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import trio
+from orchestrion.control_plane._limits import LaneSize, Seats
 from orchestrion.control_plane._objects.json_patch import apply_patch
 from orchestrion.control_plane._objects.merge_patch import merge_patch
 from orchestrion.shared_types import ConfigInvalid, Problem
 from orchestrion.shared_types.manifest import plain_documents
 
+from .caller import caller_of
 from .queries import AnyRequest
 
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -26,6 +29,12 @@ PATCH_TYPES: Final[Mapping[str, str]] = {
     APPLY_YAML: "Part",
 }
 """The forms of a patch, and the names of their schemas."""
+
+
+_AT_ONCE_BYTES: Final = 8_192
+"""YAML up to this size is read at once; what takes longer is read in a thread, so that nobody waits for it."""
+
+_READING: Final = Seats(LaneSize(each=1, all=2, queue=8, queue_seconds=30))
 
 
 def media_type_of(request: AnyRequest) -> str:
@@ -55,8 +64,13 @@ async def documents_of(request: AnyRequest) -> list[Any]:
 
     Raises:
         ConfigInvalid: It is neither, or it is too large or too deep.
+        TooManyRequests: Too many large ones are being read.
     """
-    return plain_documents(await request.body())
+    body = await request.body()
+    if len(body) <= _AT_ONCE_BYTES:
+        return plain_documents(body)
+    async with _READING.taken(caller_of(request).subject):
+        return await trio.to_thread.run_sync(plain_documents, body)
 
 
 def is_apply(request: AnyRequest) -> bool:

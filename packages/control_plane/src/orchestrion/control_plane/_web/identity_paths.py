@@ -20,6 +20,7 @@ from orchestrion.control_plane._identity.oidc_config import OidcConfig
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import Principal, PrincipalKind
 from orchestrion.control_plane._identity.tokens import TokenRecord
+from orchestrion.control_plane._wire import MAX_QUESTION_BYTES
 from orchestrion.shared_types import ConfigInvalid, Denied, NotFound, Problem
 
 from .answers import JSON
@@ -130,6 +131,7 @@ def identity_handlers(
         status_code=200,
         opt=described(_SOMEBODY, _doc("Say whether one may do something", "Verdict", body="Question")),
         name="can-i",
+        request_max_body_size=MAX_QUESTION_BYTES,
     )
     async def can_i(request: AnyRequest, data: JSONBody[Question]) -> Answer:
         verdict = keeper.policy.may(caller_of(request), Access(data.verb, data.resource, data.namespace, data.name))
