@@ -15,6 +15,7 @@ from orchestrion.control_plane._limits import DEFAULT_LANES, Lane, LaneSize, Lim
 from orchestrion.control_plane._limits.limits import LaneLimits
 from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.control_plane._web.sources import networks_of
+from orchestrion.orchestrator_core import WorkloadName
 from orchestrion.shared_types import ConfigInvalid, OrchestrationError, StateFailure
 
 from .api_stage import Api
@@ -93,6 +94,49 @@ async def test_what_failed_and_what_was_only_tried_is_on_record_as_that(api: Api
     failed, tried = records.kept
     assert (failed.outcome, failed.to_revision, failed.reason) == (Outcome.FAILED, 0, "config-invalid")
     assert (tried.outcome, tried.to_revision, tried.reason) == (Outcome.DONE, 0, "dry run")
+
+
+async def test_what_only_looks_like_a_trial_is_on_record_as_done(api: Api, records: Records) -> None:
+    await api.client.ask("POST", MAPS, config(a="1"))
+    changed = await api.client.ask("PATCH", f"{MAPS}/settings?x=dry_run=true", {"spec": {"data": {"a": "2"}}})
+    assert changed.json["spec"]["data"] == {"a": "2"}
+    await api.client.ask("DELETE", f"{MAPS}/settings?x=dry_run=true")
+    _, patch, delete = records.kept
+    assert (patch.to_revision, patch.reason) == (changed.json["metadata"]["revision"], "")
+    assert (delete.outcome, delete.reason) == (Outcome.DONE, "")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/api/v1/namespaces/default/workloads/web/scale", {"replicas": 5}),
+        ("POST", "/api/v1/namespaces/default/workloads/web/stop", None),
+        ("POST", "/api/v1/namespaces/default/workloads/web/start", None),
+        ("POST", "/api/v1/nodes/mock-0/cordon", None),
+        ("DELETE", "/v1/workload", None),
+    ],
+)
+async def test_what_cant_be_tried_is_refused_as_a_trial(
+    api: Api, records: Records, method: str, path: str, body: Any
+) -> None:
+    spec = {"containers": [{"name": "main", "command": ["run"]}]}
+    await api.client.ask("POST", "/api/v1/namespaces/default/workloads", {"metadata": {"name": "web"}, "spec": spec})
+    records.kept.clear()
+    refused = await api.client.ask(method, f"{path}?name=web&dry_run=true", body)
+    assert refused.status == 400
+    assert "dry_run" in refused.json["detail"]
+    control = api.orchestrator.world.workloads[WorkloadName("default", "web")].control
+    assert (control.replicas, control.stopped, control.removed) == (None, False, False)
+    (failed,) = records.kept
+    assert (failed.outcome, failed.reason) == (Outcome.FAILED, "config-invalid")
+
+
+@pytest.mark.parametrize("query", ["dry_run=1", "dry_run=", "dry_run=true&dry_run=false", "dry_run=false&dry_run=true"])
+async def test_a_trial_that_is_not_said_clearly_is_refused(api: Api, query: str) -> None:
+    await api.client.ask("POST", MAPS, config(a="1"))
+    answer = await api.client.ask("PATCH", f"{MAPS}/settings?{query}", {"spec": {"data": {"a": "2"}}})
+    assert answer.status == 400
+    assert (await api.client.ask("GET", f"{MAPS}/settings")).json["spec"]["data"] == {"a": "1"}
 
 
 async def test_what_cant_go_on_record_is_not_done(api: Api, records: Records) -> None:

@@ -21,6 +21,7 @@ class Needs:
             nothing about what it reaches.
         body: What the body is that says what is reached: `workloads` or `logs`; empty where it does not say.
         anybody: Whether everybody may who is known.
+        dry_run: Whether a path that has no description can be tried without doing it, as its query says.
     """
 
     verb: str
@@ -28,3 +29,4 @@ class Needs:
     query: tuple[str, ...] = ()
     body: str = ""
     anybody: bool = False
+    dry_run: bool = False

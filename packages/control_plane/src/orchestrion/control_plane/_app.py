@@ -123,7 +123,7 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
     @post(
         "/v1/apply",
         status_code=200,
-        opt={ACCESS: Needs("apply", "workloads", body="workloads")},
+        opt={ACCESS: Needs("apply", "workloads", body="workloads", dry_run=True)},
         request_max_body_size=MAX_BODY_BYTES,
     )
     async def apply(

@@ -14,7 +14,7 @@ import trio
 from attrs import define, field
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from orchestrion.control_plane._access import ACCESS
+from orchestrion.control_plane._access import ACCESS, Needs
 from orchestrion.control_plane._app import ERROR
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.asking import ASKING, WARNINGS, warnings_header
@@ -26,9 +26,18 @@ from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of, 
 from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.control_plane._telemetry.counts import RequestCounts
 from orchestrion.orchestrator_core import WallClock, system_time
-from orchestrion.shared_types import Denied, OrchestrationError, StateFailure, Unauthenticated, Unavailable
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    Denied,
+    OrchestrationError,
+    Problem,
+    StateFailure,
+    Unauthenticated,
+    Unavailable,
+)
 
 from .caller import CALLER, Connection, Gatekeeper, accesses_of, named_by
+from .doc import DOC, Doc
 from .passage import PASSAGE, READING, Passage, RevisionOf, lane_of, passage_of, request_id_of
 from .sources import Network, source_of_request
 
@@ -36,6 +45,8 @@ _log = logging.getLogger("orchestrion.control_plane")
 
 UNKNOWN_OPERATION: Final = "unknown"
 """What requests for paths that are none are counted as: names that others choose would take memory without end."""
+
+_DRY_RUN: Final = "dry_run"
 
 
 class Recorder(Protocol):
@@ -101,7 +112,7 @@ class Pipeline:
 
     async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Let a request through to its handler, or raise what it is refused with."""
-        needs = handler.opt.get(ACCESS)
+        needs: Needs | None = handler.opt.get(ACCESS)
         if needs is None:
             return
         passage = passage_of(connection.scope)
@@ -131,7 +142,7 @@ class Pipeline:
         passage.accesses = accesses
         if passage.changes:
             passage.before = tuple([self.revision_of(access) for access in accesses])
-            passage.dry_run = b"dry_run=true" in connection.scope["query_string"]
+            passage.dry_run = _is_dry_run(connection, needs, handler)
             self._check_recorder()
 
     def permit(self, passage: Passage, access: Access) -> None:
@@ -277,6 +288,24 @@ class _Answer:
                 passage.status = status_of(error)
                 raise error
         await self._send(message)
+
+
+def _is_dry_run(connection: Connection, needs: Needs, handler: BaseRouteHandler) -> bool:
+    """Return whether a change is only to be tried.
+
+    Raises:
+        ConfigInvalid: It can't be told, or what is asked for can't be tried.
+    """
+    given = connection.query_params.getall(_DRY_RUN, [])
+    if not given:
+        return False
+    doc: Doc | None = handler.opt.get(DOC)
+    if not (needs.dry_run if doc is None else _DRY_RUN in doc.parameters):
+        # Who sends it takes it for granted that nothing is done.
+        raise ConfigInvalid((Problem("this can't be tried: there is no dry run of it", path=_DRY_RUN),))
+    if given not in (["true"], ["false"]):
+        raise ConfigInvalid((Problem("true or false is wanted, once", path=_DRY_RUN),))
+    return bool(given == ["true"])
 
 
 def _numbered(prefix: str) -> Callable[[], str]:
