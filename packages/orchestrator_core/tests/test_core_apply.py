@@ -385,6 +385,18 @@ async def test_stop_keeps_the_workload_and_apply_starts_it_again(stage: Stage) -
     assert len(stage.running()) == 2
 
 
+async def test_a_stopped_workload_can_be_changed_without_being_started(stage: Stage) -> None:
+    await stage.apply(service(replicas=2))
+    await stage.orchestrator.stop("web")
+    await stage.settle()
+    result = await stage.orchestrator.apply([service(replicas=3)], starts=False)
+    await stage.settle()
+    assert (result.changes[0].generation, stage.running()) == (2, [])
+    await stage.orchestrator.apply([service(replicas=3)])
+    await stage.settle()
+    assert len(stage.running()) == 3
+
+
 async def test_two_authors_at_once_both_get_their_way_or_a_conflict(stage: Stage) -> None:
     async def author(number: int) -> None:
         await stage.orchestrator.apply([service(replicas=number), service(f"own{number}")])

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 import trio
+from attrs import evolve
 from orchestrion.orchestrator_core import ChangeAction, WorkloadPhase, trio_time
 from orchestrion.shared_types import InstanceState, Resources, RestartPolicy, Retention
 
@@ -150,6 +151,18 @@ async def test_what_has_ended_is_left_alone_when_the_same_is_applied_again(stage
     await trio.sleep(60)
     assert len(indexes_started(stage)) == 1
     assert await stage.view("job") == before
+
+
+@pytest.mark.parametrize("code", ["0", "9"])
+async def test_what_has_ended_is_left_alone_when_only_its_metadata_changes(stage: Stage, code: str) -> None:
+    await stage.apply(batch("job", "exit", code))
+    before = batch("job", "exit", code)
+    metadata = evolve(before.metadata, labels={"team": "a"}, annotations={"note": "b"})
+    (change,) = (await stage.orchestrator.apply([evolve(before, metadata=metadata)])).changes
+    assert (change.action, change.generation, change.restarts) == (ChangeAction.UPDATE, 2, False)
+    await trio.sleep(60)
+    assert len(indexes_started(stage)) == 1
+    assert (await stage.view("job")).definition.metadata.labels == {"team": "a"}
 
 
 @pytest.mark.parametrize("code", ["0", "9"])

@@ -229,7 +229,10 @@ class WorkloadWriter:
             return await self.beside([prepared], changes, world, intent)
 
         async with self.turn((prepared.definition.metadata.namespace,)):
-            result = await self.orchestrator.apply([prepared.definition], dry_run=intent.dry_run, gate=gate)
+            # Who writes down what is wanted does not say with it that it is to run now: that is what `start` is for.
+            result = await self.orchestrator.apply(
+                [prepared.definition], dry_run=intent.dry_run, starts=False, gate=gate
+            )
         return result.revision
 
     async def beside(

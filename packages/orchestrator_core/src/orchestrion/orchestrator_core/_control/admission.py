@@ -45,12 +45,14 @@ class Admission:
         spec: The author's part as it is to be; None where it stays.
         control: The operator's part as it is to be; None where it stays.
         record: What is there now, or None.
+        idle: Whether it is left as it is, stopped or at its end.
     """
 
     change: WorkloadChange
     spec: WorkloadSpec | None
     control: WorkloadControl | None
     record: WorkloadRecord | None
+    idle: bool = False
 
 
 def name_of(definition: WorkloadDefinition) -> WorkloadName:
@@ -65,6 +67,7 @@ def admit(
     new_uid: UidFactory,
     *,
     rerun: bool = False,
+    starts: bool = True,
 ) -> list[Admission]:
     """Return what an apply of these definitions does.
 
@@ -74,6 +77,8 @@ def admit(
         now: The time that changes are noted with.
         new_uid: Makes the ids of new workloads.
         rerun: Whether work that has ended runs again although nothing of its definition has changed.
+        starts: Whether what was stopped runs again, and what was rolled back is tried again although nothing of what
+            its instances run from has changed.
 
     Raises:
         ConfigInvalid: They can't be accepted together.
@@ -81,7 +86,7 @@ def admit(
     """
     _check(definitions, world)
     return [
-        _admit_one(definition, world.workloads.get(name_of(definition)), now, new_uid, rerun=rerun)
+        _admit_one(definition, world.workloads.get(name_of(definition)), now, new_uid, rerun=rerun, starts=starts)
         for definition in definitions
     ]
 
@@ -97,7 +102,13 @@ def _check(definitions: Sequence[WorkloadDefinition], world: World) -> None:
 
 
 def _admit_one(
-    definition: WorkloadDefinition, record: WorkloadRecord | None, now: datetime, new_uid: UidFactory, *, rerun: bool
+    definition: WorkloadDefinition,
+    record: WorkloadRecord | None,
+    now: datetime,
+    new_uid: UidFactory,
+    *,
+    rerun: bool,
+    starts: bool,
 ) -> Admission:
     before = record.spec if record is not None else None
     name = name_of(definition)
@@ -112,11 +123,17 @@ def _admit_one(
             namespace=name.namespace, name=name.name, action=ChangeAction.CREATE, generation=1, differences=()
         )
         return Admission(change, spec, None, record)
-    return _compare(definition, before, record, now, rerun=rerun)
+    return _compare(definition, before, record, now, rerun=rerun, starts=starts)
 
 
 def _compare(
-    definition: WorkloadDefinition, before: WorkloadSpec, record: WorkloadRecord, now: datetime, *, rerun: bool
+    definition: WorkloadDefinition,
+    before: WorkloadSpec,
+    record: WorkloadRecord,
+    now: datetime,
+    *,
+    rerun: bool,
+    starts: bool,
 ) -> Admission:
     old = before.definition
     kept = evolve(
@@ -136,16 +153,20 @@ def _compare(
     outcome = ended_as(record)
     again, note = False, ""
     if outcome is not None:
-        again = rerun or retemplated or (changed and outcome is Outcome.FAILED)
+        # What has ended needs no place any longer, and what it is called by is no reason to do the work again.
+        named = evolve(new, metadata=old.metadata)
+        retemplated = template_of(named) != template_of(old)
+        again = rerun or retemplated or (named != old and outcome is Outcome.FAILED)
         if again:
             differences = (*differences, _noting(f"{_ENDED[outcome]}, and runs again"))
         else:
             note = f"{_ENDED[outcome]}, and is left as it ended"
-    elif target_generation(record) != before.template_generation:
+    elif target_generation(record) != before.template_generation and (starts or retemplated):
         again = True
         if not retemplated:
             differences = (*differences, _noting("it was rolled back, and is tried again"))
-    next_control = evolve(control, stopped=False) if control.stopped else None
+    next_control = evolve(control, stopped=False) if control.stopped and starts else None
+    idle = (control.stopped and not starts) or (outcome is not None and not again)
     if next_control is not None and (outcome is None or again):
         differences = (*differences, _noting("it was stopped, and starts again"))
     generation = old.metadata.generation + (1 if changed or again else 0)
@@ -159,7 +180,7 @@ def _compare(
         note=note,
     )
     if not changed and not again:
-        return Admission(change, None, next_control, record)
+        return Admission(change, None, next_control, record, idle)
     metadata = evolve(kept, generation=generation, updated_at=now)
     spec = WorkloadSpec(
         definition=evolve(new, metadata=metadata),
@@ -167,7 +188,7 @@ def _compare(
     )
     if control.replicas is not None and control.scaled_from != new.replicas:
         next_control = evolve(next_control or control, replicas=None, scaled_from=0)
-    return Admission(change, spec, next_control, record)
+    return Admission(change, spec, next_control, record, idle)
 
 
 _ENDED: Final = {Outcome.SUCCEEDED: "it has succeeded", Outcome.FAILED: "it failed"}
@@ -261,6 +282,7 @@ def proposed(admission: Admission) -> ProposedChange:
         after=spec.definition,
         replicas=spec.definition.replicas if scaled is None else scaled,
         generation=admission.change.generation,
+        idle=admission.idle,
     )
 
 

@@ -35,10 +35,8 @@ def claimed_after(change: ProposedChange, world: World, nodes: int) -> int:
     """Return how many instances a workload would lay claim to; the arguments are as for `claimed_now`."""
     name = WorkloadName(change.after.metadata.namespace, change.after.metadata.name)
     record = world.workloads.get(name)
-    left_alone = change.before is not None and change.generation == change.before.metadata.generation
-    if left_alone and record is not None and ended_as(record) is not None:
-        return claimed_now(world, name, nodes)
-    return _claimed(change.after, change.replicas, nodes)
+    claimed = _claimed(change.after, change.replicas, nodes)
+    return min(claimed, len(record.roll.held_slots)) if change.idle and record is not None else claimed
 
 
 def _is_over(record: WorkloadRecord) -> bool:

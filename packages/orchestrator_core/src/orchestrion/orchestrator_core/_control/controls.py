@@ -166,6 +166,7 @@ def _proposed(record: WorkloadRecord, control: WorkloadControl) -> ProposedChang
         after=definition,
         replicas=definition.replicas if control.replicas is None else control.replicas,
         generation=definition.metadata.generation,
+        idle=control.stopped or control.removed or ended_as(record) is not None,
     )
 
 

@@ -21,6 +21,7 @@ class ProposedChange:
         after: The definition as it would be; equal to `before` where only numbers of the operator change, or nothing.
         replicas: Instances that would be wanted: what `scale` has set or sets, or else the definition's.
         generation: The definition's generation afterwards.
+        idle: Whether it is left as it is, stopped or at its end, and runs nothing because of the change.
     """
 
     before: WorkloadDefinition | None
@@ -28,6 +29,7 @@ class ProposedChange:
     after: WorkloadDefinition
     replicas: int
     generation: int
+    idle: bool = False
 
 
 @frozen(kw_only=True)

@@ -436,19 +436,22 @@ class Orchestrator:
         *,
         dry_run: bool = False,
         rerun: bool = False,
+        starts: bool = True,
         gate: Gate = no_gate,
     ) -> ApplyResult:
         """Want these workloads, all of them or none; see `Control.apply`.
 
         Applying the same again changes nothing: a batch workload that has succeeded or failed is left as it ended. A
         changed definition runs it again; where only the way it is run has changed, as retries or parallelism, only if
-        it had failed.
+        it had failed; where only its metadata has changed, not at all.
 
         Args:
             workloads: Each (namespace, name) once.
             dry_run: True checks and compares, and changes nothing.
             rerun: True runs work that has ended once more, even where its definition is unchanged. What has not ended
                 goes on.
+            starts: False leaves what was stopped as it is, and does not try again what was rolled back unless what its
+                instances run from has changed.
             gate: Has its say before anything is written, and writes with it; asked for a dry run too.
 
         Raises:
@@ -462,13 +465,13 @@ class Orchestrator:
             raise ConfigInvalid((problem,), remedy="Split the manifest.")
         names = (f"{workload.metadata.namespace}/{workload.metadata.name}" for workload in workloads)
         with self.observed.step("apply", ",".join(names)):
-            return await self._apply(workloads, gate, dry_run=dry_run, rerun=rerun)
+            return await self._apply(workloads, gate, dry_run=dry_run, rerun=rerun, starts=starts)
 
     async def _apply(
-        self, workloads: Sequence[WorkloadDefinition], gate: Gate, *, dry_run: bool, rerun: bool
+        self, workloads: Sequence[WorkloadDefinition], gate: Gate, *, dry_run: bool, rerun: bool, starts: bool
     ) -> ApplyResult:
         for _ in range(CONFLICT_TRIES):
-            admissions = await self._admit(workloads, rerun=rerun)
+            admissions = await self._admit(workloads, rerun=rerun, starts=starts)
             changes = with_port_clashes(admissions, self.cluster_loop.keeper.view(), self._decider)
             compares, operations = writes_of(admissions, self.world)
             beside = await gate([proposed(admission) for admission in admissions], self.world)
@@ -486,9 +489,9 @@ class Orchestrator:
         msg = "others kept changing the same workloads"
         raise Conflict(msg, remedy="Look at what they did, and apply again.")
 
-    async def _admit(self, workloads: Sequence[WorkloadDefinition], *, rerun: bool) -> list[Admission]:
+    async def _admit(self, workloads: Sequence[WorkloadDefinition], *, rerun: bool, starts: bool) -> list[Admission]:
         await self._catch_up()
-        admissions = admit(workloads, self.world, self.now(), self.new_uid, rerun=rerun)
+        admissions = admit(workloads, self.world, self.now(), self.new_uid, rerun=rerun, starts=starts)
         if self.refuse_impossible:
             await EmptyCluster(self._decider, self.cluster_loop.nodes.values()).check(admissions)
         return admissions
