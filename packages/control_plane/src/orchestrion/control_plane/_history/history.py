@@ -58,6 +58,7 @@ class History:
     _revision: int = 0
     _advanced: trio.Event = field(factory=trio.Event)
     _woken: trio.Event = field(factory=trio.Event)
+    _changed: trio.Event = field(factory=trio.Event)
     _listeners: list[Callable[[ObjectEvent], None]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -90,6 +91,18 @@ class History:
             except Unavailable:
                 await trio.sleep(_RETRY_SECONDS)
 
+    async def wake_followers(self) -> None:
+        """Wake who follows, once for what comes together, until cancelled; it goes on beside `run`.
+
+        Where very many follow, a wait of its own for each of them would be most of the work.
+        """
+        while True:
+            await self._changed.wait()
+            await trio.sleep(GATHER_SECONDS)
+            self._changed = trio.Event()
+            self._woken.set()
+            self._woken = trio.Event()
+
     async def _load(self, now: Revision) -> Revision:
         """Take in what there was a while ago, or as long ago as the store can say; return the revision of that."""
         for back in (_REPLAYED, _REPLAYED // 10, 0):
@@ -111,7 +124,6 @@ class History:
             self._oldest = Position(wanted, ALL_SEEN)
             self._revision = wanted
             self._advance()
-            self._wake()
             return wanted
         return now
 
@@ -125,7 +137,7 @@ class History:
         event = self._projection.refresh(namespace, name)
         if event is not None:
             self._append((event,))
-            self._wake()
+            self._changed.set()
 
     def _append(self, events: Iterable[ObjectEvent]) -> None:
         for event in events:
@@ -143,11 +155,7 @@ class History:
     def _advance(self) -> None:
         self._advanced.set()
         self._advanced = trio.Event()
-        self._wake()
-
-    def _wake(self) -> None:
-        self._woken.set()
-        self._woken = trio.Event()
+        self._changed.set()
 
     def listen(self, listener: Callable[[ObjectEvent], None]) -> None:
         """Call `listener` with each event, at once; it must not raise nor wait."""
@@ -236,13 +244,12 @@ class History:
         return found, self._first + len(self._events)
 
     async def wait_beyond(self, place: int) -> None:
-        """Wait until there are events from a place on, and a little longer for those that come with them."""
+        """Wait until there are events from a place on, and those that have come with them."""
         if self._first + len(self._events) > place:
             await trio.lowlevel.checkpoint()
             return
         while self._first + len(self._events) <= place:
             await self._woken.wait()
-        await trio.sleep(GATHER_SECONDS)
 
 
 @define(eq=False)

@@ -81,6 +81,7 @@ class Objects:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep up with what changes, until cancelled. It is started once everything is known."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.history.wake_followers)
             await nursery.start(self.history.run)
             for name in self.history.names(CUSTOM_KIND.plural):
                 item = self.history.get(name)
