@@ -16,7 +16,7 @@ from orchestrion.shared_types import Event, EventSeverity, WorkloadNotFound
 from . import overview, workload_page
 from .pending import unplaced
 from .samples import Sample, Samples
-from .scene import is_ended, scene_of
+from .scene import Scenes, is_ended
 from .sight import Sight
 from .usage import Meter
 from .words import amount, share
@@ -43,13 +43,15 @@ class Pages:
     objects: Objects
     _samples: Samples = field(factory=Samples)
     _meter: Meter = field(init=False)
+    _scenes: Scenes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._meter = Meter(self.objects.orchestrator)
+        self._scenes = Scenes(self.objects)
 
     async def overview(self, _request: AnyRequest, sight: Sight) -> dict[str, Any]:
         """Return how full the cluster is, what waits and what fails."""
-        scene = await scene_of(self.objects, sight)
+        scene = await self._scenes.seen_by(sight)
         events = await self._events(sight, None, SOME_EVENTS, warnings=True)
         return {
             "revision": scene.revision,
@@ -60,7 +62,7 @@ class Pages:
 
     async def topology(self, _request: AnyRequest, sight: Sight) -> dict[str, Any]:
         """Return the map."""
-        scene = await scene_of(self.objects, sight)
+        scene = await self._scenes.seen_by(sight)
         return {
             "revision": scene.revision,
             "live": "workloads instances nodes",
@@ -71,7 +73,7 @@ class Pages:
 
     async def workloads(self, request: AnyRequest, sight: Sight) -> dict[str, Any]:
         """Return all workloads, or those of a namespace or a phase."""
-        scene = await scene_of(self.objects, sight)
+        scene = await self._scenes.seen_by(sight)
         query = request.query_params
         lines = [workload_page.workload_line(view) for view in scene.workloads]
         namespace, phase = query.get("namespace", ""), query.get("phase", "")
@@ -94,7 +96,7 @@ class Pages:
             WorkloadNotFound: There is none of that name, or it is not seen.
         """
         namespace, name = request.path_params["namespace"], request.path_params["name"]
-        scene = await scene_of(self.objects, sight)
+        scene = await self._scenes.seen_by(sight)
         found = [
             view
             for view in scene.workloads
@@ -131,7 +133,7 @@ class Pages:
 
     async def pending(self, _request: AnyRequest, sight: Sight) -> dict[str, Any]:
         """Return what has no place, and why."""
-        scene = await scene_of(self.objects, sight)
+        scene = await self._scenes.seen_by(sight)
         waiting = [view for view in scene.workloads if overview.is_pending(view)]
         lines = list[dict[str, Any]]()
         for view in waiting[:MAX_EXPLAINED]:
@@ -154,7 +156,7 @@ class Pages:
 
     async def nodes(self, _request: AnyRequest, sight: Sight) -> dict[str, Any]:
         """Return all nodes."""
-        scene = await scene_of(self.objects, sight)
+        scene = await self._scenes.seen_by(sight)
         return {
             "revision": scene.revision,
             "live": "nodes instances",
@@ -210,7 +212,7 @@ class Pages:
         if not sight.sees("nodes"):
             return Samples().shown()
         if self._samples.is_due(self.objects.orchestrator.now()):
-            scene = await scene_of(self.objects, sight)
+            scene = await self._scenes.seen_by(sight)
             percent = {f"{bar['title']} reserved": bar["percent"] for bar in overview.capacity(scene.nodes, scene)}
             # Whoever sees nodes sees what is on them, as a sum.
             instances = await self.objects.orchestrator.list_instances()

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 from operator import add
+from typing import Final
 
-from attrs import field, frozen
+import trio
+from attrs import define, evolve, field, frozen
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.orchestrator_core import TERMINAL, Orchestrator, WorkloadName, WorkloadView
 from orchestrion.scheduler_interface import demand_of
@@ -63,23 +65,70 @@ def restarts_of(instance: WorkloadInstance) -> int:
     return sum(container.attempt for container in instance.status.containers)
 
 
-async def scene_of(objects: Objects, sight: Sight) -> Scene:
-    """Return what somebody sees now; namespaces that they may not list are as if they were not there."""
+@define(eq=False)
+class Scenes:
+    """Gives scenes, made once for all who ask at about the same time: a change makes every open page ask.
+
+    Attributes:
+        objects: All objects.
+    """
+
+    objects: Objects
+    _lock: trio.Lock = field(factory=trio.Lock)
+    _whole: Scene | None = None
+    _seen: int = 0
+    """How many changes there were when it was begun to be made."""
+    _until: float = 0.0
+
+    async def seen_by(self, sight: Sight) -> Scene:
+        """Return what somebody sees; namespaces that they may not list are as if they were not there.
+
+        All changes are in it that were there when this was called.
+        """
+        wanted = self.objects.history.count
+        async with self._lock:
+            whole = self._whole
+            if whole is None or self._seen < wanted or trio.current_time() >= self._until:
+                seen = self.objects.history.count
+                whole = self._whole = await _whole_scene(self.objects)
+                self._seen = seen
+                self._until = trio.current_time() + _KEPT_SECONDS
+        every_workload, every_instance = sight.sees("workloads"), sight.sees("instances")
+        return evolve(
+            whole,
+            now=self.objects.orchestrator.now(),
+            workloads=whole.workloads
+            if every_workload
+            else tuple(each for each in whole.workloads if sight.sees("workloads", each.definition.metadata.namespace)),
+            instances=whole.instances
+            if every_instance
+            else tuple(each for each in whole.instances if sight.sees("instances", each.namespace)),
+            nodes=whole.nodes if sight.sees("nodes") else (),
+        )
+
+
+_KEPT_SECONDS: Final = 1.0
+"""How old a scene may be, also where nothing is known to have changed."""
+
+
+async def _whole_scene(objects: Objects) -> Scene:
     orchestrator = objects.orchestrator
     revision = objects.history.revision
     workloads = await orchestrator.list_workloads()
     instances = await orchestrator.list_instances()
-    nodes = await orchestrator.list_nodes() if sight.sees("nodes") else []
+    nodes = await orchestrator.list_nodes()
     live = [instance for instance in instances if not is_ended(instance)]
     granted = dict[NodeId, int]()
     for each in live:
-        node_id = each.binding.node_id
-        granted[node_id] = granted.get(node_id, 0) + len({id_ for ids in each.binding.devices.values() for id_ in ids})
+        if each.binding.devices:
+            node_id = each.binding.node_id
+            held = {id_ for ids in each.binding.devices.values() for id_ in ids}
+            granted[node_id] = granted.get(node_id, 0) + len(held)
     return Scene(
         now=orchestrator.now(),
         revision=revision,
-        workloads=tuple(each for each in workloads if sight.sees("workloads", each.definition.metadata.namespace)),
-        instances=tuple(each for each in instances if sight.sees("instances", each.namespace)),
+        workloads=tuple(workloads),
+        instances=tuple(instances),
         nodes=tuple(nodes),
         allocated=_allocated(orchestrator, live),
         granted=granted,
