@@ -166,9 +166,11 @@ class Api:
 
 
 @asynccontextmanager
-async def api_served(state: MemoryState | None = None, **options: Any) -> AsyncIterator[Api]:
+async def api_served(
+    state: MemoryState | None = None, *, store: MemoryStore | None = None, **options: Any
+) -> AsyncIterator[Api]:
     """Give a server at work, on two nodes; options are the orchestrator's."""
-    store = MemoryStore(state if state is not None else MemoryState())
+    store = store or MemoryStore(state if state is not None else MemoryState())
     cluster = MockClusterManager(ClusterWorld(nodes=mock_nodes(2)))
     containers = ContainerWorld()
     orchestrator = Orchestrator(MockRuntime(containers), cluster, CursorScheduler(), store, now=trio_time, **options)

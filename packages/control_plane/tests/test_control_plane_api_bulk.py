@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+import trio
 from attrs import evolve
+from orchestrion.control_plane._history.event import ALL_SEEN, EventType, Position
+from orchestrion.control_plane._objects.kinds import CONFIG_MAP
 from orchestrion.control_plane._service.replies import KEPT, Replies
+from orchestrion.mocks import MemoryState, MemoryStore
 from orchestrion.orchestrator_core import trio_time
+from orchestrion.store_interface import Compare, Operation, Revision, StoreUnavailable
+from trio.testing import MockClock
 
-from .api_stage import Api
+from .api_stage import Api, api_served
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 YAML = "application/yaml"
@@ -89,10 +98,112 @@ async def test_what_another_manager_says_differently_refuses_all(api: Api) -> No
     assert (await api.client.ask("GET", f"{MAPS}/a")).json["spec"]["data"] == {"x": "2"}
 
 
-async def test_more_than_one_write_takes_is_refused(api: Api) -> None:
-    refused = await api.client.ask("POST", "/api/v1/apply", {"items": [config(f"n{n}") for n in range(129)]})
+async def test_too_many_objects_are_refused(api: Api) -> None:
+    refused = await api.client.ask("POST", "/api/v1/apply", {"items": [config(f"n{n}") for n in range(5001)]})
     assert refused.status == 400
-    assert "Split" in refused.json["detail"]
+    assert "5,001 objects are more than 5,000" in refused.json["detail"]
+
+
+MANY = 150
+
+
+def many(color: str) -> dict[str, Any]:
+    """Return a list of a namespace, and of config maps and workloads in it."""
+    space = {"kind": "Namespace", "metadata": {"name": "shop"}}
+    maps = [config(f"n{n:03}", color=color) for n in range(MANY)]
+    run = {"replicas": 0, "containers": [{"name": "main", "command": [color]}]}
+    runs = [{"kind": "Workload", "metadata": {"name": f"w{n:03}"}, "spec": run} for n in range(MANY // 3)]
+    return {"items": [*runs, *maps, space]}
+
+
+async def colors(api: Api, pages: int = MANY) -> Counter[str]:
+    """Count what is shown of the many, by color, as lists of pages show it."""
+    found = Counter[str]()
+    for plural in ("configmaps", "workloads"):
+        page = f"/api/v1/namespaces/shop/{plural}?limit={pages}"
+        listed = (await api.client.ask("GET", page)).json
+        while True:
+            for item in listed["items"]:
+                spec = item["spec"]
+                found[spec["data"]["color"] if plural == "configmaps" else spec["containers"][0]["command"][0]] += 1
+            token = listed["metadata"].get("continue")
+            if not token:
+                break
+            listed = (await api.client.ask("GET", f"{page}&continue={quote(token)}")).json
+    return found
+
+
+async def test_many_objects_are_seen_all_or_none_at_each_moment(api: Api) -> None:
+    seen = list[Counter[str]]()
+
+    async def look() -> None:
+        while True:
+            # Each of the two lists is of one revision; between them all may have come.
+            seen.append(await colors(api))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        for color in ("red", "blue"):
+            done = await api.client.ask("POST", "/api/v1/apply?namespace=shop", many(color))
+            assert done.status == 200
+        nursery.cancel_scope.cancel()
+    seen.append(await colors(api))
+    whole = {0, MANY, MANY // 3, MANY + MANY // 3}
+    assert {count for each in seen for count in each.values()} <= whole
+    assert seen[-1] == {"blue": MANY + MANY // 3}
+    assert len(seen) > 3
+
+
+async def test_a_watch_tells_of_each_of_many_objects_once(api: Api) -> None:
+    since = (await api.objects.store.get("/")).revision
+    await api.client.ask("POST", "/api/v1/apply?namespace=shop", many("red"))
+    async with api.objects.follow(CONFIG_MAP, "shop", Position(since, ALL_SEEN)) as follower:
+        told = [(event.type, event.name) for event in follower.behind()]
+    assert told == [(EventType.ADDED, f"n{n:03}") for n in range(MANY)]
+
+
+class DyingStore(MemoryStore):
+    """A store that its program no longer reaches after so many steps of a write of many keys."""
+
+    steps = 1_000_000
+
+    async def transaction(self, compares: Sequence[Compare], operations: Sequence[Operation], /) -> Revision:
+        self._count(any(each.key.startswith("/commit/") and each.revision for each in compares))
+        return await super().transaction(compares, operations)
+
+    async def put(self, key: str, value: bytes, /, **options: Any) -> Revision:
+        self._count(key.startswith("/commit/"))
+        return await super().put(key, value, **options)
+
+    def _count(self, is_step: bool) -> None:
+        if self.steps == 0 and (is_step or self.dead):
+            self.dead = True
+            raise StoreUnavailable("gone")
+        self.steps -= is_step
+
+    dead = False
+
+
+@pytest.mark.slow
+async def test_a_server_that_dies_meanwhile_has_applied_all_or_nothing(autojump_clock: MockClock) -> None:
+    outcomes = list[int]()
+    for steps in range(12):
+        state = MemoryState()
+        store = DyingStore(state)
+        async with api_served(state, store=store) as api:
+            store.steps = steps
+            with trio.move_on_after(1):
+                await api.client.ask("POST", "/api/v1/apply?namespace=shop", many("red"))
+        async with api_served(state) as api:
+            # Who was killed before the decision keeps others waiting for the length of a lease.
+            assert (await api.client.ask("POST", MAPS, config("other"))).status == 201
+            found = await colors(api)
+            assert found in ({}, {"red": MANY + MANY // 3})
+            outcomes.append(len(found))
+            assert (await api.client.ask("POST", "/api/v1/apply?namespace=shop", many("blue"))).status == 200
+            assert await colors(api) == {"blue": MANY + MANY // 3}
+    assert outcomes == sorted(outcomes)
+    assert set(outcomes) == {0, 1}
 
 
 async def test_a_plan_says_what_apply_would_do_and_does_nothing(api: Api) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from orchestrion.control_plane._admission.amounts import sum_of
 from orchestrion.control_plane._objects.kinds import NAMESPACE, RESOURCE_QUOTA
 from orchestrion.control_plane._service.intent import Intent
+from orchestrion.control_plane._service.workloads import no_turn
 from orchestrion.orchestrator_core import WorkloadName, claimed_now
 from orchestrion.shared_types import (
-    ConfigInvalid,
     Conflict,
     ContainerConfig,
     Metadata,
@@ -30,7 +30,7 @@ from orchestrion.shared_types import (
 )
 from trio.testing import MockClock
 
-from .api_stage import Api, api_served
+from .api_stage import Answer, Api, api_served
 
 QUOTAS = "/api/v1/namespaces/default/resourcequotas"
 WORKLOADS = "/api/v1/namespaces/default/workloads"
@@ -155,15 +155,34 @@ async def test_what_is_used_is_shown_and_nothing_is_written_once_it_is(api: Api)
     assert (await api.client.ask("GET", f"{QUOTAS}/team")).json["status"]["used"]["cpu"] == "0"
 
 
-@pytest.mark.slow
-async def test_a_change_of_too_many_namespaces_with_quotas_is_refused_as_a_whole(api: Api) -> None:
+async def test_a_change_of_many_namespaces_with_quotas_is_made_as_a_whole(api: Api) -> None:
     for name in ("one", "two", "three"):
         await api.objects.create(NAMESPACE, "", {"metadata": {"name": name}}, INTENT)
-        await api.objects.create(RESOURCE_QUOTA, name, quota(cpu="100"), INTENT)
-    many = [definition(f"w{n}", cpu=1, namespace=("one", "two", "three")[n % 3]) for n in range(42)]
-    with pytest.raises(ConfigInvalid, match="too many for one change"):
+        await api.objects.create(RESOURCE_QUOTA, name, quota(workloads=20), INTENT)
+    many = [definition(f"w{n}", replicas=0, namespace=("one", "two", "three")[n % 3]) for n in range(63)]
+    with pytest.raises(QuotaExceeded):
         await api.management.control.apply(many)
-    await api.management.control.apply(many[:40])
+    assert await api.management.control.list_workloads() == []
+    await api.management.control.apply(many[:60])
+    assert len(await api.management.control.list_workloads()) == 60
+
+
+@pytest.mark.parametrize("takes_turns", [True, False])
+async def test_manifests_applied_at_the_same_time_never_exceed_a_quota(api: Api, takes_turns: bool) -> None:
+    await api.client.ask("POST", QUOTAS, quota(workloads=60))
+    if not takes_turns:
+        api.objects.workloads.turn = no_turn
+    answers = list[Answer]()
+
+    async def apply(first: str) -> None:
+        items = [{"kind": "Workload", **workload(f"{first}{n}", replicas=0)} for n in range(40)]
+        answers.append(await api.client.ask("POST", "/api/v1/apply", {"items": items}))
+
+    async with trio.open_nursery() as nursery:
+        for first in "abc":
+            nursery.start_soon(apply, first)
+    assert sorted(answer.status for answer in answers) == [200, 403, 403]
+    assert len(api.orchestrator.world.workloads) == 40
 
 
 NAMES = st.sampled_from(["a", "b", "c"])

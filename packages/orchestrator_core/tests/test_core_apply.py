@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 from attrs import evolve
-from orchestrion.orchestrator_core import MAX_APPLIED, ChangeAction, Unschedulable, WorkloadPhase
+from orchestrion.orchestrator_core import MAX_APPLIED, ChangeAction, Unschedulable, WorkloadName, WorkloadPhase
 from orchestrion.scheduler_interface import FullScanScheduler
 from orchestrion.shared_types import (
     ConfigInvalid,
@@ -19,9 +19,10 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
     WorkloadNotFound,
 )
+from orchestrion.store_interface import Revision
 from trio.testing import MockClock
 
-from .core_stage import SECOND, Stage, batch, container, daemon, service, staged
+from .core_stage import SECOND, Stage, after, batch, container, daemon, service, staged
 
 
 def content(stage: Stage) -> int:
@@ -42,11 +43,41 @@ async def test_every_problem_is_named_at_once(stage: Stage) -> None:
     assert len(caught.value.problems) >= 2
 
 
-async def test_more_than_one_transaction_can_take_is_refused(stage: Stage) -> None:
-    with pytest.raises(ConfigInvalid, match="more than 42"):
-        await stage.orchestrator.apply([service(f"w{n}") for n in range(MAX_APPLIED + 1)])
-    await stage.apply(*(batch(f"w{n}") for n in range(MAX_APPLIED)))
-    assert len(await stage.orchestrator.list_workloads()) == MAX_APPLIED
+async def test_more_than_one_apply_can_take_are_refused(stage: Stage) -> None:
+    with pytest.raises(ConfigInvalid, match="more than 5,000"):
+        await stage.orchestrator.apply([service()] * (MAX_APPLIED + 1))
+    assert await stage.orchestrator.list_workloads() == []
+
+
+async def test_more_than_a_transaction_takes_is_applied_as_one(stage: Stage) -> None:
+    seen = set[int]()
+    world = stage.orchestrator.world
+
+    async def look() -> None:
+        while True:
+            seen.add(len(world.workloads))
+            await world.wait_for(Revision(world.revision + 1))
+
+    names = [f"w{n:03}" for n in range(100)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        result = await stage.orchestrator.apply([service(name, replicas=0) for name in names])
+        await stage.settle()
+        nursery.cancel_scope.cancel()
+    assert seen == {0, 100}
+    views = await stage.orchestrator.list_workloads()
+    assert [view.definition.metadata.name for view in views] == names
+    assert max(world.workloads[WorkloadName("default", name)].spec_revision for name in names) == result.revision
+    again = await stage.orchestrator.apply([service(name, replicas=0) for name in names])
+    assert {change.action for change in again.changes} == {ChangeAction.UNCHANGED}
+
+
+async def test_a_dependant_never_misses_what_comes_with_it(stage: Stage) -> None:
+    # The names are in the order in which they are written: what all others come after is the last.
+    first = [batch(f"a{n:03}", after=after("z")) for n in range(60)]
+    await stage.apply(*first, batch("z"))
+    await stage.settle()
+    assert {view.phase for view in await stage.orchestrator.list_workloads()} == {WorkloadPhase.SUCCEEDED}
 
 
 async def test_applying_the_same_again_writes_nothing(stage: Stage) -> None:

@@ -75,7 +75,7 @@ async def test_who_loses_patience_leaves_every_workload_with_a_stop_on_record(st
 async def test_as_few_transactions_as_possible_tell_all_to_stop(stage: Stage) -> None:
     await _apply_idle(stage, 66)
     await stage.orchestrator.stop_all()
-    assert _store(stage).told == [64, 2]
+    assert _store(stage).told == [63, 3]
 
 
 async def test_the_end_of_the_whole_orchestrator_does_not_keep_the_stop_from_the_record(stage: Stage) -> None:

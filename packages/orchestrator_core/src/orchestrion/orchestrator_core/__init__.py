@@ -30,6 +30,7 @@ from ._node.ports import NoPortFree, PortTable, can_bind, dynamic_range
 from ._node.volumes import DirectoryVolumes, NoVolumes, VolumeOwner, VolumeProvider
 from ._observed import Observed, StepObserver
 from ._routing import RoutingRuntime
+from ._state.commits import CommitGate, wait_free, whole_revision, write_together
 from ._state.lifecycle import TERMINAL, TRANSITIONS, may_follow
 from ._state.records import BindingRecord, WorkloadControl, WorkloadName, WorkloadProgress, WorkloadSpec
 
@@ -41,6 +42,7 @@ __all__ = [
     "Beside",
     "BindingRecord",
     "ChangeAction",
+    "CommitGate",
     "ConfigMissing",
     "ConfigSource",
     "DirectoryVolumes",
@@ -90,4 +92,7 @@ __all__ = [
     "start_orchestrator_service",
     "system_time",
     "trio_time",
+    "wait_free",
+    "whole_revision",
+    "write_together",
 ]

@@ -29,24 +29,19 @@ from orchestrion.orchestrator_core import (
     claimed_now,
 )
 from orchestrion.shared_types import (
-    ConfigInvalid,
     Conflict,
     NotFound,
-    Problem,
     QuotaExceeded,
     WorkloadDefinition,
     structure,
 )
-from orchestrion.store_interface import ABSENT, MAX_OPERATIONS, Compare, Operation, Put, Revision
+from orchestrion.store_interface import ABSENT, Compare, Operation, Put, Revision
 
 from .amounts import Amounts, limits_of, sum_of, written
 from .looking import Looked
 
 INSTANCES: Final = "instances"
 WORKLOADS: Final = "workloads"
-
-_OPERATIONS_EACH: Final = 3
-"""What the orchestrator may write of each workload."""
 
 
 @frozen(kw_only=True)
@@ -118,7 +113,6 @@ class WorkloadGate:
             NotFound: A new workload's namespace is not there.
             Conflict: It is being removed.
             QuotaExceeded: More would be asked for than a quota grants.
-            ConfigInvalid: The changes are too many for one transaction.
         """
         # What follows the store here may be behind what the orchestrator has seen, and would judge by what was.
         await self.history.wait_for(world.revision)
@@ -137,9 +131,6 @@ class WorkloadGate:
                 revision = read.entry.modified if read.entry is not None else ABSENT
                 compares.append(Compare(ticket_key(namespace), revision))
                 operations.append(Put(ticket_key(namespace), b"{}"))
-        if len(operations) + _OPERATIONS_EACH * len(changes) > MAX_OPERATIONS:
-            text = f"{len(changes)} workloads in {len(operations)} namespaces with quotas are too many for one change"
-            raise ConfigInvalid((Problem(text),), remedy="Split the manifest.")
         return Beside(compares=tuple(compares), operations=tuple(operations))
 
     def used(self, namespace: str, changes: Sequence[ProposedChange] = ()) -> dict[str, int]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import trio
 from attrs import define, field
+from orchestrion.orchestrator_core import CommitGate, wait_free, whole_revision
 from orchestrion.shared_types import Compacted, Unavailable
 from orchestrion.store_interface import Revision, RevisionCompacted, StateStore, WatchBatch
 
@@ -71,23 +72,29 @@ class History:
 
         A store that does not answer is asked again; who follows sees nothing new meanwhile.
         """
-        now = (await self.store.get(_ALL_KEYS)).revision
+        now = await wait_free(self.store)
         began = await self._load(now)
         started = False
         while True:
+            # What is written as one is taken in as one.
+            gate = CommitGate()
             try:
                 async with self.store.watch(_ALL_KEYS, since=Revision(began)) as batches:
                     if self._revision >= now and not started:
                         task_status.started()
                         started = True
-                    async for batch in batches:
+                    async for given in batches:
+                        batch = gate.passed(given)
+                        if batch is None:
+                            continue
                         self._take(batch)
                         began = batch.revision
                         if self._revision >= now and not started:
                             task_status.started()
                             started = True
             except RevisionCompacted:
-                began = await self._load((await self.store.get(_ALL_KEYS)).revision)
+                # Not in the middle of what is written as one: how that began may no longer be kept.
+                began = await self._load(await wait_free(self.store))
             except Unavailable:
                 await trio.sleep(_RETRY_SECONDS)
 
@@ -106,9 +113,9 @@ class History:
     async def _load(self, now: Revision) -> Revision:
         """Take in what there was a while ago, or as long ago as the store can say; return the revision of that."""
         for back in (_REPLAYED, _REPLAYED // 10, 0):
-            wanted = Revision(max(0, now - back))
             projection = Projection(self.status_of)
             try:
+                wanted = await whole_revision(self.store, Revision(max(0, now - back)))
                 last, more = "", True
                 while more:
                     listed = await self.store.list(_ALL_KEYS, limit=_PAGE, start_after=last or None, at_revision=wanted)

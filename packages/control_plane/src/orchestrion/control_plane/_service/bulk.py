@@ -10,10 +10,10 @@ from attrs import define, frozen
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, WORKLOAD, Kind
 from orchestrion.control_plane._objects.workload_form import workload_of
-from orchestrion.orchestrator_core import MAX_APPLIED, Beside, Plan, ProposedChange
+from orchestrion.orchestrator_core import MAX_APPLIED, Beside, Plan, ProposedChange, write_together
 from orchestrion.shared_types import DEFAULT_NAMESPACE, PRIORITY_CLASSES, ConfigInvalid, Conflict, Problem
 from orchestrion.shared_types.manifest import read_manifest
-from orchestrion.store_interface import MAX_OPERATIONS, Compare, Operation, RevisionConflict
+from orchestrion.store_interface import Compare, Operation, RevisionConflict
 
 from .intent import MAKING, Intent
 from .objects import Objects
@@ -22,6 +22,9 @@ from .writing import Prepared
 
 TRIES: Final = 8
 """How often all is thought through again because others came before."""
+
+MAX_OBJECTS: Final = MAX_APPLIED
+"""The most objects of one apply."""
 
 
 @frozen
@@ -66,7 +69,8 @@ class BulkResult:
 
     Attributes:
         items: One for each object, in the order given.
-        revision: The store's revision of the one write; 0 where nothing was written.
+        revision: The store's revision at which all of it is written; 0 where nothing was. Of more than one transaction
+            of the store takes, some objects have lower revisions, which no reader saw before this one.
     """
 
     items: tuple[Outcome, ...]
@@ -141,17 +145,22 @@ class Bulk:
         return read_manifest(given, others=others, classes=PRIORITY_CLASSES).workloads
 
     async def apply(self, parts: Sequence[Part], intent: Intent) -> BulkResult:
-        """Apply all parts, in one write.
+        """Apply all parts, or none of them; who reads sees all of them or none.
+
+        **Idempotency.** Applying the same again changes nothing. **Cancellation.** Indeterminate: all of it is written,
+        perhaps later, or nothing.
 
         Args:
             parts: Each object once.
             intent: How it is meant.
 
         Raises:
-            ConfigInvalid: They can't be accepted, or are too many for one write.
+            ConfigInvalid: They can't be accepted, or are more than `MAX_OBJECTS`.
             Conflict: Others say something else of some of them, or kept changing them.
             NotFound: A namespace is not there, and is not made with them.
+            QuotaExceeded: More would be asked for than a quota grants.
         """
+        _check_count(len(parts))
         with _making(parts):
             for _ in range(TRIES):
                 try:
@@ -195,14 +204,13 @@ class Bulk:
         workloads, others = await self._prepared(parts, intent)
         compares = [compare for _, one in others for compare in one.compares]
         operations = [one.operation for _, one in others if one.operation is not None]
-        _check_count(len(workloads), len(operations))
         outcomes = {place: _outcome(one) for place, one in others}
         revision = 0
         if workloads:
             beside = _Beside(self.objects, [each for _, each in workloads], compares, operations, intent)
-            result = await self.objects.orchestrator.apply(
-                [each.definition for _, each in workloads], dry_run=intent.dry_run, gate=beside
-            )
+            definitions = [each.definition for _, each in workloads]
+            async with self.objects.workloads.turn({each.metadata.namespace for each in definitions}):
+                result = await self.objects.orchestrator.apply(definitions, dry_run=intent.dry_run, gate=beside)
             revision = result.revision
             for (place, _), change in zip(workloads, result.changes, strict=True):
                 outcomes[place] = Outcome(
@@ -213,8 +221,11 @@ class Bulk:
                     generation=change.generation,
                 )
         elif operations and not intent.dry_run:
-            revision = await self.objects.store.transaction(
-                [*_once(compares), *intent.compares], [*operations, *intent.operations]
+            revision = await write_together(
+                self.objects.store,
+                [*_once(compares), *intent.compares],
+                [*operations, *intent.operations],
+                new_uid=self.objects.writer.new_uid,
             )
         await self.objects.history.wait_for(revision)
         return BulkResult(items=tuple(outcomes[place] for place in range(len(parts))), revision=revision)
@@ -284,12 +295,7 @@ def _once(compares: Sequence[Compare]) -> list[Compare]:
     return list({compare.key: compare for compare in compares}.values())
 
 
-_EACH_WORKLOAD: Final = 4
-"""The most operations for one workload: its definition, its numbers, its template, and who says what."""
-
-
-def _check_count(workloads: int, others: int) -> None:
-    if workloads > MAX_APPLIED or workloads * _EACH_WORKLOAD + others > MAX_OPERATIONS:
-        text = f"{workloads} workloads and {others} other objects are more than one write can take"
-        remedy = f"Split them: {MAX_OPERATIONS} objects at most, of which each workload counts as {_EACH_WORKLOAD}."
-        raise ConfigInvalid((Problem(text),), remedy=remedy)
+def _check_count(objects: int) -> None:
+    if objects > MAX_OBJECTS:
+        text = f"{objects:,} objects are more than {MAX_OBJECTS:,}, which one apply takes"
+        raise ConfigInvalid((Problem(text),), remedy="Split them.")

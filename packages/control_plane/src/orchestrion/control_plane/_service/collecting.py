@@ -15,6 +15,7 @@ from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._objects.kinds import EVENT, INSTANCE, NODE, WORKLOAD, Kind
 from orchestrion.control_plane._objects.stored import object_key, object_of
+from orchestrion.orchestrator_core import write_together
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     Conflict,
@@ -169,7 +170,7 @@ class Collector:
                 return
             operation: Operation = Delete(key) if goes else evolve(before, document=document).put(key)
             try:
-                await store.transaction([Compare(key, entry.modified)], [operation])
+                await write_together(store, [Compare(key, entry.modified)], [operation])
             except RevisionConflict:
                 continue
             self._tell_expired(kind, namespace, name, step.expired)

@@ -18,13 +18,14 @@ from orchestrion.control_plane._objects.proposal import checked_spec, read_docum
 from orchestrion.control_plane._objects.schema_check import read_schema
 from orchestrion.control_plane._objects.specs import CustomKindSpec
 from orchestrion.control_plane._objects.stored import object_key, object_of
-from orchestrion.orchestrator_core import Orchestrator, UpdateKind, WorkloadName, WorkloadView
+from orchestrion.orchestrator_core import Orchestrator, Update, UpdateKind, WorkloadName, WorkloadView
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     ConfigInvalid,
     Conflict,
     NodeId,
     Problem,
+    Unavailable,
     structure,
     to_json,
     unstructure,
@@ -41,6 +42,7 @@ from .writing import Writer, owned
 _TAKEN: Final = ("apply", "cluster", "plan", "status", "watch")
 """What stands in paths where the plurals of kinds do."""
 
+_RETRY_SECONDS: Final = 0.5
 _NODE_SECONDS: Final = 5.0
 _NODE_POLL_SECONDS: Final = 0.02
 
@@ -102,12 +104,22 @@ class Objects:
             async for update in updates:
                 if update.kind is UpdateKind.WORKLOAD:
                     self.history.refresh(update.namespace, update.name)
-                elif update.kind is UpdateKind.WORKLOAD_REMOVED:
-                    await self.workloads.fields.forget(update.namespace, update.name)
-                elif update.kind is UpdateKind.NODE and update.node is not None:
-                    await mirror.put(update.node)
-                elif update.kind is UpdateKind.NODE_REMOVED:
-                    await mirror.remove(update.name)
+                    continue
+                while True:
+                    try:
+                        await self._note_update(update, mirror)
+                    except Unavailable:
+                        await trio.sleep(_RETRY_SECONDS)
+                    else:
+                        break
+
+    async def _note_update(self, update: Update, mirror: NodeMirror) -> None:
+        if update.kind is UpdateKind.WORKLOAD_REMOVED:
+            await self.workloads.fields.forget(update.namespace, update.name)
+        elif update.kind is UpdateKind.NODE and update.node is not None:
+            await mirror.put(update.node)
+        elif update.kind is UpdateKind.NODE_REMOVED:
+            await mirror.remove(update.name)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 

@@ -105,7 +105,10 @@ class Reader:
         prefix = _prefix(kind, namespace)
         found = list[Item]()
         found_key = ""
-        revision = None if start.revision is None else Revision(start.revision)
+        if start.revision is None:
+            # As of what all see: the store itself may be in the middle of what is written as one.
+            await self.history.wait_for((await self.store.get(prefix)).revision)
+        revision = Revision(self.history.revision if start.revision is None else start.revision)
         last = start.after
         while True:
             listed = await self.store.list(

@@ -20,7 +20,7 @@ from orchestrion.control_plane._objects.proposal import (
     updated,
 )
 from orchestrion.control_plane._objects.stored import MASKED, StoredObject, object_key, object_of
-from orchestrion.orchestrator_core import WallClock, system_time
+from orchestrion.orchestrator_core import WallClock, system_time, write_together
 from orchestrion.shared_types import ConfigInvalid, Conflict, NotFound, Problem, UidFactory, new_uid
 from orchestrion.store_interface import (
     ABSENT,
@@ -102,8 +102,8 @@ class Writer:
                 raise _exists(document)
             return stored.shown()
         try:
-            revision = await self.store.transaction(
-                [*compares, *intent.compares], [stored.put(key), *intent.operations]
+            revision = await write_together(
+                self.store, [*compares, *intent.compares], [stored.put(key), *intent.operations]
             )
         except RevisionConflict as err:
             if err.key == key:
@@ -147,7 +147,8 @@ class Writer:
             if intent.dry_run:
                 return after.shown()
             try:
-                revision = await self.store.transaction(
+                revision = await write_together(
+                    self.store,
                     [Compare(key, Revision(shown.metadata.revision)), *intent.compares],
                     [operation, *intent.operations],
                 )
@@ -174,8 +175,8 @@ class Writer:
             if prepared.operation is None or intent.dry_run:
                 return prepared.document, prepared.new
             try:
-                revision = await self.store.transaction(
-                    [*prepared.compares, *intent.compares], [prepared.operation, *intent.operations]
+                revision = await write_together(
+                    self.store, [*prepared.compares, *intent.compares], [prepared.operation, *intent.operations]
                 )
             except RevisionConflict as err:
                 if err.key in {compare.key for compare in intent.compares}:
@@ -259,7 +260,8 @@ class Writer:
                 return after.shown()
             operation: Operation = Delete(key) if _may_go(document) else after.put(key)
             try:
-                revision = await self.store.transaction(
+                revision = await write_together(
+                    self.store,
                     [Compare(key, Revision(before.document.metadata.revision)), *intent.compares],
                     [operation, *intent.operations],
                 )

@@ -259,9 +259,10 @@ def writes_of(admissions: Sequence[Admission], world: World) -> tuple[list[Compa
             template = templated(admission.spec)
             operations.append(world.put(spec_key(name), admission.spec))
             operations.append(world.put(template_key(name, admission.spec.template_generation), template))
+        # Also where only the definition is written: what is removed meanwhile does not come back by it.
+        held = admission.record.control_revision if admission.record is not None else Revision(0)
+        compares.append(Compare(control_key(name), held))
         if admission.control is not None:
-            held = admission.record.control_revision if admission.record is not None else Revision(0)
-            compares.append(Compare(control_key(name), held))
             operations.append(world.put(control_key(name), admission.control))
     return compares, operations
 

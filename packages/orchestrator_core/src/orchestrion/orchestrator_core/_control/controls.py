@@ -11,11 +11,12 @@ import trio
 from attrs import define, evolve
 from orchestrion.orchestrator_core._control.gate import Gate, ProposedChange, no_gate
 from orchestrion.orchestrator_core._control.reader import not_found
+from orchestrion.orchestrator_core._state.commits import MAX_COMPARES, write_together
 from orchestrion.orchestrator_core._state.facts import ended_as
 from orchestrion.orchestrator_core._state.records import WorkloadControl, WorkloadName, control_key, spec_key
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.shared_types import Conflict, Metadata
-from orchestrion.store_interface import MAX_OPERATIONS, Compare, Operation, Revision, RevisionConflict, StateStore
+from orchestrion.store_interface import Compare, Operation, Revision, RevisionConflict, StateStore
 
 CONFLICT_TRIES: Final = 8
 """How often a change is tried again that others came before."""
@@ -75,8 +76,10 @@ class Controls:
                 return record.spec_revision
             after = evolve(spec, definition=evolve(spec.definition, metadata=metadata))
             try:
-                revision = await self.store.transaction(
-                    [Compare(spec_key(name), record.spec_revision)], [self.world.put(spec_key(name), after)]
+                revision = await write_together(
+                    self.store,
+                    [Compare(spec_key(name), record.spec_revision)],
+                    [self.world.put(spec_key(name), after)],
                 )
             except RevisionConflict:
                 await self.catch_up()
@@ -105,7 +108,7 @@ class Controls:
     async def _stop_all(self) -> Revision:
         revision = Revision(0)
         names = iter(list(self.world.workloads))
-        while chunk := tuple(itertools.islice(names, MAX_OPERATIONS // COMPARES_EACH)):
+        while chunk := tuple(itertools.islice(names, MAX_COMPARES // COMPARES_EACH)):
             written = await self._write(partial(self._known, chunk), stopped_unless_ended, "the same workloads")
             revision = max(revision, written)
         return revision
@@ -144,7 +147,9 @@ class Controls:
                 return self.world.revision
             beside = await gate(changes, self.world)
             try:
-                return await self.store.transaction([*compares, *beside.compares], [*operations, *beside.operations])
+                return await write_together(
+                    self.store, [*compares, *beside.compares], [*operations, *beside.operations]
+                )
             except RevisionConflict:
                 await self.catch_up()
         msg = f"others kept changing {what}"

@@ -48,6 +48,7 @@ from orchestrion.orchestrator_core._node.ports import PortTable, dynamic_range
 from orchestrion.orchestrator_core._node.shared_volumes import SharedVolumes
 from orchestrion.orchestrator_core._node.volumes import NoVolumes, VolumeProvider
 from orchestrion.orchestrator_core._observed import Observed
+from orchestrion.orchestrator_core._state.commits import look_after, write_together
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
@@ -90,8 +91,8 @@ from orchestrion.shared_types import (
 )
 from orchestrion.store_interface import Revision, RevisionConflict, StateStore
 
-MAX_APPLIED: Final = 42
-"""Workloads that are applied at once: each takes three of a transaction's 128 operations."""
+MAX_APPLIED: Final = 5_000
+"""Workloads that are applied at once, and are all seen or none."""
 
 
 @define(eq=False)
@@ -194,6 +195,7 @@ class Orchestrator:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.world.follow, self.store)
+                nursery.start_soon(look_after, self.store, self.world.gate)
                 await self.world.synced.wait()
                 nursery.start_soon(self.recorder.run)
                 nursery.start_soon(self._shared_volumes.run)
@@ -461,7 +463,7 @@ class Orchestrator:
             Conflict: A workload of that name is being removed, or others kept changing them at the same time.
         """
         if len(workloads) > MAX_APPLIED:
-            problem = Problem(f"{len(workloads)} workloads are more than {MAX_APPLIED}, which one apply can take")
+            problem = Problem(f"{len(workloads):,} workloads are more than {MAX_APPLIED:,}, which one apply takes")
             raise ConfigInvalid((problem,), remedy="Split the manifest.")
         names = (f"{workload.metadata.namespace}/{workload.metadata.name}" for workload in workloads)
         with self.observed.step("apply", ",".join(names)):
@@ -478,8 +480,11 @@ class Orchestrator:
             if dry_run or not (operations or beside.operations):
                 return ApplyResult(changes=changes)
             try:
-                revision = await self.store.transaction(
-                    [*compares, *beside.compares], [*operations, *beside.operations]
+                revision = await write_together(
+                    self.store,
+                    [*compares, *beside.compares],
+                    [*operations, *beside.operations],
+                    new_uid=self.new_uid,
                 )
             except RevisionConflict:
                 continue

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import trio
 from attrs import Factory, define, evolve, field
+from orchestrion.orchestrator_core._state.commits import CommitGate, unfinished
 from orchestrion.orchestrator_core._state.lifecycle import TERMINAL
 from orchestrion.orchestrator_core._state.records import (
     LEASE_PREFIX,
@@ -191,6 +192,7 @@ class World:
         taint_revisions: The revisions of those records.
         revision: All changes up to this revision are in it.
         dependants: Workloads that come after a workload, by its name; in an order that is the same in every run.
+        gate: Holds back what is written as one and not all there yet.
     """
 
     workloads: dict[WorkloadName, WorkloadRecord] = field(factory=dict)
@@ -202,6 +204,7 @@ class World:
     revision: Revision = Revision(0)
     dependants: dict[WorkloadName, dict[WorkloadName, None]] = field(factory=dict)
     synced: trio.Event = field(factory=trio.Event)
+    gate: CommitGate = field(factory=CommitGate)
     _workload_listeners: list[Callable[[WorkloadName], None]] = field(factory=list)
     _instance_listeners: list[Callable[[InstanceName, InstanceRecord], None]] = field(factory=list)
     _lease_listeners: list[Callable[[NodeId], None]] = field(factory=list)
@@ -276,13 +279,23 @@ class World:
                 delay = min(MAX_RETRY_SECONDS, delay * 2)
 
     async def load(self, store: StateStore) -> Revision:
-        """Bring it to what the store holds now, and return the revision of that."""
+        """Bring it to what the store holds now, and return the revision of that.
+
+        What is decided and not all written yet counts as written.
+        """
         first = await store.get(LEASE_PREFIX)
         revision = first.revision
         found = dict[str, Entry]()
         for prefix in PREFIXES:
             listed = await store.list(prefix, at_revision=revision)
             found.update((entry.key, entry) for entry in listed.entries)
+        decided = await unfinished(store, revision)
+        for key, entry in decided.items():
+            if entry is None:
+                found.pop(key, None)
+            elif key.startswith(PREFIXES):
+                found[key] = entry
+        self.gate.reset(holding=bool(decided))
         for key in [key for key in self._keys() if key not in found]:
             self._apply(key, None, revision)
         for key, entry in found.items():
@@ -293,9 +306,12 @@ class World:
     async def _keep_up(self, store: StateStore, since: Revision) -> None:
         async with store.watch("/", since=since) as batches:
             async for batch in batches:
-                for change in batch.changes:
+                passed = self.gate.passed(batch)
+                if passed is None:
+                    continue
+                for change in passed.changes:
                     self._change(change)
-                self._advance(batch.revision)
+                self._advance(passed.revision)
 
     def _change(self, change: Change) -> None:
         if change.key.startswith(PREFIXES):
