@@ -317,3 +317,50 @@ def test_a_bundle_has_everything_but_secrets(do: Do, tmp_path: Path) -> None:
 def test_without_an_owner_there_are_no_objects(do: Do) -> None:
     code, _, err = do("get", "workloads", "--state", "elsewhere")
     assert (code, "no orchestrator runs on" in err) == (9, True)
+
+
+SHOP = """
+namespace: default
+workloads:
+  shop-a: {kind: batch, containers: [{name: main, command: [run]}]}
+  shop-b: {kind: batch, containers: [{name: main, command: [run]}], after: {shop-a: succeeded}}
+"""
+
+
+def test_workloads_that_left_the_set_of_a_file_go_with_prune(do: Do) -> None:
+    Path("shop.yaml").write_text(SHOP)
+    assert do("apply", "shop.yaml", "--set", "shop")[0] == 0
+    assert do("get", "workloads", "-l", "orchestrion/apply-set=shop", "-o", "name")[1].split() == [
+        "workload/shop-a",
+        "workload/shop-b",
+    ]
+    Path("shop.yaml").write_text("workloads: {shop-c: {replicas: 0, containers: [{name: main, command: [run]}]}}")
+    code, out, _ = do("apply", "shop.yaml", "--set", "shop", "--prune", "--dry-run")
+    assert (code, out.splitlines()) == (0, ["shop-c: create", "shop-b: delete", "shop-a: delete"])
+    assert do("get", "workload", "shop-a")[0] == 0
+    assert do("apply", "shop.yaml", "--set", "shop")[0] == 0
+    assert do("get", "workload", "shop-a")[0] == 0
+    assert do("apply", "shop.yaml", "--set", "shop", "--prune")[1].splitlines()[1:] == [
+        "shop-b: delete",
+        "shop-a: delete",
+    ]
+    assert do("wait", "workload", "shop-a", "--for", "deleted", "--timeout", "50s")[0] == 0
+    assert do("get", "workloads", "-o", "name")[1].split() == ["workload/shop-c", "workload/web"]
+    assert do("rm", "shop-c", "--yes")[0] == 0
+
+
+def test_what_the_file_still_comes_after_does_not_go(do: Do) -> None:
+    Path("shop.yaml").write_text(SHOP)
+    assert do("apply", "shop.yaml", "--set", "shop")[0] == 0
+    alone = SHOP.replace("  shop-a:", "#").replace("shop-b", "shop-d")
+    Path("shop.yaml").write_text(alone)
+    code, _, err = do("apply", "shop.yaml", "--set", "shop", "--prune")
+    assert (code, "shop-d comes after it" in err) == (4, True)
+    assert do("get", "workload", "shop-d")[0] == 3
+    assert do("rm", "shop-b", "shop-a", "--yes")[0] == 0
+
+
+@pytest.mark.parametrize("options", [("--prune",), ("--set", "No Name")])
+def test_a_set_has_to_be_named(options: tuple[str, ...], do: Do) -> None:
+    Path("shop.yaml").write_text(SHOP)
+    assert do("apply", "shop.yaml", *options)[0] == 2

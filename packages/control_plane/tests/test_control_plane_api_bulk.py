@@ -98,6 +98,25 @@ async def test_what_another_manager_says_differently_refuses_all(api: Api) -> No
     assert (await api.client.ask("GET", f"{MAPS}/a")).json["spec"]["data"] == {"x": "2"}
 
 
+def job(name: str, *after: str) -> dict[str, Any]:
+    """Return a batch workload that comes after others."""
+    containers = [{"name": "main", "command": ["run"]}]
+    spec = {"kind": "batch", "containers": containers, "after": dict.fromkeys(after, "succeeded")}
+    return {"kind": "Workload", "metadata": {"name": name}, "spec": spec}
+
+
+async def test_workloads_may_come_after_others_of_the_same_request(api: Api) -> None:
+    done = await api.client.ask("POST", "/api/v1/apply", {"items": [job("b", "a"), job("c", "a", "b"), job("a")]})
+    assert done.status == 200
+    assert [each["action"] for each in done.json["items"]] == ["create"] * 3
+
+
+async def test_workloads_that_come_after_each_other_are_refused(api: Api) -> None:
+    refused = await api.client.ask("POST", "/api/v1/apply", {"items": [job("a", "b"), job("b", "a")]})
+    assert refused.status == 400
+    assert (await api.client.ask("POST", "/api/v1/apply", {"items": [job("a", "nobody")]})).status == 400
+
+
 async def test_too_many_objects_are_refused(api: Api) -> None:
     refused = await api.client.ask("POST", "/api/v1/apply", {"items": [config(f"n{n}") for n in range(5001)]})
     assert refused.status == 400

@@ -6,8 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from attrs import evolve
 from orchestrion.control_plane import Control
-from orchestrion.orchestrator_core import ApplyResult, ChangeAction, WorkloadChange, WorkloadPhase, WorkloadView
+from orchestrion.orchestrator_core import (
+    APPLY_SET_LABEL,
+    ApplyResult,
+    ChangeAction,
+    WorkloadChange,
+    WorkloadPhase,
+    WorkloadView,
+)
 from orchestrion.shared_types import (
     MAX_SLOTS,
     ConfigInvalid,
@@ -16,6 +24,7 @@ from orchestrion.shared_types import (
     NetworkFailure,
     Problem,
     WorkloadDefinition,
+    is_name,
 )
 
 from ._acting import reach_or_own
@@ -29,15 +38,25 @@ from ._running import run_async
 from ._where import Where
 from ._words import full_name, ready
 
-_COLOURS = {ChangeAction.CREATE: "green", ChangeAction.UPDATE: "yellow", ChangeAction.UNCHANGED: "dim"}
+_COLOURS = {
+    ChangeAction.CREATE: "green",
+    ChangeAction.UPDATE: "yellow",
+    ChangeAction.UNCHANGED: "dim",
+    ChangeAction.DELETE: "red",
+}
 
 _NOT_BEGUN = {WorkloadPhase.WAITING, WorkloadPhase.STOPPED, WorkloadPhase.FAILED}
 """Where a workload is that may still have what it comes after before it."""
 
 
-def run_apply(file: Path, where: Where, form: Form, *, dry_run: bool) -> int:
+def run_apply(file: Path, where: Where, form: Form, *, dry_run: bool, of_set: str | None, prune: bool) -> int:
     """Apply a manifest to the owner or to a server."""
-    result = run_async(_apply, place_of(where), file, dry_run)
+    if prune and of_set is None:
+        raise ConfigInvalid((Problem("say of which set, to remove what is no longer in it"),), remedy="--set NAME")
+    if of_set is not None and not is_name(of_set):
+        text = f"{of_set!r:.80} is no name: 1 to 63 lower-case letters, digits and inner hyphens"
+        raise ConfigInvalid((Problem(text),))
+    result = run_async(_apply, place_of(where), file, dry_run, of_set, prune)
     show_one(
         result,
         form,
@@ -46,16 +65,61 @@ def run_apply(file: Path, where: Where, form: Form, *, dry_run: bool) -> int:
     )
     if is_for_people(form) and not dry_run:
         unchanged = all(change.action is ChangeAction.UNCHANGED for change in result.changes)
-        told = "nothing to change" if unchanged else f"revision {result.revision}"
+        told = "nothing to change" if unchanged else f"revision {result.revision}" if result.revision else "done"
         note(f"{told}; `orchestrion status` shows how it goes")
     return 0
 
 
-async def _apply(place: Place, file: Path, dry_run: bool) -> ApplyResult:
+async def _apply(place: Place, file: Path, dry_run: bool, of_set: str | None, prune: bool) -> ApplyResult:
     async with reach_owner(place) as control:
         workloads = load(file, others=await others_at(control, place))
+        if of_set is not None:
+            workloads = tuple(_in_set(workload, of_set) for workload in workloads)
+        going = await _surplus(control, workloads, of_set) if prune and of_set is not None else []
         async with naming(file, control):
-            return await control.apply(workloads, dry_run=dry_run)
+            result = await control.apply(workloads, dry_run=dry_run)
+        for change in () if dry_run else going:
+            await control.remove(change.name, namespace=change.namespace)
+        return evolve(result, changes=(*result.changes, *going))
+
+
+def _in_set(workload: WorkloadDefinition, of_set: str) -> WorkloadDefinition:
+    metadata = workload.metadata
+    return evolve(workload, metadata=evolve(metadata, labels={**metadata.labels, APPLY_SET_LABEL: of_set}))
+
+
+async def _surplus(control: Control, workloads: Sequence[WorkloadDefinition], of_set: str) -> list[WorkloadChange]:
+    """Return the workloads of a set that go, as nothing names them any longer, in an order in which they can.
+
+    Raises:
+        Conflict: One that stays waits for one of them; nothing was done.
+    """
+    found = list[WorkloadChange]()
+    for namespace in sorted({workload.metadata.namespace for workload in workloads}):
+        views = await control.list_workloads(namespace=namespace)
+        staying = {each.metadata.name: each for each in workloads if each.metadata.namespace == namespace}
+        generations = {
+            view.definition.metadata.name: view.generation
+            for view in views
+            if view.definition.metadata.labels.get(APPLY_SET_LABEL) == of_set
+            and view.definition.metadata.name not in staying
+        }
+        for name, workload in staying.items():
+            for dependency in workload.after:
+                if dependency.workload in generations:
+                    msg = f"workload {dependency.workload!r} can't be removed: {name} comes after it; nothing was done"
+                    raise Conflict(msg, remedy=f"Name it in the file, or let {name} come after something else.")
+        found += [
+            WorkloadChange(
+                namespace=namespace,
+                name=name,
+                action=ChangeAction.DELETE,
+                generation=generations[name],
+                differences=(),
+            )
+            for name in _dependants_first(list(generations), namespace, views)
+        ]
+    return found
 
 
 async def others_at(control: Control, place: Place) -> list[WorkloadDefinition]:

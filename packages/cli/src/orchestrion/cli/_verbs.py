@@ -94,17 +94,24 @@ def apply(
     state: State = None,
     context: Context = None,
     dry_run: Annotated[bool, Argument(("--dry-run",), "Say what would change, and change nothing.")] = False,
+    set_: Annotated[
+        str | None, Argument(("--set",), "The set that the workloads are of; each gets it as a label.")
+    ] = None,
+    prune: Annotated[
+        bool, Argument(("--prune",), "Remove workloads of the set, in the file's namespaces, that it does not name.")
+    ] = False,
     output: OutputForm = "table",
 ) -> int:
     """Change what a running orchestrator is to run.
 
-    All workloads of the file are accepted, or none. Workloads that the file does not name stay as they are.
+    All workloads of the file are accepted, or none. Workloads that the file does not name stay as they are, unless
+    they are of its set and --prune says that those go.
 
-    Example: orchestrion apply app.yaml
+    Examples: orchestrion apply app.yaml; orchestrion apply app.yaml --set shop --prune --dry-run
     """
     from ._change import run_apply
 
-    return run_apply(file, Where(state, context), output, dry_run=dry_run)
+    return run_apply(file, Where(state, context), output, dry_run=dry_run, of_set=set_, prune=prune)
 
 
 def scale(

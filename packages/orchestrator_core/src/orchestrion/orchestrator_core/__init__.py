@@ -32,9 +32,17 @@ from ._observed import Observed, StepObserver
 from ._routing import RoutingRuntime
 from ._state.commits import CommitGate, wait_free, whole_revision, write_together
 from ._state.lifecycle import TERMINAL, TRANSITIONS, may_follow
-from ._state.records import BindingRecord, WorkloadControl, WorkloadName, WorkloadProgress, WorkloadSpec
+from ._state.records import (
+    APPLY_SET_LABEL,
+    BindingRecord,
+    WorkloadControl,
+    WorkloadName,
+    WorkloadProgress,
+    WorkloadSpec,
+)
 
 __all__ = [
+    "APPLY_SET_LABEL",
     "MAX_APPLIED",
     "TERMINAL",
     "TRANSITIONS",

@@ -10,12 +10,21 @@ from attrs import define, frozen
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, WORKLOAD, Kind
 from orchestrion.control_plane._objects.workload_form import workload_of
-from orchestrion.orchestrator_core import MAX_APPLIED, Beside, Plan, ProposedChange, write_together
-from orchestrion.shared_types import DEFAULT_NAMESPACE, PRIORITY_CLASSES, ConfigInvalid, Conflict, Problem
+from orchestrion.orchestrator_core import MAX_APPLIED, Beside, Plan, ProposedChange, WorkloadName, write_together
+from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
+    PRIORITY_CLASSES,
+    ConfigInvalid,
+    Conflict,
+    Metadata,
+    Problem,
+    WorkloadDefinition,
+    WorkloadKind,
+)
 from orchestrion.shared_types.manifest import read_manifest
 from orchestrion.store_interface import Compare, Operation, RevisionConflict
 
-from .intent import MAKING, Intent
+from .intent import BESIDE, MAKING, Intent
 from .objects import Objects
 from .workloads import Overtaken, PreparedWorkload
 from .writing import Prepared
@@ -52,7 +61,7 @@ class Outcome:
         kind: Its kind.
         namespace: Its namespace, or empty.
         name: Its name.
-        action: "create", "update" or "unchanged".
+        action: "create", "update" or "unchanged"; "delete" where it went because it is no longer of its set.
         generation: The generation that it has then.
     """
 
@@ -255,12 +264,23 @@ class _Beside:
 
 @contextmanager
 def _making(parts: Sequence[Part]) -> Iterator[None]:
-    """Let the namespaces be there that come with what they hold."""
-    token = MAKING.set(frozenset(part.name for part in parts if part.kind is NAMESPACE))
+    """Let the namespaces be there that come with what they hold, and the workloads that others come after."""
+    namespaces = MAKING.set(frozenset(part.name for part in parts if part.kind is NAMESPACE))
+    beside = {WorkloadName(part.namespace, part.name): _rough(part) for part in parts if part.kind is WORKLOAD}
+    workloads = BESIDE.set(beside)
     try:
         yield
     finally:
-        MAKING.reset(token)
+        BESIDE.reset(workloads)
+        MAKING.reset(namespaces)
+
+
+def _rough(part: Part) -> WorkloadDefinition:
+    """Return as much of a workload as those have to know that come after it; what is no workload is refused later."""
+    spec = part.data.get("spec")
+    kind = spec.get("kind") if isinstance(spec, Mapping) else None
+    known = next((each for each in WorkloadKind if each == kind), WorkloadKind.SERVICE)
+    return WorkloadDefinition(metadata=Metadata(name=part.name, namespace=part.namespace), kind=known)
 
 
 def _workload_part(document: Document) -> Part:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import frozen
@@ -12,6 +13,8 @@ from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import Kind
+from orchestrion.orchestrator_core import WorkloadName
+from orchestrion.shared_types import WorkloadDefinition
 from orchestrion.store_interface import Compare, Operation
 
 
@@ -42,6 +45,12 @@ class Intent:
 
 MAKING: Final[ContextVar[frozenset[str]]] = ContextVar("orchestrion.making", default=frozenset())
 """Namespaces that are made in the transaction that is thought through; the core's gates have no word for it."""
+
+
+BESIDE: Final[ContextVar[Mapping[WorkloadName, WorkloadDefinition]]] = ContextVar(
+    "orchestrion.beside", default=MappingProxyType({})
+)
+"""Workloads that are written in the same transaction, roughly: their names, and whether they are batches."""
 
 
 class ChangeKind(StrEnum):

@@ -28,7 +28,7 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
 )
 
-from .intent import Admit, ChangeKind, Edit, Intent, Review, admit_all
+from .intent import BESIDE, Admit, ChangeKind, Edit, Intent, Review, admit_all
 from .reading import no_such
 from .workload_fields import Fields, WorkloadFields
 
@@ -268,12 +268,12 @@ class WorkloadWriter:
         metadata = document.metadata
         # What comes after nothing has to do with nobody else, however many there are.
         known = self.orchestrator.world.workloads if document.spec.get("after") else {}
-        others = [
-            record.spec.definition
-            for name, record in known.items()
-            if record.spec is not None and name.namespace == metadata.namespace and name.name != metadata.name
-        ]
-        return definition_of(document, others, PRIORITY_CLASSES)
+        others = {name: record.spec.definition for name, record in known.items() if record.spec is not None}
+        if document.spec.get("after"):
+            others.update(BESIDE.get())
+        others.pop(WorkloadName(metadata.namespace, metadata.name), None)
+        near = [other for name, other in others.items() if name.namespace == metadata.namespace]
+        return definition_of(document, near, PRIORITY_CLASSES)
 
 
 def _busy(name: str) -> Conflict:

@@ -9,18 +9,20 @@ from attrs import evolve
 from litestar import Router, post
 from litestar.types import ASGIApp
 from orchestrion.control_plane._access import Needs
+from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._service.bulk import Bulk, Part
 from orchestrion.control_plane._service.intent import Intent
 from orchestrion.control_plane._service.objects import Objects
-from orchestrion.shared_types import DEFAULT_NAMESPACE, unstructure
+from orchestrion.control_plane._service.pruning import Pruner, in_set
+from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem, unstructure
 
 from .answers import JSON, Raw, value_answer
 from .bodies import YAML, documents_of
 from .caller import Gatekeeper, caller_of
 from .doc import Answered, Doc, described
 from .once import Once
-from .queries import AnyRequest, intent_of
+from .queries import AnyRequest, flag, intent_of
 
 _BODY: Final = {JSON: "Bulk", YAML: "Bulk"}
 _MANAGER: Final = "apply"
@@ -28,20 +30,35 @@ _MANAGER: Final = "apply"
 
 def bulk_handlers(objects: Objects, keeper: Gatekeeper, once: Once) -> Router:
     """Return the handlers of what takes many objects at once: who sends them needs what each of them needs."""
-    bulk = Bulk(objects)
+    bulk, pruner = Bulk(objects), Pruner(objects)
 
     async def asked(request: AnyRequest, verb: str) -> Sequence[Part]:
         namespace = request.query_params.get("namespace", DEFAULT_NAMESPACE)
         parts = bulk.parts(await documents_of(request), namespace)
+        if "set" in request.query_params:
+            parts = in_set(parts, request.query_params["set"])
         caller = caller_of(request)
         for part in parts:
             keeper.check(caller, Access(verb, part.kind.plural, part.namespace, part.name))
         return parts
 
+    def to_go(request: AnyRequest, parts: Sequence[Part]) -> list[ObjectName]:
+        """Return what is to be removed for it: who sends it may do that as well, or nothing is done."""
+        if not flag(request, "prune"):
+            return []
+        if "set" not in request.query_params:
+            raise ConfigInvalid((Problem("say of which set", path="set"),), remedy="?set=NAME&prune=true")
+        namespaces = {part.namespace for part in parts if part.namespace}
+        namespaces.add(request.query_params.get("namespace", DEFAULT_NAMESPACE))
+        names = pruner.surplus(request.query_params["set"], parts, namespaces)
+        for name in names:
+            keeper.check(caller_of(request), Access("delete", name.kind, name.namespace, name.name))
+        return names
+
     applying = Doc(
         summary="Apply objects and manifests, all of them or none",
         answers={200: Answered(forms={JSON: "BulkResult"})},
-        parameters=("namespace", "manager", "force", "dry_run", "Idempotency-Key"),
+        parameters=("namespace", "manager", "force", "set", "prune", "dry_run", "Idempotency-Key"),
         body=_BODY,
         errors=(404, 409, 412, 422),
     )
@@ -54,7 +71,11 @@ def bulk_handlers(objects: Objects, keeper: Gatekeeper, once: Once) -> Router:
         manager = request.query_params.get("manager", _MANAGER)
 
         async def act(intent: Intent) -> Raw:
-            return value_answer(await bulk.apply(parts, evolve(intent, manager=manager)))
+            names = to_go(request, parts)
+            result = await bulk.apply(parts, evolve(intent, manager=manager))
+            # What goes with the request's key is written by now.
+            gone = await pruner.prune(names, evolve(intent, compares=(), operations=()))
+            return value_answer(evolve(result, items=(*result.items, *gone)))
 
         async def again() -> Raw:
             # Applying the same again changes nothing.

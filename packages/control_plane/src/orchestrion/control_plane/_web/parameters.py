@@ -65,6 +65,15 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     ),
     "force": _flag("force", "Take over what other managers say differently."),
     "dry_run": _flag("dry_run", "Check everything, and write nothing."),
+    "set": _query(
+        "set",
+        "The set that the objects are of: each gets it as the label `orchestrion/apply-set`.",
+        {"type": "string", "pattern": NAME_PATTERN},
+    ),
+    "prune": _flag(
+        "prune",
+        "Remove objects of the set, in the namespaces of those that are sent and in `namespace`, that are not sent.",
+    ),
     "rerun": _flag("rerun", "Run work once more that has ended."),
     "If-Match": _header(
         "If-Match",

@@ -663,14 +663,7 @@ class Orchestrator:
         """
         await self._catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
-        waiting = sorted(
-            dependant.name
-            for dependant in self.world.dependants.get(record.name, ())
-            if (other := self.world.workloads.get(dependant)) is not None
-            and not other.control.removed
-            and other.spec is not None
-            and (other.progress is None or other.progress.started_at is None)
-        )
+        waiting = sorted(dependant.name for dependant in self.world.waiting_for(record.name))
         if waiting:
             msg = f"workload {name!r} can't be removed: {', '.join(waiting)} waits for it"
             raise Conflict(msg, remedy=f"Remove first: {', '.join(waiting)}")

@@ -82,6 +82,8 @@ class ChangeAction(StrEnum):
     CREATE = "create"
     UPDATE = "update"
     UNCHANGED = "unchanged"
+    DELETE = "delete"
+    """It goes, because it is no longer among those that it was applied with; no apply does that by itself."""
 
 
 @frozen(kw_only=True)

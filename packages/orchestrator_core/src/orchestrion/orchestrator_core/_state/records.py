@@ -29,6 +29,9 @@ from orchestrion.shared_types import Binding, InstanceKey, NodeId, Uid, Workload
 LEADER_KEY = "/leader/default/cluster"
 LEASE_PREFIX = "/lease/default/"
 TAINTS_PREFIX = "/taints/default/"
+APPLY_SET_LABEL = "orchestrion/apply-set"
+"""The label that says with which others a workload is applied: nothing that runs needs to know it."""
+
 PREFIXES = ("/workload/", "/template/", "/instance/", TAINTS_PREFIX, LEASE_PREFIX)
 """What both loops follow; events are not among them."""
 
@@ -253,8 +256,8 @@ def instance_key(name: InstanceName, workload_id: Uid) -> InstanceKey:
 def template_of(definition: WorkloadDefinition) -> WorkloadDefinition:
     """Return the part of a definition that instances run from: two with an equal part need no update.
 
-    Numbers of instances, the way of updating, how many may be missing or come up together, what it comes after or
-    belongs to, and what is kept of its history are not part of it.
+    Numbers of instances, the way of updating, how many may be missing or come up together, what it comes after, belongs
+    to or is applied with, and what is kept of its history are not part of it.
     """
     blank = WorkloadDefinition(metadata=definition.metadata)
     return evolve(
@@ -265,6 +268,7 @@ def template_of(definition: WorkloadDefinition) -> WorkloadDefinition:
             revision=0,
             created_at=None,
             updated_at=None,
+            labels={key: value for key, value in definition.metadata.labels.items() if key != APPLY_SET_LABEL},
             annotations={},
             owners=(),
             finalizers=(),

@@ -463,6 +463,15 @@ class World:
         for listener in self._taint_listeners:
             listener(node_id)
 
+    def waiting_for(self, name: WorkloadName) -> Iterator[WorkloadName]:
+        """Yield the workloads that come after one, have not begun, and stay."""
+        for dependant in self.dependants.get(name, ()):
+            other = self.workloads.get(dependant)
+            if other is None or other.spec is None or other.control.removed:
+                continue
+            if other.progress is None or other.progress.started_at is None:
+                yield dependant
+
     def template(self, record: InstanceRecord) -> WorkloadDefinition | None:
         """Return what an instance runs from, or None where that is not (or no longer) known."""
         workload = self.workloads.get(record.owner)
