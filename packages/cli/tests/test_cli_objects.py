@@ -319,6 +319,17 @@ def test_without_an_owner_there_are_no_objects(do: Do) -> None:
     assert (code, "no orchestrator runs on" in err) == (9, True)
 
 
+def test_an_instance_that_is_deleted_is_replaced(do: Do) -> None:
+    assert do("delete", "instance", "web.0.9", "--yes")[0] == 3
+    code, _, err = do("delete", "instance", "web.1.1", "--yes")
+    assert (code, "instance/web.1.1: going" in err) == (0, True)
+    assert do("wait", "workload", "web", "--for", "status.available=2", "--timeout", "50s")[0] == 0
+    items = json.loads(do("get", "instances", "-o", "json")[1])
+    ordered = {item["metadata"]["name"]: item["spec"].get("desired", "run") for item in items}
+    assert ordered["web.1.1"] == "stop"
+    assert sorted(ordered.values()) == ["run", "run", "stop"]
+
+
 SHOP = """
 namespace: default
 workloads:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import trio
+from orchestrion.control_plane._objects.document import Document
+from orchestrion.control_plane._service.intent import Review
+from orchestrion.shared_types import Denied
 
 from .api_stage import Api
 
@@ -153,9 +156,13 @@ async def test_what_there_is_is_told(api: Api) -> None:
 
 
 async def test_kinds_that_nobody_writes_are_only_read(api: Api) -> None:
-    for method, target in (("POST", "/api/v1/nodes"), ("DELETE", "/api/v1/namespaces/default/instances/web.0.1")):
+    for method, target, allowed in (
+        ("POST", "/api/v1/nodes", "GET"),
+        ("DELETE", "/api/v1/namespaces/default/events/any", "GET"),
+        ("PUT", "/api/v1/namespaces/default/instances/web.0.1", "GET, DELETE"),
+    ):
         refused = await api.client.ask(method, target, {})
-        assert (refused.status, refused.headers["allow"]) == (405, "GET")
+        assert (refused.status, refused.headers["allow"]) == (405, allowed)
 
 
 async def test_objects_of_a_custom_kind_fit_its_schema(api: Api) -> None:
@@ -190,3 +197,58 @@ async def test_a_kind_keeps_its_names_and_a_schema_that_can_be_checked(api: Api,
 async def test_no_kind_stands_in_the_way_of_a_path(api: Api) -> None:
     kind = {"metadata": {"name": "watch"}, "spec": {"kind": "Watch", "plural": "watch"}}
     assert (await api.client.ask("POST", "/api/v1/customkinds", kind)).status == 400
+
+
+INSTANCES = "/api/v1/namespaces/default/instances"
+
+
+async def running(api: Api) -> list[str]:
+    listed = (await api.client.ask("GET", f"{INSTANCES}?field_selector=status.state=Running")).json
+    return [item["metadata"]["name"] for item in listed["items"]]
+
+
+async def test_an_instance_that_is_deleted_stops_and_is_replaced(api: Api) -> None:
+    await settled(api, containers=[{"name": "main", "command": ["run", "ignore-term"]}])
+    gone = await api.client.ask("DELETE", f"{INSTANCES}/web.0.1")
+    assert gone.status == 200
+    assert (gone.json["spec"]["desired"], gone.json["spec"]["stop_reason"]) == ("stop", "it was deleted")
+    await trio.sleep(1)
+    revision = (await api.objects.store.get("/")).revision
+    assert (await api.client.ask("DELETE", f"{INSTANCES}/web.0.1")).status == 200
+    assert (await api.objects.store.get("/")).revision == revision
+    await trio.sleep(60)
+    assert await running(api) == ["web.1.1"]
+
+
+async def test_a_dry_run_of_deleting_an_instance_stops_nothing(api: Api) -> None:
+    await settled(api)
+    revision = (await api.objects.store.get("/")).revision
+    assert (await api.client.ask("DELETE", f"{INSTANCES}/web.0.1?dry_run=true")).status == 200
+    assert (await api.objects.store.get("/")).revision == revision
+
+
+async def test_an_instance_is_deleted_only_as_it_was_read(api: Api) -> None:
+    await settled(api)
+    read = await api.client.ask("GET", f"{INSTANCES}/web.0.1")
+    assert (await api.client.ask("DELETE", f"{INSTANCES}/web.0.1", if_match='"1"')).status == 412
+    assert await running(api) == ["web.0.1"]
+    assert (await api.client.ask("DELETE", f"{INSTANCES}/web.0.1", if_match=read.headers["etag"])).status == 200
+
+
+async def test_instances_that_are_not_there_are_not_deleted(api: Api) -> None:
+    await settled(api)
+    for name in ("web.0.2", "web.5.1", "web.0", "nobody.0.1"):
+        assert (await api.client.ask("DELETE", f"{INSTANCES}/{name}")).status == 404
+    assert await running(api) == ["web.0.1"]
+
+
+async def test_a_webhook_may_refuse_that_an_instance_is_deleted(api: Api) -> None:
+    await settled(api)
+
+    async def refuse(review: Review) -> Document:
+        raise Denied(f"{review.change.value} {review.kind.name}")
+
+    api.objects.workloads.admit = refuse
+    refused = await api.client.ask("DELETE", f"{INSTANCES}/web.0.1")
+    assert (refused.status, refused.json["message"]) == (403, "delete Instance")
+    assert await running(api) == ["web.0.1"]

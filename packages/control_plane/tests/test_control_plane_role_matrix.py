@@ -18,6 +18,7 @@ ALLOWED = f"""
 {READ}  | priorityclasses resourcequotas limitranges                         | viewer operator admin
 get     | workloads/status instances/status nodes/status resourcequotas/status | viewer operator admin
 {READ}  | secrets roles rolebindings                                         | operator admin
+delete  | instances                                                          | operator admin
 logs    | workloads instances                                                | viewer operator admin
 explain | workloads                                                          | viewer operator admin
 {WRITE} | workloads configmaps secrets                                       | operator admin
@@ -32,7 +33,7 @@ OWN_NAMESPACE = f"""
 {READ} | instances events resourcequotas limitranges
 get | workloads/status instances/status resourcequotas/status
 logs explain scale stop rollout | workloads
-logs | instances
+logs delete | instances
 """
 """What an editor of a namespace may do within it."""
 

@@ -138,7 +138,9 @@ def delete(
 ) -> int:
     """Remove objects, after naming them and asking.
 
-    Without a terminal to ask on, --yes is needed.
+    An instance is stopped, and its workload replaces it. Without a terminal to ask on, --yes is needed.
+
+    Examples: orchestrion delete configmap settings; orchestrion delete instance web.0.1 --yes
     """
     from ._write import run_delete
 

@@ -211,7 +211,8 @@ def run_delete(kind: str, names: Sequence[str], where: Where, *, yes: bool, dry_
             one = await objects.kind(kind)
             for name in names:
                 item = await objects.delete(one, name, dry_run=dry_run)
-                going = "would be removed" if dry_run else "going" if at(item, "metadata.finalizers", ()) else "removed"
+                stays = one.plural == "instances" or at(item, "metadata.finalizers", ())
+                going = "would be removed" if dry_run else "going" if stays else "removed"
                 note(f"{name_of(item)}: {going}")
 
     run_async(removed)

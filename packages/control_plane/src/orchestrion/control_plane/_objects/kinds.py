@@ -34,6 +34,7 @@ class Kind:
         namespaced: Whether they are in namespaces.
         spec: The class of what authors write; None where that is checked elsewhere, or nobody writes it.
         written: Whether authors write them; what runs, and what happened, is only read.
+        ended: Whether they can be removed though nobody writes them: they are asked to end.
         status: Whether they have a status that others write.
         custom: The definition of a kind that users made, or None.
         schema: What the specs of a custom kind are checked against; None where anything goes.
@@ -44,13 +45,19 @@ class Kind:
     namespaced: bool = True
     spec: type | None = None
     written: bool = True
+    ended: bool = False
     status: bool = False
     custom: CustomKindSpec | None = None
     schema: ObjectSchema | None = None
 
+    @property
+    def removable(self) -> bool:
+        """Whether one can be removed."""
+        return self.written or self.ended
+
 
 WORKLOAD: Final = Kind(name="Workload", plural="workloads")
-INSTANCE: Final = Kind(name="Instance", plural="instances", written=False)
+INSTANCE: Final = Kind(name="Instance", plural="instances", written=False, ended=True)
 NODE: Final = Kind(name="Node", plural="nodes", namespaced=False, written=False)
 EVENT: Final = Kind(name="Event", plural="events", written=False)
 NAMESPACE: Final = Kind(name="Namespace", plural="namespaces", namespaced=False, spec=NamespaceSpec)

@@ -13,8 +13,16 @@ from orchestrion.control_plane._history.history import Follower, History
 from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.field_owners import owners_of
-from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, NODE, WORKLOAD, Kind, KindRegistry
-from orchestrion.control_plane._objects.proposal import checked_spec, read_document
+from orchestrion.control_plane._objects.kinds import (
+    CUSTOM_KIND,
+    INSTANCE,
+    NAMESPACE,
+    NODE,
+    WORKLOAD,
+    Kind,
+    KindRegistry,
+)
+from orchestrion.control_plane._objects.proposal import check_precondition, checked_spec, read_document
 from orchestrion.control_plane._objects.schema_check import read_schema
 from orchestrion.control_plane._objects.specs import CustomKindSpec
 from orchestrion.control_plane._objects.stored import object_key, object_of
@@ -32,7 +40,7 @@ from orchestrion.shared_types import (
 )
 from orchestrion.store_interface import StateStore
 
-from .intent import Edit, Intent
+from .intent import ChangeKind, Edit, Intent, Review
 from .nodes import NodeMirror
 from .reading import DEFAULT_LIMIT, NO_PAGE, Page, PageStart, Reader, Selection, no_such
 from .releasing import released
@@ -254,7 +262,19 @@ class Objects:
         return Item(to_json(plain), item.revision, item.labels)
 
     async def remove(self, kind: Kind, namespace: str, name: str, intent: Intent) -> Item:
-        """Remove an object, or begin to, and return it as it was then. See `Writer.remove`."""
+        """Remove an object, or begin to, and return it as it was then. See `Writer.remove`.
+
+        An instance is stopped, as its workload would stop it, and its workload replaces it.
+
+        **Idempotency.** What is about to go, or ends already, is left as it is. **Cancellation.** Indeterminate.
+
+        Raises:
+            NotFound: There is none of that name.
+            PreconditionFailed: It is not what the caller takes it for.
+            Conflict: Others kept changing it, or workloads that stay come after it.
+        """
+        if kind is INSTANCE:
+            return await self._stop_instance(namespace, name, intent)
         _check_written(kind)
         if kind is WORKLOAD:
             item = self.get(kind, namespace, name)
@@ -264,6 +284,17 @@ class Objects:
         if not intent.dry_run:
             await self.history.wait_for(document.metadata.revision)
         return Item(document.encoded(), document.metadata.revision, document.labels)
+
+    async def _stop_instance(self, namespace: str, name: str, intent: Intent) -> Item:
+        document = self.get(INSTANCE, namespace, name).document
+        check_precondition(document, None, intent.if_revision)
+        await self.workloads.admit(
+            Review(change=ChangeKind.DELETE, kind=INSTANCE, document=document, before=document, intent=intent)
+        )
+        if not intent.dry_run:
+            await self.orchestrator.stop_instance(name, namespace=namespace, expected=intent.if_revision)
+            await self.history.wait_for(self.orchestrator.world.revision)
+        return self.get(INSTANCE, namespace, name)
 
     async def _seen(self, kind: Kind, document: Document, revision: int, intent: Intent) -> Item:
         """Return an object as it is on record, or as it would be where nothing is to be written."""

@@ -123,7 +123,8 @@ def _kinds(objects: Objects) -> list[dict[str, Any]]:
 
 
 def _verbs(kind: Kind) -> tuple[str, ...]:
-    return ("get", "list", "watch", *(("create", "update", "patch", "delete", "apply") if kind.written else ()))
+    writing = ("create", "update", "patch", "delete", "apply") if kind.written else ()
+    return ("get", "list", "watch", *(writing or (("delete",) if kind.removable else ())))
 
 
 async def _cluster_status(control: Control) -> dict[str, Any]:

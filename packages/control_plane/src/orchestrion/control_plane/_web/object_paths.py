@@ -82,8 +82,16 @@ class Places:
 
     objects: Objects
 
-    def kind(self, request: AnyRequest, *, namespaced: bool | None = None, written: bool = False) -> Kind:
+    def kind(
+        self, request: AnyRequest, *, namespaced: bool | None = None, written: bool = False, removed: bool = False
+    ) -> Kind:
         """Return the kind that a path names.
+
+        Args:
+            request: Whose path it is.
+            namespaced: Whether the path is one of a namespace; None is any.
+            written: Only a kind whose objects are written.
+            removed: Only a kind whose objects can be removed.
 
         Raises:
             NotFound: There is none.
@@ -94,19 +102,21 @@ class Places:
         if namespaced is not None and kind.namespaced is not namespaced:
             where = f"/api/v1/namespaces/NAMESPACE/{kind.plural}" if kind.namespaced else f"/api/v1/{kind.plural}"
             raise ConfigInvalid((Problem(f"{kind.plural} are at {where}", path=request.url.path),))
-        if written and not kind.written:
+        if (written and not kind.written) or (removed and not kind.removable):
             text = f"{kind.plural} are written by nobody: they show what is"
-            raise MethodNotAllowedException(text, headers={"allow": "GET"})
+            raise MethodNotAllowedException(text, headers={"allow": "GET, DELETE" if kind.ended else "GET"})
         return kind
 
-    def cluster_wide(self, request: AnyRequest, *, written: bool = False) -> Found:
+    def cluster_wide(self, request: AnyRequest, *, written: bool = False, removed: bool = False) -> Found:
         """Return which cluster-wide object a path names."""
-        return Found(self.kind(request, namespaced=False, written=written), "", request.path_params["name"])
+        kind = self.kind(request, namespaced=False, written=written, removed=removed)
+        return Found(kind, "", request.path_params["name"])
 
-    def namespaced(self, request: AnyRequest, *, written: bool = False) -> Found:
+    def namespaced(self, request: AnyRequest, *, written: bool = False, removed: bool = False) -> Found:
         """Return which object of a namespace a path names."""
         path = request.path_params
-        return Found(self.kind(request, namespaced=True, written=written), path["namespace"], path["name"])
+        kind = self.kind(request, namespaced=True, written=written, removed=removed)
+        return Found(kind, path["namespace"], path["name"])
 
 
 def object_handlers(objects: Objects, streams: OpenStreams, tokens: ContinueTokens, once: Once) -> Router:
@@ -285,11 +295,16 @@ def _one(
 
         return await changed(request, found, act)
 
-    removing = doc("Remove an object, or begin to", parameters=("dry_run", "If-Match"), errors=refusing)
+    removing = Doc(
+        summary="Remove an object, or begin to; an instance is stopped, and replaced by its workload",
+        parameters=("dry_run", "If-Match"),
+        kinds=lambda kind: kind.namespaced is within and kind.removable,
+        errors=refusing,
+    )
 
     @delete(paths, status_code=200, opt=described(Needs("delete", "{plural}"), removing), name=f"remove{suffix}")
     async def remove_one(request: AnyRequest) -> ASGIApp:
-        found = find(request, written=True)
+        found = find(request, removed=True)
         item = await objects.remove(found.kind, found.namespace, found.name, intent_of(request))
         return object_answer(item)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -11,11 +12,19 @@ import trio
 from attrs import define, evolve
 from orchestrion.orchestrator_core._control.gate import Gate, ProposedChange, no_gate
 from orchestrion.orchestrator_core._control.reader import not_found
+from orchestrion.orchestrator_core._control.subjects import Subject
 from orchestrion.orchestrator_core._state.commits import MAX_COMPARES, write_together
 from orchestrion.orchestrator_core._state.facts import ended_as
-from orchestrion.orchestrator_core._state.records import WorkloadControl, WorkloadName, control_key, spec_key
+from orchestrion.orchestrator_core._state.records import (
+    InstanceName,
+    WorkloadControl,
+    WorkloadName,
+    binding_key,
+    control_key,
+    spec_key,
+)
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
-from orchestrion.shared_types import Conflict, Metadata
+from orchestrion.shared_types import Conflict, DesiredState, Metadata, PreconditionFailed
 from orchestrion.store_interface import Compare, Operation, Revision, RevisionConflict, StateStore
 
 CONFLICT_TRIES: Final = 8
@@ -25,6 +34,9 @@ COMPARES_EACH: Final = 2
 
 SHIELDED_SECONDS: Final = 5.0
 """How long bringing a stop on record goes on though nobody waits any longer."""
+
+DELETED: Final = "it was deleted"
+"""Why an instance stops that somebody has deleted."""
 
 Change = Callable[[WorkloadRecord], WorkloadControl]
 """Says what is to be on record of a workload; what is there already is not written."""
@@ -112,6 +124,37 @@ class Controls:
             written = await self._write(partial(self._known, chunk), stopped_unless_ended, "the same workloads")
             revision = max(revision, written)
         return revision
+
+    async def stop_instance(self, name: InstanceName, now: datetime, expected: int | None) -> bool:
+        """Bring on record that one instance is to stop, and return once the world shows it; see `Orchestrator`.
+
+        Returns:
+            Whether that was not so before.
+        """
+        for _ in range(CONFLICT_TRIES):
+            instance = self.world.instances.get(name)
+            bound = instance.bound if instance is not None else None
+            if instance is None or bound is None:
+                raise Subject(name.short, name.workload).unknown(name.namespace)
+            revision = max(instance.binding_revision, instance.status_revision)
+            if expected not in (None, revision):
+                msg = f"instance {name.short!r} is at revision {revision}, not {expected}"
+                raise PreconditionFailed(msg, remedy="Read it again, then decide.")
+            if instance.ended or bound.binding.desired is DesiredState.STOP:
+                return False
+            binding = evolve(bound.binding, desired=DesiredState.STOP, stop_reason=DELETED, stop_at=now)
+            key = binding_key(name)
+            try:
+                written = await self.store.transaction(
+                    [Compare(key, instance.binding_revision)], [self.world.put(key, evolve(bound, binding=binding))]
+                )
+            except RevisionConflict:
+                await self.catch_up()
+                continue
+            await self.world.wait_for(written)
+            return True
+        msg = f"others kept changing instance {name.short!r}"
+        raise Conflict(msg, remedy="Look at what they did, and try again.")
 
     def record(self, name: WorkloadName) -> WorkloadRecord:
         """Return what is on record of a workload.

@@ -18,10 +18,10 @@ from orchestrion.orchestrator_core._cluster.leadership import Campaign
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
 from orchestrion.orchestrator_core._control.admission import Admission, admit, noted, proposed, tell_applied, writes_of
 from orchestrion.orchestrator_core._control.commands import commands_of, running_container
-from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, Controls, stopped_unless_ended
+from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, DELETED, Controls, stopped_unless_ended
 from orchestrion.orchestrator_core._control.gate import Gate, no_gate
 from orchestrion.orchestrator_core._control.impossible import EmptyCluster
-from orchestrion.orchestrator_core._control.logs import LogReader
+from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.node_shown import node_shown
 from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, waiting_words
 from orchestrion.orchestrator_core._control.ports import with_port_clashes
@@ -645,6 +645,32 @@ class Orchestrator:
         await self._catch_up()
         await self._controls.change(WorkloadName(namespace, name), stopped_unless_ended)
         return await self.get_workload(name, namespace=namespace)
+
+    async def stop_instance(
+        self, instance: str, /, *, namespace: str = DEFAULT_NAMESPACE, expected: int | None = None
+    ) -> None:
+        """Stop one instance as its workload would, with its grace; its workload replaces it, as far as it is to run.
+
+        A disruption budget does not hold it up: who asks for it means this one. It is no failure of the workload: of
+        batch work the index is done again, and no retry is used up.
+
+        **Idempotency.** What stops already, or has ended, is left as it is. **Cancellation.** Indeterminate.
+
+        Args:
+            instance: `workload.index.epoch`, or `workload.index` for the latest.
+            namespace: Its namespace.
+            expected: Only if its last change was at this revision, of what is wanted of it or what it reports; None is
+                whatever it is.
+
+        Raises:
+            InstanceNotFound: There is none.
+            PreconditionFailed: Its revision is another one.
+            Conflict: Others kept changing it.
+        """
+        await self._catch_up()
+        name = find_instance(self.world, namespace, instance)
+        if await self._controls.stop_instance(name, self.now(), expected):
+            self.recorder.record(namespace, f"instance/{name.short}", "Stopping", f"it stops: {DELETED}")
 
     async def remove(
         self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, expected: Revision | None = None
