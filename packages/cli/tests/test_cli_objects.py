@@ -330,6 +330,17 @@ def test_an_instance_that_is_deleted_is_replaced(do: Do) -> None:
     assert sorted(ordered.values()) == ["run", "run", "stop"]
 
 
+def test_updates_are_paused_and_resumed(do: Do) -> None:
+    code, _, err = do("rollout", "pause", "web")
+    assert (code, "web: updates are paused" in err) == (0, True)
+    assert do("wait", "workload", "web", "--for", "status.paused=true", "--timeout", "50s")[0] == 0
+    assert do("rollout", "pause", "web")[0] == 0
+    code, _, err = do("rollout", "resume", "web")
+    assert (code, "web: updates go on" in err) == (0, True)
+    assert do("rollout", "status", "web", "--timeout", "50s")[0] == 0
+    assert do("rollout", "pause", "nobody")[0] == 3
+
+
 SHOP = """
 namespace: default
 workloads:

@@ -276,6 +276,14 @@ class FakeControl:
         self.views[namespace, name] = evolve(view, replicas=replicas or 1, scaled=replicas is not None)
         return self.views[namespace, name]
 
+    async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        self.views[namespace, name] = evolve(self._view(name, namespace), paused=True)
+        return self.views[namespace, name]
+
+    async def resume(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        self.views[namespace, name] = evolve(self._view(name, namespace), paused=False)
+        return self.views[namespace, name]
+
     async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
         self.views[namespace, name] = evolve(self._view(name, namespace), phase=WorkloadPhase.STOPPED)
         return self.views[namespace, name]

@@ -199,6 +199,43 @@ async def test_no_kind_stands_in_the_way_of_a_path(api: Api) -> None:
     assert (await api.client.ask("POST", "/api/v1/customkinds", kind)).status == 400
 
 
+async def test_updates_are_paused_and_resumed(api: Api) -> None:
+    await settled(api)
+    paused = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"pause": {}})
+    assert (paused.status, paused.json["status"]["paused"]) == (200, True)
+    changed = workload(containers=[{"name": "main", "command": ["run", "token", "new"]}])
+    await api.client.ask("PUT", f"{WORKLOADS}/web", changed)
+    await trio.sleep(60)
+    told = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json
+    assert (told["phase"], told["reason"], told["paused"], told["done"]) == ("Progressing", "paused", True, False)
+    explained = (await api.client.ask("GET", f"{WORKLOADS}/web/explain")).json["items"]
+    assert "the update to generation 2 is paused" in explained[0]["text"]
+    await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"resume": {}})
+    await trio.sleep(60)
+    told = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json
+    assert (told["phase"], told["paused"], told["updated"], told["done"]) == ("Healthy", False, 1, True)
+
+
+async def test_a_dry_run_pauses_nothing(api: Api) -> None:
+    await settled(api)
+    answer = await api.client.ask("POST", f"{WORKLOADS}/web/rollout?dry_run=true", {"pause": {}})
+    assert answer.status == 200
+    assert not (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json["paused"]
+    assert (await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"pause": {}}, if_match='"99"')).status == 412
+
+
+@pytest.mark.parametrize("body", [{}, {"pause": True}, {"pause": {"x": 1}}, {"pause": {}, "resume": {}}, [], "pause"])
+async def test_a_rollout_is_told_one_thing_in_its_form(api: Api, body: Any) -> None:
+    await settled(api)
+    assert (await api.client.ask("POST", f"{WORKLOADS}/web/rollout", body)).status == 400
+
+
+async def test_batch_work_has_no_updates_to_pause(api: Api) -> None:
+    await settled(api, kind="batch")
+    refused = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"pause": {}})
+    assert (refused.status, "has no updates" in refused.json["detail"]) == (400, True)
+
+
 INSTANCES = "/api/v1/namespaces/default/instances"
 
 

@@ -120,6 +120,14 @@ async def test_stop_and_remove_reach_the_workload(control: Control, make_definit
         await control.get_workload("web")
 
 
+async def test_updates_are_paused_and_resumed(control: Control, make_definition: Any) -> None:
+    await control.apply([make_definition("web")])
+    assert (await control.pause("web")).paused
+    assert not (await control.resume("web")).paused
+    with pytest.raises(WorkloadNotFound):
+        await control.pause("nobody")
+
+
 async def test_nodes_instances_and_explanations_arrive_whole(control: Control, fake: Any, make_definition: Any) -> None:
     await control.apply([make_definition("web"), make_definition("job")])
     assert await control.list_nodes() == await fake.list_nodes()

@@ -458,3 +458,18 @@ async def test_output_of_what_is_not_there_says_so(browser: Browser) -> None:
     async with stream(browser, path) as events:
         found = {name: data for name, data, _ in [await anext(events), await anext(events)]}
     assert "nothing" in found["output-failed"]["text"]
+
+
+async def test_a_page_offers_to_pause_updates_and_to_resume_them(api: Api, browser: Browser) -> None:
+    await api.client.ask("POST", WORKLOADS, workload())
+    await api.client.ask("POST", WORKLOADS, workload("job", kind="batch"))
+    await trio.sleep(1)
+    page = (await browser.get("/ui/workloads/default/web")).body.decode()
+    assert 'action="/v1/workload/pause?namespace=default&amp;name=web"' in page
+    assert "Resume updates" not in page
+    answer = await browser.change("POST", "/v1/workload/pause?namespace=default&name=web", x_csrf_token=browser.csrf)
+    assert answer.status == 200
+    page = (await browser.get("/ui/workloads/default/web")).body.decode()
+    assert 'action="/v1/workload/resume?namespace=default&amp;name=web"' in page
+    assert "Pause updates" not in page
+    assert "updates" not in (await browser.get("/ui/workloads/default/job")).body.decode()

@@ -66,6 +66,39 @@ def rollout_history(
     return run_rollout_history(name, Where(state, context, namespace), output)
 
 
+def rollout_pause(
+    name: WorkloadName,
+    /,
+    *,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> int:
+    """Hold up the updates of a workload, the one that is going on and those to come.
+
+    Nothing new starts and nothing old is stopped; what fails is replaced by what there was before the update.
+
+    Example: orchestrion rollout pause web
+    """
+    from ._wait import run_rollout_pause
+
+    return run_rollout_pause(name, Where(state, context, namespace), paused=True)
+
+
+def rollout_resume(
+    name: WorkloadName,
+    /,
+    *,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> int:
+    """Let the updates of a workload go on that were paused."""
+    from ._wait import run_rollout_pause
+
+    return run_rollout_pause(name, Where(state, context, namespace), paused=False)
+
+
 def rollout_undo(
     name: WorkloadName,
     /,

@@ -144,6 +144,23 @@ def _is_rolled_out(view: WorkloadView) -> bool:
     return view.phase is WorkloadPhase.HEALTHY and view.updated >= view.replicas
 
 
+def run_rollout_pause(name: str, where: Where, *, paused: bool) -> int:
+    """Hold up a workload's updates, or let them go on."""
+    place = place_of(where)
+    namespace = namespace_of(where, place)
+
+    async def change() -> WorkloadView:
+        async with reach_owner(place) as control:
+            if paused:
+                return await control.pause(name, namespace=namespace)
+            return await control.resume(name, namespace=namespace)
+
+    view = run_async(change)
+    note(f"{full_name(namespace, name)}: updates {'are paused' if paused else 'go on'}")
+    note(_progress(view))
+    return 0
+
+
 def run_rollout_history(name: str, where: Where, form: Form) -> int:
     """Print what a workload ran."""
     place = place_of(where)

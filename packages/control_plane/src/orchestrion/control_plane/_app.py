@@ -159,6 +159,16 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
     ) -> WorkloadView:
         return await control.scale(name, data.replicas, namespace=namespace)
 
+    updates = {ACCESS: Needs("rollout", "workloads", query=("namespace", "name"))}
+
+    @post("/v1/workload/pause", status_code=200, opt=updates)
+    async def pause(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
+        return await control.pause(name, namespace=namespace)
+
+    @post("/v1/workload/resume", status_code=200, opt=updates)
+    async def resume(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
+        return await control.resume(name, namespace=namespace)
+
     @post("/v1/workload/stop", status_code=200, opt={ACCESS: Needs("stop", "workloads", query=("namespace", "name"))})
     async def stop(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
         return await control.stop(name, namespace=namespace)
@@ -215,6 +225,8 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
         get_workload,
         remove,
         scale,
+        pause,
+        resume,
         stop,
         explain,
         list_instances,

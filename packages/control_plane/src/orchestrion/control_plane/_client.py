@@ -119,6 +119,14 @@ class HttpControl:
         body = ScaleRequest(replicas=replicas)
         return await self._ask("POST", "/v1/workload/scale", WorkloadView, body, name=name, namespace=namespace)
 
+    async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """See `Control.pause`."""
+        return await self._ask("POST", "/v1/workload/pause", WorkloadView, name=name, namespace=namespace)
+
+    async def resume(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """See `Control.resume`."""
+        return await self._ask("POST", "/v1/workload/resume", WorkloadView, name=name, namespace=namespace)
+
     async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
         """See `Control.stop`."""
         return await self._ask("POST", "/v1/workload/stop", WorkloadView, name=name, namespace=namespace)

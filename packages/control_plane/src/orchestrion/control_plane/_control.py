@@ -99,6 +99,27 @@ class Control(Protocol):
         """Set a service's number of instances, and remember it; None goes back to the file's number."""
         ...
 
+    async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """Hold up the updates of a service or a daemon, the one that is going on and those to come, until `resume`.
+
+        Nothing of a new template starts and nothing is stopped for it; what has to be replaced runs what there was
+        before. Pausing what is paused changes nothing.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            ConfigInvalid: It is batch work.
+        """
+        ...
+
+    async def resume(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """Let updates go on that were paused. Resuming what is not paused changes nothing.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            ConfigInvalid: It is batch work.
+        """
+        ...
+
     async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
         """Stop all instances, and keep the workload; `apply` starts it again.
 

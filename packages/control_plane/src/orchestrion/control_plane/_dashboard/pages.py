@@ -124,6 +124,7 @@ class Pages:
                 for verb, resource in (
                     ("scale", "workloads"),
                     ("stop", "workloads"),
+                    ("rollout", "workloads"),
                     ("delete", "workloads"),
                     ("logs", "workloads"),
                 )

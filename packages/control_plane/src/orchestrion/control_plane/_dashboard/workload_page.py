@@ -61,6 +61,8 @@ def workload_line(view: WorkloadView) -> dict[str, Any]:
         "failed": view.failed,
         "containers": [container.name for container in view.definition.containers],
         "can_scale": view.definition.kind is WorkloadKind.SERVICE,
+        "can_pause": not batch,
+        "is_paused": view.paused,
         "is_stopped": view.phase in (WorkloadPhase.STOPPED, WorkloadPhase.STOPPING),
     }
 

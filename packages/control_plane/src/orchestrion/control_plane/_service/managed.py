@@ -85,6 +85,14 @@ class ManagedControl:
         async with self.gate.turn((namespace,)):
             return await self.orchestrator.scale(name, replicas, namespace=namespace, gate=self.gate)
 
+    async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """See `Control.pause`."""
+        return await self.orchestrator.pause(name, namespace=namespace)
+
+    async def resume(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """See `Control.resume`."""
+        return await self.orchestrator.resume(name, namespace=namespace)
+
     async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
         """See `Control.stop`."""
         return await self.orchestrator.stop(name, namespace=namespace)

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve, frozen
 from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._objects.kinds import WORKLOAD
+from orchestrion.control_plane._objects.proposal import check_precondition
 from orchestrion.control_plane._objects.workload_form import workload_of
 from orchestrion.orchestrator_core import WorkloadName, WorkloadPhase
 from orchestrion.shared_types import Conflict, NotFound, WorkloadDefinition
@@ -50,7 +51,7 @@ class Rollouts:
             NotFound: There is no such workload.
         """
         view = self.objects.view(namespace, name)
-        shown = {key: getattr(view, key) for key in ("phase", "reason", "message", "replicas", "updated", "available")}
+        shown = {key: getattr(view, key) for key in _SHOWN}
         history = [
             {
                 "generation": generation,
@@ -96,6 +97,23 @@ class Rollouts:
 
         return await self.objects.change(WORKLOAD, namespace, name, edit, evolve(intent, manager="rollout"))
 
+    async def pause(self, namespace: str, name: str, intent: Intent, *, paused: bool) -> Item:
+        """Hold up a workload's updates, or let them go on; see `Orchestrator.pause`.
+
+        Raises:
+            NotFound: There is no such workload.
+            PreconditionFailed: It is not what the caller takes it for.
+            ConfigInvalid: It is batch work.
+            Conflict: Others kept changing it.
+        """
+        document = self.objects.workloads.document(namespace, name)
+        check_precondition(document, None, intent.if_revision)
+        orchestrator = self.objects.orchestrator
+        if not intent.dry_run:
+            change = orchestrator.pause if paused else orchestrator.resume
+            await change(name, namespace=namespace)
+        return await self.objects.refreshed(namespace, name)
+
     def _templates(self, namespace: str, name: str) -> dict[int, WorkloadDefinition]:
         record = self.objects.orchestrator.world.workloads.get(WorkloadName(namespace, name))
         if record is None or record.spec is None:
@@ -106,5 +124,7 @@ class Rollouts:
         record = self.objects.orchestrator.world.workloads[WorkloadName(namespace, name)]
         return record.spec.template_generation if record.spec is not None else 0
 
+
+_SHOWN = ("phase", "reason", "message", "replicas", "updated", "available", "paused")
 
 _DONE = (WorkloadPhase.HEALTHY, WorkloadPhase.SUCCEEDED)

@@ -108,6 +108,7 @@ def ref(name: str) -> Schema:
 
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _TEXT: Final = {"type": "string"}
+_FLAG: Final = {"type": "boolean"}
 _AMOUNTS: Final = _record(cpu_millicores=_COUNT, memory_bytes=_COUNT)
 
 _PROBLEM: Final = {
@@ -154,6 +155,8 @@ _METADATA_INPUT: Final = {
     "required": ["name"],
 }
 
+_NOTHING: Final = {"type": "object", "additionalProperties": False, "maxProperties": 0}
+
 _STEP: Final = {
     "type": "object",
     "properties": {
@@ -191,14 +194,19 @@ def common_schemas() -> dict[str, Schema]:
         "Part": {"type": "object", "description": "All that a manager has to say of an object."},
         "Scale": _record(replicas=_COUNT, scaled={"type": "boolean"}, running=_COUNT, available=_COUNT),
         "ScaleRequest": schema_of(ScaleRequest, strict=True),
-        "UndoRequest": {
-            **_record(
-                undo={
+        "RolloutRequest": {
+            "type": "object",
+            "properties": {
+                "pause": _NOTHING,
+                "resume": _NOTHING,
+                "undo": {
                     "type": "object",
                     "properties": {"generation": {"type": "integer", "minimum": 1}},
                     "additionalProperties": False,
-                }
-            ),
+                },
+            },
+            "minProperties": 1,
+            "maxProperties": 1,
             "additionalProperties": False,
         },
         "DrainRequest": schema_of(DrainRequest, strict=True),
@@ -214,7 +222,7 @@ def common_schemas() -> dict[str, Schema]:
         "Key": _KEY,
         "Keys": _record(items=_list_of(ref("Key"))),
         "Placements": _record(items=_list_of(schema_of(SlotPlacement))),
-        "Rollout": _record(phase=_TEXT, generation=_COUNT, done={"type": "boolean"}, history=_list_of(_ANYTHING)),
+        "Rollout": _record(phase=_TEXT, generation=_COUNT, paused=_FLAG, done=_FLAG, history=_list_of(_ANYTHING)),
         "Bulk": {"description": "An object, a list of objects under `items`, or a manifest.", "type": "object"},
         "BulkResult": schema_of(BulkResult),
         "BulkPlan": _record(items=items, **plan),

@@ -143,29 +143,40 @@ def _rollouts(objects: Objects) -> list[Any]:
     async def get_rollout(request: AnyRequest) -> ASGIApp:
         return value_answer(rollouts.status(*name_of(request, WORKLOAD)))
 
-    undoing = Doc(
-        summary="Go back to what an earlier generation ran",
+    changing = Doc(
+        summary="Hold up updates, let them go on, or go back to what an earlier generation ran",
         answers={200: Answered()},
         parameters=("dry_run", "If-Match"),
-        body={JSON: "UndoRequest"},
+        body={JSON: "RolloutRequest"},
         kinds=_is_workload,
         errors=(404, 409, 412),
     )
 
-    @post(f"{_ONE}/rollout", status_code=200, opt=described(Needs("rollout", "{plural}"), undoing), name="undo")
-    async def undo(request: AnyRequest) -> ASGIApp:
+    @post(f"{_ONE}/rollout", status_code=200, opt=described(Needs("rollout", "{plural}"), changing), name="rollout")
+    async def change_rollout(request: AnyRequest) -> ASGIApp:
         namespace, name = name_of(request, WORKLOAD)
-        generation = _undone(await body_of(request))
-        return object_answer(await rollouts.undo(namespace, name, generation, intent_of(request)))
+        what, given = _asked(await body_of(request))
+        intent = intent_of(request)
+        if what == "undo":
+            return object_answer(await rollouts.undo(namespace, name, _generation(given), intent))
+        return object_answer(await rollouts.pause(namespace, name, intent, paused=what == "pause"))
 
-    return [get_rollout, undo]
+    return [get_rollout, change_rollout]
 
 
-def _undone(data: Any) -> int | None:
-    """Return the generation that a request goes back to; None is the one before."""
-    given = data.get("undo") if isinstance(data, Mapping) and set(data) == {"undo"} else None
-    if not isinstance(given, Mapping) or set(given) - {"generation"}:
-        raise ConfigInvalid((Problem("{undo: {generation: NUMBER}} is wanted, or {undo: {}} for the one before"),))
+def _asked(data: Any) -> tuple[str, Mapping[str, Any]]:
+    """Return what a request wants of a rollout, and how."""
+    if isinstance(data, Mapping) and len(data) == 1:
+        ((what, given),) = data.items()
+        known = ("generation",) if what == "undo" else ()
+        if what in ("pause", "resume", "undo") and isinstance(given, Mapping) and not set(given) - set(known):
+            return what, given
+    text = "one of {pause: {}}, {resume: {}}, {undo: {generation: NUMBER}}, and {undo: {}} for the one before is wanted"
+    raise ConfigInvalid((Problem(text),))
+
+
+def _generation(given: Mapping[str, Any]) -> int | None:
+    """Return the generation that is gone back to; None is the one before."""
     generation = given.get("generation")
     if generation is not None and (not isinstance(generation, int) or isinstance(generation, bool) or generation < 1):
         raise ConfigInvalid((Problem("a number from 1 on is wanted", path="undo.generation"),))

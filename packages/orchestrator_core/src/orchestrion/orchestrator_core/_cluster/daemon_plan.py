@@ -29,7 +29,7 @@ def plan_daemon(planning: Planning) -> None:
                     outgoing[node_id] = instance
             elif name not in staying:
                 ending.add(node_id)
-            elif node_id in current:
+            elif node_id in current and not planning.held:
                 planning.stop(instance, "the node has another instance")
             else:
                 current[node_id] = instance

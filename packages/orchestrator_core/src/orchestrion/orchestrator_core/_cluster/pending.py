@@ -10,7 +10,7 @@ import trio
 from attrs import define, field
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._queue import KeyedQueue
-from orchestrion.orchestrator_core._state.facts import first_placed, outcome_of, target_generation, wanted_replicas
+from orchestrion.orchestrator_core._state.facts import first_placed, outcome_of, placed_generation, wanted_replicas
 from orchestrion.orchestrator_core._state.records import WorkloadName
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.scheduler_interface import (
@@ -99,7 +99,7 @@ class PendingWork:
         Returns:
             None, or, where it sleeps, why there was no place when it was last tried: that still holds.
         """
-        name, asked = record.name, (target_generation(record), minimum)
+        name, asked = record.name, (placed_generation(record), minimum)
         view = self.keeper.view()
         self._catch_up(view)
         if self._asked.get(name) != asked:

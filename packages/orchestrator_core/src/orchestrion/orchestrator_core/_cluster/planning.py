@@ -37,6 +37,8 @@ class Planning:
         definition: What the author wants.
         progress: The cluster loop's part, as it is to be.
         generation: The template generation that instances are to run.
+        held: Whether an update is held up: what is there stays, of whatever generation, and `generation` is what new
+            places run.
         evicted: Instances that this plan stops whatever replaces them: because of their node's taints, or because they
             wait for what does not end.
         departing: Instances that will have to leave because of a taint, by its text, and may do so within the budget.
@@ -48,6 +50,7 @@ class Planning:
     definition: WorkloadDefinition
     progress: WorkloadProgress
     generation: int
+    held: bool = False
     evicted: set[InstanceName] = field(factory=set)
     departing: dict[InstanceName, str] = field(factory=dict)
     _free: Iterator[int] | None = None
@@ -55,6 +58,8 @@ class Planning:
 
     def is_old(self, instance: InstanceRecord) -> bool:
         """Whether an instance runs another template than it should."""
+        if self.held and instance.bound is not None:
+            return False
         return instance.bound is None or instance.bound.binding.generation != self.generation
 
     def is_leaving(self, instance: InstanceRecord) -> bool:
@@ -152,7 +157,7 @@ class Planning:
         outgoing = dict[InstanceName, InstanceRecord]()
         for generation, group in roll.standing(Standing.SERVING, Standing.STARTING):
             if generation != self.generation:
-                outgoing.update(group)
+                (current if self.held else outgoing).update(group)
         for node_id in roll.nodes.keys() & facts.lost:
             for name in roll.nodes[node_id]:
                 current.pop(name, None)

@@ -28,7 +28,10 @@ def plan_service(planning: Planning) -> None:
     current, outgoing = planning.active()
     failed = planning.record.roll.of(Standing.FAILED, planning.generation)
     available = planning.available()
-    _watch_update(planning, wanted, current, outgoing, failed, available)
+    if planning.held:
+        pause_update(planning)
+    else:
+        _watch_update(planning, wanted, current, outgoing, failed, available)
     if planning.progress.failed_generation == planning.generation:
         # The verdict has just fallen: once it is stored, the next plan leads back.
         return
@@ -37,7 +40,7 @@ def plan_service(planning: Planning) -> None:
 
 
 def pause_update(planning: Planning) -> None:
-    """Let an update begin anew once there are instances again: none can't prove that it works, nor that it does not."""
+    """Let an update begin anew once it goes on: without instances, or held up, it proves nothing about its template."""
     progress = planning.progress
     if progress.target_generation and progress.target_generation != progress.stable_generation:
         planning.progress = evolve(progress, target_generation=0, updated_at=None, updated_available=0)
@@ -117,12 +120,18 @@ def _stop_surplus(
     outgoing: Instances,
     available: set[InstanceName],
 ) -> None:
-    def weakest_first(instance: InstanceRecord) -> tuple[bool, float, int]:
-        bound_at = instance.bound.binding.bound_at if instance.bound is not None else None
+    def weakest_first(instance: InstanceRecord) -> tuple[bool, bool, float, int]:
+        bound = instance.bound
+        bound_at = bound.binding.bound_at if bound is not None else None
         age = -bound_at.timestamp() if bound_at is not None else 0.0
-        return (instance.name in available, age, -instance.name.slot)
+        # Of an update that is held up, what is new goes before what there was.
+        stays = planning.held and bound is not None and bound.binding.generation == planning.generation
+        return (stays, instance.name in available, age, -instance.name.slot)
 
     surplus = len(current) - wanted
+    if planning.held and any(_is_ahead(planning, instance) for instance in current.values()):
+        # What an update had started beyond the number before it was held up is left until that goes on.
+        surplus -= planning.definition.update.max_surge
     for instance in sorted(current.values(), key=weakest_first)[:surplus] if surplus > 0 else ():
         planning.stop(instance, "the workload is scaled down")
         available.discard(instance.name)
@@ -146,6 +155,10 @@ def _stop_surplus(
             left_available -= 1
         total -= 1
         planning.stop(instance, _replaced(planning, instance))
+
+
+def _is_ahead(planning: Planning, instance: InstanceRecord) -> bool:
+    return instance.bound is not None and instance.bound.binding.generation > planning.generation
 
 
 def _ends_now(planning: Planning, instance: InstanceRecord, available: set[InstanceName]) -> bool:

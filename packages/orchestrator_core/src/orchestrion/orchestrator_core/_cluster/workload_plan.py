@@ -16,7 +16,8 @@ from orchestrion.orchestrator_core._state.facts import (
     Facts,
     dependencies_of,
     first_placed,
-    target_generation,
+    is_held,
+    placed_generation,
 )
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
@@ -113,10 +114,14 @@ def _prepare(record: WorkloadRecord, facts: Facts, plan: WorkloadPlan) -> Planni
             started_at=None if spec.definition.kind is WorkloadKind.BATCH else progress.started_at,
             placed_at=None if spec.definition.kind is WorkloadKind.BATCH else progress.placed_at,
         )
-    generation = target_generation(record)
-    definition = spec.definition
     return Planning(
-        record=record, facts=facts, plan=plan, definition=definition, progress=progress, generation=generation
+        record=record,
+        facts=facts,
+        plan=plan,
+        definition=spec.definition,
+        progress=progress,
+        generation=placed_generation(record),
+        held=is_held(record),
     )
 
 
@@ -212,7 +217,7 @@ def _ended_at(instance: InstanceRecord) -> tuple[str, int, int]:
 
 def _drop_templates(planning: Planning) -> None:
     spec = planning.record.spec
-    needed = {planning.generation, planning.progress.stable_generation}
+    needed = {planning.generation, planning.progress.stable_generation, planning.record.control.paused}
     if spec is not None:
         needed.add(spec.template_generation)
     needed |= planning.record.roll.generations

@@ -179,6 +179,9 @@ def _compare(
         restarts=retemplated or again,
         note=note,
     )
+    if control.paused and retemplated and outcome is None:
+        note = f"updates are paused; `orchestrion rollout resume {record.name.name}` lets it go on"
+        change = evolve(change, note=note, restarts=False)
     if not changed and not again:
         return Admission(change, None, next_control, record, idle)
     metadata = evolve(kept, generation=generation, updated_at=now)

@@ -23,7 +23,7 @@ from orchestrion.orchestrator_core._control.gate import Gate, no_gate
 from orchestrion.orchestrator_core._control.impossible import EmptyCluster
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.node_shown import node_shown
-from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, waiting_words
+from orchestrion.orchestrator_core._control.placed import leaving_words, paused_words, place_words, waiting_words
 from orchestrion.orchestrator_core._control.ports import with_port_clashes
 from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
@@ -50,6 +50,7 @@ from orchestrion.orchestrator_core._node.volumes import NoVolumes, VolumeProvide
 from orchestrion.orchestrator_core._observed import Observed
 from orchestrion.orchestrator_core._state.commits import look_after, write_together
 from orchestrion.orchestrator_core._state.events import EventRecorder
+from orchestrion.orchestrator_core._state.facts import generation_to_hold
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
     WorkloadControl,
@@ -581,6 +582,7 @@ class Orchestrator:
                 placed.text
                 + waiting_words(instance, self.world.nodes.get(bound.binding.node_id, {}))
                 + leaving_words(instance, template, record, self.cluster_loop.facts)
+                + paused_words(instance, record)
             )
             found.append(evolve(placed, instance=instance_name.short, node_id=bound.binding.node_id, text=text))
         undecided = self.cluster_loop.facts.undecided.get(record.name)
@@ -634,6 +636,54 @@ class Orchestrator:
         )
         text = "back to the file's number" if replicas is None else f"to {replicas} instances"
         self.recorder.record(namespace, f"workload/{name}", "Scaled", text)
+        return await self.get_workload(name, namespace=namespace)
+
+    async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """Hold up the updates of a service or a daemon, the one that is going on and those to come, until `resume`.
+
+        Nothing of a new template starts, and nothing that runs is stopped for it. What has to be replaced, because it
+        failed, its node was lost or is drained, or more of it is wanted, runs what was there before the update; where
+        there was nothing before, there is nothing to hold up. What was started of the update stays, also beyond the
+        number that is wanted as far as it may surge. Nor does an update that is held up fail or roll back.
+
+        **Idempotency.** What is paused stays so, as it is. **Cancellation.** Indeterminate.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            ConfigInvalid: It is batch work, whose runs are no updates.
+            Conflict: Others kept changing it.
+        """
+        return await self._pause(name, namespace, paused=True)
+
+    async def resume(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+        """Let updates go on that were paused; the time for which an update may make no progress begins anew.
+
+        **Idempotency.** What is not paused is left as it is. **Cancellation.** Indeterminate.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            ConfigInvalid: It is batch work, whose runs are no updates.
+            Conflict: Others kept changing it.
+        """
+        return await self._pause(name, namespace, paused=False)
+
+    async def _pause(self, name: str, namespace: str, *, paused: bool) -> WorkloadView:
+        await self._catch_up()
+        record = self._controls.record(WorkloadName(namespace, name))
+        if record.spec is not None and record.spec.definition.kind is WorkloadKind.BATCH:
+            problem = Problem(f"workload {name!r} is batch work and has no updates to pause")
+            raise ConfigInvalid((problem,), remedy=f"orchestrion stop {name}")
+
+        def change(now: WorkloadRecord) -> WorkloadControl:
+            if bool(now.control.paused) is paused:
+                return now.control
+            return evolve(now.control, paused=generation_to_hold(now) if paused else 0)
+
+        before = record.control.paused
+        await self._controls.change(record.name, change)
+        if bool(before) is not paused:
+            what = ("RolloutPaused", "its updates are paused") if paused else ("RolloutResumed", "its updates go on")
+            self.recorder.record(namespace, f"workload/{name}", *what)
         return await self.get_workload(name, namespace=namespace)
 
     async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:

@@ -18,7 +18,7 @@ from orchestrion.orchestrator_core._control.placed import budget_words
 from orchestrion.orchestrator_core._control.ports import refusal_words
 from orchestrion.orchestrator_core._control.views import SlotPlacement
 from orchestrion.orchestrator_core._state.budgets import budget_of, least_available
-from orchestrion.orchestrator_core._state.facts import Facts, effective_definition, target_generation
+from orchestrion.orchestrator_core._state.facts import Facts, effective_definition, placed_generation
 from orchestrion.orchestrator_core._state.records import instance_key
 from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import WorkloadRecord
@@ -52,7 +52,7 @@ def refused_nodes(record: WorkloadRecord, facts: Facts, *, shortages_only: bool 
     there = {instance.bound.binding.node_id for instance in live if instance.bound is not None}
     taken = {instance.name.slot for instance in live}
     slots = (slot for slot in count() if slot not in taken)
-    refused = facts.refusals.get((record.name, target_generation(record)), {})
+    refused = facts.refusals.get((record.name, placed_generation(record)), {})
     return [
         SlotPlacement(
             instance=f"{record.name.name}.{next(slots)}",
@@ -69,7 +69,7 @@ async def unplaced_slots(record: WorkloadRecord, loop: ClusterLoop) -> list[Slot
     """Return why slots of a workload have no place, and when they are tried again."""
     gang = await _gang_now(record, loop)
     said = loop.explanations.get(record.name, {})
-    template = effective_definition(record, target_generation(record))
+    template = effective_definition(record, placed_generation(record))
     if not said or template is None:
         return []
     request = SchedulingRequest(
@@ -133,7 +133,7 @@ async def held_back(
     record: WorkloadRecord, loop: ClusterLoop, placements: Sequence[SlotPlacement]
 ) -> list[SlotPlacement]:
     """Return slots without a place, each with the disruption budgets that keep it from pushing others out."""
-    template = effective_definition(record, target_generation(record))
+    template = effective_definition(record, placed_generation(record))
     records = loop.facts.workloads.values()
     if (
         not placements

@@ -14,9 +14,11 @@ from orchestrion.orchestrator_core._state.facts import (
     dependencies_of,
     first_placed,
     has_begun,
+    is_held,
     is_scaled,
     lacking_nodes,
     outcome_of,
+    placed_generation,
     target_generation,
     wanted_replicas,
 )
@@ -26,6 +28,9 @@ from orchestrion.orchestrator_core._state.roll import ENDS, Standing
 from orchestrion.orchestrator_core._state.world import WorkloadRecord
 from orchestrion.scheduler_interface import Explanation, describe
 from orchestrion.shared_types import InstanceState, WorkloadKind
+
+PAUSED: Final = "paused"
+"""Why an update does not go on that somebody has paused."""
 
 IDLE: Final = "no-orchestrator"
 """Why a workload lacks places that nobody looks for."""
@@ -66,7 +71,7 @@ def summarize(
     failed = sum(len(group) for _, group in roll.standing(Standing.FAILED))
     wanted = wanted_replicas(record)
     if definition.kind is WorkloadKind.DAEMON and wanted:
-        refused = facts.refusals.get((record.name, generation), {})
+        refused = facts.refusals.get((record.name, placed_generation(record)), {})
         # A node that is no place for it however empty is no shortage.
         nodes = {
             node_id
@@ -93,6 +98,7 @@ def summarize(
         succeeded=succeeded,
         failed=failed + (progress.failed_total if progress is not None else 0),
         generation=generation,
+        paused=bool(record.control.paused),
         started_at=first_placed(record),
         finished_at=progress.finished_at if progress is not None else None,
     )
@@ -141,6 +147,9 @@ def _phase(
     own = progress if progress is not None and progress.outcome is None else None
     reason = own.reason if own is not None else ""
     message = own.message if own is not None else ""
+    held = is_held(record)
+    if held:
+        message = "; ".join(filter(None, (_held_words(record, generation, wanted, updated), message)))
     if unplaced:
         text = describe(next(iter(unplaced.values())))
         parts = (f"{_have(len(unplaced))} no place: {text}", retry, message)
@@ -155,10 +164,20 @@ def _phase(
         return WorkloadPhase.RUNNING, *_with_trouble(reason, message, trouble_of(record, generation, finished))
     if available >= wanted and updated >= wanted and live <= wanted:
         return WorkloadPhase.HEALTHY, reason, message
+    if held and available >= wanted:
+        return WorkloadPhase.PROGRESSING, PAUSED, message
     trouble = trouble_of(record, generation)
     if reason or trouble is not None:
         return WorkloadPhase.DEGRADED, *_with_trouble(reason, message, trouble)
     return WorkloadPhase.PROGRESSING, reason, message
+
+
+def _held_words(record: WorkloadRecord, generation: int, wanted: int, updated: int) -> str:
+    """Return how far an update is that is held up, and what lets it go on."""
+    how_far = f"{updated} of {wanted} instances run it" if updated else "no instance runs it"
+    return (
+        f"its update to generation {generation} is paused: {how_far}; `orchestrion rollout resume {record.name.name}`"
+    )
 
 
 def _have(count: int) -> str:

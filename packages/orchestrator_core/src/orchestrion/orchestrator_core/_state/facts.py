@@ -139,6 +139,36 @@ def target_generation(record: WorkloadRecord) -> int:
     return wanted
 
 
+def is_held(record: WorkloadRecord) -> bool:
+    """Whether there is an update of a workload that is held up because its updates are paused."""
+    spec, paused = record.spec, record.control.paused
+    if not paused or spec is None or spec.definition.kind is WorkloadKind.BATCH:
+        return False
+    return paused in record.templates and paused != target_generation(record)
+
+
+def placed_generation(record: WorkloadRecord) -> int:
+    """Return the template generation that new places run: the target, unless the way to it is held up."""
+    return record.control.paused if is_held(record) else target_generation(record)
+
+
+def generation_to_hold(record: WorkloadRecord) -> int:
+    """Return the template generation that is placed if updates are paused now: what there was before the current one.
+
+    Where no update is going on, that is the target itself.
+    """
+    target = target_generation(record)
+    stable = record.progress.stable_generation if record.progress is not None else 0
+    if stable and stable != target and stable in record.templates:
+        return stable
+    live = {
+        generation
+        for generation, group in record.roll.standing(Standing.SERVING, Standing.STARTING)
+        if group and generation != target and generation in record.templates
+    }
+    return max(live, default=target)
+
+
 def has_begun(record: WorkloadRecord) -> bool:
     """Whether a workload, of batch the run that its author wants, has looked for places: its dependencies held then."""
     spec, progress = record.spec, record.progress
@@ -163,7 +193,7 @@ def first_placed(record: WorkloadRecord) -> datetime | None:
 def lacking_nodes(record: WorkloadRecord, facts: Facts) -> dict[NodeId, Explanation]:
     """Return the nodes that a daemon lacks room on, where nothing of it is, and why; where it may not run is none."""
     there = record.roll.nodes
-    refused = facts.refusals.get((record.name, target_generation(record)), {})
+    refused = facts.refusals.get((record.name, placed_generation(record)), {})
     return {
         node_id: refused[node_id].explanation
         for node_id in sorted(refused)
@@ -295,7 +325,7 @@ def _holds(other: WorkloadRecord, condition: DependencyCondition, facts: Facts) 
     if spec is None:
         return False
     wanted = wanted_replicas(other)
-    generation = target_generation(other)
+    generation = placed_generation(other)
     match condition:
         case DependencyCondition.SUCCEEDED:
             return outcome_of(other) is Outcome.SUCCEEDED

@@ -90,12 +90,14 @@ class WorkloadControl:
         scaled_from: The file's number when `scale` was asked; another one in the file takes over again.
         stopped: Whether nothing is to run.
         removed: Whether the workload goes once nothing runs.
+        paused: The template generation that is placed while updates are paused; 0 where they go on.
     """
 
     replicas: int | None = None
     scaled_from: int = 0
     stopped: bool = False
     removed: bool = False
+    paused: int = 0
 
 
 class Outcome(StrEnum):
