@@ -32,6 +32,7 @@ from orchestrion.scheduler_interface import Explanation, Predicate, RefusalGroup
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     Binding,
+    Conflict,
     ContainerConfig,
     Event,
     ExitStatus,
@@ -160,9 +161,18 @@ class FakeControl:
         return self.views[namespace, name]
 
     async def apply(
-        self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False, rerun: bool = False
+        self,
+        workloads: Sequence[WorkloadDefinition],
+        /,
+        *,
+        dry_run: bool = False,
+        rerun: bool = False,
+        only_new: bool = False,
     ) -> ApplyResult:
         self._fail()
+        for one in workloads if only_new else ():
+            if (one.metadata.namespace, one.metadata.name) in self.views:
+                raise Conflict("there is one already")
         changes = (await self.plan(workloads, rerun=rerun)).changes
         if not dry_run:
             for one in workloads:

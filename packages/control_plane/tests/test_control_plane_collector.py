@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,12 +10,17 @@ from uuid import UUID
 import pytest
 import trio
 from orchestrion.control_plane._objects.claims import CONTENTS
+from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._service.collecting import Collector
 from orchestrion.control_plane._service.collection_plan import Step
+from orchestrion.control_plane._service.intent import Review
+from orchestrion.mocks import MemoryStore
 from orchestrion.orchestrator_core import trio_time
 from orchestrion.shared_types import Event, EventSeverity, Uid, Unavailable, to_json
+from orchestrion.store_interface import Compare, Operation, Revision
+from trio.testing import MockClock
 
-from .api_stage import Answer, Api
+from .api_stage import Answer, Api, api_served
 
 SPACE = "/api/v1/namespaces/default"
 MAPS = f"{SPACE}/configmaps"
@@ -312,3 +318,95 @@ async def test_a_step_that_fails_before_or_after_it_is_done_is_made_up_for(
     left = [entry.key for entry in (await api.objects.store.list("/")).entries if "/shop" in entry.key]
     assert [key for key in left if not key.startswith("/event/")] == []
     assert await names(api) == ["outside"]
+
+
+KIND = {
+    "metadata": {"name": "backup-kind"},
+    "spec": {"kind": "Backup", "plural": "backups", "schema": {"type": "object"}},
+}
+BACKUPS = f"{SPACE}/backups"
+
+
+def backup(name: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {}}
+
+
+async def orphans(api: Api) -> list[str]:
+    """Return the keys of objects of the kind that is gone."""
+    assert await gone(api, "/api/v1/customkinds/backup-kind")
+    return [entry.key for entry in (await api.objects.store.list("/object/backups/")).entries]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 10.0])
+@pytest.mark.parametrize("way", ["create", "apply", "bulk"])
+async def test_an_object_that_is_made_while_its_kind_is_removed_is_not_left_over(
+    api: Api, way: str, seconds: float
+) -> None:
+    await made(api, "/api/v1/customkinds", KIND)
+    admit, removed = api.objects.writer.admit, trio.Event()
+
+    async def slowly(review: Review) -> Document:
+        document = await admit(review)
+        if review.kind.name == "Backup" and not removed.is_set():
+            removed.set()
+            await api.client.ask("DELETE", "/api/v1/customkinds/backup-kind")
+            await trio.sleep(seconds)
+        return document
+
+    api.objects.writer.admit = slowly
+    if way == "create":
+        answer = await api.client.ask("POST", BACKUPS, backup("late"))
+    elif way == "apply":
+        answer = await api.client.ask(
+            "PATCH", f"{BACKUPS}/late", backup("late"), content_type="application/apply-patch+json"
+        )
+    else:
+        answer = await api.client.ask("POST", "/api/v1/apply", {"items": [{"kind": "Backup", **backup("late")}]})
+    assert answer.status in (404, 409)
+    await trio.sleep(10)
+    assert await orphans(api) == []
+
+
+@pytest.mark.slow
+async def test_objects_that_come_in_while_their_kind_is_removed_go_with_it(api: Api) -> None:
+    for delay in range(0, 40, 4):
+        await made(api, "/api/v1/customkinds", KIND)
+        answers = list[int]()
+
+        async def make(name: str, answers: list[int] = answers) -> None:
+            answers.append((await api.client.ask("POST", BACKUPS, backup(name))).status)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(make, f"b{number}")
+            for _ in range(delay):
+                await trio.lowlevel.checkpoint()
+            await api.client.ask("DELETE", "/api/v1/customkinds/backup-kind")
+        assert set(answers) <= {201, 404, 409}
+        await trio.sleep(10)
+        assert await orphans(api) == []
+
+
+class Interrupted(MemoryStore):
+    """A store in which something else happens right before an object of the kind is written."""
+
+    changes: list[str]
+    api: Api
+
+    async def transaction(self, compares: Sequence[Compare], operations: Sequence[Operation], /) -> Revision:
+        if self.changes and any(each.key.startswith("/object/backups/") for each in operations):
+            labels = {"metadata": {"labels": {"changes": str(len(self.changes))}}}
+            path = self.changes.pop()
+            await self.api.client.ask("PATCH", path, labels, content_type="application/merge-patch+json")
+        return await super().transaction(compares, operations)
+
+
+async def test_a_kind_or_a_namespace_that_is_changed_meanwhile_refuses_nothing(autojump_clock: MockClock) -> None:
+    store = Interrupted()
+    store.changes = []
+    async with api_served(store=store) as api:
+        store.api = api
+        await made(api, "/api/v1/customkinds", KIND)
+        store.changes = ["/api/v1/customkinds/backup-kind", SPACE]
+        await made(api, BACKUPS, backup("one"))
+    assert not store.changes

@@ -22,6 +22,7 @@ from orchestrion.scheduler_interface import Explanation, Predicate, RefusalGroup
 from orchestrion.shared_types import (
     Compacted,
     ConfigInvalid,
+    Conflict,
     InstanceNotFound,
     InternalError,
     NodeId,
@@ -118,6 +119,14 @@ async def test_stop_and_remove_reach_the_workload(control: Control, make_definit
     await control.remove("web")
     with pytest.raises(WorkloadNotFound):
         await control.get_workload("web")
+
+
+async def test_only_new_ones_are_applied_where_that_is_asked_for(control: Control, make_definition: Any) -> None:
+    await control.apply([make_definition("web")], only_new=True)
+    with pytest.raises(Conflict):
+        await control.apply([make_definition("web"), make_definition("other")], only_new=True)
+    with pytest.raises(WorkloadNotFound):
+        await control.get_workload("other")
 
 
 async def test_updates_are_paused_and_resumed(control: Control, make_definition: Any) -> None:

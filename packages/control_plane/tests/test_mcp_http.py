@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 import trio
 from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._limits import DEFAULT_LANES, Lane, LaneSize, Limits, Rate
+from orchestrion.control_plane._limits.limits import LaneLimits
 from orchestrion.control_plane._mcp.http import MAX_SESSIONS_EACH, Sessions
 from orchestrion.control_plane._mcp.session import Session
 from orchestrion.control_plane._mcp.tools import TOOLS
@@ -243,3 +246,56 @@ async def test_a_quota_holds_for_tools_too(api: Api) -> None:
     told(await client.ask(call("create_workload", name="one", spec=SPEC)))
     assert refusal(await client.ask(call("create_workload", name="two", spec=SPEC))).startswith("quota-exceeded: ")
     assert told(await client.ask(call("list_workloads")))["total"] == 1
+
+
+class OneAtATime(Limits):
+    """Has one seat in a lane, and no room to wait for it."""
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        size = LaneSize(each=1, all=1, queue=0)
+        super().__init__({**DEFAULT_LANES, lane: LaneLimits(Rate(1_000, 1_000), size)})
+
+    def taken(self) -> AbstractAsyncContextManager[None]:
+        """Take the seat."""
+        return self.admitted(Principal("busy"), "", self.lane)
+
+
+@pytest.mark.parametrize(
+    ("message", "lane"),
+    [
+        (call("list_workloads"), Lane.READ),
+        (call("plan_workloads", manifest=json.dumps({"workloads": {"web": SPEC}})), Lane.READ),
+        (call("create_workload", name="web", spec=SPEC), Lane.WRITE),
+        (call("delete_workload", name="web"), Lane.WRITE),
+        (call("no_such_tool"), Lane.READ),
+        (request("tools/list"), Lane.READ),
+    ],
+)
+async def test_a_request_is_counted_in_the_lane_of_what_it_does(api: Api, message: Any, lane: Lane) -> None:
+    client = HttpClient(api.client)
+    await client.begin()
+    limits = api.server.oversight.pipeline.limits = OneAtATime(lane)
+    async with limits.taken():
+        # The other lanes are free: only who is in this one waits, and is turned away.
+        assert (await client.post(message)).status == 429
+    assert (await client.post(message)).status == 200
+
+
+async def test_of_two_who_create_the_same_workload_at_once_one_is_told_that_it_is_there(api: Api) -> None:
+    client, answers = HttpClient(api.client), list[Any]()
+    await client.begin()
+
+    async def create(number: int) -> None:
+        spec = {"containers": [{"name": "main", "command": ["run", str(number)]}]}
+        answers.append(await client.ask(call("create_workload", number, name="web", spec=spec)))
+
+    async with trio.open_nursery() as nursery:
+        for number in (1, 2, 3):
+            nursery.start_soon(create, number)
+    refused = [answer for answer in answers if answer["result"]["isError"]]
+    assert len(refused) == 2
+    assert all("conflict: there is a workload 'web'" in refusal(answer) for answer in refused)
+    (made,) = api.orchestrator.world.workloads.values()
+    assert made.spec is not None
+    assert made.spec.definition.metadata.generation == 1

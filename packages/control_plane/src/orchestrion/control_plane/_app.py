@@ -127,9 +127,12 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
         request_max_body_size=MAX_BODY_BYTES,
     )
     async def apply(
-        data: JSONBody[WorkloadsRequest], dry_run: FromQuery[bool] = False, rerun: FromQuery[bool] = False
+        data: JSONBody[WorkloadsRequest],
+        dry_run: FromQuery[bool] = False,
+        rerun: FromQuery[bool] = False,
+        only_new: FromQuery[bool] = False,
     ) -> ApplyResult:
-        return await control.apply(data.workloads, dry_run=dry_run, rerun=rerun)
+        return await control.apply(data.workloads, dry_run=dry_run, rerun=rerun, only_new=only_new)
 
     @post(
         "/v1/plan",

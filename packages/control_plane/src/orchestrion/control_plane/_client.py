@@ -60,11 +60,17 @@ class HttpControl:
         await self._ask("GET", "/v1/ping", dict[str, bool])
 
     async def apply(
-        self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False, rerun: bool = False
+        self,
+        workloads: Sequence[WorkloadDefinition],
+        /,
+        *,
+        dry_run: bool = False,
+        rerun: bool = False,
+        only_new: bool = False,
     ) -> ApplyResult:
         """See `Control.apply`."""
         body = WorkloadsRequest(workloads=tuple(workloads))
-        return await self._ask("POST", "/v1/apply", ApplyResult, body, dry_run=dry_run, rerun=rerun)
+        return await self._ask("POST", "/v1/apply", ApplyResult, body, dry_run=dry_run, rerun=rerun, only_new=only_new)
 
     async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
         """See `Control.plan`."""

@@ -25,7 +25,13 @@ class Control(Protocol):
     """
 
     async def apply(
-        self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False, rerun: bool = False
+        self,
+        workloads: Sequence[WorkloadDefinition],
+        /,
+        *,
+        dry_run: bool = False,
+        rerun: bool = False,
+        only_new: bool = False,
     ) -> ApplyResult:
         """Want these workloads, all of them or none. What a definition leaves out is its default, not what was there.
 
@@ -37,6 +43,11 @@ class Control(Protocol):
             workloads: Each (namespace, name) once.
             dry_run: True checks and compares, and changes nothing.
             rerun: True runs batch work that has ended once more. What has not ended goes on.
+            only_new: True refuses all of it where there is a workload of one of these names.
+
+        Raises:
+            ConfigInvalid: They can't be accepted.
+            Conflict: Others kept changing them, one is being removed, or, with `only_new`, is there already.
         """
         ...
 

@@ -10,11 +10,9 @@ from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     MAX_SLOTS,
     ConfigInvalid,
-    Conflict,
     Denied,
     Problem,
     WorkloadDefinition,
-    WorkloadNotFound,
 )
 from orchestrion.shared_types.manifest import parse_manifest, to_yaml
 
@@ -55,13 +53,8 @@ async def create_workload(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any
         desk.watcher.tries()
     manifest = to_yaml({"namespace": namespace, "workloads": {name: given["spec"]}})
     definitions = await _definitions(desk, manifest, namespace)
-    try:
-        await desk.control.get_workload(name, namespace=namespace)
-    except WorkloadNotFound:
-        result = await desk.control.apply(definitions, dry_run=given["dry_run"])
-        return {"changes": [_change(each) for each in result.changes], "revision": result.revision}
-    msg = f"there is a workload {name!r} in namespace {namespace!r} already"
-    raise Conflict(msg, remedy="apply_workloads changes it; or choose another name.")
+    result = await desk.control.apply(definitions, dry_run=given["dry_run"], only_new=True)
+    return {"changes": [_change(each) for each in result.changes], "revision": result.revision}
 
 
 async def scale_workload(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from orchestrion.control_plane._access import ACCESS, Needs
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.principals import ANONYMOUS, Principal
+from orchestrion.control_plane._limits import Lane
 from orchestrion.control_plane._web.answers import Raw
 from orchestrion.control_plane._web.caller import caller_of
 from orchestrion.control_plane._web.passage import Passage, passage_of
@@ -24,6 +25,7 @@ from orchestrion.shared_types import Denied, InternalError, OrchestrationError
 from .desk import Desk
 from .messages import INVALID_REQUEST, MAX_MESSAGE_BYTES, RpcError, decode, encode, failure, id_of
 from .session import VERSIONS, Session
+from .tools import changes_something
 
 PATH: Final = "/mcp"
 MAX_SESSIONS: Final = 1024
@@ -121,6 +123,8 @@ def mcp_handlers(
             return _failed(400, err)
         if isinstance(message, dict) and message.get("method") == "initialize":
             return await begun(message, desk, principal)
+        if changes_something(message):
+            await pipeline.take_lane(passage, Lane.WRITE)
         session_id = request.headers.get(_SESSION_HEADER)
         if session_id is None:
             return _failed(400, RpcError(INVALID_REQUEST, "initialize first, then say Mcp-Session-Id"), message)

@@ -36,6 +36,18 @@ async def list_tools(_desk: Desk) -> dict[str, Any]:
     return {"tools": [tool.declared() for tool in TOOLS.values()]}
 
 
+def changes_something(message: Any) -> bool:
+    """Whether a message, or one of several, calls a tool that changes something."""
+    if isinstance(message, list):
+        return any(changes_something(each) for each in message)
+    if not isinstance(message, dict) or message.get("method") != "tools/call":
+        return False
+    params = message.get("params")
+    name = params.get("name") if isinstance(params, dict) else None
+    tool = TOOLS.get(name) if isinstance(name, str) else None
+    return tool is not None and tool.changes
+
+
 async def call_tool(desk: Desk, params: Mapping[str, Any], version: str) -> dict[str, Any]:
     """Call a tool, and return what it gave, or why it did not do it.
 

@@ -37,6 +37,7 @@ class Kind:
         ended: Whether they can be removed though nobody writes them: they are asked to end.
         status: Whether they have a status that others write.
         custom: The definition of a kind that users made, or None.
+        defined_by: The name of the object that defines it, or empty.
         schema: What the specs of a custom kind are checked against; None where anything goes.
     """
 
@@ -48,6 +49,7 @@ class Kind:
     ended: bool = False
     status: bool = False
     custom: CustomKindSpec | None = None
+    defined_by: str = ""
     schema: ObjectSchema | None = None
 
     @property
@@ -140,8 +142,12 @@ class KindRegistry:
         found = (self._by_name.get(spec.kind), self._by_plural.get(spec.plural))
         return any(kind is not None and (kind.custom is None or kind.custom.kind != of) for kind in found)
 
-    def define(self, spec: CustomKindSpec) -> None:
+    def define(self, spec: CustomKindSpec, by: str = "") -> None:
         """Take in a custom kind; one of that name is replaced.
+
+        Args:
+            spec: What it is.
+            by: The name of the object that says so.
 
         Raises:
             ConfigInvalid: Its schema is none that objects can be checked against.
@@ -152,6 +158,7 @@ class KindRegistry:
             plural=spec.plural,
             namespaced=spec.namespaced,
             custom=spec,
+            defined_by=by,
             status=True,
             schema=read_schema(dict(spec.schema), at="spec.schema") if spec.schema else None,
         )

@@ -44,12 +44,20 @@ class ManagedControl:
     gate: WorkloadGate
 
     async def apply(
-        self, workloads: Sequence[WorkloadDefinition], /, *, dry_run: bool = False, rerun: bool = False
+        self,
+        workloads: Sequence[WorkloadDefinition],
+        /,
+        *,
+        dry_run: bool = False,
+        rerun: bool = False,
+        only_new: bool = False,
     ) -> ApplyResult:
         """See `Control.apply`."""
         admitted = await self._admitted(workloads, dry_run=dry_run)
         async with self.gate.turn(namespaces_of(admitted)):
-            return await self.orchestrator.apply(admitted, dry_run=dry_run, rerun=rerun, gate=self.gate)
+            return await self.orchestrator.apply(
+                admitted, dry_run=dry_run, rerun=rerun, only_new=only_new, gate=self.gate
+            )
 
     async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
         """See `Control.plan`."""

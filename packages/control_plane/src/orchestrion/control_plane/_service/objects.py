@@ -355,7 +355,7 @@ class Objects:
 
     def _define(self, item: Item) -> None:
         with suppress(ConfigInvalid):  # written by another version, whose schemas were others
-            self.kinds.define(custom_kind_of(item.document))
+            self.kinds.define(custom_kind_of(item.document), item.document.metadata.name)
 
 
 @define(eq=False)

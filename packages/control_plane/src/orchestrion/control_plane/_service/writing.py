@@ -10,7 +10,7 @@ from attrs import define, evolve, field, frozen
 from orchestrion.control_plane._objects.claims import claims_of, with_claims
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.field_owners import apply, replace
-from orchestrion.control_plane._objects.kinds import NAMESPACE, SECRET, Kind
+from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, SECRET, Kind
 from orchestrion.control_plane._objects.proposal import (
     check_precondition,
     checked_spec,
@@ -85,33 +85,37 @@ class Writer:
     async def create(self, kind: Kind, namespace: str, data: Any, intent: Intent) -> Document:
         """Make an object.
 
+        **Idempotency.** None: a second time there is one. **Cancellation.** Indeterminate.
+
         Raises:
             ConfigInvalid: It can't be accepted.
-            Conflict: There is one of that name.
-            NotFound: There is no such namespace.
+            Conflict: There is one of that name, its namespace or kind is being removed, or others kept changing those.
+            NotFound: There is no such namespace, or no such kind any longer.
         """
-        document = read_document(data, kind, namespace, None)
-        spec = checked_spec(kind, document.spec)
+        given = read_document(data, kind, namespace, None)
+        spec = checked_spec(kind, given.spec)
         applied = _replaced(kind, {}, intent.manager, spec)
-        document = created(document, spec, self.now(), self.new_uid)
-        stored = await self._reviewed(kind, document, None, intent, applied)
-        key = object_key(kind, namespace, document.metadata.name)
-        compares = [Compare(key, ABSENT), *await self._in_namespace(kind, namespace)]
-        if intent.dry_run:
-            if (await self.store.get(key)).entry is not None:
-                raise _exists(document)
-            return stored.shown()
-        try:
-            revision = await write_together(
-                self.store, [*compares, *intent.compares], [stored.put(key), *intent.operations]
-            )
-        except RevisionConflict as err:
-            if err.key == key:
-                raise _exists(document) from err
-            if err.key in {compare.key for compare in intent.compares}:
-                raise _asked_twice() from err
-            raise _no_namespace(namespace) from err
-        return stored.shown().at(revision)
+        key = object_key(kind, namespace, given.metadata.name)
+        for _ in range(TRIES):
+            document = created(given, spec, self.now(), self.new_uid)
+            stored = await self._reviewed(kind, document, None, intent, applied)
+            compares = [Compare(key, ABSENT), *await self._at_home(kind, namespace)]
+            if intent.dry_run:
+                if (await self.store.get(key)).entry is not None:
+                    raise _exists(document)
+                return stored.shown()
+            try:
+                revision = await write_together(
+                    self.store, [*compares, *intent.compares], [stored.put(key), *intent.operations]
+                )
+            except RevisionConflict as err:
+                if err.key == key:
+                    raise _exists(document) from err
+                if err.key in {compare.key for compare in intent.compares}:
+                    raise _asked_twice() from err
+                continue  # Its namespace or its kind was changed.
+            return stored.shown().at(revision)
+        raise _busy(kind, given.metadata.name)
 
     async def change(
         self, kind: Kind, namespace: str, name: str, edit: Edit, intent: Intent, *, status: bool = False
@@ -220,7 +224,7 @@ class Writer:
         else:
             spec, applied = _applied(before, given, intent)
         if before is None or entry is None:
-            within = () if namespace in made else await self._in_namespace(kind, namespace)
+            within = await self._at_home(kind, namespace, made)
             document = created(given, checked_spec(kind, spec), self.now(), self.new_uid)
             stored = await self._reviewed(kind, document, None, intent, applied)
             return Prepared((Compare(key, ABSENT), *within), stored.put(key), stored.shown(), True)
@@ -338,10 +342,27 @@ class Writer:
             raise no_such(kind, namespace, name)
         return object_of(entry)
 
-    async def _in_namespace(self, kind: Kind, namespace: str) -> list[Compare]:
-        """Return what must hold for an object to come into a namespace."""
-        if not kind.namespaced:
-            return []
+    async def _at_home(self, kind: Kind, namespace: str, made: Container[str] = ()) -> list[Compare]:
+        """Return what must hold for an object to be made: its kind, and its namespace, are there and stay.
+
+        Raises:
+            NotFound: One of them is not there.
+            Conflict: One of them is being removed.
+        """
+        compares = list[Compare]()
+        if kind.defined_by:
+            key = object_key(CUSTOM_KIND, "", kind.defined_by)
+            entry = (await self.store.get(key)).entry
+            if entry is None:
+                raise _no_kind(kind)
+            if object_of(entry).document.metadata.deleting_since is not None:
+                raise Conflict(f"kind {kind.name!r} is being removed", remedy="Wait until it is gone.")
+            compares.append(Compare(key, entry.modified))
+        if kind.namespaced and namespace not in made:
+            compares.append(await self._in_namespace(namespace))
+        return compares
+
+    async def _in_namespace(self, namespace: str) -> Compare:
         key = object_key(NAMESPACE, "", namespace)
         entry = (await self.store.get(key)).entry
         if entry is None:
@@ -349,7 +370,7 @@ class Writer:
         if _is_going(entry):
             msg = f"namespace {namespace!r} is being removed"
             raise Conflict(msg, remedy="Wait until it is gone, and make it anew.")
-        return [Compare(key, entry.modified)]
+        return Compare(key, entry.modified)
 
 
 Owners = Mapping[str, Mapping[str, Any]]
@@ -400,6 +421,10 @@ def _exists(document: Document) -> Conflict:
 
 def _no_namespace(namespace: str) -> NotFound:
     return NotFound(f"there is no namespace {namespace!r:.80}", remedy=f"orchestrion create namespace {namespace:.80}")
+
+
+def _no_kind(kind: Kind) -> NotFound:
+    return NotFound(f"there is no kind {kind.name!r}", remedy="See what there is: orchestrion get customkinds")
 
 
 def _busy(kind: Kind, name: str) -> Conflict:

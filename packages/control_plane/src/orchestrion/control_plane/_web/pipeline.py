@@ -145,6 +145,20 @@ class Pipeline:
             passage.dry_run = _is_dry_run(connection, needs, handler)
             self._check_recorder()
 
+    async def take_lane(self, passage: Passage, lane: Lane) -> None:
+        """Move a request into the lane of what it turned out to do, which its path does not say; wait there in turn.
+
+        **Cancellation.** *Atomic*: it then has no seat in any lane.
+
+        Raises:
+            TooManyRequests: That lane is full, or it came too soon for it.
+        """
+        if passage.principal is None or passage.seats is None or passage.lane is lane:
+            return
+        await passage.seats.aclose()
+        passage.lane = lane
+        await passage.seats.enter_async_context(self.limits.admitted(passage.principal, passage.source, lane))
+
     def permit(self, passage: Passage, access: Access) -> None:
         """Let a handler do something that its path does not say, and see that it goes on record if it is a change.
 

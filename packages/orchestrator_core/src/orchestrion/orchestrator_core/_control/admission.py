@@ -91,6 +91,19 @@ def admit(
     ]
 
 
+def check_new(admissions: Iterable[Admission]) -> None:
+    """Make sure that an apply makes workloads, and changes none.
+
+    Raises:
+        Conflict: There is one of a name already.
+    """
+    for admission in admissions:
+        change = admission.change
+        if change.action is not ChangeAction.CREATE:
+            msg = f"there is a workload {change.name!r} in namespace {change.namespace!r} already"
+            raise Conflict(msg, remedy="Change that one, or choose another name.")
+
+
 def _check(definitions: Sequence[WorkloadDefinition], world: World) -> None:
     # What comes after nothing has to do with nobody else, however many there are.
     waits = any(definition.after for definition in definitions)

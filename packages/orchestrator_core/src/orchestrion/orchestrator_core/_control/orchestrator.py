@@ -16,7 +16,15 @@ from orchestrion.orchestrator_core._clock import Deadlines, WallClock, system_ti
 from orchestrion.orchestrator_core._cluster.decisions import TimedScheduler
 from orchestrion.orchestrator_core._cluster.leadership import Campaign
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
-from orchestrion.orchestrator_core._control.admission import Admission, admit, noted, proposed, tell_applied, writes_of
+from orchestrion.orchestrator_core._control.admission import (
+    Admission,
+    admit,
+    check_new,
+    noted,
+    proposed,
+    tell_applied,
+    writes_of,
+)
 from orchestrion.orchestrator_core._control.commands import commands_of, running_container
 from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, DELETED, Controls, stopped_unless_ended
 from orchestrion.orchestrator_core._control.gate import Gate, no_gate
@@ -440,6 +448,7 @@ class Orchestrator:
         dry_run: bool = False,
         rerun: bool = False,
         starts: bool = True,
+        only_new: bool = False,
         gate: Gate = no_gate,
     ) -> ApplyResult:
         """Want these workloads, all of them or none; see `Control.apply`.
@@ -455,26 +464,42 @@ class Orchestrator:
                 goes on.
             starts: False leaves what was stopped as it is, and does not try again what was rolled back unless what its
                 instances run from has changed.
+            only_new: True refuses all of it where there is a workload of one of these names.
             gate: Has its say before anything is written, and writes with it; asked for a dry run too.
 
+        **Idempotency.** Applying the same again changes nothing. **Cancellation.** Indeterminate: all of it is on
+        record, or will be, or nothing.
+
         Raises:
-            ConfigInvalid: They can't be accepted.
+            ConfigInvalid: They can't be accepted, or are more than `MAX_APPLIED`.
             Unschedulable: No node could ever run some of them, alone or beside the others because of a port, and that
                 is not tolerated here; it names them all.
-            Conflict: A workload of that name is being removed, or others kept changing them at the same time.
+            Conflict: A workload of that name is being removed, others kept changing them at the same time, or, with
+                `only_new`, there is one already.
         """
         if len(workloads) > MAX_APPLIED:
             problem = Problem(f"{len(workloads):,} workloads are more than {MAX_APPLIED:,}, which one apply takes")
             raise ConfigInvalid((problem,), remedy="Split the manifest.")
         names = (f"{workload.metadata.namespace}/{workload.metadata.name}" for workload in workloads)
         with self.observed.step("apply", ",".join(names)):
-            return await self._apply(workloads, gate, dry_run=dry_run, rerun=rerun, starts=starts)
+            return await self._apply(
+                workloads, gate, dry_run=dry_run, rerun=rerun, starts=starts, only_new=only_new
+            )
 
     async def _apply(
-        self, workloads: Sequence[WorkloadDefinition], gate: Gate, *, dry_run: bool, rerun: bool, starts: bool
+        self,
+        workloads: Sequence[WorkloadDefinition],
+        gate: Gate,
+        *,
+        dry_run: bool,
+        rerun: bool,
+        starts: bool,
+        only_new: bool,
     ) -> ApplyResult:
         for _ in range(CONFLICT_TRIES):
             admissions = await self._admit(workloads, rerun=rerun, starts=starts)
+            if only_new:
+                check_new(admissions)
             changes = with_port_clashes(admissions, self.cluster_loop.keeper.view(), self._decider)
             compares, operations = writes_of(admissions, self.world)
             beside = await gate([proposed(admission) for admission in admissions], self.world)
