@@ -27,16 +27,14 @@ from orchestrion.orchestrator_core._control.admission import (
 )
 from orchestrion.orchestrator_core._control.commands import commands_of, running_container
 from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, DELETED, Controls, stopped_unless_ended
+from orchestrion.orchestrator_core._control.explaining import Explainer
 from orchestrion.orchestrator_core._control.gate import Gate, no_gate
 from orchestrion.orchestrator_core._control.impossible import EmptyCluster
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.node_shown import node_shown
-from orchestrion.orchestrator_core._control.placed import leaving_words, paused_words, place_words, waiting_words
 from orchestrion.orchestrator_core._control.ports import with_port_clashes
 from orchestrion.orchestrator_core._control.preview import Preview
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
-from orchestrion.orchestrator_core._control.refused import held_back, refused_nodes, unbound_slots, unplaced_slots
-from orchestrion.orchestrator_core._control.rescoring import Rescoring
 from orchestrion.orchestrator_core._control.timings import Timings
 from orchestrion.orchestrator_core._control.updates import Subscriber
 from orchestrion.orchestrator_core._control.views import (
@@ -63,18 +61,11 @@ from orchestrion.orchestrator_core._state.records import (
     InstanceName,
     WorkloadControl,
     WorkloadName,
-    instance_key,
 )
-from orchestrion.orchestrator_core._state.taints import for_new_work
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.runtime_interface import ContainerRuntime, ExecSession, TerminalSize
 from orchestrion.scheduler_interface import (
-    AssignNode,
-    Draft,
-    Explanation,
     Scheduler,
-    SchedulerUnavailable,
-    SchedulingRequest,
 )
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
@@ -82,7 +73,7 @@ from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
     Event,
-    InstanceKey,
+    InstanceNotFound,
     Metadata,
     Node,
     NodeId,
@@ -555,23 +546,6 @@ class Orchestrator:
             placements=tuple(preview.placements()),
         )
 
-    async def _ask_scheduler(
-        self, template: WorkloadDefinition, name: str, keys: Sequence[InstanceKey]
-    ) -> list[SlotPlacement]:
-        request = SchedulingRequest(workload=for_new_work(template), slots=tuple(keys), explain=True)
-        decisions = await self._decider.schedule(request, self.cluster_loop.keeper.view())
-        found = list[SlotPlacement]()
-        for decision in decisions:
-            explanation = decision.explanation or Explanation()
-            node_id = decision.node_id if isinstance(decision, AssignNode) else None
-            text = place_words(explanation, stays=True)
-            found.append(
-                SlotPlacement(
-                    instance=f"{name}.{decision.slot.index}", node_id=node_id, explanation=explanation, text=text
-                )
-            )
-        return found
-
     async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
         """Say for each slot why it is where it is, or why it is nowhere; for a daemon also why it is not on a node.
 
@@ -582,43 +556,8 @@ class Orchestrator:
         """
         await self._catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
-        found = list[SlotPlacement]()
-        silence = ""
-        rescoring = Rescoring(self._decider, Draft(self.cluster_loop.keeper.view()))
-        for instance_name in sorted(record.instances):
-            instance = record.instances[instance_name]
-            bound = instance.bound
-            template = self.world.template(instance)
-            if bound is None or instance.ended or template is None:
-                continue
-            key = instance_key(instance_name, bound.workload_id)
-            placed = None
-            if not silence:
-                try:
-                    (placed,) = await self._ask_scheduler(template, name, [key])
-                    if template.kind is not WorkloadKind.DAEMON:
-                        wanted, at = for_new_work(template), bound.binding.node_id
-                        explanation = await rescoring.rescored(placed.explanation, wanted, key, at)
-                        placed = evolve(placed, explanation=explanation)
-                except SchedulerUnavailable as err:
-                    silence = err.message
-            placed = placed or _unexplained(instance_name.short, silence)
-            text = (
-                placed.text
-                + waiting_words(instance, self.world.nodes.get(bound.binding.node_id, {}))
-                + leaving_words(instance, template, record, self.cluster_loop.facts)
-                + paused_words(instance, record)
-            )
-            found.append(evolve(placed, instance=instance_name.short, node_id=bound.binding.node_id, text=text))
-        undecided = self.cluster_loop.facts.undecided.get(record.name)
-        if undecided is not None:
-            text = f"waits for the scheduler: {undecided.message}"
-            found.extend(_unexplained(f"{name}.{slot}", text) for slot in undecided.slots)
-        found.extend(await held_back(record, self.cluster_loop, refused_nodes(record, self.cluster_loop.facts)))
-        found.extend(await held_back(record, self.cluster_loop, await unplaced_slots(record, self.cluster_loop)))
-        if self._observes:
-            found.extend(await unbound_slots(record, self.cluster_loop))
-        return found
+        explainer = Explainer(self.world, self.cluster_loop, self._decider, only_observes=self._observes)
+        return await explainer.explain(record)
 
     async def scale(
         self,
@@ -836,7 +775,3 @@ class Orchestrator:
     def _on_event(self, event: Event) -> None:
         for subscriber in self._subscribers:
             subscriber.event_recorded(event)
-
-
-def _unexplained(instance: str, text: str) -> SlotPlacement:
-    return SlotPlacement(instance=instance, node_id=None, explanation=Explanation(), text=text)
