@@ -1,10 +1,11 @@
 """Orchestrion's cluster loop and node loop over injected implementations."""
 
 from ._clock import WallClock, system_time, trio_time
+from ._control.admission import MAX_APPLIED
 from ._control.claims import claimed_after, claimed_now
 from ._control.gate import Beside, Gate, ProposedChange, no_gate
 from ._control.logs import LogReader
-from ._control.orchestrator import MAX_APPLIED, Orchestrator
+from ._control.orchestrator import Orchestrator
 from ._control.reader import StoreReader
 from ._control.service import start_orchestrator_service
 from ._control.subjects import Subject, parse_subject

@@ -28,12 +28,16 @@ from orchestrion.shared_types import (
     Conflict,
     InternalError,
     Metadata,
+    Problem,
     UidFactory,
     WorkloadDefinition,
     check_workloads,
     unstructure,
 )
 from orchestrion.store_interface import Compare, Operation, Revision
+
+MAX_APPLIED: Final = 5_000
+"""Workloads that are applied at once, and are all seen or none."""
 
 
 @define(eq=False)
@@ -89,6 +93,17 @@ def admit(
         _admit_one(definition, world.workloads.get(name_of(definition)), now, new_uid, rerun=rerun, starts=starts)
         for definition in definitions
     ]
+
+
+def check_count(definitions: Sequence[WorkloadDefinition]) -> None:
+    """Make sure that workloads are not more than one apply takes.
+
+    Raises:
+        ConfigInvalid: They are.
+    """
+    if len(definitions) > MAX_APPLIED:
+        problem = Problem(f"{len(definitions):,} workloads are more than {MAX_APPLIED:,}, which one apply takes")
+        raise ConfigInvalid((problem,), remedy="Split the manifest.")
 
 
 def check_new(admissions: Iterable[Admission]) -> None:

@@ -14,7 +14,7 @@ from orchestrion.orchestrator_core._control.gate import Gate, ProposedChange, no
 from orchestrion.orchestrator_core._control.reader import not_found
 from orchestrion.orchestrator_core._control.subjects import Subject
 from orchestrion.orchestrator_core._state.commits import MAX_COMPARES, write_together
-from orchestrion.orchestrator_core._state.facts import ended_as
+from orchestrion.orchestrator_core._state.facts import ended_as, generation_to_hold
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
     WorkloadControl,
@@ -24,7 +24,17 @@ from orchestrion.orchestrator_core._state.records import (
     spec_key,
 )
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
-from orchestrion.shared_types import Conflict, DesiredState, Metadata, PreconditionFailed
+from orchestrion.shared_types import (
+    MAX_GANG,
+    ConfigInvalid,
+    Conflict,
+    DesiredState,
+    Metadata,
+    PreconditionFailed,
+    Problem,
+    WorkloadDefinition,
+    WorkloadKind,
+)
 from orchestrion.store_interface import Compare, Operation, Revision, RevisionConflict, StateStore
 
 CONFLICT_TRIES: Final = 8
@@ -156,6 +166,29 @@ class Controls:
         msg = f"others kept changing instance {name.short!r}"
         raise Conflict(msg, remedy="Look at what they did, and try again.")
 
+    async def pause(self, record: WorkloadRecord, *, paused: bool) -> bool:
+        """Bring on record whether updates are held up; see `Orchestrator.pause`.
+
+        Returns:
+            Whether that was not so before.
+
+        Raises:
+            ConfigInvalid: It is batch work.
+        """
+        name = record.name.name
+        if record.spec is not None and record.spec.definition.kind is WorkloadKind.BATCH:
+            problem = Problem(f"workload {name!r} is batch work and has no updates to pause")
+            raise ConfigInvalid((problem,), remedy=f"orchestrion stop {name}")
+
+        def change(now: WorkloadRecord) -> WorkloadControl:
+            if bool(now.control.paused) is paused:
+                return now.control
+            return evolve(now.control, paused=generation_to_hold(now) if paused else 0)
+
+        before = bool(record.control.paused)
+        await self.change(record.name, change)
+        return before is not paused
+
     def record(self, name: WorkloadName) -> WorkloadRecord:
         """Return what is on record of a workload.
 
@@ -221,3 +254,25 @@ def _proposed(record: WorkloadRecord, control: WorkloadControl) -> ProposedChang
 def stopped_unless_ended(record: WorkloadRecord) -> WorkloadControl:
     """Want a workload stopped; one that has ended stays as it ended."""
     return record.control if ended_as(record) is not None else evolve(record.control, stopped=True)
+
+
+def checked_for_scale(record: WorkloadRecord, replicas: int | None) -> WorkloadDefinition:
+    """Return the definition of a service that can have so many instances.
+
+    Raises:
+        ConfigInvalid: It is no service, the number is out of range, or more than can come up together.
+    """
+    name = record.name.name
+    definition = record.spec.definition if record.spec is not None else None
+    if definition is None or definition.kind is not WorkloadKind.SERVICE:
+        problem = Problem(f"workload {name!r} is no service and has no replicas to scale")
+        raise ConfigInvalid((problem,))
+    if replicas is not None:
+        try:
+            evolve(definition, replicas=replicas)
+        except ValueError as err:
+            raise ConfigInvalid((Problem(f"{replicas} replicas are out of range"),)) from err
+        if definition.gang is not None and definition.gang.least_of(replicas) > MAX_GANG:
+            msg = f"workload {name!r} is a gang of all its replicas; at most {MAX_GANG} can come up together"
+            raise ConfigInvalid((Problem(msg),))
+    return definition

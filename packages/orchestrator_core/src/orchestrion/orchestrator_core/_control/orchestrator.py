@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
-from typing import Final
 
 import trio
 from attrs import define, evolve, field
@@ -19,14 +18,21 @@ from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
 from orchestrion.orchestrator_core._control.admission import (
     Admission,
     admit,
+    check_count,
     check_new,
     noted,
     proposed,
     tell_applied,
     writes_of,
 )
+from orchestrion.orchestrator_core._control.controls import (
+    CONFLICT_TRIES,
+    DELETED,
+    Controls,
+    checked_for_scale,
+    stopped_unless_ended,
+)
 from orchestrion.orchestrator_core._control.commands import commands_of, running_container
-from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, DELETED, Controls, stopped_unless_ended
 from orchestrion.orchestrator_core._control.explaining import Explainer
 from orchestrion.orchestrator_core._control.gate import Gate, no_gate
 from orchestrion.orchestrator_core._control.impossible import EmptyCluster
@@ -56,7 +62,6 @@ from orchestrion.orchestrator_core._node.volumes import NoVolumes, VolumeProvide
 from orchestrion.orchestrator_core._observed import Observed
 from orchestrion.orchestrator_core._state.commits import look_after, write_together
 from orchestrion.orchestrator_core._state.events import EventRecorder
-from orchestrion.orchestrator_core._state.facts import generation_to_hold
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
     WorkloadControl,
@@ -69,8 +74,6 @@ from orchestrion.scheduler_interface import (
 )
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
-    MAX_GANG,
-    ConfigInvalid,
     Conflict,
     Event,
     InstanceNotFound,
@@ -80,19 +83,14 @@ from orchestrion.shared_types import (
     NodeStatus,
     OrchestrationError,
     PreconditionFailed,
-    Problem,
     UidFactory,
     Unavailable,
     Unsupported,
     WorkloadDefinition,
     WorkloadInstance,
-    WorkloadKind,
     new_uid,
 )
 from orchestrion.store_interface import Revision, RevisionConflict, StateStore
-
-MAX_APPLIED: Final = 5_000
-"""Workloads that are applied at once, and are all seen or none."""
 
 
 @define(eq=False)
@@ -468,9 +466,7 @@ class Orchestrator:
             Conflict: A workload of that name is being removed, others kept changing them at the same time, or, with
                 `only_new`, there is one already.
         """
-        if len(workloads) > MAX_APPLIED:
-            problem = Problem(f"{len(workloads):,} workloads are more than {MAX_APPLIED:,}, which one apply takes")
-            raise ConfigInvalid((problem,), remedy="Split the manifest.")
+        check_count(workloads)
         names = (f"{workload.metadata.namespace}/{workload.metadata.name}" for workload in workloads)
         with self.observed.step("apply", ",".join(names)):
             return await self._apply(
@@ -582,18 +578,7 @@ class Orchestrator:
         """
         await self._catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
-        definition = record.spec.definition if record.spec is not None else None
-        if definition is None or definition.kind is not WorkloadKind.SERVICE:
-            problem = Problem(f"workload {name!r} is no service and has no replicas to scale")
-            raise ConfigInvalid((problem,))
-        if replicas is not None:
-            try:
-                evolve(definition, replicas=replicas)
-            except ValueError as err:
-                raise ConfigInvalid((Problem(f"{replicas} replicas are out of range"),)) from err
-            if definition.gang is not None and definition.gang.least_of(replicas) > MAX_GANG:
-                msg = f"workload {name!r} is a gang of all its replicas; at most {MAX_GANG} can come up together"
-                raise ConfigInvalid((Problem(msg),))
+        definition = checked_for_scale(record, replicas)
         scaled_from = definition.replicas if replicas is not None else 0
         await self._controls.change(
             record.name, lambda now: evolve(now.control, replicas=replicas, scaled_from=scaled_from), gate
@@ -634,18 +619,7 @@ class Orchestrator:
     async def _pause(self, name: str, namespace: str, *, paused: bool) -> WorkloadView:
         await self._catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
-        if record.spec is not None and record.spec.definition.kind is WorkloadKind.BATCH:
-            problem = Problem(f"workload {name!r} is batch work and has no updates to pause")
-            raise ConfigInvalid((problem,), remedy=f"orchestrion stop {name}")
-
-        def change(now: WorkloadRecord) -> WorkloadControl:
-            if bool(now.control.paused) is paused:
-                return now.control
-            return evolve(now.control, paused=generation_to_hold(now) if paused else 0)
-
-        before = record.control.paused
-        await self._controls.change(record.name, change)
-        if bool(before) is not paused:
+        if await self._controls.pause(record, paused=paused):
             what = ("RolloutPaused", "its updates are paused") if paused else ("RolloutResumed", "its updates go on")
             self.recorder.record(namespace, f"workload/{name}", *what)
         return await self.get_workload(name, namespace=namespace)
