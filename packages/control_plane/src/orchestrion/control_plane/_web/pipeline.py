@@ -153,11 +153,12 @@ class Pipeline:
         Raises:
             TooManyRequests: That lane is full, or it came too soon for it.
         """
-        if passage.principal is None or passage.seats is None or passage.lane is lane:
+        leave = passage.leave
+        if passage.principal is None or leave is None or passage.lane is lane:
             return
-        await passage.seats.aclose()
-        passage.lane = lane
-        await passage.seats.enter_async_context(self.limits.admitted(passage.principal, passage.source, lane))
+        passage.lane, passage.leave = lane, None
+        leave()
+        passage.leave = await self.limits.enter(passage.principal, passage.source, lane)
 
     def permit(self, passage: Passage, access: Access) -> None:
         """Let a handler do something that its path does not say, and see that it goes on record if it is a change.
