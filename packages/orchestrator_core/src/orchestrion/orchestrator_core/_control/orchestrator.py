@@ -25,6 +25,7 @@ from orchestrion.orchestrator_core._control.admission import (
     tell_applied,
     writes_of,
 )
+from orchestrion.orchestrator_core._control.commands import commands_of, running_container
 from orchestrion.orchestrator_core._control.controls import (
     CONFLICT_TRIES,
     DELETED,
@@ -32,7 +33,6 @@ from orchestrion.orchestrator_core._control.controls import (
     checked_for_scale,
     stopped_unless_ended,
 )
-from orchestrion.orchestrator_core._control.commands import commands_of, running_container
 from orchestrion.orchestrator_core._control.explaining import Explainer
 from orchestrion.orchestrator_core._control.gate import Gate, no_gate
 from orchestrion.orchestrator_core._control.impossible import EmptyCluster
@@ -76,7 +76,6 @@ from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     Conflict,
     Event,
-    InstanceNotFound,
     Metadata,
     Node,
     NodeId,
