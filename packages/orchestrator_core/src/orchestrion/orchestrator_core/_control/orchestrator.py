@@ -468,9 +468,7 @@ class Orchestrator:
         check_count(workloads)
         names = (f"{workload.metadata.namespace}/{workload.metadata.name}" for workload in workloads)
         with self.observed.step("apply", ",".join(names)):
-            return await self._apply(
-                workloads, gate, dry_run=dry_run, rerun=rerun, starts=starts, only_new=only_new
-            )
+            return await self._apply(workloads, gate, dry_run=dry_run, rerun=rerun, starts=starts, only_new=only_new)
 
     async def _apply(
         self,
