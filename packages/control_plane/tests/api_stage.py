@@ -57,6 +57,11 @@ class Keeper:
             raise Unauthenticated("nobody that is known")
         return self.principals[token]
 
+    def prove_again(self, _connection: Any, principal: Principal, /) -> None:
+        """Make sure that somebody is still known."""
+        if principal not in self.principals.values():
+            raise Unauthenticated("nobody that is known any longer")
+
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something."""
         self.policy.check(principal, access)

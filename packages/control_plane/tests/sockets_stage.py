@@ -12,10 +12,11 @@ import trio
 class Socket:
     """A websocket to an ASGI application, with messages prepared."""
 
-    def __init__(self, app: Any, path: str, headers: Mapping[str, str], first: Any) -> None:
+    def __init__(self, app: Any, path: str, headers: Mapping[str, str], first: Any, stays: float = 5) -> None:
         self._app = app
         self._path = path
         self._headers = headers
+        self._stays = stays
         self._messages: list[dict[str, Any]] = [
             {"type": "websocket.connect"},
             {"type": "websocket.receive", "text": json.dumps(first), "bytes": None},
@@ -45,7 +46,7 @@ class Socket:
     async def _receive(self) -> dict[str, Any]:
         if self._messages:
             return self._messages.pop(0)
-        await trio.sleep(5)
+        await trio.sleep(self._stays)
         return {"type": "websocket.disconnect", "code": 1000}
 
     async def _send(self, message: dict[str, Any]) -> None:

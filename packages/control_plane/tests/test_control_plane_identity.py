@@ -23,6 +23,7 @@ from orchestrion.control_plane._web.keeper import Doorkeeper
 from orchestrion.control_plane._web.pipeline import Pipeline
 from orchestrion.control_plane._web.schemas import common_schemas
 from orchestrion.mocks import MemoryState, MemoryStore
+from orchestrion.shared_types import Unauthenticated
 
 from .api_stage import Client
 
@@ -196,3 +197,20 @@ async def test_the_authority_is_told_to_everybody() -> None:
         assert (answer.status, answer.body) == (200, b"PEM")
     async with identity(Policy(), ANN) as (client, _):
         assert (await client.ask("GET", "/authority.crt")).status == 404
+
+
+async def test_a_proof_is_good_for_what_lasts_until_it_is_revoked_or_ends() -> None:
+    async with identity(Policy(), ANN) as (_, keeper):
+        connection: Any = None
+        issued = await keeper.tokens.issue(ANN)
+        holder = issued.record.principal
+        keeper.prove_again(connection, holder)
+        await keeper.tokens.revoke(issued.record.id)
+        assert keeper.keys is not None
+        trusted = await keeper.keys.trust(bytes(range(32)), ANN)
+        keeper.prove_again(connection, trusted.principal)
+        await keeper.keys.forget(trusted.fingerprint)
+        vouched = Principal("ann", via="oidc", expires_at=NOW)
+        for gone in (holder, trusted.principal, vouched):
+            with pytest.raises(Unauthenticated):
+                keeper.prove_again(connection, gone)

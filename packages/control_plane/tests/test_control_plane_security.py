@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -112,3 +114,71 @@ async def test_others_are_served_while_a_long_manifest_is_read(api: Api) -> None
             await trio.lowlevel.checkpoint()
             turns += 1
     assert turns > 200, "the server did nothing else meanwhile"
+
+
+Revoke = Callable[[Api], Awaitable[Any]]
+
+
+async def revoke_proof(api: Api) -> None:
+    del api.keeper.principals["eve"]
+
+
+async def remove_binding(api: Api) -> None:
+    assert (await api.client.ask("DELETE", "/api/v1/rolebindings/eve")).status == 200
+
+
+ENDS = pytest.mark.parametrize(
+    ("revoke", "code"), [(revoke_proof, "unauthenticated"), (remove_binding, "denied")], ids=["proof", "binding"]
+)
+
+
+async def settled(api: Api) -> None:
+    """Let a workload run, and somebody in who may do everything in the cluster."""
+    await api.client.ask("POST", f"{DEFAULT}/workloads", workload())
+    await trio.sleep(10)
+    await enter(api, "eve", {"verbs": ["*"], "resources": ["*"]})
+
+
+@ENDS
+@pytest.mark.parametrize("path", [f"{DEFAULT}/configmaps?watch=true", f"{DEFAULT}/workloads/web/logs?follow=true"])
+async def test_a_stream_ends_with_the_right_to_it(api: Api, revoke: Revoke, code: str, path: str) -> None:
+    await settled(api)
+    async with api.as_("eve").stream("GET", path) as (status, _, chunks):
+        assert status == 200
+        await revoke(api)
+        last = b"".join([chunk async for chunk in chunks]).splitlines()[-1]
+    told = json.loads(last)
+    assert told.get("error", told.get("object"))["code"] == code
+
+
+@ENDS
+async def test_a_command_ends_with_the_right_to_it(api: Api, revoke: Revoke, code: str) -> None:
+    await settled(api)
+    socket = Socket(
+        api.client.app,
+        f"{DEFAULT}/instances/web.0.1/exec",
+        {"host": "test", "authorization": "Bearer eve"},
+        {"command": ["run"]},
+        stays=1000,
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(socket.run)
+        await trio.sleep(1)
+        await revoke(api)
+    assert [next(iter(said)) for said in socket.said] == ["started", "error"]
+    assert socket.said[-1]["error"]["code"] == code
+
+
+@ENDS
+async def test_a_page_follows_no_output_without_the_right_to_it(api: Api, revoke: Revoke, code: str) -> None:
+    await settled(api)
+    async with api.as_("eve").stream("GET", "/ui/live?output=default/web") as (status, _, chunks):
+        assert status == 200
+        await anext(chunks)
+        await revoke(api)
+        for container_id in list(api.containers.containers):
+            api.containers.write(container_id, b"canary")
+        told, last = b"", b"event: over" if code == "unauthenticated" else b"event: output-failed"
+        while last not in told:
+            told += await anext(chunks)
+    assert b"event: output\n" not in told

@@ -35,6 +35,7 @@ from ._access import ACCESS, Needs
 from ._control import Control
 from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
+from ._standing import standing_of
 from ._streams import RECORD_LINES, LineStream, serve_exec
 from ._wire import (
     MAX_BODY_BYTES,
@@ -218,7 +219,7 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
 
     @websocket("/v1/exec", opt={ACCESS: Needs("exec", "instances")})
     async def exec_(socket: WebSocket[Any, Any, Any]) -> None:
-        await serve_exec(control, socket.receive, socket.send)
+        await serve_exec(control, socket.receive, socket.send, standing=standing_of(socket.scope))
 
     return [
         ping,

@@ -31,6 +31,7 @@ from orchestrion.shared_types import (
 from ._control import Control
 from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
+from ._standing import Refusal, Standing, always, standing_of
 from ._wire import OUTPUT_MARKS, STDIN_CLOSED, STREAM_MEDIA_TYPE, ExecRequest, ResizeMessage, record_text
 
 T = TypeVar("T")
@@ -95,12 +96,13 @@ class LineStream:
         """Answer one request. When the client goes, the context is left."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
-            await self._answer(send)
+            await self._answer(send, Refusal(standing_of(scope)))
             nursery.cancel_scope.cancel()
 
-    async def _answer(self, send: Send) -> None:
+    async def _answer(self, send: Send, refusal: Refusal) -> None:
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(refusal.end, nursery.cancel_scope)
                 nursery.start_soon(self._cancel_on_end, nursery.cancel_scope)
                 if self._seconds < math.inf:
                     nursery.start_soon(_cancel_after, self._seconds, nursery.cancel_scope)
@@ -111,6 +113,7 @@ class LineStream:
                         await _send_body(send, self._form.item(item), more=True)
                         self._move(sending=False)
                 nursery.cancel_scope.cancel()
+            refusal.check()
         except Exception as err:
             error = _told(err, "streaming")
             if not self._started:
@@ -151,7 +154,14 @@ class LineStream:
         await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
-async def serve_exec(control: Control, receive: Receive, send: Send, given: Mapping[str, str] | None = None) -> None:
+async def serve_exec(
+    control: Control,
+    receive: Receive,
+    send: Send,
+    given: Mapping[str, str] | None = None,
+    *,
+    standing: Standing = always,
+) -> None:
     """Serve one WebSocket connection that runs one command. When the client goes, the command is killed.
 
     Args:
@@ -159,6 +169,7 @@ async def serve_exec(control: Control, receive: Receive, send: Send, given: Mapp
         receive: Gives what comes from the client.
         send: Takes what goes to the client.
         given: What is known of the request already, and can't be another.
+        standing: Says whether the command may go on; else it is killed, and the client is told why.
     """
     await receive()  # the connection's own first event
     await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
@@ -166,7 +177,7 @@ async def serve_exec(control: Control, receive: Receive, send: Send, given: Mapp
         request = await _exec_request(receive, given or {})
         if request is None:
             return
-        status = await _run(control, request, receive, send)
+        status = await _run(control, request, receive, send, Refusal(standing))
         if status is None:
             return
         await _send_text(send, {"exit": unstructure(status)})
@@ -175,7 +186,9 @@ async def serve_exec(control: Control, receive: Receive, send: Send, given: Mapp
     await send({"type": "websocket.close", "code": 1000, "reason": ""})
 
 
-async def _run(control: Control, request: ExecRequest, receive: Receive, send: Send) -> ExitStatus | None:
+async def _run(
+    control: Control, request: ExecRequest, receive: Receive, send: Send, refusal: Refusal
+) -> ExitStatus | None:
     """Run the command to its end; None where the client has gone before."""
     opened = control.exec(
         request.instance,
@@ -188,12 +201,14 @@ async def _run(control: Control, request: ExecRequest, receive: Receive, send: S
     async with opened as session, trio.open_nursery() as nursery:
         await _send_text(send, {"started": True})
         nursery.start_soon(_take_input, session, receive, nursery.cancel_scope)
+        nursery.start_soon(refusal.end, nursery.cancel_scope)
         async with _closing(session.output()) as outputs:
             async for output in outputs:
                 data = OUTPUT_MARKS[output.stream] + output.data
                 await send({"type": "websocket.send", "bytes": data, "text": None})
         status = await session.wait()
         nursery.cancel_scope.cancel()
+    refusal.check()
     return status
 
 

@@ -18,6 +18,7 @@ from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._problems import status_of
 from orchestrion.control_plane._service.objects import Objects
+from orchestrion.control_plane._standing import standing_of
 from orchestrion.control_plane._web.caller import Connection, caller_of
 from orchestrion.orchestrator_core import LogQuery
 from orchestrion.shared_types import Denied, NotFound, OrchestrationError, Unauthenticated, to_json
@@ -69,7 +70,13 @@ class Dashboard:
         shown = shown_by(connection)
         by_session = bool(shown) and self.keeper.sessions.find(shown) is not None
 
+        standing = standing_of(connection.scope)
+
         def now() -> Sight | None:
+            try:
+                standing()
+            except (Unauthenticated, Denied):
+                return None
             if not by_session:
                 return Sight(first, self.keeper)
             session = self.keeper.sessions.find(shown)

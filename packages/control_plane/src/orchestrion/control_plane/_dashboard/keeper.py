@@ -11,7 +11,7 @@ from attrs import define
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._web.caller import Connection, Gatekeeper
-from orchestrion.shared_types import Denied
+from orchestrion.shared_types import Denied, Unauthenticated
 
 from .sessions import Session, Sessions
 
@@ -55,6 +55,18 @@ class SessionKeeper:
             if session is not None and (method in _SAFE or _shows(headers, session)):
                 return session.principal()
         return await self.keeper.authenticate(connection)
+
+    def prove_again(self, connection: Connection, principal: Principal, /) -> None:
+        """Make sure that a session is still there, and else as the other keeper does it.
+
+        Raises:
+            Unauthenticated: What somebody was let in by is no longer good.
+        """
+        if "authorization" not in connection.headers and shown_by(connection):
+            if self.session_of(connection) is None:
+                raise Unauthenticated("the session is over", remedy="Sign in again.")
+            return
+        self.keeper.prove_again(connection, principal)
 
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something.

@@ -14,7 +14,7 @@ from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._problems import expected
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.orchestrator_core import LogQuery
-from orchestrion.shared_types import Compacted, to_json
+from orchestrion.shared_types import Compacted, Denied, to_json
 
 from .sight import Sight
 
@@ -126,6 +126,7 @@ class LiveStream:
             try:
                 async with self.objects.orchestrator.logs(query) as records:
                     async for record in records:
+                        self._check_output(query)
                         data = {
                             "instance": record.instance,
                             "container": record.container,
@@ -141,6 +142,12 @@ class LiveStream:
             except Exception as err:
                 told = expected(err, "reading output")
                 await sends.send(message("output-failed", {"text": str(told)}))
+
+    def _check_output(self, query: LogQuery) -> None:
+        """Make sure that the output may still be read; rights end while it is."""
+        sight = self.sight_now()
+        if sight is None or not sight.may("logs", "workloads", query.namespace, query.subject.partition(".")[0]):
+            raise Denied("the right to read this output has ended", remedy="Ask an administrator for it.")
 
 
 async def _send_all(receives: trio.MemoryReceiveChannel[bytes], send: Send, scope: trio.CancelScope) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import trio
 from litestar.types import Receive, Send
 from orchestrion.control_plane._control import Control
+from orchestrion.control_plane._standing import LOOK_SECONDS
 from orchestrion.control_plane._streams import serve_exec
 
 from .sight import Sight
-
-LOOK_SECONDS: Final = 10.0
-"""How often it is looked whether the session is still good."""
 
 
 async def serve_terminal(
@@ -25,7 +23,7 @@ async def serve_terminal(
     receive: Receive,
     send: Send,
 ) -> None:
-    """Serve one websocket that runs one command, until the command ends, the page goes or the session is over.
+    """Serve one websocket that runs one command, until the command ends, the page goes, or its right is over.
 
     What it runs in is said by the address alone, for which the page's rights were checked; the first message says the
     rest: `{"command": [...], "container": NAME or null}`.

@@ -86,6 +86,14 @@ class Gatekeeper(Protocol):
         """
         ...
 
+    def prove_again(self, connection: Connection, principal: Principal, /) -> None:
+        """Make sure that what somebody was let in by is still good. It asks nobody.
+
+        Raises:
+            Unauthenticated: It has expired, or was revoked.
+        """
+        ...
+
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something.
 

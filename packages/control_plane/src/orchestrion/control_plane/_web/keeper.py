@@ -22,7 +22,7 @@ from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, binding_of, role_of
 from orchestrion.control_plane._identity.tokens import TOKEN_PREFIX, Tokens
 from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING
-from orchestrion.shared_types import ConfigInvalid, Unauthenticated
+from orchestrion.shared_types import ConfigInvalid, NotFound, Unauthenticated
 
 from .caller import Connection
 
@@ -90,6 +90,22 @@ class Doorkeeper:
             "nobody is let in without a name", remedy="orchestrion login, or send `Authorization: Bearer TOKEN`."
         )
 
+    def prove_again(self, _connection: Connection, principal: Principal, /) -> None:
+        """Make sure that what somebody was let in by is still good. See `Gatekeeper.prove_again`.
+
+        What an issuer elsewhere vouched for is good until it says it ends.
+        """
+        kind, _, name = principal.via.partition(":")
+        try:
+            if kind == "token":
+                principal = self.tokens.get(name).principal
+            elif kind == "key" and self.keys is not None:
+                principal = self.keys.get(name).principal
+        except NotFound as err:
+            raise Unauthenticated(f"what {principal} was let in by was revoked", remedy="Sign in again.") from err
+        if principal.is_expired(self.tokens.now()):
+            raise Unauthenticated(f"what {principal} was let in by has expired", remedy="Sign in again.")
+
     async def verify(self, token: str, /) -> Principal:
         """Return whom a token is for, one of the server's own or of the issuer's.
 
@@ -133,6 +149,9 @@ class SocketKeeper:
     async def authenticate(self, _connection: Connection, /) -> Principal:
         """Return the owner."""
         return Principal(_user_name(), groups=frozenset({ADMINS}), via="unix")
+
+    def prove_again(self, _connection: Connection, _principal: Principal, /) -> None:
+        """Make sure of nothing: who has the socket open has reached it."""
 
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something. See `Doorkeeper.check`."""

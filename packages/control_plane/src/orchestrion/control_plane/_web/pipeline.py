@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import count
 from typing import Any, Final, Protocol
 
@@ -20,9 +21,10 @@ from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.asking import ASKING, WARNINGS, warnings_header
 from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.failures import NotProved
-from orchestrion.control_plane._identity.principals import ANONYMOUS
+from orchestrion.control_plane._identity.principals import ANONYMOUS, Principal
 from orchestrion.control_plane._limits import Lane, Limits
 from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of, status_of
+from orchestrion.control_plane._standing import STANDING
 from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.control_plane._telemetry.counts import RequestCounts
 from orchestrion.orchestrator_core import WallClock, system_time
@@ -132,6 +134,7 @@ class Pipeline:
         passage.lane = lane = lane_of(principal, passage.accesses[0])
         passage.leave = await self.limits.enter(principal, passage.source, lane)
         accesses = await accesses_of(needs, connection)
+        checked = list[Access]()
         for access in () if needs.anybody else accesses:
             try:
                 self.keeper.check(principal, access)
@@ -139,6 +142,10 @@ class Pipeline:
                 # Noted here, because a websocket that is refused has no answer that would say it.
                 passage.accesses, passage.denied, passage.reason = (access,), True, err.message
                 raise
+            checked.append(access)
+        if lane is Lane.STREAM:
+            stands = partial(self._stands, connection, principal, checked)
+            connection.scope[STANDING] = stands  # type: ignore[typeddict-unknown-key] # what it is for
         passage.accesses = accesses
         if passage.changes:
             passage.before = tuple([self.revision_of(access) for access in accesses])
@@ -179,6 +186,11 @@ class Pipeline:
         passage.accesses = (*accesses, access)
         passage.before = (*before, self.revision_of(access))
         self._check_recorder()
+
+    def _stands(self, connection: Connection, principal: Principal, accesses: Sequence[Access]) -> None:
+        self.keeper.prove_again(connection, principal)
+        for access in accesses:
+            self.keeper.check(principal, access)
 
     def _check_recorder(self) -> None:
         if self.recorder is not None and self.recorder.failure is not None:

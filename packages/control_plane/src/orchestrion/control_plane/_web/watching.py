@@ -23,6 +23,7 @@ from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of, status_of
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.reading import Selection
+from orchestrion.control_plane._standing import Standing, standing_of
 from orchestrion.shared_types import OrchestrationError, to_json
 
 from .queries import AnyRequest, number
@@ -90,12 +91,12 @@ class _Watch:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
             nursery.start_soon(_cancel_on_end, self.streams, nursery.cancel_scope)
-            await self._answer(send)
+            await self._answer(send, standing_of(scope))
             nursery.cancel_scope.cancel()
         if self._started:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _answer(self, send: Send) -> None:
+    async def _answer(self, send: Send, standing: Standing) -> None:
         try:
             since = self.since if self.since is not None else Position(self.objects.history.revision, _ALL)
             async with self.objects.follow(self.kind, self.namespace, since, self.wanted) as follower:
@@ -107,6 +108,7 @@ class _Watch:
                     there_is = b""
                 end = trio.current_time() + self.seconds
                 while True:
+                    standing()
                     events = follower.behind()
                     for first in range(0, len(events), _EVENTS_AT_ONCE):
                         some = events[first : first + _EVENTS_AT_ONCE]

@@ -14,6 +14,7 @@ from orchestrion.control_plane._objects.kinds import INSTANCE, WORKLOAD, Kind
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.rollouts import Rollouts
+from orchestrion.control_plane._standing import standing_of
 from orchestrion.control_plane._streams import serve_exec
 from orchestrion.control_plane._wire import ScaleRequest
 from orchestrion.orchestrator_core import LogQuery
@@ -204,7 +205,7 @@ def _output(control: Control, streams: OpenStreams) -> list[Any]:
         # The rights that were asked for are those of what the path names, whatever that is.
         namespace, name = name_of(socket, WORKLOAD, INSTANCE)
         given = {"namespace": namespace, "instance": name}
-        await serve_exec(control, socket.receive, socket.send, given)
+        await serve_exec(control, socket.receive, socket.send, given, standing=standing_of(socket.scope))
 
     return [logs, exec_]
 
