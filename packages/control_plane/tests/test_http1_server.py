@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 from attrs import define, field
+from orchestrion.control_plane._http1.crowd import Crowd, source_of
 from orchestrion.control_plane._http1.sends import Sends
 from orchestrion.control_plane._http1.server import Connections
 from orchestrion.control_plane._http1.settings import Settings
@@ -291,15 +292,75 @@ async def test_at_the_end_idle_connections_close_and_others_after_their_answer()
         assert await peer.rest() == b""
 
 
-async def test_more_connections_than_there_may_be_are_closed() -> None:
-    async with connected(echo) as peer:
-        await trio.testing.wait_all_tasks_blocked()
+async def test_more_connections_than_there_may_be_are_closed_where_all_are_at_work() -> None:
+    go = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await go.wait()
+        await echo(scope, receive, send)
+
+    async with connected(app) as peer:
         peer.connections.most = 1
+        await peer.send(GET)
+        await trio.testing.wait_all_tasks_blocked()
         ours, theirs = memory_stream_pair()
         await peer.connections.serve(theirs)
         assert await ours.receive_some() == b""
-        await peer.send(GET)
+        go.set()
         assert await peer.answer() == (200, b"/a:")
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /a HT"])
+async def test_a_connection_on_which_nothing_is_asked_makes_room_for_another(begun: bytes) -> None:
+    async with connected(echo) as idle, trio.open_nursery() as nursery:
+        idle.connections.most = 1
+        if begun:
+            await idle.send(begun)
+        await trio.testing.wait_all_tasks_blocked()
+        ours, theirs = memory_stream_pair()
+        nursery.start_soon(idle.connections.serve, theirs)
+        other = Peer(ours, idle.connections, trio.Event())
+        await other.send(GET)
+        assert await other.answer() == (200, b"/a:")
+        assert await idle.rest() == b""
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_has_the_most_connections_makes_room_first_and_the_longest_idle_of_them() -> None:
+    crowd = Crowd()
+    ended = list[tuple[str, int]]()
+
+    async def idle(source: str, number: int) -> None:
+        with crowd.present(source), crowd.waiting(source):
+            await trio.Event().wait()
+        ended.append((source, number))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            for source in ("few", "many", "many"):
+                if (source, number) != ("few", 1):
+                    nursery.start_soon(idle, source, number)
+                await trio.testing.wait_all_tasks_blocked()
+        for _ in range(5):
+            assert crowd.make_room()
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert [number for source, number in ended if source == "many"][:4] == [0, 0, 1, 1]
+    assert crowd.count == 0
+    assert not crowd.make_room()
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_all_addresses_of_one_customer_are_one_source(address: str, source: str) -> None:
+    assert source_of(address) == source
 
 
 async def talk(scope: Any, receive: Any, send: Any) -> None:

@@ -12,6 +12,7 @@ from attrs import define, field
 from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of
 from orchestrion.shared_types import ConfigInvalid, Problem, to_json
 
+from .crowd import Crowd, source_of
 from .dates import Dates
 from .exchange import REASONS, Exchange
 from .head import BadRequest, Head
@@ -36,7 +37,8 @@ class Connections:
         app: The application.
         settings: How long peers may take.
         sends: Registers what is being sent.
-        most: How many connections there are at most; those beyond are closed at once.
+        most: How many connections there are at most. For one beyond one is closed on which nothing is asked, of whoever
+            has the most; where there is none, it is closed itself.
         ending: Whether connections are to end after what they are at.
     """
 
@@ -45,7 +47,7 @@ class Connections:
     sends: Sends
     most: int = field(factory=lambda: max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES))
     ending: bool = field(default=False, init=False)
-    _count: int = field(default=0, init=False)
+    _crowd: Crowd = field(factory=Crowd, init=False)
     _idle: set[trio.CancelScope] = field(factory=set, init=False)
     _dates: Dates = field(factory=Dates, init=False)
 
@@ -59,35 +61,38 @@ class Connections:
         """Serve a connection to its end."""
         wire = Wire(stream, self.sends, self.settings)
         politely = False
-        self._count += 1
-        try:
-            if self._count <= self.most and await self._secured(stream):
-                politely = await self._serve(wire)
-        except Exception:
-            # One connection must not end all others.
-            _log.exception("serving a connection")
-        finally:
-            self._count -= 1
-            await wire.close(politely=politely)
+        client, server = addresses_of(stream)
+        source = source_of(client[0]) if client is not None else ""
+        with self._crowd.present(source):
+            try:
+                has_room = self._crowd.count <= self.most or self._crowd.make_room()
+                if has_room and await self._secured(stream, source):
+                    politely = await self._serve(wire, source, client, server)
+            except Exception:
+                # One connection must not end all others.
+                _log.exception("serving a connection")
+            finally:
+                await wire.close(politely=politely)
 
-    async def _secured(self, stream: Any) -> bool:
+    async def _secured(self, stream: Any, source: str) -> bool:
         if not isinstance(stream, trio.SSLStream):
             return True
         try:
-            with trio.fail_after(self.settings.handshake):
+            with self._crowd.waiting(source) as waiting, trio.fail_after(self.settings.handshake):
                 await stream.do_handshake()
         except (trio.BrokenResourceError, trio.TooSlowError):
+            return False
+        if waiting.cancelled_caught:
             return False
         PEER_CERTIFICATE.set(stream.getpeercert(binary_form=True))
         return True
 
-    async def _serve(self, wire: Wire) -> bool:
+    async def _serve(self, wire: Wire, source: str, client: Any, server: Any) -> bool:
         """Answer requests; return whether the peer may still be sending what nobody reads."""
-        client, server = addresses_of(wire.stream)
         scheme = "https" if isinstance(wire.stream, trio.SSLStream) else "http"
         while True:
             try:
-                head = await self._next(wire)
+                head = await self._next(wire, source)
                 if head is None:
                     return False
                 scope = _scope(head, scheme, client, server)
@@ -106,15 +111,18 @@ class Connections:
             if not await exchange.run(self.app, scope):
                 return True
 
-    async def _next(self, wire: Wire) -> Head | None:
+    async def _next(self, wire: Wire, source: str) -> Head | None:
         idle = trio.CancelScope(deadline=trio.current_time() + self.settings.keep_alive)
         if self.ending:
             idle.cancel()
         self._idle.add(idle)
+        head: Head | None = None
         try:
-            return await wire.next_head(idle)
+            with self._crowd.waiting(source):
+                head = await wire.next_head(idle)
         finally:
             self._idle.discard(idle)
+        return head
 
 
 def _scope(head: Head, scheme: str, client: Any, server: Any) -> dict[str, Any]:
