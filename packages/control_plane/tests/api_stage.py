@@ -187,7 +187,7 @@ async def api_served(
         Writer(store, admit=grants.admit, seal=lambda name, text: f"sealed:{name}:{len(text)}", now=trio_time),
         WorkloadWriter(orchestrator),
     )
-    management = managed(objects)
+    management = managed(objects, may=lambda who, access: keeper.policy.may(who, access).allowed)
     sessions, streams = Sessions(keeper.verify, trio_time), OpenStreams(trio.Event())
     by_session = SessionKeeper(keeper, sessions)
     dashboard = dashboard_handlers(Dashboard(management.control, objects, by_session, streams))

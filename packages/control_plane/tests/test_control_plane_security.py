@@ -182,3 +182,46 @@ async def test_a_page_follows_no_output_without_the_right_to_it(api: Api, revoke
         while last not in told:
             told += await anext(chunks)
     assert b"event: output\n" not in told
+
+
+PRIORITIES = [
+    ({"priority": 2_147_483_647}, 403),
+    ({"priority_class": "system-high"}, 403),
+    ({"priority": 100_001}, 403),
+    ({"priority": 100_000}, 201),
+    ({"priority_class": "production-high"}, 201),
+]
+
+
+@pytest.mark.parametrize(("spec", "status"), PRIORITIES)
+async def test_who_may_write_workloads_pushes_out_nobody_by_a_number(
+    api: Api, spec: dict[str, Any], status: int
+) -> None:
+    await enter(api, "eve", {"verbs": ["*"], "resources": ["workloads"]})
+    answer = await api.as_("eve").ask("POST", f"{DEFAULT}/workloads", workload("king", **spec))
+    assert answer.status == status, answer.body
+    both = {"items": [{"kind": "Workload", **workload("king", **spec)}]}
+    assert (await api.as_("eve").ask("POST", "/api/v1/apply", both)).status == (200 if status == 201 else 403)
+    made = await api.client.ask("POST", f"{DEFAULT}/workloads", workload("queen", **spec))
+    assert made.status == 201
+    changed = await api.as_("eve").ask("PATCH", f"{DEFAULT}/workloads/queen", {"spec": {"replicas": 2}})
+    assert changed.status == 200, "what it has it keeps"
+
+
+async def test_a_number_is_refused_by_the_way_of_control_too(api: Api) -> None:
+    await enter(api, "eve", {"verbs": ["*"], "resources": ["workloads"]})
+    definition = {
+        "metadata": {"name": "king", "namespace": "default"},
+        "containers": [{"name": "m", "command": ["run"]}],
+        "priority": 2_147_483_647,
+    }
+    assert (await api.as_("eve").ask("POST", "/v1/apply", {"workloads": [definition]})).status == 403
+    assert (await api.client.ask("POST", "/v1/apply", {"workloads": [definition]})).status == 200
+
+
+async def test_a_class_that_was_made_is_for_all(api: Api) -> None:
+    await enter(api, "eve", {"verbs": ["*"], "resources": ["workloads"]})
+    made = {"metadata": {"name": "gold"}, "spec": {"value": 500_000}}
+    assert (await api.client.ask("POST", "/api/v1/priorityclasses", made)).status == 201
+    answer = await api.as_("eve").ask("POST", f"{DEFAULT}/workloads", workload(priority_class="gold"))
+    assert answer.status == 201

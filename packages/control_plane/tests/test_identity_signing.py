@@ -250,7 +250,7 @@ async def test_keys_are_trusted_after_a_restart_and_earlier_requests_are_not_tak
         await nursery.start(keys.follow)
         again = Server(keys, clock, RequestSigner.from_seed(bytes(32), now=clock))
         assert again.reason(early) == Reason.TIMESTAMP_EXPIRED
-        clock.now += SECOND
+        clock.now += MAX_AHEAD + SECOND
         assert again.verify(again.signed()).name == "ci"
         nursery.cancel_scope.cancel()
 
@@ -306,3 +306,23 @@ def test_what_is_forgotten_is_no_memory() -> None:
     assert len(cache) == 301
     assert len(cache._by_time) == 301
     assert len(cache._counts) == 7
+
+
+async def test_what_a_clock_ahead_has_signed_is_not_taken_again_after_a_restart() -> None:
+    state = MemoryState()
+    async with serving(state) as server:
+        server.clock.now = NOW + MAX_AHEAD
+        ahead = server.signed()
+        server.clock.now = NOW
+        assert server.verify(ahead).name == "ci"
+    again = Clock(NOW + SECOND)
+    keys = TrustedKeys(MemoryStore(state), again)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(keys.follow)
+        server = Server(keys, again, server.signer)
+        again.now = NOW + MAX_AHEAD
+        assert server.reason(ahead) == Reason.TIMESTAMP_EXPIRED
+        server.signer.now = again
+        again.now = NOW + MAX_AHEAD + 2 * SECOND
+        assert server.verify(server.signed()).name == "ci"
+        nursery.cancel_scope.cancel()

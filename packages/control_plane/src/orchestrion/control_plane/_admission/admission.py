@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define, evolve, field
 from orchestrion.control_plane._history.history import History
+from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.asking import ASKING, SERVER, WARNINGS
+from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.json_values import JsonObject
 from orchestrion.control_plane._objects.kinds import (
@@ -30,6 +32,7 @@ from orchestrion.shared_types import (
     PRIORITY_CLASSES,
     ConfigInvalid,
     Conflict,
+    Denied,
     NotFound,
     Problem,
     UidFactory,
@@ -42,7 +45,15 @@ from .chain import AdmissionChain
 from .hooks import Hooks, mutating_of, validating_of
 from .images import check_policy
 from .review import AdmissionRequest, Mutator, Operation, Validator
-from .workload_rules import STANDARD_CLASSES, RuleBook, outline_of, range_of, with_changes
+from .workload_rules import STANDARD_CLASSES, RuleBook, outline_of, range_of, stated_priority, with_changes
+
+May = Callable[[Principal, Access], bool]
+"""Says whether somebody may do something."""
+
+
+def everybody(_principal: Principal, _access: Access, /) -> bool:
+    """Let everybody do everything."""
+    return True
 
 
 @define(eq=False)
@@ -59,6 +70,7 @@ class Admission:
         history: Shows the objects that say what is admitted.
         hooks: The webhooks.
         last: Has its say about an object when all others have had theirs.
+        may: Says whether somebody may do something; by default everybody may everything.
         new_uid: Makes the ids of requests.
     """
 
@@ -66,6 +78,7 @@ class Admission:
     history: History
     hooks: Hooks
     last: Admit = admit_all
+    may: May = field(default=everybody, kw_only=True)
     new_uid: UidFactory = field(default=new_uid, kw_only=True)
     _rules: RuleBook = field(init=False)
 
@@ -83,6 +96,9 @@ class Admission:
         """
         document = review.document
         if review.change is not ChangeKind.DELETE:
+            if review.kind is WORKLOAD:
+                before = stated_priority(review.before.spec) if review.before is not None else None
+                self._check_priority(review.intent.principal or ASKING.get(), stated_priority(document.spec), before)
             document = self._fitting(review.kind, document, review.before)
         elif review.kind is NAMESPACE and document.metadata.name == DEFAULT_NAMESPACE:
             msg = f"namespace {DEFAULT_NAMESPACE!r} always is there"
@@ -122,6 +138,7 @@ class Admission:
             others: The workloads that it may come after.
             dry_run: Whether nothing will be written.
         """
+        self._check_priority(ASKING.get(), definition.priority, before.priority if before is not None else None)
         rules = self._rules.rules(definition.metadata.namespace)
         definition = rules.completed(definition)
         rules.check(definition)
@@ -198,6 +215,14 @@ class Admission:
             said.extend(admitted.warnings)
 
     # -- built in ---------------------------------------------------------------------------------------------------
+
+    def _check_priority(self, principal: Principal, priority: int, before: int | None) -> None:
+        """Make sure that nobody pushes out everybody else who was not given that."""
+        if priority == before or principal is SERVER or priority <= self._rules.highest_for_all():
+            return
+        if not self.may(principal, Access("use", PRIORITY_CLASS.plural)):
+            msg = f"{principal} may not write a workload of priority {priority}, above all that are not the system's"
+            raise Denied(msg, remedy=f"Say at most {self._rules.highest_for_all()}, or ask for `use priorityclasses`.")
 
     def _fitting(self, kind: Kind, document: Document, before: Document | None) -> Document:
         """Return an object with what it does not say.

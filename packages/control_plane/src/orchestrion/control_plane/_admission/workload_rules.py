@@ -28,6 +28,8 @@ from .looking import Looked
 
 STANDARD_CLASSES: Final = {each.name: each for each in PRIORITY_CLASSES}
 
+_HIGHEST_STANDARD: Final = max(each.value for each in PRIORITY_CLASSES if not each.name.startswith("system-"))
+
 _NO_POLICY: Final = ImagePolicy()
 
 _OF_CONTAINERS: Final = ("name", "driver", "image", "resources", "limits")
@@ -91,6 +93,15 @@ def _priority_of(definition: WorkloadDefinition) -> tuple[int, bool]:
     return definition.priority, definition.preempts
 
 
+def stated_priority(spec: Mapping[str, Any]) -> int:
+    """Return the priority that a workload says, or that of the standard class that it names."""
+    number, named = spec.get("priority"), spec.get("priority_class")
+    if isinstance(number, int):
+        return number
+    standard = STANDARD_CLASSES.get(named) if isinstance(named, str) else None
+    return standard.value if standard is not None else DEFAULT_PRIORITY_CLASS.value
+
+
 @define(eq=False)
 class RuleBook:
     """Knows the rules of all namespaces, as they are now.
@@ -132,6 +143,10 @@ class RuleBook:
             return standard
         found = self._classes.one("", name)
         return found.named if found is not None else None
+
+    def highest_for_all(self) -> int:
+        """Return the highest priority that needs no right of its own: that of any class that is not the system's."""
+        return max([_HIGHEST_STANDARD, *(each.named.value for each in self._classes.all())])
 
     def with_numbers(self, document: Document) -> Document:
         """Return a workload with the numbers of the priority class that it names, if that is none of the standard ones.

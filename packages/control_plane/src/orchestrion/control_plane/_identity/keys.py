@@ -25,7 +25,9 @@ from .signing import KEY_BYTES, fingerprint_of_key, read_headers, signed_text
 
 KEY_PREFIX: Final = "/key/default/"
 MAX_AGE: Final = timedelta(seconds=300)
-MAX_AHEAD: Final = timedelta(seconds=60)
+MAX_AHEAD: Final = timedelta(seconds=10)
+"""How far a clock that signs may be ahead. For as long, after it began, a server takes nothing of older keys."""
+
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
 
@@ -53,7 +55,8 @@ class TrustedKeys:
     """The keys that are trusted, over a store, and what verifies requests by them.
 
     `follow` has to run for `verify` to know what there is. Which requests were taken is remembered by this program
-    alone: it takes none that was signed before it began. Several servers of one store can each take a request once.
+    alone: it takes none that was signed before it began, nor one that a server before it may have taken because it was
+    signed by a clock that is ahead. Several servers of one store can each take a request once.
 
     Attributes:
         store: Where they are kept, under `/key/default/`.
@@ -64,10 +67,12 @@ class TrustedKeys:
     store: StateStore
     now: WallClock = system_time
     replays: ReplayCache = field(init=False)
+    _began: datetime = field(init=False)
     _known: Mirror[TrustedKey] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.replays = ReplayCache(MAX_AGE, self.now())
+        self._began = self.now()
+        self.replays = ReplayCache(MAX_AGE, self._began)
         self._known = Mirror(self.store, KEY_PREFIX, _read)
 
     async def follow(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -175,6 +180,12 @@ class TrustedKeys:
                 reason=Reason.INVALID_SIGNATURE,
                 remedy="sign METHOD, PATH?QUERY, TIMESTAMP, NONCE and the SHA-256 of the body, one a line",
             ) from err
+        if trusted.created_at <= self._began and shown.at <= self._began + MAX_AHEAD:
+            raise NotProved(
+                f"a request that was signed at {shown.timestamp} may have been taken before the server began",
+                reason=Reason.TIMESTAMP_EXPIRED,
+                remedy=f"sign it anew, {MAX_AHEAD.total_seconds():.0f} s after the server has started",
+            )
         if not self.replays.take(trusted.fingerprint, shown.nonce, shown.at, now):
             raise NotProved(
                 "the request was taken already", reason=Reason.REPLAYED, remedy="sign each request anew, also a retry"

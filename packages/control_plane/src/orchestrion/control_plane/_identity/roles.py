@@ -109,6 +109,7 @@ STANDARD_ROLES: Final[tuple[Role, ...]] = (
             *_EDITOR,
             Rule((*WRITE, "cordon", "drain"), ("nodes",)),
             Rule(WRITE, ("namespaces", "priorityclasses", "resourcequotas", "limitranges")),
+            Rule(("use",), ("priorityclasses",)),
             Rule(READ, ("metrics", "roles", "rolebindings")),
         ),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 from attrs import define
-from orchestrion.control_plane._admission.admission import Admission
+from orchestrion.control_plane._admission.admission import Admission, May, everybody
 from orchestrion.control_plane._admission.hooks import Hooks
 from orchestrion.control_plane._admission.quota import WorkloadGate
 from orchestrion.control_plane._reach import Reach
@@ -40,16 +40,19 @@ class Management:
             nursery.start_soon(self.quotas.run)
 
 
-def managed(objects: Objects, reach: Reach = ANYWHERE_PUBLIC, *, needs_namespaces: bool = True) -> Management:
+def managed(
+    objects: Objects, reach: Reach = ANYWHERE_PUBLIC, *, needs_namespaces: bool = True, may: May = everybody
+) -> Management:
     """Put every change of objects under admission, and return what looks after them.
 
     Args:
         objects: The objects; their writers are told. What the writer asked before has its say last.
         reach: Where webhooks may be.
+        may: Says whether somebody may do something that only admission knows to be done.
         needs_namespaces: Whether a workload's namespace has to be there before it.
     """
     hooks = Hooks(objects.history, reach)
-    admission = Admission(objects.kinds, objects.history, hooks, objects.writer.admit)
+    admission = Admission(objects.kinds, objects.history, hooks, objects.writer.admit, may=may)
     gate = WorkloadGate(objects.orchestrator, objects.history, needs_namespaces)
     objects.writer.admit = admission
     objects.workloads.admit = admission

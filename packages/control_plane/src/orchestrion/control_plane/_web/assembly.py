@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from attrs import frozen
 from litestar.types import ControllerRouterHandler
+from orchestrion.control_plane._admission.admission import May
 from orchestrion.control_plane._dashboard.handlers import Dashboard, dashboard_handlers
 from orchestrion.control_plane._dashboard.keeper import SessionKeeper
 from orchestrion.control_plane._dashboard.sessions import Sessions
@@ -156,7 +157,7 @@ async def serving(
         tracer=options.tracer,
         proxies=networks_of(options.proxies),
     )
-    management = managed(objects, Reach(networks_of(options.webhook_networks)))
+    management = managed(objects, Reach(networks_of(options.webhook_networks)), may=_may(keeper))
     dashboard = Dashboard(management.control, objects, by_session, streams)
     paths = [*identity_handlers(keeper, authority, options.oidc), dashboard_handlers(dashboard), *more]
     server = ApiServer(
@@ -207,7 +208,7 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
     """
     keeper = Doorkeeper(Tokens(orchestrator.store), TrustedKeys(orchestrator.store))
     # On one machine a manifest may name any namespace.
-    management = managed(await _objects(orchestrator, state_dir, keeper), needs_namespaces=False)
+    management = managed(await _objects(orchestrator, state_dir, keeper), needs_namespaces=False, may=_may(keeper))
     objects = management.objects
     secret = await trio.to_thread.run_sync(_secret, state_dir)
     async with trio.open_nursery() as nursery:
@@ -246,6 +247,11 @@ def _own_tls(state_dir: Path, options: Options, orchestrator: Orchestrator) -> O
 
     names = partial(names_for, options.host, options.tls_names)
     return OwnTls.open(state_dir, TRUST_DOMAIN, names, now=orchestrator.now)
+
+
+def _may(keeper: Doorkeeper) -> May:
+    # The policy is another one after each change of a role.
+    return lambda principal, access: keeper.policy.may(principal, access).allowed
 
 
 def _secret(state_dir: Path) -> bytes:
