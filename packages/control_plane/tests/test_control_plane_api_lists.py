@@ -45,6 +45,20 @@ async def test_a_selector_that_can_not_be_read_is_refused_with_its_place(api: Ap
     assert "^" in refused.json["detail"]
 
 
+@pytest.mark.parametrize(
+    ("method", "query", "told"),
+    [("GET", "labelSelector=app", "is label_selector meant?"), ("POST", "dryrun=true", "is dry_run meant?")],
+)
+async def test_a_parameter_that_nobody_reads_is_refused_with_the_one_that_is_near(
+    api: Api, method: str, query: str, told: str
+) -> None:
+    refused = await api.client.ask(method, f"{MAPS}?{query}", config("a"))
+    assert refused.status == 400
+    assert query.partition("=")[0] in refused.json["detail"]
+    assert told in refused.json["detail"]
+    assert (await api.client.ask("GET", MAPS)).json["items"] == []
+
+
 async def test_a_watch_shows_what_comes_into_sight_and_goes_out_of_it(api: Api) -> None:
     await api.client.ask("POST", MAPS, config("a", {"tier": "front"}))
     path = f"{MAPS}?watch=true&label_selector=tier=front"

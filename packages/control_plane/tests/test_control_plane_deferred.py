@@ -11,7 +11,14 @@ import pytest
 import trio
 from orchestrion.control_plane import ApiClient, HttpControl, SocketPeer, serve_control
 from orchestrion.control_plane._web.assembly import embedded
-from orchestrion.shared_types import InternalError, StateFailure
+from orchestrion.shared_types import (
+    ContainerConfig,
+    InternalError,
+    Metadata,
+    QuotaExceeded,
+    StateFailure,
+    WorkloadDefinition,
+)
 
 from .api_stage import api_served
 
@@ -81,3 +88,30 @@ async def test_the_owner_of_the_socket_reads_and_writes_objects(socket_path: Pat
             reply = await client.ask("GET", f"{path}/colours")
             assert reply.data["spec"] == {"data": {"sky": "blue"}}
             assert (await client.ask("GET", "/api/v1/whoami")).data["via"] == "unix"
+
+
+async def test_what_is_changed_at_the_socket_is_under_the_rules_of_its_namespace(
+    socket_path: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir(mode=0o700)
+    async with api_served() as api:
+
+        def others(streams: Any) -> Any:
+            return embedded(api.orchestrator, folder, streams)
+
+        async with served(api.orchestrator, socket_path, others) as client:
+            quota = {"metadata": {"name": "few"}, "spec": {"hard": {"instances": 2}}}
+            await client.ask("POST", "/api/v1/namespaces/default/resourcequotas", quota)
+            control = HttpControl(socket_path)
+            await control.apply([web(2)])
+            with pytest.raises(QuotaExceeded):
+                await control.apply([web(3)])
+            with pytest.raises(QuotaExceeded):
+                await control.scale("web", 3)
+            assert len(await control.list_instances()) == 2
+
+
+def web(replicas: int) -> WorkloadDefinition:
+    main = ContainerConfig(name="main", command=("work",))
+    return WorkloadDefinition(metadata=Metadata(name="web"), replicas=replicas, containers=(main,))

@@ -98,9 +98,9 @@ async def test_what_failed_and_what_was_only_tried_is_on_record_as_that(api: Api
 
 async def test_what_only_looks_like_a_trial_is_on_record_as_done(api: Api, records: Records) -> None:
     await api.client.ask("POST", MAPS, config(a="1"))
-    changed = await api.client.ask("PATCH", f"{MAPS}/settings?x=dry_run=true", {"spec": {"data": {"a": "2"}}})
+    changed = await api.client.ask("PATCH", f"{MAPS}/settings?manager=dry_run=true", {"spec": {"data": {"a": "2"}}})
     assert changed.json["spec"]["data"] == {"a": "2"}
-    await api.client.ask("DELETE", f"{MAPS}/settings?x=dry_run=true")
+    await api.client.ask("DELETE", f"{MAPS}/settings")
     _, patch, delete = records.kept
     assert (patch.to_revision, patch.reason) == (changed.json["metadata"]["revision"], "")
     assert (delete.outcome, delete.reason) == (Outcome.DONE, "")
@@ -216,7 +216,7 @@ async def test_a_request_is_a_line_of_the_log_without_its_secrets(api: Api, capl
         await api.client.ask("GET", f"{MAPS}/x?token=canary", x_request_id="r1")
     (line,) = [json.loads(record.message) for record in caplog.records if record.name == "orchestrion.access"]
     assert (line["request"], line["method"], line["path"]) == ("r1", "GET", f"{MAPS}/x")
-    assert (line["status"], line["principal"]) == (404, "user:admin")
+    assert (line["status"], line["principal"]) == (400, "user:admin")
     assert "canary" not in caplog.text
 
 

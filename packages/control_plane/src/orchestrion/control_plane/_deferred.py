@@ -23,15 +23,15 @@ _log = logging.getLogger("orchestrion.control_plane")
 
 @define(eq=False)
 class DeferredApp:
-    """An ASGI application that answers some paths by itself, and all others by one that is opened for them.
+    """An ASGI application that answers some requests by itself, and all others by one that is opened for them.
 
     Attributes:
-        first: Answers paths that begin with `prefix`.
-        prefix: See there.
+        first: Answers what `answered_first` says.
+        answered_first: Says by its scope whether `first` answers a request.
     """
 
     first: ASGIApp
-    prefix: str
+    answered_first: Callable[[Scope], bool]
     _open: OpenApp
     _wanted: trio.Event = field(factory=trio.Event)
     _ready: trio.Event = field(factory=trio.Event)
@@ -53,7 +53,7 @@ class DeferredApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["path"].startswith(self.prefix):
+        if self.answered_first(scope):
             await self.first(scope, receive, send)
             return
         self._wanted.set()

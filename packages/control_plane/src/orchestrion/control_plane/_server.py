@@ -45,7 +45,8 @@ async def serve_control(
         ending: After this event it comes to its end. A watch ends with what there is. Output is given on until its
             reader has come to the end of it, nothing has come for 2 s, or the reader has taken nothing for 30 s; a
             Control that can, ends its streams of output by then. After that connections get 2 s, and it returns.
-        others: Opens, when it is first asked for, an ASGI application for all paths but those of the Control.
+        others: Opens, when it is first asked for, an ASGI application for all requests but those that only ask a
+            Control. It answers those that change something, too: who puts changes under rules puts all under them.
         task_status: Tells that the socket listens.
 
     Raises:
@@ -110,7 +111,14 @@ async def _serve(
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
     async with trio.open_nursery() as nursery:
         if others is not None:
-            app = DeferredApp(app, "/v1/", partial(others, streams))
+            app = DeferredApp(app, _only_asks, partial(others, streams))
             nursery.start_soon(app.run)
         await serve_app(app, listeners, streams, keep_alive_seconds=math.inf)
         nursery.cancel_scope.cancel()
+
+
+def _only_asks(scope: Any) -> bool:
+    """Whether a request is one to a Control that changes nothing."""
+    if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+        return False
+    return bool(scope["method"] in ("GET", "HEAD") or scope["path"] == "/v1/logs")

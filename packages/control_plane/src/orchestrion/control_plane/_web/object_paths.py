@@ -297,7 +297,7 @@ def _one(
 
     removing = Doc(
         summary="Remove an object, or begin to; an instance is stopped, and replaced by its workload",
-        parameters=("dry_run", "If-Match"),
+        parameters=("dry_run", "cascade", "If-Match"),
         kinds=lambda kind: kind.namespaced is within and kind.removable,
         errors=refusing,
     )

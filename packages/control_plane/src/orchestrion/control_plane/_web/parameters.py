@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Final
 
+from litestar.handlers import BaseRouteHandler
+from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._objects.paging import MAX_TOKEN_LENGTH
 from orchestrion.control_plane._service.reading import DEFAULT_LIMIT, MAX_LIMIT
+from orchestrion.shared_types import ConfigInvalid, Problem
 
+from .caller import Connection
+from .doc import DOC, Doc
 from .watching import MAX_SECONDS
 
 NAME_PATTERN: Final = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -74,6 +80,11 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "prune",
         "Remove objects of the set, in the namespaces of those that are sent and in `namespace`, that are not sent.",
     ),
+    "cascade": _query(
+        "cascade",
+        "What becomes of what the object owns: it goes after it, or before it, or it stays.",
+        {"type": "string", "enum": [each.value for each in Cascade], "default": Cascade.BACKGROUND.value},
+    ),
     "rerun": _flag("rerun", "Run work once more that has ended."),
     "If-Match": _header(
         "If-Match",
@@ -104,3 +115,34 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     ),
 }
 """By the word that operations name them with."""
+
+
+def check_query(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Make sure that a request's query has only what its operation takes: what is passed over would be missed.
+
+    Raises:
+        ConfigInvalid: It has another parameter.
+    """
+    given = connection.query_params
+    doc = handler.opt.get(DOC)
+    if not given or not isinstance(doc, Doc):
+        return
+    known = {PARAMETERS[word]["name"] for word in doc.parameters if PARAMETERS[word]["in"] == "query"}
+    unknown = sorted(set(given.keys()) - known)
+    if not unknown:
+        return
+    problems = list[Problem]()
+    for name in unknown[:_SHOWN]:
+        near = get_close_matches(_bare(name), [_bare(each) for each in known], n=1)
+        meant = [each for each in sorted(known) if near and _bare(each) == near[0]]
+        remedy = f"is {meant[0]} meant?" if meant else f"it takes {', '.join(sorted(known)) or 'none'}"
+        problems.append(Problem(f"there is no such parameter here: {remedy}", path=name[:80]))
+    raise ConfigInvalid(tuple(problems))
+
+
+_SHOWN: Final = 10
+
+
+def _bare(name: str) -> str:
+    """Return a name without what spellings differ in."""
+    return name.lower().replace("_", "").replace("-", "")[:80]

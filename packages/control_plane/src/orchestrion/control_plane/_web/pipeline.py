@@ -40,6 +40,7 @@ from orchestrion.shared_types import (
 
 from .caller import CALLER, Connection, Gatekeeper, accesses_of, named_by
 from .doc import DOC, Doc
+from .parameters import check_query
 from .passage import PASSAGE, READING, Passage, RevisionOf, lane_of, passage_of, request_id_of
 from .sources import Network, source_of_request
 
@@ -147,6 +148,7 @@ class Pipeline:
             stands = partial(self._stands, connection, principal, checked)
             connection.scope[STANDING] = stands  # type: ignore[typeddict-unknown-key] # what it is for
         passage.accesses = accesses
+        check_query(connection, handler)
         if passage.changes:
             passage.before = tuple([self.revision_of(access) for access in accesses])
             passage.dry_run = _is_dry_run(connection, needs, handler)

@@ -147,7 +147,7 @@ def _rollouts(objects: Objects) -> list[Any]:
     changing = Doc(
         summary="Hold up updates, let them go on, or go back to what an earlier generation ran",
         answers={200: Answered()},
-        parameters=("dry_run", "If-Match"),
+        parameters=("manager", "dry_run", "If-Match"),
         body={JSON: "RolloutRequest"},
         kinds=_is_workload,
         errors=(404, 409, 412),
