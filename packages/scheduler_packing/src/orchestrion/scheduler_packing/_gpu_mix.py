@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -64,13 +65,16 @@ def kind_of(wanted: Wanted) -> Kind:
         shares=tuple(
             sorted((want.thousandths for want in wants if want.request.thousandths), reverse=True),
         ),
-        suitability=evolve(wanted.suitability, devices=_device_kinds(wants)),
+        suitability=_of_kinds(wanted.suitability),
     )
 
 
-def _device_kinds(wants: tuple[DeviceWant, ...]) -> tuple[DeviceWant, ...]:
-    requests = {evolve(want.request, count=0, thousandths=1) for want in wants}
-    return tuple(DeviceWant("", request) for request in sorted(requests, key=repr))
+@lru_cache(maxsize=1024)
+def _of_kinds(suitability: Suitability) -> Suitability:
+    """Return what suits where it matters only which kinds of device there are."""
+    requests = {evolve(want.request, count=0, thousandths=1) for want in suitability.devices}
+    devices = tuple(DeviceWant("", request) for request in sorted(requests, key=repr))
+    return suitability if devices == suitability.devices else evolve(suitability, devices=devices)
 
 
 class Mix:

@@ -104,7 +104,7 @@ class GpuNodes:
         self._lesson: Mapping[Kind, int] | None = None
         self._nodes: list[Node] = []
         self._hardware: list[Hardware] = []
-        self._traits: list[Traits] | None = None
+        self._alike: list[list[int]] | None = None
         self._columns: dict[Suitability, vec[i64]] = {}
         self._telling: list[Suitability] = []
         self._boards: OrderedDict[Kind, Board] = OrderedDict()
@@ -177,15 +177,17 @@ class GpuNodes:
         # What is selected may be a node's name, which no other node has; all else nodes that are alike agree in.
         if suitability.select:
             return [_points(node, suitability) for node in self._nodes]
-        if self._traits is None:
-            self._traits = [_traits_of(node) for node in self._nodes]
-        known: dict[Traits, int] = {}
-        points = []
-        for node, traits in zip(self._nodes, self._traits, strict=True):
-            here = known.get(traits)
-            if here is None:
-                here = known[traits] = _points(node, suitability)
-            points.append(here)
+        if self._alike is None:
+            groups: dict[Traits, list[int]] = {}
+            for position, node in enumerate(self._nodes):
+                groups.setdefault(_traits_of(node), []).append(position)
+            self._alike = list(groups.values())
+        points = [UNSUITED] * len(self._nodes)
+        for positions in self._alike:
+            here = _points(self._nodes[positions[0]], suitability)
+            if here != UNSUITED:
+                for position in positions:
+                    points[position] = here
         return points
 
     # -- keeping up
@@ -197,7 +199,7 @@ class GpuNodes:
         self._nodes = list(index.nodes)
         self._hardware = [_hardware_of(node) for node in self._nodes]
         self.has_gpus = any(hardware.gpus for hardware in self._hardware)
-        self._traits = None
+        self._alike = None
         self._columns.clear()
         self._lesson = None
         self._is_filled = False
@@ -222,7 +224,7 @@ class GpuNodes:
 
     def _take_node(self, position: int, node: Node) -> None:
         self._nodes[position] = node
-        self._traits = None
+        self._alike = None
         hardware = _hardware_of(node)
         if hardware != self._hardware[position]:
             self._hardware[position] = hardware

@@ -298,6 +298,8 @@ class PackingLedger:
 
     def _terms_of(self, wanted: Wanted) -> list[Term]:
         """Return what the instances that are placed now mean; kept up to date by the books from now on."""
+        if not (wanted.spreads or wanted.instance_affinities):
+            return []
         metadata = wanted.workload.metadata
         terms = []
         for spread in wanted.spreads:
