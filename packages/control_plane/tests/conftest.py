@@ -382,8 +382,8 @@ def _run_on_a_clock_that_jumps(function: Callable[..., Awaitable[Any]], **option
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let every test of the API run on a clock that jumps: pytest-trio heeds a clock only where the test names it."""
-    if "api" in getattr(item, "fixturenames", ()):
+    """Let every test on a stage run on a clock that jumps: pytest-trio heeds a clock only where the test names it."""
+    if {"api", "past"} & set(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.trio(run=_run_on_a_clock_that_jumps), append=False)
 
 

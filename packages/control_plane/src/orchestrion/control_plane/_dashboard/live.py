@@ -9,7 +9,7 @@ from typing import Any, Final
 import trio
 from attrs import define
 from litestar.types import Receive, Scope, Send
-from orchestrion.control_plane._history.event import ALL_SEEN, ObjectEvent, Position
+from orchestrion.control_plane._history.event import ObjectEvent, Position
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._problems import expected
 from orchestrion.control_plane._service.objects import Objects
@@ -100,7 +100,7 @@ class LiveStream:
         history = self.objects.history
         since = self.since
         while True:
-            begun = Position(history.revision, ALL_SEEN)
+            begun = history.position
             try:
                 async with history.follow(since if since is not None else begun) as follower:
                     await sends.send(message("begun", {}, None if since is not None else begun))

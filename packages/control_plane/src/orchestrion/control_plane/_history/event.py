@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -22,32 +23,33 @@ class Position(NamedTuple):
     Attributes:
         revision: The store's revision.
         seen: How many events of that revision are known.
+        refreshed: Up to which mark what is derived is known; 0 is only as it was when the revision came.
     """
 
     revision: int
     seen: int
+    refreshed: int = 0
 
     def __str__(self) -> str:
+        if self.refreshed:
+            return f"{self.revision}-{self.refreshed}"
         return f"{self.revision}.{self.seen}" if self.seen < ALL_SEEN else str(self.revision)
 
 
 def parse_position(text: str) -> Position:
-    """Return the position that `revision` (all of it known) or `revision.count` stands for.
+    """Return the position that `revision` (all of it known), `revision.count` or `revision-mark` stands for.
 
     Raises:
         ConfigInvalid: It is none.
     """
-    revision, dot, count = text.partition(".")
-    if not (revision.isascii() and revision.isdecimal() and len(revision) <= _MAX_DIGITS):
+    numbers = _POSITION.fullmatch(text)
+    if numbers is None:
         raise _no_position(text)
-    if not dot:
-        return Position(int(revision), ALL_SEEN)
-    if not (count.isascii() and count.isdecimal() and len(count) <= _MAX_DIGITS):
-        raise _no_position(text)
-    return Position(int(revision), int(count))
+    revision, count, mark = numbers.groups()
+    return Position(int(revision), ALL_SEEN if count is None else int(count), int(mark or 0))
 
 
-_MAX_DIGITS: Final = 18
+_POSITION: Final = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18})|-([0-9]{1,18}))?")
 
 
 def _no_position(text: str) -> ConfigInvalid:
@@ -101,8 +103,7 @@ class ObjectEvent:
     """One thing that happened to one object.
 
     Attributes:
-        position: Where who has seen it is; None for one that only refreshes what is derived, such as a
-            workload's phase.
+        position: Where who has seen it is; None where that is no other place than before.
         type: What happened.
         kind: The kind's plural.
         namespace: The object's namespace, or empty.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import bisect
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from operator import attrgetter
+from typing import Final
 
 import trio
 from attrs import define, field
@@ -14,8 +16,8 @@ from orchestrion.orchestrator_core import CommitGate, wait_free, whole_revision
 from orchestrion.shared_types import Compacted, Unavailable
 from orchestrion.store_interface import Revision, RevisionCompacted, StateStore, WatchBatch
 
-from .event import ALL_SEEN, Item, ObjectEvent, Position
-from .projection import ObjectName, Projection, StatusOf
+from .event import ALL_SEEN, EventType, Item, ObjectEvent, Position
+from .projection import WORKLOADS, ObjectName, Projection, StatusOf
 
 MAX_EVENTS: Final = 50_000
 """How many events are kept."""
@@ -35,6 +37,13 @@ _PAGE: Final = 1_000
 
 _ALL_KEYS: Final = "/"
 
+_position_of: Final = attrgetter("position")
+
+
+def _mark() -> int:
+    """Return a number that no program before has come to by counting."""
+    return time.time_ns() // 1_000
+
 
 @define(eq=False)
 class History:
@@ -45,18 +54,23 @@ class History:
         status_of: Tells of workloads what is not stored but derived.
         max_events: How many events are kept.
         max_bytes: How many bytes of objects they may hold.
+        refreshed: The mark of the last look at what is derived; it counts up from one that is of this program alone.
     """
 
     store: StateStore
     status_of: StatusOf
     max_events: int = MAX_EVENTS
     max_bytes: int = MAX_BYTES
+    refreshed: int = field(factory=_mark)
     _projection: Projection = field(init=False)
     _events: deque[ObjectEvent] = field(factory=deque)
     _first: int = 0
     _bytes: int = 0
     _oldest: Position = Position(0, 0)
     _revision: int = 0
+    _loaded: Position = Position(0, 0)
+    """Where what is derived was first looked at: nobody was told of it before, or by another program."""
+    _gaps: int = 0
     _advanced: trio.Event = field(factory=trio.Event)
     _woken: trio.Event = field(factory=trio.Event)
     _changed: trio.Event = field(factory=trio.Event)
@@ -74,11 +88,15 @@ class History:
         """
         now = await wait_free(self.store)
         began = await self._load(now)
-        started = False
+        started, lost = False, False
         while True:
             # What is written as one is taken in as one.
             gate = CommitGate()
             try:
+                if lost:
+                    # Not in the middle of what is written as one: how that began may no longer be kept.
+                    began = await self._load(await wait_free(self.store))
+                    lost = False
                 async with self.store.watch(_ALL_KEYS, since=Revision(began)) as batches:
                     if self._revision >= now and not started:
                         task_status.started()
@@ -93,8 +111,7 @@ class History:
                             task_status.started()
                             started = True
             except RevisionCompacted:
-                # Not in the middle of what is written as one: how that began may no longer be kept.
-                began = await self._load(await wait_free(self.store))
+                lost = True
             except Unavailable:
                 await trio.sleep(_RETRY_SECONDS)
 
@@ -124,12 +141,17 @@ class History:
                     last = listed.entries[-1].key if listed.entries else last
             except RevisionCompacted:
                 continue
-            self._projection = projection
-            self._first += len(self._events)
+            before, self._projection = self._projection, projection
+            # One more, so that who had all that there was is behind too: it does not know what it has missed.
+            self._first += len(self._events) + 1
+            self._gaps += 1
             self._events.clear()
             self._bytes = 0
             self._oldest = Position(wanted, ALL_SEEN)
             self._revision = wanted
+            self.refreshed += 1
+            self._loaded = Position(now, ALL_SEEN, self.refreshed)
+            self._tell(_differences(before, projection))
             self._advance()
             return wanted
         return now
@@ -141,8 +163,10 @@ class History:
 
     def refresh(self, namespace: str, name: str) -> None:
         """Look at what is derived of a workload again."""
-        event = self._projection.refresh(namespace, name)
+        at = Position(self._revision, ALL_SEEN, self.refreshed + 1)
+        event = self._projection.refresh(namespace, name, at)
         if event is not None:
+            self.refreshed += 1
             self._append((event,))
             self._changed.set()
 
@@ -150,8 +174,7 @@ class History:
         for event in events:
             self._events.append(event)
             self._bytes += len(event.item.data)
-            for listener in self._listeners:
-                listener(event)
+            self._tell((event,))
         while self._events and (len(self._events) > self.max_events or self._bytes > self.max_bytes):
             gone = self._events.popleft()
             self._first += 1
@@ -159,13 +182,21 @@ class History:
             if gone.position is not None:
                 self._oldest = gone.position
 
+    def _tell(self, events: Iterable[ObjectEvent]) -> None:
+        for event in events:
+            for listener in self._listeners:
+                listener(event)
+
     def _advance(self) -> None:
         self._advanced.set()
         self._advanced = trio.Event()
         self._changed.set()
 
     def listen(self, listener: Callable[[ObjectEvent], None]) -> None:
-        """Call `listener` with each event, at once; it must not raise nor wait."""
+        """Call `listener` with each event, at once; it must not raise nor wait.
+
+        After a gap it is called for each object that is another than before.
+        """
         self._listeners.append(listener)
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -176,9 +207,14 @@ class History:
         return self._revision
 
     @property
+    def position(self) -> Position:
+        """The place after all that is in it, what is derived too."""
+        return Position(self._revision, ALL_SEEN, self.refreshed)
+
+    @property
     def count(self) -> int:
         """How many events there were."""
-        return self._first + len(self._events)
+        return self._first + len(self._events) - self._gaps
 
     async def wait_for(self, revision: int) -> None:
         """Wait until all changes up to a revision are in it."""
@@ -214,24 +250,42 @@ class History:
     async def follow(self, since: Position) -> AsyncIterator[Follower]:
         """Follow all events after a position.
 
+        What is derived may have changed while nobody looked, or have been told of by another program: then the
+        workloads that there are come once more as they are now, after the events.
+
         Raises:
-            Compacted: They are no longer all kept.
+            Compacted: They are no longer all kept; or the position is after all that there is, so of another store.
+            Unavailable: The position is ahead of what is known, and the store can't say whether it is its own.
         """
-        yield Follower(self, self._place_of(since))
+        if since.revision > self._revision:
+            now = (await self.store.get(_ALL_KEYS)).revision
+            if since.revision > now:
+                msg = f"{since} is after all that has happened, which is {now}: it is of another store"
+                raise Compacted(msg, oldest=self._oldest.revision, remedy=_LIST_AGAIN)
+            await self.wait_for(since.revision)
+        if self._loaded.refreshed <= since.refreshed <= self.refreshed:
+            yield Follower(self, self._place_of(since), since)
+            return
+        unsure = since.refreshed > 0 or since.revision <= self._loaded.revision
+        since = since._replace(refreshed=0)
+        yield Follower(self, self._place_of(since), since, unsure=unsure)
 
     def _place_of(self, since: Position) -> int:
         if since < self._oldest:
             raise self._too_old(since)
-        place = bisect.bisect_right(_Positions(self._events), since)
-        return self._first + place
+        return self._first + bisect.bisect_right(self._events, since, key=_position_of)
 
     def _too_old(self, since: Position) -> Compacted:
         oldest = self._oldest.revision
-        return Compacted(
-            f"what changed after {since} is no longer kept; the oldest that is kept is {oldest}",
-            oldest=oldest,
-            remedy="List again, and follow from the revision of the list.",
-        )
+        msg = f"what changed after {since} is no longer kept; the oldest that is kept is {oldest}"
+        return Compacted(msg, oldest=oldest, remedy=_LIST_AGAIN)
+
+    def derived(self, known: Collection[ObjectName]) -> Iterable[ObjectEvent]:
+        """Give what there is of derived things as it is now, but for those that are known."""
+        for name in self.names(WORKLOADS):
+            item = self.get(name)
+            if item is not None and name not in known:
+                yield ObjectEvent(None, EventType.MODIFIED, *name, item, item)
 
     def slice_from(self, place: int) -> tuple[Sequence[ObjectEvent], int]:
         """Return the events from a place on, and the place after them.
@@ -259,12 +313,34 @@ class History:
             await self._woken.wait()
 
 
+_LIST_AGAIN: Final = "List again, and follow from the revision of the list."
+
+
+def _differences(before: Projection, after: Projection) -> Iterable[ObjectEvent]:
+    """Give what makes the one of the other; nobody knows in which order it was."""
+    for name in before.items.keys() | after.items.keys():
+        was, item = before.items.get(name), after.items.get(name)
+        if item is None:
+            if was is not None:
+                yield ObjectEvent(None, EventType.DELETED, *name, was, was)
+        elif was is None:
+            yield ObjectEvent(None, EventType.ADDED, *name, item, None)
+        elif was.data != item.data:
+            yield ObjectEvent(None, EventType.MODIFIED, *name, item, was)
+
+
 @define(eq=False)
 class Follower:
-    """A place in a history."""
+    """A place in a history.
+
+    Attributes:
+        position: Where who has all that was taken is.
+    """
 
     _history: History
     _place: int
+    position: Position
+    _unsure: bool = field(default=False, kw_only=True)
 
     def behind(self) -> Sequence[ObjectEvent]:
         """Return the events that were not taken yet, and take them.
@@ -272,32 +348,15 @@ class Follower:
         Raises:
             Compacted: They are no longer all kept: it was too slow.
         """
-        events, self._place = self._history.slice_from(self._place)
+        history = self._history
+        events, self._place = history.slice_from(self._place)
+        self.position = history.position
+        if self._unsure:
+            self._unsure = False
+            told = {ObjectName(event.kind, event.namespace, event.name) for event in events}
+            return [*events, *history.derived(told)]
         return events
 
     async def wait(self) -> None:
         """Wait until there are some."""
         await self._history.wait_beyond(self._place)
-
-    @property
-    def position(self) -> Position:
-        """Where it is once all that was taken is known."""
-        return Position(self._history.revision, ALL_SEEN)
-
-
-class _Positions(Sequence[Position]):
-    """The positions of events, for a search; what has none of its own has that of the one before."""
-
-    def __init__(self, events: deque[ObjectEvent]) -> None:
-        self._events = events
-
-    def __len__(self) -> int:
-        return len(self._events)
-
-    def __getitem__(self, index: Any) -> Any:
-        while index >= 0:
-            position = self._events[index].position
-            if position is not None:
-                return position
-            index -= 1
-        return Position(0, 0)

@@ -34,11 +34,13 @@ StatusOf = Callable[[str, str], Mapping[str, Any] | None]
 Parts = Mapping[str, Entry]
 """What an object's keys hold, by the name of the part."""
 
-_WORKLOADS: Final = "workloads"
+WORKLOADS: Final = "workloads"
+"""The plural of the kind whose status is not stored but derived."""
+
 _INSTANCES: Final = "instances"
 
 _TWO_PARTS: Final[Mapping[str, tuple[str, str]]] = {
-    _WORKLOADS: ("spec", "control"),
+    WORKLOADS: ("spec", "control"),
     _INSTANCES: ("binding", "status"),
 }
 """Kinds whose objects are made of two keys. Of all others the one key is the object, and needs not to be kept."""
@@ -86,9 +88,9 @@ class Projection:
                     count += 1
                     yield event
 
-    def refresh(self, namespace: str, name: str) -> ObjectEvent | None:
-        """Look at a workload's derived status again; None where it is as it was."""
-        known = ObjectName(_WORKLOADS, namespace, name)
+    def refresh(self, namespace: str, name: str, at: Position) -> ObjectEvent | None:
+        """Look at a workload's derived status again, at a place; None where it is as it was."""
+        known = ObjectName(WORKLOADS, namespace, name)
         before = self.items.get(known)
         if before is None:
             return None
@@ -96,7 +98,7 @@ class Projection:
         if item is None or item.data == before.data:
             return None
         self._set(known, item)
-        return ObjectEvent(None, EventType.MODIFIED, *known, item, before)
+        return ObjectEvent(at, EventType.MODIFIED, *known, item, before)
 
     def _touched(self, changes: Iterable[Change]) -> dict[ObjectName, Parts]:
         touched = dict[ObjectName, Parts]()
@@ -173,7 +175,7 @@ _NEVER_CLAIMED: Final = frozenset({"instances", "events", "nodes"})
 
 def read_object(name: ObjectName, parts: Parts, status_of: StatusOf) -> Item | None:
     """Return what an object's keys hold as one; None where what makes it an object is not among them."""
-    if name.kind == _WORKLOADS:
+    if name.kind == WORKLOADS:
         spec = parts.get("spec")
         if spec is None:
             return None
@@ -253,7 +255,7 @@ def place_of(key: str) -> tuple[ObjectName, str] | None:
     parts = key.split("/")
     match parts:
         case ["", "workload", namespace, name, ("spec" | "control") as part]:
-            return ObjectName(_WORKLOADS, intern(namespace), name), part
+            return ObjectName(WORKLOADS, intern(namespace), name), part
         case ["", "instance", namespace, name, ("binding" | "status") as part]:
             return ObjectName(_INSTANCES, intern(namespace), name), part
         case ["", "event", namespace, uid]:

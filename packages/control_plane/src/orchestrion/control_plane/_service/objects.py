@@ -189,15 +189,29 @@ class Objects:
 
     @asynccontextmanager
     async def follow(
-        self, kind: Kind, namespace: str | None, since: Position, wanted: Selection | None = None
+        self,
+        kind: Kind,
+        namespace: str | None,
+        since: Position,
+        wanted: Selection | None = None,
+        *,
+        by_status: bool = False,
     ) -> AsyncIterator[ObjectFollower]:
-        """Follow what happens to objects of a kind after a position.
+        """Follow what happens to objects of a kind after a position. See `History.follow`.
+
+        Args:
+            kind: Which kind.
+            namespace: Only of this namespace; None is all.
+            since: After which position.
+            wanted: Which of them; None is all.
+            by_status: Whether the status has a say in which are wanted.
 
         Raises:
             Compacted: That is no longer all kept.
+            Unavailable: The store does not say whether it knows the position.
         """
         async with self.history.follow(since) as follower:
-            yield ObjectFollower(follower, kind.plural, namespace, wanted)
+            yield ObjectFollower(follower, kind.plural, namespace, wanted, by_status)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -366,6 +380,7 @@ class ObjectFollower:
     _kind: str
     _namespace: str | None
     _wanted: Selection | None
+    _by_status: bool
 
     def behind(self) -> list[ObjectEvent]:
         """Return what has happened since the last time, as who selects sees it.
@@ -376,7 +391,7 @@ class ObjectFollower:
         found = list[ObjectEvent]()
         for event in self._follower.behind():
             if event.kind == self._kind and self._namespace in (None, event.namespace):
-                seen = event if self._wanted is None else _as_selected(event, self._wanted)
+                seen = event if self._wanted is None else _as_selected(event, self._wanted, self._by_status)
                 if seen is not None:
                     found.append(seen)
         return found
@@ -388,11 +403,15 @@ class ObjectFollower:
     @property
     def position(self) -> Position:
         """Where it is once all that was taken is known."""
-        return self._follower.position
+        position = self._follower.position
+        return position if self._kind == WORKLOAD.plural else position._replace(refreshed=0)
 
 
-def _as_selected(event: ObjectEvent, wanted: Selection) -> ObjectEvent | None:
+def _as_selected(event: ObjectEvent, wanted: Selection, by_status: bool) -> ObjectEvent | None:
     """Return an event as it looks to who sees only some objects: one may come into sight, or go out of it."""
+    if by_status and event.position is None and not wanted(event.item):
+        # What it was like before is not known; perhaps it was in sight.
+        return event.as_type(EventType.DELETED, event.item)
     was = event.before is not None and wanted(event.before)
     if event.type is EventType.DELETED:
         return event if was else None

@@ -29,7 +29,7 @@ from orchestrion.shared_types import OrchestrationError, to_json
 from .queries import AnyRequest, number
 
 BOOKMARK_SECONDS: Final = 10.0
-"""How long a watch is silent at most: then it says up to where all is known."""
+"""How long a watch is silent at most, whatever happens to others: then it says up to where all is known."""
 
 _EVENTS_AT_ONCE: Final = 500
 """How many events one send has at most, so that who is far behind takes no more memory than others."""
@@ -59,7 +59,8 @@ def watch_stream(
     given = request.headers.get("last-event-id") or request.query_params.get("since")
     since = parse_position(given) if given else None
     as_messages = SSE in request.headers.get("accept", "")
-    return _Watch(objects, streams, kind, namespace, since, wanted, as_messages, time_limit(request))
+    by_status = "status" in request.query_params.get("field_selector", "")
+    return _Watch(objects, streams, kind, namespace, since, wanted, by_status, as_messages, time_limit(request))
 
 
 def time_limit(request: AnyRequest) -> float:
@@ -82,6 +83,7 @@ class _Watch:
     namespace: str | None
     since: Position | None
     wanted: Selection | None
+    by_status: bool
     as_messages: bool
     seconds: float
     _started: bool = False
@@ -98,28 +100,34 @@ class _Watch:
 
     async def _answer(self, send: Send, standing: Standing) -> None:
         try:
-            since = self.since if self.since is not None else Position(self.objects.history.revision, _ALL)
-            async with self.objects.follow(self.kind, self.namespace, since, self.wanted) as follower:
+            since = self.since if self.since is not None else self.objects.history.position
+            following = self.objects.follow(self.kind, self.namespace, since, self.wanted, by_status=self.by_status)
+            async with following as follower:
                 # Taken before anything is waited for: what happens from here on comes as an event, and only so.
-                there_is = self._everything(since) if self.since is None else b""
+                there_is = self._everything(follower.position) if self.since is None else b""
                 await self._start(send)
                 if there_is:
                     await self._send(send, there_is)
                     there_is = b""
                 end = trio.current_time() + self.seconds
+                silent_since = trio.current_time()
                 while True:
                     standing()
                     events = follower.behind()
+                    known = follower.position
                     for first in range(0, len(events), _EVENTS_AT_ONCE):
                         some = events[first : first + _EVENTS_AT_ONCE]
                         await self._send(send, b"".join([self._encoded(event) for event in some]))
-                    left = end - trio.current_time()
-                    if left <= 0:
+                        silent_since = trio.current_time()
+                    now = trio.current_time()
+                    if now >= end:
                         return
-                    with trio.move_on_after(min(BOOKMARK_SECONDS, left)) as waiting:
+                    if now >= silent_since + BOOKMARK_SECONDS:
+                        await self._send(send, self._bookmark(known))
+                        silent_since = now
+                        continue
+                    with trio.move_on_at(min(silent_since + BOOKMARK_SECONDS, end)):
                         await follower.wait()
-                    if waiting.cancelled_caught:
-                        await self._send(send, self._bookmark(follower.position))
         except OrchestrationError as err:
             problem = to_json(problem_of(err))
             if self._started:
@@ -157,9 +165,6 @@ class _Watch:
     async def _send(self, send: Send, body: bytes) -> None:
         # A reader that takes nothing for too long is cut off by the connection, and may go on where it was.
         await send({"type": "http.response.body", "body": body, "more_body": True})
-
-
-_ALL: Final = 10**9
 
 
 async def _cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> None:
