@@ -410,3 +410,89 @@ async def test_a_kind_or_a_namespace_that_is_changed_meanwhile_refuses_nothing(a
         store.changes = ["/api/v1/customkinds/backup-kind", SPACE]
         await made(api, BACKUPS, backup("one"))
     assert not store.changes
+
+
+async def test_what_something_else_owns_too_is_left_to_it_by_a_foreground_removal(api: Api) -> None:
+    first, second = [await made(api, MAPS, config(name)) for name in ("first", "second")]
+    await made(api, MAPS, config("child", first, second))
+    await made(api, MAPS, config("own", first))
+    await api.client.ask("DELETE", f"{MAPS}/first?cascade=foreground")
+    await trio.sleep(10)
+    assert await names(api) == ["child", "second"]
+    child = (await api.client.ask("GET", f"{MAPS}/child")).json
+    assert [owner["name"] for owner in child["metadata"]["owners"]] == ["second"]
+
+
+async def test_owners_that_go_together_take_what_both_own_with_them(api: Api) -> None:
+    first, second = [await made(api, MAPS, config(name)) for name in ("first", "second")]
+    claim = [{"name": "done", "owner": "me"}]
+    await made(api, MAPS, config("child", first, second, finalizers=claim))
+    for name in ("first", "second"):
+        await api.client.ask("DELETE", f"{MAPS}/{name}?cascade=foreground")
+    await trio.sleep(10)
+    assert await names(api) == ["child", "first", "second"]
+    await api.client.ask("PATCH", f"{MAPS}/child", {"metadata": {"finalizers": []}})
+    await trio.sleep(10)
+    assert await names(api) == []
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+async def test_objects_that_own_each_other_in_a_circle_go(api: Api, length: int) -> None:
+    members = [await made(api, MAPS, config(f"m{number}")) for number in range(length)]
+    for number, owner in enumerate(members):
+        owners = {"metadata": owned_by(owner)}
+        await api.client.ask("PATCH", f"{MAPS}/m{(number + 1) % length}", owners)
+    await made(api, MAPS, config("leaf", members[-1]))
+    await api.client.ask("DELETE", f"{MAPS}/m0?cascade=foreground")
+    await trio.sleep(30)
+    assert await names(api) == []
+
+
+async def test_what_waits_for_a_circle_goes_after_it(api: Api) -> None:
+    """Nobody but those in the circle is let off waiting."""
+    top = await made(api, MAPS, config("top"))
+    one = await made(api, MAPS, config("one", top, finalizers=[{"name": "done", "owner": "me"}]))
+    other = await made(api, MAPS, config("other", one))
+    both = {"metadata": {"owners": [*owned_by(top)["owners"], *owned_by(other)["owners"]]}}
+    await api.client.ask("PATCH", f"{MAPS}/one", both)
+    for name in ("other", "top"):
+        await api.client.ask("DELETE", f"{MAPS}/{name}?cascade=foreground")
+    await trio.sleep(30)
+    assert await names(api) == ["one", "top"]
+    await api.client.ask("PATCH", f"{MAPS}/one", {"metadata": {"finalizers": []}})
+    await trio.sleep(30)
+    assert await names(api) == []
+
+
+async def test_a_store_that_does_not_answer_after_a_removal_is_no_end_of_removing(api: Api) -> None:
+    top = await made(api, MAPS, config("top"))
+    middle = await made(api, MAPS, config("middle", top))
+    await made(api, MAPS, config("bottom", middle))
+    collector = Collector(api.objects)
+    get, failed = api.objects.store.get, list[str]()
+
+    async def unavailable(key: str, **options: Any) -> Any:
+        if key == "/":
+            failed.append(key)
+            raise Unavailable("not now")
+        return await get(key, **options)
+
+    await api.client.ask("DELETE", f"{MAPS}/top")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(api.objects.store, "get", unavailable)
+        await collector.collect()
+    assert failed
+    await trio.sleep(10)
+    assert await names(api) == []
+
+
+async def test_a_namespace_leaves_nothing_behind(api: Api) -> None:
+    await made(api, "/api/v1/namespaces", {"metadata": {"name": "team"}})
+    space = "/api/v1/namespaces/team"
+    await made(api, f"{space}/resourcequotas", {"metadata": {"name": "all"}, "spec": {"hard": {"instances": 4}}})
+    await made(api, f"{space}/workloads", workload())
+    await trio.sleep(10)
+    await api.client.ask("DELETE", space)
+    await trio.sleep(120)
+    assert await gone(api, space)
+    assert [entry.key for entry in (await api.objects.store.list("/")).entries if "/team" in entry.key] == []

@@ -10,10 +10,11 @@ from uuid import UUID
 
 import trio
 from attrs import define, evolve, field
+from orchestrion.control_plane._admission.quota import ticket_key
 from orchestrion.control_plane._history.event import EventType, ObjectEvent
 from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.claims import Cascade
-from orchestrion.control_plane._objects.kinds import EVENT, INSTANCE, NODE, WORKLOAD, Kind
+from orchestrion.control_plane._objects.kinds import EVENT, INSTANCE, NAMESPACE, NODE, WORKLOAD, Kind
 from orchestrion.control_plane._objects.stored import object_key, object_of
 from orchestrion.orchestrator_core import write_together
 from orchestrion.shared_types import (
@@ -127,7 +128,11 @@ class Collector:
                 failed = True
                 _LOG.info("could not remove what is to go: %s", err.message)
         if any_done and not failed:
-            now = await self._writer.store.get("/")
+            try:
+                now = await self._writer.store.get("/")
+            except OrchestrationError as err:
+                _LOG.info("could not see what became of what is to go: %s", err.message)
+                return True
             await self.objects.history.wait_for(now.revision)
         return failed
 
@@ -168,9 +173,11 @@ class Collector:
             goes = document.metadata.deleting_since is not None and not document.metadata.finalizers
             if document == before.document and not goes:
                 return
-            operation: Operation = Delete(key) if goes else evolve(before, document=document).put(key)
+            operations: list[Operation] = [Delete(key) if goes else evolve(before, document=document).put(key)]
+            if goes and kind is NAMESPACE:
+                operations.append(Delete(ticket_key(name)))
             try:
-                await write_together(store, [Compare(key, entry.modified)], [operation])
+                await write_together(store, [Compare(key, entry.modified)], operations)
             except RevisionConflict:
                 continue
             self._tell_expired(kind, namespace, name, step.expired)

@@ -1,13 +1,15 @@
 """What is to go of itself: pure thinking, from how things are.
 
-An object goes when all its owners are gone. One that is about to go waits for its finalizers, each until its deadline.
+An object goes when all its owners are gone. One that is about to go waits for its finalizers, each until its deadline;
+one that goes after what it owns leaves what others own too to them, and does not wait for what waits for it in turn.
 A namespace, or a custom kind, goes when nothing is left in it: workloads first, which takes until they have stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 from attrs import define, field, frozen
@@ -110,6 +112,7 @@ class _Planning:
     steps: list[Step] = field(init=False, factory=list)
     wake_at: datetime | None = field(init=False, default=None)
     _owned: dict[Uid, list[ObjectName]] = field(init=False, factory=dict)
+    _circle: frozenset[ObjectName] = field(init=False, default=frozenset())
 
     def __attrs_post_init__(self) -> None:
         for name in self.history.claimed:
@@ -119,6 +122,13 @@ class _Planning:
             document = self.claimed[name] = item.document
             for owner in document.metadata.owners:
                 self._owned.setdefault(owner.uid, []).append(name)
+        waiting = {name for name, document in self.claimed.items() if DEPENDENTS in document.metadata.finalizers}
+        self._circle = _circle_of(
+            {name: [each for each in self._owned_by(name) if each in waiting] for name in waiting}
+        )
+
+    def _owned_by(self, name: ObjectName) -> list[ObjectName]:
+        return self._owned.get(self.claimed[name].metadata.uid, [])
 
     def look(self, name: ObjectName, document: Document) -> None:
         """Think about one object that has owners or finalizers, or is about to go."""
@@ -145,12 +155,16 @@ class _Planning:
 
     def _clear_for(self, claim: Finalizer, name: ObjectName, document: Document) -> bool:
         """Do what one of the server's own claims is for; return whether anything is left of it."""
-        owned = self._owned.get(document.metadata.uid, [])
+        owned = self._owned_by(name)
         if claim == CONTENTS:
             return self._empty(document)
         if claim == DEPENDENTS:
-            self._remove(owned, foreground=True)
-            return bool(owned)
+            for each in owned:
+                if self._has_other_owner(each, document.metadata.uid):
+                    self.steps.append(Settle(each, owners=frozenset({document.metadata.uid})))
+                else:
+                    self._remove((each,), foreground=True)
+            return any(name not in self._circle or each not in self._circle for each in owned)
         if claim == ORPHANS:
             self.steps.extend(Settle(each, owners=frozenset({document.metadata.uid})) for each in owned)
             return bool(owned)
@@ -196,10 +210,32 @@ class _Planning:
             owns = foreground and item.document.metadata.uid in self._owned
             self.steps.append(Remove(name, item.revision, foreground=owns))
 
+    def _has_other_owner(self, name: ObjectName, uid: Uid) -> bool:
+        """Whether something else owns an object and is not about to go."""
+        return any(
+            owner.uid != uid
+            and (found := self._find(owner, name)) is not None
+            and found.metadata.deleting_since is None
+            for owner in self.claimed[name].metadata.owners
+        )
+
     def _is_gone(self, owner: OwnerReference, of: ObjectName) -> bool:
+        return self._find(owner, of) is None
+
+    def _find(self, owner: OwnerReference, of: ObjectName) -> Document | None:
+        """Return what owns an object, or None where that is gone."""
         try:
             kind = self.kinds.named(owner.kind)
         except NotFound:
-            return True
+            return None
         item = self.history.find(kind.plural, of.namespace if kind.namespaced else "", owner.name)
-        return item is None or item.document.metadata.uid != owner.uid
+        return None if item is None or item.document.metadata.uid != owner.uid else item.document
+
+
+def _circle_of(waiting: Mapping[ObjectName, Iterable[ObjectName]]) -> frozenset[ObjectName]:
+    """Return objects that wait for each other in a circle, or none; of several circles the others are for later."""
+    try:
+        TopologicalSorter(waiting).prepare()
+    except CycleError as err:
+        return frozenset(err.args[1])
+    return frozenset()

@@ -10,7 +10,7 @@ from attrs import define, frozen
 from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._history.history import History
 from orchestrion.control_plane._history.projection import ObjectName, place_of, read_object
-from orchestrion.control_plane._objects.kinds import WORKLOAD, Kind
+from orchestrion.control_plane._objects.kinds import Kind
 from orchestrion.control_plane._objects.stored import OBJECT_PREFIX, collection_key
 from orchestrion.shared_types import ConfigInvalid, NotFound, Problem
 from orchestrion.store_interface import Entry, Revision, StateStore
@@ -106,7 +106,8 @@ class Reader:
         found = list[Item]()
         found_key = ""
         if start.revision is None:
-            # As of what all see: the store itself may be in the middle of what is written as one.
+            # As of what all see: the store itself may be in the middle of what is written as one. And whoever follows
+            # from there is so told of all that is derived after it was looked at here.
             await self.history.wait_for((await self.store.get(prefix)).revision)
         revision = Revision(self.history.revision if start.revision is None else start.revision)
         last = start.after
@@ -115,9 +116,6 @@ class Reader:
                 prefix, limit=(limit + 1) * _KEYS_EACH, start_after=last or None, at_revision=revision
             )
             revision = listed.revision
-            if kind is WORKLOAD:
-                # So that whoever follows from there is told of all that is derived after it was looked at here.
-                await self.history.wait_for(revision)
             groups = list(_grouped(listed.entries))
             if listed.more:
                 groups.pop()  # The rest of it may be beyond the limit.
