@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from orchestrion.control_plane import serve_control
+from orchestrion.control_plane import StoredClasses, serve_control
 from orchestrion.control_plane.server import embedded
 from orchestrion.mocks import (
     ClusterWorld,
@@ -36,7 +36,8 @@ def served_directory(path: Path) -> Iterator[Path]:
     async def serve() -> None:
         cluster = MockClusterManager(ClusterWorld(nodes=mock_nodes(2)))
         store = MemoryStore(MemoryState())
-        orchestrator = Orchestrator(MockRuntime(ContainerWorld()), cluster, CursorScheduler(), store)
+        runtime, classes = MockRuntime(ContainerWorld()), StoredClasses(store)
+        orchestrator = Orchestrator(runtime, cluster, CursorScheduler(), store, classes=classes)
 
         def others(streams: Any) -> Any:
             return embedded(orchestrator, folder, streams)

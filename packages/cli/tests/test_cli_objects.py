@@ -321,13 +321,18 @@ def test_without_an_owner_there_are_no_objects(do: Do) -> None:
 
 def test_an_instance_that_is_deleted_is_replaced(do: Do) -> None:
     assert do("delete", "instance", "web.0.9", "--yes")[0] == 3
-    code, _, err = do("delete", "instance", "web.1.1", "--yes")
-    assert (code, "instance/web.1.1: going" in err) == (0, True)
+    name = _to_run(do)[0]
+    code, _, err = do("delete", "instance", name, "--yes")
+    assert (code, f"instance/{name}: going" in err) == (0, True)
     assert do("wait", "workload", "web", "--for", "status.available=2", "--timeout", "50s")[0] == 0
+    assert len(_to_run(do)) == 2
+    assert name not in _to_run(do)
+
+
+def _to_run(do: Do) -> list[str]:
+    """Return the instances that are to run."""
     items = json.loads(do("get", "instances", "-o", "json")[1])
-    ordered = {item["metadata"]["name"]: item["spec"].get("desired", "run") for item in items}
-    assert ordered["web.1.1"] == "stop"
-    assert sorted(ordered.values()) == ["run", "run", "stop"]
+    return [item["metadata"]["name"] for item in items if item["spec"].get("desired", "run") == "run"]
 
 
 def test_updates_are_paused_and_resumed(do: Do) -> None:
@@ -339,6 +344,20 @@ def test_updates_are_paused_and_resumed(do: Do) -> None:
     assert (code, "web: updates go on" in err) == (0, True)
     assert do("rollout", "status", "web", "--timeout", "50s")[0] == 0
     assert do("rollout", "pause", "nobody")[0] == 3
+
+
+def test_a_manifest_may_name_a_priority_class_that_the_server_knows(do: Do) -> None:
+    text = "workloads: {gold-web: {replicas: 0, priority_class: gold, containers: [{name: main, command: [run]}]}}"
+    Path("gold.yaml").write_text(text)
+    code, _, err = do("validate", "gold.yaml")
+    assert (code, "priority class gold of gold-web is none of the standard ones" in err) == (0, True)
+    code, _, err = do("apply", "gold.yaml")
+    assert (code, "unknown priority class 'gold'" in err) == (2, True)
+    Path("class.yaml").write_text("{kind: PriorityClass, metadata: {name: gold}, spec: {value: 77000}}")
+    assert do("create", "-f", "class.yaml")[0] == 0
+    assert do("apply", "gold.yaml")[0] == 0
+    assert json.loads(do("get", "workload", "gold-web", "-o", "json")[1])["spec"]["priority"] == 77_000
+    assert do("rm", "gold-web", "--yes")[0] == 0
 
 
 SHOP = """

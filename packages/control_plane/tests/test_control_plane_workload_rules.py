@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from orchestrion.orchestrator_core import ChangeAction
 from orchestrion.shared_types import (
     ConfigInvalid,
     ContainerConfig,
@@ -14,6 +15,7 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
     unstructure,
 )
+from orchestrion.shared_types.manifest import parse_manifest
 
 from .api_stage import Answer, Api
 
@@ -172,3 +174,34 @@ async def test_a_limit_range_with_crossed_bounds_is_refused(api: Api) -> None:
     refused = await api.client.ask("POST", f"{SPACE}/limitranges", named("odd", min={"cpu": 2}, max={"cpu": 1}))
     assert refused.status == 400
     assert "spec.min.cpu" in refused.json["message"]
+
+
+GOLD = b"workloads: {web: {priority_class: gold, containers: [{name: main, command: [run]}]}}"
+
+
+async def test_a_class_that_a_client_passed_on_is_looked_up(api: Api) -> None:
+    await made(api, CLASSES, {"metadata": {"name": "gold"}, "spec": {"value": 77_000, "preempts": False}})
+    control = api.management.control
+    planned = await control.plan(parse_manifest(GOLD, classes=None).workloads)
+    assert planned.changes[0].action is ChangeAction.CREATE
+    await control.apply(parse_manifest(GOLD, classes=None).workloads)
+    definition = (await control.get_workload("web")).definition
+    assert (definition.priority, definition.preempts, definition.priority_class) == (77_000, False, "")
+    again = await control.apply(parse_manifest(GOLD, classes=None).workloads)
+    assert again.changes[0].action is ChangeAction.UNCHANGED
+
+
+async def test_a_class_that_a_client_passed_on_and_nobody_knows_is_refused(api: Api) -> None:
+    await made(api, CLASSES, {"metadata": {"name": "silver"}, "spec": {"value": 1}})
+    with pytest.raises(ConfigInvalid, match="there is no priority class 'gold'") as caught:
+        await api.management.control.apply(parse_manifest(GOLD, classes=None).workloads)
+    assert "silver" in caught.value.remedy
+    assert not api.orchestrator.world.workloads
+
+
+async def test_a_manifest_that_is_sent_as_a_whole_may_name_a_class(api: Api) -> None:
+    refused = await api.client.ask("POST", "/api/v1/apply", GOLD, content_type="application/yaml")
+    assert (refused.status, "no priority class 'gold'" in refused.json["detail"]) == (400, True)
+    await made(api, CLASSES, {"metadata": {"name": "gold"}, "spec": {"value": 77_000}})
+    assert (await api.client.ask("POST", "/api/v1/apply", GOLD, content_type="application/yaml")).status == 200
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web")).json["spec"]["priority"] == 77_000

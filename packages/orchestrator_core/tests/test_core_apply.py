@@ -509,3 +509,13 @@ async def test_a_port_is_told_of_unless_it_can_be_taken_from_its_holder(
         wants = service("wants", containers=listening(), priority=1, preempts=preempts)
         (change,) = (await stage.orchestrator.apply([wants], dry_run=True)).changes
         assert bool(change.note) is not preempts
+
+
+async def test_a_priority_class_that_was_passed_on_is_looked_up_among_the_standard_ones(stage: Stage) -> None:
+    await stage.apply(service(priority_class="batch"))
+    definition = (await stage.view("web")).definition
+    assert (definition.priority, definition.preempts, definition.priority_class) == (10_000, False, "")
+    before = content(stage)
+    with pytest.raises(ConfigInvalid, match="unknown priority class 'gold'"):
+        await stage.orchestrator.apply([service("good"), service("other", priority_class="gold")])
+    assert content(stage) == before

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from orchestrion import shared_types as o
-from orchestrion.shared_types.manifest import parse_manifest, to_manifest, to_yaml
+from orchestrion.shared_types.manifest import parse_manifest, read_manifest, to_manifest, to_yaml
 
 FOLDER = Path("/home/me/app")
 
@@ -405,3 +405,31 @@ def test_workloads_of_two_namespaces_or_of_one_name_make_no_manifest() -> None:
         to_manifest((one, other))
     with pytest.raises(o.ConfigInvalid, match="the same name"):
         to_manifest((one, one))
+
+
+GOLD = "workloads: {a: {priority_class: gold, containers: [{name: main, command: [a]}]}}"
+
+
+def test_a_priority_class_that_only_others_know_is_passed_on_by_its_name() -> None:
+    manifest = parse_manifest(GOLD, classes=None)
+    (workload,) = manifest.workloads
+    assert (workload.priority_class, workload.priority) == ("gold", o.DEFAULT_PRIORITY_CLASS.value)
+    assert to_manifest(workload)["workloads"]["a"]["priority_class"] == "gold"
+    assert read_manifest(to_manifest(workload), classes=None).workloads == manifest.workloads
+
+
+def test_a_standard_priority_class_is_not_passed_on() -> None:
+    (workload,) = parse_manifest(GOLD.replace("gold", "batch"), classes=None).workloads
+    assert (workload.priority_class, workload.priority, workload.preempts) == ("", 10_000, False)
+
+
+@pytest.mark.parametrize("beside", ["priority: 5", "preempts: false"])
+def test_beside_a_class_that_is_passed_on_nothing_says_what_it_stands_for(beside: str) -> None:
+    with pytest.raises(o.ConfigInvalid, match="what the class gold stands for is known where it runs"):
+        parse_manifest(GOLD.replace("containers", f"{beside}, containers"), classes=None)
+
+
+@pytest.mark.parametrize("name", ["Gold", "a b", "-a", "''"])
+def test_what_can_name_no_priority_class_is_not_passed_on(name: str) -> None:
+    with pytest.raises(o.ConfigInvalid, match="priority class"):
+        parse_manifest(GOLD.replace("gold", name), classes=None)

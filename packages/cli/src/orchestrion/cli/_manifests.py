@@ -46,9 +46,9 @@ def is_stdin(path: Path) -> bool:
 
 def _manifest(path: Path, others: Collection[WorkloadDefinition]) -> Manifest:
     if not is_stdin(path):
-        return load_manifest(path, others=others)
+        return load_manifest(path, others=others, classes=None)
     text = sys.stdin.buffer.read(MAX_BYTES + 1)
-    return parse_manifest(text, file=_STDIN_NAME, folder=Path.cwd(), others=others)
+    return parse_manifest(text, file=_STDIN_NAME, folder=Path.cwd(), others=others, classes=None)
 
 
 @asynccontextmanager
@@ -68,12 +68,17 @@ def run_validate(paths: Collection[Path]) -> int:
     code = 0
     for path in paths:
         try:
-            count = len(load(path))
+            workloads = load(path)
         except ConfigInvalid as err:
             this = told(err)
             code = code or this
         else:
             name = _STDIN_NAME if is_stdin(path) else path
+            for workload in workloads:
+                if workload.priority_class:
+                    what = f"priority class {workload.priority_class} of {workload.metadata.name}"
+                    note(f"{name}: {what} is none of the standard ones: whoever runs it has to know it")
+            count = len(workloads)
             note(f"{name}: {count} workload{'' if count == 1 else 's'}, no problem found")
     return code
 

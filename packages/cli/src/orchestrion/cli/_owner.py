@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import trio
-from orchestrion.control_plane import StoredConfig, serve_control
+from orchestrion.control_plane import StoredClasses, StoredConfig, serve_control
 from orchestrion.orchestrator_core import DirectoryVolumes, Orchestrator
 from orchestrion.shared_types import OrchestrationError
 
@@ -144,6 +144,7 @@ async def _made(
             only_stops=only_stops,
             volumes=DirectoryVolumes(place.volumes_path),
             config=StoredConfig(store, place.part("server", "api")),
+            classes=StoredClasses(store),
         )
 
 

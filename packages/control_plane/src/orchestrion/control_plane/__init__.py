@@ -8,6 +8,7 @@ from ._peer import Peer, ServerPeer, SocketPeer, bearer, signed_with
 from ._problems import error_of, problem_of, status_of
 from ._server import serve_control
 from ._socket import address_of
+from ._stored_classes import StoredClasses
 from ._stored_config import StoredConfig
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "SecretText",
     "ServerPeer",
     "SocketPeer",
+    "StoredClasses",
     "StoredConfig",
     "address_of",
     "bearer",

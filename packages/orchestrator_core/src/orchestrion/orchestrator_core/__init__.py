@@ -3,6 +3,7 @@
 from ._clock import WallClock, system_time, trio_time
 from ._control.admission import MAX_APPLIED
 from ._control.claims import claimed_after, claimed_now
+from ._control.classes import ClassSource, StandardClasses
 from ._control.gate import Beside, Gate, ProposedChange, no_gate
 from ._control.logs import LogReader
 from ._control.orchestrator import Orchestrator
@@ -51,6 +52,7 @@ __all__ = [
     "Beside",
     "BindingRecord",
     "ChangeAction",
+    "ClassSource",
     "CommitGate",
     "ConfigMissing",
     "ConfigSource",
@@ -73,6 +75,7 @@ __all__ = [
     "ProposedChange",
     "RoutingRuntime",
     "SlotPlacement",
+    "StandardClasses",
     "StepObserver",
     "StoreReader",
     "Subject",

@@ -361,6 +361,8 @@ class WorkloadDefinition:
         placement: Where instances may and should run.
         priority: Higher goes first; -2^31 to 2^31-1. A `PriorityClass` is a name for it and for `preempts`.
         preempts: Whether its instances may push out others of lower priority where there is no room otherwise.
+        priority_class: The name of a class that whoever runs it is to look up, instead of the two; empty where they say
+            it, as they do on record.
         restart: Restarts in place.
         update: How a new template is rolled out.
         disruption: How many instances may be missing for the sake of others. None leaves that to `update` where a node
@@ -385,6 +387,7 @@ class WorkloadDefinition:
     placement: Placement = Placement()
     priority: int = field(default=DEFAULT_PRIORITY_CLASS.value, validator=_priority)
     preempts: bool = DEFAULT_PRIORITY_CLASS.preempts
+    priority_class: str = ""
     restart: RestartPolicy = RestartPolicy()
     update: UpdateStrategy = UpdateStrategy()
     disruption: Disruption | None = None

@@ -140,7 +140,7 @@ class Admission:
         """
         self._check_priority(ASKING.get(), definition.priority, before.priority if before is not None else None)
         rules = self._rules.rules(definition.metadata.namespace)
-        definition = rules.completed(definition)
+        definition = rules.completed(self._rules.resolved(definition))
         rules.check(definition)
         if not self.hooks.any:
             return definition

@@ -148,6 +148,25 @@ class RuleBook:
         """Return the highest priority that needs no right of its own: that of any class that is not the system's."""
         return max([_HIGHEST_STANDARD, *(each.named.value for each in self._classes.all())])
 
+    def resolved(self, definition: WorkloadDefinition) -> WorkloadDefinition:
+        """Return a workload with the numbers of the priority class whose name was passed on, if there is one.
+
+        Raises:
+            ConfigInvalid: There is no such class.
+        """
+        name = definition.priority_class
+        if not name:
+            return definition
+        found = self.priority_class(name)
+        if found is None:
+            raise self._no_class(name, f"workloads.{definition.metadata.name}.priority_class")
+        return evolve(definition, priority=found.value, preempts=found.preempts, priority_class="")
+
+    def _no_class(self, name: str, path: str) -> ConfigInvalid:
+        known = sorted({*STANDARD_CLASSES, *self.history.within(PRIORITY_CLASS.plural, "")})
+        problem = Problem(f"there is no priority class {name!r:.80}", path=path)
+        return ConfigInvalid((problem,), remedy=f"There are: {', '.join(known)}")
+
     def with_numbers(self, document: Document) -> Document:
         """Return a workload with the numbers of the priority class that it names, if that is none of the standard ones.
 
@@ -159,9 +178,7 @@ class RuleBook:
             return document
         found = self.priority_class(name)
         if found is None:
-            known = sorted({*STANDARD_CLASSES, *self.history.within(PRIORITY_CLASS.plural, "")})
-            problem = Problem(f"there is no priority class {name!r:.80}", path="spec.priority_class")
-            raise ConfigInvalid((problem,), remedy=f"There are: {', '.join(known)}")
+            raise self._no_class(name, "spec.priority_class")
         spec = dict(document.spec)
         del spec["priority_class"]
         for key, value in (("priority", found.value), ("preempts", found.preempts)):

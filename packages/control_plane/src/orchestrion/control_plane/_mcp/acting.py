@@ -93,7 +93,7 @@ async def _definitions(desk: Desk, manifest: str, namespace: str = DEFAULT_NAMES
     namespaces = {other.metadata.namespace for other in others}
     seen = {each for each in namespaces if desk.may("list", "workloads", each)}
     others = [other for other in others if other.metadata.namespace in seen]
-    parsed = parse_manifest(manifest, max_bytes=4 * MAX_MANIFEST_CHARS, others=others)
+    parsed = parse_manifest(manifest, max_bytes=4 * MAX_MANIFEST_CHARS, others=others, classes=None)
     if not parsed.workloads:
         raise ConfigInvalid((Problem("it has no workloads", path="manifest"),))
     return parsed.workloads

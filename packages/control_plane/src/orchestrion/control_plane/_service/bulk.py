@@ -13,7 +13,6 @@ from orchestrion.control_plane._objects.workload_form import workload_of
 from orchestrion.orchestrator_core import MAX_APPLIED, Beside, Plan, ProposedChange, WorkloadName, write_together
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
-    PRIORITY_CLASSES,
     ConfigInvalid,
     Conflict,
     Metadata,
@@ -151,7 +150,7 @@ class Bulk:
             for name, record in self.objects.orchestrator.world.workloads.items()
             if record.spec is not None and name.namespace == wanted and name.name not in given.get("workloads", ())
         ]
-        return read_manifest(given, others=others, classes=PRIORITY_CLASSES).workloads
+        return read_manifest(given, others=others, classes=None).workloads
 
     async def apply(self, parts: Sequence[Part], intent: Intent) -> BulkResult:
         """Apply all parts, or none of them; who reads sees all of them or none.

@@ -85,9 +85,10 @@ def admit(
             its instances run from has changed.
 
     Raises:
-        ConfigInvalid: They can't be accepted together.
+        ConfigInvalid: They can't be accepted together, or are more than `MAX_APPLIED`.
         Conflict: A workload of that name is being removed.
     """
+    _check_count(definitions)
     _check(definitions, world)
     return [
         _admit_one(definition, world.workloads.get(name_of(definition)), now, new_uid, rerun=rerun, starts=starts)
@@ -95,7 +96,7 @@ def admit(
     ]
 
 
-def check_count(definitions: Sequence[WorkloadDefinition]) -> None:
+def _check_count(definitions: Sequence[WorkloadDefinition]) -> None:
     """Make sure that workloads are not more than one apply takes.
 
     Raises:

@@ -18,13 +18,12 @@ from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
 from orchestrion.orchestrator_core._control.admission import (
     Admission,
     admit,
-    check_count,
     check_new,
-    noted,
     proposed,
     tell_applied,
     writes_of,
 )
+from orchestrion.orchestrator_core._control.classes import ClassSource, StandardClasses, with_classes
 from orchestrion.orchestrator_core._control.commands import commands_of, running_container
 from orchestrion.orchestrator_core._control.controls import (
     CONFLICT_TRIES,
@@ -105,6 +104,7 @@ class Orchestrator:
         store: Where everything is recorded.
         volumes: Makes the directories behind volumes; None makes none.
         config: Knows the ConfigMaps and Secrets that containers read.
+        classes: Knows the priority classes that workloads name.
         prober: Tries whether containers serve; None does it over the network and by commands.
         ports: Makes the table of dynamic ports of a node.
         refuse_impossible: Whether a workload that no node could ever run is refused, not kept as Pending.
@@ -124,6 +124,7 @@ class Orchestrator:
     store: StateStore
     volumes: VolumeProvider = field(factory=NoVolumes, kw_only=True)
     config: ConfigSource = field(factory=NoConfig, kw_only=True)
+    classes: ClassSource = field(factory=StandardClasses, kw_only=True)
     prober: Prober | None = field(default=None, kw_only=True)
     ports: Callable[[], PortTable] = field(default=lambda: PortTable(dynamic_range()), kw_only=True)
     refuse_impossible: bool = field(default=False, kw_only=True)
@@ -465,10 +466,10 @@ class Orchestrator:
             Conflict: A workload of that name is being removed, others kept changing them at the same time, or, with
                 `only_new`, there is one already.
         """
-        check_count(workloads)
         names = (f"{workload.metadata.namespace}/{workload.metadata.name}" for workload in workloads)
+        wanted = await with_classes(workloads, self.classes)
         with self.observed.step("apply", ",".join(names)):
-            return await self._apply(workloads, gate, dry_run=dry_run, rerun=rerun, starts=starts, only_new=only_new)
+            return await self._apply(wanted, gate, dry_run=dry_run, rerun=rerun, starts=starts, only_new=only_new)
 
     async def _apply(
         self,
@@ -527,17 +528,11 @@ class Orchestrator:
             Conflict: A workload of that name is being removed.
         """
         await self._catch_up()
-        admissions = admit(workloads, self.world, self.now(), self.new_uid, rerun=rerun)
-        loop = self.cluster_loop
-        preview = Preview.of(admissions, loop.facts, self._decider, loop.keeper.view())
+        named = await with_classes(workloads, self.classes)
+        admissions = admit(named, self.world, self.now(), self.new_uid, rerun=rerun)
+        preview = Preview.of(admissions, self.cluster_loop.facts, self._decider, self.cluster_loop.keeper.view())
         await preview.foresee()
-        return Plan(
-            changes=tuple(
-                noted(admission, preview.note(WorkloadName(admission.change.namespace, admission.change.name)))
-                for admission in admissions
-            ),
-            placements=tuple(preview.placements()),
-        )
+        return preview.plan(admissions)
 
     async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
         """Say for each slot why it is where it is, or why it is nowhere; for a daemon also why it is not on a node.

@@ -21,11 +21,11 @@ from orchestrion.orchestrator_core._cluster.pushing import (
 )
 from orchestrion.orchestrator_core._cluster.view import Placeable, placed_instance
 from orchestrion.orchestrator_core._cluster.workload_plan import plan_workload
-from orchestrion.orchestrator_core._control.admission import Admission, templated
+from orchestrion.orchestrator_core._control.admission import Admission, noted, templated
 from orchestrion.orchestrator_core._control.placed import place_words
 from orchestrion.orchestrator_core._control.ports import refusal_words
 from orchestrion.orchestrator_core._control.refused import refused_nodes
-from orchestrion.orchestrator_core._control.views import ChangeAction, SlotPlacement
+from orchestrion.orchestrator_core._control.views import ChangeAction, Plan, SlotPlacement
 from orchestrion.orchestrator_core._state.facts import DEPENDENCY_FAILED, Facts, Refusal, dependencies_of
 from orchestrion.orchestrator_core._state.lifecycle import STOPPED
 from orchestrion.orchestrator_core._state.records import (
@@ -132,6 +132,12 @@ class Preview:
                 moved |= await self._step(record)
             if not moved and not self._end_batches():
                 return
+
+    def plan(self, admissions: Sequence[Admission]) -> Plan:
+        """Return what is foreseen, for each change that it was made of."""
+        names = [WorkloadName(admission.change.namespace, admission.change.name) for admission in admissions]
+        changes = [noted(admission, self.note(name)) for admission, name in zip(admissions, names, strict=True)]
+        return Plan(changes=tuple(changes), placements=tuple(self.placements()))
 
     def placements(self) -> list[SlotPlacement]:
         """Return where slots would go, and those that would go nowhere."""

@@ -205,17 +205,26 @@ def _agree_on_priority(node: MappingNode, path: Path, reader: Reader) -> bool:
             msg = f"the class {name} stands for {key}: {text}, not {given.text}; write one of the two"
             reader.fail(given, (*path, key), msg)
             good = False
+    if found is None and name is not None and reader.passes_on:
+        for key in ("priority", "preempts"):
+            if key in node.entries:
+                msg = f"what the class {name} stands for is known where it runs; write one of the two"
+                reader.fail(node.entries[key][1], (*path, key), msg)
+                good = False
     return good
 
 
 def _workload(**attributes: Any) -> dict[str, Any]:
-    named: PriorityClass | None = attributes.pop("priority_class", None)
+    named: PriorityClass | str | None = attributes.pop("priority_class", None)
+    if isinstance(named, str):
+        return {**attributes, "priority_class": named}
     return attributes if named is None else {**attributes, "priority": named.value, "preempts": named.preempts}
 
 
 def _split_workload(definition: WorkloadDefinition) -> Mapping[str, Any]:
     parts = attrs.asdict(definition, recurse=False)
-    named = priority_class_of(definition.priority, preempts=definition.preempts)
+    named = definition.priority_class or priority_class_of(definition.priority, preempts=definition.preempts)
+    parts["priority_class"] = UNSET
     if named is not None:
         parts.update(priority_class=named, priority=UNSET, preempts=UNSET)
     return {**parts, "labels": definition.metadata.labels, "annotations": definition.metadata.annotations}

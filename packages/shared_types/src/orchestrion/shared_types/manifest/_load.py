@@ -48,7 +48,7 @@ def load_manifest(
     *,
     max_bytes: int = MAX_BYTES,
     others: Collection[WorkloadDefinition] = (),
-    classes: Collection[PriorityClass] = PRIORITY_CLASSES,
+    classes: Collection[PriorityClass] | None = PRIORITY_CLASSES,
 ) -> Manifest:
     """Return the manifest of a file, or of all `SUFFIXES` files of a folder, in the order of their names.
 
@@ -56,7 +56,8 @@ def load_manifest(
         path: A file or a folder; folders inside it are not read.
         max_bytes: A file that is larger is refused before it is read.
         others: Workloads that exist already, which those of the manifest may come after.
-        classes: The priority classes that may be named.
+        classes: The priority classes that may be named; None are the standard ones, and any others, whose names are
+            passed on to whoever runs it.
 
     Raises:
         ConfigInvalid: It can't be read, or what it says can't be accepted; each problem has its place.
@@ -69,7 +70,7 @@ def load_manifests(
     *,
     max_bytes: int = MAX_BYTES,
     others: Collection[WorkloadDefinition] = (),
-    classes: Collection[PriorityClass] = PRIORITY_CLASSES,
+    classes: Collection[PriorityClass] | None = PRIORITY_CLASSES,
 ) -> Manifest:
     """Return one manifest of several files and folders; see `load_manifest`.
 
@@ -95,7 +96,7 @@ def parse_manifest(
     folder: Path | None = None,
     max_bytes: int = MAX_BYTES,
     others: Collection[WorkloadDefinition] = (),
-    classes: Collection[PriorityClass] = PRIORITY_CLASSES,
+    classes: Collection[PriorityClass] | None = PRIORITY_CLASSES,
 ) -> Manifest:
     """Return the manifest that a text stands for.
 
@@ -105,7 +106,8 @@ def parse_manifest(
         folder: Where relative paths start; None refuses relative paths.
         max_bytes: A longer text is refused.
         others: Workloads that exist already, which those of the manifest may come after.
-        classes: The priority classes that may be named.
+        classes: The priority classes that may be named; None are the standard ones, and any others, whose names are
+            passed on to whoever runs it.
 
     Raises:
         ConfigInvalid: What it says can't be accepted; each problem has its place.
@@ -119,7 +121,7 @@ def read_manifest(
     data: Mapping[str, Any],
     *,
     others: Collection[WorkloadDefinition] = (),
-    classes: Collection[PriorityClass] = PRIORITY_CLASSES,
+    classes: Collection[PriorityClass] | None = PRIORITY_CLASSES,
 ) -> Manifest:
     """Return the manifest that plain data stands for, as `plain_documents` gives it; relative paths are refused.
 
@@ -128,7 +130,8 @@ def read_manifest(
     Args:
         data: One document. What it takes to read it is bounded by whoever made it.
         others: Workloads that exist already, which those of the manifest may come after.
-        classes: The priority classes that may be named.
+        classes: The priority classes that may be named; None are the standard ones, and any others, whose names are
+            passed on to whoever runs it.
 
     Raises:
         ConfigInvalid: What it says can't be accepted.
@@ -223,7 +226,7 @@ class _Written:
 class _Collected:
     """What the documents read so far have said."""
 
-    def __init__(self, classes: Collection[PriorityClass]) -> None:
+    def __init__(self, classes: Collection[PriorityClass] | None) -> None:
         self.problems: list[Problem] = []
         self._classes = classes
         self._namespace: tuple[str, str] | None = None

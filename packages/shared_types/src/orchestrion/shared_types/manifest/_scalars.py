@@ -9,6 +9,7 @@ from enum import EnumType
 from typing import Any
 
 from orchestrion.shared_types._finding import Path
+from orchestrion.shared_types._ids import is_name
 from orchestrion.shared_types._priority import PRIORITY_CLASSES, find_priority_class
 from orchestrion.shared_types._suggest import nearest
 
@@ -111,7 +112,7 @@ class Word(Shape):
 
 
 class ClassName(Shape):
-    """The name of one of the reader's priority classes; reads as the class."""
+    """The name of one of the reader's priority classes; reads as the class, or as the name where that is passed on."""
 
     words = "the name of a priority class"
 
@@ -120,11 +121,13 @@ class ClassName(Shape):
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             return self.refuse(node, path, reader)
         name = node.value
+        if reader.passes_on and is_name(name) and all(each.name != name for each in reader.classes):
+            return name
         return reader.build(node, path, lambda: find_priority_class(name, reader.classes))
 
     def write(self, value: Any) -> Any:
         """See `Shape`."""
-        return value.name
+        return value if isinstance(value, str) else value.name
 
     def schema(self, definitions: dict[str, Schema]) -> Schema:
         """See `Shape`."""

@@ -31,14 +31,16 @@ class Reader:
         file: The document's name, or empty.
         folder: Where relative paths start, absolute; None where none may be used.
         classes: The priority classes that may be named.
+        passes_on: Whether others may be named too, which whoever runs it knows.
     """
 
     def __init__(
-        self, file: str = "", folder: str | None = None, classes: Collection[PriorityClass] = PRIORITY_CLASSES
+        self, file: str = "", folder: str | None = None, classes: Collection[PriorityClass] | None = PRIORITY_CLASSES
     ) -> None:
         self.file = file
         self.folder = folder
-        self.classes = classes
+        self.classes = PRIORITY_CLASSES if classes is None else classes
+        self.passes_on = classes is None
         self.problems: list[Problem] = []
 
     def is_full(self) -> bool:
