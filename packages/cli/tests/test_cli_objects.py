@@ -352,7 +352,8 @@ def test_a_manifest_may_name_a_priority_class_that_the_server_knows(do: Do) -> N
     code, _, err = do("validate", "gold.yaml")
     assert (code, "priority class gold of gold-web is none of the standard ones" in err) == (0, True)
     code, _, err = do("apply", "gold.yaml")
-    assert (code, "unknown priority class 'gold'" in err) == (2, True)
+    assert "gold" in err, err
+    assert (code, "priority class" in err) == (2, True)
     Path("class.yaml").write_text("{kind: PriorityClass, metadata: {name: gold}, spec: {value: 77000}}")
     assert do("create", "-f", "class.yaml")[0] == 0
     assert do("apply", "gold.yaml")[0] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.orchestrator_core import ChangeAction
 from orchestrion.shared_types import (
     ConfigInvalid,
@@ -205,3 +206,13 @@ async def test_a_manifest_that_is_sent_as_a_whole_may_name_a_class(api: Api) -> 
     await made(api, CLASSES, {"metadata": {"name": "gold"}, "spec": {"value": 77_000}})
     assert (await api.client.ask("POST", "/api/v1/apply", GOLD, content_type="application/yaml")).status == 200
     assert (await api.client.ask("GET", f"{WORKLOADS}/web")).json["spec"]["priority"] == 77_000
+
+
+async def test_no_right_is_gone_around_by_a_class_that_is_looked_up(api: Api) -> None:
+    api.keeper.principals["dev"] = Principal("dev")
+    spec = {"role": "editor", "subjects": [{"kind": "user", "name": "dev"}]}
+    await made(api, "/api/v1/rolebindings", {"metadata": {"name": "dev"}, "spec": spec})
+    body = {"workloads": [unstructure(definition(priority_class="system-critical"))]}
+    refused = await api.as_("dev").ask("POST", "/v1/apply", body)
+    assert (refused.status, "may not write a workload of priority 2000000000" in refused.json["detail"]) == (403, True)
+    assert not api.orchestrator.world.workloads

@@ -138,9 +138,10 @@ class Admission:
             others: The workloads that it may come after.
             dry_run: Whether nothing will be written.
         """
+        definition = self._rules.resolved(definition)
         self._check_priority(ASKING.get(), definition.priority, before.priority if before is not None else None)
         rules = self._rules.rules(definition.metadata.namespace)
-        definition = rules.completed(self._rules.resolved(definition))
+        definition = rules.completed(definition)
         rules.check(definition)
         if not self.hooks.any:
             return definition
