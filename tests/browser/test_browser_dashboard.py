@@ -161,6 +161,37 @@ def test_the_api_is_described(window: Any) -> None:
     expect(page.locator(".swagger-ui .info")).to_contain_text("Orchestrion")
 
 
+@pytest.mark.parametrize(("path", "found"), [("/api/v1/whoami", '"kind"'), ("/api/v1/can-i", '"allowed"')])
+def test_the_api_is_tried_out_where_it_is_described(window: Any, path: str, found: str) -> None:
+    page = window.open("/docs")
+    expect(page.locator(".opblock").last).to_be_visible()  # what comes before is made anew until all is there
+    row = page.locator(".opblock").filter(has=page.locator(f'[data-path="{path}"]'))
+    row.locator(".opblock-summary-control").click()
+    row.get_by_role("button", name="Try it out").click()
+    if path == "/api/v1/can-i":  # a POST, which counts only with the session's word
+        row.locator("textarea").fill('{"verb": "get", "resource": "workloads"}')
+    row.get_by_role("button", name="Execute").click()
+    answer = row.locator(".live-responses-table .response")
+    expect(answer.locator(".response-col_status")).to_contain_text("200")
+    expect(answer.locator(".response-col_description")).to_contain_text(found)
+
+
+def test_a_node_is_drained_by_a_time_once_it_is_seen_what_that_moves(server: Any, window: Any) -> None:
+    page = live(window.open("/ui/nodes"))
+    page.on("dialog", lambda dialog: dialog.accept())
+    drain = page.locator("details.drain")
+    drain.locator("summary").click()
+    expect(drain).to_contain_text("default/talks.0")
+    drain.get_by_label("Stop what is left").fill("90")
+    drain.get_by_role("button", name=re.compile("^Drain")).click()
+    expect(page.locator("main .badge").first).to_have_text("Draining")
+    expect(page.locator("main")).to_contain_text("drained: maintenance, until ")
+    (node,) = server.ask("GET", "/api/v1/nodes")["items"]
+    assert node["spec"]["drain"]["deadline"] is not None
+    page.get_by_role("button", name=re.compile("^Uncordon")).click()
+    expect(page.locator("main .badge").first).to_have_text("Ready")
+
+
 def test_the_keyboard_finds_everything(window: Any) -> None:
     page = live(window.open("/ui/events"))
     page.keyboard.press("/")

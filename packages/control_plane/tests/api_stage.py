@@ -62,6 +62,16 @@ class Keeper:
         if principal not in self.principals.values():
             raise Unauthenticated("nobody that is known any longer")
 
+    async def admit(self, token: str) -> Principal:
+        """Return whom a token is for."""
+        return self.verify(token)
+
+    def still(self, principal: Principal) -> Principal:
+        """Return somebody as they were, unless they are gone."""
+        if principal.name not in {each.name for each in self.principals.values()}:
+            raise Unauthenticated("nobody any longer")
+        return principal
+
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something."""
         self.policy.check(principal, access)
@@ -188,7 +198,7 @@ async def api_served(
         WorkloadWriter(orchestrator),
     )
     management = managed(objects, may=lambda who, access: keeper.policy.may(who, access).allowed)
-    sessions, streams = Sessions(keeper.verify, trio_time), OpenStreams(trio.Event())
+    sessions, streams = Sessions(keeper.admit, keeper.still, trio_time), OpenStreams(trio.Event())
     by_session = SessionKeeper(keeper, sessions)
     dashboard = dashboard_handlers(Dashboard(management.control, objects, by_session, streams))
     server = ApiServer(management.control, objects, by_session, streams=streams, more=[dashboard])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -141,6 +142,21 @@ async def test_a_node_is_kept_free_of_new_work_and_drained(api: Api) -> None:
     assert not free.json["spec"].get("cordoned")
     assert free.json["spec"].get("drain") is None
     assert (await api.client.ask("POST", "/api/v1/nodes/nobody/cordon")).status == 404
+
+
+async def test_a_drain_has_a_deadline_of_the_servers_clock_or_of_ones_own(api: Api) -> None:
+    await settled(api)
+    path = f"/api/v1/nodes/{(await api.client.ask('GET', '/api/v1/nodes')).json['items'][0]['metadata']['name']}/drain"
+    drained = await api.client.ask("POST", path, {"reason": "repair", "deadline_seconds": 600})
+    told = datetime.fromisoformat(drained.json["spec"]["drain"]["deadline"])
+    assert told == api.orchestrator.now() + timedelta(seconds=600)
+    for order in (
+        {"deadline_seconds": 1, "deadline": told.isoformat()},
+        {"deadline_seconds": -1},
+        {"deadline_seconds": 1e300},
+        {"deadline_seconds": "soon"},
+    ):
+        assert (await api.client.ask("POST", path, {"reason": "repair", **order})).status == 400
 
 
 async def test_what_there_is_is_told(api: Api) -> None:

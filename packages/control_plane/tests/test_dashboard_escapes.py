@@ -101,7 +101,7 @@ async def test_a_terminal_opens_in_the_instance_that_its_address_names_and_in_no
     for name in ("web", "other"):
         await api.client.ask("POST", WORKLOADS, workload(name))
     await trio.sleep(10)
-    cookie = f"orchestrion={api.sessions.log_in('admin')}"
+    cookie = f"orchestrion={await api.sessions.log_in('admin')}"
     asked = {"command": ["echo"], "instance": "other.0.1", "namespace": "elsewhere"}
     mine = socket(api, "web.0.1", cookie, asked)
     await mine.run()
@@ -123,7 +123,7 @@ async def test_a_terminal_opens_in_the_instance_that_its_address_names_and_in_no
 async def test_a_terminal_opens_for_no_other_site_and_for_nobody(api: Api, headers: dict[str, str]) -> None:
     await api.client.ask("POST", WORKLOADS, workload("web"))
     await trio.sleep(10)
-    cookie = f"orchestrion={api.sessions.log_in('admin')}"
+    cookie = f"orchestrion={await api.sessions.log_in('admin')}"
     refused = socket(api, "web.0.1", cookie, {"command": ["echo"]}, headers)
     await refused.run()
     assert "websocket.accept" not in [each["type"] for each in refused.sent]
@@ -134,6 +134,6 @@ async def test_a_terminal_opens_for_nobody_who_may_not(api: Api) -> None:
     await api.client.ask("POST", WORKLOADS, workload("web"))
     await trio.sleep(10)
     api.keeper.principals["ann"] = Principal("ann")
-    refused = socket(api, "web.0.1", f"orchestrion={api.sessions.log_in('ann')}", {"command": ["echo"]})
+    refused = socket(api, "web.0.1", f"orchestrion={await api.sessions.log_in('ann')}", {"command": ["echo"]})
     await refused.run()
     assert "websocket.accept" not in [each["type"] for each in refused.sent]

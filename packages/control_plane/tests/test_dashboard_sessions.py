@@ -5,10 +5,24 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from orchestrion.control_plane._dashboard.sessions import IDLE, INVITATION, LONGEST, MAX_EACH, Sessions
+import trio
+from orchestrion.control_plane._dashboard.kept_sessions import KEY_PREFIX, KeptInStore
+from orchestrion.control_plane._dashboard.sessions import (
+    GRAIN,
+    IDLE,
+    INVITATION,
+    LONGEST,
+    MAX_EACH,
+    WRITE_SECONDS,
+    Sessions,
+)
+from orchestrion.control_plane._identity.access import Rule
 from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.mocks import MemoryState, MemoryStore
 from orchestrion.shared_types import Unauthenticated
+from trio.testing import MockClock
 
+ADMIN = Principal("admin", via="link")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -19,12 +33,22 @@ class Stage:
         self.time = START
         self.known = {"ann", "bob"}
         self.drawn = 0
-        self.sessions = Sessions(self.verify, lambda: self.time, self.draw)
+        self.kept = KeptInStore(MemoryStore(MemoryState()))
+        self.sessions = self.restarted()
 
-    def verify(self, token: str) -> Principal:
+    def restarted(self) -> Sessions:
+        """Return the sessions of another server of the same store."""
+        return Sessions(self.verify, self.still, lambda: self.time, self.draw, self.kept)
+
+    async def verify(self, token: str) -> Principal:
         if token not in self.known:
             raise Unauthenticated("no such token")
         return Principal(token)
+
+    def still(self, principal: Principal) -> Principal:
+        if principal.via != "link" and principal.name not in self.known:
+            raise Unauthenticated("the token is no longer good")
+        return principal
 
     def draw(self, count: int) -> bytes:
         self.drawn += 1
@@ -36,35 +60,35 @@ def stage() -> Stage:
     return Stage()
 
 
-def test_who_has_a_token_gets_a_session(stage: Stage) -> None:
-    session = stage.sessions.find(stage.sessions.log_in("ann"))
+async def test_who_has_a_token_gets_a_session(stage: Stage) -> None:
+    session = stage.sessions.find(await stage.sessions.log_in("ann"))
     assert session is not None
     assert session.principal() == Principal("ann")
 
 
-def test_who_has_none_gets_none(stage: Stage) -> None:
+async def test_who_has_none_gets_none(stage: Stage) -> None:
     with pytest.raises(Unauthenticated):
-        stage.sessions.log_in("eve")
+        await stage.sessions.log_in("eve")
     assert stage.sessions.find("") is None
     assert stage.sessions.find("anything") is None
 
 
-def test_what_a_browser_shows_differs_from_what_its_pages_send(stage: Stage) -> None:
-    shown = [stage.sessions.log_in("ann") for _ in range(3)]
+async def test_what_a_browser_shows_differs_from_what_its_pages_send(stage: Stage) -> None:
+    shown = [await stage.sessions.log_in("ann") for _ in range(3)]
     words = {session.csrf for each in shown if (session := stage.sessions.find(each)) is not None}
     assert len({*shown, *words}) == 6
 
 
-def test_a_session_ends_when_its_token_does(stage: Stage) -> None:
-    shown = stage.sessions.log_in("ann")
+async def test_a_session_ends_when_its_token_does(stage: Stage) -> None:
+    shown = await stage.sessions.log_in("ann")
     stage.known.remove("ann")
     assert stage.sessions.find(shown) is None
     stage.known.add("ann")
     assert stage.sessions.find(shown) is None, "it does not come back"
 
 
-def test_a_session_ends_when_it_goes_unused(stage: Stage) -> None:
-    shown = stage.sessions.log_in("ann")
+async def test_a_session_ends_when_it_goes_unused(stage: Stage) -> None:
+    shown = await stage.sessions.log_in("ann")
     stage.time += IDLE - timedelta(seconds=1)
     assert stage.sessions.find(shown) is not None
     stage.time += IDLE - timedelta(seconds=1)
@@ -73,8 +97,8 @@ def test_a_session_ends_when_it_goes_unused(stage: Stage) -> None:
     assert stage.sessions.find(shown) is None
 
 
-def test_a_session_that_is_used_ends_all_the_same(stage: Stage) -> None:
-    shown = stage.sessions.log_in("ann")
+async def test_a_session_that_is_used_ends_all_the_same(stage: Stage) -> None:
+    shown = await stage.sessions.log_in("ann")
     while stage.time + IDLE / 2 < START + LONGEST:
         stage.time += IDLE / 2
         assert stage.sessions.find(shown) is not None
@@ -82,36 +106,140 @@ def test_a_session_that_is_used_ends_all_the_same(stage: Stage) -> None:
     assert stage.sessions.find(shown) is None
 
 
-def test_who_signs_out_is_out_and_nobody_else(stage: Stage) -> None:
-    ann, bob = stage.sessions.log_in("ann"), stage.sessions.log_in("bob")
-    stage.sessions.log_out(ann)
-    stage.sessions.log_out(ann)
+async def test_who_signs_out_is_out_and_nobody_else(stage: Stage) -> None:
+    ann, bob = await stage.sessions.log_in("ann"), await stage.sessions.log_in("bob")
+    await stage.sessions.log_out(ann)
+    await stage.sessions.log_out(ann)
     assert stage.sessions.find(ann) is None
     assert stage.sessions.find(bob) is not None
 
 
-def test_a_link_is_good_once(stage: Stage) -> None:
-    code = stage.sessions.invite(Principal("admin"))
-    session = stage.sessions.find(stage.sessions.accept(code))
+async def test_a_link_is_good_once(stage: Stage) -> None:
+    code = stage.sessions.invite(ADMIN)
+    session = stage.sessions.find(await stage.sessions.accept(code))
     assert session is not None
-    assert session.principal() == Principal("admin")
+    assert session.principal() == ADMIN
     with pytest.raises(Unauthenticated, match="used already"):
-        stage.sessions.accept(code)
+        await stage.sessions.accept(code)
 
 
-def test_a_link_is_good_for_a_while(stage: Stage) -> None:
-    code = stage.sessions.invite(Principal("admin"))
+async def test_a_link_is_good_for_a_while(stage: Stage) -> None:
+    code = stage.sessions.invite(ADMIN)
     stage.time += INVITATION
     with pytest.raises(Unauthenticated, match="too old"):
-        stage.sessions.accept(code)
+        await stage.sessions.accept(code)
 
 
-def test_one_who_signs_in_again_and_again_pushes_out_nobody_else(stage: Stage) -> None:
-    bob = stage.sessions.log_in("bob")
+async def test_one_who_signs_in_again_and_again_pushes_out_nobody_else(stage: Stage) -> None:
+    bob = await stage.sessions.log_in("bob")
     shown = list[str]()
     for _ in range(MAX_EACH + 1):
         stage.time += timedelta(seconds=1)
-        shown.append(stage.sessions.log_in("ann"))
+        shown.append(await stage.sessions.log_in("ann"))
     assert stage.sessions.find(shown[0]) is None, "the longest unused one goes"
     assert stage.sessions.find(shown[1]) is not None
     assert stage.sessions.find(bob) is not None
+
+
+async def keys_of(stage: Stage) -> list[str]:
+    return [entry.key for entry in (await stage.kept.store.list(KEY_PREFIX)).entries]
+
+
+async def test_a_session_outlives_the_server(stage: Stage) -> None:
+    shown = await stage.sessions.log_in("ann")
+    before = stage.sessions.find(shown)
+    after = stage.restarted()
+    await after.load()
+    session = after.find(shown)
+    assert before is not None
+    assert session is not None
+    assert (session.principal(), session.csrf) == (Principal("ann"), before.csrf)
+    assert shown not in "".join(await keys_of(stage))
+
+
+async def test_who_is_limited_stays_limited_after_a_restart(stage: Stage) -> None:
+    limited = Principal(
+        "ann",
+        groups=["devs"],
+        namespaces=["shop"],
+        scope=[Rule(["get"], ["workloads"])],
+        via="token:abc",
+        expires_at=START + timedelta(hours=1),
+    )
+    shown = await stage.sessions.accept(stage.sessions.invite(limited))
+    after = stage.restarted()
+    await after.load()
+    session = after.find(shown)
+    assert session is not None
+    assert session.principal() == limited
+
+
+async def test_who_has_signed_out_is_not_brought_back_by_a_restart(stage: Stage) -> None:
+    shown = await stage.sessions.log_in("ann")
+    await stage.sessions.log_out(shown)
+    after = stage.restarted()
+    await after.load()
+    assert after.find(shown) is None
+    assert await keys_of(stage) == []
+
+
+async def test_a_token_that_was_revoked_meanwhile_opens_nothing_after_a_restart(stage: Stage) -> None:
+    shown = await stage.sessions.log_in("ann")
+    stage.known.remove("ann")
+    after = stage.restarted()
+    await after.load()
+    assert after.find(shown) is None
+
+
+@pytest.mark.parametrize(("used", "away"), [(LONGEST - IDLE / 2, IDLE / 2), (timedelta(0), IDLE + GRAIN * 2)])
+async def test_a_restart_makes_no_session_last_longer(used: timedelta, away: timedelta, stage: Stage) -> None:
+    shown = await stage.sessions.log_in("ann")
+    while stage.time < START + used:
+        stage.time += IDLE / 4
+        assert stage.sessions.find(shown) is not None
+        await stage.sessions.write()
+    stage.time += away
+    after = stage.restarted()
+    await after.load()
+    assert after.find(shown) is None
+    assert await keys_of(stage) == [], "what is over is kept no longer"
+
+
+async def test_a_session_that_was_used_until_the_restart_goes_on(stage: Stage) -> None:
+    shown = await stage.sessions.log_in("ann")
+    for _ in range(4):
+        stage.time += IDLE * 0.75
+        assert stage.sessions.find(shown) is not None
+        await stage.sessions.write()
+    after = stage.restarted()
+    await after.load()
+    assert after.find(shown) is not None
+
+
+async def test_where_nobody_does_anything_nothing_is_written(stage: Stage) -> None:
+    await stage.sessions.log_in("ann")
+    before = (await stage.kept.store.list("/")).revision
+    stage.time += IDLE / 2
+    await stage.sessions.write()
+    assert (await stage.kept.store.list("/")).revision == before
+
+
+async def test_what_was_used_is_written_down_from_time_to_time(stage: Stage, autojump_clock: MockClock) -> None:
+    shown = await stage.sessions.log_in("ann")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.sessions.run)
+        stage.time += GRAIN
+        assert stage.sessions.find(shown) is not None
+        await trio.sleep(WRITE_SECONDS + 1)
+        nursery.cancel_scope.cancel()
+    (kept,) = await stage.kept.load()
+    assert kept.used_at == START + GRAIN
+
+
+async def test_what_is_damaged_is_left_out(stage: Stage) -> None:
+    shown = await stage.sessions.log_in("ann")
+    for number, value in enumerate([b"", b"{}", b"[]", b"\xff"]):
+        await stage.kept.store.put(f"{KEY_PREFIX}{number}", value)
+    after = stage.restarted()
+    await after.load()
+    assert after.find(shown) is not None

@@ -107,6 +107,13 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
             headers={"cache-control": "no-store"},
         )
 
+    @get("/ui/session", opt={ACCESS: Needs("get", "dashboard", anybody=True)}, name="page-session")
+    async def session(request: AnyRequest) -> Response[bytes]:
+        # For pages that are not rendered, such as the description of the API; no other site can read it.
+        frame = _frame(request, dashboard, dashboard.sight(request))
+        told = {"who": frame["who"], "csrf": frame["csrf"]}
+        return Response(to_json(told), media_type=MediaType.JSON, headers={"cache-control": "no-store"})
+
     @get("/ui/static/{version:str}/{path:path}", opt={ACCESS: None}, name="page-static")
     async def static(request: AnyRequest) -> Response[bytes]:
         return _asset(request)
@@ -123,7 +130,7 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
         if code is None:
             return _login_page(request, "")
         try:
-            return _signed_in(request, keeper.sessions.accept(code), "/")
+            return _signed_in(request, await keeper.sessions.accept(code), "/")
         except Unauthenticated as err:
             return _login_page(request, str(err), status=401)
 
@@ -136,14 +143,14 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
             return _login_page(request, "that is no token", status=413)
         form = await request.form()
         try:
-            shown = keeper.sessions.log_in(str(form.get("token", "")).strip())
+            shown = await keeper.sessions.log_in(str(form.get("token", "")).strip())
         except Unauthenticated as err:
             return _login_page(request, str(err), status=401)
         return _signed_in(request, shown, _place(str(form.get("next", "/"))))
 
     @post("/ui/logout", status_code=204, opt={ACCESS: Needs("delete", "sessions", anybody=True)}, name="page-logout")
     async def logout(request: AnyRequest) -> Response[None]:
-        keeper.sessions.log_out(shown_by(request))
+        await keeper.sessions.log_out(shown_by(request))
         answer: Response[None] = Response(None, status_code=204)
         answer.set_cookie(_cookie(request, "", max_age=0))
         return answer
@@ -182,6 +189,7 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
             page("/ui/quotas", "quotas", pages.quotas),
             page("/ui/search", "search", pages.search),
             samples,
+            session,
             icon,
             static,
             login_page,

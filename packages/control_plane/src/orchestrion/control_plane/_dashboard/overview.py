@@ -11,7 +11,7 @@ from typing import Any, Final
 from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
 from orchestrion.shared_types import InstanceState, Node, NodeStatus, Resources, WorkloadInstance
 
-from .scene import Scene, is_ended
+from .scene import Scene, is_ended, key_of
 from .usage import Usage
 from .words import amount, share
 
@@ -24,6 +24,9 @@ MAX_CELLS_IN_ALL: Final = 10_000
 """How many instances the map shows, on all nodes together; of each node it shows a few at least."""
 
 FEWEST_CELLS: Final = 8
+
+MAX_MOVED: Final = 100
+"""How many of a node's instances are named, which a drain would move."""
 
 MAX_NODES: Final = 1_000
 """How many nodes a page shows."""
@@ -146,11 +149,14 @@ def tone_of(instance: WorkloadInstance) -> str:
 
 def nodes(scene: Scene) -> list[dict[str, Any]]:
     """Return what the page of nodes shows."""
-    count = Counter(str(instance.binding.node_id) for instance in scene.live())
+    there = dict[str, list[str]]()
+    for instance in scene.live():
+        there.setdefault(str(instance.binding.node_id), []).append(key_of(instance))
     return [
         {
             **node_line(node, scene),
-            "instances": count[node.id],
+            "instances": len(there.get(node.id, ())),
+            "moved": there.get(node.id, [])[:MAX_MOVED],
             "labels": sorted(node.labels.items()),
             "taints": [f"{taint.key}={taint.value}:{taint.effect.value}" for taint in node.taints],
             "conditions": [
@@ -181,6 +187,7 @@ def node_line(node: Node, scene: Scene) -> dict[str, Any]:
         "tone": {"Ready": "good", "Draining": "busy", "Cordoned": "busy", "NotReady": "busy"}.get(status, "bad"),
         "cordoned": node.cordoned or node.drain is not None,
         "drain": None if node.drain is None else node.drain.reason,
+        "deadline": None if node.drain is None else node.drain.deadline,
         "bars": bars,
         "heat": fullest // 10,
         "percent": fullest,

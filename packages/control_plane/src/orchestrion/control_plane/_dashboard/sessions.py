@@ -1,19 +1,25 @@
-"""Who has signed in with a browser. Sessions are in memory: after a restart of the server one signs in again."""
+"""Who has signed in with a browser. Sessions outlive the server where they are kept; see `Keeping`."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
+import trio
 from attrs import define, field
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._identity.tokens import RandomBytes
 from orchestrion.orchestrator_core import WallClock, system_time
 from orchestrion.shared_types import Unauthenticated
+from orchestrion.store_interface import StoreUnavailable
+
+from .kept_sessions import Keeping, KeptNowhere, KeptSession
 
 LONGEST: Final = timedelta(hours=12)
 """How long a session lasts at most."""
@@ -23,6 +29,12 @@ IDLE: Final = timedelta(hours=2)
 
 INVITATION: Final = timedelta(minutes=10)
 """How long the link that signs in once is good."""
+
+GRAIN: Final = timedelta(minutes=10)
+"""How far what is kept of a session's use may be behind."""
+
+WRITE_SECONDS: Final = 300.0
+"""How often it is written down which sessions were used, if any were: together with the above, 15 minutes at most."""
 
 MAX_SESSIONS: Final = 1_000
 MAX_EACH: Final = 50
@@ -36,17 +48,31 @@ class Session:
     """One browser that has signed in.
 
     Attributes:
-        csrf: What its pages send with each change, so that no other site's page can.
         began_at: When it signed in.
         used_at: When it last asked for something.
-        name: Who it was when it signed in, as `Principal.subject` has it.
+        kept_at: How much of that is kept.
+        csrf: What its pages send with each change, so that no other site's page can; empty until it has asked.
     """
 
-    csrf: str
     began_at: datetime
     used_at: datetime
-    name: str
-    _prove: Callable[[], Principal]
+    kept_at: datetime
+    _was: Principal
+    _still: Callable[[Principal], Principal]
+    csrf: str = ""
+
+    @property
+    def name(self) -> str:
+        """Who it was when it signed in, as `Principal.subject` has it."""
+        return self._was.subject
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether it has lasted, or gone unused, for too long."""
+        return now - self.began_at >= LONGEST or now - self.used_at >= IDLE
+
+    def kept(self, key: str) -> KeptSession:
+        """Return what is kept of it."""
+        return KeptSession(key, self._was, self.began_at, self.kept_at)
 
     def principal(self) -> Principal:
         """Return who it is. A token that was revoked or has expired since is none.
@@ -54,7 +80,7 @@ class Session:
         Raises:
             Unauthenticated: It no longer proves anything.
         """
-        return self._prove()
+        return self._still(self._was)
 
 
 @define(eq=False)
@@ -63,24 +89,62 @@ class Sessions:
 
     Attributes:
         verify: Says whom a token is for; raises `Unauthenticated` for one that is no good.
+        still: Returns who was let in before as they are now; raises `Unauthenticated` where that is nobody.
         now: The wall clock.
         random_bytes: Where the names of sessions come from.
+        keeping: Where they are kept.
     """
 
-    verify: Callable[[str], Principal]
+    verify: Callable[[str], Awaitable[Principal]]
+    still: Callable[[Principal], Principal]
     now: WallClock = system_time
     random_bytes: RandomBytes = secrets.token_bytes
-    _sessions: dict[str, Session] = field(factory=dict)
-    _invitations: dict[str, tuple[Principal, datetime]] = field(factory=dict)
+    keeping: Keeping = field(factory=KeptNowhere)
+    _sessions: dict[str, Session] = field(factory=dict, init=False)
+    _gone: set[str] = field(factory=set, init=False)
+    """Those that have come to their end by themselves, and are kept still."""
+    _invitations: dict[str, tuple[Principal, datetime]] = field(factory=dict, init=False)
 
-    def log_in(self, token: str) -> str:
+    async def load(self) -> None:
+        """Take up the sessions that are kept, for when the server begins."""
+        now = self.now()
+        for kept in await self.keeping.load():
+            used_at = min(now, kept.used_at + GRAIN + timedelta(seconds=WRITE_SECONDS))
+            session = Session(kept.began_at, used_at, kept.used_at, kept.principal, self.still)
+            if session.is_over(now):
+                self._gone.add(kept.id)
+            else:
+                self._sessions[kept.id] = session
+        await self._forget()
+
+    async def run(self) -> None:
+        """Write down which sessions were used and which are over, until cancelled; where it fails, the next time."""
+        while True:
+            await trio.sleep(WRITE_SECONDS)
+            with suppress(StoreUnavailable):
+                await self.write()
+
+    async def write(self) -> None:
+        """Write down which sessions were used and which are over. Where nothing was, nothing is written."""
+        now = self.now()
+        for key, session in list(self._sessions.items()):
+            if session.is_over(now):
+                self._end(key)
+            elif session.used_at - session.kept_at >= GRAIN:
+                session.kept_at = session.used_at
+                await self.keeping.add(session.kept(key))
+        await self._forget()
+
+    async def log_in(self, token: str) -> str:
         """Begin a session for who has a token, and return what the browser is to show from then on.
+
+        **Cancellation.** *Indeterminate*: a session may stay that nobody can show.
 
         Raises:
             Unauthenticated: The token is no good.
+            Unavailable: It is somebody else's to vouch for, who can't be asked.
         """
-        self.verify(token)
-        return self._begin(lambda: self.verify(token))
+        return await self._begin(await self.verify(token))
 
     def invite(self, principal: Principal) -> str:
         """Return a code by which whoever shows it first, within `INVITATION`, is a principal."""
@@ -88,7 +152,7 @@ class Sessions:
         self._invitations[_hash(code)] = (principal, self.now() + INVITATION)
         return code
 
-    def accept(self, code: str) -> str:
+    async def accept(self, code: str) -> str:
         """Begin a session for who shows a code, which is used up by that. See `log_in`.
 
         Raises:
@@ -99,46 +163,69 @@ class Sessions:
             raise Unauthenticated(
                 "the link was used already, or is too old", remedy="Sign in with a token, or restart the server."
             )
-        return self._begin(lambda: principal)
+        return await self._begin(principal)
 
     def find(self, shown: str) -> Session | None:
         """Return the session that a browser shows, or None where there is none or it has come to its end."""
-        session = self._sessions.get(_hash(shown))
+        key = _hash(shown)
+        session = self._sessions.get(key)
         if session is None:
             return None
         now = self.now()
-        if now - session.began_at >= LONGEST or now - session.used_at >= IDLE:
-            self.log_out(shown)
+        if session.is_over(now):
+            self._end(key)
             return None
         try:
             session.principal()
         except Unauthenticated:
-            self.log_out(shown)
+            self._end(key)
             return None
         session.used_at = now
+        session.csrf = session.csrf or _word_of(shown)
         return session
 
-    def log_out(self, shown: str) -> None:
-        """End a session. Repeating it does nothing."""
-        self._sessions.pop(_hash(shown), None)
+    async def log_out(self, shown: str) -> None:
+        """End a session, for good: when this returns, no restart brings it back. Repeating it does nothing."""
+        self._end(_hash(shown))
+        await self._forget()
 
-    def _begin(self, prove: Callable[[], Principal]) -> str:
+    async def _begin(self, principal: Principal) -> str:
         now = self.now()
-        name = prove().subject
-        mine = [key for key, session in self._sessions.items() if session.name == name]
+        self.still(principal)
+        mine = [key for key, session in self._sessions.items() if session.name == principal.subject]
         if len(mine) >= MAX_EACH:
-            self._drop_of(mine)
+            self._end_of(mine)
         elif len(self._sessions) >= MAX_SESSIONS:
-            self._drop_of(list(self._sessions))
+            self._end_of(list(self._sessions))
+        await self._forget()
         shown = self._word()
-        self._sessions[_hash(shown)] = Session(self._word(), now, now, name, prove)
+        key = _hash(shown)
+        session = Session(now, now, now, principal, self.still)
+        await self.keeping.add(session.kept(key))
+        self._sessions[key] = session
         return shown
 
-    def _drop_of(self, keys: list[str]) -> None:
-        del self._sessions[min(keys, key=lambda key: self._sessions[key].used_at)]
+    def _end(self, key: str) -> None:
+        if self._sessions.pop(key, None) is not None:
+            self._gone.add(key)
+
+    def _end_of(self, keys: list[str]) -> None:
+        self._end(min(keys, key=lambda key: self._sessions[key].used_at))
+
+    async def _forget(self) -> None:
+        gone = set(self._gone)
+        if gone:
+            await self.keeping.drop(sorted(gone))
+            self._gone -= gone
 
     def _word(self) -> str:
         return base64.urlsafe_b64encode(self.random_bytes(_BYTES)).decode().rstrip("=")
+
+
+def _word_of(shown: str) -> str:
+    """Return the word that goes with what a browser shows: who does not know that can't know this."""
+    digest = hmac.digest(shown.encode("utf-8", "surrogatepass"), b"orchestrion-csrf", "sha256")
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def _hash(text: str) -> str:

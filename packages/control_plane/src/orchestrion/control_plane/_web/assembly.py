@@ -15,6 +15,7 @@ from litestar.types import ControllerRouterHandler
 from orchestrion.control_plane._admission.admission import May
 from orchestrion.control_plane._dashboard.handlers import Dashboard, dashboard_handlers
 from orchestrion.control_plane._dashboard.keeper import SessionKeeper
+from orchestrion.control_plane._dashboard.kept_sessions import KeptInStore
 from orchestrion.control_plane._dashboard.sessions import Sessions
 from orchestrion.control_plane._identity.admin_token import make_first_token
 from orchestrion.control_plane._identity.audit import AuditLog
@@ -147,7 +148,7 @@ async def serving(
     secret = await trio.to_thread.run_sync(_secret, state_dir)
     audit = AuditLog(state_dir / AUDIT_FOLDER, orchestrator.now)
     streams = OpenStreams(trio.Event())
-    sessions = Sessions(tokens.verify, orchestrator.now)
+    sessions = Sessions(keeper.verify, keeper.still, orchestrator.now, keeping=KeptInStore(store))
     by_session = SessionKeeper(keeper, sessions)
     oversight = Oversight.over(
         objects,
@@ -167,6 +168,8 @@ async def serving(
         await nursery.start(audit.run)
         await nursery.start(tokens.follow)
         await nursery.start(keys.follow)
+        await sessions.load()
+        nursery.start_soon(sessions.run)
         first_token = await make_first_token(tokens, state_dir)
         await nursery.start(objects.run)
         nursery.start_soon(management.run)

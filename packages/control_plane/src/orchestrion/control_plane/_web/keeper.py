@@ -117,6 +117,19 @@ class Doorkeeper:
             return self.tokens.verify(token)
         return await self.issuer.verify(token)
 
+    def still(self, principal: Principal, /) -> Principal:
+        """Return somebody who was let in before as they are now.
+
+        Raises:
+            Unauthenticated: What they showed then is no longer good.
+        """
+        way, _, token_id = principal.via.partition(":")
+        if way == "token":
+            return self.tokens.holder(token_id)
+        if principal.is_expired(self.tokens.now()):
+            raise Unauthenticated(f"what {principal} showed has expired", remedy="Sign in again.")
+        return principal
+
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something.
 

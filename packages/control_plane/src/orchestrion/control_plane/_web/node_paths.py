@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen, validators
 from litestar import Router, get, post
 from litestar.types import ASGIApp
 from orchestrion.control_plane._access import Needs
@@ -16,7 +16,15 @@ from orchestrion.control_plane._objects.document import API_VERSION
 from orchestrion.control_plane._objects.kinds import NODE, Kind
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.orchestrator_core import Orchestrator
-from orchestrion.shared_types import InstanceState, NodeId, NodeStatus, NotFound, structure
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    InstanceState,
+    NodeId,
+    NodeStatus,
+    NotFound,
+    Problem,
+    structure,
+)
 
 from .answers import JSON, object_answer, value_answer
 from .bodies import body_of
@@ -27,6 +35,10 @@ from .queries import AnyRequest
 _ONE: Final = f"{COLLECTION}/{{name:str}}"
 
 
+MAX_DEADLINE_SECONDS: Final = 366 * 86_400
+"""The longest that a drain may be given: beyond a year it is as good as for ever."""
+
+
 @frozen(kw_only=True)
 class DrainRequest:
     """The body of drain.
@@ -34,10 +46,27 @@ class DrainRequest:
     Attributes:
         reason: One line for people.
         deadline: From then on instances are stopped without waiting for their replacements; None waits for ever.
+        deadline_seconds: The same as so many seconds from now, >= 0, for who does not trust their own clock.
     """
 
     reason: str
     deadline: datetime | None = None
+    deadline_seconds: float | None = field(
+        default=None,
+        validator=validators.optional([validators.ge(0), validators.le(MAX_DEADLINE_SECONDS)]),
+    )
+
+    def deadline_at(self, now: datetime) -> datetime | None:
+        """Return the deadline, whichever way it was given.
+
+        Raises:
+            ConfigInvalid: It was given both ways.
+        """
+        if self.deadline_seconds is None:
+            return self.deadline
+        if self.deadline is not None:
+            raise ConfigInvalid((Problem("there is a deadline already", "deadline_seconds"),))
+        return now + timedelta(seconds=self.deadline_seconds)
 
 
 def node_handlers(orchestrator: Orchestrator, objects: Objects) -> Router:
@@ -76,7 +105,7 @@ def node_handlers(orchestrator: Orchestrator, objects: Objects) -> Router:
     async def drain(request: AnyRequest) -> ASGIApp:
         node_id = node_of(request)
         order = structure(await body_of(request), DrainRequest)
-        await orchestrator.drain_node(node_id, reason=order.reason, deadline=order.deadline)
+        await orchestrator.drain_node(node_id, reason=order.reason, deadline=order.deadline_at(orchestrator.now()))
         return await ordered(node_id)
 
     return Router("/", route_handlers=[cordon, uncordon, drain], dto=None, return_dto=None)

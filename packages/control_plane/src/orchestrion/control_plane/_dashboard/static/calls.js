@@ -22,7 +22,9 @@ export async function call(method, path, body) {
 function content(form) {
   const given = {};
   for (const input of form.querySelectorAll("input[name], select[name]")) {
-    given[input.name] = input.type === "number" ? input.valueAsNumber : input.value;
+    // A number that was left out is left out: the API has a default for it.
+    if (input.type !== "number") given[input.name] = input.value;
+    else if (input.value !== "") given[input.name] = input.valueAsNumber * Number(input.dataset.times ?? 1);
   }
   return Object.keys(given).length ? given : undefined;
 }
