@@ -47,6 +47,19 @@ async def test_texts_are_read_as_they_are_now_and_secrets_opened(api: Api, tmp_p
         await source.read_config("other", "settings")
 
 
+async def test_what_comes_into_a_namespace_is_hinted_at_there(api: Api, tmp_path: Path) -> None:
+    api.objects.writer.seal = sealing(tmp_path)
+    source = StoredConfig(api.objects.store, tmp_path)
+    async with source.watch_config("default") as here, source.watch_config("other") as there:
+        for path, spec in ((MAPS, {"data": {"a": "b"}}), (SECRETS, {"data": {"a": "b"}})):
+            await api.client.ask("POST", path, {"metadata": {"name": "new"}, "spec": spec})
+            with trio.fail_after(5):
+                await anext(here)
+        with trio.move_on_after(5) as nothing_came:
+            await anext(there)
+        assert nothing_came.cancelled_caught
+
+
 async def test_a_secret_needs_its_key(api: Api, tmp_path: Path) -> None:
     api.objects.writer.seal = sealing(tmp_path)
     await api.client.ask("POST", SECRETS, {"metadata": {"name": "db"}, "spec": {"data": {"password": CANARY}}})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from orchestrion.shared_types import (
     HealthCheck,
     InstanceState,
     Uid,
+    Unavailable,
     WorkloadDefinition,
 )
 
@@ -68,8 +70,8 @@ class Files(NoVolumes):
             del self.written[name]
 
 
-async def with_config(stage: Stage) -> tuple[Source, Files]:
-    source, files = Source(), Files()
+async def with_config(stage: Stage, source: Source | None = None) -> tuple[Source, Files]:
+    source, files = source or Source(), Files()
     await stage.end()
     stage.options["volumes"], stage.options["config"] = files, source
     await stage.start()
@@ -120,6 +122,101 @@ async def test_an_instance_waits_for_what_is_missing_and_says_what(stage: Stage)
     (instance,) = await stage.orchestrator.list_instances()
     assert (instance.status.state, instance.status.message) == (InstanceState.RUNNING, "")
     assert containers_of(stage)[0].config.env_vars["PASSWORD"] == "hush"
+
+
+@define(eq=False)
+class HintingSource(Source):
+    """Says when something has come; `fails` makes that impossible."""
+
+    channels: list[Any] = field(factory=list)
+    opened: int = 0
+    fails: bool = False
+
+    @asynccontextmanager
+    async def watch_config(self, namespace: str, /) -> AsyncIterator[AsyncIterator[None]]:
+        await trio.lowlevel.checkpoint()
+        if self.fails:
+            raise Unavailable("the store is away")
+        send, receive = trio.open_memory_channel[None](100)
+        self.channels.append(send)
+        self.opened += 1
+        try:
+            yield receive.__aiter__()
+        finally:
+            self.channels.remove(send)
+
+    def hint(self) -> None:
+        for channel in self.channels:
+            channel.send_nowait(None)
+
+
+class LateSource(HintingSource):
+    """Has the password right after the first look."""
+
+    async def read_secret(self, namespace: str, name: str, /) -> Mapping[str, str]:
+        try:
+            return await super().read_secret(namespace, name)
+        finally:
+            self.secrets["db"] = {"password": "hush"}
+
+
+async def waiting_for_password(stage: Stage, source: HintingSource) -> None:
+    """Have an instance wait for so long that its next try is far away."""
+    await with_config(stage, source)
+    uses = (ConfigUse(name="db", env={"PASSWORD": "password"}, files=False),)
+    await stage.orchestrator.apply([service(containers=(reading(secrets=uses),))])
+    await trio.sleep(200)
+    source.reads.clear()
+
+
+async def state_of(stage: Stage) -> InstanceState:
+    (instance,) = await stage.orchestrator.list_instances()
+    return instance.status.state
+
+
+async def test_an_instance_starts_as_soon_as_there_is_what_it_waits_for(stage: Stage) -> None:
+    source = HintingSource()
+    await waiting_for_password(stage, source)
+    source.secrets["db"] = {"password": "hush"}
+    source.hint()
+    await trio.sleep(0.5)
+    assert await state_of(stage) is InstanceState.RUNNING
+
+
+async def test_what_comes_while_nobody_follows_yet_is_found_at_once(stage: Stage) -> None:
+    await with_config(stage, LateSource())
+    uses = (ConfigUse(name="db", env={"PASSWORD": "password"}, files=False),)
+    await stage.orchestrator.apply([service(containers=(reading(secrets=uses),))])
+    await trio.sleep(0.04)  # less than the first back-off
+    assert await state_of(stage) is InstanceState.RUNNING
+
+
+async def test_who_waits_is_woken_now_and_then_however_much_changes(stage: Stage) -> None:
+    source = HintingSource()
+    await waiting_for_password(stage, source)
+    for _ in range(90):
+        source.hint()
+        await trio.sleep(0.01)
+    assert len(source.reads) <= 12
+
+
+async def test_where_nobody_waits_any_longer_nobody_follows(stage: Stage) -> None:
+    source = HintingSource()
+    await waiting_for_password(stage, source)
+    assert len(source.channels) == 1
+    assert source.opened == 1, "one watch for all tries"
+    source.secrets["db"] = {"password": "hush"}
+    source.hint()
+    await trio.sleep(200)
+    assert source.channels == []
+
+
+async def test_hints_that_fail_leave_instances_to_their_back_off(stage: Stage) -> None:
+    source = HintingSource(fails=True)
+    await waiting_for_password(stage, source)
+    source.secrets["db"] = {"password": "hush"}
+    await trio.sleep(31)
+    assert await state_of(stage) is InstanceState.RUNNING
 
 
 async def test_a_key_that_would_lead_out_of_the_folder_is_never_written(stage: Stage) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 from attrs import frozen
 from orchestrion.orchestrator_core import ConfigMissing
-from orchestrion.store_interface import StateStore
+from orchestrion.store_interface import StateStore, WatchBatch
+
+from ._problems import sole_error
 
 if TYPE_CHECKING:
     from ._objects.kinds import Kind
@@ -54,6 +57,24 @@ class StoredConfig:
         sealer = await trio.to_thread.run_sync(Sealer.open, self.key_dir)
         return {key: sealer.unseal(text, name=f"{namespace}/{name}/{key}") for key, text in stored.sealed.items()}
 
+    @asynccontextmanager
+    async def watch_config(self, namespace: str, /) -> AsyncIterator[AsyncIterator[None]]:
+        """Follow the ConfigMaps and Secrets of a namespace; see `SupportsConfigHints`."""
+        from ._objects.kinds import CONFIG_MAP, SECRET
+        from ._objects.stored import collection_key
+
+        prefixes = [collection_key(kind, namespace) for kind in (CONFIG_MAP, SECRET)]
+        send, receive = trio.open_memory_channel[None](1)
+        try:
+            async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+                for prefix in prefixes:
+                    batches = await stack.enter_async_context(self.store.watch(prefix))
+                    nursery.start_soon(_hint_at_each, batches, send)
+                yield receive.__aiter__()
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise sole_error(group) from None
+
     async def _stored(self, kind: Kind, namespace: str, name: str) -> StoredObject:
         from ._objects.stored import object_key, object_of
 
@@ -61,5 +82,11 @@ class StoredConfig:
         stored = object_of(entry) if entry is not None else None
         if stored is None or stored.document.metadata.deleting_since is not None:
             msg = f"waits for {kind.name} {name!r}, which is not in namespace {namespace!r}"
-            raise ConfigMissing(msg, remedy="Create it; the instance then starts within 30 s.")
+            raise ConfigMissing(msg, remedy="Create it; the instance then starts.")
         return stored
+
+
+async def _hint_at_each(batches: AsyncIterator[WatchBatch], send: trio.MemorySendChannel[None]) -> None:
+    async for _ in batches:
+        with suppress(trio.WouldBlock):  # one that was not taken yet is about this change, too
+            send.send_nowait(None)

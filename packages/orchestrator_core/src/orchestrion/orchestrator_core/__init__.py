@@ -26,7 +26,7 @@ from ._control.views import (
     WorkloadView,
 )
 from ._errors import ImpossibleWorkload, Unschedulable
-from ._node.config import ConfigMissing, ConfigSource, NoConfig, SupportsFiles
+from ._node.config import ConfigMissing, ConfigSource, NoConfig, SupportsConfigHints, SupportsFiles
 from ._node.health import NetworkProber, Prober
 from ._node.ports import NoPortFree, PortTable, can_bind, dynamic_range
 from ._node.volumes import DirectoryVolumes, NoVolumes, VolumeOwner, VolumeProvider
@@ -79,6 +79,7 @@ __all__ = [
     "StepObserver",
     "StoreReader",
     "Subject",
+    "SupportsConfigHints",
     "SupportsFiles",
     "Timings",
     "Unschedulable",

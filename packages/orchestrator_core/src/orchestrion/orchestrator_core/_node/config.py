@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol, runtime_checkable
 
 import trio
@@ -55,6 +56,22 @@ class ConfigSource(Protocol):
 
     async def read_secret(self, namespace: str, name: str, /) -> Mapping[str, str]:
         """Return the texts of a Secret as they are now, open, by their keys; see `read_config`."""
+        ...
+
+
+@runtime_checkable
+class SupportsConfigHints(Protocol):
+    """A ConfigSource that says when something may have come."""
+
+    def watch_config(self, namespace: str, /) -> AbstractAsyncContextManager[AsyncIterator[None]]:
+        """Follow the ConfigMaps and Secrets of a namespace.
+
+        Entering arms it: after each change since then an item comes, which may be about several, or about nothing. Who
+        gets one looks at what there is.
+
+        Raises:
+            OrchestrationError: They can't be followed now, on entering or later.
+        """
         ...
 
 
@@ -189,7 +206,7 @@ def reads_files(config: ContainerConfig) -> bool:
 def missing(kind: str, namespace: str, name: str) -> ConfigMissing:
     """Return the error for what is not there."""
     msg = f"waits for {kind} {name!r}, which is not in namespace {namespace!r}"
-    return ConfigMissing(msg, remedy=f"Create it; the instance then starts within {RETRY_SECONDS:g} s.")
+    return ConfigMissing(msg, remedy="Create it; the instance then starts.")
 
 
 RETRY_SECONDS: Final = 30.0

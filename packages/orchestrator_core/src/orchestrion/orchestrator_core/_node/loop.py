@@ -12,7 +12,8 @@ import trio
 from attrs import define, evolve, field
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._node.complaints import Complaints
-from orchestrion.orchestrator_core._node.config import ConfigReader, ConfigSource, NoConfig
+from orchestrion.orchestrator_core._node.config import ConfigMissing, ConfigReader, ConfigSource, NoConfig
+from orchestrion.orchestrator_core._node.config_waits import ConfigWaits
 from orchestrion.orchestrator_core._node.containers import ContainerBook, HeldInstance
 from orchestrion.orchestrator_core._node.engine import Engine, NoAnswer, Slots
 from orchestrion.orchestrator_core._node.health import Prober
@@ -139,6 +140,7 @@ class NodeLoop:
     _lease: LeaseKeeper = field(init=False)
     _starter: Starter = field(init=False)
     _config: ConfigReader = field(init=False)
+    _config_waits: ConfigWaits = field(init=False)
     _remains: Remains = field(init=False)
     _nursery: trio.Nursery | None = None
     _removals: Slots = field(init=False)
@@ -158,6 +160,7 @@ class NodeLoop:
         # A call that hangs holds up its own kind only, and not for long; what runs is stopped in any case.
         starts, self._removals = Slots(self.at_once), Slots(self.at_once)
         self._config = ConfigReader(self.config, self.volumes)
+        self._config_waits = ConfigWaits(self.config, self._queue.add)
         self._starter = Starter(
             self._book, self._engine, self.volumes, self._config, self.environment, starts, self.deadlines.now
         )
@@ -435,6 +438,8 @@ class NodeLoop:
             except (StoreClosed, RuntimeClosed):
                 raise
             except OrchestrationError as err:
+                if isinstance(err, ConfigMissing):
+                    self._config_waits.wait_for(record.name.namespace, key, nursery)
                 plan = plan_instance(self._facts(record, bound, instance, template))
                 if plan.status.state is InstanceState.PENDING:
                     # Whoever waits for it to start sees what it waits for; the next plan has no such words.
