@@ -170,21 +170,11 @@ class Tokens:
         record = self._known.items.get(match[1]) if match else None
         right = hmac.compare_digest(_hash(text), record.hash if record else _NO_HASH)
         if record is None or not right:
-            raise _unknown()
-        return self._still_good(record)
-
-    def holder(self, token_id: str, /) -> Principal:
-        """Return whom a token is for that was shown before.
-
-        Raises:
-            NotProved: It was revoked or has expired.
-        """
-        record = self._known.items.get(token_id)
-        if record is None:
-            raise _unknown()
-        return self._still_good(record)
-
-    def _still_good(self, record: TokenRecord) -> Principal:
+            raise NotProved(
+                "the token is not known or was revoked",
+                reason=Reason.INVALID_TOKEN,
+                remedy="ask an administrator for a new one",
+            )
         if record.principal.is_expired(self.now()):
             raise NotProved(
                 f"the token {record.id} has expired",
@@ -206,11 +196,3 @@ def _hash(text: str) -> str:
 
 def _words(data: bytes) -> str:
     return base64.b32encode(data).decode().rstrip("=").lower()
-
-
-def _unknown() -> NotProved:
-    return NotProved(
-        "the token is not known or was revoked",
-        reason=Reason.INVALID_TOKEN,
-        remedy="ask an administrator for a new one",
-    )

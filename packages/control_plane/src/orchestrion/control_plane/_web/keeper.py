@@ -91,9 +91,16 @@ class Doorkeeper:
         )
 
     def prove_again(self, _connection: Connection, principal: Principal, /) -> None:
-        """Make sure that what somebody was let in by is still good. See `Gatekeeper.prove_again`.
+        """Make sure that what somebody was let in by is still good. See `Gatekeeper.prove_again`."""
+        self.still(principal)
+
+    def still(self, principal: Principal, /) -> Principal:
+        """Return somebody who was let in before as they are now.
 
         What an issuer elsewhere vouched for is good until it says it ends.
+
+        Raises:
+            Unauthenticated: What they were let in by is no longer good.
         """
         kind, _, name = principal.via.partition(":")
         try:
@@ -105,6 +112,7 @@ class Doorkeeper:
             raise Unauthenticated(f"what {principal} was let in by was revoked", remedy="Sign in again.") from err
         if principal.is_expired(self.tokens.now()):
             raise Unauthenticated(f"what {principal} was let in by has expired", remedy="Sign in again.")
+        return principal
 
     async def verify(self, token: str, /) -> Principal:
         """Return whom a token is for, one of the server's own or of the issuer's.
@@ -116,19 +124,6 @@ class Doorkeeper:
         if self.issuer is None or token.startswith(TOKEN_PREFIX):
             return self.tokens.verify(token)
         return await self.issuer.verify(token)
-
-    def still(self, principal: Principal, /) -> Principal:
-        """Return somebody who was let in before as they are now.
-
-        Raises:
-            Unauthenticated: What they showed then is no longer good.
-        """
-        way, _, token_id = principal.via.partition(":")
-        if way == "token":
-            return self.tokens.holder(token_id)
-        if principal.is_expired(self.tokens.now()):
-            raise Unauthenticated(f"what {principal} showed has expired", remedy="Sign in again.")
-        return principal
 
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something.
