@@ -81,6 +81,14 @@ class RoutingRuntime:
         everything = [*self.drivers.values(), *(runtime for held in self.nodes.values() for runtime in held.values())]
         return frozenset(RuntimeCapability).intersection(*(runtime.capabilities for runtime in everything))
 
+    def is_able(self, container_id: ContainerId, capability: RuntimeCapability, /) -> bool:
+        """Whether the runtime of a container has a capability, which others may lack.
+
+        Raises:
+            ContainerNotFound: There is no runtime for such a container.
+        """
+        return capability in self._find(container_id)[0].capabilities
+
     async def init_node(self, node_id: NodeId, /) -> None:
         """Make every runtime of the node ready."""
         for runtime in self._of(node_id).values():

@@ -1,0 +1,86 @@
+"""What nodes use is told as far as the runtimes of their containers can tell it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from attrs import evolve
+from orchestrion.control_plane._dashboard.usage import MAX_CONTAINERS, Meter
+from orchestrion.mocks import ContainerWorld, MockRuntime
+from orchestrion.orchestrator_core import RoutingRuntime
+from orchestrion.runtime_interface import CreateOptions, RuntimeCapability
+from orchestrion.shared_types import (
+    ContainerConfig,
+    InstanceKey,
+    InstanceState,
+    InstanceStatus,
+    NodeId,
+    Uid,
+    WorkloadInstance,
+)
+
+from .test_dashboard_views import instance
+
+NODES = (NodeId("n1"), NodeId("n2"))
+SILENT = [RuntimeCapability.LOGS]
+
+
+async def running(runtime: Any, *on: tuple[str, str]) -> list[WorkloadInstance]:
+    """Return instances that run with one container each: on which node, and with which driver."""
+    found = []
+    for node_id in NODES:
+        await runtime.init_node(node_id)
+    for index, (place, driver) in enumerate(on):
+        one = evolve(instance(on=place), key=InstanceKey(Uid("u"), index, 1))
+        config = ContainerConfig(name="main", command=("run",), driver=driver)
+        container_id = await runtime.create_container(config, CreateOptions(node_id=NodeId(place), instance=one.key))
+        status = InstanceStatus(
+            state=InstanceState.RUNNING, containers=(await runtime.get_container_status(container_id),)
+        )
+        found.append(evolve(one, status=status))
+    return found
+
+
+def meter(runtime: Any) -> Meter:
+    orchestrator: Any = SimpleNamespace(runtime=runtime, node_loops=dict.fromkeys(NODES))
+    return Meter(orchestrator)
+
+
+def routing(**drivers: Any) -> RoutingRuntime:
+    return RoutingRuntime(drivers)
+
+
+async def test_what_all_use_is_added_up() -> None:
+    runtime = routing(process=MockRuntime(ContainerWorld(set(NODES))), oci=MockRuntime(ContainerWorld(set(NODES))))
+    instances = await running(runtime, ("n1", "process"), ("n1", "oci"), ("n2", "oci"))
+    usage = await meter(runtime).look(instances)
+    assert usage is not None
+    assert usage.nodes == frozenset(NODES)
+    assert usage.memory_bytes == 3 << 20
+
+
+async def test_a_node_of_which_something_can_not_be_told_is_left_out_and_the_others_are_not() -> None:
+    silent = MockRuntime(ContainerWorld(set(NODES)), capabilities=SILENT)
+    runtime = routing(process=MockRuntime(ContainerWorld(set(NODES))), oci=silent)
+    assert RuntimeCapability.STATS not in runtime.capabilities
+    instances = await running(runtime, ("n1", "process"), ("n1", "oci"), ("n2", "process"))
+    usage = await meter(runtime).look(instances)
+    assert usage is not None
+    assert usage.nodes == {NodeId("n2")}
+    assert usage.memory_bytes == 1 << 20
+
+
+async def test_where_no_runtime_can_tell_nothing_is_told() -> None:
+    silent = MockRuntime(ContainerWorld(set(NODES)), capabilities=SILENT)
+    assert await meter(silent).look(await running(silent, ("n1", "process"))) is None
+    runtime = routing(process=MockRuntime(ContainerWorld(set(NODES)), capabilities=SILENT))
+    instances = await running(runtime, ("n1", "process"), ("n2", "process"))
+    assert await meter(runtime).look(instances) is None
+
+
+async def test_where_there_are_too_many_nothing_is_told_rather_than_too_little() -> None:
+    runtime = MockRuntime(ContainerWorld(set(NODES)))
+    (one,) = await running(runtime, ("n1", "process"))
+    assert await meter(runtime).look([one] * MAX_CONTAINERS) is not None
+    assert await meter(runtime).look([one] * (MAX_CONTAINERS + 1)) is None
