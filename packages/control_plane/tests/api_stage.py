@@ -194,7 +194,13 @@ async def api_served(
     objects = Objects(
         orchestrator,
         store,
-        Writer(store, admit=grants.admit, seal=lambda name, text: f"sealed:{name}:{len(text)}", now=trio_time),
+        Writer(
+            store,
+            admit=grants.admit,
+            seal=lambda name, text: f"sealed:{name}:{text.encode().hex()}",
+            now=trio_time,
+            unseal=lambda _name, sealed: bytes.fromhex(sealed.rpartition(":")[2]).decode(),
+        ),
         WorkloadWriter(orchestrator),
     )
     management = managed(objects, may=lambda who, access: keeper.policy.may(who, access).allowed)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from orchestrion.control_plane._objects.field_owners import Applied, apply, owners_of, replace
+from orchestrion.control_plane._objects.field_owners import Applied, apply, hand_on, owners_of, replace, revise
 from orchestrion.control_plane._objects.json_patch import apply_patch, make_patch
 from orchestrion.control_plane._objects.json_values import equal
 from orchestrion.shared_types import ConfigInvalid, Conflict
@@ -249,7 +249,7 @@ def test_without_force_nobody_changes_what_others_say(steps: Any, manager: str, 
 
     assert {name: part for name, part in applied.applied.items() if name != manager} == others
     for part in others.values():
-        assert apply(applied.applied, "auditor", part).spec == applied.spec
+        assert apply(applied.applied, "the-last", part).spec == applied.spec
 
 
 @pytest.mark.slow
@@ -304,3 +304,62 @@ def test_a_patch_between_two_states_is_what_a_preview_can_show(steps: Any, manag
     changed = apply(before.applied, manager, document, force=True)
 
     assert equal(apply_patch(before.spec, make_patch(before.spec, changed.spec)), changed.spec)
+
+
+def test_who_changes_a_value_says_that_and_nothing_else() -> None:
+    parts = {"ci": {"cpu": 0.5, "replicas": 1, "grace": "60s"}}
+    before = {"cpu": "500m", "grace": "1m", "memory": "1Gi"}
+
+    changed = revise(parts, "hand", before, {**before, "grace": "120s"}, {**before, "grace": "2m"})
+
+    assert changed == {"ci": {"cpu": 0.5, "replicas": 1}, "hand": {"grace": "2m"}}
+
+
+def test_who_writes_the_same_in_other_words_says_nothing() -> None:
+    before = {"cpu": "500m", "memory": "1Gi"}
+    parts = {"ci": {"cpu": 0.5}}
+
+    assert revise(parts, "hand", before, {"cpu": 0.5, "memory": "1024Mi"}, before) == parts
+
+
+def test_what_was_added_by_the_way_is_nobodys() -> None:
+    changed = revise({}, "hand", {"a": 1}, {"a": 1, "b": 2}, {"a": 3, "b": 2, "c": 4})
+
+    assert changed == {"hand": {"b": 2}}
+
+
+def test_who_says_a_default_says_it_though_it_is_not_kept() -> None:
+    assert revise({"ci": {"replicas": 3}}, "hand", {"replicas": 3}, {"replicas": 1}, {}) == {"hand": {"replicas": 1}}
+
+
+def test_what_is_changed_for_a_manager_stays_its_own() -> None:
+    parts: dict[str, Any] = {"ci": {"command": "two", "cpu": 0.5}, "scaler": {"replicas": 4}}
+    before = {"command": "two", "cpu": "500m", "replicas": 4}
+
+    handed = hand_on(parts, before, {"command": "one", "cpu": "500m", "replicas": 4, "env": {"A": "1"}}, "undo")
+
+    assert handed == {"ci": {"command": "one", "cpu": 0.5, "env": {"A": "1"}}, "scaler": {"replicas": 4}}
+    assert hand_on({}, {}, {"a": 1}, "undo") == {"undo": {"a": 1}}
+
+
+@pytest.mark.slow
+@given(steps=STEPS, manager=MANAGERS, spec=SPECS)
+def test_whoever_changes_it_the_parts_say_the_whole(
+    steps: list[tuple[str, str, dict[str, Any]]], manager: str, spec: dict[str, Any]
+) -> None:
+    state = after(steps)
+    for parts in (
+        revise(state.applied, manager, state.spec, spec, spec),
+        hand_on(state.applied, state.spec, spec, manager),
+    ):
+        assert make_patch(merged(parts), spec) == []
+
+
+@pytest.mark.slow
+@given(steps=STEPS, manager=MANAGERS, spec=SPECS)
+def test_who_changes_nothing_says_no_more_than_before(
+    steps: list[tuple[str, str, dict[str, Any]]], manager: str, spec: dict[str, Any]
+) -> None:
+    state = after(steps)
+    assert revise(state.applied, manager, state.spec, state.spec, state.spec) == state.applied
+    assert revise(state.applied, manager, state.spec, spec, state.spec) == state.applied

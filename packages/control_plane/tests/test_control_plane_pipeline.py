@@ -96,13 +96,14 @@ async def test_what_failed_and_what_was_only_tried_is_on_record_as_that(api: Api
     assert (tried.outcome, tried.to_revision, tried.reason) == (Outcome.DONE, 0, "dry run")
 
 
-async def test_what_only_looks_like_a_trial_is_on_record_as_done(api: Api, records: Records) -> None:
+async def test_what_only_looks_like_a_trial_is_not_on_record_as_one(api: Api, records: Records) -> None:
     await api.client.ask("POST", MAPS, config(a="1"))
-    changed = await api.client.ask("PATCH", f"{MAPS}/settings?manager=dry_run=true", {"spec": {"data": {"a": "2"}}})
-    assert changed.json["spec"]["data"] == {"a": "2"}
-    await api.client.ask("DELETE", f"{MAPS}/settings")
-    _, patch, delete = records.kept
-    assert (patch.to_revision, patch.reason) == (changed.json["metadata"]["revision"], "")
+    for query in ("x=dry_run=true", "dry_run=false&x=dry_run=true", "cascade=dry_run=true"):
+        assert (await api.client.ask("DELETE", f"{MAPS}/settings?{query}")).status == 400
+    done = await api.client.ask("DELETE", f"{MAPS}/settings?dry_run=false", x_request_id="dry_run=true")
+    assert done.status == 200
+    _, *refused, delete = records.kept
+    assert [(each.outcome, each.reason) for each in refused] == [(Outcome.FAILED, "config-invalid")] * 3
     assert (delete.outcome, delete.reason) == (Outcome.DONE, "")
 
 

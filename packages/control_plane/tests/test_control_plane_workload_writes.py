@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from .api_stage import Api
+from .api_stage import Answer, Api
 
 SPACE = "/api/v1/namespaces/default"
 WORKLOADS = f"{SPACE}/workloads"
@@ -98,3 +98,156 @@ async def test_only_labels_replace_what_runs_because_others_are_placed_by_them(a
     await api.client.ask("PATCH", f"{WORKLOADS}/web", {"metadata": {"labels": {"team": "a"}}})
     await trio.sleep(60)
     assert before != await instances(api)
+
+
+async def applied(api: Api, spec: dict[str, Any], manager: str = "ci", name: str = "web", **headers: str) -> Answer:
+    path = f"{WORKLOADS}/{name}?manager={manager}"
+    return await api.client.ask("PATCH", path, {"spec": spec}, content_type=APPLY, **headers)
+
+
+async def owners(api: Api, path: str = f"{WORKLOADS}/web") -> dict[str, list[str]]:
+    found: dict[str, list[str]] = (await api.client.ask("GET", f"{path}?show=owners")).json["owners"]
+    return found
+
+
+def container(**more: Any) -> dict[str, Any]:
+    return {"name": "main", "command": ["run"], **more}
+
+
+async def test_who_changes_a_label_takes_no_field_that_another_says_in_its_own_words(api: Api) -> None:
+    spec = {"containers": [container(resources={"cpu": 0.5, "memory": "1024Mi"}, stop_grace="60s")]}
+    await applied(api, spec)
+    before = await owners(api)
+    for patch in ({"metadata": {"labels": {"team": "a"}}}, {"spec": {"replicas": 2}}):
+        assert (await api.client.ask("PATCH", f"{WORKLOADS}/web?manager=hand", patch)).status == 200
+    assert await owners(api) == {**before, "spec.replicas": ["hand"]}
+    assert (await applied(api, spec)).status == 200
+    more = {"containers": [container(resources={"cpu": 0.75, "memory": "1024Mi"}, stop_grace="60s")]}
+    assert (await applied(api, more)).status == 200
+
+
+async def test_what_a_limit_range_fills_in_is_nobodys(api: Api) -> None:
+    limits = {"metadata": {"name": "small"}, "spec": {"default": {"cpu": "100m"}}}
+    await api.client.ask("POST", f"{SPACE}/limitranges", limits)
+    await applied(api, {"containers": [container()]})
+    await api.client.ask("PATCH", f"{WORKLOADS}/web?manager=hand", {"metadata": {"annotations": {"note": "a"}}})
+    assert {manager for each in (await owners(api)).values() for manager in each} == {"ci"}
+    assert (await applied(api, {"containers": [container(resources={"cpu": "200m"})]})).status == 200
+
+
+async def test_who_applied_a_workload_goes_on_after_an_undo(api: Api) -> None:
+    for command in ("one", "two"):
+        await applied(api, {"containers": [container(command=[command])]})
+        await trio.sleep(60)
+    undone = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}})
+    assert undone.json["spec"]["containers"][0]["command"] == ["one"]
+    scaled = await applied(api, {"replicas": 2}, "scaler")
+    assert scaled.json["spec"]["containers"][0]["command"] == ["one"]
+    third = await applied(api, {"containers": [container(command=["three"])]})
+    assert (third.status, third.json["spec"]["containers"][0]["command"]) == (200, ["three"])
+
+
+async def test_an_undo_is_done_once(api: Api) -> None:
+    for command in ("one", "two"):
+        await applied(api, {"containers": [container(command=[command])]})
+        await trio.sleep(60)
+    for _ in range(2):
+        undone = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}}, idempotency_key="u")
+        assert undone.json["spec"]["containers"][0]["command"] == ["one"]
+        await trio.sleep(60)
+
+
+async def test_a_removal_depends_on_what_was_read_until_it_is_on_record(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await made(api)
+    etag = (await api.client.ask("GET", f"{WORKLOADS}/web")).headers["etag"]
+    catch_up, changed = api.orchestrator.store.get, False
+
+    async def overtaken(key: str, /) -> Any:
+        nonlocal changed
+        if key == "/" and not changed:
+            changed = True
+            assert (await api.client.ask("PATCH", f"{WORKLOADS}/web", {"spec": {"replicas": 3}})).status == 200
+        return await catch_up(key)
+
+    monkeypatch.setattr(api.orchestrator.store, "get", overtaken)
+    assert (await api.client.ask("DELETE", f"{WORKLOADS}/web", if_match=etag)).status == 412
+    assert changed
+    await trio.sleep(60)
+    assert await phase(api) == "Healthy"
+
+
+async def test_a_refused_removal_leaves_nothing_behind_and_a_trial_of_it_is_refused_too(api: Api) -> None:
+    await made(api, "first", "sleep", "1000", kind="batch")
+    await made(api, "second", "never", kind="batch", after={"first": "succeeded"})
+    before = (await api.client.ask("GET", f"{WORKLOADS}/first")).json["metadata"]
+    for query in ("cascade=orphan&dry_run=true", "cascade=orphan", "cascade=foreground"):
+        assert (await api.client.ask("DELETE", f"{WORKLOADS}/first?{query}")).status == 409
+    assert (await api.client.ask("GET", f"{WORKLOADS}/first")).json["metadata"] == before
+
+
+async def test_claims_of_the_servers_own_are_made_by_nobody_else(api: Api) -> None:
+    claims = [{"name": "orphans", "owner": "orchestrion"}, {"name": "backup", "owner": "me"}]
+    first = {**workload("first"), "metadata": {"name": "first", "finalizers": claims}}
+    answers = [await api.client.ask("POST", WORKLOADS, first)]
+    await made(api, "second")
+    answers.append(await api.client.ask("PATCH", f"{WORKLOADS}/second", {"metadata": {"finalizers": claims}}))
+    part = {"metadata": {"finalizers": claims}, "spec": workload()["spec"]}
+    answers.append(await api.client.ask("PATCH", f"{WORKLOADS}/third?manager=ci", part, content_type=APPLY))
+    for answer in answers:
+        held = answer.json["metadata"]["finalizers"]
+        assert [claim["owner"] for claim in held] == ["me"]
+
+
+async def test_a_trial_shows_what_would_be(api: Api) -> None:
+    limits = {"metadata": {"name": "small"}, "spec": {"default": {"cpu": "100m"}}}
+    await api.client.ask("POST", f"{SPACE}/limitranges", limits)
+    tried = await api.client.ask("POST", f"{WORKLOADS}?dry_run=true", workload())
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web")).status == 404
+    await made(api)
+    now = await api.client.ask("GET", f"{WORKLOADS}/web")
+    assert tried.json["spec"] == now.json["spec"]
+    assert (bool(tried.json["metadata"]["uid"]), tried.json["metadata"]["generation"]) == (True, 1)
+    change = {"spec": {"replicas": 7}, "metadata": {"labels": {"team": "a"}}}
+    patched = await api.client.ask("PATCH", f"{WORKLOADS}/web?dry_run=true", change)
+    part = {"spec": {"replicas": 7}, "metadata": {"labels": {"team": "a"}}}
+    path = f"{WORKLOADS}/web?manager=scaler&dry_run=true&force=true"
+    forced = await api.client.ask("PATCH", path, part, content_type=APPLY)
+    for shown in (patched, forced):
+        assert (shown.json["spec"]["replicas"], shown.json["metadata"]["labels"]) == (7, {"team": "a"})
+        assert shown.json["metadata"]["uid"] == now.json["metadata"]["uid"]
+        assert (shown.headers["etag"], shown.json["status"]["phase"]) == (now.headers["etag"], "Healthy")
+        assert shown.json["metadata"]["generation"] == 2
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web")).json == now.json
+
+
+async def test_a_workload_made_anew_keeps_who_says_what_of_it(api: Api) -> None:
+    await applied(api, {"containers": [container()]})
+    await trio.sleep(60)
+    await api.client.ask("DELETE", f"{WORKLOADS}/web")
+    await trio.sleep(60)
+    await applied(api, {"containers": [container()]})
+    await api.objects.workloads.fields.forget("default", "web")
+    assert {manager for each in (await owners(api)).values() for manager in each} == {"ci"}
+
+
+async def test_whose_fields_were_whose_is_forgotten_with_the_workload(api: Api) -> None:
+    await applied(api, {"containers": [container()]})
+    await api.client.ask("DELETE", f"{WORKLOADS}/web")
+    await trio.sleep(60)
+    assert (await api.objects.store.list("/fields/")).entries == ()
+
+
+async def test_what_is_applied_to_what_is_not_there_has_no_revision(api: Api) -> None:
+    spec = {"containers": [container()]}
+    assert (await applied(api, spec, if_match='"99"')).status == 412
+    part = {"metadata": {"uid": "1", "revision": 7}, "spec": spec}
+    for path in (f"{WORKLOADS}/web", f"{SPACE}/configmaps/web"):
+        data = part if "workloads" in path else {**part, "spec": {}}
+        assert (await api.client.ask("PATCH", f"{path}?manager=ci", data, content_type=APPLY)).status == 412
+        assert (await api.client.ask("GET", path)).status == 404
+    refused = await api.client.ask(
+        "PATCH", f"{SPACE}/configmaps/web?manager=ci", {"spec": {}}, content_type=APPLY, if_match='"99"'
+    )
+    assert refused.status == 412

@@ -105,6 +105,52 @@ def replace(applied: Mapping[str, JsonObject], manager: str, spec: JsonObject, /
     return _assembled(kept if mine is None else {**kept, manager: mine})
 
 
+def revise(
+    applied: Mapping[str, JsonObject], manager: str, before: JsonObject, given: JsonObject, after: JsonObject, /
+) -> dict[str, JsonObject]:
+    """Return whose parts are whose after a manager has changed a spec (PUT, PATCH): it says what it changed.
+
+    What is as it was stays with who said it, in the words in which it was said, and with nobody where nobody did, as a
+    default. What others said and is no longer so they no longer say.
+
+    Args:
+        applied: By manager its part, as an earlier call returned it.
+        manager: Who writes.
+        before: The spec as it was, in the form in which it is kept.
+        given: What the manager wants it to be, in its own words.
+        after: What has become of that, in the form in which it is kept.
+
+    Raises:
+        ConfigInvalid: What is given is too deep or too large.
+    """
+    check_size(given, "the spec")
+    old, new = _tree(before), _tree(after)
+    parts = {name: part for name, former in applied.items() if (part := _still(_tree(former), old, new)) is not None}
+    mine = _changed(old, _tree(given), new, parts, manager)
+    if mine is not None:
+        parts[manager] = _joined(parts[manager], mine) if manager in parts else mine
+    return {name: _plain(parts[name]) for name in sorted(parts) if parts[name] != _NOTHING_SAID}
+
+
+def hand_on(
+    applied: Mapping[str, JsonObject], before: JsonObject, after: JsonObject, otherwise: str, /
+) -> dict[str, JsonObject]:
+    """Return whose parts are whose after a spec has changed by nobody's own words: who said a place says it still.
+
+    A place that is new is said by who says most of what is around it.
+
+    Args:
+        applied: By manager its part, as an earlier call returned it.
+        before: The spec as it was, in the form in which it is kept.
+        after: The spec as it is now, in that form.
+        otherwise: Who says what there is if nobody says anything.
+    """
+    if not applied:
+        return {otherwise: after} if after else {}
+    parts = _handed({manager: _tree(part) for manager, part in applied.items()}, _tree(before), _tree(after))
+    return {manager: _plain(parts[manager]) for manager in sorted(parts) if parts[manager] != _NOTHING_SAID}
+
+
 def owners_of(applied: Mapping[str, JsonObject], /) -> dict[str, tuple[str, ...]]:
     """Return for each value of the spec who says it, sorted; the places read like `spec.containers[web].image`.
 
@@ -235,6 +281,110 @@ def _kept(theirs: _Tree, whole: _Tree) -> _Tree | None:
         kept = {key: _kept(theirs.inside[key], inner) for key, inner in whole.inside.items() if key in theirs.inside}
         return _trimmed(theirs, kept)
     return theirs if _same_leaf(theirs, whole) else None
+
+
+def _same(left: _Tree | None, right: _Tree | None) -> bool:
+    """Whether two trees are the same, with the names of lists in the same order."""
+    if not (isinstance(left, _Branch) and isinstance(right, _Branch)):
+        return left is not None and right is not None and _same_leaf(left, right)
+    if left.named != right.named or left.inside.keys() != right.inside.keys():
+        return False
+    if left.named and list(left.inside) != list(right.inside):
+        return False
+    return all(_same(inner, right.inside[key]) for key, inner in left.inside.items())
+
+
+def _still(theirs: _Tree, old: _Tree | None, new: _Tree) -> _Tree | None:
+    """Return what of a part is still so where a whole has become another one; None where that is nothing."""
+    if _same(old, new):
+        return theirs
+    if not (isinstance(theirs, _Branch) and isinstance(old, _Branch) and isinstance(new, _Branch)):
+        return _kept(theirs, new)
+    if not theirs.named == old.named == new.named:
+        return _kept(theirs, new)
+    kept = {
+        key: _still(theirs.inside[key], old.inside.get(key), inner)
+        for key, inner in new.inside.items()
+        if key in theirs.inside
+    }
+    # What the kept form leaves out, as a default is, was so before and still is.
+    rest = {key: inner for key, inner in theirs.inside.items() if key not in old.inside and key not in new.inside}
+    return _trimmed(theirs, {**kept, **rest})
+
+
+def _changed(
+    old: _Tree | None, given: _Tree, new: _Tree | None, parts: Mapping[str, _Tree], manager: str
+) -> _Tree | None:
+    """Return what a manager has changed of a whole, or None; what others had changed of it is not the manager's.
+
+    `parts` are what is said of it already.
+    """
+    if new is None:
+        return None if _same(old, given) else given
+    if _same(old, new) or _same(old, given):
+        return None
+    if not (isinstance(given, _Branch) and isinstance(new, _Branch)) or given.named != new.named:
+        return new
+    before = old.inside if isinstance(old, _Branch) and old.named == new.named else {}
+    inside: dict[str, _Tree] = {}
+    for key in (*(key for key in new.inside if key in given.inside), *(given.inside.keys() - new.inside.keys())):
+        mine = _changed(before.get(key), given.inside[key], new.inside.get(key), _inside(parts, key), manager)
+        if mine is not None:
+            inside[key] = _identified(mine, key) if new.named else mine
+    if new.named:
+        orders = {name: list(part.inside) for name, part in parts.items() if isinstance(part, _Branch)}
+        own = parts.get(manager)
+        said = {*inside, *(own.inside if isinstance(own, _Branch) else ())}
+        order = _order({**orders, manager: [key for key in new.inside if key in said]})
+        if order != [key for key in new.inside if key in set(order)]:
+            inside = {key: _identified(inside.get(key), key) for key in new.inside}
+    return _Branch(new.named, inside) if inside or old is None or not new.inside else None
+
+
+def _joined(former: _Tree, more: _Tree) -> _Tree:
+    """Return a part with more that is said; that goes before where both say a place."""
+    if not (isinstance(former, _Branch) and isinstance(more, _Branch)) or former.named != more.named:
+        return more
+    order = list(more.inside) if more.inside.keys() >= former.inside.keys() else list({**former.inside, **more.inside})
+    inside: dict[str, _Tree] = {}
+    for key in order:
+        mine, formerly = more.inside.get(key), former.inside.get(key)
+        if mine is None or formerly is None:
+            inside[key] = former.inside[key] if mine is None else mine
+        else:
+            inside[key] = _joined(formerly, mine)
+    return _Branch(former.named, inside)
+
+
+def _handed(parts: Mapping[str, _Tree], old: _Tree | None, new: _Tree) -> dict[str, _Tree]:
+    """Return parts of a whole that has become another one, each with what it now has to say of the same places."""
+    if _same(old, new):
+        return dict(parts)
+    branches = {
+        manager: part
+        for manager, part in parts.items()
+        if isinstance(new, _Branch) and isinstance(part, _Branch) and part.named == new.named
+    }
+    if not isinstance(new, _Branch) or len(branches) < len(parts):
+        return dict.fromkeys(parts, new)
+    before = old.inside if isinstance(old, _Branch) and old.named == new.named else {}
+    most = max(branches, key=lambda manager: (len(branches[manager].inside), manager))
+    inside: dict[str, dict[str, _Tree]] = {manager: {} for manager in branches}
+    for key, inner in new.inside.items():
+        saying = _inside(branches, key)
+        if saying:
+            for manager, part in _handed(saying, before.get(key), inner).items():
+                inside[manager][key] = part
+        elif not _same(before.get(key), inner):
+            inside[most][key] = inner
+    for manager, part in branches.items():
+        rest = {key: each for key, each in part.inside.items() if key not in before and key not in new.inside}
+        inside[manager].update(rest)
+    if new.named:
+        order = _order({manager: list(said) for manager, said in inside.items()})
+        if order != [key for key in new.inside if key in set(order)]:
+            inside[most] = {key: _identified(inside[most].get(key), key) for key in new.inside}
+    return {manager: _Branch(new.named, said) for manager, said in inside.items() if said or manager == most}
 
 
 def _trimmed(branch: _Branch, inside: Mapping[str, _Tree | None]) -> _Branch | None:

@@ -26,6 +26,7 @@ class Intent:
         manager: Whose fields they are.
         dry_run: Whether all is checked, and nothing written.
         force: Whether fields of other managers are taken over.
+        hands_on: Whether who said what is changed is to say it still, as it is then.
         if_revision: Only if the object's last write was at this revision; None is whatever it is.
         principal: Who asks; None is the server itself.
         cascade: What becomes of what an object owns that is removed.
@@ -36,6 +37,7 @@ class Intent:
     manager: str = "api"
     dry_run: bool = False
     force: bool = False
+    hands_on: bool = False
     if_revision: int | None = None
     principal: Principal | None = None
     cascade: Cascade = Cascade.BACKGROUND

@@ -10,6 +10,7 @@ from attrs import define, evolve
 from orchestrion.control_plane._admission.admission import Admission
 from orchestrion.control_plane._admission.quota import WorkloadGate, namespaces_of
 from orchestrion.control_plane._admission.review import Operation
+from orchestrion.control_plane._objects.claims import kept_claims
 from orchestrion.control_plane._objects.kinds import INSTANCE, WORKLOAD
 from orchestrion.control_plane._objects.workload_form import workload_of
 from orchestrion.orchestrator_core import (
@@ -70,13 +71,11 @@ class ManagedControl:
             record = known.get(WorkloadName(given.metadata.namespace, given.metadata.name))
             before = record.spec.definition if record is not None and record.spec is not None else None
             definition = given
-            if before is not None and (before.metadata.owners or before.metadata.finalizers):
-                kept = evolve(
-                    given.metadata,
-                    owners=given.metadata.owners or before.metadata.owners,
-                    finalizers=given.metadata.finalizers or before.metadata.finalizers,
-                )
-                definition = evolve(given, metadata=kept)
+            held = before.metadata.finalizers if before is not None else ()
+            owners = given.metadata.owners or (before.metadata.owners if before is not None else ())
+            claims = kept_claims(held, given.metadata.finalizers or held, going=False)
+            if (owners, claims) != (given.metadata.owners, given.metadata.finalizers):
+                definition = evolve(given, metadata=evolve(given.metadata, owners=owners, finalizers=claims))
             others = [each for each in workloads if each is not given]
             if definition.after:
                 others += [each.spec.definition for each in known.values() if each.spec is not None]

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 from orchestrion.control_plane._history.event import EventType, Item, ObjectEvent, Position
 from orchestrion.control_plane._history.history import Follower, History
 from orchestrion.control_plane._history.projection import ObjectName
@@ -47,7 +47,7 @@ from .releasing import released
 from .workloads import WorkloadWriter
 from .writing import Writer, owned
 
-_TAKEN: Final = ("apply", "cluster", "plan", "status", "watch")
+TAKEN: Final = ("apply", "can-i", "cluster", "keys", "plan", "rights", "status", "tokens", "watch", "whoami")
 """What stands in paths where the plurals of kinds do."""
 
 _RETRY_SECONDS: Final = 0.5
@@ -79,6 +79,7 @@ class Objects:
     def __attrs_post_init__(self) -> None:
         self.history = History(self.store, self.status_of)
         self.history.listen(self._note_kind)
+        self.writer.check = self._check
         self._reader = Reader(self.store, self.history, self.status_of)
 
     def status_of(self, namespace: str, name: str) -> Mapping[str, Any] | None:
@@ -219,13 +220,9 @@ class Objects:
         """Make an object, and return it once everybody sees it. See `Writer.create`."""
         _check_written(kind)
         if kind is WORKLOAD:
-            revision = await self.workloads.create(namespace, data, intent)
-            document = read_document(data, kind, namespace, None)
-            return await self._seen(kind, document, revision, intent)
-        if kind is CUSTOM_KIND:
-            self._check_custom_kind(read_document(data, kind, namespace, None))
+            return await self._seen(kind, await self.workloads.create(namespace, data, intent), intent)
         document = await self.writer.create(kind, namespace, data, intent)
-        return await self._seen(kind, document, document.metadata.revision, intent)
+        return await self._seen(kind, document, intent)
 
     async def change(
         self, kind: Kind, namespace: str, name: str, edit: Edit, intent: Intent, *, status: bool = False
@@ -241,11 +238,9 @@ class Objects:
             changed = await released(self.workloads, namespace, name, edit, intent)
             if changed is None:
                 changed = await self.workloads.change(namespace, name, edit, intent)
-            return await self._seen(kind, self.workloads.document(namespace, name), changed, intent)
-        if kind is CUSTOM_KIND:
-            edit = self._checking_custom_kind(edit)
+            return await self._seen(kind, changed, intent)
         document = await self.writer.change(kind, namespace, name, edit, intent, status=status)
-        return await self._seen(kind, document, document.metadata.revision, intent)
+        return await self._seen(kind, document, intent)
 
     async def apply(self, kind: Kind, namespace: str, name: str, part: Any, intent: Intent) -> tuple[Item, bool]:
         """Apply a manager's part of an object, and return that once everybody sees it, and whether it is new.
@@ -254,13 +249,10 @@ class Objects:
         """
         _check_written(kind)
         if kind is WORKLOAD:
-            document, revision, new = await self.workloads.apply(namespace, name, part, intent)
+            document, new = await self.workloads.apply(namespace, name, part, intent)
         else:
-            if kind is CUSTOM_KIND:
-                self._check_custom_kind(read_document(part, kind, namespace, name))
             document, new = await self.writer.apply(kind, namespace, name, part, intent)
-            revision = document.metadata.revision
-        return await self._seen(kind, document, revision, intent), new
+        return await self._seen(kind, document, intent), new
 
     async def with_owners(self, kind: Kind, item: Item) -> Item:
         """Return an object together with who says what of it, as `owners`: by the place of a value its managers."""
@@ -310,14 +302,16 @@ class Objects:
             await self.history.wait_for(self.orchestrator.world.revision)
         return self.get(INSTANCE, namespace, name)
 
-    async def _seen(self, kind: Kind, document: Document, revision: int, intent: Intent) -> Item:
+    async def _seen(self, kind: Kind, document: Document, intent: Intent) -> Item:
         """Return an object as it is on record, or as it would be where nothing is to be written."""
-        await self.history.wait_for(revision)
         metadata = document.metadata
         if not intent.dry_run:
+            await self.history.wait_for(metadata.revision)
             item = self.history.get(ObjectName(kind.plural, metadata.namespace, metadata.name))
             if item is not None:
                 return item
+        if kind is WORKLOAD:
+            document = evolve(document, status=self.status_of(metadata.namespace, metadata.name) or {})
         return Item(document.encoded(), metadata.revision, document.labels)
 
     # -- custom kinds -----------------------------------------------------------------------------------------------
@@ -329,35 +323,25 @@ class Objects:
             ConfigInvalid: It can't.
             Conflict: There is another one of these names.
         """
-        self._check_custom_kind(read_document(part, CUSTOM_KIND, "", name))
+        before = self.history.get(ObjectName(CUSTOM_KIND.plural, "", name))
+        document = read_document(part, CUSTOM_KIND, "", name)
+        self._check(CUSTOM_KIND, document, None if before is None else before.document)
 
-    def _check_custom_kind(self, document: Document, before: str = "") -> None:
-        """Make sure that a kind can be defined so; `before` is the name of the one that it replaces."""
+    def _check(self, kind: Kind, document: Document, before: Document | None) -> None:
+        """Make sure that an object can be so: a kind can be defined so, and keeps its names."""
+        if kind is not CUSTOM_KIND:
+            return
         spec = custom_kind_of(document)
+        former = None if before is None else custom_kind_of(before)
+        if former is not None and _names_of(spec) != _names_of(former):
+            text = "the names of a kind, and whether it is in namespaces, stay as they are"
+            raise ConfigInvalid((Problem(text, path="spec"),), remedy="Define another kind.")
         read_schema(dict(spec.schema), at="spec.schema")
-        if spec.plural in _TAKEN:
+        if spec.plural in TAKEN:
             raise ConfigInvalid((Problem(f"{spec.plural!r} is a path of the server's own", path="spec.plural"),))
-        if self.kinds.clashes(spec, before or self._defined_by(document.metadata.name)):
+        if self.kinds.clashes(spec, "" if former is None else former.kind):
             msg = f"there is a kind {spec.kind!r} or {spec.plural!r} already"
             raise Conflict(msg, remedy="Choose other names.")
-
-    def _defined_by(self, name: str) -> str:
-        item = self.history.get(ObjectName(CUSTOM_KIND.plural, "", name))
-        return "" if item is None else custom_kind_of(item.document).kind
-
-    def _checking_custom_kind(self, edit: Edit) -> Edit:
-        def checked(plain: Any) -> Any:
-            before = custom_kind_of(read_document(plain, CUSTOM_KIND, "", None))
-            data = edit(plain)
-            document = read_document(data, CUSTOM_KIND, "", None)
-            after = custom_kind_of(document)
-            if (after.kind, after.plural, after.namespaced) != (before.kind, before.plural, before.namespaced):
-                text = "the names of a kind, and whether it is in namespaces, stay as they are"
-                raise ConfigInvalid((Problem(text, path="spec"),), remedy="Define another kind.")
-            self._check_custom_kind(document, before.kind)
-            return data
-
-        return checked
 
     def _note_kind(self, event: ObjectEvent) -> None:
         if event.kind != CUSTOM_KIND.plural:
@@ -434,6 +418,10 @@ def custom_kind_of(document: Document) -> CustomKindSpec:
         ConfigInvalid: It defines none.
     """
     return structure(checked_spec(CUSTOM_KIND, document.spec), CustomKindSpec)
+
+
+def _names_of(spec: CustomKindSpec) -> tuple[str, str, bool]:
+    return spec.kind, spec.plural, spec.namespaced
 
 
 def _check_written(kind: Kind) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 from orchestrion.control_plane._objects.claims import kept_claims
+from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import WORKLOAD
 from orchestrion.control_plane._objects.proposal import check_precondition, read_document
 from orchestrion.orchestrator_core import WorkloadName
@@ -12,8 +13,8 @@ from .intent import Edit, Intent
 from .workloads import WorkloadWriter
 
 
-async def released(workloads: WorkloadWriter, namespace: str, name: str, edit: Edit, intent: Intent) -> int | None:
-    """Take claims off a workload that is being removed, if that is what a change is; return the revision of that.
+async def released(workloads: WorkloadWriter, namespace: str, name: str, edit: Edit, intent: Intent) -> Document | None:
+    """Take claims off a workload that is being removed, if that is what a change is; return it as it is then.
 
     Args:
         workloads: Writes workloads.
@@ -23,7 +24,7 @@ async def released(workloads: WorkloadWriter, namespace: str, name: str, edit: E
         intent: How it is meant.
 
     Returns:
-        The revision, 0 where nothing was written; None where the change is another one.
+        The workload as it is on record then, or would be; None where the change is another one.
 
     Raises:
         ConfigInvalid: It can't be read.
@@ -41,11 +42,13 @@ async def released(workloads: WorkloadWriter, namespace: str, name: str, edit: E
     kept = kept_claims(held, given.metadata.finalizers, going=True)
     if given.spec != before.spec or kept == held:
         return None
+    after = evolve(before, metadata=evolve(before.metadata, finalizers=kept))
     if intent.dry_run:
-        return 0
+        return after
     gone = {claim for claim in held if claim not in kept}
-    return await workloads.orchestrator.relate(
+    revision = await workloads.orchestrator.relate(
         name,
         lambda now: evolve(now, finalizers=tuple(claim for claim in now.finalizers if claim not in gone)),
         namespace=namespace,
     )
+    return after.at(revision)

@@ -95,7 +95,9 @@ class Rollouts:
             metadata = {**plain["metadata"], "labels": dict(document.labels)}
             return {**plain, "metadata": metadata, "spec": {**run, **kept}}
 
-        return await self.objects.change(WORKLOAD, namespace, name, edit, evolve(intent, manager="rollout"))
+        return await self.objects.change(
+            WORKLOAD, namespace, name, edit, evolve(intent, manager="rollout", hands_on=True)
+        )
 
     async def pause(self, namespace: str, name: str, intent: Intent, *, paused: bool) -> Item:
         """Hold up a workload's updates, or let them go on; see `Orchestrator.pause`.

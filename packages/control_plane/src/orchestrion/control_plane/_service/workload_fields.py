@@ -8,14 +8,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from attrs import evolve, frozen
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.field_owners import replace
-from orchestrion.orchestrator_core import Beside
+from orchestrion.orchestrator_core import Beside, write_together
 from orchestrion.shared_types import Uid, from_json, to_json
-from orchestrion.store_interface import ABSENT, Compare, Delete, Put, Revision, StateStore
+from orchestrion.store_interface import ABSENT, Compare, Delete, Put, Revision, RevisionConflict, StateStore
 
 PREFIX: Final = "/fields/workload/"
 
@@ -94,8 +95,14 @@ class WorkloadFields:
         return ABSENT if entry is None else entry.modified
 
     async def forget(self, namespace: str, name: str) -> None:
-        """Take the record of a workload away that is gone."""
-        await self.store.transaction([], [Delete(key_of(namespace, name))])
+        """Take the record of a workload away that is gone; where one of that name was made anew, it is that one's."""
+        key, workload = key_of(namespace, name), f"/workload/{namespace}/{name}/spec"
+        entry = (await self.store.get(key)).entry
+        if entry is not None:
+            with suppress(RevisionConflict):
+                await write_together(
+                    self.store, [Compare(key, entry.modified), Compare(workload, ABSENT)], [Delete(key)]
+                )
 
 
 def key_of(namespace: str, name: str) -> str:

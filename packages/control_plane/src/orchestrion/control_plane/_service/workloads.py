@@ -7,11 +7,11 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from attrs import define, evolve, frozen
-from orchestrion.control_plane._objects.claims import claims_of, with_claims
+from orchestrion.control_plane._objects.claims import claims_of, kept_claims, with_claims
 from orchestrion.control_plane._objects.document import Document
-from orchestrion.control_plane._objects.field_owners import apply, replace
+from orchestrion.control_plane._objects.field_owners import apply, hand_on, replace, revise
 from orchestrion.control_plane._objects.kinds import WORKLOAD
-from orchestrion.control_plane._objects.proposal import check_precondition, joined, read_document
+from orchestrion.control_plane._objects.proposal import check_absent, check_precondition, joined, read_document
 from orchestrion.control_plane._objects.workload_form import definition_of, workload_of
 from orchestrion.orchestrator_core import (
     Beside,
@@ -24,13 +24,14 @@ from orchestrion.orchestrator_core import (
 from orchestrion.shared_types import (
     PRIORITY_CLASSES,
     Conflict,
-    Finalizer,
     WorkloadDefinition,
 )
+from orchestrion.store_interface import ABSENT, Revision, RevisionConflict
 
 from .intent import BESIDE, Admit, ChangeKind, Edit, Intent, Review, admit_all
 from .reading import no_such
 from .workload_fields import Fields, WorkloadFields
+from .writing import asked_twice
 
 TRIES = 8
 """How often a change is tried again that others came before."""
@@ -81,8 +82,8 @@ class WorkloadWriter:
         """Whose fields are whose."""
         return WorkloadFields(self.orchestrator.store)
 
-    async def create(self, namespace: str, data: Any, intent: Intent) -> int:
-        """Want a new workload; return the revision at which it is on record, or 0 for a dry run.
+    async def create(self, namespace: str, data: Any, intent: Intent) -> Document:
+        """Want a new workload; return it as it is on record then, or would be.
 
         Raises:
             ConfigInvalid: It can't be accepted.
@@ -98,11 +99,12 @@ class WorkloadWriter:
                 return await self._write(prepared, intent)
         except Overtaken:
             pass  # by another one who makes it
+        await self._check_once(intent)
         msg = f"there is a Workload {name!r} in namespace {namespace!r} already"
         raise Conflict(msg, remedy="Change that one, or choose another name.")
 
-    async def change(self, namespace: str, name: str, edit: Edit, intent: Intent) -> int:
-        """Want a workload otherwise; return the revision at which it is on record, 0 where nothing was written.
+    async def change(self, namespace: str, name: str, edit: Edit, intent: Intent) -> Document:
+        """Want a workload otherwise; return it as it is on record then, or would be.
 
         Args:
             namespace: Its namespace.
@@ -121,20 +123,23 @@ class WorkloadWriter:
             given = read_document(edit(before.plain()), WORKLOAD, namespace, name)
             check_precondition(before, given, intent.if_revision)
             fields = await self.fields.read(namespace, name, before)
-            applied = replace(fields.applied, intent.manager, dict(given.spec)).applied
-            prepared = await self._prepared(given, before, fields.saying(applied), intent)
+            prepared = await self._prepared(given, before, fields, intent)
+            was, will = dict(before.spec), dict(workload_of(prepared.definition).spec)
+            if intent.hands_on:
+                applied = hand_on(fields.applied, was, will, intent.manager)
+            else:
+                applied = revise(fields.applied, intent.manager, was, dict(given.spec), will)
             try:
-                return await self._write(prepared, intent)
+                return await self._write(evolve(prepared, fields=fields.saying(applied)), intent)
             except Overtaken:
                 continue
         raise _busy(name)
 
-    async def apply(self, namespace: str, name: str, part: Any, intent: Intent) -> tuple[Document, int, bool]:
+    async def apply(self, namespace: str, name: str, part: Any, intent: Intent) -> tuple[Document, bool]:
         """Apply a manager's part of a workload.
 
         Returns:
-            The workload as it is then wanted, the revision at which that is on record or 0 where nothing was written,
-            and whether it is new.
+            The workload as it is on record then, or would be, and whether it is new.
 
         Raises:
             ConfigInvalid: It can't be accepted.
@@ -144,10 +149,9 @@ class WorkloadWriter:
         for _ in range(TRIES):
             prepared = await self.prepare(namespace, name, part, intent)
             try:
-                revision = await self._write(prepared, intent)
+                return await self._write(prepared, intent), prepared.before is None
             except Overtaken:
                 continue
-            return workload_of(prepared.definition), revision, prepared.before is None
         raise _busy(name)
 
     async def prepare(self, namespace: str, name: str | None, part: Any, intent: Intent) -> PreparedWorkload:
@@ -156,7 +160,9 @@ class WorkloadWriter:
         before = self._found(namespace, given.metadata.name)
         fields = await self.fields.read(namespace, given.metadata.name, before)
         made = apply(fields.applied, intent.manager, dict(given.spec), force=intent.force)
-        if before is not None:
+        if before is None:
+            check_absent(given, intent.if_revision)
+        else:
             check_precondition(before, given, intent.if_revision)
             given = joined(before, given, made.spec)
         return await self._prepared(given, before, fields.saying(made.applied), intent)
@@ -174,19 +180,18 @@ class WorkloadWriter:
         await self.admit(
             Review(change=ChangeKind.DELETE, kind=WORKLOAD, document=document, before=document, intent=intent)
         )
-        if not intent.dry_run:
-            await self._claim(document, claims_of(WORKLOAD, intent.cascade))
-            await self.orchestrator.remove(name, namespace=namespace)
-
-    async def _claim(self, document: Document, claims: tuple[Finalizer, ...]) -> None:
-        """Put the server's claims on a workload that is about to be removed."""
-        if claims:
-            metadata = document.metadata
-            await self.orchestrator.relate(
-                metadata.name,
-                lambda now: evolve(now, finalizers=with_claims(now.finalizers, claims)),
-                namespace=metadata.namespace,
+        claims = claims_of(WORKLOAD, intent.cascade)
+        try:
+            await self.orchestrator.remove(
+                name,
+                namespace=namespace,
+                expected=None if intent.if_revision is None else Revision(intent.if_revision),
+                relate=lambda now: evolve(now, finalizers=with_claims(now.finalizers, claims)),
+                beside=Beside(compares=intent.compares, operations=intent.operations),
+                dry_run=intent.dry_run,
             )
+        except RevisionConflict as err:
+            raise asked_twice() from err
 
     async def start(self, namespace: str, name: str, *, rerun: bool = False) -> None:
         """Let a workload run again that was stopped, or, with `rerun`, that has ended.
@@ -220,12 +225,21 @@ class WorkloadWriter:
         self, document: Document, before: Document | None, fields: Fields, intent: Intent
     ) -> PreparedWorkload:
         change = ChangeKind.CREATE if before is None else ChangeKind.UPDATE
+        metadata = document.metadata
+        held = before.metadata.finalizers if before is not None else ()
+        kept = kept_claims(held, metadata.finalizers, going=False)
+        if kept != metadata.finalizers:
+            document = evolve(document, metadata=evolve(metadata, finalizers=kept))
         review = Review(change=change, kind=WORKLOAD, document=document, before=before, intent=intent)
         reviewed = await self.admit(review)
         return PreparedWorkload(self.definition(reviewed), before, fields)
 
-    async def _write(self, prepared: PreparedWorkload, intent: Intent) -> int:
+    async def _write(self, prepared: PreparedWorkload, intent: Intent) -> Document:
+        """Bring on record what was prepared; return it as it is then, or, for a dry run, as it would be."""
+        written = list[WorkloadDefinition]()
+
         async def gate(changes: Sequence[ProposedChange], world: Any) -> Beside:
+            written[:] = [change.after for change in changes]
             return await self.beside([prepared], changes, world, intent)
 
         async with self.turn((prepared.definition.metadata.namespace,)):
@@ -233,7 +247,19 @@ class WorkloadWriter:
             result = await self.orchestrator.apply(
                 [prepared.definition], dry_run=intent.dry_run, starts=False, gate=gate
             )
-        return result.revision
+        was = prepared.before.metadata.revision if prepared.before is not None else 0
+        return workload_of(written[0]).at(result.revision or was)
+
+    async def _check_once(self, intent: Intent) -> None:
+        """Make sure that the request was not done already.
+
+        Raises:
+            Conflict: It was, or is being done.
+        """
+        for compare in intent.compares:
+            entry = (await self.orchestrator.store.get(compare.key)).entry
+            if (ABSENT if entry is None else entry.modified) != compare.revision:
+                raise asked_twice()
 
     async def beside(
         self, prepared: Sequence[PreparedWorkload], changes: Sequence[ProposedChange], world: Any, intent: Intent
@@ -244,6 +270,7 @@ class WorkloadWriter:
             Overtaken: Others came before.
             QuotaExceeded: It is more than may be.
         """
+        await self._check_once(intent)
         asked = await self.quota(changes, world)
         compares, operations = list(asked.compares), list(asked.operations)
         for one, change in zip(prepared, changes, strict=True):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
 from orchestrion.control_plane._objects.claims import claims_of, with_claims
 from orchestrion.control_plane._objects.document import Document
-from orchestrion.control_plane._objects.field_owners import apply, replace
+from orchestrion.control_plane._objects.field_owners import apply, hand_on, replace, revise
 from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, SECRET, Kind
 from orchestrion.control_plane._objects.proposal import (
+    check_absent,
     check_precondition,
     checked_spec,
     created,
@@ -21,7 +23,7 @@ from orchestrion.control_plane._objects.proposal import (
 )
 from orchestrion.control_plane._objects.stored import MASKED, StoredObject, object_key, object_of
 from orchestrion.orchestrator_core import WallClock, system_time, write_together
-from orchestrion.shared_types import ConfigInvalid, Conflict, NotFound, Problem, UidFactory, new_uid
+from orchestrion.shared_types import ConfigInvalid, Conflict, NotFound, OrchestrationError, Problem, UidFactory, new_uid
 from orchestrion.store_interface import (
     ABSENT,
     Compare,
@@ -41,6 +43,16 @@ TRIES: Final = 8
 
 Seal = Callable[[str, str], str]
 """From the name and a secret text to what may be kept of it."""
+
+Unseal = Callable[[str, str], str]
+"""From the name and what is kept of a secret text to that text."""
+
+Check = Callable[[Kind, Document, Document | None], None]
+"""Has the last word on an object as it will be, after admission; with how it is, or None where it is new."""
+
+
+def _no_check(_kind: Kind, _document: Document, _before: Document | None) -> None:
+    """Let everything pass."""
 
 
 NOBODY: Final = "server"
@@ -74,6 +86,8 @@ class Writer:
         seal: Seals secret texts; None where there is no key, and no secret can be kept.
         now: The wall clock.
         new_uid: Makes the ids of new objects.
+        unseal: Opens what was sealed, to find out whether a secret text has changed; None takes each for a new one.
+        check: Has the last word on each change.
     """
 
     store: StateStore
@@ -81,6 +95,8 @@ class Writer:
     seal: Seal | None = None
     now: WallClock = system_time
     new_uid: UidFactory = field(default=new_uid)
+    unseal: Unseal | None = field(default=None, kw_only=True)
+    check: Check = field(default=_no_check, kw_only=True)
 
     async def create(self, kind: Kind, namespace: str, data: Any, intent: Intent) -> Document:
         """Make an object.
@@ -94,7 +110,8 @@ class Writer:
         """
         given = read_document(data, kind, namespace, None)
         spec = checked_spec(kind, given.spec)
-        applied = _replaced(kind, {}, intent.manager, spec)
+        # A default that was filled in is nobody's; where nothing at all was said, there is nobody else to say it.
+        applied = _replaced(kind, {}, intent.manager, given.spec or spec)
         key = object_key(kind, namespace, given.metadata.name)
         for _ in range(TRIES):
             document = created(given, spec, self.now(), self.new_uid)
@@ -105,14 +122,15 @@ class Writer:
                     raise _exists(document)
                 return stored.shown()
             try:
+                # Whether the request was done before comes first: then what is there is what it has made.
                 revision = await write_together(
-                    self.store, [*compares, *intent.compares], [stored.put(key), *intent.operations]
+                    self.store, [*intent.compares, *compares], [stored.put(key), *intent.operations]
                 )
             except RevisionConflict as err:
+                if err.key in {compare.key for compare in intent.compares}:
+                    raise asked_twice() from err
                 if err.key == key:
                     raise _exists(document) from err
-                if err.key in {compare.key for compare in intent.compares}:
-                    raise _asked_twice() from err
                 continue  # Its namespace or its kind was changed.
             return stored.shown().at(revision)
         raise _busy(kind, given.metadata.name)
@@ -153,12 +171,12 @@ class Writer:
             try:
                 revision = await write_together(
                     self.store,
-                    [Compare(key, Revision(shown.metadata.revision)), *intent.compares],
+                    [*intent.compares, Compare(key, Revision(shown.metadata.revision))],
                     [operation, *intent.operations],
                 )
             except RevisionConflict as err:
                 if err.key != key:
-                    raise _asked_twice() from err
+                    raise asked_twice() from err
                 continue
             return after.shown().at(revision)
         raise _busy(kind, name)
@@ -180,11 +198,11 @@ class Writer:
                 return prepared.document, prepared.new
             try:
                 revision = await write_together(
-                    self.store, [*prepared.compares, *intent.compares], [prepared.operation, *intent.operations]
+                    self.store, [*intent.compares, *prepared.compares], [prepared.operation, *intent.operations]
                 )
             except RevisionConflict as err:
                 if err.key in {compare.key for compare in intent.compares}:
-                    raise _asked_twice() from err
+                    raise asked_twice() from err
                 continue
             return prepared.document.at(revision), prepared.new
         raise _busy(kind, name)
@@ -224,6 +242,7 @@ class Writer:
         else:
             spec, applied = _applied(before, given, intent)
         if before is None or entry is None:
+            check_absent(given, intent.if_revision)
             within = await self._at_home(kind, namespace, made)
             document = created(given, checked_spec(kind, spec), self.now(), self.new_uid)
             stored = await self._reviewed(kind, document, None, intent, applied)
@@ -266,12 +285,12 @@ class Writer:
             try:
                 revision = await write_together(
                     self.store,
-                    [Compare(key, Revision(before.document.metadata.revision)), *intent.compares],
+                    [*intent.compares, Compare(key, Revision(before.document.metadata.revision))],
                     [operation, *intent.operations],
                 )
             except RevisionConflict as err:
                 if err.key != key:
-                    raise _asked_twice() from err
+                    raise asked_twice() from err
                 continue
             return after.shown().at(revision)
         raise _busy(kind, name)
@@ -289,19 +308,23 @@ class Writer:
         if status:
             return evolve(before, document=evolve(before.document, status=given.status))
         shown = before.shown()
-        given = evolve(given, spec=checked_spec(kind, given.spec))
-        if applied is None:
-            applied = _replaced(kind, owned(before), intent.manager, given.spec)
-        if shown.spec.get("immutable") and given.spec != shown.spec:
+        if kind is SECRET:
+            given = self._masked(before, given)
+        # What was accepted once is not asked about again: its kind may have come to want more.
+        wanted = given if given.spec == shown.spec else evolve(given, spec=checked_spec(kind, given.spec))
+        if kind.custom is None and shown.spec.get("immutable") and wanted.spec != shown.spec:
             problem = Problem("it is immutable, and can only be removed", path="spec")
             raise ConfigInvalid((problem,))
-        after = updated(shown, given, self.now())
+        after = updated(shown, wanted, self.now())
+        said = owned(before) if applied is None else applied
         if after != shown:
-            reviewed = await self._reviewed(kind, after, before, intent, applied)
+            reviewed = await self._reviewed(kind, after, before, intent, said)
             # What is left out may come back as it was, by a default that admission gives.
             if reviewed.sealed != before.sealed or updated(shown, reviewed.document, self.now()) != shown:
+                if applied is None:
+                    reviewed = evolve(reviewed, applied=_revised(kind, before, given, reviewed, intent))
                 return reviewed
-        return before if applied == owned(before) else evolve(before, applied=applied)
+        return before if said == owned(before) else evolve(before, applied=said)
 
     async def _reviewed(
         self, kind: Kind, document: Document, before: StoredObject | None, intent: Intent, applied: Owners
@@ -314,13 +337,32 @@ class Writer:
             sealed = self._sealed(document, before)
             document = evolve(document, spec={**document.spec, "data": dict.fromkeys(sealed, MASKED)})
             review = Review(change=change, kind=kind, document=document, before=shown, intent=intent)
-            document = await self.admit(review)
-            return StoredObject(document=document, sealed=sealed)
+            admitted = await self.admit(review)
+            if admitted.spec.get("data") != document.spec["data"]:
+                # It would be kept as it is, for everybody to read who may read the state.
+                text = "a webhook has changed what is secret, which is nobody's to see or to change but its author's"
+                raise ConfigInvalid((Problem(text, path="spec.data"),))
+            return StoredObject(document=admitted, sealed=sealed)
         review = Review(change=change, kind=kind, document=document, before=shown, intent=intent)
         admitted = await self.admit(review)
-        if admitted is not document:
+        if admitted is not document and admitted.spec != document.spec:
             admitted = evolve(admitted, spec=checked_spec(kind, admitted.spec))
+        self.check(kind, admitted, shown)
         return StoredObject(document=admitted, applied=applied)
+
+    def _masked(self, before: StoredObject, given: Document) -> Document:
+        """Return what somebody wants of a secret, with those texts masked that are as they were."""
+        data = given.spec.get("data")
+        if self.unseal is None or not isinstance(data, Mapping):
+            return given
+        metadata = given.metadata
+        masked = dict(data)
+        for name in data.keys() & before.sealed.keys():
+            with suppress(OrchestrationError):  # what can't be read any longer is written anew
+                kept = self.unseal(f"{metadata.namespace}/{metadata.name}/{name}", before.sealed[name])
+                if kept == data[name]:
+                    masked[name] = MASKED
+        return evolve(given, spec={**given.spec, "data": masked})
 
     def _sealed(self, document: Document, before: StoredObject | None) -> Mapping[str, str]:
         if self.seal is None:
@@ -330,7 +372,11 @@ class Writer:
         sealed = dict[str, str]()
         metadata = document.metadata
         for name, text in document.spec.get("data", {}).items():
-            if text == MASKED and name in kept:
+            if text == MASKED:
+                if name not in kept:
+                    # Whoever has read the secret and moves what is shown of it means the text, which is not here.
+                    problem = Problem(f"{MASKED} stands for a text that is kept, and there is none", path="spec.data")
+                    raise ConfigInvalid((problem,), remedy="Send the text itself.")
                 sealed[name] = kept[name]
             else:
                 sealed[name] = self.seal(f"{metadata.namespace}/{metadata.name}/{name}", text)
@@ -402,7 +448,20 @@ def _replaced(kind: Kind, parts: Mapping[str, dict[str, Any]], manager: str, spe
     return {} if kind is SECRET else dict(replace(parts, manager, dict(spec)).applied)
 
 
-def _asked_twice() -> Conflict:
+def _revised(
+    kind: Kind, before: StoredObject, given: Document, after: StoredObject, intent: Intent
+) -> dict[str, dict[str, Any]]:
+    """Return whose fields are whose after somebody has changed some of them."""
+    if kind is SECRET:
+        return {}
+    was, will = dict(before.document.spec), dict(after.document.spec)
+    if intent.hands_on:
+        return hand_on(owned(before), was, will, intent.manager)
+    return revise(owned(before), intent.manager, was, dict(given.spec), will)
+
+
+def asked_twice() -> Conflict:
+    """Return what a request is refused with whose like is being answered."""
     return Conflict("the same request is being answered already", remedy="Send it again in a moment.")
 
 

@@ -239,7 +239,13 @@ async def _objects(orchestrator: Orchestrator, state_dir: Path, keeper: Doorkeep
     store, now = orchestrator.store, orchestrator.now
     sealer = await trio.to_thread.run_sync(Sealer.open, state_dir)
     grants = Grants(keeper, lambda: objects.history)
-    writer = Writer(store, admit=grants.admit, seal=lambda name, text: sealer.seal(text, name=name), now=now)
+    writer = Writer(
+        store,
+        admit=grants.admit,
+        seal=lambda name, text: sealer.seal(text, name=name),
+        now=now,
+        unseal=lambda name, sealed: sealer.unseal(sealed, name=name),
+    )
     objects = Objects(orchestrator, store, writer, WorkloadWriter(orchestrator))
     return objects
 

@@ -15,7 +15,7 @@ from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._objects.kinds import Kind
 from orchestrion.control_plane._objects.paging import ContinueTokens, Position
 from orchestrion.control_plane._open_streams import OpenStreams
-from orchestrion.control_plane._service.intent import Intent
+from orchestrion.control_plane._service.intent import Edit, Intent
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.reading import DEFAULT_LIMIT, NO_PAGE, PageStart
 from orchestrion.shared_types import ConfigInvalid, Problem
@@ -24,7 +24,7 @@ from .answers import JSON, Raw, list_answer, object_answer
 from .bodies import PATCH_TYPES, body_of, edit_of, is_apply, part_of
 from .doc import Answered, Doc, described
 from .once import Once
-from .queries import AnyRequest, flag, intent_of, number
+from .queries import AnyRequest, flag, number
 from .selecting import query_of, selection_of
 from .watching import NDJSON, SSE, watch_stream
 
@@ -129,11 +129,12 @@ def object_handlers(objects: Objects, streams: OpenStreams, tokens: ContinueToke
         *_one(objects, once, [f"{NAMESPACED}/{{name:str}}"], "-in-namespace", places.namespaced),
         *_status(
             objects,
+            once,
             [f"{COLLECTION}/{{name:str}}/status", f"{NAMESPACES}/{{name:str}}/status"],
             "",
             places.cluster_wide,
         ),
-        *_status(objects, [f"{NAMESPACED}/{{name:str}}/status"], "-in-namespace", places.namespaced),
+        *_status(objects, once, [f"{NAMESPACED}/{{name:str}}/status"], "-in-namespace", places.namespaced),
     ]
     # What they return are answers already, not values to be written out.
     return Router("/", route_handlers=handlers, dto=None, return_dto=None)
@@ -297,7 +298,7 @@ def _one(
 
     removing = Doc(
         summary="Remove an object, or begin to; an instance is stopped, and replaced by its workload",
-        parameters=("dry_run", "cascade", "If-Match"),
+        parameters=("dry_run", "cascade", "If-Match", "Idempotency-Key"),
         kinds=lambda kind: kind.namespaced is within and kind.removable,
         errors=refusing,
     )
@@ -305,14 +306,29 @@ def _one(
     @delete(paths, status_code=200, opt=described(Needs("delete", "{plural}"), removing), name=f"remove{suffix}")
     async def remove_one(request: AnyRequest) -> ASGIApp:
         found = find(request, removed=True)
-        item = await objects.remove(found.kind, found.namespace, found.name, intent_of(request))
-        return object_answer(item)
+
+        async def act(intent: Intent) -> Raw:
+            return object_answer(await objects.remove(found.kind, found.namespace, found.name, intent))
+
+        return await changed(request, found, act)
 
     return [get_one, replace_one, patch_one, remove_one]
 
 
-def _status(objects: Objects, paths: list[str], suffix: str, find: Callable[..., Found]) -> list[HTTPRouteHandler]:
+def _status(
+    objects: Objects, once: Once, paths: list[str], suffix: str, find: Callable[..., Found]
+) -> list[HTTPRouteHandler]:
     within = bool(suffix)
+
+    async def changed(request: AnyRequest, found: Found, edit: Edit) -> ASGIApp:
+        async def act(intent: Intent) -> Raw:
+            item = await objects.change(found.kind, found.namespace, found.name, edit, intent, status=True)
+            return object_answer(item)
+
+        async def again() -> Raw:
+            return object_answer(objects.get(found.kind, found.namespace, found.name))
+
+        return await once.answer(request, act, again)
 
     def reads(kind: Kind) -> bool:
         return kind.namespaced is within
@@ -334,7 +350,7 @@ def _status(objects: Objects, paths: list[str], suffix: str, find: Callable[...,
         found = find(request)
         return object_answer(objects.get(found.kind, found.namespace, found.name))
 
-    parameters, refusing = (*_WRITTEN, "If-Match"), (404, 409, 412)
+    parameters, refusing = (*_WRITTEN, "If-Match", "Idempotency-Key"), (404, 409, 412)
     replacing = Doc(
         summary="Replace an object's status", parameters=parameters, body=_OBJECT, kinds=writes, errors=refusing
     )
@@ -343,9 +359,7 @@ def _status(objects: Objects, paths: list[str], suffix: str, find: Callable[...,
     async def replace_status(request: AnyRequest) -> ASGIApp:
         found = written(request)
         data = await body_of(request)
-        intent = intent_of(request)
-        changed = await objects.change(found.kind, found.namespace, found.name, lambda _: data, intent, status=True)
-        return object_answer(changed)
+        return await changed(request, found, lambda _: data)
 
     body = {name: schema for name, schema in PATCH_TYPES.items() if "apply" not in name}
     patching = Doc(summary="Change an object's status", parameters=parameters, body=body, kinds=writes, errors=refusing)
@@ -354,7 +368,6 @@ def _status(objects: Objects, paths: list[str], suffix: str, find: Callable[...,
     async def patch_status(request: AnyRequest) -> ASGIApp:
         found = written(request)
         edit = await edit_of(request)
-        intent = intent_of(request)
-        return object_answer(await objects.change(found.kind, found.namespace, found.name, edit, intent, status=True))
+        return await changed(request, found, edit)
 
     return [get_status, replace_status, patch_status]

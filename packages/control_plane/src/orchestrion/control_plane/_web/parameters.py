@@ -14,6 +14,7 @@ from orchestrion.shared_types import ConfigInvalid, Problem
 
 from .caller import Connection
 from .doc import DOC, Doc
+from .queries import MANAGER_PATTERN
 from .watching import MAX_SECONDS
 
 NAME_PATTERN: Final = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -66,9 +67,7 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "After how many seconds the stream ends; 0 gives what there is already.",
         {"type": "integer", "minimum": 0, "maximum": MAX_SECONDS},
     ),
-    "manager": _query(
-        "manager", "Whose fields they are.", {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"}
-    ),
+    "manager": _query("manager", "Whose fields they are.", {"type": "string", "pattern": MANAGER_PATTERN}),
     "force": _flag("force", "Take over what other managers say differently."),
     "dry_run": _flag("dry_run", "Check everything, and write nothing."),
     "set": _query(

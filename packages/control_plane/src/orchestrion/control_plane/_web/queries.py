@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from litestar import Request
 from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._service.intent import Intent
+from orchestrion.control_plane._service.workload_fields import CONTROL
+from orchestrion.control_plane._service.writing import NOBODY
 from orchestrion.shared_types import ConfigInvalid, Problem
 
 from .caller import caller_of
+
+MANAGER_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -42,6 +47,10 @@ def number(request: AnyRequest, name: str, default: int) -> int:
 
 _MAX_DIGITS = 18
 
+_MANAGER: Final = re.compile(MANAGER_PATTERN)
+
+_OWN_MANAGERS: Final = (CONTROL, NOBODY)
+
 
 def intent_of(request: AnyRequest) -> Intent:
     """Return how a change is meant.
@@ -50,13 +59,23 @@ def intent_of(request: AnyRequest) -> Intent:
         ConfigInvalid: It does not say it in a way that can be read.
     """
     return Intent(
-        manager=request.query_params.get("manager", "api"),
+        manager=_manager(request),
         dry_run=flag(request, "dry_run"),
         force=flag(request, "force"),
         if_revision=_if_match(request),
         principal=caller_of(request),
         cascade=_cascade(request),
     )
+
+
+def _manager(request: AnyRequest) -> str:
+    text: str = request.query_params.get("manager", "api")
+    if not _MANAGER.fullmatch(text):
+        problem = Problem("1 to 63 letters, digits, dots, lines and underscores are wanted", path="manager")
+        raise ConfigInvalid((problem,))
+    if text in _OWN_MANAGERS:
+        raise ConfigInvalid((Problem(f"{text!r} is the server's own", path="manager"),))
+    return text
 
 
 def _cascade(request: AnyRequest) -> Cascade:

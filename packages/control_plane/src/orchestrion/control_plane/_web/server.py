@@ -95,7 +95,7 @@ class ApiServer:
             *self.oversight.handlers(),
             *control_handlers(self.control, self.streams),
             object_handlers(self.objects, self.streams, ContinueTokens(self.secret), once),
-            workload_handlers(self.control, self.objects, self.streams),
+            workload_handlers(self.control, self.objects, self.streams, once),
             node_handlers(self.objects.orchestrator, self.objects),
             discovery_handlers(self.control, self.objects),
             bulk_handlers(self.objects, self.keeper, once),

@@ -12,6 +12,7 @@ from orchestrion.control_plane._access import ACCESS, Needs
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._objects.kinds import INSTANCE, WORKLOAD, Kind
 from orchestrion.control_plane._open_streams import OpenStreams
+from orchestrion.control_plane._service.intent import Intent
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.rollouts import Rollouts
 from orchestrion.control_plane._standing import standing_of
@@ -20,13 +21,14 @@ from orchestrion.control_plane._wire import ScaleRequest
 from orchestrion.orchestrator_core import LogQuery
 from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, structure
 
-from .answers import JSON, items_answer, object_answer, value_answer
+from .answers import JSON, Raw, items_answer, object_answer, value_answer
 from .bodies import body_of
 from .caller import Connection
 from .doc import Answered, Doc, described
 from .log_stream import TEXT, log_stream
 from .object_paths import NAMESPACED
-from .queries import AnyRequest, flag, intent_of, number
+from .once import Once
+from .queries import AnyRequest, flag, number
 from .watching import NDJSON, SSE
 
 _ONE: Final = f"{NAMESPACED}/{{name:str}}"
@@ -40,9 +42,14 @@ def _runs(kind: Kind) -> bool:
     return kind in (WORKLOAD, INSTANCE)
 
 
-def workload_handlers(control: Control, objects: Objects, streams: OpenStreams) -> Router:
+def workload_handlers(control: Control, objects: Objects, streams: OpenStreams, once: Once) -> Router:
     """Return the handlers of all paths below those of workloads and instances."""
-    handlers = [*_numbers(control, objects), *_lives(control, objects), *_rollouts(objects), *_output(control, streams)]
+    handlers = [
+        *_numbers(control, objects),
+        *_lives(control, objects),
+        *_rollouts(objects, once),
+        *_output(control, streams),
+    ]
     return Router("/", route_handlers=handlers, dto=None, return_dto=None)
 
 
@@ -131,7 +138,7 @@ def _lives(control: Control, objects: Objects) -> list[Any]:
     return [stop, start, explain]
 
 
-def _rollouts(objects: Objects) -> list[Any]:
+def _rollouts(objects: Objects, once: Once) -> list[Any]:
     rollouts = Rollouts(objects)
     reading = Doc(
         summary="Read how an update is getting on, and what there was before",
@@ -147,7 +154,7 @@ def _rollouts(objects: Objects) -> list[Any]:
     changing = Doc(
         summary="Hold up updates, let them go on, or go back to what an earlier generation ran",
         answers={200: Answered()},
-        parameters=("manager", "dry_run", "If-Match"),
+        parameters=("manager", "dry_run", "If-Match", "Idempotency-Key"),
         body={JSON: "RolloutRequest"},
         kinds=_is_workload,
         errors=(404, 409, 412),
@@ -157,10 +164,16 @@ def _rollouts(objects: Objects) -> list[Any]:
     async def change_rollout(request: AnyRequest) -> ASGIApp:
         namespace, name = name_of(request, WORKLOAD)
         what, given = _asked(await body_of(request))
-        intent = intent_of(request)
-        if what == "undo":
-            return object_answer(await rollouts.undo(namespace, name, _generation(given), intent))
-        return object_answer(await rollouts.pause(namespace, name, intent, paused=what == "pause"))
+
+        async def act(intent: Intent) -> Raw:
+            if what == "undo":
+                return object_answer(await rollouts.undo(namespace, name, _generation(given), intent))
+            return object_answer(await rollouts.pause(namespace, name, intent, paused=what == "pause"))
+
+        async def again() -> Raw:
+            return object_answer(objects.get(WORKLOAD, namespace, name))
+
+        return await once.answer(request, act, again)
 
     return [get_rollout, change_rollout]
 

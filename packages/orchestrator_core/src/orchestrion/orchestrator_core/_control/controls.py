@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 from attrs import define, evolve
-from orchestrion.orchestrator_core._control.gate import Gate, ProposedChange, no_gate
+from orchestrion.orchestrator_core._control.gate import Beside, Gate, ProposedChange, no_gate
 from orchestrion.orchestrator_core._control.reader import not_found
 from orchestrion.orchestrator_core._control.subjects import Subject
 from orchestrion.orchestrator_core._state.commits import MAX_COMPARES, write_together
@@ -108,6 +108,54 @@ class Controls:
                 continue
             await self.world.wait_for(revision)
             return revision
+        msg = f"others kept changing workload {name.name!r}"
+        raise Conflict(msg, remedy="Look at what they did, and try again.")
+
+    async def remove(
+        self,
+        name: WorkloadName,
+        expected: Revision | None,
+        relate: Callable[[Metadata], Metadata],
+        beside: Beside,
+    ) -> None:
+        """Bring on record that a workload is to go, and what claims it until then, in one write; see `Orchestrator`.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            PreconditionFailed: Its revision is another one.
+            Conflict: Others kept changing it.
+        """
+        for _ in range(CONFLICT_TRIES):
+            record = self.record(name)
+            spec = record.spec
+            if spec is None:
+                raise not_found(name)
+            check_expected(record, expected)
+            wanted = relate(spec.definition.metadata)
+            metadata = evolve(spec.definition.metadata, owners=wanted.owners, finalizers=wanted.finalizers)
+            after = evolve(spec, definition=evolve(spec.definition, metadata=metadata))
+            control = evolve(record.control, removed=True)
+            operations = list(beside.operations)
+            if control != record.control:
+                operations.append(self.world.put(control_key(name), control))
+            if after != spec:
+                operations.append(self.world.put(spec_key(name), after))
+            if not operations:
+                return
+            compares = [
+                *beside.compares,
+                Compare(spec_key(name), record.spec_revision),
+                Compare(control_key(name), record.control_revision),
+            ]
+            try:
+                revision = await write_together(self.store, compares, operations)
+            except RevisionConflict as err:
+                if err.key in {compare.key for compare in beside.compares}:
+                    raise
+                await self.catch_up()
+                continue
+            await self.world.wait_for(revision)
+            return
         msg = f"others kept changing workload {name.name!r}"
         raise Conflict(msg, remedy="Look at what they did, and try again.")
 
@@ -235,6 +283,22 @@ class Controls:
         """Wait until the world shows everything that was written before now."""
         read = await self.store.get("/")
         await self.world.wait_for(read.revision)
+
+
+def unrelated(metadata: Metadata) -> Metadata:
+    """Leave a workload's owners and finalizers as they are."""
+    return metadata
+
+
+def check_expected(record: WorkloadRecord, expected: Revision | None) -> None:
+    """Make sure that a workload's definition is at a revision; None is whatever it is.
+
+    Raises:
+        PreconditionFailed: It is at another one.
+    """
+    if expected not in (None, record.spec_revision):
+        msg = f"workload {record.name.name!r} is at revision {record.spec_revision}, not {expected}"
+        raise PreconditionFailed(msg, remedy="Read it again, then decide.")
 
 
 def _proposed(record: WorkloadRecord, control: WorkloadControl) -> ProposedChange:

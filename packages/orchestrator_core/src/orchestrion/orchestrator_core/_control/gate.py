@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import frozen
 from orchestrion.orchestrator_core._state.world import World
@@ -43,6 +43,9 @@ class Beside:
 
     compares: tuple[Compare, ...] = ()
     operations: tuple[Operation, ...] = ()
+
+
+NOTHING_BESIDE: Final = Beside()
 
 
 class Gate(Protocol):

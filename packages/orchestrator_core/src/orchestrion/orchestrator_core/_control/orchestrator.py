@@ -29,11 +29,13 @@ from orchestrion.orchestrator_core._control.controls import (
     CONFLICT_TRIES,
     DELETED,
     Controls,
+    check_expected,
     checked_for_scale,
     stopped_unless_ended,
+    unrelated,
 )
 from orchestrion.orchestrator_core._control.explaining import Explainer
-from orchestrion.orchestrator_core._control.gate import Gate, no_gate
+from orchestrion.orchestrator_core._control.gate import NOTHING_BESIDE, Beside, Gate, no_gate
 from orchestrion.orchestrator_core._control.impossible import EmptyCluster
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.node_shown import node_shown
@@ -63,10 +65,9 @@ from orchestrion.orchestrator_core._state.commits import look_after, write_toget
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.records import (
     InstanceName,
-    WorkloadControl,
     WorkloadName,
 )
-from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
+from orchestrion.orchestrator_core._state.world import World
 from orchestrion.runtime_interface import ContainerRuntime, ExecSession, TerminalSize
 from orchestrion.scheduler_interface import (
     Scheduler,
@@ -80,7 +81,6 @@ from orchestrion.shared_types import (
     NodeId,
     NodeStatus,
     OrchestrationError,
-    PreconditionFailed,
     UidFactory,
     Unavailable,
     Unsupported,
@@ -653,7 +653,15 @@ class Orchestrator:
             self.recorder.record(namespace, f"instance/{name.short}", "Stopping", f"it stops: {DELETED}")
 
     async def remove(
-        self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, expected: Revision | None = None
+        self,
+        name: str,
+        /,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        expected: Revision | None = None,
+        relate: Callable[[Metadata], Metadata] = unrelated,
+        beside: Beside = NOTHING_BESIDE,
+        dry_run: bool = False,
     ) -> None:
         """Stop all instances, and then forget the workload; follow it with `watch`.
 
@@ -661,26 +669,25 @@ class Orchestrator:
             name: The workload's name.
             namespace: Its namespace.
             expected: Only if the definition's last write was at this revision; None is whatever it is.
+            relate: Changes its owners and finalizers with that, as `relate` does; called again if others come before.
+            beside: What is written with that, and what it depends on besides.
+            dry_run: True checks everything, and changes nothing.
 
         Raises:
             WorkloadNotFound: There is none of that name.
-            Conflict: Workloads that stay come after it.
+            Conflict: Workloads that stay come after it, or others kept changing it.
             PreconditionFailed: Its revision is another one.
+            RevisionConflict: What it depends on besides does not hold.
         """
         await self._catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
+        check_expected(record, expected)
         waiting = sorted(dependant.name for dependant in self.world.waiting_for(record.name))
         if waiting:
             msg = f"workload {name!r} can't be removed: {', '.join(waiting)} waits for it"
             raise Conflict(msg, remedy=f"Remove first: {', '.join(waiting)}")
-
-        def removed(now: WorkloadRecord) -> WorkloadControl:
-            if expected not in (None, now.spec_revision):
-                msg = f"workload {name!r} is at revision {now.spec_revision}, not {expected}"
-                raise PreconditionFailed(msg, remedy="Read it again, then decide.")
-            return evolve(now.control, removed=True)
-
-        await self._controls.change(record.name, removed)
+        if not dry_run:
+            await self._controls.remove(record.name, expected, relate, beside)
 
     async def relate(
         self, name: str, change: Callable[[Metadata], Metadata], /, *, namespace: str = DEFAULT_NAMESPACE
