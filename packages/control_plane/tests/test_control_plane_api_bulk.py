@@ -299,3 +299,20 @@ async def test_kept_answers_are_forgotten_after_a_day(api: Api) -> None:
     assert len((await store.list("/reply/-/")).entries) == 1
     await Replies(store, lambda: trio_time() + KEPT, b"").sweep()
     assert not (await store.list("/reply/-/")).entries
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ('{"kind": "ConfigMap", "kind": "Secret"}', "twice"),
+        ('{"kind": "ConfigMap", "metadata": {"name": "\\ud800"}}', "surrogate"),
+        ('{"kind": NaN}', ""),
+        ("[" * 65 + "]" * 65, "deep"),
+        ('{"kind": "ConfigMap", metadata: {name: a}, spec: {}}', None),
+        ('{"kind": "ConfigMap", "metadata": {"name": "a"}, "spec": {"data": {"a": "\\u00e4"}}}', None),
+    ],
+)
+async def test_json_is_read_as_the_yaml_that_it_is(api: Api, body: str, told: str | None) -> None:
+    answer = await api.client.ask("POST", "/api/v1/apply", body.encode())
+    assert answer.status == (200 if told is None else 404 if told == "" else 400), answer.body
+    assert (told or "") in answer.body.decode()

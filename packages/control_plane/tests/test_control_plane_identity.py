@@ -13,6 +13,7 @@ import trio
 from jsonschema import Draft202012Validator
 from orchestrion.control_plane._app import make_app
 from orchestrion.control_plane._identity.access import Rule
+from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
@@ -103,7 +104,11 @@ async def test_a_token_that_was_made_is_good_until_it_is_revoked() -> None:
         ({}, 201),
         ({"scope": [{"verbs": ["get"], "resources": ["workloads"]}]}, 201),
         ({"namespaces": ["shop"]}, 201),
-        ({"name": "bob"}, 201),  # nobody has bound anything to bob
+        ({"name": "bob"}, 403),  # whom somebody may bind something to later
+        ({"groups": ["sre"]}, 403),
+        ({"name": "carl"}, 201),
+        ({"name": "ann", "groups": ["ops"]}, 201),
+        ({"name": "carl", "groups": ["system:others"]}, 403),
         ({"groups": [ADMINS]}, 403),
         ({"name": "root", "groups": [ADMINS]}, 403),
         ({"kind": "node", "name": "n1"}, 403),
@@ -117,7 +122,12 @@ async def test_a_token_that_was_made_is_good_until_it_is_revoked() -> None:
     ],
 )
 async def test_nobody_gives_away_more_than_they_have(grant: dict[str, Any], status: int) -> None:
-    rules = (Rule(["create"], ["tokens"]), Rule(["get"], ["workloads"]))
+    rules = (
+        Rule(["create"], ["tokens"]),
+        Rule(["get"], ["workloads"]),
+        Rule(["impersonate"], ["users"], names=["carl"]),
+        Rule(["impersonate"], ["groups"], names=["ops", "system:others"]),
+    )
     async with identity(may(*rules), ANN) as (client, _):
         assert (await client.ask("POST", "/api/v1/tokens", grant)).status == status
 
@@ -214,3 +224,24 @@ async def test_a_proof_is_good_for_what_lasts_until_it_is_revoked_or_ends() -> N
         for gone in (holder, trusted.principal, vouched):
             with pytest.raises(Unauthenticated):
                 keeper.prove_again(connection, gone)
+
+
+async def test_what_was_made_is_on_record_with_whom_it_is_for() -> None:
+    kept = list[AuditRecord]()
+
+    class Records:
+        failure = None
+
+        async def write(self, record: AuditRecord, /) -> int:
+            kept.append(record)
+            return len(kept)
+
+    async with identity(Policy(), ADMIN) as (client, keeper):
+        pipeline = Pipeline(keeper, recorder=Records())
+        watched = Client(pipeline.around(make_app(identity_handlers(keeper), guards=[pipeline.guard])), client.token)
+        made = (await watched.ask("POST", "/api/v1/tokens", {"name": "ci", "groups": []})).json
+        trusted = (await watched.ask("POST", "/api/v1/keys", {"name": "ci", "groups": [], "public_key": KEY})).json
+    assert [(record.verb, record.resource, record.name) for record in kept] == [
+        ("create", "tokens", f"{made['id']} of user:ci"),
+        ("create", "keys", f"{trusted['fingerprint']} of user:ci"),
+    ]

@@ -225,3 +225,40 @@ async def test_a_class_that_was_made_is_for_all(api: Api) -> None:
     assert (await api.client.ask("POST", "/api/v1/priorityclasses", made)).status == 201
     answer = await api.as_("eve").ask("POST", f"{DEFAULT}/workloads", workload(priority_class="gold"))
     assert answer.status == 201
+
+
+async def test_all_that_a_manifest_changes_is_on_record(api: Api, records: Records) -> None:
+    binding = {
+        "kind": "RoleBinding",
+        "metadata": {"name": "backdoor"},
+        "spec": {"role": "admin", "subjects": [{"kind": "user", "name": "eve"}]},
+    }
+    config = {"kind": "ConfigMap", "metadata": {"name": "c"}, "spec": {"data": {"a": "b"}}}
+    assert (await api.client.ask("POST", "/api/v1/apply", {"items": [binding, config]})).status == 200
+    found = {(each.verb, each.resource, each.namespace, each.name): each for each in records.kept}
+    made = found["apply", "rolebindings", "", "backdoor"]
+    assert (made.outcome, made.from_revision) == (Outcome.DONE, 0)
+    assert made.to_revision > 0
+    assert ("apply", "configmaps", "default", "c") in found
+
+
+async def test_a_manifest_that_is_refused_is_on_record_by_what_it_names(api: Api, records: Records) -> None:
+    await enter(api, "eve")
+    records.kept.clear()
+    config = {"kind": "ConfigMap", "metadata": {"name": "c"}, "spec": {}}
+    assert (await api.as_("eve").ask("POST", "/api/v1/apply", {"items": [config]})).status == 403
+    (record,) = records.kept
+    assert (record.verb, record.resource, record.name, record.outcome) == ("apply", "configmaps", "c", Outcome.DENIED)
+
+
+async def test_a_plan_tells_nobody_which_workloads_there_are(api: Api) -> None:
+    await api.client.ask("POST", f"{DEFAULT}/workloads", workload("king", kind="batch"))
+    await enter(api, "eve")
+    answers = set[tuple[int, bytes]]()
+    for name in ("king", "kingx"):
+        form = f"workloads: {{a: {{kind: batch, after: [{name}], containers: [{{name: m, command: [x]}}]}}}}"
+        for body in (form, f"items: [{{{form}}}]"):
+            answer = await api.as_("eve").ask("POST", "/api/v1/plan", body.encode(), content_type=YAML)
+            assert b"king" not in answer.body
+            answers.add((answer.status, answer.json["detail"].encode()))
+    assert [status for status, _ in answers] == [403]

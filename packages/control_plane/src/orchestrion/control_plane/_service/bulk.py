@@ -95,6 +95,26 @@ class Bulk:
 
     objects: Objects
 
+    def named(self, documents: Sequence[Any], namespace: str = DEFAULT_NAMESPACE) -> Iterator[tuple[str, str]]:
+        """Give the namespaces and names of the workloads of manifests, before anything else of them is read.
+
+        What they say is held against what there is when it is read; whether who sends them may know that is asked by
+        these names.
+
+        Args:
+            documents: As plain data.
+            namespace: Where they are that do not say it.
+        """
+        for document in documents:
+            if not isinstance(document, Mapping):
+                continue
+            items, workloads = document.get("items"), document.get("workloads")
+            if isinstance(items, list):
+                yield from self.named(items, namespace)
+            elif "kind" not in document and isinstance(workloads, Mapping):
+                for name in workloads:
+                    yield str(document.get("namespace", namespace)), str(name)
+
     def parts(self, documents: Sequence[Any], namespace: str = DEFAULT_NAMESPACE) -> list[Part]:
         """Return what documents say of which objects.
 

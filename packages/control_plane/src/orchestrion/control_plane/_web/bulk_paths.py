@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 from orchestrion.control_plane._access import Needs
 from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._identity.access import Access
+from orchestrion.control_plane._objects.kinds import WORKLOAD
 from orchestrion.control_plane._service.bulk import Bulk, Part
 from orchestrion.control_plane._service.intent import Intent
 from orchestrion.control_plane._service.objects import Objects
@@ -19,27 +20,31 @@ from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem, 
 
 from .answers import JSON, Raw, value_answer
 from .bodies import YAML, documents_of
-from .caller import Gatekeeper, caller_of
 from .doc import Answered, Doc, described
 from .once import Once
+from .passage import Passage, passage_of
+from .pipeline import Pipeline
 from .queries import AnyRequest, flag, intent_of
 
 _BODY: Final = {JSON: "Bulk", YAML: "Bulk"}
 _MANAGER: Final = "apply"
 
 
-def bulk_handlers(objects: Objects, keeper: Gatekeeper, once: Once) -> Router:
+def bulk_handlers(objects: Objects, pipeline: Pipeline, once: Once) -> Router:
     """Return the handlers of what takes many objects at once: who sends them needs what each of them needs."""
     bulk, pruner = Bulk(objects), Pruner(objects)
 
     async def asked(request: AnyRequest, verb: str) -> Sequence[Part]:
         namespace = request.query_params.get("namespace", DEFAULT_NAMESPACE)
-        parts = bulk.parts(await documents_of(request), namespace)
+        documents = await documents_of(request)
+        passage = _passage_of(request)
+        for where, name in bulk.named(documents, namespace):
+            pipeline.refuse(passage, Access(verb, WORKLOAD.plural, where, name))
+        parts = bulk.parts(documents, namespace)
         if "set" in request.query_params:
             parts = in_set(parts, request.query_params["set"])
-        caller = caller_of(request)
         for part in parts:
-            keeper.check(caller, Access(verb, part.kind.plural, part.namespace, part.name))
+            pipeline.permit(passage, Access(verb, part.kind.plural, part.namespace, part.name))
         return parts
 
     def to_go(request: AnyRequest, parts: Sequence[Part]) -> list[ObjectName]:
@@ -52,7 +57,7 @@ def bulk_handlers(objects: Objects, keeper: Gatekeeper, once: Once) -> Router:
         namespaces.add(request.query_params.get("namespace", DEFAULT_NAMESPACE))
         names = pruner.surplus(request.query_params["set"], parts, namespaces)
         for name in names:
-            keeper.check(caller_of(request), Access("delete", name.kind, name.namespace, name.name))
+            pipeline.permit(_passage_of(request), Access("delete", name.kind, name.namespace, name.name))
         return names
 
     applying = Doc(
@@ -100,3 +105,11 @@ def bulk_handlers(objects: Objects, keeper: Gatekeeper, once: Once) -> Router:
         return value_answer({"items": unstructure(result.items), **told})
 
     return Router("/", route_handlers=[apply, plan], dto=None, return_dto=None)
+
+
+def _passage_of(request: AnyRequest) -> Passage:
+    passage = passage_of(request.scope)
+    if passage is None:
+        msg = "a request came by another way than the pipeline"
+        raise RuntimeError(msg)
+    return passage

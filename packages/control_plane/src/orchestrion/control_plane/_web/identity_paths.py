@@ -18,7 +18,7 @@ from orchestrion.control_plane._identity.access import Access, Rule, rules_data,
 from orchestrion.control_plane._identity.keys import TrustedKey
 from orchestrion.control_plane._identity.oidc_config import OidcConfig
 from orchestrion.control_plane._identity.policy import Policy
-from orchestrion.control_plane._identity.principals import Principal, PrincipalKind
+from orchestrion.control_plane._identity.principals import RESERVED_PREFIX, Principal, PrincipalKind
 from orchestrion.control_plane._identity.tokens import TokenRecord
 from orchestrion.control_plane._wire import MAX_QUESTION_BYTES
 from orchestrion.shared_types import ConfigInvalid, Denied, NotFound, Problem
@@ -27,6 +27,7 @@ from .answers import JSON
 from .caller import caller_of
 from .doc import Answered, Doc, described
 from .keeper import Doorkeeper
+from .passage import call_in_record
 from .queries import AnyRequest
 
 _SOMEBODY: Final = Needs("get", "self", anybody=True)
@@ -154,6 +155,7 @@ def identity_handlers(
     async def create_token(request: AnyRequest, data: JSONBody[Grant]) -> Response[dict[str, Any]]:
         principal = _granted(keeper.policy, caller_of(request), data)
         issued = await keeper.tokens.issue(principal, note=data.note)
+        call_in_record(request.scope, f"{issued.record.id} of {principal.subject}")
         document = {**_token_data(issued.record), "token": issued.text.reveal()}
         return Response(document, status_code=201, headers={"cache-control": "no-store"})
 
@@ -201,7 +203,9 @@ def _key_handlers(keeper: Doorkeeper) -> Sequence[ControllerRouterHandler]:
         except (binascii.Error, ValueError) as err:
             raise ConfigInvalid((Problem("32 bytes in base64 are wanted", path="public_key"),)) from err
         principal = _granted(keeper.policy, caller_of(request), data)
-        return _key_data(await keys.trust(public_key, principal, note=data.note))
+        trusted = await keys.trust(public_key, principal, note=data.note)
+        call_in_record(request.scope, f"{trusted.fingerprint} of {principal.subject}")
+        return _key_data(trusted)
 
     @delete(
         "/api/v1/keys/{name:str}",
@@ -239,6 +243,7 @@ def _granted(policy: Policy, who: Principal, grant: Grant) -> Principal:
     if who.expires_at is not None and (given.expires_at is None or given.expires_at > who.expires_at):
         msg = f"{who} can't give away what is good for longer than what it has shown itself"
         raise Denied(msg, remedy=f"let it end before {who.expires_at.isoformat()}")
+    _check_names(policy, who, given)
     rules = [right.rule for right in policy.rights_of(given)]
     if given.subject != who.subject:
         # What is somebody's own is not the other's own.
@@ -249,6 +254,24 @@ def _granted(policy: Policy, who: Principal, grant: Grant) -> Principal:
     if not verdict.allowed:
         raise Denied(verdict.why, remedy="give less: a scope, namespaces, or another name")
     return given
+
+
+def _check_names(policy: Policy, who: Principal, given: Principal) -> None:
+    """Make sure that somebody may speak as others: a name or a group may be given rights later on.
+
+    Raises:
+        ConfigInvalid: It would be nobody.
+        Denied: They may not.
+    """
+    if given.kind is PrincipalKind.ANONYMOUS:
+        raise ConfigInvalid((Problem("nobody is known by a token or a key", path="kind"),))
+    strange = [group for group in given.groups - who.all_groups if group.startswith(RESERVED_PREFIX)]
+    if strange:
+        raise Denied(f"{who} is not in {strange[0]!r:.80} itself", remedy="groups of the system are given by bindings")
+    if given.subject != who.subject:
+        policy.check(who, Access("impersonate", f"{given.kind.value}s", name=given.name))
+    for group in sorted(given.groups - who.groups):
+        policy.check(who, Access("impersonate", "groups", name=group))
 
 
 def _parts(rules: Iterable[Rule]) -> int:

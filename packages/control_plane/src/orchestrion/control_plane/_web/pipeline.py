@@ -176,18 +176,26 @@ class Pipeline:
             Denied: Who asks may not; that goes on record too.
             OrchestrationError: Nothing can be put on record any longer.
         """
-        principal = passage.principal if passage.principal is not None else ANONYMOUS
-        try:
-            self.keeper.check(principal, access)
-        except Denied as err:
-            passage.accesses, passage.denied, passage.reason = (access,), True, err.message
-            raise
+        self.refuse(passage, access)
         if access.verb in READING:
             return
         accesses, before = (passage.accesses, passage.before) if passage.changes else ((), ())
         passage.accesses = (*accesses, access)
         passage.before = (*before, self.revision_of(access))
         self._check_recorder()
+
+    def refuse(self, passage: Passage, access: Access) -> None:
+        """Refuse a handler what who asks may not do; that goes on record.
+
+        Raises:
+            Denied: They may not.
+        """
+        principal = passage.principal if passage.principal is not None else ANONYMOUS
+        try:
+            self.keeper.check(principal, access)
+        except Denied as err:
+            passage.accesses, passage.denied, passage.reason = (access,), True, err.message
+            raise
 
     def _stands(self, connection: Connection, principal: Principal, accesses: Sequence[Access]) -> None:
         self.keeper.prove_again(connection, principal)
@@ -237,8 +245,7 @@ class Pipeline:
             passage.reason = passage.reason or (error.message if passage.denied else error.code)
         name = next((value.decode("latin-1").rpartition("/")[2] for key, value in headers if key == b"location"), "")
         try:
-            for record in passage.records(self.now(), name, self.revision_of):
-                await self.recorder.write(record)
+            await self._write(passage.records(self.now(), name, self.revision_of), self.recorder)
         except OrchestrationError as err:
             self.counts.not_recorded += 1
             _log.error("a request could not be put on record: %s", err.message)  # the message says it
@@ -247,6 +254,25 @@ class Pipeline:
                 remedy="Look whether it is as wanted before trying again, and after the audit log of the server.",
             )
         return None
+
+    async def _write(self, records: Sequence[AuditRecord], recorder: Recorder) -> None:
+        """Write records at the same time: the disk is waited for once for all of them, not once for each."""
+        failures = list[OrchestrationError]()
+
+        async def write(record: AuditRecord) -> None:
+            try:
+                await recorder.write(record)
+            except OrchestrationError as err:
+                failures.append(err)
+
+        if len(records) == 1:
+            await write(records[0])
+        else:
+            async with trio.open_nursery() as nursery:
+                for record in records:
+                    nursery.start_soon(write, record)
+        if failures:
+            raise failures[0]
 
     def _note(self, scope: Scope, passage: Passage) -> None:
         operation = UNKNOWN_OPERATION

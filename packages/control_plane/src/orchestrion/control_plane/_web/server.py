@@ -90,7 +90,7 @@ class ApiServer:
 
     def handlers(self) -> list[ControllerRouterHandler]:
         """Return the handlers of all paths."""
-        once = Once(self._replies)
+        once, pipeline = Once(self._replies), self.oversight.pipeline
         return [
             *self.oversight.handlers(),
             *control_handlers(self.control, self.streams),
@@ -98,7 +98,7 @@ class ApiServer:
             workload_handlers(self.control, self.objects, self.streams, once),
             node_handlers(self.objects.orchestrator, self.objects),
             discovery_handlers(self.control, self.objects),
-            bulk_handlers(self.objects, self.keeper, once),
+            bulk_handlers(self.objects, pipeline, once),
             openapi_handlers(self.objects.kinds),
             *self.more,
             mcp_handlers(self.control, self.oversight.pipeline, self.sessions),
