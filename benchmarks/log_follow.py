@@ -179,8 +179,10 @@ async def flood(server: Server, total: int, *, stall_seconds: float = 0.0) -> Fl
                 nursery.cancel_scope.cancel()
             assert told, "the follower failed"
         await asks.ask("DELETE", f"{path}/flood")
-        while b'"name":"flood' in await asks.ask("GET", "/api/v1/namespaces/default/instances"):  # noqa: ASYNC110 # another process
-            await trio.sleep(0.2)
+        for left in ("instances", "workloads"):
+            told_by = f"/api/v1/namespaces/default/{left}"
+            while b'"name":"flood' in await asks.ask("GET", told_by):  # noqa: ASYNC110 # another process does it
+                await trio.sleep(0.2)
     return Flood(Followed(**json.loads(told)), sizes.grown(server.process.pid), sizes.grown(process.pid), share)
 
 
