@@ -88,6 +88,12 @@ async def test_reading_is_on_record_only_where_it_is_refused(api: Api, records: 
     assert (unknown.principal, unknown.outcome) == ("", Outcome.UNAUTHENTICATED)
 
 
+async def test_a_long_name_fills_no_disk(api: Api, records: Records) -> None:
+    assert (await api.as_("").ask("GET", f"{MAPS}/{'x' * 7_000}")).status == 401
+    (record,) = records.kept
+    assert (len(record.name), record.name[-4:]) == (515, "x...")
+
+
 async def test_what_failed_and_what_was_only_tried_is_on_record_as_that(api: Api, records: Records) -> None:
     await api.client.ask("POST", MAPS, {"metadata": {"name": "Bad Name"}})
     await api.client.ask("POST", f"{MAPS}?dry_run=true", config())

@@ -10,6 +10,7 @@ import pytest
 import trio
 from orchestrion.control_plane._identity.audit_records import AuditRecord, Outcome
 from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._web.assembly import Options
 
 from .api_stage import Api
 from .sockets_stage import Socket
@@ -262,3 +263,20 @@ async def test_a_plan_tells_nobody_which_workloads_there_are(api: Api) -> None:
             assert b"king" not in answer.body
             answers.add((answer.status, answer.json["detail"].encode()))
     assert [status for status, _ in answers] == [403]
+
+
+async def test_a_watch_that_reads_nothing_holds_no_more_than_a_piece(api: Api) -> None:
+    for number in range(6):
+        config = {"metadata": {"name": f"c{number}"}, "spec": {"data": {"a": "x" * 40_000}}}
+        assert (await api.client.ask("POST", f"{DEFAULT}/configmaps", config)).status == 201
+    async with api.client.stream("GET", f"{DEFAULT}/configmaps?watch=true") as (_, _, chunks):
+        pieces = [await anext(chunks) for _ in range(3)]
+    assert [piece.count(b'"ADDED"') for piece in pieces] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "exposed"),
+    [("0.0.0.0", False, True), ("0.0.0.0", None, False), ("127.0.0.1", False, False), ("10.0.0.1", True, False)],
+)
+def test_a_server_without_tls_is_exposed_beyond_its_machine(host: str, tls: bool | None, exposed: bool) -> None:
+    assert Options(host=host, tls=tls).exposed == exposed

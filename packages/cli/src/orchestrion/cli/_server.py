@@ -132,6 +132,8 @@ async def _serve(
             async with serving(orchestrator, place.make_part("server", "api"), options) as served:
                 handed.over(served.at_socket)
                 note(f"serving at {served.url}")
+                if options.exposed:
+                    note("warning: without TLS everybody on the way can read and use the tokens; leave --no-tls out")
                 if served.first_token is not None:
                     note(f"the first administrator's token is in {served.first_token}")
                 if served.authority is not None:

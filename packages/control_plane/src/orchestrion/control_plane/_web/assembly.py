@@ -89,6 +89,11 @@ class Options:
         """Whether TLS is spoken."""
         return self.tls if self.tls is not None else not is_loopback(self.host)
 
+    @property
+    def exposed(self) -> bool:
+        """Whether tokens and all else cross a network where everybody on the way can read them."""
+        return not self.speaks_tls and not is_loopback(self.host)
+
 
 @frozen(kw_only=True)
 class Served:

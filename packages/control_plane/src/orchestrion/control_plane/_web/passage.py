@@ -27,6 +27,8 @@ _NODE_PARTS: Final = frozenset({"nodes", "nodes/status", "leases", "instances/st
 RevisionOf = Callable[[Access], int]
 """Says at which revision what is asked for is now; 0 where there is none."""
 
+_MAX_RECORDED: Final = 512
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -91,9 +93,9 @@ class Passage:
                     principal=who.subject if who is not None else "",
                     via=who.via if who is not None else "",
                     verb=access.verb,
-                    resource=access.resource,
-                    namespace=access.namespace,
-                    name=access.name,
+                    resource=_cut(access.resource),
+                    namespace=_cut(access.namespace),
+                    name=_cut(access.name),
                     from_revision=self.before[number] if number < len(self.before) else 0,
                     to_revision=0 if self.status >= 400 or self.reason or self.dry_run else revision_of(access),
                     outcome=self._outcome(),
@@ -111,6 +113,11 @@ class Passage:
         if self.principal is None:
             return Outcome.UNAUTHENTICATED
         return Outcome.DENIED if self.denied else Outcome.FAILED
+
+
+def _cut(text: str) -> str:
+    """Return as much of a text as a name that is one can have: others are chosen by who wants to fill a disk."""
+    return text if len(text) <= _MAX_RECORDED else f"{text[:_MAX_RECORDED]}..."
 
 
 def passage_of(scope: Any) -> Passage | None:

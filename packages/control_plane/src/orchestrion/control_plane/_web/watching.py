@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import trio
@@ -11,6 +11,7 @@ from attrs import define
 from litestar.types import ASGIApp, Receive, Scope, Send
 from orchestrion.control_plane._history.event import (
     EventType,
+    Item,
     ObjectEvent,
     Position,
     bookmark,
@@ -31,8 +32,8 @@ from .queries import AnyRequest, number
 BOOKMARK_SECONDS: Final = 10.0
 """How long a watch is silent at most, whatever happens to others: then it says up to where all is known."""
 
-_EVENTS_AT_ONCE: Final = 500
-"""How many events one send has at most, so that who is far behind takes no more memory than others."""
+_PIECE_BYTES: Final = 65_536
+"""After how many bytes of events they are sent, so that who is far behind takes no more memory than others."""
 
 MAX_SECONDS: Final = 366 * 86_400
 """The longest that a stream may be asked to last."""
@@ -104,20 +105,23 @@ class _Watch:
             following = self.objects.follow(self.kind, self.namespace, since, self.wanted, by_status=self.by_status)
             async with following as follower:
                 # Taken before anything is waited for: what happens from here on comes as an event, and only so.
-                there_is = self._everything(follower.position) if self.since is None else b""
+                there_is, position = self._everything() if self.since is None else [], follower.position
                 await self._start(send)
-                if there_is:
-                    await self._send(send, there_is)
-                    there_is = b""
+                if self.since is None:
+                    # Written out piece by piece: who takes nothing costs no more than a piece.
+                    for piece in _pieces(map(self._addition, there_is)):
+                        standing()
+                        await self._send(send, piece)
+                    await self._send(send, self._bookmark(position))
+                there_is = []
                 end = trio.current_time() + self.seconds
                 silent_since = trio.current_time()
                 while True:
                     standing()
                     events = follower.behind()
                     known = follower.position
-                    for first in range(0, len(events), _EVENTS_AT_ONCE):
-                        some = events[first : first + _EVENTS_AT_ONCE]
-                        await self._send(send, b"".join([self._encoded(event) for event in some]))
+                    for piece in _pieces(map(self._encoded, events)):
+                        await self._send(send, piece)
                         silent_since = trio.current_time()
                     now = trio.current_time()
                     if now >= end:
@@ -138,16 +142,15 @@ class _Watch:
                 await send({"type": "http.response.start", "status": status_of(err), "headers": headers})
                 await send({"type": "http.response.body", "body": problem, "more_body": False})
 
-    def _everything(self, position: Position) -> bytes:
-        """Return all that there is as additions, and up to where that is all."""
-        history, parts = self.objects.history, list[bytes]()
+    def _everything(self) -> list[Item]:
+        """Return all that there is."""
+        history = self.objects.history
+        items = [history.get(name) for name in history.names(self.kind.plural, self.namespace)]
+        return [item for item in items if item is not None and (self.wanted is None or self.wanted(item))]
+
+    def _addition(self, item: Item) -> bytes:
         form = message if self.as_messages else line
-        for name in history.names(self.kind.plural, self.namespace):
-            item = history.get(name)
-            if item is not None and (self.wanted is None or self.wanted(item)):
-                parts.append(form(EventType.ADDED, None, item.data))
-        parts.append(self._bookmark(position))
-        return b"".join(parts)
+        return form(EventType.ADDED, None, item.data)
 
     def _encoded(self, event: ObjectEvent) -> bytes:
         return event.message if self.as_messages else event.line
@@ -165,6 +168,19 @@ class _Watch:
     async def _send(self, send: Send, body: bytes) -> None:
         # A reader that takes nothing for too long is cut off by the connection, and may go on where it was.
         await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def _pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Give parts together, as many as make a piece; each is made only when its piece is."""
+    piece, size = list[bytes](), 0
+    for part in parts:
+        piece.append(part)
+        size += len(part)
+        if size >= _PIECE_BYTES:
+            yield b"".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece)
 
 
 async def _cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> None:
