@@ -118,3 +118,18 @@ async def test_events_of_a_workload_are_also_those_of_its_instances(api: Api) ->
     subjects = {each["spec"]["subject"] for each in listed["items"]}
     assert "instance/web.0.1" in subjects
     assert subjects <= {"workload/web", "instance/web.0.1"}
+
+
+async def test_a_list_has_one_order_whatever_its_pages(api: Api) -> None:
+    spec = {"containers": [{"name": "main", "command": ["run"]}]}
+    for name in ("a", "a-b", "b", "a-a"):
+        await api.client.ask("POST", "/api/v1/namespaces/default/workloads", {"metadata": {"name": name}, "spec": spec})
+    orders = list[list[str]]()
+    for limit in (1, 2, 3, 9):
+        found, token = list[str](), ""
+        while not found or token:
+            page = (await api.client.ask("GET", f"/api/v1/workloads?limit={limit}&continue={token}")).json
+            found += names(page)
+            token = page["metadata"].get("continue", "")
+        orders.append(found)
+    assert orders == [["a-a", "a-b", "a", "b"]] * 4

@@ -28,12 +28,14 @@ from orchestrion.shared_types import (
     structure,
     unstructure,
 )
+from orchestrion.store_interface import InvalidRequest
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 _STATUSES: tuple[tuple[type[OrchestrationError], int], ...] = (
     (NotFound, 404),
     (ConfigInvalid, 400),
+    (InvalidRequest, 400),
     (Unauthenticated, 401),
     (Denied, 403),
     (QuotaExceeded, 403),

@@ -129,7 +129,7 @@ def _post(spec: ValidatingWebhookSpec, reach: Reach) -> Post:
     try:
         # Made once for all requests: to read whom the system trusts takes its time.
         context = ssl.create_default_context(cadata=spec.ca or None)
-    except (ssl.SSLError, ValueError) as err:
+    except (ssl.SSLError, ValueError, TypeError) as err:  # TypeError for letters that PEM has not
         raise ConfigInvalid((Problem("that is no certificate (PEM)", path="spec.ca"),)) from err
     return bounded(posting(Outgoing(context, reach=reach)))
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from attrs import evolve, field, frozen
-from orchestrion.shared_types import from_json, unstructure
-from orchestrion.store_interface import Entry, Put
+from orchestrion.shared_types import ConfigInvalid, Problem, from_json, unstructure
+from orchestrion.store_interface import MAX_VALUE_BYTES, Entry, Put
 
 from .document import API_VERSION, Document, encoded
 from .kinds import Kind
@@ -41,7 +41,11 @@ class StoredObject:
         return evolve(self.document, spec=spec)
 
     def put(self, key: str) -> Put:
-        """Return the operation that writes it."""
+        """Return the operation that writes it.
+
+        Raises:
+            ConfigInvalid: It is larger than a store takes.
+        """
         document = self.document
         metadata = unstructure(document.metadata)
         metadata.pop("revision", None)
@@ -55,7 +59,14 @@ class StoredObject:
             kept["applied"] = self.applied
         if self.sealed:
             kept["sealed"] = self.sealed
-        return Put(key, encoded(kept))
+        value = encoded(kept)
+        if len(value) > MAX_VALUE_BYTES:
+            text = (
+                f"{document.kind} {document.metadata.name!r} takes {len(value):,} bytes together with who says what"
+                f" of it; {MAX_VALUE_BYTES:,} is the most"
+            )
+            raise ConfigInvalid((Problem(text),), remedy="Divide it into several, or keep less in it.")
+        return Put(key, value)
 
 
 def object_key(kind: Kind, namespace: str, name: str) -> str:

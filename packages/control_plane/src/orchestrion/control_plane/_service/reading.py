@@ -27,7 +27,7 @@ class Page:
     """Some objects of a kind, as they were at one revision.
 
     Attributes:
-        items: By namespace and name.
+        items: By namespace and name as the store has their keys: `a-b` may come before `a`.
         revision: Of which revision all pages of the list are.
         last_key: Where the next page goes on; empty where there is none.
     """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, Final
 
 import trio
 from orchestrion.control_plane._limits import LaneSize, Seats
 from orchestrion.control_plane._objects.json_patch import apply_patch
-from orchestrion.control_plane._objects.json_values import measure
+from orchestrion.control_plane._objects.json_values import check_size, measure
 from orchestrion.control_plane._objects.merge_patch import merge_patch
 from orchestrion.shared_types import ConfigInvalid, Problem
 from orchestrion.shared_types.manifest import MAX_BYTES, MAX_DEPTH, MAX_NODES, plain_documents
@@ -47,16 +48,29 @@ async def body_of(request: AnyRequest) -> Any:
     """Return a request's body as plain data.
 
     Raises:
-        ConfigInvalid: It is no JSON.
+        ConfigInvalid: It is no JSON, or it is too large or too deep.
     """
+    body = await request.body()
     try:
-        return json.loads(await request.body(), parse_constant=_no_number)
+        plain = json.loads(body, parse_constant=_no_number, parse_float=_finite)
+        if b"\\u" in body:
+            # An escape can make half of a surrogate pair, a text that could never be written again.
+            json.dumps(plain, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as err:
         raise ConfigInvalid((Problem(f"the body is no JSON: {err}"),)) from err
+    check_size(plain, "the body")
+    return plain
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        _no_number(text)
+    return number
 
 
 def _no_number(word: str) -> float:
-    msg = f"{word} is no number of JSON"
+    msg = f"{word:.80} is no number of JSON"
     raise ValueError(msg)
 
 
@@ -85,7 +99,9 @@ def _as_json(body: bytes) -> Any:
     if body[:1] not in (b"{", b"[") or len(body) > MAX_BYTES:
         return None
     try:
-        found = json.loads(body.decode(), parse_constant=_no_number, object_pairs_hook=_each_once)
+        found = json.loads(
+            body.decode(), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_each_once
+        )
         if b"\\u" in body:
             # An escape can make half of a surrogate pair, a text that could never be written again.
             json.dumps(found, ensure_ascii=False).encode()
