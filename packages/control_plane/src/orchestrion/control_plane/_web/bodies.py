@@ -99,9 +99,7 @@ def _as_json(body: bytes) -> Any:
     if body[:1] not in (b"{", b"[") or len(body) > MAX_BYTES:
         return None
     try:
-        found = json.loads(
-            body.decode(), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_each_once
-        )
+        found = json.loads(body.decode(), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_each_once)
         if b"\\u" in body:
             # An escape can make half of a surrogate pair, a text that could never be written again.
             json.dumps(found, ensure_ascii=False).encode()
