@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from orchestrion.runtime_interface import ContainerRuntime, SupportsEvents, SupportsExec, SupportsLogs, SupportsStats
+from orchestrion.runtime_interface import (
+    ContainerRuntime,
+    SupportsEvents,
+    SupportsExec,
+    SupportsLogs,
+    SupportsStats,
+    SupportsTerminals,
+)
 from orchestrion.runtime_process import ProcessRuntime, open_runtime
 
 
@@ -17,7 +24,8 @@ async def test_it_is_a_runtime_with_every_ability(runtime: ProcessRuntime) -> No
     checked: ContainerRuntime = runtime
     logs: SupportsLogs = runtime
     commands: SupportsExec = runtime
+    terminals: SupportsTerminals = runtime
     stats: SupportsStats = runtime
     events: SupportsEvents = runtime
-    assert {checked, logs, commands, stats, events} == {runtime}
-    assert len(runtime.capabilities) == 4
+    assert {checked, logs, commands, terminals, stats, events} == {runtime}
+    assert len(runtime.capabilities) == 5

@@ -114,7 +114,8 @@ async def test_the_exit_of_a_container_that_ended_while_nobody_looked_is_told(
     shim = harness.shim_of(tmp_path / "state", container_id)
     async with opened() as runtime:
         assert (await harness.exited(runtime, container_id)).exit.code == 41
-        assert not Path(f"/proc/{shim}").exists(), "a shim of ours is reaped"
+        # It writes down the exit before it ends itself.
+        await harness.until(lambda: not Path(f"/proc/{shim}").exists(), "a shim of ours is reaped")
         fifo = tmp_path / "state/containers" / waits / "work/f"
         await harness.until(fifo.exists, "the fifo is made")
         with harness.pipe_to(fifo) as tell:
