@@ -27,7 +27,7 @@ RESULTS = ROOT / ".nox" / "results"
 LOCK = ROOT / "requirements.lock"
 SIMULATION = ROOT / "packages" / "orchestrator_core" / "tests" / "simulation"
 BROWSER = ROOT / "tests" / "browser"
-ATTACK = ROOT / "packages" / "control_plane" / "tests" / "attacks" / "attack_openapi.py"
+ATTACKS = ROOT / "packages" / "control_plane" / "tests" / "attacks"
 SEEDS = "500"
 REPEATABLE = {"CI": "true"}
 """Lets hypothesis draw the same examples in each run, and mind no time that a busy machine takes."""
@@ -192,9 +192,10 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def attack(session: nox.Session) -> None:
-    """The API under requests that a tool makes up from its description alone."""
+    """The API under requests that a tool makes up from its description alone, and under ten times what it carries."""
     everything(session, "test", "web")
-    session.run("pytest", results("attack"), str(ATTACK), *session.posargs, env=REPEATABLE)
+    attacks = (str(ATTACKS / name) for name in ("attack_openapi.py", "attack_overload.py"))
+    session.run("pytest", results("attack"), *attacks, *session.posargs, env=REPEATABLE)
 
 
 @nox.session

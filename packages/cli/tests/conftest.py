@@ -10,6 +10,7 @@ from textwrap import dedent
 
 import pytest
 
+from .attacked_target import Target
 from .running_command import RunningCommand, begin, run_to_end
 
 
@@ -21,6 +22,8 @@ class Shell:
         self.state = folder / "state"
         self.begun: list[RunningCommand] = []
         self.environment = {**os.environ, "ORCHESTRION_STATE": str(self.state)}
+        # Commands start so often here that compiling all modules each time would take longer than all else.
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def write(self, name: str, text: str) -> Path:
         """Write a manifest."""
@@ -67,3 +70,11 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         names = shell.run("status", "-o", "name").stdout.split()
         if names:
             shell.run("rm", "--yes", *names)
+
+
+@pytest.fixture
+def target(shell: Shell) -> Iterator[Target]:
+    """A server to be attacked, which serves on afterwards."""
+    target = Target(shell)
+    yield target
+    target.end()

@@ -17,7 +17,7 @@ from .running_command import PATIENCE_SECONDS, RunningCommand
 
 pytestmark = pytest.mark.slow
 
-KILLS = 8
+KILLS = 50
 WRITERS = 4
 WATCHERS = 3
 MAPS = "/api/v1/namespaces/default/configmaps"

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 from orchestrion.control_plane._dashboard.handlers import Dashboard, dashboard_handlers
 from orchestrion.control_plane._dashboard.keeper import SessionKeeper
 from orchestrion.control_plane._dashboard.sessions import Sessions
-from orchestrion.control_plane._identity.access import Access
+from orchestrion.control_plane._identity.access import Access, owners_of
+from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.managing import Management, managed
 from orchestrion.control_plane._service.objects import Objects
+from orchestrion.control_plane._service.owning import Owning
 from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
 from orchestrion.control_plane._web.grants import Grants
 from orchestrion.control_plane._web.keeper import policy_of
+from orchestrion.control_plane._web.oversight import Oversight
 from orchestrion.control_plane._web.server import ApiServer
 from orchestrion.mocks import (
     ClusterWorld,
@@ -35,7 +38,7 @@ from orchestrion.mocks import (
     mock_nodes,
 )
 from orchestrion.orchestrator_core import Orchestrator, trio_time
-from orchestrion.shared_types import Unauthenticated
+from orchestrion.shared_types import OrchestrationError, Unauthenticated
 
 ADMIN = Principal("admin", groups=[ADMINS])
 
@@ -46,6 +49,12 @@ class Keeper:
 
     principals: dict[str, Principal] = field(factory=lambda: {"admin": ADMIN})
     policy: Policy = field(factory=Policy)
+    owners: Callable[[str, str, str], frozenset[str]] = owners_of
+
+    def claim(self, connection: Any, /) -> str:
+        """Return whom a request names."""
+        name = connection.headers.get("authorization", "").removeprefix("Bearer ")
+        return f"token:{name}" if name in self.principals else ""
 
     async def authenticate(self, connection: Any, /) -> Principal:
         """Return who asks."""
@@ -74,6 +83,8 @@ class Keeper:
 
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something."""
+        if access.name and not access.owners:
+            access = evolve(access, owners=self.owners(access.resource, access.namespace, access.name))
         self.policy.check(principal, access)
 
 
@@ -162,6 +173,23 @@ class Client:
             nursery.cancel_scope.cancel()
 
 
+@define
+class Records:
+    """Keeps records, or fails to."""
+
+    kept: list[AuditRecord] = field(factory=list)
+    error: OrchestrationError | None = None
+    failure: OrchestrationError | None = None
+
+    async def write(self, record: AuditRecord, /) -> int:
+        """Keep a record."""
+        await trio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
+        self.kept.append(record)
+        return len(self.kept)
+
+
 @define(eq=False)
 class Api:
     """A server and what it is made of."""
@@ -203,11 +231,13 @@ async def api_served(
         ),
         WorkloadWriter(orchestrator),
     )
+    keeper.owners = Owning(objects).of
     management = managed(objects, may=lambda who, access: keeper.policy.may(who, access).allowed)
     sessions, streams = Sessions(keeper.admit, keeper.still, trio_time), OpenStreams(trio.Event())
     by_session = SessionKeeper(keeper, sessions)
-    dashboard = dashboard_handlers(Dashboard(management.control, objects, by_session, streams))
-    server = ApiServer(management.control, objects, by_session, streams=streams, more=[dashboard])
+    oversight = Oversight.over(objects, by_session)
+    dashboard = dashboard_handlers(Dashboard(management.control, objects, by_session, streams, oversight.pipeline))
+    server = ApiServer(management.control, objects, by_session, oversight=oversight, streams=streams, more=[dashboard])
     async with trio.open_nursery() as nursery:
         await nursery.start(orchestrator.run)
         await nursery.start(objects.run)

@@ -25,14 +25,15 @@ class Socket:
 
     async def run(self, seconds: float = 30) -> None:
         """Serve it to its end, or until the client has had enough of waiting."""
+        path, _, query = self._path.partition("?")
         scope = {
             "type": "websocket",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "scheme": "ws",
-            "path": self._path,
-            "raw_path": self._path.encode(),
-            "query_string": b"",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
             "root_path": "",
             "headers": [(name.encode(), value.encode()) for name, value in self._headers.items()],
             "client": ("127.0.0.1", 1),

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import trio
+from orchestrion.control_plane._identity.audit_records import Outcome
+from orchestrion.control_plane._identity.principals import Principal
 
-from .api_stage import Answer, Api
+from .api_stage import Answer, Api, Records
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 WORKLOADS = "/api/v1/namespaces/default/workloads"
@@ -122,3 +124,46 @@ async def test_a_secret_is_replaced_as_a_whole_and_leaves_no_text(api: Api) -> N
 async def test_what_is_no_part_is_refused(api: Api, body: bytes) -> None:
     refused = await api.client.ask("PATCH", f"{MAPS}/a", body, content_type="application/apply-patch+yaml")
     assert refused.status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "spec"),
+    [(f"{MAPS}/a", {"data": {"x": "1"}}), (f"{WORKLOADS}/a", {"containers": CONTAINERS})],
+)
+@pytest.mark.parametrize("query", ["manager=eve", "manager=eve&dry_run=true", "manager=eve&force=true"])
+async def test_who_may_only_change_what_is_there_makes_nothing(
+    api: Api, path: str, spec: dict[str, Any], query: str
+) -> None:
+    await grant(api, "patch")
+    eve = api.as_("eve")
+    refused = await eve.ask("PATCH", f"{path}?{query}", {"spec": spec}, content_type=APPLY)
+    assert refused.status == 403
+    assert "may not create" in refused.json["detail"]
+    assert (await api.client.ask("GET", path)).status == 404
+    await applied(api, path, spec, "manager=eve")
+    assert (await eve.ask("PATCH", f"{path}?{query}", {"spec": spec}, content_type=APPLY)).status == 200
+
+
+async def test_who_may_create_and_change_makes_what_is_not_there(api: Api) -> None:
+    await grant(api, "patch", "create")
+    for path, spec in ((f"{MAPS}/a", {"data": {"x": "1"}}), (f"{WORKLOADS}/a", {"containers": CONTAINERS})):
+        made = await api.as_("eve").ask("PATCH", f"{path}?manager=eve", {"spec": spec}, content_type=APPLY)
+        assert made.status == 201
+
+
+async def test_that_somebody_was_kept_from_making_an_object_is_on_record(api: Api) -> None:
+    await grant(api, "patch")
+    log = api.server.oversight.pipeline.recorder = Records()
+    await api.as_("eve").ask("PATCH", f"{MAPS}/a", {"spec": {"data": {}}}, content_type=APPLY)
+    (record,) = log.kept
+    assert (record.principal, record.name, record.outcome) == ("user:eve", "a", Outcome.DENIED)
+    assert "may not create configmaps" in record.reason
+
+
+async def grant(api: Api, *verbs: str) -> None:
+    """Let eve in, with some verbs."""
+    api.keeper.principals["eve"] = Principal("eve")
+    rules = [{"verbs": list(verbs), "resources": ["configmaps", "workloads"]}]
+    await api.client.ask("POST", "/api/v1/roles", {"metadata": {"name": "some"}, "spec": {"rules": rules}})
+    spec = {"role": "some", "subjects": [{"kind": "user", "name": "eve"}]}
+    await api.client.ask("POST", "/api/v1/rolebindings", {"metadata": {"name": "some"}, "spec": spec})

@@ -16,7 +16,7 @@ from orchestrion.control_plane._identity.access import Rule
 from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.policy import Policy
-from orchestrion.control_plane._identity.principals import ADMINS, Principal
+from orchestrion.control_plane._identity.principals import ADMINS, Principal, PrincipalKind
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, Subject, SubjectKind
 from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._web.identity_paths import identity_handlers
@@ -54,6 +54,8 @@ async def identity(policy: Policy, who: Principal, authority: bytes = b"") -> As
 
 ADMIN = Principal("root", groups=[ADMINS])
 ANN = Principal("ann")
+NODE = Principal("n1", PrincipalKind.NODE)
+WEB = Principal("shop/web", PrincipalKind.WORKLOAD)
 
 
 async def test_everybody_who_is_known_learns_as_who() -> None:
@@ -80,6 +82,30 @@ async def test_what_may_be_done_is_told_with_the_reason() -> None:
         assert rights == [
             {"verbs": ["get"], "resources": ["workloads"], "namespaces": ["shop"], "role": "some", "binding": "anns"}
         ]
+
+
+@pytest.mark.parametrize(
+    ("who", "verb", "resource", "namespace", "name", "allowed"),
+    [
+        (NODE, "get", "nodes", "", "n1", True),
+        (NODE, "get", "nodes", "", "n2", False),
+        (NODE, "list", "instances", "", "", True),
+        (NODE, "list", "secrets", "shop", "", False),
+        (NODE, "get", "secrets", "shop", "key", False),
+        (WEB, "get", "workloads", "shop", "web", True),
+        (WEB, "get", "workloads", "other", "web", False),
+        (WEB, "list", "instances", "shop", "", True),
+        (ANN, "list", "instances", "shop", "", False),
+    ],
+)
+async def test_nodes_and_workloads_are_told_what_they_may_do_with_their_own(
+    who: Principal, verb: str, resource: str, namespace: str, name: str, allowed: bool
+) -> None:
+    async with identity(Policy(), who) as (client, _):
+        asked = {"verb": verb, "resource": resource, "namespace": namespace, "name": name}
+        told = (await client.ask("POST", "/api/v1/can-i", asked)).json
+        assert told["allowed"] is allowed
+        assert told["why"].endswith("with what is its own") is (allowed and not name)
 
 
 async def test_a_token_that_was_made_is_good_until_it_is_revoked() -> None:

@@ -8,35 +8,18 @@ from typing import Any
 
 import pytest
 import trio
-from attrs import define, field
-from orchestrion.control_plane._identity.audit_records import AuditRecord, Outcome
+from orchestrion.control_plane._identity.audit_records import Outcome
 from orchestrion.control_plane._identity.principals import Principal, PrincipalKind
 from orchestrion.control_plane._limits import DEFAULT_LANES, Lane, LaneSize, Limits, Rate
 from orchestrion.control_plane._limits.limits import LaneLimits
 from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.control_plane._web.sources import networks_of
 from orchestrion.orchestrator_core import WorkloadName
-from orchestrion.shared_types import ConfigInvalid, OrchestrationError, StateFailure
+from orchestrion.shared_types import ConfigInvalid, StateFailure
 
-from .api_stage import Api
+from .api_stage import ADMIN, Answer, Api, Records
 
 MAPS = "/api/v1/namespaces/default/configmaps"
-
-
-@define
-class Records:
-    """Keeps records, or fails to."""
-
-    kept: list[AuditRecord] = field(factory=list)
-    error: OrchestrationError | None = None
-    failure: OrchestrationError | None = None
-
-    async def write(self, record: AuditRecord, /) -> int:
-        await trio.lowlevel.checkpoint()
-        if self.error is not None:
-            raise self.error
-        self.kept.append(record)
-        return len(self.kept)
 
 
 def config(name: str = "settings", **data: str) -> dict[str, Any]:
@@ -179,10 +162,78 @@ async def test_who_asks_too_often_is_told_when_to_come_again(api: Api) -> None:
 
 
 async def test_who_shows_nothing_is_counted_by_address(api: Api, records: Records) -> None:
-    statuses = [(await api.as_("wrong").ask("GET", MAPS)).status for _ in range(150)]
+    statuses = [(await api.as_("wrong").ask("GET", MAPS)).status for _ in range(101)]
     assert statuses.count(401) == 100
     assert statuses[-1] == 429
     assert len(records.kept) == 100, "no more than that fills the disk"
+
+
+async def test_who_guesses_keeps_nobody_out_who_comes_from_the_same_address(api: Api, records: Records) -> None:
+    statuses = [(await api.as_("wrong").ask("GET", MAPS)).status for _ in range(101)]
+    assert statuses[-1] == 429
+    assert (await api.client.ask("GET", MAPS)).status == 200
+
+
+async def test_what_another_sites_page_asks_for_fills_no_disk(api: Api, records: Records) -> None:
+    statuses = [(await api.as_("").ask("POST", MAPS, {}, sec_fetch_site="cross-site")).status for _ in range(101)]
+    assert statuses.count(403) == 100
+    assert statuses[-1] == 429
+    assert len(records.kept) == 100
+
+
+FORM = {"content_type": "application/x-www-form-urlencoded"}
+
+
+async def sign_in(api: Api, token: str, **headers: str) -> Answer:
+    return await api.as_("").ask("POST", "/ui/login", f"token={token}".encode(), **FORM, **headers)
+
+
+async def test_signing_in_is_on_record_and_so_is_failing_to_without_what_was_tried(api: Api, records: Records) -> None:
+    assert (await sign_in(api, "canary")).status == 401
+    assert (await api.as_("").ask("GET", "/ui/login?code=canary")).status == 401
+    assert (await sign_in(api, "admin", sec_fetch_site="cross-site")).status == 403
+    assert (await sign_in(api, "admin")).status == 303
+    assert (await api.as_("").ask("GET", f"/ui/login?code={api.sessions.invite(ADMIN)}")).status == 303
+    told = [(record.principal, record.verb, record.resource, record.outcome) for record in records.kept]
+    failed, done = (
+        ("", "create", "sessions", Outcome.UNAUTHENTICATED),
+        ("user:admin", "create", "sessions", Outcome.DONE),
+    )
+    assert told == [failed, failed, failed, done, done]
+    assert {record.source for record in records.kept} == {"127.0.0.1"}
+    assert "canary" not in str(records.kept)
+
+
+async def test_who_tries_to_sign_in_again_and_again_is_told_when_to_come_again(api: Api, records: Records) -> None:
+    answers = [await sign_in(api, "wrong") for _ in range(101)]
+    assert [answer.status for answer in answers].count(401) == 100
+    assert answers[-1].status == 429
+    assert answers[-1].headers["retry-after"] == "1"
+    links = [(await api.as_("").ask("GET", "/ui/login?code=wrong")).status for _ in range(101)]
+    assert set(links) == {401, 429}
+    assert len(records.kept) == 100 + links.count(401)
+    assert (await api.as_("").ask("GET", "/ui/login")).status == 200, "the page itself is everybody's"
+    assert (await api.client.ask("GET", "/ui/nodes")).status == 200, "who is known goes on"
+    await trio.sleep(1)
+    assert (await sign_in(api, "admin")).status == 303
+
+
+async def test_nobody_signs_in_where_it_cant_go_on_record(api: Api, records: Records) -> None:
+    records.failure = StateFailure("the disk is gone")
+    answer = await sign_in(api, "admin")
+    assert answer.status == 500
+    assert "set-cookie" not in answer.headers
+
+
+async def test_a_form_that_is_too_large_is_not_read(api: Api) -> None:
+    assert (await sign_in(api, "a" * 20_000)).status == 413
+
+
+async def test_what_a_page_is_refused_is_on_record_as_denied(api: Api, records: Records) -> None:
+    api.keeper.principals["eve"] = Principal("eve")
+    assert (await api.as_("eve").ask("GET", "/ui/live?output=default/web")).status == 403
+    (record,) = records.kept
+    assert (record.principal, record.outcome) == ("user:eve", Outcome.DENIED)
 
 
 async def test_nodes_are_let_in_while_others_take_all_there_is(api: Api) -> None:
@@ -192,6 +243,45 @@ async def test_nodes_are_let_in_while_others_take_all_there_is(api: Api) -> None
     assert (await api.client.ask("PATCH", path, {"status": {}})).status != 429
     assert (await api.client.ask("PATCH", path, {"status": {}})).status == 429
     assert (await api.as_("n").ask("PATCH", path, {"status": {}})).status != 429
+
+
+async def test_what_is_everybodys_is_answered_so_often_to_one_address_and_no_longer_at_once(api: Api) -> None:
+    api.server.oversight.pipeline.limits = Limits(open=Rate(1, 3), health=Rate(1, 2))
+    nobody = api.as_("")
+    statuses = [(await nobody.ask("GET", "/nothing/at/all")).status for _ in range(3)]
+    assert statuses == [404] * 3
+    began = trio.current_time()
+    refused = await nobody.ask("GET", "/livez")
+    assert refused.status == 200, "how the server is, is counted on its own"
+    for path in ("/openapi.json", "/nothing", "/ui/login", MAPS):
+        api.server.oversight.pipeline.limits = Limits(open=Rate(0.01, 1))
+        await nobody.ask("GET", "/nothing")
+        began = trio.current_time()
+        refused = await nobody.ask("GET", path)
+        assert refused.status == 429, path
+        assert 99 <= int(refused.headers["retry-after"]) <= 101
+        assert refused.json["code"] == "too-many-requests"
+        assert 1 <= trio.current_time() - began < 3, "it comes late, so that the next request does too"
+        assert (await api.client.ask("GET", MAPS)).status == 200, "who is known goes on"
+        assert (await nobody.ask("GET", "/healthz")).status == 200
+
+
+async def test_who_looks_after_a_server_too_often_is_told_to_wait(api: Api) -> None:
+    api.server.oversight.pipeline.limits = Limits(health=Rate(0.01, 2))
+    statuses = [(await api.as_("").ask("GET", "/healthz")).status for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    assert (await api.as_("").ask("GET", "/ui/login")).status == 200
+
+
+async def test_a_node_that_asks_too_often_is_told_so_at_once_and_others_late(api: Api) -> None:
+    api.keeper.principals["n"] = Principal("node-00000", PrincipalKind.NODE)
+    for lane in (Lane.NODE, Lane.READ):
+        narrow(api, lane, rate=Rate(0.001, 1))
+        who, path = (api.as_("n"), "/api/v1/nodes/node-00000") if lane is Lane.NODE else (api.client, MAPS)
+        assert (await who.ask("GET", path)).status != 429
+        began = trio.current_time()
+        assert (await who.ask("GET", path)).status == 429
+        assert (trio.current_time() - began >= 1) is (lane is Lane.READ)
 
 
 async def test_a_watch_keeps_its_seat_until_it_ends(api: Api) -> None:

@@ -136,6 +136,81 @@ async def test_a_change_that_another_site_may_have_asked_for_is_refused(
     assert (await api.client.ask("GET", f"{WORKLOADS}/web")).status == 404
 
 
+class Forms(HTMLParser):
+    """The forms of a page that change something."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str]] = []
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        method = given.get("data-call") or given.get("method") or "get"
+        if tag == "form" and method not in ("get", "dialog"):
+            self.found.append((method.upper(), str(given["action"])))
+
+
+async def test_no_form_of_any_page_works_without_the_pages_own_word(api: Api, browser: Browser) -> None:
+    await api.client.ask("POST", WORKLOADS, workload())
+    await trio.sleep(10)
+    node = (await api.client.ask("GET", "/api/v1/nodes")).json["items"][0]["metadata"]["name"]
+    first = await browser.get("/ui/nodes")
+    await api.client.ask("POST", f"/api/v1/nodes/{node}/cordon")
+    pages = [first, *[await browser.get(page) for page in (*PAGES, "/ui/workloads/default/web")]]
+    forms = {form for page in pages for form in Forms(page.body).found}
+    assert {action.rpartition("/")[2].partition("?")[0] for _, action in forms} == FORMS
+    before = await state_of(api)
+    for method, action in forms:
+        for headers in (
+            {},
+            {"x_csrf_token": "guessed"},
+            {"x_csrf_token": browser.csrf, "sec_fetch_site": "cross-site"},
+        ):
+            answer = await browser.change(method, action, {}, **headers)
+            assert answer.status in (401, 403), (method, action, headers)
+    assert await state_of(api) == before
+    for method, action in sorted(forms):
+        answer = await browser.change(method, action, {"replicas": 2, "reason": "x"}, x_csrf_token=browser.csrf)
+        assert answer.status not in (401, 403), (method, action)
+
+
+FORMS = {"scale", "stop", "pause", "web", "cordon", "uncordon", "drain"}
+"""What forms change, by the last word of their path."""
+
+
+async def state_of(api: Api) -> list[Any]:
+    """Return all workloads and nodes as they are."""
+    paths = (WORKLOADS, "/api/v1/nodes")
+    return [(await api.client.ask("GET", path)).json["items"] for path in paths]
+
+
+@pytest.mark.slow
+async def test_no_path_takes_a_change_from_a_browser_without_the_pages_own_word(
+    api: Api, browser: Browser, autojump_clock: object
+) -> None:
+    document = (await api.client.ask("GET", "/openapi.json")).json
+    paths = [(method, path) for path, item in document["paths"].items() for method in item]
+    paths += [
+        (method, path)
+        for handler in api.server.handlers()
+        for path in getattr(handler, "paths", ())
+        for method in getattr(handler, "http_methods", ())
+        if path.startswith(("/v1/", "/mcp"))
+    ]
+    paths += [("post", "/mcp"), ("delete", "/mcp"), ("post", "/ui/logout")]
+    changing = {(method.upper(), path) for method, path in paths} - {("GET", path) for _, path in paths}
+    assert len(changing) > 50
+    before = await state_of(api)
+    for method, path in sorted(changing):
+        await trio.sleep(1)  # slowly enough for the limits
+        target = path.replace("{namespace}", "default").replace("{name}", "web").replace("{name:str}", "web")
+        answer = await browser.change(method, target, {})
+        assert answer.status in (401, 403), (method, path, answer.status)
+    assert await state_of(api) == before
+    assert (await browser.get("/")).status == 200, "nor is anybody signed out"
+
+
 async def test_a_change_that_a_page_of_ours_asks_for_is_made(api: Api, browser: Browser) -> None:
     given = {"sec_fetch_site": "same-origin", "origin": "http://test", "x_csrf_token": browser.csrf}
     assert (await browser.change("POST", WORKLOADS, workload(), **given)).status == 201

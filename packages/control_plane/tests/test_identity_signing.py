@@ -23,7 +23,7 @@ from orchestrion.control_plane._identity.signing import HEADERS, RequestSigner, 
 from orchestrion.mocks import MemoryState, MemoryStore
 from orchestrion.shared_types import ConfigInvalid, NotFound, TooManyRequests
 from orchestrion.store_interface import RevisionConflict
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from .identity_sources import NOW, Chance, Clock
 
@@ -110,6 +110,35 @@ async def test_a_signature_is_good_for_no_other_request(change: dict[str, Any]) 
 async def test_a_line_break_moves_nothing_from_one_line_to_another() -> None:
     async with serving() as server:
         assert server.reason(server.signed(), path="/api\n/v1") == Reason.INVALID_HEADER
+
+
+async def test_what_a_head_says_is_enough_to_refuse_most(autojump_clock: MockClock) -> None:
+    async with serving() as server:
+        taken = server.signed()
+        assert server.keys.check_head(taken).principal.name == "ci"
+        server.verify(taken)
+        stranger = RequestSigner.from_seed(bytes(31) + b"a", now=server.clock, random_bytes=Chance())
+        unknown = stranger.headers("POST", "/api/v1/apply", body=b"{}")
+        server.clock.now = NOW - MAX_AGE - SECOND
+        old = server.signed()
+        server.clock.now = NOW
+        for headers, reason in (
+            (taken, Reason.REPLAYED),
+            (unknown, Reason.UNKNOWN_KEY),
+            (old, Reason.TIMESTAMP_EXPIRED),
+            ({}, Reason.MISSING_HEADER),
+        ):
+            with pytest.raises(NotProved) as caught:
+                server.keys.check_head(headers)
+            assert caught.value.reason == reason
+
+
+async def test_a_head_names_a_key_that_is_trusted_or_nobody() -> None:
+    async with serving() as server:
+        shown = server.signed()
+        assert server.keys.claim(shown) == f"key:{fingerprint_of_key(server.signer.public_key)}"
+        for text in ("", "AAAA", "?", "ö", shown["x-auth-publickey"] + "A" * 10_000, "A" * 43 + "="):
+            assert server.keys.claim({"x-auth-publickey": text}) == ""
 
 
 @pytest.mark.parametrize("name", HEADERS)

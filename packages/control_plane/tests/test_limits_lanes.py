@@ -182,12 +182,41 @@ async def test_who_is_no_node_does_not_get_the_lane_of_nodes(autojump_clock: Moc
 
 async def test_those_who_are_not_known_are_counted_by_address(autojump_clock: MockClock) -> None:
     limits = Limits(unknown=LaneLimits(Rate(1, 2), LaneSize(each=5, all=5, queue=0)))
-    limits.check_rate(ANONYMOUS, "10.0.0.1", Lane.READ)
-    limits.check_rate(ANONYMOUS, "10.0.0.1", Lane.WRITE)
+    for lane in (Lane.READ, Lane.WRITE):
+        async with limits.admitted(ANONYMOUS, "10.0.0.1", lane):
+            pass
     with pytest.raises(TooManyRequests, match=r"address:10\.0\.0\.1"):
-        limits.check_rate(ANONYMOUS, "10.0.0.1", Lane.STREAM)
-    limits.check_rate(ANONYMOUS, "10.0.0.2", Lane.READ)
-    limits.check_rate(ANN, "10.0.0.1", Lane.READ)
+        async with limits.admitted(ANONYMOUS, "10.0.0.1", Lane.STREAM):
+            pass
+    async with limits.admitted(ANONYMOUS, "10.0.0.2", Lane.READ), limits.admitted(ANN, "10.0.0.1", Lane.READ):
+        pass
+
+
+async def test_wrong_proofs_are_counted_by_address_and_by_whom_they_name(autojump_clock: MockClock) -> None:
+    limits = Limits(unknown=LaneLimits(Rate(1, 2), LaneSize(each=5, all=5, queue=0)))
+    for _ in range(2):
+        limits.check_proofs("10.0.0.1")
+        limits.count_wrong_proof("10.0.0.1")
+    for refused in (limits.check_proofs, limits.count_wrong_proof):
+        with pytest.raises(TooManyRequests, match=r"address:10\.0\.0\.1 asks") as caught:
+            refused("10.0.0.1")
+        assert caught.value.retry_after_seconds == pytest.approx(1)
+    limits.check_proofs("10.0.0.2")
+    limits.check_proofs("10.0.0.1", "token:a")
+    for _ in range(2):
+        limits.count_wrong_proof("10.0.0.1", "token:a")
+    with pytest.raises(TooManyRequests):
+        limits.check_proofs("10.0.0.1", "token:a")
+    limits.check_proofs("10.0.0.1", "token:b")
+    await trio.sleep(1)
+    limits.check_proofs("10.0.0.1")
+
+
+async def test_looking_whether_there_are_too_many_counts_nothing(autojump_clock: MockClock) -> None:
+    limits = Limits(unknown=LaneLimits(Rate(1, 1), LaneSize(each=5, all=5, queue=0)))
+    for _ in range(5):
+        limits.check_proofs("10.0.0.1")
+    limits.count_wrong_proof("10.0.0.1")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from attrs import frozen
 
+from ._identity.access import Access
+
 ACCESS: Final = "access"
 """Where in a handler's options it says what access it gives: `Needs`, or None for everybody's."""
+
+
+CHECK: Final = "orchestrion.check"
+"""Where in a request's scope is what says what else who asks may do, a `Check`; nowhere if everybody may everything."""
+
+Check = Callable[[Access], None]
+"""Raises `Denied` unless who asks may do something."""
 
 
 @frozen
@@ -22,6 +32,8 @@ class Needs:
         body: What the body is that says what is reached: `workloads` or `logs`; empty where it does not say.
         anybody: Whether everybody may who is known.
         dry_run: Whether a path that has no description can be tried without doing it, as its query says.
+        narrowed: Whether the path can leave out what does not belong to who asks: then those come in, too, who may only
+            have to do with their own.
     """
 
     verb: str
@@ -30,3 +42,4 @@ class Needs:
     body: str = ""
     anybody: bool = False
     dry_run: bool = False
+    narrowed: bool = False

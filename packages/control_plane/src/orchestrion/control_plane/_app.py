@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, TypeVar
 
 from litestar import Litestar, Request, Response, WebSocket, delete, get, post, websocket
@@ -14,10 +15,11 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromQuery, JSONBody
 from litestar.types import ASGIApp, ControllerRouterHandler, Guard
 from litestar.typing import FieldDefinition
-from orchestrion.orchestrator_core import ApplyResult, LogQuery, Plan, SlotPlacement, WorkloadView
+from orchestrion.orchestrator_core import ApplyResult, LogQuery, Plan, SlotPlacement, Update, UpdateKind, WorkloadView
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     ConfigInvalid,
+    Denied,
     Event,
     Node,
     NotFound,
@@ -31,8 +33,9 @@ from orchestrion.shared_types import (
     unstructure,
 )
 
-from ._access import ACCESS, Needs
+from ._access import ACCESS, CHECK, Check, Needs
 from ._control import Control
+from ._identity.access import Access
 from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
 from ._standing import standing_of
@@ -205,8 +208,9 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
         )
 
     @get("/v1/watch", opt={ACCESS: Needs("watch", "workloads", query=("namespace",))})
-    async def watch(namespace: FromQuery[str | None] = None) -> ASGIApp:
-        return LineStream(lambda: control.watch(namespace=namespace), streams)
+    async def watch(request: Request[Any, Any, Any], namespace: FromQuery[str | None] = None) -> ASGIApp:
+        scope: Any = request.scope
+        return LineStream(lambda: _watched(control, namespace, scope.get(CHECK)), streams)
 
     @post(
         "/v1/logs",
@@ -217,9 +221,12 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
     async def logs(data: JSONBody[LogQuery]) -> ASGIApp:
         return LineStream(lambda: control.logs(data), streams, to_its_end=True, form=RECORD_LINES)
 
-    @websocket("/v1/exec", opt={ACCESS: Needs("exec", "instances")})
-    async def exec_(socket: WebSocket[Any, Any, Any]) -> None:
-        await serve_exec(control, socket.receive, socket.send, standing=standing_of(socket.scope))
+    @websocket("/v1/exec", opt={ACCESS: Needs("exec", "instances", query=("namespace", "name"))})
+    async def exec_(
+        socket: WebSocket[Any, Any, Any], name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE
+    ) -> None:
+        given = {"namespace": namespace, "instance": name}
+        await serve_exec(control, socket.receive, socket.send, given, standing=standing_of(socket.scope))
 
     return [
         ping,
@@ -240,6 +247,37 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
         logs,
         exec_,
     ]
+
+
+@asynccontextmanager
+async def _watched(
+    control: Control, namespace: str | None, check: Check | None
+) -> AsyncIterator[AsyncIterator[Update]]:
+    """Follow what who asks may follow: whom workloads are shown need not be shown what is beside them."""
+    async with control.watch(namespace=namespace) as updates:
+        yield updates if check is None else _in_sight(updates, namespace or "", check)
+
+
+async def _in_sight(updates: AsyncIterator[Update], namespace: str, check: Check) -> AsyncGenerator[Update, None]:
+    async for update in updates:
+        resource = _RESOURCES.get(update.kind)
+        try:
+            if resource is not None:
+                check(Access("watch", resource, "" if resource == "nodes" else namespace))
+        except Denied:
+            continue
+        yield update
+
+
+_RESOURCES: Final[Mapping[UpdateKind, str]] = {
+    UpdateKind.WORKLOAD: "workloads",
+    UpdateKind.WORKLOAD_REMOVED: "workloads",
+    UpdateKind.INSTANCE: "instances",
+    UpdateKind.INSTANCE_REMOVED: "instances",
+    UpdateKind.NODE: "nodes",
+    UpdateKind.NODE_REMOVED: "nodes",
+    UpdateKind.EVENT: "events",
+}
 
 
 def make_app(handlers: Sequence[ControllerRouterHandler], /, *, guards: Sequence[Guard] = ()) -> Litestar:
@@ -299,9 +337,14 @@ def _problem_response(
     error: OrchestrationError, status: int, headers: Mapping[str, str] | None = None
 ) -> Response[bytes]:
     document = problem_of(error) | {"status": status}
-    headers = dict(headers or {})
-    if isinstance(error, TooManyRequests):
-        headers["retry-after"] = str(math.ceil(error.retry_after_seconds))
-    elif isinstance(error, Unauthenticated):
+    headers = {**(headers or {}), **retry_headers(error)}
+    if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"
     return Response(json.dumps(document).encode(), status_code=status, media_type=PROBLEM_MEDIA_TYPE, headers=headers)
+
+
+def retry_headers(error: OrchestrationError, /) -> Mapping[str, str]:
+    """Return the headers that say when to come again, where an error says it (RFC 9110, section 10.2.3)."""
+    if not isinstance(error, TooManyRequests):
+        return {}
+    return {"retry-after": str(math.ceil(error.retry_after_seconds))}

@@ -34,6 +34,7 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError
 
+from ._http import query_text
 from ._peer import Peer, SocketPeer
 from ._problems import error_of, sole_error
 from ._wire import OUTPUT_MARKS, STDIN_CLOSED, ExecRequest, ResizeMessage
@@ -262,9 +263,11 @@ _REFUSALS: Final[Mapping[int, type[OrchestrationError]]] = {401: Unauthenticated
 
 
 async def _begin(peer: Peer, messages: _Messages, events: AsyncIterator[Any], request: ExecRequest) -> None:
-    path = _AT_SOCKET if isinstance(peer, SocketPeer) else _path_of(request)
-    shown = [(name.encode(), value.encode()) for name, value in peer.credentials("GET", path, "", b"").items()]
-    await messages.send(Request(host=peer.host, target=path, extra_headers=shown))
+    path, query = _path_of(request), ""
+    if isinstance(peer, SocketPeer):
+        path, query = _AT_SOCKET, query_text({"namespace": request.namespace, "name": request.instance})
+    shown = [(name.encode(), value.encode()) for name, value in peer.credentials("GET", path, query, b"").items()]
+    await messages.send(Request(host=peer.host, target=f"{path}?{query}" if query else path, extra_headers=shown))
     match await anext(events):
         case AcceptConnection():
             pass

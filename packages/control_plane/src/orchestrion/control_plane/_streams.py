@@ -155,12 +155,7 @@ class LineStream:
 
 
 async def serve_exec(
-    control: Control,
-    receive: Receive,
-    send: Send,
-    given: Mapping[str, str] | None = None,
-    *,
-    standing: Standing = always,
+    control: Control, receive: Receive, send: Send, given: Mapping[str, str], *, standing: Standing = always
 ) -> None:
     """Serve one WebSocket connection that runs one command. When the client goes, the command is killed.
 
@@ -168,13 +163,13 @@ async def serve_exec(
         control: Runs it.
         receive: Gives what comes from the client.
         send: Takes what goes to the client.
-        given: What is known of the request already, and can't be another.
+        given: What the address of the connection says, for which it was let in, and what comes can't say otherwise.
         standing: Says whether the command may go on; else it is killed, and the client is told why.
     """
     await receive()  # the connection's own first event
     await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
     try:
-        request = await _exec_request(receive, given or {})
+        request = await _exec_request(receive, given)
         if request is None:
             return
         status = await _run(control, request, receive, send, Refusal(standing))
@@ -218,12 +213,10 @@ async def _exec_request(receive: Receive, given: Mapping[str, str]) -> ExecReque
         return None
     if message.get("text") is None:
         raise ConfigInvalid((Problem("the first message must be a text that says what to run"),))
-    if not given:
-        return from_json(message["text"].encode(), ExecRequest)
     asked = from_json(message["text"].encode(), dict[str, Any])
     others = [key for key, value in given.items() if asked.get(key, value) != value]
     if others:
-        raise ConfigInvalid(tuple(Problem("the path says another one", path=key) for key in others))
+        raise ConfigInvalid(tuple(Problem("the address says another one", path=key) for key in others))
     return structure({**asked, **given}, ExecRequest)
 
 

@@ -4,7 +4,8 @@ A stream is a sequence of lines, each a JSON object with one key: `item` (a valu
 last line) or `end` (the last line of a stream that came to its end). A stream without a last line was cut off. The
 bytes of output are in it as base64, which every client reads, and fast.
 
-Exec is a WebSocket. The client's first message is an `ExecRequest`; the answer is a text message with `started` or
+Exec is a WebSocket, whose address says in which instance: for that rights are given. The client's first message is an
+`ExecRequest`, which can mean no other instance; the answer is a text message with `started` or
 `error`. Then binary messages carry standard input to the command, and output back, behind one byte that names the
 stream; the client's text message `stdin` closes the input. For a command at a terminal a text with `resize` says how
 large the terminal is from then on. The last message is a text with `exit` or `error`.

@@ -12,6 +12,7 @@ from litestar.datastructures import Cookie
 from litestar.response import Redirect
 from litestar.types import ASGIApp
 from orchestrion.control_plane._access import ACCESS, Needs
+from orchestrion.control_plane._app import ERROR, retry_headers
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._history.event import Position, parse_position
 from orchestrion.control_plane._identity.access import Access
@@ -20,6 +21,7 @@ from orchestrion.control_plane._problems import status_of
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._standing import standing_of
 from orchestrion.control_plane._web.caller import Connection, caller_of
+from orchestrion.control_plane._web.pipeline import Pipeline
 from orchestrion.orchestrator_core import LogQuery
 from orchestrion.shared_types import Denied, NotFound, OrchestrationError, Unauthenticated, to_json
 
@@ -37,6 +39,8 @@ AnyRequest = Request[Any, Any, Any]
 TAIL_BYTES: Final = 64 * 1024
 """How much of each stream of output a page begins with."""
 
+_SIGNING_IN: Final = Access("create", "sessions")
+
 _YEAR_SECONDS: Final = 31_536_000
 _MAX_FORM_BYTES: Final = 16 * 1024
 
@@ -53,12 +57,14 @@ class Dashboard:
         objects: All objects.
         keeper: Lets in who has signed in.
         streams: Says when the server ends.
+        pipeline: What requests go through.
     """
 
     control: Control
     objects: Objects
     keeper: SessionKeeper
     streams: OpenStreams
+    pipeline: Pipeline
 
     def sight(self, connection: Connection) -> Sight:
         """Return what who asks gets to see."""
@@ -129,24 +135,29 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
         code = request.query_params.get("code")
         if code is None:
             return _login_page(request, "")
+        return await begun(request, lambda: keeper.sessions.accept(code), "/")
+
+    async def begun(request: AnyRequest, begin: Callable[[], Awaitable[str]], place: str) -> Response[bytes]:
         try:
-            return _signed_in(request, await keeper.sessions.accept(code), "/")
+            async with dashboard.pipeline.proving(request, _SIGNING_IN) as passage:
+                shown = await begin()
         except Unauthenticated as err:
             return _login_page(request, str(err), status=401)
+        session = keeper.sessions.find(shown)
+        passage.principal = session.principal() if session is not None else None
+        return _signed_in(request, shown, place)
 
     # A form that comes in chunks has no length that it could be refused by before it is read.
     @post("/ui/login", opt={ACCESS: None}, name="page-login-form", request_max_body_size=_MAX_FORM_BYTES)
     async def login(request: AnyRequest) -> Response[bytes]:
-        if not comes_from_here(request.headers):
-            raise Denied("a page of another site asked for it", remedy="Open the server's own page.")
+        async with dashboard.pipeline.proving(request, _SIGNING_IN):
+            if not comes_from_here(request.headers):
+                raise Denied("a page of another site asked for it", remedy="Open the server's own page.")
         if int(request.headers.get("content-length", "0") or 0) > _MAX_FORM_BYTES:
             return _login_page(request, "that is no token", status=413)
         form = await request.form()
-        try:
-            shown = await keeper.sessions.log_in(str(form.get("token", "")).strip())
-        except Unauthenticated as err:
-            return _login_page(request, str(err), status=401)
-        return _signed_in(request, shown, _place(str(form.get("next", "/"))))
+        token = str(form.get("token", "")).strip()
+        return await begun(request, lambda: keeper.sessions.log_in(token), _place(str(form.get("next", "/"))))
 
     @post("/ui/logout", status_code=204, opt={ACCESS: Needs("delete", "sessions", anybody=True)}, name="page-logout")
     async def logout(request: AnyRequest) -> Response[None]:
@@ -318,7 +329,7 @@ def _output_query(request: AnyRequest, sight: Sight) -> LogQuery | None:
 
 def _ask_to_sign_in(request: AnyRequest, error: Unauthenticated) -> Response[Any]:
     is_page = request.method == "GET" and "hx-request" not in request.headers and not _is_stream(request)
-    if is_page:
+    if is_page and "authorization" not in request.headers:
         query = request.scope["query_string"].decode("latin-1")
         here = request.url.path + (f"?{query}" if query else "")
         return Redirect(f"/ui/login?next={quote(here, safe='/')}", status_code=303)
@@ -330,12 +341,16 @@ def _say_so(request: AnyRequest, error: OrchestrationError) -> Response[Any]:
 
 
 def _problem_page(request: AnyRequest, error: OrchestrationError) -> Response[bytes]:
+    request.scope[ERROR] = error  # type: ignore[typeddict-unknown-key] # for who watches over requests
+    headers = retry_headers(error)
     if _is_stream(request):
-        return Response(b"", status_code=status_of(error))
+        return Response(b"", status_code=status_of(error), headers=headers)
     context = {"problem": error.message, "remedy": error.remedy, "theme": _theme(request)}
     inside = request.headers.get("hx-request") == "true"
     base = "inside.html" if inside else "page.html"
-    return _html(render("problem.html", base=base, **context), status_of(error))
+    answer = _html(render("problem.html", base=base, **context), status_of(error))
+    answer.headers.update(headers)
+    return answer
 
 
 def _is_stream(request: AnyRequest) -> bool:

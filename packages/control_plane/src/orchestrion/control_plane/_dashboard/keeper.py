@@ -39,6 +39,14 @@ class SessionKeeper:
     keeper: Gatekeeper
     sessions: Sessions
 
+    def claim(self, connection: Connection, /) -> str:
+        """Return whom a request names. See `Gatekeeper.claim`."""
+        if "authorization" not in connection.headers:
+            session = self.session_of(connection)
+            if session is not None:
+                return f"session:{session.name}"
+        return self.keeper.claim(connection)
+
     async def authenticate(self, connection: Connection, /) -> Principal:
         """Return who asks.
 

@@ -41,6 +41,8 @@ MAX_EACH: Final = 50
 """How many sessions one principal has at most; the longest unused one goes."""
 
 _BYTES: Final = 32
+_MAX_SHOWN: Final = 64
+"""More than what browsers are given has: what is longer is not worth hashing."""
 
 
 @define(eq=False)
@@ -167,6 +169,8 @@ class Sessions:
 
     def find(self, shown: str) -> Session | None:
         """Return the session that a browser shows, or None where there is none or it has come to its end."""
+        if len(shown) > _MAX_SHOWN:
+            return None
         key = _hash(shown)
         session = self._sessions.get(key)
         if session is None:

@@ -40,7 +40,7 @@ async def serve_terminal(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_with_session, sight_now, nursery.cancel_scope)
-        await serve_exec(control, checked, send)
+        await serve_exec(control, checked, send, {"namespace": namespace, "instance": instance})
         nursery.cancel_scope.cancel()
 
 

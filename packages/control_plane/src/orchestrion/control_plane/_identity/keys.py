@@ -21,12 +21,15 @@ from .mirror import Mirror
 from .principals import Principal, PrincipalKind
 from .records import StoredPrincipal
 from .replays import ReplayCache
-from .signing import KEY_BYTES, fingerprint_of_key, read_headers, signed_text
+from .signing import KEY_BYTES, KEY_HEADER, SignedHeaders, fingerprint_of_key, read_headers, signed_text
 
 KEY_PREFIX: Final = "/key/default/"
 MAX_AGE: Final = timedelta(seconds=300)
 MAX_AHEAD: Final = timedelta(seconds=10)
 """How far a clock that signs may be ahead. For as long, after it began, a server takes nothing of older keys."""
+
+_MAX_KEY_TEXT: Final = 64
+"""More than a key has in base64: what is longer is none."""
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
@@ -133,6 +136,31 @@ class TrustedKeys:
             raise NotFound(f"no key with the fingerprint {fingerprint!r} is trusted", remedy="list those that are")
         return key
 
+    def claim(self, headers: Mapping[str, str], /) -> str:
+        """Return which key the head of a request names, of those that are trusted; empty for none. It proves nothing.
+
+        Args:
+            headers: By names in lower case.
+        """
+        try:
+            shown = base64.b64decode(headers.get(KEY_HEADER, "")[:_MAX_KEY_TEXT], validate=True)
+        except (binascii.Error, ValueError):
+            return ""
+        name = fingerprint_of_key(shown)
+        return f"key:{name}" if name in self._known.items else ""
+
+    def check_head(self, headers: Mapping[str, str], /) -> TrustedKey:
+        """Return whose key the head of a request names, if its body is worth reading. That proves nothing yet.
+
+        Args:
+            headers: By names in lower case.
+
+        Raises:
+            NotProved: It is not signed, was signed too long ago or in the future, with a key that is not trusted, or
+                was taken already.
+        """
+        return self._checked(read_headers(headers), self.now())
+
     def verify(self, method: str, path: str, /, *, query: str, headers: Mapping[str, str], body: bytes) -> Principal:
         """Return who signed a request. A request is taken once.
 
@@ -150,23 +178,7 @@ class TrustedKeys:
         """
         shown = read_headers(headers)
         now = self.now()
-        if not now - MAX_AGE <= shown.at <= now + MAX_AHEAD or shown.at <= self.replays.oldest:
-            raise NotProved(
-                f"the request was signed at {shown.timestamp}; it is {now.isoformat(timespec='seconds')} here",
-                reason=Reason.TIMESTAMP_EXPIRED,
-                remedy="sign it anew, by a clock that is right, and after the server has started",
-            )
-        trusted = self._known.items.get(fingerprint_of_key(shown.key))
-        if (
-            trusted is None
-            or not hmac.compare_digest(trusted.public_key, shown.key)
-            or trusted.principal.is_expired(now)
-        ):
-            raise NotProved(
-                f"the key {fingerprint_of_key(shown.key)} is not trusted, or no longer",
-                reason=Reason.UNKNOWN_KEY,
-                remedy="have an administrator trust it",
-            )
+        trusted = self._checked(shown, now)
         # Imported when the first signed request comes: many servers get none, and all are to start soon.
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -187,10 +199,36 @@ class TrustedKeys:
                 remedy=f"sign it anew, {MAX_AHEAD.total_seconds():.0f} s after the server has started",
             )
         if not self.replays.take(trusted.fingerprint, shown.nonce, shown.at, now):
-            raise NotProved(
-                "the request was taken already", reason=Reason.REPLAYED, remedy="sign each request anew, also a retry"
-            )
+            raise _replayed()
         return trusted.principal
+
+    def _checked(self, shown: SignedHeaders, now: datetime) -> TrustedKey:
+        if not now - MAX_AGE <= shown.at <= now + MAX_AHEAD or shown.at <= self.replays.oldest:
+            raise NotProved(
+                f"the request was signed at {shown.timestamp}; it is {now.isoformat(timespec='seconds')} here",
+                reason=Reason.TIMESTAMP_EXPIRED,
+                remedy="sign it anew, by a clock that is right, and after the server has started",
+            )
+        trusted = self._known.items.get(fingerprint_of_key(shown.key))
+        if (
+            trusted is None
+            or not hmac.compare_digest(trusted.public_key, shown.key)
+            or trusted.principal.is_expired(now)
+        ):
+            raise NotProved(
+                f"the key {fingerprint_of_key(shown.key)} is not trusted, or no longer",
+                reason=Reason.UNKNOWN_KEY,
+                remedy="have an administrator trust it",
+            )
+        if self.replays.has(trusted.fingerprint, shown.nonce):
+            raise _replayed()
+        return trusted
+
+
+def _replayed() -> NotProved:
+    return NotProved(
+        "the request was taken already", reason=Reason.REPLAYED, remedy="sign each request anew, also a retry"
+    )
 
 
 def _read(entry: Entry) -> TrustedKey:

@@ -36,6 +36,9 @@ class PrincipalKind(StrEnum):
     """Nobody that is known."""
 
 
+OWNERS: Final = frozenset({PrincipalKind.NODE, PrincipalKind.WORKLOAD})
+"""To whom objects belong."""
+
 _IMPLIED: Final = {
     PrincipalKind.USER: frozenset({AUTHENTICATED}),
     PrincipalKind.SERVICE: frozenset({AUTHENTICATED, SERVICES}),

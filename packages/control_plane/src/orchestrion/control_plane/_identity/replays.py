@@ -41,6 +41,10 @@ class ReplayCache:
     def __len__(self) -> int:
         return len(self._seen)
 
+    def has(self, key: str, nonce: str) -> bool:
+        """Whether a request is remembered."""
+        return (key, nonce) in self._seen
+
     def take(self, key: str, nonce: str, at: datetime, now: datetime) -> bool:
         """Remember a request whose signature was verified.
 

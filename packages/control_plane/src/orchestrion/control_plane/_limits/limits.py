@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -46,14 +46,29 @@ class LaneLimits:
 
 DEFAULT_LANES: Final[Mapping[Lane, LaneLimits]] = {
     Lane.NODE: LaneLimits(Rate(200, 1000), LaneSize(each=64, all=100_000, queue=256)),
-    Lane.READ: LaneLimits(Rate(5000, 10_000), LaneSize(each=128, all=512, queue=512)),
-    Lane.WRITE: LaneLimits(Rate(5000, 10_000), LaneSize(each=128, all=1024, queue=1024)),
+    Lane.READ: LaneLimits(Rate(5000, 10_000), LaneSize(each=32, all=128, queue=1024)),
+    Lane.WRITE: LaneLimits(Rate(5000, 10_000), LaneSize(each=64, all=256, queue=1024)),
     Lane.STREAM: LaneLimits(Rate(100, 2000), LaneSize(each=2000, all=10_000, queue=0)),
 }
-"""Far above what people and programs in good order ask for, and far below what would take all memory."""
+"""Far above what people and programs in good order ask for, and far below what would take all memory.
+
+What is at work at once takes turns, so that all of it comes to its end late: there is no more of it than is done within
+a fraction of the time that a heartbeat may take. Writes wait for the disk together, so that more of them are worth it.
+"""
 
 UNKNOWN_LIMITS: Final = LaneLimits(Rate(50, 100), LaneSize(each=16, all=128, queue=32))
 """For those who are not known, by address and for all lanes together."""
+
+
+OPEN_RATE: Final = Rate(500, 1000)
+"""For what is answered without anybody being known, by address: assets of pages, paths that there are not."""
+
+HEALTH_RATE: Final = Rate(100, 200)
+"""The same for how the server is, which is counted on its own: who looks after it is not kept out by others."""
+
+
+_MAX_SOURCES: Final = 4096
+"""For how many addresses it is remembered what they count as. It is an optimisation."""
 
 
 @define(eq=False)
@@ -74,18 +89,25 @@ class Limits:
     Attributes:
         lanes: The limits of each lane; all lanes are there.
         unknown: Those of who is not known.
+        open: How often from one address is answered what is everybody's.
+        health: The same for how the server is.
         clock: A monotonic clock, in seconds.
     """
 
     lanes: Mapping[Lane, LaneLimits] = field(factory=lambda: DEFAULT_LANES)
     unknown: LaneLimits = UNKNOWN_LIMITS
+    open: Rate = OPEN_RATE
+    health: Rate = HEALTH_RATE
     clock: Callable[[], float] = trio.current_time
     _gates: Mapping[Lane, _Gate] = field(init=False)
     _unknown: _Gate = field(init=False)
+    _open: Mapping[bool, RateLimiter] = field(init=False)
+    """By whether it is asked how the server is."""
 
     def __attrs_post_init__(self) -> None:
         self._gates = {lane: _Gate(self.lanes[lane]) for lane in Lane}
         self._unknown = _Gate(self.unknown)
+        self._open = {False: RateLimiter(self.open), True: RateLimiter(self.health)}
 
     @asynccontextmanager
     async def admitted(self, principal: Principal, address: str, lane: Lane, /) -> AsyncIterator[None]:
@@ -116,13 +138,38 @@ class Limits:
         await gate.seats.take(who)
         return partial(gate.seats.give_back, who)
 
-    def check_rate(self, principal: Principal, address: str, lane: Lane, /) -> None:
-        """Count a request without keeping a seat, such as one whose proof turned out to be wrong.
+    def check_proofs(self, address: str, claim: str = "", /) -> None:
+        """Make sure that not too many wrong proofs came lately, before another one is looked at. Nothing is counted.
+
+        Args:
+            address: Where the proof comes from.
+            claim: Whom it names, of those who are known; empty for nobody. Each claim from each address is counted on
+                its own: who guesses keeps nobody out who comes from the same address and proves another one.
 
         Raises:
-            TooManyRequests: It came too soon.
+            TooManyRequests: Too many came.
         """
-        self._check_rate(*self._gate(principal, address, lane))
+        wait = self._unknown.rates.wait(_prover(address, claim), self.clock())
+        if wait:
+            raise self._too_often(self._unknown, source_of(address), wait)
+
+    def count_wrong_proof(self, address: str, claim: str = "", /) -> None:
+        """Count a proof that turned out to be wrong; see `check_proofs`.
+
+        Raises:
+            TooManyRequests: Too many came.
+        """
+        wait = self._unknown.rates.take(_prover(address, claim), self.clock())
+        if wait:
+            raise self._too_often(self._unknown, source_of(address), wait)
+
+    def wait_open(self, address: str, /, *, health: bool = False) -> float:
+        """Return for how many seconds nothing more is answered there of what is everybody's; 0 if it is now."""
+        return self._open[health].wait(source_of(address), self.clock())
+
+    def count_open(self, address: str, /, *, health: bool = False) -> None:
+        """Count a request that was answered without anybody being known."""
+        self._open[health].take(source_of(address), self.clock())
 
     def active(self, lane: Lane, /) -> int:
         """How many requests of a lane are at work."""
@@ -143,12 +190,19 @@ class Limits:
     def _check_rate(self, gate: _Gate, who: str) -> None:
         wait = gate.rates.take(who, self.clock())
         if wait:
-            rate = gate.limits.rate
-            raise TooManyRequests(
-                f"{who} asks too often: {rate.per_second:g} requests a second are granted, {rate.burst} at once",
-                retry_after_seconds=wait,
-                remedy=f"wait for {wait:.3g} s",
-            )
+            raise self._too_often(gate, who, wait)
+
+    def _too_often(self, gate: _Gate, who: str, wait: float) -> TooManyRequests:
+        rate = gate.limits.rate
+        return TooManyRequests(
+            f"{who} asks too often: {rate.per_second:g} requests a second are granted, {rate.burst} at once",
+            retry_after_seconds=wait,
+            remedy=f"wait for {wait:.3g} s",
+        )
+
+
+def _prover(address: str, claim: str) -> str:
+    return f"{source_of(address)} {claim}" if claim else source_of(address)
 
 
 def who_asks(principal: Principal, address: str, /) -> str:
@@ -156,6 +210,7 @@ def who_asks(principal: Principal, address: str, /) -> str:
     return principal.subject if principal.kind != "anonymous" else source_of(address)
 
 
+@lru_cache(_MAX_SOURCES)
 def source_of(address: str, /) -> str:
     """Return by what name an address is counted.
 

@@ -72,6 +72,14 @@ class RateLimiter:
         self._full_at.move_to_end(who)
         return 0.0
 
+    def wait(self, who: str, now: float, /) -> float:
+        """Return after how many seconds somebody could take a token, 0 for now; none is taken."""
+        if who not in self._full_at and len(self._full_at) >= self.limit:
+            who = _OVERFLOW
+        interval = 1 / self.rate.per_second
+        wait = max(now, self._full_at.get(who, now)) + interval - now - self.rate.burst * interval
+        return wait if wait > TOLERANCE_SECONDS else 0.0
+
     def _forget(self, now: float) -> None:
         # The first has asked longest ago. It may be full later than others, but no later than a whole burst takes, so
         # that it keeps nobody in memory for longer than that.

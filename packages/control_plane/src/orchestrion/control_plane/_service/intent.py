@@ -30,6 +30,7 @@ class Intent:
         if_revision: Only if the object's last write was at this revision; None is whatever it is.
         principal: Who asks; None is the server itself.
         cascade: What becomes of what an object owns that is removed.
+        creating: Called before an apply makes an object; raises where who asks may only change what is there.
         compares: What must hold besides, for the write to be done.
         operations: What is written with it; not for a dry run, nor where nothing changes.
     """
@@ -41,6 +42,7 @@ class Intent:
     if_revision: int | None = None
     principal: Principal | None = None
     cascade: Cascade = Cascade.BACKGROUND
+    creating: Callable[[], None] | None = None
     compares: tuple[Compare, ...] = ()
     operations: tuple[Operation, ...] = ()
 

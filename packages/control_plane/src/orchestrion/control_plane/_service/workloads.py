@@ -158,6 +158,8 @@ class WorkloadWriter:
         """Think an apply through; see `apply`."""
         given = read_document(part, WORKLOAD, namespace, name)
         before = self._found(namespace, given.metadata.name)
+        if before is None and intent.creating is not None:
+            intent.creating()
         fields = await self.fields.read(namespace, given.metadata.name, before)
         made = apply(fields.applied, intent.manager, dict(given.spec), force=intent.force)
         if before is None:

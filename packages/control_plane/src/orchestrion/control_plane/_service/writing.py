@@ -243,6 +243,8 @@ class Writer:
             spec, applied = _applied(before, given, intent)
         if before is None or entry is None:
             check_absent(given, intent.if_revision)
+            if intent.creating is not None:
+                intent.creating()
             within = await self._at_home(kind, namespace, made)
             document = created(given, checked_spec(kind, spec), self.now(), self.new_uid)
             stored = await self._reviewed(kind, document, None, intent, applied)

@@ -31,6 +31,7 @@ from orchestrion.control_plane._peer import is_loopback
 from orchestrion.control_plane._reach import Reach
 from orchestrion.control_plane._service.managing import Management, managed
 from orchestrion.control_plane._service.objects import Objects
+from orchestrion.control_plane._service.owning import Owning
 from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
 from orchestrion.control_plane._telemetry.access_log import AccessLog
@@ -164,7 +165,7 @@ async def serving(
         proxies=networks_of(options.proxies),
     )
     management = managed(objects, Reach(networks_of(options.webhook_networks)), may=_may(keeper))
-    dashboard = Dashboard(management.control, objects, by_session, streams)
+    dashboard = Dashboard(management.control, objects, by_session, streams, oversight.pipeline)
     paths = [*identity_handlers(keeper, authority, options.oidc), dashboard_handlers(dashboard), *more]
     server = ApiServer(
         management.control, objects, by_session, oversight=oversight, streams=streams, secret=secret, more=paths
@@ -252,6 +253,7 @@ async def _objects(orchestrator: Orchestrator, state_dir: Path, keeper: Doorkeep
         unseal=lambda name, sealed: sealer.unseal(sealed, name=name),
     )
     objects = Objects(orchestrator, store, writer, WorkloadWriter(orchestrator))
+    keeper.owners = Owning(objects).of
     return objects
 
 

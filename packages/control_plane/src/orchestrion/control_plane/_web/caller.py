@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from attrs import evolve
 from litestar.connection import ASGIConnection, Request
-from orchestrion.control_plane._access import Needs
+from orchestrion.control_plane._access import CHECK, Check, Needs
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._wire import WorkloadsRequest
@@ -78,6 +78,13 @@ _BODIES: Final[Mapping[str, Callable[[bytes], list[tuple[str, str]]]]] = {
 class Gatekeeper(Protocol):
     """Finds out who asks, and says whether they may."""
 
+    def claim(self, connection: Connection, /) -> str:
+        """Return whom a request names, of those who are known here; empty for nobody.
+
+        That proves nothing, and costs next to nothing: nothing of the body is read, and nothing is verified.
+        """
+        ...
+
     async def authenticate(self, connection: Connection, /) -> Principal:
         """Return who asks.
 
@@ -107,3 +114,9 @@ def caller_of(connection: Connection) -> Principal:
     """Return who asks."""
     principal: Principal = connection.scope[CALLER]  # type: ignore[typeddict-item] # the guard has put it there
     return principal
+
+
+def check_of(connection: Connection) -> Check:
+    """Return what makes sure that who asks may do something else, which the path does not say."""
+    check: Check = connection.scope[CHECK]  # type: ignore[typeddict-item] # the guard has put it there
+    return check

@@ -135,7 +135,7 @@ def identity_handlers(
         request_max_body_size=MAX_QUESTION_BYTES,
     )
     async def can_i(request: AnyRequest, data: JSONBody[Question]) -> Answer:
-        verdict = keeper.policy.may(caller_of(request), Access(data.verb, data.resource, data.namespace, data.name))
+        verdict = keeper.may(caller_of(request), Access(data.verb, data.resource, data.namespace, data.name))
         return Answer(allowed=verdict.allowed, why=verdict.why)
 
     @get("/api/v1/rights", opt=described(_SOMEBODY, _doc("Say all that one may do", "Rights")), name="rights")

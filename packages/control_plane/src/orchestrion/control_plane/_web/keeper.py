@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import pwd
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 from litestar import Request
 from orchestrion.control_plane._history.event import ObjectEvent
 from orchestrion.control_plane._history.history import History
 from orchestrion.control_plane._http1.server import PEER_CERTIFICATE
-from orchestrion.control_plane._identity.access import Access
+from orchestrion.control_plane._identity.access import Access, Verdict, owners_of
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.policy import Policy
-from orchestrion.control_plane._identity.principals import ADMINS, Principal
+from orchestrion.control_plane._identity.principals import ADMINS, OWNERS, Principal
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, binding_of, role_of
 from orchestrion.control_plane._identity.tokens import TOKEN_PREFIX, Tokens
+from orchestrion.control_plane._limits import LaneSize, Seats
 from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING
 from orchestrion.shared_types import ConfigInvalid, NotFound, Unauthenticated
 
@@ -31,6 +34,12 @@ if TYPE_CHECKING:
 
 _BEARER: Final = "bearer "
 _SIGNATURE: Final = "x-auth-signature"
+
+SMALL_BODY_BYTES: Final = 1_048_576
+"""Of bodies up to this size many are read at once before it is known who sends them, of larger ones few."""
+
+_MAX_VOUCHED: Final = 4096
+_MAX_VOUCHED_TEXT: Final = 8192
 
 _log = logging.getLogger("orchestrion.control_plane")
 
@@ -58,6 +67,7 @@ class Doorkeeper:
         certificates: Certificates that are good, or None where nobody comes with one.
         issuer: Who else issues tokens that are good, or None for nobody.
         policy: What everybody may do.
+        owners: From a resource, a namespace and a name to whom that belongs; see `Owning.of`.
     """
 
     tokens: Tokens
@@ -65,20 +75,46 @@ class Doorkeeper:
     certificates: PeerCertificates | None = None
     issuer: Vouching | None = None
     policy: Policy = field(factory=Policy)
+    owners: Callable[[str, str, str], frozenset[str]] = owners_of
+    _vouched: OrderedDict[str, None] = field(init=False, factory=OrderedDict)
+    """What the issuer's tokens are called that were good lately; the first is forgotten first."""
+    _small: Seats = field(init=False, factory=lambda: Seats(LaneSize(each=64, all=128, queue=256)))
+    _large: Seats = field(init=False, factory=lambda: Seats(LaneSize(each=1, all=2, queue=8)))
+
+    def claim(self, connection: Connection, /) -> str:
+        """Return whom a request names. See `Gatekeeper.claim`."""
+        authorization = connection.headers.get("authorization", "")
+        if authorization[: len(_BEARER)].lower() == _BEARER:
+            return self._claim(authorization[len(_BEARER) :].strip())
+        if self.keys is not None and _SIGNATURE in connection.headers:
+            return self.keys.claim(connection.headers)
+        return "certificate" if PEER_CERTIFICATE.get() is not None else ""
+
+    def _claim(self, token: str) -> str:
+        if self.issuer is None or token.startswith(TOKEN_PREFIX):
+            return self.tokens.claim(token)
+        # The issuer's tokens name whomever they like: those alone count that were good before.
+        digest = _digest(token) if len(token) <= _MAX_VOUCHED_TEXT else ""
+        return f"issued:{digest}" if digest in self._vouched else ""
 
     async def authenticate(self, connection: Connection, /) -> Principal:
         """Return who asks.
 
+        Of a signed request the body is part of what proves it: it is read only if the head says enough, and only so
+        many such bodies are in memory at once.
+
         Raises:
             Unauthenticated: What it brings proves nothing, or it brings nothing.
             Unavailable: What it brings is somebody else's to vouch for, who can't be asked.
+            TooManyRequests: Too many bodies are being read of which it is not known yet who sends them.
         """
         headers = connection.headers
         authorization = headers.get("authorization", "")
         if authorization[: len(_BEARER)].lower() == _BEARER:
             return await self.verify(authorization[len(_BEARER) :].strip())
         if self.keys is not None and _SIGNATURE in headers:
-            body = await connection.body() if isinstance(connection, Request) else b""
+            trusted = self.keys.check_head(headers)
+            body = await self._body(connection, trusted.fingerprint) if isinstance(connection, Request) else b""
             path = connection.scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
             query = connection.scope["query_string"].decode("latin-1")
             method = connection.scope.get("method", "GET")
@@ -123,7 +159,19 @@ class Doorkeeper:
         """
         if self.issuer is None or token.startswith(TOKEN_PREFIX):
             return self.tokens.verify(token)
-        return await self.issuer.verify(token)
+        principal = await self.issuer.verify(token)
+        self._vouched[_digest(token)] = None
+        if len(self._vouched) > _MAX_VOUCHED:
+            self._vouched.popitem(last=False)
+        return principal
+
+    async def _body(self, request: Request[Any, Any, Any], fingerprint: str) -> bytes:
+        length = request.headers.get("content-length", "")
+        if length == "0" or (not length and "transfer-encoding" not in request.headers):
+            return b""
+        small = length.isdecimal() and int(length) <= SMALL_BODY_BYTES
+        async with (self._small if small else self._large).taken(fingerprint):
+            return await request.body()
 
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something.
@@ -131,7 +179,20 @@ class Doorkeeper:
         Raises:
             Denied: They may not.
         """
-        self.policy.check(principal, access)
+        self.policy.check(principal, self._owned(principal, access))
+
+    def may(self, principal: Principal, access: Access, /) -> Verdict:
+        """Say whether somebody may do something, and why; what may be done only with one's own may be done so far."""
+        verdict = self.policy.may(principal, self._owned(principal, access))
+        if verdict.allowed or access.name or principal.kind not in OWNERS:
+            return verdict
+        own = self.policy.may(principal, evolve(access, owners=frozenset((principal.subject,))))
+        return evolve(own, why=f"{own.why}, with what is its own") if own.allowed else verdict
+
+    def _owned(self, principal: Principal, access: Access) -> Access:
+        if principal.kind not in OWNERS or access.owners or not access.name:
+            return access
+        return evolve(access, owners=self.owners(access.resource, access.namespace, access.name))
 
     def follow(self, history: History) -> None:
         """Keep the policy as the roles and bindings of a history are. It must know what there is already."""
@@ -144,6 +205,10 @@ class Doorkeeper:
         self.policy = policy_of(history)
 
 
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 @define(eq=False)
 class SocketKeeper:
     """Lets in whoever reaches the socket of a state directory, which is of mode 0600: the directory's owner.
@@ -153,6 +218,10 @@ class SocketKeeper:
     """
 
     keeper: Doorkeeper
+
+    def claim(self, _connection: Connection, /) -> str:
+        """Return the owner: nobody else comes."""
+        return "unix"
 
     async def authenticate(self, _connection: Connection, /) -> Principal:
         """Return the owner."""

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from litestar import Router, delete, get, patch, post, put
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from orchestrion.control_plane._access import Needs
 from orchestrion.control_plane._history.event import Item
+from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._objects.kinds import Kind
 from orchestrion.control_plane._objects.paging import ContinueTokens, Position
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.intent import Edit, Intent
 from orchestrion.control_plane._service.objects import Objects
+from orchestrion.control_plane._service.owning import Owning
 from orchestrion.control_plane._service.reading import DEFAULT_LIMIT, NO_PAGE, PageStart
 from orchestrion.shared_types import ConfigInvalid, Problem
 
 from .answers import JSON, Raw, list_answer, object_answer
 from .bodies import PATCH_TYPES, body_of, edit_of, is_apply, part_of
+from .caller import check_of
 from .doc import Answered, Doc, described
 from .once import Once
 from .queries import AnyRequest, flag, number
@@ -81,6 +84,11 @@ class Places:
     """
 
     objects: Objects
+
+    @property
+    def owning(self) -> Owning:
+        """Says whom objects belong to."""
+        return Owning(self.objects)
 
     def kind(
         self, request: AnyRequest, *, namespaced: bool | None = None, written: bool = False, removed: bool = False
@@ -144,7 +152,7 @@ def _collections(
     objects: Objects, streams: OpenStreams, tokens: ContinueTokens, once: Once, places: Places
 ) -> list[HTTPRouteHandler]:
     async def listed(request: AnyRequest, kind: Kind, namespace: str | None) -> ASGIApp:
-        wanted = selection_of(request, kind)
+        wanted = selection_of(request, kind, places.owning)
         if flag(request, "watch"):
             return watch_stream(objects, streams, request, kind, namespace, wanted)
         query, token = query_of(request, kind, namespace), request.query_params.get("continue", "")
@@ -170,7 +178,11 @@ def _collections(
 
         return await once.answer(request, act, again)
 
-    @get([COLLECTION, NAMESPACES], opt=described(Needs("list", "{plural}"), _list_doc(lambda _: True)), name="list")
+    @get(
+        [COLLECTION, NAMESPACES],
+        opt=described(Needs("list", "{plural}", narrowed=True), _list_doc(lambda _: True)),
+        name="list",
+    )
     async def list_all(request: AnyRequest) -> ASGIApp:
         kind = places.kind(request)
         return await listed(request, kind, None if kind.namespaced else "")
@@ -187,7 +199,7 @@ def _collections(
 
     list_some = _list_doc(lambda kind: kind.namespaced)
 
-    @get(NAMESPACED, opt=described(Needs("list", "{plural}"), list_some), name="list-in-namespace")
+    @get(NAMESPACED, opt=described(Needs("list", "{plural}", narrowed=True), list_some), name="list-in-namespace")
     async def list_in(request: AnyRequest) -> ASGIApp:
         return await listed(request, places.kind(request, namespaced=True), request.path_params["namespace"])
 
@@ -209,17 +221,25 @@ def _watches(objects: Objects, streams: OpenStreams, places: Places) -> list[HTT
         summary=summary, answers=_STREAM, parameters=_WATCHED, errors=(404, 410), kinds=lambda kind: kind.namespaced
     )
 
-    @get([_WATCH, f"{_WATCH_ROOT}/namespaces"], opt=described(Needs("watch", "{plural}"), everywhere), name="watch")
+    @get(
+        [_WATCH, f"{_WATCH_ROOT}/namespaces"],
+        opt=described(Needs("watch", "{plural}", narrowed=True), everywhere),
+        name="watch",
+    )
     async def watch_all(request: AnyRequest) -> ASGIApp:
         kind = places.kind(request)
         namespace = None if kind.namespaced else ""
-        return watch_stream(objects, streams, request, kind, namespace, selection_of(request, kind))
+        return watch_stream(objects, streams, request, kind, namespace, selection_of(request, kind, places.owning))
 
-    @get(_WATCH_NAMESPACED, opt=described(Needs("watch", "{plural}"), somewhere), name="watch-in-namespace")
+    @get(
+        _WATCH_NAMESPACED,
+        opt=described(Needs("watch", "{plural}", narrowed=True), somewhere),
+        name="watch-in-namespace",
+    )
     async def watch_in(request: AnyRequest) -> ASGIApp:
         kind = places.kind(request, namespaced=True)
         namespace = request.path_params["namespace"]
-        return watch_stream(objects, streams, request, kind, namespace, selection_of(request, kind))
+        return watch_stream(objects, streams, request, kind, namespace, selection_of(request, kind, places.owning))
 
     return [watch_all, watch_in]
 
@@ -284,7 +304,11 @@ def _one(
         if is_apply(request):
             part = await part_of(request)
 
+            def creating() -> None:
+                check_of(request)(Access("create", found.kind.plural, found.namespace, found.name))
+
             async def apply(intent: Intent) -> Raw:
+                intent = evolve(intent, creating=creating)
                 item, new = await objects.apply(found.kind, found.namespace, found.name, part, intent)
                 return object_answer(item, status=201 if new else 200)
 

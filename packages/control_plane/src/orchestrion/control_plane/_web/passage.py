@@ -49,6 +49,7 @@ class Passage:
         dry_run: Whether it was only to be tried.
         status: What it was answered; 0 where it was not answered yet.
         leave: Gives back what it holds while it is at work; None where it holds nothing.
+        only_of: Whose objects alone it reaches, as `Principal.subject` has it; empty for no such restriction.
     """
 
     request_id: str
@@ -63,6 +64,7 @@ class Passage:
     dry_run: bool = False
     status: int = 0
     leave: Callable[[], None] | None = None
+    only_of: str = ""
 
     @property
     def goes_on_record(self) -> bool:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from itertools import count
 from typing import Any, Final, Protocol
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
+from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from orchestrion.control_plane._access import ACCESS, Needs
-from orchestrion.control_plane._app import ERROR
+from orchestrion.control_plane._access import ACCESS, CHECK, Needs
+from orchestrion.control_plane._app import ERROR, retry_headers
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.asking import ASKING, WARNINGS, warnings_header
 from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.failures import NotProved
-from orchestrion.control_plane._identity.principals import ANONYMOUS, Principal
+from orchestrion.control_plane._identity.principals import ANONYMOUS, OWNERS, Principal
 from orchestrion.control_plane._limits import Lane, Limits
 from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of, status_of
 from orchestrion.control_plane._standing import STANDING
@@ -34,6 +36,7 @@ from orchestrion.shared_types import (
     OrchestrationError,
     Problem,
     StateFailure,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
 )
@@ -45,6 +48,13 @@ from .passage import PASSAGE, READING, Passage, RevisionOf, lane_of, passage_of,
 from .sources import Network, source_of_request
 
 _log = logging.getLogger("orchestrion.control_plane")
+
+LATE_SECONDS: Final = 1.0
+"""How long who asks too much waits at least for being told so: the next request on a connection comes after the answer,
+so that refusing is no work that could be made without end. It is at most twice that, so that they do not all come back
+at once."""
+
+HEALTH_PATHS: Final = frozenset({"/livez", "/readyz", "/healthz"})
 
 UNKNOWN_OPERATION: Final = "unknown"
 """What requests for paths that are none are counted as: names that others choose would take memory without end."""
@@ -124,14 +134,20 @@ class Pipeline:
             raise RuntimeError(msg)
         passage.accesses = (named_by(needs, connection),)
         try:
-            principal = passage.principal = await self.keeper.authenticate(connection)
-        except (Unauthenticated, Unavailable) as err:
-            passage.reason = err.reason.value if isinstance(err, NotProved) else "nothing was shown"
-            self.limits.check_rate(ANONYMOUS, passage.source, Lane.READ)
+            await self._admit(passage, needs, handler, connection)
+        except TooManyRequests:
+            if passage.lane is not Lane.NODE:
+                await _late()
             raise
+
+    async def _admit(self, passage: Passage, needs: Needs, handler: BaseRouteHandler, connection: Connection) -> None:
+        claim = self.keeper.claim(connection)
+        with self._counting_wrong(passage, claim):
+            principal = passage.principal = await self.keeper.authenticate(connection)
         ASKING.set(principal)
         WARNINGS.set([])
-        connection.scope[CALLER] = principal  # type: ignore[typeddict-unknown-key] # what it is for
+        scope: Any = connection.scope
+        scope[CALLER], scope[CHECK] = principal, partial(self.keeper.check, principal)
         passage.lane = lane = lane_of(principal, passage.accesses[0])
         passage.leave = await self.limits.enter(principal, passage.source, lane)
         accesses = await accesses_of(needs, connection)
@@ -140,6 +156,10 @@ class Pipeline:
             try:
                 self.keeper.check(principal, access)
             except Denied as err:
+                if needs.narrowed and self._may_own(principal, access):
+                    passage.only_of = principal.subject
+                    checked.append(evolve(access, owners=frozenset((principal.subject,))))
+                    continue
                 # Noted here, because a websocket that is refused has no answer that would say it.
                 passage.accesses, passage.denied, passage.reason = (access,), True, err.message
                 raise
@@ -168,6 +188,44 @@ class Pipeline:
         passage.lane, passage.leave = lane, None
         leave()
         passage.leave = await self.limits.enter(passage.principal, passage.source, lane)
+
+    @contextmanager
+    def _counting_wrong(self, passage: Passage, claim: str) -> Iterator[None]:
+        """See to it that who shows what proves nothing, again and again, makes no work and fills no disk."""
+        self.limits.check_proofs(passage.source, claim)
+        try:
+            yield
+        except (Unauthenticated, Denied, Unavailable) as err:
+            passage.reason = _why(err)
+            self.limits.count_wrong_proof(passage.source, claim)
+            raise
+
+    @asynccontextmanager
+    async def proving(self, connection: Connection, access: Access) -> AsyncIterator[Passage]:
+        """Be at finding out who somebody is while inside, by what no guard looks at, as a form of the dashboard.
+
+        It goes on record, whether it succeeds or not; who it was found to be is for the caller to note in the passage.
+
+        Args:
+            connection: The request.
+            access: What that is called on record.
+
+        Raises:
+            TooManyRequests: Too many wrong proofs came from where it comes from.
+            OrchestrationError: Nothing can be put on record any longer.
+        """
+        passage = passage_of(connection.scope)
+        if passage is None:
+            msg = "a request came by another way than the pipeline"
+            raise RuntimeError(msg)
+        passage.accesses, passage.before = (access,), (0,)
+        try:
+            with self._counting_wrong(passage, ""):
+                self._check_recorder()
+                yield passage
+        except TooManyRequests:
+            await _late()
+            raise
 
     def permit(self, passage: Passage, access: Access) -> None:
         """Let a handler do something that its path does not say, and see that it goes on record if it is a change.
@@ -202,6 +260,16 @@ class Pipeline:
         for access in accesses:
             self.keeper.check(principal, access)
 
+    def _may_own(self, principal: Principal, access: Access) -> bool:
+        """Whether somebody may do something with what is their own, where nothing else is named."""
+        if access.name or principal.kind not in OWNERS:
+            return False
+        try:
+            self.keeper.check(principal, evolve(access, owners=frozenset((principal.subject,))))
+        except Denied:
+            return False
+        return True
+
     def _check_recorder(self) -> None:
         if self.recorder is not None and self.recorder.failure is not None:
             raise self.recorder.failure  # what can't go on record is not done
@@ -212,10 +280,18 @@ class Pipeline:
         )
         scope[PASSAGE] = passage  # type: ignore[typeddict-unknown-key] # what it is for
         answer = _Answer(self, scope, passage, send)
+        health = scope["path"] in HEALTH_PATHS
         self.counts.at_work += 1
         try:
+            wait = self.limits.wait_open(passage.source, health=health)
+            if wait and not self.keeper.claim(ASGIConnection(scope)):
+                await _late()
+                await answer.refuse(_flooded(passage.source, wait))
+                return
             with self._traced(scope, passage):
                 await app(scope, receive, answer.send)
+            if passage.principal is None:
+                self.limits.count_open(passage.source, health=health)
         finally:
             if passage.leave is not None:
                 passage.leave()
@@ -320,12 +396,21 @@ class _Answer:
             await self._send(message)
             return
         self._replaced = True
+        await self.refuse(error)
+
+    async def refuse(self, error: OrchestrationError) -> None:
+        """Answer with an error what no handler is to answer, or has answered in vain."""
+        passage = self._passage
         passage.status = status_of(error)
+        if str(self._scope["type"]) == "websocket":
+            await self._send({"type": "websocket.close", "code": 1013, "reason": ""})
+            return
         body = json.dumps(problem_of(error)).encode()
         headers = [
             (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", passage.request_id.encode()),
+            *((name.encode(), value.encode()) for name, value in retry_headers(error).items()),
         ]
         await self._send({"type": "http.response.start", "status": passage.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
@@ -361,6 +446,24 @@ def _is_dry_run(connection: Connection, needs: Needs, handler: BaseRouteHandler)
     if given not in (["true"], ["false"]):
         raise ConfigInvalid((Problem("true or false is wanted, once", path=_DRY_RUN),))
     return bool(given == ["true"])
+
+
+async def _late() -> None:
+    await trio.sleep(random.uniform(LATE_SECONDS, 2 * LATE_SECONDS))  # noqa: S311 - nobody gains by guessing it
+
+
+def _flooded(source: str, wait: float) -> TooManyRequests:
+    return TooManyRequests(
+        f"too much comes from {source or 'there'} of which nobody knows who asks",
+        retry_after_seconds=max(wait, LATE_SECONDS),
+        remedy="ask for less at once, or say who you are",
+    )
+
+
+def _why(error: Unauthenticated | Denied | Unavailable) -> str:
+    if isinstance(error, NotProved):
+        return error.reason.value
+    return error.message if isinstance(error, Denied) else "nothing was shown that is known"
 
 
 def _numbered(prefix: str) -> Callable[[], str]:

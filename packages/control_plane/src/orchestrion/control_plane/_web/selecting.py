@@ -14,8 +14,10 @@ from orchestrion.control_plane._objects.selectors import (
     parse_field_selector,
     parse_label_selector,
 )
+from orchestrion.control_plane._service.owning import Owning
 from orchestrion.control_plane._service.reading import Selection
 
+from .passage import passage_of
 from .queries import AnyRequest
 
 
@@ -26,9 +28,12 @@ class _Wanted:
     labels: LabelSelector | None
     fields: FieldSelector | None
     subject: str
+    own: Selection | None
 
     def __call__(self, item: Item) -> bool:
         if self.labels is not None and not self.labels.matches(item.labels):
+            return False
+        if self.own is not None and not self.own(item):
             return False
         if self.fields is None and not self.subject:
             return True
@@ -38,8 +43,13 @@ class _Wanted:
         return self.fields is None or self.fields.matches(document)
 
 
-def selection_of(request: AnyRequest, kind: Kind) -> Selection | None:
+def selection_of(request: AnyRequest, kind: Kind, owning: Owning) -> Selection | None:
     """Return which objects a request is about; None is all.
+
+    Args:
+        request: Asks for them, perhaps only for those of who asks.
+        kind: Their kind.
+        owning: Says whom they belong to.
 
     Raises:
         ConfigInvalid: A selector can't be read.
@@ -47,11 +57,17 @@ def selection_of(request: AnyRequest, kind: Kind) -> Selection | None:
     query = request.query_params
     labels, fields = query.get("label_selector", ""), query.get("field_selector", "")
     subject = query.get("subject", "") if kind is EVENT else ""
-    if not (labels or fields or subject):
+    passage = passage_of(request.scope)
+    own = _own(owning, kind, passage.only_of) if passage is not None and passage.only_of else None
+    if not (labels or fields or subject or own):
         return None
     return _Wanted(
-        parse_label_selector(labels) if labels else None, parse_field_selector(fields) if fields else None, subject
+        parse_label_selector(labels) if labels else None, parse_field_selector(fields) if fields else None, subject, own
     )
+
+
+def _own(owning: Owning, kind: Kind, subject: str) -> Selection:
+    return lambda item: subject in owning.of_item(kind.plural, item)
 
 
 def query_of(request: AnyRequest, kind: Kind, namespace: str | None) -> dict[str, Any]:
