@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -496,3 +496,15 @@ async def test_a_namespace_leaves_nothing_behind(api: Api) -> None:
     await trio.sleep(120)
     assert await gone(api, space)
     assert [entry.key for entry in (await api.objects.store.list("/")).entries if "/team" in entry.key] == []
+
+
+async def test_when_a_workload_was_asked_to_go_is_kept(api: Api) -> None:
+    """It is neither when it was last changed nor when it was asked again, and what it still holds changes nothing."""
+    await made(api, WORKLOADS, workload(finalizers=[{"name": "done", "owner": "me"}]))
+    await trio.sleep(5_000)
+    asked = trio_time()
+    for _ in range(2):
+        await api.client.ask("DELETE", f"{WORKLOADS}/web")
+        await trio.sleep(100)
+    since = (await api.client.ask("GET", f"{WORKLOADS}/web")).json["metadata"]["deleting_since"]
+    assert abs(datetime.fromisoformat(since) - asked) < timedelta(seconds=1)

@@ -199,7 +199,7 @@ def workload_document(spec: Entry, control: Entry | None, status: Mapping[str, A
     metadata = evolve(
         document.metadata,
         revision=spec.modified,
-        deleting_since=document.metadata.updated_at if operator.removed else None,
+        deleting_since=(operator.removed_at or document.metadata.updated_at) if operator.removed else None,
     )
     return evolve(document, metadata=metadata, status=status)
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 from attrs import define, evolve
+from orchestrion.orchestrator_core._clock import WallClock
 from orchestrion.orchestrator_core._control.gate import Beside, Gate, ProposedChange, no_gate
 from orchestrion.orchestrator_core._control.reader import not_found
 from orchestrion.orchestrator_core._control.subjects import Subject
@@ -59,10 +60,12 @@ class Controls:
     Attributes:
         world: Shows what is on record.
         store: Where it is written.
+        now: The wall clock.
     """
 
     world: World
     store: StateStore
+    now: WallClock
 
     async def change(self, name: WorkloadName, change: Change, gate: Gate = no_gate) -> None:
         """Change what is wanted of one workload, and return once the world shows it.
@@ -134,7 +137,7 @@ class Controls:
             wanted = relate(spec.definition.metadata)
             metadata = evolve(spec.definition.metadata, owners=wanted.owners, finalizers=wanted.finalizers)
             after = evolve(spec, definition=evolve(spec.definition, metadata=metadata))
-            control = evolve(record.control, removed=True)
+            control = evolve(record.control, removed=True, removed_at=record.control.removed_at or self.now())
             operations = list(beside.operations)
             if control != record.control:
                 operations.append(self.world.put(control_key(name), control))

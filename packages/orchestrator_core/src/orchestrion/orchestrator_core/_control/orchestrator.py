@@ -152,7 +152,7 @@ class Orchestrator:
     _observes: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._controls = Controls(self.world, self.store)
+        self._controls = Controls(self.world, self.store, self.now)
         self._deadlines = Deadlines(self.now)
         self.recorder = EventRecorder(self.store, self.now, self.new_uid)
         campaign = Campaign(self.store, self.new_uid(), self.timings.lease, self.take_over)

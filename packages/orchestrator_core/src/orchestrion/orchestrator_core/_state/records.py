@@ -90,6 +90,7 @@ class WorkloadControl:
         scaled_from: The file's number when `scale` was asked; another one in the file takes over again.
         stopped: Whether nothing is to run.
         removed: Whether the workload goes once nothing runs.
+        removed_at: When that was asked for (UTC); None before, and where it was asked for by a version that kept none.
         paused: The template generation that is placed while updates are paused; 0 where they go on.
     """
 
@@ -97,6 +98,7 @@ class WorkloadControl:
     scaled_from: int = 0
     stopped: bool = False
     removed: bool = False
+    removed_at: datetime | None = None
     paused: int = 0
 
 
