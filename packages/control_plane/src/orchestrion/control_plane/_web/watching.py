@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, Final
 
 import trio
@@ -109,10 +110,9 @@ class _Watch:
                 await self._start(send)
                 if self.since is None:
                     # Written out piece by piece: who takes nothing costs no more than a piece.
-                    for piece in _pieces(map(self._addition, there_is)):
+                    for piece in _pieces(chain(map(self._addition, there_is), [self._bookmark(position)])):
                         standing()
                         await self._send(send, piece)
-                    await self._send(send, self._bookmark(position))
                 there_is = []
                 end = trio.current_time() + self.seconds
                 silent_since = trio.current_time()
