@@ -14,7 +14,7 @@ import pytest
 import trio
 from attrs import define, field
 from cryptography.hazmat.primitives.asymmetric import rsa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
@@ -273,6 +273,7 @@ async def test_a_change_of_any_part_is_refused() -> None:
 
 
 @pytest.mark.slow
+@settings(deadline=None)  # the first example pays for what the others find made
 @given(st.text() | st.builds("{}.{}.{}".format, *(st.text("abcdeyJ_-=", max_size=9) for _ in range(3))))
 def test_what_is_no_token_is_refused_and_nobody_is_asked(text: str) -> None:
     issuer = Issuer()
