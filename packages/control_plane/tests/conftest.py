@@ -168,6 +168,8 @@ class FakeControl:
         dry_run: bool = False,
         rerun: bool = False,
         only_new: bool = False,
+        manager: str = "control",
+        force: bool = False,
     ) -> ApplyResult:
         self._fail()
         for one in workloads if only_new else ():

@@ -8,6 +8,7 @@ import pytest
 import trio
 from orchestrion.control_plane._identity.audit_records import Outcome
 from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.shared_types import Conflict, ContainerConfig, Metadata, WorkloadDefinition
 
 from .api_stage import Answer, Api, Records
 
@@ -167,3 +168,41 @@ async def grant(api: Api, *verbs: str) -> None:
     await api.client.ask("POST", "/api/v1/roles", {"metadata": {"name": "some"}, "spec": {"rules": rules}})
     spec = {"role": "some", "subjects": [{"kind": "user", "name": "eve"}]}
     await api.client.ask("POST", "/api/v1/rolebindings", {"metadata": {"name": "some"}, "spec": spec})
+
+
+def web(replicas: int = 1, command: str = "run") -> WorkloadDefinition:
+    main = ContainerConfig(name="main", command=(command,))
+    return WorkloadDefinition(metadata=Metadata(name="web"), replicas=replicas, containers=(main,))
+
+
+async def test_definitions_leave_what_other_managers_say(api: Api) -> None:
+    control = api.management.control
+    await control.apply([web()])
+    await applied(api, f"{WORKLOADS}/web", {"replicas": 4}, "manager=autoscaler")
+    await control.apply([web(command="other")])
+    shown = (await api.client.ask("GET", f"{WORKLOADS}/web?show=owners")).json
+    assert (shown["spec"]["replicas"], shown["spec"]["containers"][0]["command"]) == (4, ["other"])
+    assert shown["owners"]["spec.replicas"] == ["autoscaler"]
+    assert shown["owners"]["spec.containers[main].command"] == ["control"]
+
+
+async def test_definitions_contradict_other_managers_only_with_force(api: Api) -> None:
+    control = api.management.control
+    await control.apply([web()])
+    await applied(api, f"{WORKLOADS}/web", {"replicas": 4}, "manager=autoscaler")
+    with pytest.raises(Conflict, match=r"spec\.replicas is owned by 'autoscaler'"):
+        await control.apply([web(replicas=3)])
+    with pytest.raises(Conflict, match="'autoscaler'"):
+        await control.plan([web(replicas=3)])
+    await control.apply([web(replicas=3)], force=True)
+    shown = (await api.client.ask("GET", f"{WORKLOADS}/web?show=owners")).json
+    assert (shown["spec"]["replicas"], shown["owners"]["spec.replicas"]) == (3, ["control"])
+
+
+async def test_definitions_are_the_word_of_the_manager_that_is_named(api: Api) -> None:
+    control = api.management.control
+    await control.apply([web(replicas=2)], manager="deploy")
+    with pytest.raises(Conflict, match="is owned by 'deploy'"):
+        await control.apply([web(replicas=3)])
+    await control.apply([web(replicas=3)], manager="deploy")
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web")).json["spec"]["replicas"] == 3

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from attrs import evolve
+from attrs import evolve, frozen
 from orchestrion.control_plane import Control
 from orchestrion.orchestrator_core import (
     APPLY_SET_LABEL,
@@ -49,14 +49,29 @@ _NOT_BEGUN = {WorkloadPhase.WAITING, WorkloadPhase.STOPPED, WorkloadPhase.FAILED
 """Where a workload is that may still have what it comes after before it."""
 
 
-def run_apply(file: Path, where: Where, form: Form, *, dry_run: bool, of_set: str | None, prune: bool) -> int:
+@frozen
+class Voice:
+    """Whose word something is.
+
+    Attributes:
+        manager: Whose.
+        force: Whether it goes before that of others.
+    """
+
+    manager: str
+    force: bool
+
+
+def run_apply(
+    file: Path, where: Where, form: Form, voice: Voice, *, dry_run: bool, of_set: str | None, prune: bool
+) -> int:
     """Apply a manifest to the owner or to a server."""
     if prune and of_set is None:
         raise ConfigInvalid((Problem("say of which set, to remove what is no longer in it"),), remedy="--set NAME")
     if of_set is not None and not is_name(of_set):
         text = f"{of_set!r:.80} is no name: 1 to 63 lower-case letters, digits and inner hyphens"
         raise ConfigInvalid((Problem(text),))
-    result = run_async(_apply, place_of(where), file, dry_run, of_set, prune)
+    result = run_async(_apply, place_of(where), file, voice, dry_run, of_set, prune)
     show_one(
         result,
         form,
@@ -70,14 +85,14 @@ def run_apply(file: Path, where: Where, form: Form, *, dry_run: bool, of_set: st
     return 0
 
 
-async def _apply(place: Place, file: Path, dry_run: bool, of_set: str | None, prune: bool) -> ApplyResult:
+async def _apply(place: Place, file: Path, voice: Voice, dry_run: bool, of_set: str | None, prune: bool) -> ApplyResult:
     async with reach_owner(place) as control:
         workloads = load(file, others=await others_at(control, place))
         if of_set is not None:
             workloads = tuple(_in_set(workload, of_set) for workload in workloads)
         going = await _surplus(control, workloads, of_set) if prune and of_set is not None else []
         async with naming(file, control):
-            result = await control.apply(workloads, dry_run=dry_run)
+            result = await control.apply(workloads, dry_run=dry_run, manager=voice.manager, force=voice.force)
         for change in () if dry_run else going:
             await control.remove(change.name, namespace=change.namespace)
         return evolve(result, changes=(*result.changes, *going))

@@ -100,18 +100,26 @@ def apply(
     prune: Annotated[
         bool, Argument(("--prune",), "Remove workloads of the set, in the file's namespaces, that it does not name.")
     ] = False,
+    manager: Annotated[
+        str, Argument(("--manager",), "Whose word the file is; what other managers say of a workload stays.")
+    ] = "control",
+    force_conflicts: Annotated[
+        bool, Argument(("--force-conflicts",), "Take over what other managers say differently.")
+    ] = False,
     output: OutputForm = "table",
 ) -> int:
     """Change what a running orchestrator is to run.
 
     All workloads of the file are accepted, or none. Workloads that the file does not name stay as they are, unless
-    they are of its set and --prune says that those go.
+    they are of its set and --prune says that those go. Where another manager, as an autoscaler, says something else of
+    a workload, that is a conflict, which names it.
 
     Examples: orchestrion apply app.yaml; orchestrion apply app.yaml --set shop --prune --dry-run
     """
-    from ._change import run_apply
+    from ._change import Voice, run_apply
 
-    return run_apply(file, Where(state, context), output, dry_run=dry_run, of_set=set_, prune=prune)
+    voice = Voice(manager, force_conflicts)
+    return run_apply(file, Where(state, context), output, voice, dry_run=dry_run, of_set=set_, prune=prune)
 
 
 def scale(

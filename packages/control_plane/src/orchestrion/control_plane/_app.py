@@ -135,8 +135,12 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
         dry_run: FromQuery[bool] = False,
         rerun: FromQuery[bool] = False,
         only_new: FromQuery[bool] = False,
+        manager: FromQuery[str] = "control",
+        force: FromQuery[bool] = False,
     ) -> ApplyResult:
-        return await control.apply(data.workloads, dry_run=dry_run, rerun=rerun, only_new=only_new)
+        return await control.apply(
+            data.workloads, dry_run=dry_run, rerun=rerun, only_new=only_new, manager=manager, force=force
+        )
 
     @post(
         "/v1/plan",

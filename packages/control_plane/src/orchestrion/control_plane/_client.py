@@ -67,10 +67,13 @@ class HttpControl:
         dry_run: bool = False,
         rerun: bool = False,
         only_new: bool = False,
+        manager: str = "control",
+        force: bool = False,
     ) -> ApplyResult:
         """See `Control.apply`."""
         body = WorkloadsRequest(workloads=tuple(workloads))
-        return await self._ask("POST", "/v1/apply", ApplyResult, body, dry_run=dry_run, rerun=rerun, only_new=only_new)
+        asked = {"dry_run": dry_run, "rerun": rerun, "only_new": only_new, "manager": manager, "force": force}
+        return await self._ask("POST", "/v1/apply", ApplyResult, body, **asked)
 
     async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
         """See `Control.plan`."""

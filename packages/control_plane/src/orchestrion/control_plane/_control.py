@@ -32,6 +32,8 @@ class Control(Protocol):
         dry_run: bool = False,
         rerun: bool = False,
         only_new: bool = False,
+        manager: str = "control",
+        force: bool = False,
     ) -> ApplyResult:
         """Want these workloads, all of them or none. What a definition leaves out is its default, not what was there.
 
@@ -44,10 +46,14 @@ class Control(Protocol):
             dry_run: True checks and compares, and changes nothing.
             rerun: True runs batch work that has ended once more. What has not ended goes on.
             only_new: True refuses all of it where there is a workload of one of these names.
+            manager: Whose word the definitions are, where it is kept who says what of a workload: what other managers
+                say, as an autoscaler does of replicas, stays.
+            force: True takes over what other managers say differently.
 
         Raises:
             ConfigInvalid: They can't be accepted.
-            Conflict: Others kept changing them, one is being removed, or, with `only_new`, is there already.
+            Conflict: Others kept changing them, one is being removed, or, with `only_new`, is there already; or, without
+                `force`, other managers say something else: it names them.
         """
         ...
 

@@ -41,7 +41,7 @@ async def apply_workloads(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any
     _check_each(desk, "apply", definitions)
     if given["dry_run"]:
         desk.watcher.tries()
-    result = await desk.control.apply(definitions, dry_run=given["dry_run"])
+    result = await desk.control.apply(definitions, dry_run=given["dry_run"], force=given["force"])
     return {"changes": [_change(each) for each in result.changes], "revision": result.revision}
 
 
@@ -123,6 +123,7 @@ _MANIFEST: Final = {
     "[{name: main, command: [python3, -m, http.server, '${PORT_HTTP}'], ports: {http: {}}}]}}. Paths are absolute.",
 }
 _DRY_RUN: Final = flag("Check everything, and change nothing.")
+_FORCE: Final = flag("Take over what other managers, as an autoscaler, say differently; without it that is a conflict.")
 
 ACTING: Final = (
     Tool(
@@ -138,7 +139,7 @@ ACTING: Final = (
         title="Apply a manifest",
         description="Wants the workloads of a manifest, all of them or none: makes those that are new and changes "
         "those that differ, which may replace their instances. Workloads that it does not name stay as they are.",
-        properties={"manifest": _MANIFEST, "dry_run": _DRY_RUN},
+        properties={"manifest": _MANIFEST, "dry_run": _DRY_RUN, "force": _FORCE},
         required=("manifest",),
         act=apply_workloads,
         changes=True,

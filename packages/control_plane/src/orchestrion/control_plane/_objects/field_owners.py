@@ -241,7 +241,10 @@ def _check_conflicts(mine: _Tree, others: Mapping[str, _Tree]) -> None:
         return
     lines = [f"{path} is owned by {' and '.join(map(repr, owners))}" for path, owners in sorted(owned.items())]
     more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
-    raise Conflict("\n".join(lines[:_SHOWN] + more), remedy="Leave it out, or apply with force=true.")
+    raise Conflict(
+        "\n".join(lines[:_SHOWN] + more),
+        remedy="Leave it out, or take it over: force=true, or --force-conflicts of the command.",
+    )
 
 
 def _contradictions(mine: _Tree, theirs: _Tree, path: str) -> Iterator[str]:

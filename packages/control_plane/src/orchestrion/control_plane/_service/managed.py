@@ -25,7 +25,11 @@ from orchestrion.orchestrator_core import (
     WorkloadView,
 )
 from orchestrion.runtime_interface import ExecSession, TerminalSize
-from orchestrion.shared_types import DEFAULT_NAMESPACE, Event, Node, WorkloadDefinition, WorkloadInstance
+from orchestrion.shared_types import DEFAULT_NAMESPACE, Conflict, Event, Node, WorkloadDefinition, WorkloadInstance
+
+from .owned import OwnersGate, owned
+from .workload_fields import CONTROL
+from .workloads import TRIES, Overtaken
 
 
 @define(eq=False)
@@ -52,17 +56,28 @@ class ManagedControl:
         dry_run: bool = False,
         rerun: bool = False,
         only_new: bool = False,
+        manager: str = "control",
+        force: bool = False,
     ) -> ApplyResult:
         """See `Control.apply`."""
-        admitted = await self._admitted(workloads, dry_run=dry_run)
-        async with self.gate.turn(namespaces_of(admitted)):
-            return await self.orchestrator.apply(
-                admitted, dry_run=dry_run, rerun=rerun, only_new=only_new, gate=self.gate
-            )
+        for _ in range(TRIES):
+            found = await owned(self.orchestrator, workloads, manager, force=force)
+            admitted = await self._admitted([each.definition for each in found], dry_run=dry_run)
+            gate = OwnersGate(self.orchestrator, found, self.gate)
+            try:
+                async with self.gate.turn(namespaces_of(admitted)):
+                    return await self.orchestrator.apply(
+                        admitted, dry_run=dry_run, rerun=rerun, only_new=only_new, gate=gate
+                    )
+            except Overtaken:
+                continue
+        raise Conflict("others kept changing the same workloads", remedy="Look at what they did, and apply again.")
 
     async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
         """See `Control.plan`."""
-        return await self.orchestrator.plan(await self._admitted(workloads, dry_run=True), rerun=rerun)
+        found = await owned(self.orchestrator, workloads, CONTROL, force=False)
+        admitted = await self._admitted([each.definition for each in found], dry_run=True)
+        return await self.orchestrator.plan(admitted, rerun=rerun)
 
     async def _admitted(self, workloads: Sequence[WorkloadDefinition], *, dry_run: bool) -> list[WorkloadDefinition]:
         admitted = list[WorkloadDefinition]()

@@ -438,6 +438,8 @@ class Orchestrator:
         rerun: bool = False,
         starts: bool = True,
         only_new: bool = False,
+        manager: str = "control",
+        force: bool = False,
         gate: Gate = no_gate,
     ) -> ApplyResult:
         """Want these workloads, all of them or none; see `Control.apply`.
@@ -454,6 +456,8 @@ class Orchestrator:
             starts: False leaves what was stopped as it is, and does not try again what was rolled back unless what its
                 instances run from has changed.
             only_new: True refuses all of it where there is a workload of one of these names.
+            manager: Whose word it is; who says what is kept by those who keep objects, and not here.
+            force: Whether others' word is taken over; see `manager`.
             gate: Has its say before anything is written, and writes with it; asked for a dry run too.
 
         **Idempotency.** Applying the same again changes nothing. **Cancellation.** Indeterminate: all of it is on
@@ -466,6 +470,7 @@ class Orchestrator:
             Conflict: A workload of that name is being removed, others kept changing them at the same time, or, with
                 `only_new`, there is one already.
         """
+        del manager, force
         names = (f"{workload.metadata.namespace}/{workload.metadata.name}" for workload in workloads)
         wanted = await with_classes(workloads, self.classes)
         with self.observed.step("apply", ",".join(names)):

@@ -1,0 +1,100 @@
+"""Workloads that are applied as definitions, with regard to who says what of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, evolve, frozen
+from orchestrion.control_plane._objects.field_owners import apply
+from orchestrion.control_plane._objects.workload_form import definition_of, workload_of
+from orchestrion.orchestrator_core import Beside, Gate, Orchestrator, ProposedChange, WorkloadName
+from orchestrion.shared_types import PRIORITY_CLASSES, WorkloadDefinition
+
+from .workload_fields import CONTROL, Fields, WorkloadFields
+from .workloads import Overtaken
+
+
+@frozen
+class Owned:
+    """A definition as it shall be.
+
+    Attributes:
+        definition: What its manager says, with what others say beside it.
+        revision: The revision of the workload that this was thought about; 0 where it is new.
+        fields: Whose fields are to be whose; None where nobody says anything but who writes past the API of objects,
+            which needs no record.
+    """
+
+    definition: WorkloadDefinition
+    revision: int
+    fields: Fields | None
+
+
+async def owned(
+    orchestrator: Orchestrator, workloads: Sequence[WorkloadDefinition], manager: str, *, force: bool
+) -> list[Owned]:
+    """Return definitions as they shall be after a manager has applied them.
+
+    Raises:
+        ConfigInvalid: What all say together can't be accepted.
+        Conflict: Others say something else, and `force` is False.
+    """
+    kept, known = WorkloadFields(orchestrator.store), orchestrator.world.workloads
+    found = list[Owned]()
+    for given in workloads:
+        name = WorkloadName(given.metadata.namespace, given.metadata.name)
+        record = known.get(name)
+        before = None
+        if record is not None and record.spec is not None:
+            before = workload_of(record.spec.definition).at(record.spec_revision)
+        fields = await kept.read(name.namespace, name.name, before)
+        if manager == CONTROL and fields.applied.keys() <= {CONTROL}:
+            found.append(Owned(given, 0, None))
+            continue
+        document = workload_of(given)
+        made = apply(fields.applied, manager, dict(document.spec), force=force)
+        definition = given
+        if made.spec != document.spec:
+            others = [each for each in workloads if each is not given]
+            others += [each.spec.definition for each in known.values() if each.spec is not None and each.name != name]
+            others = [each for each in others if each.metadata.namespace == name.namespace]
+            whole = definition_of(evolve(document, spec=made.spec), others, PRIORITY_CLASSES)
+            definition = evolve(whole, metadata=given.metadata)
+        revision = before.metadata.revision if before is not None else 0
+        found.append(Owned(definition, revision, fields.saying(made.applied)))
+    return found
+
+
+@define(eq=False)
+class OwnersGate:
+    """Writes with each change who says what of it then.
+
+    Attributes:
+        orchestrator: Keeps the workloads.
+        owned: What is applied, in order.
+        gate: Has its say as well.
+    """
+
+    orchestrator: Orchestrator
+    owned: Sequence[Owned]
+    gate: Gate
+
+    async def __call__(self, changes: Sequence[ProposedChange], world: Any, /) -> Beside:
+        """Return what is written besides.
+
+        Raises:
+            Overtaken: Others came before.
+        """
+        asked = await self.gate(changes, world)
+        kept = WorkloadFields(self.orchestrator.store)
+        compares, operations = list(asked.compares), list(asked.operations)
+        for one, change in zip(self.owned, changes, strict=True):
+            if one.fields is None:
+                continue
+            if change.revision != one.revision or await kept.revision_of(one.fields) != one.fields.expected:
+                raise Overtaken("it was changed meanwhile")
+            beside = one.fields.beside(change.after.metadata.uid, change.generation)
+            compares.extend(beside.compares)
+            operations.extend(beside.operations)
+        return Beside(compares=tuple(compares), operations=tuple(operations))
