@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from orchestrion.control_plane._history.event import EventType
-from orchestrion.control_plane._history.projection import ObjectName, Projection
+from orchestrion.control_plane._history.projection import ObjectName, Projection, read_object
 from orchestrion.control_plane._objects.document import Document, ObjectMetadata
 from orchestrion.control_plane._objects.stored import StoredObject, object_of, shown_plain
 from orchestrion.orchestrator_core import BindingRecord
-from orchestrion.shared_types import Binding, NodeId, Uid, to_json
+from orchestrion.shared_types import Binding, InstanceState, InstanceStatus, NodeId, Uid, structure, to_json
 from orchestrion.store_interface import Change, ChangeKind, Entry, Revision
 
 NOW = datetime(2030, 1, 31, 12, tzinfo=UTC)
@@ -165,3 +166,21 @@ def test_an_instance_takes_little_beyond_its_text() -> None:
         tracemalloc.stop()
     text = sum(len(item.data) for item in projection.items.values())
     assert (used - text) / 500 < 600
+
+
+@pytest.mark.parametrize(
+    "status",
+    [None, InstanceStatus(), InstanceStatus(reason="queued"), InstanceStatus(state=InstanceState.RUNNING, message="x")],
+)
+def test_an_instance_has_its_state_and_its_age_from_the_beginning(status: InstanceStatus | None) -> None:
+    bound = Binding(node_id=NodeId("node-0"), generation=1, bound_at=NOW)
+    parts = {"binding": kept("/b", to_json(BindingRecord(workload_id=UID, binding=bound)), 1)}
+    if status is not None:
+        parts["status"] = kept("/s", to_json(status), 2)
+    item = read_object(ObjectName("instances", "default", "web.0.1"), parts, no_status)
+    assert item is not None
+    shown = item.document
+    wanted = status or InstanceStatus()
+    assert shown.status["state"] == wanted.state.value
+    assert structure(dict(shown.status), InstanceStatus) == wanted
+    assert shown.metadata.created_at == NOW

@@ -52,8 +52,8 @@ class Control(Protocol):
 
         Raises:
             ConfigInvalid: They can't be accepted.
-            Conflict: Others kept changing them, one is being removed, or, with `only_new`, is there already; or, without
-                `force`, other managers say something else: it names them.
+            Conflict: Others kept changing them, one is being removed, or, with `only_new`, is there already. Without
+                `force` also: other managers, which it names, say something else.
         """
         ...
 

@@ -14,7 +14,7 @@ from orchestrion.control_plane._objects.document import API_VERSION, Document, O
 from orchestrion.control_plane._objects.stored import OBJECT_PREFIX, shown_plain
 from orchestrion.control_plane._objects.workload_form import workload_of
 from orchestrion.orchestrator_core import BindingRecord, WorkloadControl, WorkloadSpec
-from orchestrion.shared_types import Event, from_json, to_json, unstructure
+from orchestrion.shared_types import Event, InstanceState, from_json, to_json, unstructure
 from orchestrion.store_interface import Change, Entry
 
 from .event import NO_LABELS, EventType, Item, ObjectEvent, Position
@@ -214,6 +214,7 @@ def _instance(name: ObjectName, parts: Parts) -> Item | None:
     workload = name.name.partition(".")[0]
     revision = max(bound.modified, status.modified if status is not None else 0)
     labels = _labels_of(workload)
+    binding = unstructure(record.binding)
     metadata = {
         "name": name.name,
         "namespace": name.namespace,
@@ -221,13 +222,26 @@ def _instance(name: ObjectName, parts: Parts) -> Item | None:
         "revision": revision,
         "labels": labels,
     }
+    if "bound_at" in binding:
+        metadata["created_at"] = binding["bound_at"]
     data = b'{"api_version":%b,"kind":"Instance","metadata":%b,"spec":%b,"status":%b}' % (
         to_json(API_VERSION),
         encoded(metadata),
-        encoded({"workload": workload, **unstructure(record.binding)}),
-        status.value if status is not None else b"{}",
+        encoded({"workload": workload, **binding}),
+        _with_state(status.value if status is not None else b"{}"),
     )
     return Item(data, revision, labels)
+
+
+_STATE: Final = b'{"state":'
+
+
+def _with_state(status: bytes) -> bytes:
+    """Return the status of an instance with its state, which is not on record while it is Pending."""
+    if status.startswith(_STATE):
+        return status
+    pending = _STATE + to_json(InstanceState.PENDING)
+    return pending + b"}" if status == b"{}" else pending + b"," + status[1:]
 
 
 @lru_cache(maxsize=1_024)
