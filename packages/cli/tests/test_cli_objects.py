@@ -406,3 +406,32 @@ def test_what_the_file_still_comes_after_does_not_go(do: Do) -> None:
 def test_a_set_has_to_be_named(options: tuple[str, ...], do: Do) -> None:
     Path("shop.yaml").write_text(SHOP)
     assert do("apply", "shop.yaml", *options)[0] == 2
+
+
+def test_what_was_stopped_is_started_without_its_file(do: Do, tmp_path: Path) -> None:
+    (tmp_path / "idle.yaml").write_text(APP.replace("web:", "idle:"))
+    assert do("apply", "idle.yaml")[0] == 0
+    assert do("stop", "idle")[0] == 0
+    code, _, told = do("scale", "idle", "1")
+    assert (code, "orchestrion start idle" in told) == (4, True)
+    assert do("start", "idle")[0] == 0
+    assert do("scale", "idle", "1")[0] == 0
+    assert do("rm", "idle", "--yes")[0] == 0
+
+
+def test_an_apply_leaves_what_other_managers_say_unless_it_is_forced(do: Do, tmp_path: Path) -> None:
+    (tmp_path / "shared.yaml").write_text(APP.replace("web:", "shared:").replace("    replicas: 2\n", ""))
+    (tmp_path / "three.yaml").write_text(APP.replace("web:", "shared:").replace("replicas: 2", "replicas: 3"))
+    (tmp_path / "two.yaml").write_text(APP.replace("web:", "shared:"))
+    assert do("apply", "two.yaml", "--manager", "deploy")[0] == 0
+    assert do("apply", "shared.yaml")[0] == 0
+    assert at_replicas(do) == 2
+    code, _, told = do("apply", "three.yaml")
+    assert (code, "spec.replicas is owned by 'deploy'" in told) == (4, True)
+    assert do("apply", "three.yaml", "--force-conflicts")[0] == 0
+    assert at_replicas(do) == 3
+    assert do("rm", "shared", "--yes")[0] == 0
+
+
+def at_replicas(do: Do) -> int:
+    return int(json.loads(do("get", "workload", "shared", "-o", "json")[1])["spec"]["replicas"])

@@ -354,6 +354,17 @@ async def test_scale_refuses_absurd_numbers(stage: Stage, replicas: int) -> None
         await stage.orchestrator.scale("web", replicas)
 
 
+async def test_scaling_what_is_stopped_says_what_to_do_instead(stage: Stage) -> None:
+    await stage.apply(service(replicas=2))
+    await stage.orchestrator.stop("web")
+    await stage.settle()
+    before = content(stage)
+    with pytest.raises(Conflict, match="is stopped") as caught:
+        await stage.orchestrator.scale("web", 3)
+    assert "orchestrion start web" in str(caught.value.remedy)
+    assert content(stage) == before
+
+
 async def test_only_services_are_scaled(stage: Stage) -> None:
     await stage.apply(batch(), daemon())
     for name in ("job", "agent"):

@@ -29,6 +29,7 @@ from orchestrion.shared_types import (
 
 from ._acting import reach_or_own
 from ._manifests import load, naming
+from ._objects import reach_objects
 from ._offline import stored_picture
 from ._output import Form, coloured, confirmed, is_for_people, note, show_one
 from ._picture import Picture, wait_until
@@ -200,6 +201,21 @@ def run_stop(name: str, where: Where, *, wait: bool) -> int:
 
     run_async(change)
     note(f"{full_name(namespace, name)}: {'stopped' if wait else 'stopping'}")
+    return 0
+
+
+def run_start(name: str, where: Where, *, rerun: bool) -> int:
+    """Let a workload run again."""
+    place = place_of(where)
+
+    async def change() -> WorkloadView:
+        async with reach_objects(where, place) as objects:
+            path = objects.path(await objects.kind("workload"), name)
+            await objects.api.ask("POST", f"{path}/start", query={"rerun": rerun})
+            return await objects.control.get_workload(name, namespace=objects.namespace)
+
+    view = run_async(change)
+    note(f"{full_name(view.definition.metadata.namespace, name)}: {ready(view)}")
     return 0
 
 

@@ -152,13 +152,31 @@ def stop(
     namespace: Namespace = None,
     wait: Wait = True,
 ) -> int:
-    """Stop a workload, and keep it; applying it starts it again.
+    """Stop a workload, and keep it; `start` starts it again, and so does applying it.
 
     Where nobody owns the state directory, this command takes it until the workload has stopped.
     """
     from ._change import run_stop
 
     return run_stop(name, Where(state, context, namespace), wait=wait)
+
+
+def start(
+    name: WorkloadName,
+    /,
+    *,
+    rerun: Annotated[bool, Argument(("--rerun",), "Run batch work once more that has ended.")] = False,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> int:
+    """Let a workload run again that was stopped, as it was.
+
+    Example: orchestrion start web
+    """
+    from ._change import run_start
+
+    return run_start(name, Where(state, context, namespace), rerun=rerun)
 
 
 def rm(

@@ -149,7 +149,7 @@ def next_action(view: WorkloadView, instances: Iterable[WorkloadInstance], now: 
         case WorkloadPhase.PENDING:
             return f"it is placed as soon as a node can take it; `orchestrion explain {name}` says why none can"
         case WorkloadPhase.STOPPED:
-            return "`orchestrion apply` or `up` with its file starts it again"
+            return "`orchestrion start` starts it again, and so does applying its file"
         case WorkloadPhase.FAILED:
             return wrote
         case WorkloadPhase.DEGRADED:

@@ -328,6 +328,7 @@ def checked_for_scale(record: WorkloadRecord, replicas: int | None) -> WorkloadD
 
     Raises:
         ConfigInvalid: It is no service, the number is out of range, or more than can come up together.
+        Conflict: It is stopped, where no number would run anything.
     """
     name = record.name.name
     definition = record.spec.definition if record.spec is not None else None
@@ -335,6 +336,9 @@ def checked_for_scale(record: WorkloadRecord, replicas: int | None) -> WorkloadD
         problem = Problem(f"workload {name!r} is no service and has no replicas to scale")
         raise ConfigInvalid((problem,))
     if replicas is not None:
+        if record.control.stopped:
+            msg = f"workload {name!r} is stopped: no number of replicas would run anything"
+            raise Conflict(msg, remedy=f"`orchestrion start {name}` starts it; it can be scaled then.")
         try:
             evolve(definition, replicas=replicas)
         except ValueError as err:

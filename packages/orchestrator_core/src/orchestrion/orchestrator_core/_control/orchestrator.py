@@ -572,6 +572,7 @@ class Orchestrator:
         Raises:
             WorkloadNotFound: There is none of that name.
             ConfigInvalid: It is no service, the number is out of range, or more than can come up together.
+            Conflict: It is stopped; `apply` starts it again.
         """
         await self._catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
