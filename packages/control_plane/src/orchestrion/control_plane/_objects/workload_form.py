@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final
 
 from attrs import evolve
@@ -39,14 +39,14 @@ def workload_of(definition: WorkloadDefinition) -> Document:
 
 
 def definition_of(
-    document: Document, others: Collection[WorkloadDefinition], classes: Sequence[PriorityClass]
+    document: Document, others: Collection[WorkloadDefinition], classes: Collection[PriorityClass] | None
 ) -> WorkloadDefinition:
     """Return the definition that a document stands for.
 
     Args:
         document: The document.
         others: The other workloads of its namespace, which it may come after.
-        classes: The priority classes that it may name.
+        classes: The priority classes that it may name; None is any, which is looked at later.
 
     Raises:
         ConfigInvalid: It can't be accepted; problems have their paths in the document.

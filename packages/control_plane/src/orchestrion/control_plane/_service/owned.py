@@ -9,7 +9,7 @@ from attrs import define, evolve, frozen
 from orchestrion.control_plane._objects.field_owners import apply
 from orchestrion.control_plane._objects.workload_form import definition_of, workload_of
 from orchestrion.orchestrator_core import Beside, Gate, Orchestrator, ProposedChange, WorkloadName
-from orchestrion.shared_types import PRIORITY_CLASSES, WorkloadDefinition
+from orchestrion.shared_types import WorkloadDefinition
 
 from .workload_fields import CONTROL, Fields, WorkloadFields
 from .workloads import Overtaken
@@ -59,7 +59,7 @@ async def owned(
             others = [each for each in workloads if each is not given]
             others += [each.spec.definition for each in known.values() if each.spec is not None and each.name != name]
             others = [each for each in others if each.metadata.namespace == name.namespace]
-            whole = definition_of(evolve(document, spec=made.spec), others, PRIORITY_CLASSES)
+            whole = definition_of(evolve(document, spec=made.spec), others, None)
             definition = evolve(whole, metadata=given.metadata)
         revision = before.metadata.revision if before is not None else 0
         found.append(Owned(definition, revision, fields.saying(made.applied)))

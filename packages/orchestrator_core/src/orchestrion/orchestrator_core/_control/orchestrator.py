@@ -63,15 +63,10 @@ from orchestrion.orchestrator_core._node.volumes import NoVolumes, VolumeProvide
 from orchestrion.orchestrator_core._observed import Observed
 from orchestrion.orchestrator_core._state.commits import look_after, write_together
 from orchestrion.orchestrator_core._state.events import EventRecorder
-from orchestrion.orchestrator_core._state.records import (
-    InstanceName,
-    WorkloadName,
-)
+from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadName
 from orchestrion.orchestrator_core._state.world import World
 from orchestrion.runtime_interface import ContainerRuntime, ExecSession, TerminalSize
-from orchestrion.scheduler_interface import (
-    Scheduler,
-)
+from orchestrion.scheduler_interface import Scheduler
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     Conflict,
@@ -451,13 +446,12 @@ class Orchestrator:
         Args:
             workloads: Each (namespace, name) once.
             dry_run: True checks and compares, and changes nothing.
-            rerun: True runs work that has ended once more, even where its definition is unchanged. What has not ended
-                goes on.
+            rerun: True runs work that has ended once more, even where it is unchanged. What has not ended goes on.
             starts: False leaves what was stopped as it is, and does not try again what was rolled back unless what its
                 instances run from has changed.
             only_new: True refuses all of it where there is a workload of one of these names.
-            manager: Whose word it is; who says what is kept by those who keep objects, and not here.
-            force: Whether others' word is taken over; see `manager`.
+            manager: Whose word it is; it matters to those who keep who says what, and not here.
+            force: Whether it goes before that of others; it matters to them, too.
             gate: Has its say before anything is written, and writes with it; asked for a dry run too.
 
         **Idempotency.** Applying the same again changes nothing. **Cancellation.** Indeterminate: all of it is on
