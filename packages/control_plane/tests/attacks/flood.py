@@ -24,6 +24,8 @@ class Flood:
         self.sent = 0
         self.answers = Counter[str]()
         self.silent = 0
+        self.heard = 0
+        """How many connections were answered at least once."""
 
     async def connection(self) -> None:
         """Send for as long as the server takes it, and begin again where it no longer does."""
@@ -43,10 +45,12 @@ class Flood:
                     nursery.cancel_scope.cancel()
 
     async def _receive(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-        rest = b""
+        rest, heard = b"", False
         try:
             while data := await stream.receive_some(65536):
                 rest += data
+                self.heard += not heard
+                heard = True
                 end = 0
                 for match in _STATUS.finditer(rest):
                     status = match[1].decode()
@@ -61,13 +65,18 @@ class Flood:
 
 
 async def main(order: dict[str, Any]) -> None:
-    """Flood for some seconds."""
+    """Flood for some seconds, from when all connections were answered once, or have waited long enough for that."""
     flood = Flood(order["port"], order["request"].encode("latin-1"))
-    with trio.move_on_after(order["seconds"]) as scope:
-        async with trio.open_nursery() as nursery:
-            for _ in range(order["connections"]):
-                nursery.start_soon(flood.connection)
-    assert scope.cancelled_caught
+    async with trio.open_nursery() as nursery:
+        for _ in range(order["connections"]):
+            nursery.start_soon(flood.connection)
+        with trio.move_on_after(order["patience"]):
+            while flood.heard < order["connections"]:
+                await trio.sleep(0.01)
+        sys.stdout.write("it is at its height\n")
+        sys.stdout.flush()
+        await trio.sleep(order["seconds"])
+        nursery.cancel_scope.cancel()
     sys.stdout.write(json.dumps({"sent": flood.sent, "answers": flood.answers, "silent": flood.silent}))
 
 
