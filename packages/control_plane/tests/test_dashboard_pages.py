@@ -548,3 +548,16 @@ async def test_a_page_offers_to_pause_updates_and_to_resume_them(api: Api, brows
     assert 'action="/v1/workload/resume?namespace=default&amp;name=web"' in page
     assert "Pause updates" not in page
     assert "updates" not in (await browser.get("/ui/workloads/default/job")).body.decode()
+
+
+async def test_a_workload_that_is_stopped_can_be_started_and_not_scaled(api: Api, browser: Browser) -> None:
+    await api.client.ask("POST", WORKLOADS, workload())
+    await api.client.ask("POST", f"{WORKLOADS}/web/stop")
+    page = (await browser.get("/ui/workloads/default/web")).body
+    assert f'action="{WORKLOADS}/web/start"'.encode() in page
+    assert b"Replicas <input" not in page
+    started = await browser.change("POST", f"{WORKLOADS}/web/start", x_csrf_token=browser.csrf)
+    assert started.status == 200
+    page = (await browser.get("/ui/workloads/default/web")).body
+    assert b"/web/start" not in page
+    assert b"Replicas <input" in page
