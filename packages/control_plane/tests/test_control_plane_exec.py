@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
+from orchestrion.control_plane._exec_client import open_exec
+from orchestrion.control_plane._peer import Peer
+from orchestrion.control_plane._wire import ExecRequest
 from orchestrion.runtime_interface import ExecSession, TerminalSession, TerminalSize
 from orchestrion.shared_types import ConfigInvalid
-from trio.testing import wait_all_tasks_blocked
-from wsproto.events import TextMessage
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, CloseConnection, TextMessage
 
 KEPT_BYTES = 1_048_576
 MANY_BYTES = 6 * KEPT_BYTES
@@ -82,6 +86,47 @@ async def test_a_reader_that_goes_lets_the_command_end(fake: Any, socket_path: P
             del reader
             gc.collect()
         assert fake.sessions[0].written == MANY_BYTES
+
+
+class Slow:
+    """A server that takes what is sent to it only when told to."""
+
+    host = "here"
+
+    def __init__(self) -> None:
+        self.server, self.client = memory_stream_pair()
+        self.takes = trio.Event()
+        self.protocol = WSConnection(ConnectionType.SERVER)
+
+    def credentials(self, *_: object) -> dict[str, str]:
+        return {}
+
+    async def connect(self) -> trio.abc.Stream:
+        return self.client
+
+    async def tell(self, *events: Any) -> None:
+        await self.server.send_all(b"".join(self.protocol.send(each) for each in events))
+
+    async def begin(self) -> None:
+        self.protocol.receive_data(bytes(await self.server.receive_some()))
+        await self.tell(AcceptConnection(), TextMessage("{}"))
+
+
+async def test_input_that_waits_to_be_sent_when_the_command_ends_is_dropped() -> None:
+    peer = Slow()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.begin)
+        request = ExecRequest(instance="web.0", command=("read",))
+        async with open_exec(cast("Peer", peer), request) as session:
+            peer.client.send_stream.send_all_hook = peer.takes.wait
+            nursery.start_soon(session.send_stdin, b"in time")
+            await wait_all_tasks_blocked()
+            nursery.start_soon(session.close_stdin)
+            await wait_all_tasks_blocked()
+            await peer.tell(TextMessage('{"exit": {"code": 3}}'), CloseConnection(1000))
+            assert (await session.wait()).code == 3
+            await wait_all_tasks_blocked()
+            peer.takes.set()
 
 
 async def test_what_is_left_unread_does_not_keep_anybody_from_leaving(

@@ -168,8 +168,9 @@ class RemoteExecSession:
         self._changed = trio.Event()
 
     async def _send(self, event: BytesMessage | TextMessage) -> None:
-        # A connection that is gone is no failure here: how the command ended, the receiving side says.
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        # A connection that is gone, or that the server has closed while its last output is unread, is no failure here:
+        # how the command ended, the receiving side says.
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError):
             await self._messages.send(event)
 
     async def receive(self, events: AsyncIterator[Any]) -> None:
