@@ -80,7 +80,7 @@ def test_what_another_says_differently_is_a_conflict_that_names_place_and_owner(
     assert str(refused.value) == (
         "spec.labels[\"a.b/c\"] is owned by 'autoscaler'\n"
         "spec.replicas is owned by 'autoscaler'\n"
-        "Leave it out, or apply with force=true."
+        "Leave it out, or take it over: force=true, or --force-conflicts of the command."
     )
 
 
