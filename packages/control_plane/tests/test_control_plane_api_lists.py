@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import trio
+from orchestrion.control_plane._history.event import ALL_SEEN, Position, parse_position
+from orchestrion.control_plane._web.parameters import PARAMETERS
 
 from .api_stage import Api
 
@@ -57,6 +60,23 @@ async def test_a_parameter_that_nobody_reads_is_refused_with_the_one_that_is_nea
     assert query.partition("=")[0] in refused.json["detail"]
     assert told in refused.json["detail"]
     assert (await api.client.ask("GET", MAPS)).json["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/api/v1/configmaps"), ("PUT", "/api/v1/nodes/n1"), ("POST", "/api/v1/namespaces/default/events")],
+)
+async def test_where_a_kind_is_not_written_its_methods_say_so_whatever_the_query(
+    api: Api, method: str, path: str
+) -> None:
+    refused = await api.client.ask(method, f"{path}?limit=3", config("a"))
+    assert refused.status == 405
+
+
+async def test_every_position_of_a_watch_is_as_the_description_has_it() -> None:
+    pattern = re.compile(PARAMETERS["since"]["schema"]["pattern"])
+    positions = [Position(120, ALL_SEEN), Position(120, 1), Position(120, ALL_SEEN, 1795)]
+    assert all(pattern.search(str(each)) and parse_position(str(each)) == each for each in positions)
 
 
 async def test_a_watch_shows_what_comes_into_sight_and_goes_out_of_it(api: Api) -> None:

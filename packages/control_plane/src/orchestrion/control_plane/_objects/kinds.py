@@ -113,6 +113,10 @@ class KindRegistry:
         """Iterate over all kinds."""
         return iter(self._by_plural.values())
 
+    def get(self, plural: str) -> Kind | None:
+        """Return a kind by its plural name; None where there is none."""
+        return self._by_plural.get(plural)
+
     def find(self, plural: str) -> Kind:
         """Return a kind by its plural name.
 

@@ -91,6 +91,7 @@ class Oversight:
             limits=limits or Limits(),
             recorder=audit,
             revision_of=revision_of,
+            kinds=objects.kinds,
             access_log=access_log,
             tracer=tracer,
             proxies=proxies,

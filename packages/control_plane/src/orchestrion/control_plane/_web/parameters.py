@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from litestar.handlers import BaseRouteHandler
 from orchestrion.control_plane._objects.claims import Cascade
+from orchestrion.control_plane._objects.kinds import NAMESPACE, KindRegistry
 from orchestrion.control_plane._objects.paging import MAX_TOKEN_LENGTH
 from orchestrion.control_plane._service.reading import DEFAULT_LIMIT, MAX_LIMIT
 from orchestrion.shared_types import ConfigInvalid, Problem
@@ -19,7 +20,7 @@ from .watching import MAX_SECONDS
 
 NAME_PATTERN: Final = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
-_POSITION: Final = r"^[0-9]{1,18}(\.[0-9]{1,18})?$"
+_POSITION: Final = r"^[0-9]{1,18}([.-][0-9]{1,18})?$"
 
 
 def _query(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,8 +117,10 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
 """By the word that operations name them with."""
 
 
-def check_query(connection: Connection, handler: BaseRouteHandler) -> None:
+def check_query(connection: Connection, handler: BaseRouteHandler, kinds: KindRegistry) -> None:
     """Make sure that a request's query has only what its operation takes: what is passed over would be missed.
+
+    Where the kind that the path names has no such operation, the handler says so, whatever the query.
 
     Raises:
         ConfigInvalid: It has another parameter.
@@ -125,6 +128,9 @@ def check_query(connection: Connection, handler: BaseRouteHandler) -> None:
     given = connection.query_params
     doc = handler.opt.get(DOC)
     if not given or not isinstance(doc, Doc):
+        return
+    kind = kinds.get(connection.path_params.get("plural", NAMESPACE.plural))
+    if kind is None or not doc.kinds(kind):
         return
     known = {PARAMETERS[word]["name"] for word in doc.parameters if PARAMETERS[word]["in"] == "query"}
     unknown = sorted(set(given.keys()) - known)

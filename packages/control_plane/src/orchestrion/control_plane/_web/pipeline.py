@@ -25,6 +25,7 @@ from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.failures import NotProved
 from orchestrion.control_plane._identity.principals import ANONYMOUS, OWNERS, Principal
 from orchestrion.control_plane._limits import Lane, Limits
+from orchestrion.control_plane._objects.kinds import KindRegistry
 from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of, status_of
 from orchestrion.control_plane._standing import STANDING
 from orchestrion.control_plane._telemetry.access_log import AccessLog
@@ -96,6 +97,7 @@ class Pipeline:
         limits: How often and how much may be asked.
         recorder: Where changes and refusals are put down; None is nowhere.
         revision_of: Says at which revision what a request is about is now, 0 where there is none.
+        kinds: The kinds that there are.
         counts: Counts requests.
         access_log: Has a line of each request; None has none.
         tracer: Follows requests; None follows none.
@@ -108,6 +110,7 @@ class Pipeline:
     limits: Limits = field(factory=Limits, kw_only=True)
     recorder: Recorder | None = field(default=None, kw_only=True)
     revision_of: RevisionOf = field(default=lambda _access: 0, kw_only=True)
+    kinds: KindRegistry = field(factory=KindRegistry, kw_only=True)
     counts: RequestCounts = field(factory=RequestCounts, kw_only=True)
     access_log: AccessLog | None = field(default=None, kw_only=True)
     tracer: Tracer | None = field(default=None, kw_only=True)
@@ -168,7 +171,7 @@ class Pipeline:
             stands = partial(self._stands, connection, principal, checked)
             connection.scope[STANDING] = stands  # type: ignore[typeddict-unknown-key] # what it is for
         passage.accesses = accesses
-        check_query(connection, handler)
+        check_query(connection, handler, self.kinds)
         if passage.changes:
             passage.before = tuple([self.revision_of(access) for access in accesses])
             passage.dry_run = _is_dry_run(connection, needs, handler)
