@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 import trio
-from orchestrion.control_plane import HttpControl, address_of, error_of, problem_of, serve_control
+from orchestrion.control_plane import (
+    ApiClient,
+    HttpControl,
+    SocketPeer,
+    address_of,
+    error_of,
+    listening,
+    problem_of,
+    serve_control,
+)
 from orchestrion.control_plane._server import GRACE_SECONDS
 from orchestrion.orchestrator_core import LogQuery, LogRecord, UpdateKind
 from orchestrion.runtime_interface import LogStream, StartFailed
@@ -24,6 +33,7 @@ from orchestrion.shared_types import (
     NotFound,
     OrchestrationError,
     RuntimeFailure,
+    Unsupported,
 )
 
 
@@ -172,11 +182,33 @@ async def test_a_server_that_dies_cuts_streams_off_with_an_error(fake: Any, sock
                 await anext(updates)
 
 
+async def test_a_port_that_is_taken_can_not_be_listened_at() -> None:
+    async with listening("127.0.0.1", 0) as (listener, *_):
+        port = listener.socket.getsockname()[1]
+        with pytest.raises(NetworkFailure, match=f"can't listen at 127.0.0.1:{port}"):
+            async with listening("127.0.0.1", port):
+                pytest.fail("two listen at one port")
+    async with listening("127.0.0.1", port):
+        pass
+
+
+async def test_what_can_not_be_done_at_a_path_is_told_apart_from_what_is_not_there(
+    fake: Any, socket_path: Path, serving: Any
+) -> None:
+    async with serving(fake, socket_path):
+        api = ApiClient(SocketPeer(socket_path))
+        with pytest.raises(Unsupported, match="DELETE is not for /v1/ping") as refused:
+            await api.ask("DELETE", "/v1/ping")
+        assert "GET" in refused.value.remedy
+        with pytest.raises(NotFound, match="no such path"):
+            await api.ask("GET", "/v1/pong")
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status", "code"),
     [
         (b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404, "not-found"),
-        (b"DELETE /v1/ping HTTP/1.1\r\nHost: x\r\n\r\n", 405, "not-found"),
+        (b"DELETE /v1/ping HTTP/1.1\r\nHost: x\r\n\r\n", 405, "unsupported"),
         (b"GET /v1/workload HTTP/1.1\r\nHost: x\r\n\r\n", 400, "config-invalid"),
         (b"GET /v1/events?limit=many HTTP/1.1\r\nHost: x\r\n\r\n", 400, "config-invalid"),
         (b"GET /v1/events?limit=0 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "config-invalid"),

@@ -13,7 +13,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.control_plane._identity.access import Rule
-from orchestrion.control_plane._identity.admin_token import MADE_KEY, make_first_token
+from orchestrion.control_plane._identity.admin_token import MADE_KEY, kept_first_token, make_first_token
 from orchestrion.control_plane._identity.failures import NotProved, Reason
 from orchestrion.control_plane._identity.principals import ADMINS, ANONYMOUS, Principal, PrincipalKind
 from orchestrion.control_plane._identity.tokens import Tokens
@@ -218,6 +218,20 @@ async def test_the_first_token_is_made_once_also_when_it_was_revoked_and_its_fil
         path.unlink()
         assert await make_first_token(tokens, tmp_path) is None
         assert (list(tmp_path.iterdir()), tokens.all()) == ([], ())
+
+
+async def test_the_first_token_is_found_again_as_long_as_it_is_there_and_good(tmp_path: Path) -> None:
+    async with following() as tokens:
+        assert kept_first_token(tokens, tmp_path) is None
+        path = await make_first_token(tokens, tmp_path)
+        assert path is not None
+        assert kept_first_token(tokens, tmp_path) == path
+        text = path.read_text()
+        path.write_text("orc_another")
+        assert kept_first_token(tokens, tmp_path) is None
+        path.write_text(text)
+        await tokens.revoke(tokens.all()[0].id)
+        assert kept_first_token(tokens, tmp_path) is None
 
 
 async def test_a_first_token_that_a_crash_left_as_a_draft_is_put_in_place(tmp_path: Path) -> None:

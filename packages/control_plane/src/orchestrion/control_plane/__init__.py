@@ -4,6 +4,7 @@ from ._client import HttpControl
 from ._control import Control
 from ._documents import ApiClient, Reply
 from ._identity.secret_text import SecretText
+from ._listening import listening
 from ._peer import Peer, ServerPeer, SocketPeer, bearer, signed_with
 from ._problems import error_of, problem_of, status_of
 from ._server import serve_control
@@ -25,6 +26,7 @@ __all__ = [
     "address_of",
     "bearer",
     "error_of",
+    "listening",
     "problem_of",
     "serve_control",
     "signed_with",

@@ -27,6 +27,7 @@ from orchestrion.shared_types import (
     Problem,
     TooManyRequests,
     Unauthenticated,
+    Unsupported,
     WorkloadInstance,
     from_json,
     structure,
@@ -312,12 +313,18 @@ def _answer_error(request: Request[Any, Any, Any], error: OrchestrationError) ->
     return _problem_response(error, status_of(error))
 
 
-def _answer_refusal(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+def _answer_refusal(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer what the framework refused before any handler saw it."""
-    if error.status_code in (404, 405):
+    if error.status_code == 404:
         answer: OrchestrationError = NotFound(
-            f"this server has no such path or method: {error.detail}",
+            f"this server has no such path: {error.detail}",
             remedy="Client and server may be of different versions: use the same one.",
+        )
+    elif error.status_code == 405:
+        allowed = next((text for name, text in (error.headers or {}).items() if name.lower() == "allow"), "")
+        answer = Unsupported(
+            f"{request.method} is not for {request.url.path}",
+            remedy=f"What can be done there: {allowed}." if allowed else "",
         )
     else:
         extra = error.extra if isinstance(error.extra, list) else []

@@ -55,6 +55,27 @@ async def make_first_token(tokens: Tokens, state_dir: Path, /) -> Path | None:
     return path
 
 
+def kept_first_token(tokens: Tokens, state_dir: Path, /) -> Path | None:
+    """Return the file of the first administrator's token if it is there, and the token is good. It blocks.
+
+    Args:
+        tokens: Knows which are; it must be following its store.
+        state_dir: As for `make_first_token`.
+
+    Raises:
+        StateFailure: The file can't be read, or others can read it.
+    """
+    path = state_dir / FILE_NAME
+    data = read_private(path)
+    if data is None:
+        return None
+    try:
+        tokens.verify(data.decode(errors="replace").strip())
+    except NotProved:
+        return None
+    return path
+
+
 def _finish(tokens: Tokens, draft: Path, path: Path) -> None:
     """Put the draft in place that a crash has left, if its token was made."""
     data = read_private(draft)

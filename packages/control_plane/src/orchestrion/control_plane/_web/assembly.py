@@ -17,7 +17,7 @@ from orchestrion.control_plane._dashboard.handlers import Dashboard, dashboard_h
 from orchestrion.control_plane._dashboard.keeper import SessionKeeper
 from orchestrion.control_plane._dashboard.kept_sessions import KeptInStore
 from orchestrion.control_plane._dashboard.sessions import Sessions
-from orchestrion.control_plane._identity.admin_token import make_first_token
+from orchestrion.control_plane._identity.admin_token import kept_first_token, make_first_token
 from orchestrion.control_plane._identity.audit import AuditLog
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.oidc_config import OidcConfig
@@ -36,7 +36,6 @@ from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
 from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.orchestrator_core import Orchestrator
-from orchestrion.shared_types import NetworkFailure
 
 from .grants import Grants
 from .identity_paths import identity_handlers
@@ -102,7 +101,7 @@ class Served:
 
     Attributes:
         url: Where it is.
-        first_token: The file of the first administrator's token, if it was made now; else None.
+        first_token: The file of the first administrator's token; None where it is gone, or good for nothing.
         authority: The file of the certificate by which clients know the server; None without TLS.
         fingerprint: That certificate's; empty without TLS.
         at_socket: Gives the same as an application for the socket of the state directory, whose user may do everything.
@@ -124,6 +123,7 @@ async def serving(
     options: Options,
     *,
     more: Sequence[ControllerRouterHandler] = (),
+    listeners: Sequence[trio.SocketListener] = (),
 ) -> AsyncIterator[Served]:
     """Serve an orchestrator that runs, for as long as the context lasts.
 
@@ -134,6 +134,7 @@ async def serving(
         state_dir: A directory of the server's own, for keys and certificates.
         options: How it is to be.
         more: Handlers of other paths, which the network gets besides.
+        listeners: Sockets that listen already, as `listening` gives them; without any, they are made as options say.
 
     Raises:
         ConfigInvalid: What is given as a network or a name is none; the issuer's certificates can't be read.
@@ -177,17 +178,16 @@ async def serving(
         await sessions.load()
         nursery.start_soon(sessions.run)
         first_token = await make_first_token(tokens, state_dir)
+        if first_token is None:
+            first_token = await trio.to_thread.run_sync(kept_first_token, tokens, state_dir)
         await nursery.start(objects.run)
         nursery.start_soon(management.run)
         keeper.follow(objects.history)
         if tls is not None:
             nursery.start_soon(tls.keep)
-        address = Address(host=options.host, port=options.port, tls=tls.current if tls is not None else None)
-        try:
-            port = await nursery.start(server.serve, address)
-        except OSError as err:
-            msg = f"can't listen at {options.host}:{options.port}: {err.strerror or err}"
-            raise NetworkFailure(msg, remedy="Choose another --host or --port.") from err
+        speaks = tls.current if tls is not None else None
+        address = Address(host=options.host, port=options.port, listeners=listeners, tls=speaks)
+        port = await nursery.start(server.serve, address)
         scheme = "https" if tls is not None else "http"
         host = f"[{options.host}]" if ":" in options.host else options.host
         url = f"{scheme}://{host}:{port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import trio
@@ -13,6 +14,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from orchestrion.control_plane._app import control_handlers, make_app
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._dashboard.headers import SecureHeaders
+from orchestrion.control_plane._listening import listening
 from orchestrion.control_plane._mcp.http import Sessions, mcp_handlers
 from orchestrion.control_plane._objects.paging import MIN_KEY_BYTES, ContinueTokens
 from orchestrion.control_plane._open_streams import OpenStreams
@@ -35,8 +37,6 @@ STALLED_SECONDS: Final = 20.0
 GRACE_SECONDS: Final = 2.0
 """How long connections get to finish when the server ends in good order."""
 
-_BACKLOG: Final = 1024
-
 
 @frozen(kw_only=True)
 class Address:
@@ -45,11 +45,13 @@ class Address:
     Attributes:
         host: A name or address of this machine.
         port: The port; 0 takes a free one.
+        listeners: Sockets that listen already, whose owner closes them; without any, they are made for host and port.
         tls: Says how TLS is spoken with who connects; None is plain, which only fits the loopback.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
+    listeners: Sequence[trio.SocketListener] = ()
     tls: Callable[[], ssl.SSLContext] | None = None
 
 
@@ -114,9 +116,17 @@ class ApiServer:
             task_status: Tells the port.
 
         Raises:
-            OSError: Nothing can listen there.
+            NetworkFailure: Nothing can listen there.
         """
-        sockets = await trio.open_tcp_listeners(address.port, host=address.host, backlog=_BACKLOG)
+        async with AsyncExitStack() as stack:
+            sockets = address.listeners
+            if not sockets:
+                sockets = await stack.enter_async_context(listening(address.host, address.port))
+            await self._serve(sockets, address, task_status)
+
+    async def _serve(
+        self, sockets: Sequence[trio.SocketListener], address: Address, task_status: trio.TaskStatus[int]
+    ) -> None:
         port = sockets[0].socket.getsockname()[1]
         listeners: Sequence[trio.abc.Listener[Any]] = sockets
         if address.tls is not None:
