@@ -115,6 +115,12 @@ def test_a_help_tells_names_choices_defaults_and_variables(
     assert "NAME Workloads, or instances such as web.0." in told
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_help_shows_no_default_that_is_nothing(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    told = " ".join(_help_of(command.name, capsys))
+    assert not any(nothing in told for nothing in ("[()]", "[]", "[None]", "['']"))
+
+
 def test_every_function_for_typing_is_in_the_table() -> None:
     modules = {command.load().__module__ for command in COMMANDS}
     offered = {

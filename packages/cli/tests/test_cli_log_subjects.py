@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
@@ -40,7 +40,7 @@ class Server:
         return self.there[name]
 
     async def watch(
-        self, kind: str, since: str, /, *, labels: str | None = None
+        self, kind: str, since: str, /, *, labels: str | None = None, known: Sequence[Any] = ()
     ) -> AsyncGenerator[tuple[str, Any], None]:
         self.asked.append((since, labels))
         async for change in self.changes[1]:

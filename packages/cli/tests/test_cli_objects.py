@@ -260,6 +260,52 @@ def test_the_owner_is_the_administrator(do: Do) -> None:
     assert do("auth", "can-i", "delete")[0] == 2
 
 
+def test_a_right_that_nobody_can_have_is_told(do: Do) -> None:
+    for resource in ("w", "workloads/status", "tokens", "*"):
+        assert do("auth", "can-i", "get", resource)[0] == 0
+    code, out, err = do("auth", "can-i", "get", "unicorns")
+    assert (code, out, "no kind 'unicorns'" in err) == (3, "", True)
+    code, out, err = do("auth", "can-i", "frobnicate", "workloads")
+    assert (code, out, "no verb 'frobnicate'" in err) == (2, "", True)
+
+
+def test_what_can_not_be_done_with_a_kind_is_told_apart_from_what_is_not_there(do: Do) -> None:
+    node = json.loads(do("get", "nodes", "-o", "json")[1])[0]["metadata"]["name"]
+    code, _, err = do("delete", "node", node, "--yes")
+    assert (code, "DELETE is not for" in err, "versions" in err) == (2, True, False)
+    assert do("delete", "node", "nowhere", "--yes")[0] == 3
+
+
+def test_events_of_what_never_was_are_not_found(do: Do) -> None:
+    code, out, err = do("events", "--for", "nothere")
+    assert (code, out, "no workload 'nothere'" in err) == (3, "", True)
+    assert do("events", "--for", "web")[0] == 0
+    assert do("events", "--for", "web", "--since", "0s")[0] == 0
+    assert do("events", "--for", "workload/nothere")[0] == 0
+
+
+def test_events_begin_with_what_people_read(do: Do) -> None:
+    titles = do("get", "events")[1].splitlines()[0].split()
+    assert titles == ["AGE", "ABOUT", "REASON", "WHAT"]
+    assert "NAME" in do("get", "events", "-o", "wide")[1].splitlines()[0].split()
+
+
+@pytest.mark.parametrize(("command", "more"), [("status", "GENERATION"), ("top", "ADDRESS"), ("node ls", "ADDRESS")])
+def test_wide_tables_tell_more(command: str, more: str, do: Do) -> None:
+    told = [do(*command.split(), "-o", form)[1].splitlines()[0].split() for form in ("table", "wide")]
+    assert [more in titles for titles in told] == [False, True]
+
+
+def test_where_a_command_acts_may_stand_before_its_name(do: Do, owned: Path) -> None:
+    expected = do("get", "w", "-o", "name")
+    assert expected[:2] == (0, "workload/web\n")
+    assert do("-C", "local", "get", "w", "-o", "name") == expected
+    assert do("-s", str(owned), "-n", "default", "get", "w", "-o", "name") == expected
+    assert do("--state=nowhere", "get", "w", "-o", "name")[0] == 9
+    assert do("-n", "empty", "rollout", "status", "web", "--timeout", "1s")[0] == 3
+    assert do("-C", "prod")[0] == 2
+
+
 def test_a_token_is_shown_once(do: Do) -> None:
     code, token, err = do(
         "token", "create", "ci", "--kind", "service", "--allow", "get,list:workloads", "--lifetime", "1h"
@@ -295,6 +341,17 @@ def test_names_of_what_there_is_are_completed(do: Do) -> None:
     assert do("__complete", "apply", "")[1] == ":files\n"
     assert do("__complete", "stop", "--no-")[1] == "--no-wait\n"
     assert do("__complete", "nothing", "")[1] == ""
+    assert do("__complete", "status", "--output=j")[1] == "--output=json\n--output=jsonl\n"
+    assert do("__complete", "status", "--output", "=")[1].split() == ["json", "jsonl", "name", "table", "wide", "yaml"]
+    assert do("__complete", "status", "--output", "=", "j")[1] == "json\njsonl\n"
+    assert do("__complete", "get", "mut")[1] == "mutatingwebhooks\n"
+    assert do("__complete", "cp", "web.")[1].split() == [f"{name}:" for name in sorted(alive)]
+    assert do("__complete", "cp", "./")[1] == ":files\n"
+    assert do("__complete", "cp", "web.0:/x", "")[1] == ":files\n"
+    assert do("__complete", "-n", "default", "status", "")[1] == "web\n"
+    assert do("__complete", "-n", "default", "roll")[1] == "rollout\n"
+    made = do("token", "create", "completed", "-o", "name")[1]
+    assert do("__complete", "token", "revoke", made.strip())[1] == made
 
 
 def test_where_nobody_answers_nothing_is_completed(do: Do) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,18 @@ import pytest
 from .running_command import PATIENCE_SECONDS, RunningCommand
 
 pytestmark = pytest.mark.slow
+
+APP = "workloads: {job: {kind: batch, containers: [{name: main, command: ['true']}]}}"
+SERVICE = """
+workloads:
+  web: {containers: [{name: main, command: [sh, -c, "echo ready; while [ ! -e go ]; do sleep 0.05; done;
+        echo went on; exec sleep 1000"], working_dir: .}]}
+"""
+JOB = """
+workloads:
+  job: {kind: batch, containers: [{name: main, command: [sh, -c, "echo begun; while [ ! -e go ]; do sleep 0.05; done;
+        echo ended"], working_dir: .}]}
+"""
 
 
 def ask(url: str, token: str, method: str = "GET", data: object = None) -> tuple[int, Any]:
@@ -71,6 +84,81 @@ def test_dev_stops_what_it_runs(shell: Any) -> None:
     server.interrupt()
     assert server.end() == 0
     assert shell.strays() == []
+
+
+def test_a_port_that_is_taken_is_found_before_anything_is_begun(shell: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        refused = shell.run("server", "--port", port)
+        assert (refused.returncode, "can't listen" in refused.stderr) == (9, True)
+        assert not shell.state.exists()
+        assert shell.run("up", str(shell.write("app.yaml", APP))).returncode == 0
+        before = {path: path.stat().st_mtime_ns for path in shell.state.rglob("*") if path.name != "lock"}
+        assert shell.run("dev", "--port", port).returncode == 9
+        after = {path: path.stat().st_mtime_ns for path in shell.state.rglob("*") if path.name != "lock"}
+        assert after == before
+        assert json.loads((shell.state / "lock").read_text())["at_work"] is False
+
+
+def test_where_the_first_token_is_is_said_at_each_start(shell: Any) -> None:
+    told = []
+    for _ in range(2):
+        server = shell.begin("server", "--port", "0")
+        told.append(server.wait_for("first administrator's token"))
+        server.interrupt()
+        assert server.end() == 0
+    assert told[0] == told[1]
+
+
+def test_a_server_for_everybody_says_where_others_find_it(shell: Any) -> None:
+    server = shell.begin("server", "--port", "0", "--host", "0.0.0.0")
+    url = url_of(server)
+    said = server.wait_for("from elsewhere")
+    assert (url.rpartition(":")[2], "0.0.0.0" in said) == (said.rpartition(":")[2], False)
+    server.interrupt()
+    assert server.end() == 0
+
+
+def test_who_follows_outlives_a_restart_of_the_server(shell: Any) -> None:
+    server = shell.begin("server", "--port", "0")
+    url_of(server)
+    file = str(shell.write("web.yaml", SERVICE))
+    assert shell.run("apply", file).returncode == 0
+    assert shell.run("wait", "workload", "web").returncode == 0
+    output, events = shell.begin("logs", "-f", "web"), shell.begin("events", "-f", "--for", "web")
+    objects = shell.begin("get", "workloads", "-w", "-o", "name")
+    output.wait_for("web.0 | ready")
+    events.wait_for("web")
+    objects.wait_for("workload/web")
+    server.interrupt()
+    assert server.end() == 0
+    (shell.folder / "go").touch()
+    server = shell.begin("server", "--port", "0")
+    url_of(server)
+    output.wait_for("web.0 | went on")
+    assert shell.run("rm", "web", "--yes").returncode == 0
+    assert output.end() == 0
+    events.wait_for("Stopping")
+    objects.wait_for("workload/web gone")
+    for follower in (events, objects):
+        follower.interrupt()
+        assert follower.end() == 130
+    assert output.out == ["web.0 | ready", "web.0 | went on"]
+    assert len(events.out) == len(set(events.out))
+    for follower in (output, events, objects):
+        assert sum("waiting up to 60 s" in line for line in follower.err) <= 1
+    server.interrupt()
+    assert server.end() == 0
+
+
+def test_output_ends_with_the_orchestrator_that_had_nothing_left_to_do(shell: Any) -> None:
+    up = shell.up(str(shell.write("app.yaml", JOB)))
+    up.wait_for("begun")
+    follower = shell.begin("logs", "-f", "job")
+    follower.wait_for("job.0 | begun")
+    (shell.folder / "go").touch()
+    assert up.end() == 0
+    assert (follower.end(), follower.out[-1]) == (0, "job.0 | ended")
 
 
 def healthy(url: str, token: str) -> None:

@@ -210,6 +210,16 @@ def test_the_next_try_is_the_earliest_one() -> None:
     assert next_action(web, [], NOW) == ""
 
 
+def test_of_what_never_started_no_output_is_promised() -> None:
+    begun = waiting(12)
+    (container,) = begun.status.containers
+    failed = evolve(container, exit=ExitStatus(reason="start-failed"), next_attempt_at=None)
+    never = evolve(begun, status=evolve(begun.status, containers=(failed,)))
+    web = view(WorkloadKind.SERVICE, WorkloadPhase.FAILED)
+    assert next_action(web, [never], NOW) == "`orchestrion events --for web` shows what was tried"
+    assert next_action(web, [never, begun], NOW).startswith("`orchestrion logs web`")
+
+
 def test_what_is_in_trouble_says_where_to_look() -> None:
     web = view(WorkloadKind.SERVICE, WorkloadPhase.DEGRADED)
     look = "`orchestrion logs web` shows what it wrote"

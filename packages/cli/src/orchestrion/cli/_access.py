@@ -11,6 +11,8 @@ from attrs import frozen
 from orchestrion.shared_types import ConfigInvalid, Problem
 
 from ._exit_codes import ExitCode
+from ._kinds import OTHER_RESOURCES, VERBS
+from ._objects import reach_objects
 from ._output import Form, coloured, columns, note, show, show_one
 from ._places import place_of
 from ._reach import reach_api
@@ -69,11 +71,23 @@ def run_can_i(verb: str, resource: str, name: str, where: Where, form: Form, *, 
     if not (verb and resource):
         problem = Problem("say what and with what, or --list")
         raise ConfigInvalid((problem,), remedy="orchestrion auth can-i scale workloads")
-    question = {"verb": verb, "resource": resource, "namespace": where.namespace or "", "name": name}
-    answer: Data = _asked(where, "POST", "/api/v1/can-i", question)
+    if verb not in VERBS:
+        problem = Problem(f"there is no verb {verb!r:.100}")
+        raise ConfigInvalid((problem,), remedy=f"There are: {', '.join(VERBS)}.")
+    answer: Data = run_async(_verdict, where, verb, resource, name)
     told = "yes" if answer["allowed"] else "no"
     show_one(answer, form, table=lambda one: [f"{told}: {at(one, 'why')}"], name=lambda _: told)
     return ExitCode.OK if answer["allowed"] else ExitCode.DENIED
+
+
+async def _verdict(where: Where, verb: str, resource: str, name: str) -> Data:
+    async with reach_objects(where, place_of(where)) as objects:
+        kind, slash, part = resource.partition("/")
+        if kind not in OTHER_RESOURCES:
+            kind = (await objects.kind(kind)).plural
+        question = {"verb": verb, "resource": f"{kind}{slash}{part}", "namespace": where.namespace or "", "name": name}
+        verdict: Data = (await objects.api.ask("POST", "/api/v1/can-i", question)).data
+        return verdict
 
 
 def _right_rows(rights: Sequence[Data]) -> list[tuple[str, ...]]:

@@ -142,6 +142,26 @@ def command_of(arguments: Sequence[str], /) -> Command | None:
     return _BY_NAME.get(" ".join(arguments[:2])) or _BY_NAME.get(" ".join(arguments[:1]))
 
 
+_LEADING: Final = ("--context", "-C", "--state", "-s", "--namespace", "-n")
+"""Options about where a command acts, which may stand before its name."""
+
+
+def leading(arguments: Sequence[str], /) -> int:
+    """Return how many arguments at the beginning say where a command acts; one more where a value is still to come."""
+    count = 0
+    while count < len(arguments) and arguments[count].partition("=")[0] in _LEADING:
+        count += 1 if "=" in arguments[count] else 2
+    return count
+
+
+def name_first(arguments: Sequence[str], /) -> list[str]:
+    """Return arguments with a command's name before the options about where it acts: `-C prod status` is understood."""
+    front, rest = list(arguments[: leading(arguments)]), list(arguments[leading(arguments) :])
+    command = command_of(rest)
+    words = len(command.name.split()) if command is not None else len(rest)
+    return [*rest[:words], *front, *rest[words:]]
+
+
 def commands_under(group: str, /) -> list[Command]:
     """Return the commands whose names begin with a word and go on, such as those of "node"."""
     return [command for command in COMMANDS if command.name.startswith(f"{group} ")]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ._arguments import Taken, taken_by
-from ._commands import COMMANDS, Command, command_of, commands_under
+from ._commands import COMMANDS, Command, command_of, commands_under, leading, name_first
 from ._kinds import KINDS, KindName, known_kind
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ SECONDS: Final = 0.5
 FILES: Final = ":files"
 """Said to a script for: what files there are, the shell knows better."""
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9][\w./:@=,+-]*|--?[\w-]+", re.ASCII)
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][\w./:@=,+-]*|--?[\w-]+(=[A-Za-z0-9][\w./:@=,+-]*)?", re.ASCII)
 """What is offered: a name that comes from somewhere else, and that a shell would take for an order, is not."""
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
@@ -42,10 +42,15 @@ def complete(words: Sequence[str], /) -> int:
         words: What stands behind `orchestrion`; the last one is being typed, and may be empty.
     """
     *before, current = words or [""]
+    if current == "=":  # bash gives `--output=json` as three words
+        current = ""
+    elif before[-1:] == ["="]:
+        before.pop()
     try:
-        for candidate in sorted(set(candidates(before, current))):
-            if candidate == FILES or (candidate.startswith(current) and _PLAIN.fullmatch(candidate)):
-                print(candidate)
+        found = sorted(set(candidates(before, current)))
+        fitting = [one for one in found if one.startswith(current) and _PLAIN.fullmatch(one)]
+        for candidate in fitting or [one for one in found if one == FILES]:
+            print(candidate)
     except Exception:  # noqa: S110 - a traceback in the middle of a command line helps nobody
         pass
     return 0
@@ -55,21 +60,28 @@ def candidates(before: Sequence[str], current: str, /) -> Iterable[str]:
     """Return what may stand next, of which some may not begin with what is typed."""
     if "--" in before:
         return [FILES]
-    command = command_of(before)
+    named = name_first(before)
+    command = command_of(named)
     if command is None:
-        return _names_of_commands(before)
+        return _names_of_commands(before[leading(before) :]) if leading(before) <= len(before) else ()
+    before = named
     typed = list(before[len(command.name.split()) :])
     taken = list(taken_by(command.load()))
     option = _waiting(typed, taken)
     if option is not None:
         return _values(option, command, typed, taken)
+    name, given, _ = current.partition("=")
+    if given and name.startswith("--"):
+        option = next((one for one in taken if name in one.argument.names and not one.is_flag), None)
+        values = [] if option is None else _values(option, command, typed, taken)
+        return [f"{name}={value}" for value in values if value != FILES]
     if current.startswith("-"):
         return [name for one in taken for name in _options_of(one)]
     places = [one for one in taken if one.argument.goes_by_place]
-    given = _placed(typed, taken)
-    if not places or (len(given) >= len(places) and not places[-1].is_several):
+    placed = _placed(typed, taken)
+    if not places or (len(placed) >= len(places) and not places[-1].is_several):
         return []
-    return _values(places[min(len(given), len(places) - 1)], command, typed, taken)
+    return _values(places[min(len(placed), len(places) - 1)], command, typed, taken)
 
 
 def _names_of_commands(before: Sequence[str]) -> Iterable[str]:
@@ -144,6 +156,16 @@ def _objects(typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
     return [] if kind is None else _named(kind.plural, typed)
 
 
+def _tokens(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
+    return [str(one["id"]) for one in _asked("/api/v1/tokens", typed)["items"]]
+
+
+def _copied(typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
+    """Return where files are: here, or, if neither place was said to be one yet, in an instance."""
+    there = any(":" in word for word in _placed(typed, taken))
+    return [FILES] if there else [*(f"{name}:" for name in _instances(typed, taken)), FILES]
+
+
 def _spaces(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
     return _named("namespaces", typed)
 
@@ -160,6 +182,9 @@ _SOURCES: Final[dict[str, Callable[[Sequence[str], Sequence[Taken]], Iterable[st
     "NAME": _workloads,
     "INSTANCE": _instances,
     "NODE": _nodes,
+    "TOKEN": _tokens,
+    "FROM": _copied,
+    "TO": _copied,
     "CONTEXT": _contexts,
     "namespaces": _spaces,
     "contexts": _contexts,
@@ -258,6 +283,7 @@ _orchestrion() {
         compopt -o filenames 2>/dev/null
     else
         COMPREPLY=($found)
+        [[ ${COMPREPLY[0]-} == *: ]] && compopt -o nospace 2>/dev/null
     fi
 }
 complete -F _orchestrion orchestrion

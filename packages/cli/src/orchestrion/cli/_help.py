@@ -63,7 +63,7 @@ def _words(taken: Taken) -> str:
         words.append(f"One of: {', '.join(taken.choices)}.")
     if argument.default is not None:
         words.append(f"[{argument.default}]")
-    elif not taken.is_flag and default is not None and default is not taken.parameter.empty:
+    elif not taken.is_flag and default not in (None, "", (), taken.parameter.empty):
         words.append(f"[{default}]")
     elif argument.can_be_denied and default:
         words.append(f"[{argument.names[0]}]")

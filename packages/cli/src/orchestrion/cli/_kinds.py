@@ -52,6 +52,8 @@ KINDS: Final = (
     KindName("roles", "Role", namespaced=False),
     KindName("rolebindings", "RoleBinding", namespaced=False),
     KindName("customkinds", "CustomKind", namespaced=False, short=("ck",)),
+    KindName("mutatingwebhooks", "MutatingWebhook", namespaced=False),
+    KindName("validatingwebhooks", "ValidatingWebhook", namespaced=False),
 )
 """The kinds that there always are. Others are asked for."""
 
@@ -60,3 +62,50 @@ def known_kind(text: str, kinds: Iterable[KindName] = KINDS, /) -> KindName | No
     """Return the kind that a text means, or None."""
     wanted = text.lower()
     return next((kind for kind in kinds if kind.is_called(wanted)), None)
+
+
+OTHER_RESOURCES: Final = frozenset(
+    {
+        "dashboard",
+        "groups",
+        "keys",
+        "leases",
+        "mcp",
+        "metrics",
+        "objects",
+        "self",
+        "services",
+        "sessions",
+        "tokens",
+        "users",
+        "*",
+    }
+)
+"""What rights are about besides the kinds of objects that are typed by a name of theirs."""
+
+VERBS: Final = (
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "apply",
+    "plan",
+    "explain",
+    "logs",
+    "exec",
+    "copy",
+    "forward",
+    "scale",
+    "stop",
+    "rollout",
+    "cordon",
+    "drain",
+    "heartbeat",
+    "impersonate",
+    "use",
+    "*",
+)
+"""What rights allow to be done."""

@@ -13,6 +13,7 @@ from orchestrion.shared_types import NotFound
 
 from ._objects import Objects
 from ._offline import store_reader
+from ._patience import Patience
 from ._state_directory import Ownership
 from ._tables import at
 
@@ -44,7 +45,9 @@ async def workloads_with(found: HttpControl | Ownership, namespace: str, labels:
     return [metadata.name for metadata in known if selector.matches(metadata.labels)]
 
 
-async def follow_workloads(found: HttpControl, namespace: str, labels: str, show: Show) -> None:
+async def follow_workloads(
+    found: HttpControl, namespace: str, labels: str, show: Show, patience: Patience | None = None
+) -> None:
     """Show the output of all workloads that have labels now or get them later, until cancelled.
 
     One that loses them is shown no longer; one that is removed is shown to its end.
@@ -54,15 +57,16 @@ async def follow_workloads(found: HttpControl, namespace: str, labels: str, show
         namespace: Where they are.
         labels: A label selector; an empty one is met by all.
         show: Shows the output of one.
+        patience: Waits for who knows them, on behalf of others too.
     """
-    objects = _objects_of(found, namespace)
+    objects = _objects_of(found, namespace, patience)
     kind, wanted = await objects.kind(_WORKLOADS), labels or None
     listed = await objects.list(kind, labels=wanted)
     async with trio.open_nursery() as nursery:
         shown = _Shown(show, nursery)
         for item in listed.items:
             shown.begin(str(at(item, "metadata.name")), str(at(item, "metadata.uid")))
-        async with aclosing(objects.watch(kind, str(listed.revision), labels=wanted)) as events:
+        async with aclosing(objects.watch(kind, str(listed.revision), labels=wanted, known=listed.items)) as events:
             async for what, item in events:
                 name = str(at(item, "metadata.name"))
                 if what != "DELETED":
@@ -79,8 +83,9 @@ async def _is_there(objects: Objects, name: str) -> bool:
     return True
 
 
-def _objects_of(control: HttpControl, namespace: str) -> Objects:
-    return Objects(control, ApiClient(control.peer), namespace, namespace)
+def _objects_of(control: HttpControl, namespace: str, patience: Patience | None = None) -> Objects:
+    patience = patience if patience is not None else Patience(control)
+    return Objects(control, ApiClient(control.peer), namespace, namespace, patience=patience)
 
 
 @define

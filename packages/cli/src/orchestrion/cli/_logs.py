@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
 import trio
-from attrs import evolve
-from orchestrion.control_plane import Control, HttpControl
+from attrs import evolve, frozen
+from orchestrion.control_plane import HttpControl
 from orchestrion.orchestrator_core import LogQuery, LogRecord, parse_subject
 from orchestrion.shared_types import ConfigInvalid, Problem, unstructure
 
 from ._lines import LineMaker, Print, prefix_of, print_lines
 from ._output import note
+from ._patience import Patience
 from ._places import Place, namespace_of, place_of
 from ._reach import owner_or_lock
 from ._running import run_async
@@ -61,14 +62,17 @@ def run_logs(
 async def _logs(place: Place, subjects: Sequence[str], labels: str | None, query: LogQuery, form: LogForm) -> None:
     place.must_exist()
     async with owner_or_lock(place) as found, trio.open_nursery() as nursery:
+        source = _Source(place, found, Patience(found) if isinstance(found, HttpControl) else None)
         if labels is not None:
             # Imported here, because `up` imports this module, and has no use for them.
             from ._log_subjects import follow_workloads, workloads_with
 
             if query.follow and isinstance(found, HttpControl):
-                await follow_workloads(
-                    found, query.namespace, labels, lambda name: _show(found, evolve(query, subject=name), form)
-                )
+
+                async def show(name: str) -> None:
+                    await _show(source, evolve(query, subject=name), form)
+
+                await follow_workloads(found, query.namespace, labels, show, source.patience)
                 return
             subjects = await workloads_with(found, query.namespace, labels)
             if not subjects:
@@ -76,13 +80,28 @@ async def _logs(place: Place, subjects: Sequence[str], labels: str | None, query
         for subject in subjects:
             one = evolve(query, subject=subject)
             if query.follow and len(subjects) > 1:
-                nursery.start_soon(_show, found, one, form)
+                nursery.start_soon(_show, source, one, form)
             else:
-                await _show(found, one, form)
+                await _show(source, one, form)
 
 
-async def _show(found: HttpControl | Ownership, query: LogQuery, form: LogForm) -> None:
-    async with _records(found, query) as records:
+@frozen
+class _Source:
+    """Who has the output.
+
+    Attributes:
+        place: Where that is.
+        found: An owner or a server, or else the directory.
+        patience: Waits for who is followed, on behalf of all that is shown; None where nobody is.
+    """
+
+    place: Place
+    found: HttpControl | Ownership
+    patience: Patience | None
+
+
+async def _show(source: _Source, query: LogQuery, form: LogForm) -> None:
+    async with _records(source, query) as records:
         if form == "jsonl":
             async for record in records:
                 print(record_line(record), flush=query.follow)
@@ -91,13 +110,19 @@ async def _show(found: HttpControl | Ownership, query: LogQuery, form: LogForm) 
 
 
 @asynccontextmanager
-async def _records(found: HttpControl | Ownership, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
+async def _records(source: _Source, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
+    found = source.found
     async with AsyncExitStack() as stack:
         if isinstance(found, HttpControl):
-            source: Control = found
             if query.container is not None:
-                await check_container(query.container, parse_subject(query.subject), query.namespace, source)
-            yield await stack.enter_async_context(source.logs(query))
+                await check_container(query.container, parse_subject(query.subject), query.namespace, found)
+            if query.follow and source.patience is not None:
+                from ._following import followed_logs
+
+                following = followed_logs(found, source.place, query, source.patience)
+                yield await stack.enter_async_context(aclosing(following))
+                return
+            yield await stack.enter_async_context(found.logs(query))
             return
         from ._offline import offline_logs
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from itertools import groupby
 
 from attrs import frozen
-from orchestrion.control_plane import Control, HttpControl
-from orchestrion.orchestrator_core import SlotPlacement, Subject, UpdateKind, WorkloadView, parse_subject
+from orchestrion.control_plane import HttpControl
+from orchestrion.orchestrator_core import SlotPlacement, Subject, WorkloadView, parse_subject
 from orchestrion.scheduler_interface import Explanation, describe_change, describe_score
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
@@ -18,6 +19,7 @@ from orchestrion.shared_types import (
     NodeId,
     Problem,
     WorkloadInstance,
+    WorkloadNotFound,
 )
 
 from ._acting import reach_or_observe
@@ -74,7 +76,7 @@ def run_status(name: str | None, where: Where, form: Form) -> int:
     show(
         reports,
         form,
-        table=lambda items: _tree(items, names, now, detailed=name is not None),
+        table=lambda items: _tree(items, names, now, detailed=name is not None, wide=form == "wide"),
         name=lambda report: view_name(report.workload),
     )
     if is_for_people(form) and not owned and isinstance(place, StateDirectory):
@@ -113,18 +115,22 @@ async def _reports(place: Place, wanted: Subject | None, namespace: str | None) 
         return reports, names, isinstance(reader, HttpControl)
 
 
-def _tree(reports: Sequence[Report], names: NodeNames, now: datetime, *, detailed: bool) -> Iterable[str]:
+def _tree(
+    reports: Sequence[Report], names: NodeNames, now: datetime, *, detailed: bool, wide: bool = False
+) -> Iterable[str]:
     rows: list[tuple[str, ...]] = []
     if reports:
-        rows.append(tuple(coloured(title, "dim") for title in ("NAME", "STATE", "READY", "NODE", "AGE", "WHAT")))
+        titles = ("NAME", "STATE", "READY", "NODE", "AGE", *(("GENERATION", "ON") if wide else ()), "WHAT")
+        rows.append(tuple(coloured(title, "dim") for title in titles))
     for report in reports:
         view = report.workload
         phase = coloured(view.phase.value, phase_colour(view.phase))
         why = ": ".join(text for text in (view.reason, view.message) if text)
-        rows.append((view_name(view), phase, ready(view), "", since(view.started_at, now), why))
+        more = (str(view.generation), "") if wide else ()
+        rows.append((view_name(view), phase, ready(view), "", since(view.started_at, now), *more, why))
         for instance in report.instances:
             if detailed or instance.status.state not in TERMINAL:
-                rows.extend(_instance_rows(instance, names, now, detailed=detailed))
+                rows.extend(_instance_rows(instance, names, now, detailed=detailed, wide=wide))
         if report.next_action:
             rows.append((f"{coloured('  next:', 'dim')} {report.next_action}",))
     yield from columns(rows)
@@ -136,16 +142,19 @@ def _tree(reports: Sequence[Report], names: NodeNames, now: datetime, *, detaile
 
 
 def _instance_rows(
-    instance: WorkloadInstance, names: NodeNames, now: datetime, *, detailed: bool
+    instance: WorkloadInstance, names: NodeNames, now: datetime, *, detailed: bool, wide: bool
 ) -> Iterable[tuple[str, ...]]:
     status = instance.status
     state = coloured(status.state.value, state_colour(status.state))
     age = since(status.started_at or instance.binding.bound_at, now)
-    yield (f"  {instance.name}", state, "", names.of(instance.binding.node_id), age, instance_words(instance, now))
+    more = ("", str(instance.binding.node_id)) if wide else ()
+    words = instance_words(instance, now)
+    yield (f"  {instance.name}", state, "", names.of(instance.binding.node_id), age, *more, words)
     if detailed:
+        no_more = tuple("" for _ in more)
         for container in status.containers:
             attempt = f"attempt {container.attempt}"
-            yield (f"    {container.name}", attempt, "", "", "", container_words(container, now))
+            yield (f"    {container.name}", attempt, "", "", "", *no_more, container_words(container, now))
 
 
 def run_events(
@@ -185,43 +194,41 @@ async def _events(
         elif not follow:
             await _print_kept_events(found, name, namespace, start, limit, form)
         else:
+            from ._following import followed_events
+
             subject, namespace = (None, namespace) if name is None else await event_subject(name, namespace, found)
-            await _follow_events(found, subject, namespace, start, limit, form)
+            if name is not None and not await _is_known(name, namespace, found):
+                note(f"there is no workload {parse_subject(name).workload!r} yet")
+            async with aclosing(followed_events(found, subject, namespace, start, limit)) as events:
+                async for event in events:
+                    _print_event(event, form)
 
 
 async def _print_kept_events(
     reader: Reader, name: str | None, namespace: str | None, start: datetime | None, limit: int, form: Form
 ) -> None:
     subject, namespace = (None, namespace) if name is None else await event_subject(name, namespace, reader)
-    _print_events(await reader.events(namespace=namespace, subject=subject, since=start, limit=limit), form)
+    events = await reader.events(namespace=namespace, subject=subject, since=start, limit=limit)
+    if not events and name is not None and not await _is_known(name, namespace, reader):
+        workload = parse_subject(name).workload
+        where = "" if namespace is None else f" in namespace {namespace!r}"
+        raise WorkloadNotFound(
+            f"there is no workload {workload!r}{where}, and nothing is known to have happened to one",
+            remedy="See what there is: orchestrion status",
+        )
+    _print_events(events, form)
+
+
+async def _is_known(name: str, namespace: str | None, reader: Reader) -> bool:
+    """Whether a subject is one of another kind, or is, or is of, a workload that there is."""
+    if "/" in name:
+        return True
+    wanted = parse_subject(name).workload
+    return any(view.definition.metadata.name == wanted for view in await reader.list_workloads(namespace=namespace))
 
 
 def _print_events(events: Sequence[Event], form: Form) -> None:
     show(events, form, table=lambda items: columns(_event_rows(items)), name=lambda event: event.uid)
-
-
-async def _follow_events(
-    control: Control, subject: str | None, namespace: str | None, start: datetime | None, limit: int, form: Form
-) -> None:
-    """Print what there is, and then each event as it comes. The watch is entered first, so that none is missed."""
-    async with control.watch(namespace=namespace) as updates:
-        seen = set[str]()
-        for event in await control.events(namespace=namespace, subject=subject, since=start, limit=limit):
-            seen.add(event.uid)
-            _print_event(event, form)
-        async for update in updates:
-            event_or_none = update.event if update.kind is UpdateKind.EVENT else None
-            if event_or_none is None or event_or_none.uid in seen or not _concerns(event_or_none, subject):
-                continue
-            if start is None or event_or_none.at >= start:
-                _print_event(event_or_none, form)
-
-
-def _concerns(event: Event, subject: str | None) -> bool:
-    if subject is None or event.subject == subject:
-        return True
-    kind, _, name = subject.partition("/")
-    return kind == "workload" and event.subject.startswith(f"instance/{name}.")
 
 
 def _print_event(event: Event, form: Form) -> None:

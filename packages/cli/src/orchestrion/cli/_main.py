@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._commands import COMMANDS, Command, command_of, commands_under, group_overview, overview
+from ._commands import COMMANDS, Command, command_of, commands_under, group_overview, name_first, overview
 from ._interrupts import INTERRUPTED
 from ._quick import LogChoice, QuickDev, quick_dev, quick_up
 
@@ -68,6 +68,7 @@ def run(arguments: Sequence[str], /) -> int:
 def _code_of(arguments: Sequence[str]) -> int:
     if arguments[0] == "help":
         arguments = [*arguments[1:], "--help"]
+    arguments = name_first(arguments)
     help_text = _help(arguments)
     if help_text is None:
         return _dispatch(arguments)

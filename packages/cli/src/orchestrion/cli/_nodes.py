@@ -24,7 +24,7 @@ from ._output import Form, coloured, columns, is_for_people, note, show
 from ._places import Place, place_of
 from ._reach import reach_owner
 from ._running import run_async
-from ._tables import amount_of_cpu, amount_of_memory
+from ._tables import amount_of_cpu, amount_of_memory, harmless
 from ._times import seconds_of
 from ._where import Where
 from ._words import TERMINAL, full_name
@@ -48,7 +48,7 @@ class NodeUse:
 def run_top(where: Where, form: Form) -> int:
     """Print what nodes have and what is promised of it."""
     uses = run_async(_uses, place_of(where))
-    show(uses, form, table=lambda items: columns(_use_rows(items)), name=lambda use: use.node.name)
+    show(uses, form, table=lambda items: columns(_use_rows(items, wide=form == "wide")), name=lambda use: use.node.name)
     return 0
 
 
@@ -77,9 +77,10 @@ def _promised(definition: WorkloadDefinition | None) -> Resources:
     return total
 
 
-def _use_rows(uses: Iterable[NodeUse]) -> list[tuple[str, ...]]:
+def _use_rows(uses: Iterable[NodeUse], *, wide: bool = False) -> list[tuple[str, ...]]:
     titles = ("NODE", "STATE", "INSTANCES", "CPU", "", "MEMORY", "", "ID")
-    rows = [tuple(coloured(title, "dim") for title in titles)]
+    more = ("ADDRESS", "ZONE", "DRIVERS", "LABELS") if wide else ()
+    rows = [tuple(coloured(title, "dim") for title in (*titles, *more))]
     for use in uses:
         node, has = use.node, use.node.allocatable
         rows.append(
@@ -91,10 +92,16 @@ def _use_rows(uses: Iterable[NodeUse]) -> list[tuple[str, ...]]:
                 _share(use.promised.cpu_millicores, has.cpu_millicores),
                 f"{amount_of_memory(use.promised.memory_bytes)}/{amount_of_memory(has.memory_bytes)}",
                 _share(use.promised.memory_bytes, has.memory_bytes),
-                node.id[:12],
+                node.id if wide else node.id[:12],
+                *(_more(node) if wide else ()),
             )
         )
     return rows
+
+
+def _more(node: Node) -> tuple[str, ...]:
+    labels = ",".join(f"{key}={value}" for key, value in sorted(node.labels.items()))
+    return (node.address, node.topology.zone or "", ",".join(sorted(node.drivers)), harmless(labels))
 
 
 def _state(node: Node) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote
 
 import trio
-from attrs import frozen
+from attrs import Factory, define, field, frozen
 from orchestrion.control_plane import ApiClient, HttpControl
-from orchestrion.shared_types import Compacted, ConfigInvalid, Denied, NetworkFailure, NotFound, Problem
+from orchestrion.shared_types import Compacted, ConfigInvalid, Denied, NotFound, OrchestrationError, Problem
 
 from ._kinds import KindName, known_kind
+from ._patience import OUTAGES, Patience
 from ._places import Place, namespace_of, namespaces_of
 from ._reach import reach_owner
 from ._where import Where
@@ -35,12 +36,14 @@ class Objects:
         api: Who is asked for objects.
         namespace: The one namespace that the command is about.
         looked_at: The namespace whose objects are listed; None is all.
+        patience: Waits for who is asked where that goes away in the middle of what is followed.
     """
 
     control: HttpControl
     api: ApiClient
     namespace: str
     looked_at: str | None
+    patience: Patience = field(default=Factory(lambda self: Patience(self.control), takes_self=True), kw_only=True)
 
     async def kind(self, text: str, /) -> KindName:
         """Return the kind that a text means, also one that users have defined.
@@ -96,37 +99,52 @@ class Objects:
         return kind.collection(None if self.looked_at is None else quote(self.looked_at, safe=""))
 
     async def watch(
-        self, kind: KindName, since: str | None, /, *, labels: str | None = None, fields: str | None = None
+        self,
+        kind: KindName,
+        since: str | None,
+        /,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+        known: Iterable[Data] = (),
     ) -> AsyncGenerator[tuple[str, Data], None]:
         """Follow objects of a kind for ever: give what happened (ADDED, MODIFIED, DELETED) and the object.
 
-        Where the connection is cut, it goes on from where it was. Close the iterator to end it.
+        Where the connection is cut or the server is restarted, it goes on from where it was, with nothing left out and
+        nothing given twice. Close the iterator to end it.
 
         Args:
             kind: Which kind.
             since: The revision after which it begins; None gives all that there is first.
             labels: A label selector.
             fields: A field selector.
+            known: What there was at `since`.
 
         Raises:
-            NetworkFailure: Nobody answers any longer.
+            NetworkFailure: Nobody answers, or nobody for so long that it is given up.
         """
         query = {"watch": "true", "label_selector": labels, "field_selector": fields}
+        seen, begun = _Seen(known), since is not None
         while True:
+            error: OrchestrationError | None = None
+            seen.begin(lists=since is None)
             try:
                 async with self.api.lines(self.collection(kind), query={**query, "since": since}) as lines:
+                    begun = True
+                    self.patience.met()
                     async for event in lines:
                         since = event.get("id", since)
-                        if event["type"] != "BOOKMARK":
-                            yield event["type"], event["object"]
+                        for what, item in seen.take(event["type"], event["object"], listed="id" in event):
+                            yield what, item
             except Compacted:
                 since = None
                 continue
-            except NetworkFailure:
+            except OUTAGES as err:
+                if not begun:
+                    raise
+                error = err
+            if not await self.patience.wait(error) and error is None:
                 await trio.sleep(_RETRY_SECONDS)
-                await self.control.ping()
-                continue
-            await trio.sleep(_RETRY_SECONDS)
 
     async def create(self, kind: KindName, document: Data, /, *, dry_run: bool = False) -> Data:
         """Make an object, and return it."""
@@ -157,6 +175,50 @@ class Objects:
     async def order(self, kind: KindName, name: str, what: str, data: Any = None, /) -> Any:
         """Have something done with an object, such as `cordon`, and return the answer."""
         return (await self.api.ask("POST", f"{self.path(kind, name)}/{what}", data if data is not None else {})).data
+
+
+def _by_uid(items: Iterable[Data]) -> dict[str, Data]:
+    return {str(item["metadata"]["uid"]): item for item in items}
+
+
+@define(eq=False)
+class _Seen:
+    """What a watch has given, so that of what is listed anew only that is given which has changed since."""
+
+    _known: dict[str, Data] = field(converter=_by_uid)
+    _listed: set[str] | None = None
+
+    def begin(self, *, lists: bool) -> None:
+        """Begin to take in: a list of all that there is, up to the first event that has a place, or changes alone."""
+        self._listed = set() if lists else None
+
+    def take(self, what: str, item: Data, *, listed: bool) -> Iterator[tuple[str, Data]]:
+        """Take in an event, and give what is new of it.
+
+        Args:
+            what: Its type.
+            item: Its object.
+            listed: Whether all that there is was listed before it.
+        """
+        if listed and self._listed is not None:
+            gone, self._listed = self._known.keys() - self._listed, None
+            for uid in sorted(gone):
+                yield "DELETED", self._known.pop(uid)
+        if what == "BOOKMARK":
+            return
+        uid = str(item["metadata"]["uid"])
+        before = self._known.pop(uid, None)
+        if what != "DELETED":
+            self._known[uid] = item
+        if self._listed is None:
+            if what == "DELETED" or before != item:  # a server that was started anew may tell of a status once more
+                yield what, item
+            return
+        self._listed.add(uid)
+        if before is None:
+            yield what, item
+        elif before["metadata"]["revision"] != item["metadata"]["revision"]:
+            yield "MODIFIED", item
 
 
 @frozen

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import importlib
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import trio
 from attrs import frozen
-from orchestrion.control_plane import HttpControl
+from orchestrion.control_plane import HttpControl, listening
 from orchestrion.control_plane.logs import LogForm, logging_to
 from orchestrion.orchestrator_core import Orchestrator
-from orchestrion.shared_types import Conflict, Unsupported
+from orchestrion.shared_types import Conflict, NetworkFailure, Unsupported
 
 from ._exit_codes import ExitCode
 from ._output import note
 from ._owner import orchestrating
 from ._reach import owner_or_lock
-from ._state_directory import StateDirectory, at
+from ._state_directory import Ownership, StateDirectory, at
 
 if TYPE_CHECKING:
-    from orchestrion.control_plane.server import OidcConfig
+    from orchestrion.control_plane.server import OidcConfig, Options, Served
+
+_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 # compared with, not listened at
+"""Hosts that are all addresses of this machine, and that nobody can go to."""
 
 
 @frozen(kw_only=True)
@@ -63,11 +68,12 @@ class Request:
 def run_server(state: Path | None, request: Request) -> int:
     """Serve until interrupted."""
     place = at(state)
+    made = not place.path.exists()
     place.make()
     with ExitStack() as stack:
         stack.enter_context(logging_to(form=LogForm(request.log)))
         tracer = stack.enter_context(_traced(request.trace)) if request.trace else None
-        return trio.run(_run, request, place, tracer)
+        return trio.run(_run, request, place, tracer, made)
 
 
 def _traced(endpoint: str) -> AbstractContextManager[Any]:
@@ -79,14 +85,14 @@ def _traced(endpoint: str) -> AbstractContextManager[Any]:
     return tracing(endpoint)
 
 
-async def _run(request: Request, place: StateDirectory, tracer: Any) -> int:
+async def _run(request: Request, place: StateDirectory, tracer: Any, made: bool) -> int:
     interrupted = trio.Event()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_listen, signals, interrupted, nursery.cancel_scope)
             loaded = trio.Event()
             nursery.start_soon(_load, loaded)
-            await _serve(request, place, interrupted, tracer, loaded)
+            await _serve(request, place, interrupted, tracer, loaded, made=made)
             nursery.cancel_scope.cancel()
     return ExitCode.OK if interrupted.is_set() else ExitCode.FAILED
 
@@ -106,47 +112,81 @@ async def _load(loaded: trio.Event) -> None:
 
 
 async def _serve(
-    request: Request, place: StateDirectory, interrupted: trio.Event, tracer: Any, loaded: trio.Event
+    request: Request, place: StateDirectory, interrupted: trio.Event, tracer: Any, loaded: trio.Event, *, made: bool
 ) -> None:
     async with owner_or_lock(place) as found:
         if isinstance(found, HttpControl):
             msg = f"an orchestrator runs on {place.path} already"
             raise Conflict(msg, remedy="End that one, or choose another directory with --state.")
-        plugins = {**found.plugins, **request.plugins}
-        handed = _HandedOver()
-        async with orchestrating(place, plugins, refuse_impossible=False, others=handed.open) as orchestrator:
-            found.begin(plugins)
-            await loaded.wait()
-            from orchestrion.control_plane.server import Options, serving
-
-            options = Options(
-                host=request.host,
-                port=request.port,
-                tls=request.tls,
-                tls_names=request.tls_names,
-                webhook_networks=request.webhook_networks,
-                proxies=request.proxies,
-                tracer=tracer,
-                oidc=request.oidc,
-            )
-            async with serving(orchestrator, place.make_part("server", "api"), options) as served:
-                handed.over(served.at_socket)
-                note(f"serving at {served.url}")
-                if options.exposed:
-                    note("warning: without TLS everybody on the way can read and use the tokens; leave --no-tls out")
-                if served.first_token is not None:
-                    note(f"the first administrator's token is in {served.first_token}")
-                if served.authority is not None:
-                    note(f"clients know this server by {served.authority} ({served.fingerprint})")
-                if request.invites:
-                    note(f"the dashboard, once: {served.login_link()}")
-                await interrupted.wait()
-                if request.drains:
-                    note("stopping everything; Ctrl-C again stops waiting for it")
-                    await orchestrator.stop_all()
-                    await _drained(orchestrator)
-            found.end()
+        async with _port_taken(request, place, made=made) as listeners:
+            await _serve_at(listeners, request, found, interrupted, tracer, loaded)
         # What runs goes on running: the next server takes it up.
+
+
+@asynccontextmanager
+async def _port_taken(
+    request: Request, place: StateDirectory, *, made: bool
+) -> AsyncIterator[Sequence[trio.SocketListener]]:
+    """Take the port first: where that fails nothing was begun, and a directory that was made for it goes again."""
+    async with AsyncExitStack() as stack:
+        try:
+            listeners = await stack.enter_async_context(listening(request.host, request.port))
+        except NetworkFailure:
+            if made:
+                place.discard()
+            raise
+        yield listeners
+
+
+async def _serve_at(
+    listeners: Sequence[trio.SocketListener],
+    request: Request,
+    found: Ownership,
+    interrupted: trio.Event,
+    tracer: Any,
+    loaded: trio.Event,
+) -> None:
+    place, plugins = found.place, {**found.plugins, **request.plugins}
+    handed = _HandedOver()
+    async with orchestrating(place, plugins, refuse_impossible=False, others=handed.open) as orchestrator:
+        found.begin(plugins)
+        await loaded.wait()
+        from orchestrion.control_plane.server import Options, serving
+
+        options = Options(
+            host=request.host,
+            port=request.port,
+            tls=request.tls,
+            tls_names=request.tls_names,
+            webhook_networks=request.webhook_networks,
+            proxies=request.proxies,
+            tracer=tracer,
+            oidc=request.oidc,
+        )
+        async with serving(orchestrator, place.make_part("server", "api"), options, listeners=listeners) as served:
+            handed.over(served.at_socket)
+            _tell(served, options, request)
+            await interrupted.wait()
+            if request.drains:
+                note("stopping everything; Ctrl-C again stops waiting for it")
+                await orchestrator.stop_all()
+                await _drained(orchestrator)
+        found.end()
+
+
+def _tell(served: Served, options: Options, request: Request) -> None:
+    note(f"serving at {served.url}")
+    if request.host in _EVERYWHERE:
+        url = urlsplit(served.url)
+        note(f"from elsewhere: {url.scheme}://{socket.gethostname()}:{url.port}")
+    if options.exposed:
+        note("warning: without TLS everybody on the way can read and use the tokens; leave --no-tls out")
+    if served.first_token is not None:
+        note(f"the first administrator's token is in {served.first_token}")
+    if served.authority is not None:
+        note(f"clients know this server by {served.authority} ({served.fingerprint})")
+    if request.invites:
+        note(f"the dashboard, once: {served.login_link()}")
 
 
 class _HandedOver:

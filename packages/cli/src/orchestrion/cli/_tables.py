@@ -171,8 +171,13 @@ def object_rows(
     spaces = {str(at(item, "metadata.namespace")) for item in items}
     shows_spaces = bool(spaces - {"", DEFAULT_NAMESPACE}) if namespaces is None else namespaces
     shown: list[tuple[str, Cell]] = [("NAMESPACE", _field("metadata.namespace"))] if shows_spaces else []
-    shown += [("NAME", _field("metadata.name")), *_COLUMNS.get(kind, ())]
-    shown.append(("AGE", lambda data: age(data, now)))
+    aged: tuple[str, Cell] = ("AGE", lambda data: age(data, now))
+    named: tuple[str, Cell] = ("NAME", _field("metadata.name"))
+    if kind == "Event":
+        # Its name is a number that nobody types: when it happened comes first.
+        shown += [aged, *_COLUMNS[kind], *([named] if wide else [])]
+    else:
+        shown += [named, *_COLUMNS.get(kind, ()), aged]
     if wide:
         shown += [*_WIDE.get(kind, ()), ("REVISION", _field("metadata.revision")), ("LABELS", _labels)]
     rows = [tuple(coloured(title, "dim") for title, _ in shown)] if titles else []

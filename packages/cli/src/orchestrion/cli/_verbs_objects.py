@@ -34,7 +34,8 @@ def get(
     """Show objects of a kind, or follow them.
 
     The kinds are workloads (w), instances (i), nodes (no), namespaces (ns), configmaps (cm), secrets, events (ev),
-    priorityclasses (pc), resourcequotas, limitranges, roles, rolebindings, customkinds, and those that these define.
+    priorityclasses (pc), resourcequotas, limitranges, roles, rolebindings, mutatingwebhooks, validatingwebhooks,
+    customkinds, and those that these define.
     With a name it looks into the namespace that -n or the context says.
 
     Examples: orchestrion get workloads -l app=web; orchestrion get i -w -o jsonl

@@ -88,7 +88,7 @@ async def _wait(where: Where, place: Place, kind: str, name: str, goal: _Goal, s
             item = next((one for one in listed.items if at(one, "metadata.name") == name), None)
             if goal.holds(item) or goal.lost(item):
                 return goal.holds(item)
-            async with aclosing(objects.watch(found, str(listed.revision))) as events:
+            async with aclosing(objects.watch(found, str(listed.revision), known=listed.items)) as events:
                 async for what, changed in events:
                     if at(changed, "metadata.name") != name:
                         continue

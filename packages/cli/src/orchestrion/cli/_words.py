@@ -135,6 +135,7 @@ def instance_words(instance: WorkloadInstance, now: datetime) -> str:
 
 def next_action(view: WorkloadView, instances: Iterable[WorkloadInstance], now: datetime) -> str:
     """Return what happens next with a workload, or what to do about it; "" where nothing is to be told."""
+    instances = list(instances)
     due = [
         container.next_attempt_at
         for instance in instances
@@ -142,7 +143,10 @@ def next_action(view: WorkloadView, instances: Iterable[WorkloadInstance], now: 
         if container.next_attempt_at is not None and instance.status.state not in TERMINAL
     ]
     name = view.definition.metadata.name
+    containers = [container for instance in instances for container in instance.status.containers]
     wrote = f"`orchestrion logs {name}` shows what it wrote"
+    if containers and all(map(_never_started, containers)):
+        wrote = f"`orchestrion events --for {name}` shows what was tried"
     match view.phase:
         case WorkloadPhase.PENDING if view.reason == "no-orchestrator":
             return "it is placed once `orchestrion up FILE` has started an orchestrator"
@@ -156,6 +160,11 @@ def next_action(view: WorkloadView, instances: Iterable[WorkloadInstance], now: 
             return "; ".join((*([_next_start(min(due), now)] if due else []), wrote))
         case _:
             return _next_start(min(due), now) if due else ""
+
+
+def _never_started(container: ContainerStatus) -> bool:
+    how = container.exit
+    return container.started_at is None and how is not None and how.code is None and how.signal is None
 
 
 def by_workload(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,19 +121,41 @@ def run_edit(kind: str, name: str, where: Where) -> int:
     shown = _editable(item)
     head = f"# {name_of(item)}: what is left out here is taken away; an empty file changes nothing\n"
     text = head + yaml_text(shown) + "\n"
-    edited = _edited(text, name)
-    documents = [one for one in parsed(edited, name) if one is not None]
-    if not documents or documents == [shown]:
-        note("nothing was changed")
-        return 0
-    (document,) = documents if len(documents) == 1 else ({},)
-    if not isinstance(document, Mapping) or not isinstance(document.get("metadata"), Mapping):
-        raise ConfigInvalid((Problem("what was written is no object"),))
-    metadata = {**item["metadata"], **document["metadata"]}
-    metadata |= {part: document["metadata"].get(part, {}) for part in ("labels", "annotations")}
-    run_async(_replaced, where, place, found, name, {**document, "metadata": metadata})
+    with in_good_order(), _kept_on_failure(name, text) as path:
+        _let_edit(path)
+        documents = [one for one in parsed(path.read_text(), name) if one is not None]
+        if not documents or documents == [shown]:
+            note("nothing was changed")
+            return 0
+        (document,) = documents if len(documents) == 1 else ({},)
+        if not isinstance(document, Mapping) or not isinstance(document.get("metadata"), Mapping):
+            raise ConfigInvalid((Problem("what was written is no object"),))
+        metadata = {**item["metadata"], **document["metadata"]}
+        metadata |= {part: document["metadata"].get(part, {}) for part in ("labels", "annotations")}
+        run_async(_replaced, where, place, found, name, {**document, "metadata": metadata})
     note(f"{name_of(item)}: changed")
     return 0
+
+
+@contextmanager
+def _kept_on_failure(name: str, text: str) -> Iterator[Path]:
+    """Give a file of one's own with a text in it. Where what was made of it comes to nothing, it stays and is named."""
+    folder = Path(tempfile.mkdtemp(prefix="orchestrion-edit-"))
+    path = folder / f"{name}.yaml"
+    given = kept = False
+    try:
+        path.write_text(text)
+        path.chmod(0o600)
+        given = True
+        yield path
+    except BaseException:
+        kept = given and path.is_file() and path.read_bytes() != text.encode()
+        if kept:
+            note(f"what was typed is kept in {path}")
+        raise
+    finally:
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _editable(item: Data) -> dict[str, Any]:
@@ -141,19 +165,14 @@ def _editable(item: Data) -> dict[str, Any]:
     return {key: metadata if key == "metadata" else value for key, value in item.items() if key != "status"}
 
 
-def _edited(text: str, name: str) -> str:
-    """Return a text as the user's editor leaves it."""
+def _let_edit(path: Path) -> None:
+    """Let the user change a file in an editor."""
     command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
-    with in_good_order(), tempfile.TemporaryDirectory(prefix="orchestrion-edit-") as folder:
-        path = Path(folder) / f"{name}.yaml"
-        path.write_text(text)
-        path.chmod(0o600)
-        try:
-            subprocess.run([*command, str(path)], check=True)
-        except (OSError, subprocess.CalledProcessError) as err:
-            problem = Problem(f"the editor {command[0]!r} failed: {err}")
-            raise ConfigInvalid((problem,), remedy="Set EDITOR to one that is installed.") from err
-        return path.read_text()
+    try:
+        subprocess.run([*command, str(path)], check=True)
+    except (OSError, subprocess.CalledProcessError) as err:
+        problem = Problem(f"the editor {command[0]!r} failed: {err}")
+        raise ConfigInvalid((problem,), remedy="Set EDITOR to one that is installed.") from err
 
 
 async def _read(where: Where, place: Place, kind: str, name: str) -> tuple[KindName, Data]:

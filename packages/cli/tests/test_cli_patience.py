@@ -1,0 +1,354 @@
+"""Who follows something outlives a restart of who gives it: nothing is left out, and nothing comes twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from attrs import define, field
+from orchestrion.cli._following import followed_events, followed_logs, unseen
+from orchestrion.cli._objects import Objects, _Seen
+from orchestrion.cli._patience import Patience
+from orchestrion.cli._places import RemoteServer
+from orchestrion.cli._wait import _goal, _wait
+from orchestrion.cli._where import Where
+from orchestrion.control_plane import ApiClient, HttpControl, SocketPeer, StoredClasses, serve_control
+from orchestrion.control_plane.server import embedded
+from orchestrion.mocks import (
+    ClusterWorld,
+    ContainerWorld,
+    CursorScheduler,
+    MemoryState,
+    MemoryStore,
+    MockClusterManager,
+    MockRuntime,
+    mock_nodes,
+)
+from orchestrion.orchestrator_core import LogQuery, LogRecord, Orchestrator
+from orchestrion.runtime_interface import LogStream
+from orchestrion.shared_types import (
+    ContainerConfig,
+    Event,
+    Metadata,
+    NetworkFailure,
+    WorkloadDefinition,
+    WorkloadNotFound,
+)
+from trio.testing import MockClock
+
+SAID = "the server does not answer; waiting up to 60 s for it to come back\n"
+
+
+@define
+class Somebody:
+    """Answers as a test says: after so many refusals, or never."""
+
+    refusals: float
+    asked: int = 0
+    peer: Any = SocketPeer(Path("/nowhere"))
+
+    async def ping(self) -> None:
+        self.asked += 1
+        await trio.lowlevel.checkpoint()
+        if self.asked <= self.refusals:
+            raise NetworkFailure("nobody")
+
+
+def patience(refusals: float) -> Patience:
+    control: Any = Somebody(refusals)
+    return Patience(control)
+
+
+async def test_who_does_not_come_back_is_given_up_after_a_minute(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun, why = trio.current_time(), NetworkFailure("it was cut off")
+    with pytest.raises(NetworkFailure, match="it was cut off"):
+        await patience(float("inf")).wait(why)
+    assert trio.current_time() - begun == pytest.approx(60, abs=0.2)
+    assert capsys.readouterr().err == SAID
+
+
+async def test_who_comes_back_in_time_is_waited_for_and_that_is_said_once(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = patience(100)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(waiting.wait)
+    assert capsys.readouterr().err == SAID
+
+
+async def test_who_is_there_is_not_waited_for(autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not await patience(0).wait()
+    assert (trio.current_time(), capsys.readouterr().err) == (0, "")
+
+
+async def test_who_answers_and_gives_nothing_is_given_up_too(autojump_clock: MockClock) -> None:
+    waiting = patience(0)
+
+    async def follow() -> None:
+        while True:
+            await waiting.wait(NetworkFailure("busy"))
+
+    with pytest.raises(NetworkFailure, match="busy"), trio.fail_after(70):
+        await follow()
+
+
+async def test_another_outage_has_a_minute_of_its_own(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control: Any = Somebody(500)
+    waiting = Patience(control)
+    for _ in range(2):
+        control.asked = 0
+        assert await waiting.wait()
+        waiting.met()
+    assert trio.current_time() > 60
+    assert capsys.readouterr().err == SAID * 2
+
+
+def item(uid: str, revision: int) -> dict[str, Any]:
+    return {"metadata": {"uid": uid, "revision": revision}}
+
+
+def test_of_what_is_listed_anew_only_what_has_changed_is_given() -> None:
+    seen = _Seen([item("same", 1), item("other", 2), item("gone", 3)])
+    seen.begin(lists=True)
+    listed = [("ADDED", item("same", 1)), ("ADDED", item("other", 7)), ("ADDED", item("new", 8))]
+    given = [each for what, one in listed for each in seen.take(what, one, listed=False)]
+    assert given == [("MODIFIED", item("other", 7)), ("ADDED", item("new", 8))]
+    assert list(seen.take("BOOKMARK", {"metadata": {"revision": 9}}, listed=True)) == [("DELETED", item("gone", 3))]
+    assert list(seen.take("MODIFIED", item("new", 10), listed=True)) == [("MODIFIED", item("new", 10))]
+    assert list(seen.take("MODIFIED", item("new", 10), listed=True)) == []
+
+
+def record(offset: int, data: bytes, gap_bytes: int = 0) -> LogRecord:
+    return LogRecord(
+        instance="web.0.1",
+        container="main",
+        attempt=0,
+        stream=LogStream.STDOUT,
+        offset=offset,
+        data=data,
+        gap_bytes=gap_bytes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("piece", "rest"),
+    [
+        (record(0, b"0123"), None),
+        (record(2, b"2345"), record(4, b"45")),
+        (record(4, b"45"), record(4, b"45")),
+        (record(6, b"67", gap_bytes=6), record(6, b"67", gap_bytes=2)),
+        (record(6, b"67", gap_bytes=2), record(6, b"67", gap_bytes=2)),
+        (record(3, b"", gap_bytes=3), None),
+    ],
+)
+def test_of_output_that_comes_again_what_was_given_is_left_out(piece: LogRecord, rest: LogRecord | None) -> None:
+    ends = dict[Any, int]()
+    assert unseen(record(0, b"0123"), ends) == record(0, b"0123")
+    assert unseen(piece, ends) == rest
+
+
+@define
+class Server:
+    """An orchestrator of mocks that is served at a socket, and that a test ends and begins."""
+
+    socket: Path
+    store: MemoryState = field(factory=MemoryState)
+    containers: ContainerWorld = field(factory=ContainerWorld)
+    cluster: ClusterWorld = field(factory=lambda: ClusterWorld(nodes=mock_nodes(2)))
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[Orchestrator]:
+        store = MemoryStore(self.store)
+        orchestrator = Orchestrator(
+            MockRuntime(self.containers),
+            MockClusterManager(self.cluster),
+            CursorScheduler(),
+            store,
+            classes=StoredClasses(store),
+        )
+        folder = self.socket.parent / "server"
+        folder.mkdir(exist_ok=True, mode=0o700)
+
+        async def at_socket(task_status: trio.TaskStatus[None]) -> None:
+            await serve_control(
+                orchestrator,
+                self.socket,
+                others=lambda streams: embedded(orchestrator, folder, streams),
+                task_status=task_status,
+            )
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(orchestrator.run)
+            await nursery.start(at_socket)
+            yield orchestrator
+            nursery.cancel_scope.cancel()
+
+    @property
+    def control(self) -> HttpControl:
+        return HttpControl(self.socket)
+
+    @property
+    def objects(self) -> Objects:
+        return Objects(self.control, ApiClient(SocketPeer(self.socket)), "default", "default")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    return Server(tmp_path / "control.sock")
+
+
+def read(items: AsyncGenerator[Any, None], nursery: trio.Nursery) -> trio.MemoryReceiveChannel[Any]:
+    """Give what is followed, item by item."""
+    send, receive = trio.open_memory_channel[Any](100)
+
+    async def follow() -> None:
+        async with aclosing(items), send:
+            async for one in items:
+                await send.send(one)
+
+    nursery.start_soon(follow)
+    return receive
+
+
+def web(*command: str) -> WorkloadDefinition:
+    return WorkloadDefinition(
+        metadata=Metadata(name="web"), containers=(ContainerConfig(name="main", command=command),)
+    )
+
+
+@pytest.mark.slow
+async def test_objects_are_followed_over_a_restart(server: Server, nursery: trio.Nursery) -> None:
+    objects = server.objects
+    kind = await objects.kind("configmaps")
+
+    async def make(name: str) -> None:
+        await objects.create(kind, {"metadata": {"name": name}, "spec": {}})
+
+    with trio.fail_after(30):
+        async with server.at_work():
+            await make("one")
+            changes = read(objects.watch(kind, None), nursery)
+            seen = [await changes.receive()]
+            await make("two")
+        async with server.at_work():
+            await make("three")
+            seen += [await changes.receive() for _ in range(2)]
+    assert [(what, one["metadata"]["name"]) for what, one in seen] == [
+        ("ADDED", "one"),
+        ("ADDED", "two"),
+        ("ADDED", "three"),
+    ]
+
+
+@pytest.mark.slow
+async def test_events_are_followed_over_a_restart(server: Server, nursery: trio.Nursery) -> None:
+    control = server.control
+    with trio.fail_after(30):
+        async with server.at_work() as orchestrator:
+            await orchestrator.apply([web("run")])
+            events = read(followed_events(control, "workload/web", None, None, 1000), nursery)
+            seen: list[Event] = [await events.receive()]
+        async with server.at_work() as orchestrator:
+            await orchestrator.stop("web")
+            while seen[-1].reason != "Stopping":
+                seen.append(await events.receive())
+            there = await control.events(subject="workload/web")
+    uids = [event.uid for event in seen]
+    assert uids == [event.uid for event in there][: len(uids)]
+
+
+@pytest.mark.slow
+async def test_output_is_followed_over_a_restart_to_its_end(server: Server, nursery: trio.Nursery) -> None:
+    place: Any = RemoteServer("there", "http://localhost", SocketPeer(server.socket))
+    query = LogQuery(subject="web", follow=True)
+    control = server.control
+    with trio.fail_after(30):
+        async with server.at_work() as orchestrator:
+            await orchestrator.apply([web("print", "stdout", "one\n", "print-at", "0.2s", "stdout", "two\n")])
+            output = read(followed_logs(control, place, query, Patience(control)), nursery)
+            seen: list[LogRecord] = [await output.receive()]
+        async with server.at_work() as orchestrator:
+            seen.append(await output.receive())
+            await orchestrator.stop("web")
+            seen += [one async for one in output]
+    assert b"".join(one.data for one in seen) == b"one\ntwo\n"
+
+
+@define
+class Door:
+    """A way to a socket, of which a test knows how often it was gone."""
+
+    socket: SocketPeer
+    ways: int = 0
+    watched: trio.Event = field(factory=trio.Event)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.socket, name)
+
+    async def connect(self) -> trio.abc.Stream:
+        self.ways += 1
+        if self.ways == 2:
+            self.watched.set()  # first it lists, then it watches
+        return await self.socket.connect()
+
+
+@pytest.mark.slow
+async def test_what_is_waited_for_may_come_after_a_restart(server: Server, nursery: trio.Nursery) -> None:
+    door: Any = Door(SocketPeer(server.socket))
+    place = RemoteServer("there", "http://localhost", door)
+    send, receive = trio.open_memory_channel[bool | None](1)
+
+    async def wait() -> None:
+        send.send_nowait(await _wait(Where(namespace="default"), place, "configmap", "late", _goal("exists"), 30.0))
+
+    with trio.fail_after(30):
+        async with server.at_work():
+            nursery.start_soon(wait)
+            await door.watched.wait()
+        async with server.at_work():
+            objects = server.objects
+            kind = await objects.kind("configmap")
+            await objects.create(kind, {"metadata": {"name": "late"}, "spec": {}})
+            assert await receive.receive() is True
+
+
+async def test_output_of_what_is_removed_meanwhile_has_an_end(autojump_clock: MockClock) -> None:
+    class Gone(Somebody):
+        @asynccontextmanager
+        async def logs(self, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
+            if self.asked:
+                raise WorkloadNotFound("gone")
+            yield cut(record(0, b"one\n"))
+
+    control: Any = Gone(refusals=3)
+    place: Any = RemoteServer("there", "http://localhost", control.peer)
+    following = followed_logs(control, place, LogQuery(subject="web", follow=True), Patience(control))
+    assert [one.data async for one in following] == [b"one\n"]
+
+
+async def cut(*records: LogRecord) -> AsyncGenerator[LogRecord, None]:
+    """Give records, and then be cut off."""
+    for one in records:
+        yield one
+    raise NetworkFailure("it was cut off")
+
+
+@pytest.mark.parametrize("begin", [followed_logs, followed_events])
+async def test_who_was_never_there_is_not_waited_for(begin: Any, tmp_path: Path) -> None:
+    control = HttpControl(tmp_path / "control.sock")
+    place = RemoteServer("there", "http://localhost", control.peer)
+    arguments: dict[Any, tuple[Any, ...]] = {
+        followed_logs: (place, LogQuery(subject="web", follow=True), Patience(control)),
+        followed_events: (None, None, None, 10),
+    }
+    with pytest.raises(NetworkFailure), trio.fail_after(20):
+        await anext(begin(control, *arguments[begin]))
