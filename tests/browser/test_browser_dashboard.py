@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped] # it has no types
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -65,6 +71,91 @@ def test_who_signs_in_by_token_sees_the_overview_and_who_signs_out_does_not(serv
     expect(page.get_by_label("Token")).to_be_visible()
 
 
+@contextmanager
+def neighbour() -> Iterator[tuple[str, list[str]]]:
+    """Listen at another port of the same host; give where, and the cookies that came."""
+    cookies = list[str]()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            cookies.append(self.headers.get("Cookie", ""))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_address[1]}/", cookies
+        listening.shutdown()
+        thread.join()
+
+
+def status_of(url: str, method: str, headers: dict[str, str]) -> tuple[int, str]:
+    """Ask with headers; return the status and the answer."""
+    body = None if method == "GET" else b"{}"
+    asked = urllib.request.Request(url, data=body, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as err:
+        return err.code, err.read().decode()
+
+
+def test_what_listens_at_another_port_gets_no_more_than_a_look(server: Any, browser: Browser, signed_in: Any) -> None:
+    context = browser.new_context(storage_state=signed_in)
+    page = context.new_page()
+    with neighbour() as (place, cookies):
+        page.goto(place)
+        shown = {"Cookie": cookies[0]}
+        port = server.url.rpartition(":")[2]
+        assert f"orchestrion-{port}=" in cookies[0], "browsers do not tell ports apart"
+        assert page.evaluate("Object.keys(localStorage)") == []
+    page.goto(server.url)
+    proof = page.evaluate("localStorage.getItem('orchestrion-proof')")
+    context.close()
+    assert proof
+    seen = status_of(server.url, "GET", shown)
+    assert seen[0] == 200
+    assert proof not in seen[1]
+    assert status_of(f"{server.url}/api/v1/workloads", "GET", shown)[0] == 401
+    assert status_of(f"{server.url}/api/v1/tokens", "POST", shown)[0] == 401
+    assert status_of(f"{server.url}/api/v1/workloads", "GET", {**shown, "X-Session-Proof": proof})[0] == 200
+
+
+def test_a_session_holds_in_a_new_tab_and_ends_in_all(server: Any, window: Any) -> None:
+    window.expected_complaints.append("401")
+    first = window.open("/ui/login", fresh=True)
+    first.get_by_label("Token").fill(server.token)
+    first.get_by_role("button", name="Sign in").click()
+    live(first)
+    second = first.context.new_page()
+    second.goto("/ui/nodes")
+    live(second).reload()
+    live(second).get_by_role("button", name=re.compile("^Cordon")).click()
+    expect(second.locator("main .badge").first).to_have_text("Cordoned")
+    second.get_by_role("button", name=re.compile("^Uncordon")).click()
+    expect(second.locator("main .badge").first).to_have_text("Ready")
+    second.get_by_role("button", name="Sign out").click()
+    expect(second.get_by_label("Token")).to_be_visible()
+    assert second.evaluate("localStorage.getItem('orchestrion-proof')") is None
+    expect(first.get_by_label("Token")).to_be_visible()
+
+
+def test_a_browser_that_has_lost_the_proof_is_asked_to_sign_in_again(server: Any, window: Any) -> None:
+    window.expected_complaints.append("401")
+    page = live(window.open("/ui/nodes"))
+    page.evaluate("localStorage.clear()")
+    page.get_by_role("button", name=re.compile("^Cordon")).click()
+    page.get_by_label("Token").fill(server.token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Nodes", exact=True)).to_be_visible()
+    expect(page.locator("main .badge").first).to_have_text("Ready")
+
+
 def test_a_workload_appears_and_goes_while_one_looks(server: Any, window: Any) -> None:
     page = live(window.open("/ui/workloads"))
     row = page.get_by_role("row").filter(has_text="default/passing")
@@ -86,6 +177,7 @@ def test_a_click_path_leads_from_the_overview_to_more_instances_and_back_to_none
     page.get_by_label("Replicas").fill("3")
     page.get_by_role("button", name="Scale").click()
     expect(page.locator("#said")).to_have_text("Scaled.")
+    expect(page.locator("#said")).to_be_hidden()
     expect(page.get_by_role("region", name="Instances").get_by_text("Running")).to_have_count(3)
     expect(page.locator("#terminal").get_by_label("Instance").locator("option")).to_have_count(3)
     page.get_by_role("button", name="Stop", exact=True).click()
@@ -97,7 +189,6 @@ def test_a_click_path_leads_from_the_overview_to_more_instances_and_back_to_none
 
 def test_output_comes_as_it_is_written_and_is_text(window: Any) -> None:
     page = live(window.open("/ui/workloads/default/talks"))
-    page.get_by_role("button", name="Follow").click()
     output = page.locator("#output")
     expect(output).to_contain_text("talks.0.1 main | line 1 <img")
     expect(output.locator(".stderr").first).to_contain_text("odd")
@@ -126,12 +217,14 @@ def test_output_goes_on_where_it_was_after_the_stream_was_cut_off(window: Any) -
 
 def test_a_command_runs_in_an_instance(window: Any) -> None:
     page = live(window.open("/ui/workloads/default/talks"))
+    page.get_by_label("Command").fill('sh -c "echo said; exec sh"')
     page.get_by_role("button", name="Run").click()
     text = page.get_by_label("Input")
     expect(text).to_be_enabled()
     text.fill("echo sum-$((40+2))")
     text.press("Enter")
     shown = page.locator("#terminal-output")
+    expect(shown).to_contain_text("said")
     expect(shown).to_contain_text("sum-42")
     text.fill("exit 7")
     text.press("Enter")
@@ -161,13 +254,25 @@ def test_the_api_is_described(window: Any) -> None:
     expect(page.locator(".swagger-ui .info")).to_contain_text("Orchestrion")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_description_of_the_api_is_as_dark_as_the_rest(window: Any, scheme: Any) -> None:
+    page = window.open("/docs", color_scheme=scheme)
+    expect(page.locator(".swagger-ui .info")).to_be_visible()
+    colours = page.evaluate(
+        "['html', '.swagger-ui .info .title'].map(each => getComputedStyle(document.querySelector(each)))"
+        ".map((style, index) => index ? style.color : style.backgroundColor)"
+    )
+    back, front = (sum(int(part) for part in re.findall(r"\d+", each)[:3]) for each in colours)
+    assert (back < 200 < front) if scheme == "dark" else (front < 300 < back)
+
+
 @pytest.mark.parametrize(("path", "found"), [("/api/v1", '"resources"'), ("/api/v1/can-i", '"allowed"')])
 def test_the_api_is_tried_out_where_it_is_described(window: Any, path: str, found: str) -> None:
     page = window.open("/docs")
     row = page.locator(".opblock").filter(has=page.locator(f'[data-path="{path}"]'))
     row.locator(".opblock-summary-control").click()
     row.get_by_role("button", name="Try it out").click()
-    if path == "/api/v1/can-i":  # a POST, which counts only with the session's word
+    if path == "/api/v1/can-i":  # a POST
         row.locator("textarea").fill('{"verb": "get", "resource": "workloads"}')
     row.get_by_role("button", name="Execute").click()
     answer = row.locator(".live-responses-table .response")
@@ -236,7 +341,6 @@ def test_everybody_can_use_a_page(window: Any, pictures: Path, name: str, scheme
         page.keyboard.type("talks")
         page.locator("#search-found a").first.wait_for()
     if name == "workload":
-        page.get_by_role("button", name="Follow").click()
         expect(page.locator("#output")).to_contain_text("line 1 ")
     if name == "overview":
         page.locator("#plot canvas").wait_for()
@@ -252,6 +356,28 @@ def test_a_page_fits_a_small_telephone(window: Any, pictures: Path, name: str) -
         live(page)
     page.screenshot(path=pictures / f"{name}-small.png")
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    if name == "events":
+        row = page.get_by_role("region", name="Events").get_by_role("row").nth(1)
+        for cell in row.get_by_role("cell").all():
+            box = cell.bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= 360, "its reason and message are seen without scrolling sideways"
+
+
+def test_a_plot_of_one_sample_is_about_now(window: Any) -> None:
+    page = window.open("/ui/quotas")
+    page.add_init_script(
+        "window.drawn = []; const fillText = CanvasRenderingContext2D.prototype.fillText;"
+        "CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {"
+        " drawn.push(String(text)); return fillText.call(this, text, ...place); };"
+    )
+    sample = {"times": [1_790_000_000], "series": [{"title": "CPU reserved", "percent": [10]}], "words": "Now."}
+    page.route("**/ui/samples", lambda route: route.fulfill(json=sample))
+    page.goto("/")
+    page.wait_for_function("drawn.includes('100 %')")
+    drawn = page.evaluate("drawn")
+    assert [text for text in drawn if re.search(r"Jan|Jul|20\d\d", text)] == [], "the axis is no years long"
+    assert any(re.search(r":\d\d", text) for text in drawn)
 
 
 def test_the_first_look_is_small_and_soon(window: Any) -> None:

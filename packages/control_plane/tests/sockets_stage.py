@@ -38,7 +38,9 @@ class Socket:
             "headers": [(name.encode(), value.encode()) for name, value in self._headers.items()],
             "client": ("127.0.0.1", 1),
             "server": ("test", 80),
-            "subprotocols": [],
+            "subprotocols": [
+                name.strip() for name in self._headers.get("sec-websocket-protocol", "").split(",") if name.strip()
+            ],
             "state": {},
         }
         with trio.move_on_after(seconds):

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import trio
-from orchestrion.control_plane._dashboard import handlers
+from attrs import define
+from orchestrion.control_plane._dashboard import answering, handlers
+from orchestrion.control_plane._dashboard.keeper import PROOF_PROTOCOL, TERMINAL_PROTOCOL
 from orchestrion.control_plane._dashboard.rendering import render, render_in_turns
 from orchestrion.control_plane._identity.principals import Principal
 
@@ -64,8 +66,8 @@ async def test_every_text_on_every_page_stays_a_text(api: Api, monkeypatch: pyte
         assert page == render(template, **context)
         return page
 
-    monkeypatch.setattr(handlers, "render", noting)
-    monkeypatch.setattr(handlers, "render_in_turns", noting_in_turns)
+    monkeypatch.setattr(answering, "render", noting)
+    monkeypatch.setattr(answering, "render_in_turns", noting_in_turns)
     await api.client.ask("POST", WORKLOADS, workload("web", replicas=2))
     big = [{"name": "main", "command": ["run"], "resources": {"cpu": "900"}}]
     await api.client.ask("POST", WORKLOADS, workload("big", containers=big))
@@ -82,7 +84,8 @@ async def test_every_text_on_every_page_stays_a_text(api: Api, monkeypatch: pyte
     assert (await api.client.ask("GET", "/ui/workloads/default/none")).status == 404
     assert (await api.client.ask("GET", "/ui/search?q=web")).status == 200
     assert (await api.as_("").ask("GET", "/ui/login?code=none")).status == 401
-    assert len(contexts) == len(handlers.NAV) + 4
+    assert (await api.as_("").ask("GET", f"/ui/login?code={api.sessions.invite(Principal('admin'))}")).status == 200
+    assert len(contexts) == len(handlers.NAV) + 5
     for template, context in contexts.items():
         good, evil = Elements(render(template, **context)), Elements(render(template, **made_evil(context)))
         assert {tag for tag, _ in evil.found} <= {tag for tag, _ in good.found} | {"p", "h3", "span"}, template
@@ -92,23 +95,58 @@ async def test_every_text_on_every_page_stays_a_text(api: Api, monkeypatch: pyte
             assert tag != "script" or "src" in attributes
 
 
-def socket(api: Api, instance: str, cookie: str, first: Any, headers: Mapping[str, str] | None = None) -> Socket:
-    given = {"host": "test", "origin": "http://test", "cookie": cookie, **(headers or {})}
-    return Socket(api.client.app, f"/ui/terminal/default/{instance}", given, first)
+@define
+class Tab:
+    """A page of a browser that has signed in."""
+
+    api: Api
+    headers: Mapping[str, str]
+
+    def socket(self, instance: str, first: Any, headers: Mapping[str, str] | None = None) -> Socket:
+        """Return a websocket that the page opens."""
+        given = {"host": "test", "origin": "http://test", **self.headers, **(headers or {})}
+        return Socket(self.api.client.app, f"/ui/terminal/default/{instance}", given, first)
+
+
+async def tab(api: Api, name: str = "admin") -> Tab:
+    begun = await api.sessions.log_in(name)
+    protocols = f"{TERMINAL_PROTOCOL}, {PROOF_PROTOCOL}{begun.proof}"
+    return Tab(api, {"cookie": f"orchestrion={begun.shown}", "sec-websocket-protocol": protocols})
 
 
 async def test_a_terminal_opens_in_the_instance_that_its_address_names_and_in_no_other(api: Api) -> None:
     for name in ("web", "other"):
         await api.client.ask("POST", WORKLOADS, workload(name))
     await trio.sleep(10)
-    cookie = f"orchestrion={await api.sessions.log_in('admin')}"
-    asked = {"command": ["echo"], "instance": "other.0.1", "namespace": "elsewhere"}
-    mine = socket(api, "web.0.1", cookie, asked)
+    page = await tab(api)
+    asked = {"command": "echo", "instance": "other.0.1", "namespace": "elsewhere"}
+    mine = page.socket("web.0.1", asked)
     await mine.run()
     assert mine.said[0] == {"started": True}
-    none = socket(api, "none.0.1", cookie, asked)
+    assert mine.sent[0]["subprotocol"] == TERMINAL_PROTOCOL
+    none = page.socket("none.0.1", asked)
     await none.run()
     assert "none" in none.said[0]["error"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [('"echo  hi"', "echo  hi"), ("'say \"so\"'", 'say "so"'), ("a\\ b", "a b"), ("$HOME", "$HOME"), ("*", "*")],
+)
+async def test_a_line_for_a_terminal_has_words_as_in_a_shell(api: Api, text: str, printed: str) -> None:
+    await api.client.ask("POST", WORKLOADS, workload("web"))
+    await trio.sleep(10)
+    mine = (await tab(api)).socket("web.0.1", {"command": f" print stdout {text}  exit 0"})
+    await mine.run()
+    assert b"".join(each["bytes"][1:] for each in mine.sent if each.get("bytes")).decode() == printed
+
+
+async def test_a_line_for_a_terminal_whose_quotes_do_not_end_is_told(api: Api) -> None:
+    await api.client.ask("POST", WORKLOADS, workload("web"))
+    await trio.sleep(10)
+    refused = (await tab(api)).socket("web.0.1", {"command": 'sh -c "echo'})
+    await refused.run()
+    assert "No closing quotation" in str(refused.said[0]["error"])
 
 
 @pytest.mark.parametrize(
@@ -117,14 +155,19 @@ async def test_a_terminal_opens_in_the_instance_that_its_address_names_and_in_no
         {"origin": "http://evil.example"},
         {"origin": "null"},
         {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
         {"cookie": "orchestrion=guessed"},
+        {"cookie": ""},
+        {"sec-websocket-protocol": ""},
+        {"sec-websocket-protocol": TERMINAL_PROTOCOL},
+        {"sec-websocket-protocol": f"{TERMINAL_PROTOCOL}, {PROOF_PROTOCOL}guessed"},
+        {"sec-websocket-protocol": f"{TERMINAL_PROTOCOL}, {PROOF_PROTOCOL}"},
     ],
 )
 async def test_a_terminal_opens_for_no_other_site_and_for_nobody(api: Api, headers: dict[str, str]) -> None:
     await api.client.ask("POST", WORKLOADS, workload("web"))
     await trio.sleep(10)
-    cookie = f"orchestrion={await api.sessions.log_in('admin')}"
-    refused = socket(api, "web.0.1", cookie, {"command": ["echo"]}, headers)
+    refused = (await tab(api)).socket("web.0.1", {"command": "echo"}, headers)
     await refused.run()
     assert "websocket.accept" not in [each["type"] for each in refused.sent]
     assert refused.said == []
@@ -134,6 +177,6 @@ async def test_a_terminal_opens_for_nobody_who_may_not(api: Api) -> None:
     await api.client.ask("POST", WORKLOADS, workload("web"))
     await trio.sleep(10)
     api.keeper.principals["ann"] = Principal("ann")
-    refused = socket(api, "web.0.1", f"orchestrion={await api.sessions.log_in('ann')}", {"command": ["echo"]})
+    refused = (await tab(api, "ann")).socket("web.0.1", {"command": "echo"})
     await refused.run()
     assert "websocket.accept" not in [each["type"] for each in refused.sent]

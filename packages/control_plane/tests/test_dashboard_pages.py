@@ -32,12 +32,12 @@ def workload(name: str = "web", **spec: Any) -> dict[str, Any]:
 
 
 class Browser:
-    """Keeps a cookie, as a browser does."""
+    """Keeps a cookie, as a browser does, and the proof that goes with it, as the pages' script does."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.cookie = ""
-        self.csrf = ""
+        self.proof = ""
 
     async def sign_in(self, token: str = "admin", **headers: str) -> Answer:
         form = f"token={quote(token)}&next=%2Fui%2Fnodes".encode()
@@ -46,10 +46,7 @@ class Browser:
         )
         if "set-cookie" in answer.headers:
             self.cookie = answer.headers["set-cookie"].partition(";")[0]
-            page = await self.get("/")
-            found = re.search(rb'name="csrf" content="([^"]+)"', page.body)
-            assert found is not None
-            self.csrf = found[1].decode()
+            self.proof = proof_in(answer)
         return answer
 
     async def get(self, path: str, **headers: str) -> Answer:
@@ -59,10 +56,17 @@ class Browser:
         return await self.client.ask(method, path, data, cookie=self.cookie, **headers)
 
 
+def proof_in(answer: Answer) -> str:
+    """Return the proof that the page after signing in hands over."""
+    found = re.search(rb'data-proof="([^"]+)"', answer.body)
+    assert found is not None
+    return found[1].decode()
+
+
 @pytest.fixture
 async def browser(api: Api) -> Browser:
     browser = Browser(api.as_(""))
-    assert (await browser.sign_in()).status == 303
+    assert (await browser.sign_in()).status == 200
     return browser
 
 
@@ -74,8 +78,8 @@ async def test_who_has_not_signed_in_is_asked_to_and_then_comes_where_they_wante
     form = await browser.get(answer.headers["location"])
     assert b'name="next" value="/ui/events?namespace=default"' in form.body
     signed_in = await browser.sign_in()
-    assert signed_in.status == 303
-    assert signed_in.headers["location"] == "/ui/nodes"
+    assert signed_in.status == 200
+    assert b'href="/ui/nodes"' in signed_in.body
     assert (await browser.get("/ui/events")).status == 200
 
 
@@ -83,7 +87,9 @@ async def test_who_has_not_signed_in_is_asked_to_and_then_comes_where_they_wante
 async def test_signing_in_leads_to_no_other_site(api: Api, place: str) -> None:
     form = f"token=admin&next={quote(place)}".encode()
     answer = await api.as_("").ask("POST", "/ui/login", form, content_type="application/x-www-form-urlencoded")
-    assert answer.headers["location"] == "/"
+    assert [attributes["href"] for tag, attributes in Texts(answer.body).elements if "data-proof" in attributes] == [
+        "/"
+    ]
 
 
 async def test_a_wrong_token_is_told_and_gives_no_session(api: Api) -> None:
@@ -104,7 +110,9 @@ async def test_the_cookie_is_for_this_server_alone_and_no_script_reads_it(api: A
 async def test_a_link_signs_in_once(api: Api) -> None:
     code = api.sessions.invite(Principal("admin"))
     first = await api.as_("").ask("GET", f"/ui/login?code={code}")
-    assert first.status == 303
+    assert first.status == 200
+    assert proof_in(first)
+    assert first.headers["cache-control"] == "no-store"
     assert "set-cookie" in first.headers
     second = await api.as_("").ask("GET", f"/ui/login?code={code}")
     assert second.status == 401
@@ -112,7 +120,7 @@ async def test_a_link_signs_in_once(api: Api) -> None:
 
 
 async def test_who_signs_out_is_out(browser: Browser) -> None:
-    assert (await browser.change("POST", "/ui/logout", x_csrf_token=browser.csrf)).status == 204
+    assert (await browser.change("POST", "/ui/logout", x_session_proof=browser.proof)).status == 204
     assert (await browser.get("/")).status == 303
 
 
@@ -120,17 +128,17 @@ async def test_who_signs_out_is_out(browser: Browser) -> None:
     "headers",
     [
         {},
-        {"x_csrf_token": "guessed"},
-        {"x_csrf_token": "OWN", "sec_fetch_site": "cross-site"},
-        {"x_csrf_token": "OWN", "sec_fetch_site": "same-site"},
-        {"x_csrf_token": "OWN", "origin": "http://evil.example"},
-        {"x_csrf_token": "OWN", "origin": "null"},
+        {"x_session_proof": "guessed"},
+        {"x_session_proof": "OWN", "sec_fetch_site": "cross-site"},
+        {"x_session_proof": "OWN", "sec_fetch_site": "same-site"},
+        {"x_session_proof": "OWN", "origin": "http://evil.example"},
+        {"x_session_proof": "OWN", "origin": "null"},
     ],
 )
 async def test_a_change_that_another_site_may_have_asked_for_is_refused(
     api: Api, browser: Browser, headers: dict[str, str]
 ) -> None:
-    given = {name: browser.csrf if value == "OWN" else value for name, value in headers.items()}
+    given = {name: browser.proof if value == "OWN" else value for name, value in headers.items()}
     refused = await browser.change("POST", WORKLOADS, workload(), **given)
     assert refused.status in (401, 403)
     assert (await api.client.ask("GET", f"{WORKLOADS}/web")).status == 404
@@ -151,7 +159,7 @@ class Forms(HTMLParser):
             self.found.append((method.upper(), str(given["action"])))
 
 
-async def test_no_form_of_any_page_works_without_the_pages_own_word(api: Api, browser: Browser) -> None:
+async def test_no_form_of_any_page_works_without_the_proof(api: Api, browser: Browser) -> None:
     await api.client.ask("POST", WORKLOADS, workload())
     await trio.sleep(10)
     node = (await api.client.ask("GET", "/api/v1/nodes")).json["items"][0]["metadata"]["name"]
@@ -164,14 +172,14 @@ async def test_no_form_of_any_page_works_without_the_pages_own_word(api: Api, br
     for method, action in forms:
         for headers in (
             {},
-            {"x_csrf_token": "guessed"},
-            {"x_csrf_token": browser.csrf, "sec_fetch_site": "cross-site"},
+            {"x_session_proof": "guessed"},
+            {"x_session_proof": browser.proof, "sec_fetch_site": "cross-site"},
         ):
             answer = await browser.change(method, action, {}, **headers)
             assert answer.status in (401, 403), (method, action, headers)
     assert await state_of(api) == before
     for method, action in sorted(forms):
-        answer = await browser.change(method, action, {"replicas": 2, "reason": "x"}, x_csrf_token=browser.csrf)
+        answer = await browser.change(method, action, {"replicas": 2, "reason": "x"}, x_session_proof=browser.proof)
         assert answer.status not in (401, 403), (method, action)
 
 
@@ -186,7 +194,7 @@ async def state_of(api: Api) -> list[Any]:
 
 
 @pytest.mark.slow
-async def test_no_path_takes_a_change_from_a_browser_without_the_pages_own_word(
+async def test_no_path_takes_a_change_from_a_browser_without_the_proof(
     api: Api, browser: Browser, autojump_clock: object
 ) -> None:
     document = (await api.client.ask("GET", "/openapi.json")).json
@@ -211,8 +219,76 @@ async def test_no_path_takes_a_change_from_a_browser_without_the_pages_own_word(
     assert (await browser.get("/")).status == 200, "nor is anybody signed out"
 
 
+def reading(api: Api, document: Any) -> list[str]:
+    """Return the paths that can be read, for what is in the default namespace, except for what everybody may read."""
+    paths = [path for path, item in document["paths"].items() if "get" in item]
+    paths += [
+        path
+        for handler in api.server.handlers()
+        for path in getattr(handler, "paths", ())
+        if "GET" in getattr(handler, "http_methods", ())
+    ]
+    named = {"{namespace}": "default", "{name}": "web", "{plural}": "workloads", ":str": ""}
+    found = set[str]()
+    for path in paths:
+        for part, word in named.items():
+            path = path.replace(part, word)
+        found.add(path)
+    return sorted(found - EVERYBODYS)
+
+
+EVERYBODYS = {"/api", "/apis", "/healthz", "/livez", "/readyz", "/version", "/v1/ping", "/openapi.json", "/docs"}
+
+
+@pytest.mark.slow
+async def test_the_cookie_alone_reads_nothing_of_the_api(api: Api, browser: Browser, autojump_clock: object) -> None:
+    await api.client.ask("POST", WORKLOADS, workload())
+    paths = reading(api, (await api.client.ask("GET", "/openapi.json")).json)
+    assert {"/api/v1/workloads", "/v1/workloads", "/v1/watch", "/metrics"} <= {*paths}
+    for path in paths:
+        await trio.sleep(1)  # slowly enough for the limits
+        assert (await browser.get(path)).status == 401, path
+    assert (await browser.get("/api/v1/workloads", x_session_proof="guessed")).status == 401
+    assert (await browser.get("/api/v1/workloads", x_session_proof=browser.cookie.partition("=")[2])).status == 401
+    assert (await browser.get("/api/v1/workloads", x_session_proof=browser.proof)).status == 200
+
+
+@pytest.mark.parametrize("page", [*PAGES, "/ui/login", "/ui/workloads/default/web", "/ui/samples", "/docs"])
+async def test_no_page_that_the_cookie_alone_opens_has_the_proof(api: Api, browser: Browser, page: str) -> None:
+    await api.client.ask("POST", WORKLOADS, workload())
+    answer = await browser.get(page)
+    assert answer.status == 200
+    assert browser.proof
+    assert browser.proof not in answer.body.decode() + str(answer.headers)
+
+
+async def test_who_has_the_cookie_alone_locks_nobody_out(api: Api, browser: Browser) -> None:
+    tried = [(await browser.change("POST", "/api/v1/tokens", {})).status for _ in range(110)]
+    assert {*tried} == {401, 429}
+    assert (await browser.get("/")).status == 200
+    assert (await browser.change("POST", WORKLOADS, workload(), x_session_proof=browser.proof)).status == 201
+
+
+async def test_servers_at_other_ports_have_cookies_of_other_names(api: Api) -> None:
+    names = list[str]()
+    for host in ("one:7070", "one:7071", "one", "[::1]:7070", "[::1]"):
+        browser = Browser(api.as_(""))
+        answer = await browser.sign_in(host=host)
+        assert answer.status == 200
+        names.append(browser.cookie.partition("=")[0])
+        assert (await browser.get("/", host=host)).status == 200
+    seven, one, plain = "orchestrion-7070", "orchestrion-7071", "orchestrion"
+    assert names == [seven, one, plain, seven, plain]
+
+
+async def test_a_session_of_a_server_at_another_port_is_none_here(api: Api) -> None:
+    browser = Browser(api.as_(""))
+    await browser.sign_in(host="one:7070")
+    assert (await browser.get("/", host="one:7071")).status == 303
+
+
 async def test_a_change_that_a_page_of_ours_asks_for_is_made(api: Api, browser: Browser) -> None:
-    given = {"sec_fetch_site": "same-origin", "origin": "http://test", "x_csrf_token": browser.csrf}
+    given = {"sec_fetch_site": "same-origin", "origin": "http://test", "x_session_proof": browser.proof}
     assert (await browser.change("POST", WORKLOADS, workload(), **given)).status == 201
     assert (await api.client.ask("GET", f"{WORKLOADS}/web")).status == 200
 
@@ -301,6 +377,32 @@ async def test_a_workload_that_is_not_there_is_a_page_that_says_so(browser: Brow
     assert answer.status == 404
     assert answer.headers["content-type"].startswith("text/html")
     assert b"there is no workload" in answer.body
+
+
+@pytest.mark.parametrize("path", ["/ui/xyz", "/ui/workloads/default", "/ui/nodes/a/b", f"/ui/{quote(EVIL, safe='')}"])
+async def test_an_address_that_is_none_is_a_page_that_says_so(browser: Browser, path: str) -> None:
+    answer = await browser.get(path)
+    assert answer.status == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert b"there is no page" in answer.body
+    assert b"<img" not in answer.body
+    assert (await browser.get("/api/xyz")).headers["content-type"].startswith("application/problem+json")
+
+
+async def test_what_ends_again_and_again_says_how_and_when_it_is_tried_again(api: Api, browser: Browser) -> None:
+    containers = [{"name": "main", "command": ["exit", "3", "after", "1s"]}]
+    await api.client.ask("POST", WORKLOADS, workload(containers=containers))
+    page = ""
+    for _ in range(200):
+        await trio.sleep(1)
+        page = (await browser.get("/ui/workloads/default/web")).body.decode()
+        if "Restarting" in page:
+            break
+    (row,) = re.findall(r'<tr id="web\.0\.1".*?</tr>', page)
+    assert "Running" not in row
+    assert re.search(r"main: exited with 3.*, next try <time class=\"until\" datetime=\"[^\"]+\">in [^<]+</time>", row)
+    assert "1 of its instances ended and is started again." in page
+    assert '<span class="badge bad">' in page.partition("</p>")[0]
 
 
 async def test_a_page_shows_what_runs(api: Api, browser: Browser) -> None:
@@ -542,7 +644,9 @@ async def test_a_page_offers_to_pause_updates_and_to_resume_them(api: Api, brows
     page = (await browser.get("/ui/workloads/default/web")).body.decode()
     assert 'action="/v1/workload/pause?namespace=default&amp;name=web"' in page
     assert "Resume updates" not in page
-    answer = await browser.change("POST", "/v1/workload/pause?namespace=default&name=web", x_csrf_token=browser.csrf)
+    answer = await browser.change(
+        "POST", "/v1/workload/pause?namespace=default&name=web", x_session_proof=browser.proof
+    )
     assert answer.status == 200
     page = (await browser.get("/ui/workloads/default/web")).body.decode()
     assert 'action="/v1/workload/resume?namespace=default&amp;name=web"' in page
@@ -556,7 +660,7 @@ async def test_a_workload_that_is_stopped_can_be_started_and_not_scaled(api: Api
     page = (await browser.get("/ui/workloads/default/web")).body
     assert f'action="{WORKLOADS}/web/start"'.encode() in page
     assert b"Replicas <input" not in page
-    started = await browser.change("POST", f"{WORKLOADS}/web/start", x_csrf_token=browser.csrf)
+    started = await browser.change("POST", f"{WORKLOADS}/web/start", x_session_proof=browser.proof)
     assert started.status == 200
     page = (await browser.get("/ui/workloads/default/web")).body
     assert b"/web/start" not in page

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 import trio
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.control_plane._dashboard import workload_page
@@ -15,15 +16,18 @@ from orchestrion.control_plane._dashboard.pending import FAILS, PASSES, UNKNOWN,
 from orchestrion.control_plane._dashboard.rendering import render_in_turns
 from orchestrion.control_plane._dashboard.samples import LEAST_SECONDS, Sample, Samples
 from orchestrion.control_plane._dashboard.scene import Scene
-from orchestrion.control_plane._dashboard.words import age, amount, share, size
+from orchestrion.control_plane._dashboard.words import age, amount, ending, share, size, until
 from orchestrion.orchestrator_core import SlotPlacement
-from orchestrion.scheduler_interface import Explanation, Predicate, RefusalGroup
+from orchestrion.scheduler_interface import ChangeKind, Explanation, PlacementChange, Predicate, RefusalGroup
 from orchestrion.shared_types import (
     Binding,
     ContainerConfig,
+    ContainerState,
+    ContainerStatus,
     Drain,
     Event,
     EventSeverity,
+    ExitStatus,
     InstanceKey,
     InstanceState,
     InstanceStatus,
@@ -169,6 +173,58 @@ def test_slots_that_lack_a_place_for_the_same_reason_are_shown_together() -> Non
     placed = SlotPlacement(instance="web.9.1", node_id=NodeId("a"), explanation=Explanation(), text="")
     (shown,) = unplaced([*placements, placed], {})
     assert shown["slots"] == ["web.0", "web.1", "web.2"]
+
+
+LONG = "01a204cd-51d9-4c7e-9d4e-111111111111"
+
+
+def test_nodes_are_called_by_their_names_in_what_is_said_of_them() -> None:
+    change = PlacementChange(kind=ChangeKind.LOWER_REQUEST, node_id=NodeId(LONG), subject="cpu_millicores", amount=500)
+    why = Explanation(groups=(group(Predicate.CORDONED, 1, (LONG,)),), nodes_considered=1, smallest_change=(change,))
+    placement = SlotPlacement(instance="web.0", node_id=None, explanation=why, text=f"node {LONG}: too small")
+    (shown,) = unplaced([placement], {LONG: "vm"})
+    assert shown["text"] == "node vm: too small"
+    assert shown["change"].startswith("on node vm: ")
+    assert [row["node"] for row in shown["matrix"]["rows"]] == ["vm"]
+
+
+def test_nodes_of_the_same_name_are_told_apart() -> None:
+    other = "01b204cd-51d9-4c7e-9d4e-111111111111"
+    nodes = (node(LONG), node(other), node("n1"))
+    scene = Scene(now=NOW, nodes=tuple(evolve(each, name="vm") if each.id != "n1" else each for each in nodes))
+    assert scene.node_names() == {LONG: "vm (01a204cd)", other: "vm (01b204cd)", "n1": "n1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (ExitStatus(code=3), "exited with 3"),
+        (ExitStatus(signal=9), "ended by SIGKILL"),
+        (ExitStatus(signal=99), "ended by signal 99"),
+        (ExitStatus(signal=9, out_of_memory=True), "out of memory"),
+        (ExitStatus(reason="shim-lost", message="it is gone"), "shim-lost (it is gone)"),
+        (ExitStatus(), "ended"),
+    ],
+)
+def test_an_end_is_told_in_words(status: ExitStatus, words: str) -> None:
+    assert ending(status) == words
+
+
+def test_what_is_to_come_is_told_by_how_soon_it_is() -> None:
+    assert [until(NOW + timedelta(seconds=seconds), NOW) for seconds in (-1, 0, 26, 90)] == [
+        "now",
+        "now",
+        "in 26 s",
+        "in 1 min",
+    ]
+
+
+def test_what_ended_well_gives_no_reason_to_look_at_it() -> None:
+    ended = ContainerStatus(name="main", state=ContainerState.EXITED, exit=ExitStatus(code=0))
+    failed = evolve(ended, name="side", exit=ExitStatus(code=1))
+    one = evolve(instance(), status=InstanceStatus(state=InstanceState.FAILED, containers=(ended, failed)))
+    (line,) = workload_page.instance_lines(Scene(now=NOW, instances=(one,)), "default", "web")["lines"]
+    assert (line["state"], line["why"], line["next_at"]) == ("Failed", "side: exited with 1", None)
 
 
 def event(reason: str, index: int = 0) -> Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, TypeVar
 
@@ -285,13 +285,25 @@ _RESOURCES: Final[Mapping[UpdateKind, str]] = {
 }
 
 
-def make_app(handlers: Sequence[ControllerRouterHandler], /, *, guards: Sequence[Guard] = ()) -> Litestar:
+Lost = Callable[[Request[Any, Any, Any]], "Response[Any] | None"]
+"""Answers a request for a path that is none in its own way; None leaves it to what everybody is told."""
+
+
+def make_app(
+    handlers: Sequence[ControllerRouterHandler], /, *, guards: Sequence[Guard] = (), lost: Lost | None = None
+) -> Litestar:
     """Return handlers as an ASGI application that speaks our values and answers with our errors.
 
     Args:
         handlers: Of the paths.
         guards: What is asked before each of them.
+        lost: Answers who asks for a path that is none; None tells all the same.
     """
+
+    def answer_refusal(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+        answer = lost(request) if lost is not None and error.status_code == 404 else None
+        return answer if answer is not None else _answer_refusal(request, error)
+
     return Litestar(
         handlers,
         guards=guards,
@@ -299,7 +311,7 @@ def make_app(handlers: Sequence[ControllerRouterHandler], /, *, guards: Sequence
         return_dto=ConverterDTO,
         exception_handlers={
             OrchestrationError: _answer_error,
-            HTTPException: _answer_refusal,
+            HTTPException: answer_refusal,
             Exception: _answer_fault,
         },
         openapi_config=None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
@@ -19,8 +18,16 @@ PLAIN_COOKIE: Final = "orchestrion"
 SECURE_COOKIE: Final = "__Host-orchestrion"
 """Browsers keep a cookie of such a name only if it came over TLS, and send it to this host alone."""
 
-CSRF_HEADER: Final = "x-csrf-token"
+PROOF_HEADER: Final = "x-session-proof"
 
+TERMINAL_PROTOCOL: Final = "orchestrion.terminal"
+"""What a terminal's websocket speaks."""
+
+PROOF_PROTOCOL: Final = "orchestrion.proof."
+"""What the proof follows in another name of a protocol, since a page can give its websocket no header."""
+
+_PAGES: Final = "/ui/"
+_MAX_PORT_DIGITS: Final = 5
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 
 
@@ -28,8 +35,9 @@ _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 class SessionKeeper:
     """Lets in who has a session, or whom another keeper lets in; what they may do is said by that one.
 
-    A session counts where no other site can have made the browser ask: for reading, since others can't see the answer;
-    for changes with the session's own word in a header; for a websocket if the page that opens it is the server's.
+    Browsers show the cookie of a session to whatever listens at another port of the host, which can then ask as they
+    do. So the cookie alone opens pages to look at, and nothing else. For all else the proof has to come with it, which
+    browsers give to pages of this very origin alone; and no other site's page may have made the browser ask.
 
     Attributes:
         keeper: Lets in all others, and says what anybody may do.
@@ -41,11 +49,8 @@ class SessionKeeper:
 
     def claim(self, connection: Connection, /) -> str:
         """Return whom a request names. See `Gatekeeper.claim`."""
-        if "authorization" not in connection.headers:
-            session = self.session_of(connection)
-            if session is not None:
-                return f"session:{session.name}"
-        return self.keeper.claim(connection)
+        session = self._counting(connection)
+        return f"session:{session.name}" if session is not None else self.keeper.claim(connection)
 
     async def authenticate(self, connection: Connection, /) -> Principal:
         """Return who asks.
@@ -58,11 +63,8 @@ class SessionKeeper:
         method = str(connection.scope.get("method", "GET"))
         if (is_socket or method not in _SAFE) and not comes_from_here(headers):
             raise Denied("a page of another site asked for it", remedy="Use the server's own pages, or a client.")
-        if "authorization" not in headers:
-            session = self.session_of(connection)
-            if session is not None and (method in _SAFE or _shows(headers, session)):
-                return session.principal()
-        return await self.keeper.authenticate(connection)
+        session = self._counting(connection)
+        return session.principal() if session is not None else await self.keeper.authenticate(connection)
 
     def prove_again(self, connection: Connection, principal: Principal, /) -> None:
         """Make sure that a session is still there, and else as the other keeper does it.
@@ -89,10 +91,22 @@ class SessionKeeper:
         shown = shown_by(connection)
         return self.sessions.find(shown) if shown else None
 
+    def _counting(self, connection: Connection) -> Session | None:
+        """Return the session that a request is let in by, or None where it shows none, or too little of it."""
+        if "authorization" in connection.headers:
+            return None
+        session = self.session_of(connection)
+        if session is None or not (_is_for_a_page(connection) or session.is_proved_by(_proof_of(connection))):
+            return None
+        return session
+
 
 def cookie_name(connection: Connection) -> str:
-    """Return what the cookie of a session is called on a connection."""
-    return SECURE_COOKIE if connection.scope["scheme"] in ("https", "wss") else PLAIN_COOKIE
+    """Return what the cookie of a session is called on a connection: servers at other ports have other names for it."""
+    name = SECURE_COOKIE if connection.scope["scheme"] in ("https", "wss") else PLAIN_COOKIE
+    port = connection.headers.get("host", "").rpartition(":")[2]
+    good = port.isascii() and port.isdecimal() and len(port) <= _MAX_PORT_DIGITS
+    return f"{name}-{port}" if good else name
 
 
 def shown_by(connection: Connection) -> str:
@@ -117,5 +131,14 @@ def comes_from_here(headers: Mapping[str, str]) -> bool:
     return scheme in ("http", "https") and host == headers.get("host", "")
 
 
-def _shows(headers: Mapping[str, str], session: Session) -> bool:
-    return hmac.compare_digest(headers.get(CSRF_HEADER, "").encode(), session.csrf.encode())
+def _is_for_a_page(connection: Connection) -> bool:
+    """Whether a request is for something to look at, which a browser asks for by itself."""
+    path = str(connection.scope["path"])
+    return connection.scope.get("method") in ("GET", "HEAD") and (path == "/" or path.startswith(_PAGES))
+
+
+def _proof_of(connection: Connection) -> str:
+    if "method" in connection.scope:
+        return connection.headers.get(PROOF_HEADER, "")
+    names = [name.strip() for name in connection.headers.get("sec-websocket-protocol", "").split(",")]
+    return next((name.removeprefix(PROOF_PROTOCOL) for name in names if name.startswith(PROOF_PROTOCOL)), "")

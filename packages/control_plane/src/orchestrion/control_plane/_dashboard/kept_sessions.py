@@ -22,12 +22,14 @@ class KeptSession:
 
     Attributes:
         id: The hash of what the browser shows.
+        proof: The hash of what its pages show besides; empty where it began when there was no such thing.
         principal: Who signed in.
         began_at: When.
         used_at: When it was last seen to be used.
     """
 
     id: str
+    proof: str
     principal: Principal
     began_at: datetime
     used_at: datetime
@@ -79,16 +81,17 @@ class KeptInStore:
         for entry in (await self.store.list(KEY_PREFIX)).entries:
             try:
                 stored = StoredPrincipal.decode(entry.value)
-                used_at, _, via = stored.note.partition(" ")
+                used_at, *proof, via = stored.note.split(" ", 2)
                 principal, seen = stored.principal(via), datetime.fromisoformat(used_at)
             except (ConfigInvalid, ValueError):
                 continue
-            found.append(KeptSession(entry.key.removeprefix(KEY_PREFIX), principal, stored.created_at, seen))
+            key = entry.key.removeprefix(KEY_PREFIX)
+            found.append(KeptSession(key, "".join(proof), principal, stored.created_at, seen))
         return found
 
     async def add(self, session: KeptSession, /) -> None:
         """Keep one."""
-        note = f"{session.used_at.isoformat()} {session.principal.via}"
+        note = f"{session.used_at.isoformat()} {session.proof} {session.principal.via}"
         value = StoredPrincipal.of(session.principal, session.id, session.began_at, note)
         await self.store.put(KEY_PREFIX + session.id, value.encode())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any, Final
@@ -13,7 +13,7 @@ from orchestrion.shared_types import InstanceState, Node, NodeStatus, Resources,
 
 from .scene import Scene, is_ended, key_of
 from .usage import Usage
-from .words import amount, share
+from .words import amount, named, share
 
 FAILING: Final = (WorkloadPhase.DEGRADED, WorkloadPhase.FAILED)
 
@@ -36,6 +36,7 @@ def overview(scene: Scene) -> dict[str, Any]:
     """Return what the overview shows: how full the cluster is, what waits and what fails."""
     phases = Counter(view.phase.value for view in scene.workloads)
     live = scene.live()
+    names = scene.node_names()
     return {
         "capacity": capacity(scene.nodes, scene),
         "phases": [(phase.value, phases[phase.value]) for phase in WorkloadPhase if phases[phase.value]],
@@ -44,8 +45,8 @@ def overview(scene: Scene) -> dict[str, Any]:
         "live_count": len(live),
         "ready": sum(node.status is NodeStatus.READY for node in scene.nodes),
         "node_count": len(scene.nodes),
-        "pending": [_line(view) for view in scene.workloads if is_pending(view)],
-        "failing": [_line(view) for view in scene.workloads if view.phase in FAILING],
+        "pending": [_line(view, names) for view in scene.workloads if is_pending(view)],
+        "failing": [_line(view, names) for view in scene.workloads if view.phase in FAILING],
     }
 
 
@@ -54,14 +55,14 @@ def is_pending(view: WorkloadView) -> bool:
     return view.phase in (WorkloadPhase.PENDING, WorkloadPhase.WAITING) or view.reason == "unplaceable"
 
 
-def _line(view: WorkloadView) -> dict[str, Any]:
+def _line(view: WorkloadView, names: Mapping[str, str]) -> dict[str, Any]:
     metadata = view.definition.metadata
     return {
         "namespace": metadata.namespace,
         "name": metadata.name,
         "phase": view.phase.value,
         "reason": view.reason,
-        "message": view.message,
+        "message": named(view.message, names),
         "placed": view.placed,
         "replicas": view.replicas,
     }

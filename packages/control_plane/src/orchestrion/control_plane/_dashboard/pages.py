@@ -52,11 +52,12 @@ class Pages:
     async def overview(self, _request: AnyRequest, sight: Sight) -> dict[str, Any]:
         """Return how full the cluster is, what waits and what fails."""
         scene = await self._scenes.seen_by(sight)
+        names = scene.node_names()
         events = await self._events(sight, None, SOME_EVENTS, warnings=True)
         return {
             "revision": scene.revision,
             "live": "workloads instances nodes events",
-            "lines": [workload_page.event_line(event) for event in reversed(events)],
+            "lines": [workload_page.event_line(event, names) for event in reversed(events)],
             **overview.overview(scene),
         }
 
@@ -75,7 +76,8 @@ class Pages:
         """Return all workloads, or those of a namespace or a phase."""
         scene = await self._scenes.seen_by(sight)
         query = request.query_params
-        lines = [workload_page.workload_line(view) for view in scene.workloads]
+        names = scene.node_names()
+        lines = [workload_page.workload_line(view, names) for view in scene.workloads]
         namespace, phase = query.get("namespace", ""), query.get("phase", "")
         chosen = [line for line in lines if namespace in ("", line["namespace"]) and phase in ("", line["phase"])]
         return {
@@ -105,6 +107,7 @@ class Pages:
         if not found:
             msg = f"there is no workload {name!r:.80} in namespace {namespace!r:.80}"
             raise WorkloadNotFound(msg, remedy="See what there is: /ui/workloads")
+        names = scene.node_names()
         events = await self._events(sight, f"workload/{name}", MAX_EVENTS, namespace=namespace)
         record = self.objects.orchestrator.world.workloads.get(WorkloadName(namespace, name))
         templates = record.templates if record is not None else {}
@@ -115,9 +118,9 @@ class Pages:
                 f"workloads={namespace}/{name} instances={namespace}/{name}. "
                 f"events={namespace}/workload/{name} events={namespace}/instance/{name}."
             ),
-            "line": workload_page.workload_line(found[0]),
+            "line": workload_page.workload_line(found[0], names),
             "instances": workload_page.instance_lines(scene, namespace, name),
-            "timeline": workload_page.timeline(events),
+            "timeline": workload_page.timeline(events, names),
             "versions": workload_page.versions(templates, _number(query.get("from")), _number(query.get("to"))),
             "may": {
                 verb: sight.may(verb, resource, namespace, name)
@@ -135,18 +138,19 @@ class Pages:
     async def pending(self, _request: AnyRequest, sight: Sight) -> dict[str, Any]:
         """Return what has no place, and why."""
         scene = await self._scenes.seen_by(sight)
+        names = scene.node_names()
         waiting = [view for view in scene.workloads if overview.is_pending(view)]
         lines = list[dict[str, Any]]()
         for view in waiting[:MAX_EXPLAINED]:
             metadata = view.definition.metadata
-            line = workload_page.workload_line(view)
+            line = workload_page.workload_line(view, names)
             groups = list[dict[str, Any]]()
             if sight.may("explain", "workloads", metadata.namespace, metadata.name):
                 try:
                     placements = await self.objects.orchestrator.explain(metadata.name, namespace=metadata.namespace)
                 except WorkloadNotFound:
                     continue
-                groups = unplaced(placements, scene.node_names())
+                groups = unplaced(placements, names)
             lines.append({**line, "groups": groups})
         return {
             "revision": scene.revision,
@@ -174,10 +178,11 @@ class Pages:
         namespace, subject = query.get("namespace", ""), query.get("subject", "")
         warnings = query.get("severity") == EventSeverity.WARNING.value
         found = await self._events(sight, subject or None, MAX_EVENTS, namespace=namespace or None, warnings=warnings)
+        names = (await self._scenes.seen_by(sight)).node_names()
         return {
             "revision": revision,
             "live": "events",
-            "lines": [workload_page.event_line(event) for event in reversed(found)],
+            "lines": [workload_page.event_line(event, names) for event in reversed(found)],
             "namespace": namespace,
             "subject": subject,
             "warnings": warnings,

@@ -8,7 +8,7 @@ from typing import Any, Final
 from orchestrion.orchestrator_core import SlotPlacement
 from orchestrion.scheduler_interface import Explanation, RefusalGroup, describe_change
 
-from .words import amount
+from .words import amount, named
 
 MAX_SLOTS: Final = 40
 """How many slots are looked at; those that lack a place for the same reasons are shown together."""
@@ -33,8 +33,8 @@ def unplaced(placements: Sequence[SlotPlacement], names: Mapping[str, str]) -> l
         elif len(groups) < MAX_SLOTS:
             groups[placement.text] = {
                 "slots": [placement.instance],
-                "text": placement.text,
-                "change": describe_change(placement.explanation.smallest_change),
+                "text": named(placement.text, names),
+                "change": named(describe_change(placement.explanation.smallest_change), names),
                 "victims": placement.victims,
                 "matrix": matrix(placement.explanation, names),
             }

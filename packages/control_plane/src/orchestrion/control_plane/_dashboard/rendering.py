@@ -10,7 +10,7 @@ from urllib.parse import quote
 import trio
 
 from .assets import version
-from .words import age, share, size, stamp
+from .words import age, share, size, stamp, until
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -32,7 +32,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update(age=age, size=size, stamp=stamp, share=share, part=_part)
+    made.filters.update(age=age, size=size, stamp=stamp, share=share, until=until, part=_part)
     made.globals["static"] = f"/ui/static/{version()}"
     return made
 

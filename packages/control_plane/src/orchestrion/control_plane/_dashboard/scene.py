@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import reduce
@@ -16,6 +17,9 @@ from orchestrion.scheduler_interface import demand_of
 from orchestrion.shared_types import Node, NodeId, Resources, WorkloadInstance
 
 from .sight import Sight
+
+_ID_CHARACTERS: Final = 8
+"""How many of its id are said of a node whose name does not say which it is."""
 
 
 @frozen(kw_only=True)
@@ -42,8 +46,13 @@ class Scene:
     granted: Mapping[NodeId, int] = field(factory=dict)
 
     def node_names(self) -> Mapping[str, str]:
-        """Return what people call the nodes, by id."""
-        return {node.id: node.name for node in self.nodes}
+        """Return what people call the nodes, by id; those of the same name are told apart."""
+        times = Counter(node.name for node in self.nodes)
+        return {
+            node.id: node.name if times[node.name] == 1 else f"{node.name} ({node.id[:_ID_CHARACTERS]})"
+            for node in self.nodes
+            if node.name
+        }
 
     def live(self) -> list[WorkloadInstance]:
         """Return the instances that hold a place."""

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._identity.tokens import RandomBytes
 from orchestrion.orchestrator_core import WallClock, system_time
@@ -53,7 +53,6 @@ class Session:
         began_at: When it signed in.
         used_at: When it last asked for something.
         kept_at: How much of that is kept.
-        csrf: What its pages send with each change, so that no other site's page can; empty until it has asked.
     """
 
     began_at: datetime
@@ -61,7 +60,8 @@ class Session:
     kept_at: datetime
     _was: Principal
     _still: Callable[[Principal], Principal]
-    csrf: str = ""
+    _proof: str
+    """The hash of the proof that goes with it."""
 
     @property
     def name(self) -> str:
@@ -74,7 +74,11 @@ class Session:
 
     def kept(self, key: str) -> KeptSession:
         """Return what is kept of it."""
-        return KeptSession(key, self._was, self.began_at, self.kept_at)
+        return KeptSession(key, self._proof, self._was, self.began_at, self.kept_at)
+
+    def is_proved_by(self, proof: str) -> bool:
+        """Whether this is the proof that was given to the browser together with what it shows."""
+        return 0 < len(proof) <= _MAX_SHOWN and hmac.compare_digest(_hash(proof), self._proof)
 
     def principal(self) -> Principal:
         """Return who it is. A token that was revoked or has expired since is none.
@@ -83,6 +87,19 @@ class Session:
             Unauthenticated: It no longer proves anything.
         """
         return self._still(self._was)
+
+
+@frozen
+class Begun:
+    """What a browser gets that has signed in.
+
+    Attributes:
+        shown: What it shows with every request, as a cookie: with other servers on this host, too.
+        proof: What only pages of this very origin can show besides, for all but looking at pages.
+    """
+
+    shown: str
+    proof: str
 
 
 @define(eq=False)
@@ -112,8 +129,8 @@ class Sessions:
         now = self.now()
         for kept in await self.keeping.load():
             used_at = min(now, kept.used_at + GRAIN + timedelta(seconds=WRITE_SECONDS))
-            session = Session(kept.began_at, used_at, kept.used_at, kept.principal, self.still)
-            if session.is_over(now):
+            session = Session(kept.began_at, used_at, kept.used_at, kept.principal, self.still, kept.proof)
+            if session.is_over(now) or not kept.proof:
                 self._gone.add(kept.id)
             else:
                 self._sessions[kept.id] = session
@@ -137,7 +154,7 @@ class Sessions:
                 await self.keeping.add(session.kept(key))
         await self._forget()
 
-    async def log_in(self, token: str) -> str:
+    async def log_in(self, token: str) -> Begun:
         """Begin a session for who has a token, and return what the browser is to show from then on.
 
         **Cancellation.** *Indeterminate*: a session may stay that nobody can show.
@@ -154,7 +171,7 @@ class Sessions:
         self._invitations[_hash(code)] = (principal, self.now() + INVITATION)
         return code
 
-    async def accept(self, code: str) -> str:
+    async def accept(self, code: str) -> Begun:
         """Begin a session for who shows a code, which is used up by that. See `log_in`.
 
         Raises:
@@ -185,7 +202,6 @@ class Sessions:
             self._end(key)
             return None
         session.used_at = now
-        session.csrf = session.csrf or _word_of(shown)
         return session
 
     async def log_out(self, shown: str) -> None:
@@ -193,7 +209,7 @@ class Sessions:
         self._end(_hash(shown))
         await self._forget()
 
-    async def _begin(self, principal: Principal) -> str:
+    async def _begin(self, principal: Principal) -> Begun:
         now = self.now()
         self.still(principal)
         mine = [key for key, session in self._sessions.items() if session.name == principal.subject]
@@ -202,12 +218,13 @@ class Sessions:
         elif len(self._sessions) >= MAX_SESSIONS:
             self._end_of(list(self._sessions))
         await self._forget()
-        shown = self._word()
-        key = _hash(shown)
-        session = Session(now, now, now, principal, self.still)
+        # Neither says anything of the other: who has got hold of the cookie can't work out the proof.
+        begun = Begun(self._word(), self._word())
+        key = _hash(begun.shown)
+        session = Session(now, now, now, principal, self.still, _hash(begun.proof))
         await self.keeping.add(session.kept(key))
         self._sessions[key] = session
-        return shown
+        return begun
 
     def _end(self, key: str) -> None:
         if self._sessions.pop(key, None) is not None:
@@ -224,12 +241,6 @@ class Sessions:
 
     def _word(self) -> str:
         return base64.urlsafe_b64encode(self.random_bytes(_BYTES)).decode().rstrip("=")
-
-
-def _word_of(shown: str) -> str:
-    """Return the word that goes with what a browser shows: who does not know that can't know this."""
-    digest = hmac.digest(shown.encode("utf-8", "surrogatepass"), b"orchestrion-csrf", "sha256")
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def _hash(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,9 @@ from litestar.types import Receive, Send
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._standing import LOOK_SECONDS
 from orchestrion.control_plane._streams import serve_exec
+from orchestrion.shared_types import ConfigInvalid, Problem
 
+from .keeper import TERMINAL_PROTOCOL
 from .sight import Sight
 
 
@@ -22,11 +25,23 @@ async def serve_terminal(
     sight_now: Callable[[], Sight | None],
     receive: Receive,
     send: Send,
+    *,
+    protocol: bool = False,
 ) -> None:
     """Serve one websocket that runs one command, until the command ends, the page goes, or its right is over.
 
     What it runs in is said by the address alone, for which the page's rights were checked; the first message says the
-    rest: `{"command": [...], "container": NAME or null}`.
+    rest: `{"command": "...", "container": NAME or null}`. The command is a line as for a shell, of which quotes and
+    backslashes say where its words begin and end; all else is up to the command.
+
+    Args:
+        control: Runs it.
+        namespace: Of the instance.
+        instance: In which it runs.
+        sight_now: Says what the page's principal sees now; None once its session is over.
+        receive: Gives what comes from the page.
+        send: Takes what goes to the page.
+        protocol: Whether the page has named protocols, of which one has to be named in turn.
     """
     begun = False
 
@@ -38,9 +53,14 @@ async def serve_terminal(
             received = {**received, "text": json.dumps(_request(received["text"], namespace, instance))}
         return received
 
+    async def named(message: Any) -> None:
+        if protocol and message["type"] == "websocket.accept":
+            message = {**message, "subprotocol": TERMINAL_PROTOCOL}
+        await send(message)
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_with_session, sight_now, nursery.cancel_scope)
-        await serve_exec(control, checked, send, {"namespace": namespace, "instance": instance})
+        await serve_exec(control, checked, named, {"namespace": namespace, "instance": instance})
         nursery.cancel_scope.cancel()
 
 
@@ -54,9 +74,18 @@ def _request(text: str, namespace: str, instance: str) -> dict[str, Any]:
     return {
         "instance": instance,
         "namespace": namespace,
-        "command": asked.get("command"),
+        "command": _words(asked.get("command")),
         "container": asked.get("container"),
     }
+
+
+def _words(line: object) -> object:
+    if not isinstance(line, str):
+        return line
+    try:
+        return shlex.split(line)
+    except ValueError as err:
+        raise ConfigInvalid((Problem(f"the line is no command: {err}", path="command"),)) from err
 
 
 async def _end_with_session(sight_now: Callable[[], Sight | None], scope: trio.CancelScope) -> None:

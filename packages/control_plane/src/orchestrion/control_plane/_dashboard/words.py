@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import signal
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
+
+from orchestrion.shared_types import ExitStatus
+
+NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
+
+_LONG_WORD: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{11,}[0-9A-Za-z]")
+"""What may be the id of a node; a shorter one could be part of any text, and is read as easily as a name."""
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -44,6 +55,41 @@ def age(then: datetime | None, now: datetime) -> str:
 def stamp(then: datetime | None) -> str:
     """Return a time for programs to read, to the second (UTC); empty where it is not known."""
     return "" if then is None else then.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def named(text: str, names: Mapping[str, str]) -> str:
+    """Return a text in which nodes are called by their names.
+
+    Args:
+        text: Has ids of nodes in it, perhaps.
+        names: What people call nodes, by id.
+    """
+    return _LONG_WORD.sub(lambda found: names.get(found[0]) or found[0], text)
+
+
+def ending(status: ExitStatus) -> str:
+    """Return how a container ended: `exited with 3`."""
+    if status.out_of_memory:
+        how = "out of memory"
+    elif status.signal is not None:
+        how = f"ended by {_signal_name(status.signal)}"
+    elif status.code is not None:
+        how = f"exited with {status.code}"
+    else:
+        how = status.reason or "ended"
+    return f"{how} ({status.message})" if status.message else how
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def until(then: datetime, now: datetime) -> str:
+    """Return how soon something is, in its largest unit: `in 26 s`."""
+    return f"in {age(now, then)}" if then > now else "now"
 
 
 def share(part: int, whole: int) -> int:

@@ -6,15 +6,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
-from orchestrion.shared_types import Event, EventSeverity, WorkloadDefinition, WorkloadInstance, WorkloadKind, to_json
+from orchestrion.shared_types import (
+    ContainerStatus,
+    Event,
+    EventSeverity,
+    InstanceState,
+    WorkloadDefinition,
+    WorkloadInstance,
+    WorkloadKind,
+    to_json,
+)
 from orchestrion.shared_types.manifest import to_manifest
 
 from .overview import tone_of
 from .scene import Scene, is_ended, restarts_of
-from .words import share, stamp
+from .words import NO_NAMES, ending, named, share, stamp
 
 MAX_INSTANCES: Final = 500
 MAX_GROUPS: Final = 60
+
+RESTARTING: Final = "Restarting"
+"""What an instance is called of which a container has ended and is to be started again."""
 
 TONES: Final = {
     WorkloadPhase.HEALTHY: "good",
@@ -26,8 +38,8 @@ TONES: Final = {
 }
 
 
-def workload_line(view: WorkloadView) -> dict[str, Any]:
-    """Return what is said of a workload wherever it is shown."""
+def workload_line(view: WorkloadView, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is said of a workload wherever it is shown; `names` are those of nodes, by id."""
     metadata = view.definition.metadata
     wanted = view.replicas
     batch = view.definition.kind is WorkloadKind.BATCH
@@ -39,7 +51,7 @@ def workload_line(view: WorkloadView) -> dict[str, Any]:
         "phase": view.phase.value,
         "tone": TONES.get(view.phase, "busy"),
         "reason": view.reason,
-        "message": view.message,
+        "message": named(view.message, names),
         "replicas": wanted,
         "scaled": view.scaled,
         "generation": view.generation,
@@ -74,18 +86,23 @@ def instance_lines(scene: Scene, namespace: str, workload: str) -> dict[str, Any
     ended = sorted((each for each in own if is_ended(each)), key=_ended_at, reverse=True)
     shown = [*live, *ended][:MAX_INSTANCES]
     names = scene.node_names()
-    lines = [{**_instance_line(each), "node_name": names.get(each.binding.node_id, "")} for each in shown]
-    return {"lines": lines, "hidden": len(own) - len(shown)}
+    lines = [{**_instance_line(each, names), "node_name": names.get(each.binding.node_id, "")} for each in shown]
+    restarting = sum(line["state"] == RESTARTING for line in lines)
+    return {"lines": lines, "hidden": len(own) - len(shown), "restarting": restarting}
 
 
 def _ended_at(instance: WorkloadInstance) -> str:
     return stamp(instance.status.finished_at or instance.binding.lost_at)
 
 
-def _instance_line(instance: WorkloadInstance) -> dict[str, Any]:
+def _instance_line(instance: WorkloadInstance, names: Mapping[str, str]) -> dict[str, Any]:
     status = instance.status
     state = "Lost" if instance.binding.lost_at is not None else status.state.value
-    reasons = [status.message or status.reason, *(f"{each.name}: {each.reason}" for each in status.containers)]
+    # The others may run; that one has failed and does not is what somebody looks for.
+    due = [each.next_attempt_at for each in status.containers if each.next_attempt_at is not None]
+    if due and status.state is InstanceState.RUNNING and not is_ended(instance):
+        state = RESTARTING
+    reasons = [status.message or status.reason, *(_container_reason(each) for each in status.containers)]
     return {
         "name": instance.name,
         "index": instance.key.index,
@@ -95,14 +112,23 @@ def _instance_line(instance: WorkloadInstance) -> dict[str, Any]:
         "generation": instance.binding.generation,
         "restarts": restarts_of(instance),
         "since": status.started_at,
-        "why": next((reason for reason in reasons if reason and not reason.endswith(": ")), ""),
+        "why": named("; ".join(dict.fromkeys(reason for reason in reasons if reason)), names),
+        "next_at": min(due, default=None),
         "ended": is_ended(instance),
         "health": ", ".join(sorted({each.health.value for each in status.containers})),
         "ports": [f"{each.address or 'port'}:{port}" for each in status.containers for port in each.ports.values()],
     }
 
 
-def timeline(events: Sequence[Event]) -> list[dict[str, Any]]:
+def _container_reason(container: ContainerStatus) -> str:
+    """Return what is to be said of a container: how it ended if not well, and why it waits."""
+    ended = container.exit
+    told = [ending(ended)] if ended is not None and not (ended.succeeded and container.next_attempt_at is None) else []
+    words = ", ".join([*told, *([container.reason] if container.reason else [])])
+    return f"{container.name}: {words}" if words else ""
+
+
+def timeline(events: Sequence[Event], names: Mapping[str, str] = NO_NAMES) -> list[dict[str, Any]]:
     """Return events, latest first; what the same subject said in a row with the same reason is one group."""
     groups = list[dict[str, Any]]()
     for event in reversed(events):
@@ -112,12 +138,12 @@ def timeline(events: Sequence[Event]) -> list[dict[str, Any]]:
             continue
         if len(groups) == MAX_GROUPS:
             break
-        groups.append(event_line(event))
+        groups.append(event_line(event, names))
     return groups
 
 
-def event_line(event: Event) -> dict[str, Any]:
-    """Return what is said of an event wherever it is shown."""
+def event_line(event: Event, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is said of an event wherever it is shown; `names` are those of nodes, by id."""
     kind, _, name = event.subject.partition("/")
     return {
         "uid": event.uid,
@@ -127,7 +153,7 @@ def event_line(event: Event) -> dict[str, Any]:
         "name": name,
         "workload": name.partition(".")[0] if kind in ("workload", "instance") else "",
         "reason": event.reason,
-        "message": event.message,
+        "message": named(event.message, names),
         "tone": "bad" if event.severity is EventSeverity.WARNING else "off",
         "severity": event.severity.value,
         "at": event.at,

@@ -17,6 +17,7 @@ from .openapi import openapi_document
 _ASSETS: Final = {
     "index.css": "text/css",
     "start.js": "text/javascript",
+    "theme.js": "text/javascript",
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
 }

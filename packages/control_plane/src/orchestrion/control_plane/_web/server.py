@@ -13,6 +13,7 @@ from attrs import Factory, define, field, frozen
 from litestar.types import ASGIApp, ControllerRouterHandler
 from orchestrion.control_plane._app import control_handlers, make_app
 from orchestrion.control_plane._control import Control
+from orchestrion.control_plane._dashboard.answering import lost_page
 from orchestrion.control_plane._dashboard.headers import SecureHeaders
 from orchestrion.control_plane._listening import listening
 from orchestrion.control_plane._mcp.http import Sessions, mcp_handlers
@@ -88,7 +89,7 @@ class ApiServer:
     def app(self) -> ASGIApp:
         """Return the ASGI application."""
         pipeline = self.oversight.pipeline
-        return SecureHeaders(pipeline.around(make_app(self.handlers(), guards=[pipeline.guard])))
+        return SecureHeaders(pipeline.around(make_app(self.handlers(), guards=[pipeline.guard], lost=lost_page)))
 
     def handlers(self) -> list[ControllerRouterHandler]:
         """Return the handlers of all paths."""

@@ -1,15 +1,14 @@
-// Forms that ask the API for a change, with the session's word that no other site has.
+// Forms that ask the API for a change, with the session's proof that only pages of this origin have.
 
 import { say } from "./live.js";
-
-const token = document.querySelector("meta[name=csrf]")?.content ?? "";
+import { again, forget, proof } from "./proof.js";
 
 export async function call(method, path, body) {
-  const headers = { "X-CSRF-Token": token };
+  const headers = { "X-Session-Proof": proof() };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   if (answer.ok) return;
-  if (answer.status === 401) location.reload();
+  if (answer.status === 401) again();
   let problem = {};
   try {
     problem = await answer.json();
@@ -49,6 +48,7 @@ export function calls() {
   document.getElementById("logout")?.addEventListener("click", async () => {
     try {
       await call("POST", "/ui/logout");
+      forget();
       location.assign("/ui/login");
     } catch (error) {
       say(error.message);

@@ -2,6 +2,7 @@
 
 import { ages, follow } from "./live.js";
 import { calls } from "./calls.js";
+import { keep } from "./proof.js";
 
 function theme() {
   const root = document.documentElement;
@@ -49,6 +50,7 @@ function search() {
   });
 }
 
+keep();
 document.getElementById("theme")?.addEventListener("click", theme);
 search();
 calls();

@@ -7,12 +7,20 @@ const AGES_MS = 10000;
 const main = document.getElementById("content");
 const badge = document.getElementById("live");
 
+const SAID_MS = 8000;
+
 let since = main.dataset.revision;
 let busy = false;
 let again = false;
+let saying = null;
 
+/** Says something in the box that goes away again by itself, or when it is clicked. */
 export function say(text) {
-  document.getElementById("said").textContent = text;
+  const box = document.getElementById("said");
+  clearTimeout(saying);
+  box.textContent = text;
+  box.onclick = () => (box.textContent = "");
+  saying = setTimeout(box.onclick, SAID_MS);
 }
 
 function show(tone, text) {
@@ -143,11 +151,16 @@ function words(seconds) {
   return `${Math.max(0, Math.floor(seconds))} s`;
 }
 
-/** Lets ages grow while nothing else happens. */
+function until(seconds) {
+  return seconds > 0 ? `in ${words(seconds)}` : "now";
+}
+
+/** Lets ages grow, and what is to come draw near, while nothing else happens. */
 export function ages() {
   setInterval(() => {
     for (const time of document.querySelectorAll("time[datetime]")) {
-      time.textContent = words((Date.now() - Date.parse(time.dateTime)) / 1000);
+      const seconds = (Date.now() - Date.parse(time.dateTime)) / 1000;
+      time.textContent = time.className === "until" ? until(-seconds) : words(seconds);
     }
   }, AGES_MS);
 }

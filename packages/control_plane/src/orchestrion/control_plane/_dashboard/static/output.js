@@ -1,7 +1,7 @@
 // The output of a workload, as it is written. Each piece says where it is in all that was written, so that what comes
 // twice after the stream was cut off is shown once, and what is no longer kept is told.
 
-import { instances, say } from "./live.js";
+import { instances } from "./live.js";
 
 const MOST_LINES = 5000;
 // Colours and movements of the cursor, which a page does not show.
@@ -61,8 +61,7 @@ export function output(live) {
   }
 
   instances(form.elements.instance, true);
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
+  function begin() {
     shown.replaceChildren();
     streams = new Map();
     held = [];
@@ -72,10 +71,17 @@ export function output(live) {
     if (chosen.get("container")) parameters.container = chosen.get("container");
     live.with(parameters, {
       output: piece,
-      "output-end": () => say("The output has come to its end."),
-      "output-failed": (problem) => say(problem.text),
+      "output-end": () => write([["the output has come to its end", "gap"]]),
+      "output-failed": (problem) => write([[problem.text, "gap"]]),
     });
+  }
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    begin();
   });
+  form.addEventListener("change", begin);
+  begin();
   pause.addEventListener("click", () => {
     paused = !paused;
     pause.setAttribute("aria-pressed", String(paused));

@@ -37,12 +37,15 @@ export async function plot() {
     }));
     place.style.color = "";
     chart?.destroy();
+    const last = samples.times.at(-1);
+    // Of a single sample the chart would make years; it ends with the last one, and is not shorter than a minute.
+    const range = (_, least, most) => [Math.min(least, Math.min(most, last) - LEAST_SECONDS), Math.min(most, last)];
     chart = new uPlot(
       {
         width: place.clientWidth,
         height: 180,
         cursor: { y: false },
-        scales: { x: { range: (_, least, most) => [Math.min(least, most - LEAST_SECONDS), most] }, y: { range: [0, 100] } },
+        scales: { x: { range }, y: { range: [0, 100] } },
         axes: [axis, { ...axis, values: (_, ticks) => ticks.map((tick) => `${tick} %`) }],
         series: [{}, ...series],
       },

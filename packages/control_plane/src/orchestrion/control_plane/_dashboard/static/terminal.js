@@ -1,6 +1,7 @@
 // A command in a container: lines go in, and what it writes comes out.
 
 import { instances } from "./live.js";
+import { proof } from "./proof.js";
 
 const MOST = 200000;
 
@@ -35,13 +36,16 @@ export function terminal() {
     const chosen = new FormData(form);
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const path = [section.dataset.namespace, chosen.get("instance")].map(encodeURIComponent).join("/");
-    const mine = new WebSocket(`${scheme}://${location.host}/ui/terminal/${path}`);
+    // A websocket can be given no header, but names of protocols.
+    const protocols = ["orchestrion.terminal", `orchestrion.proof.${proof()}`];
+    const mine = new WebSocket(`${scheme}://${location.host}/ui/terminal/${path}`, protocols);
+    let opened = false;
     const decoders = { 1: new TextDecoder(), 2: new TextDecoder() };
     mine.binaryType = "arraybuffer";
     socket = mine;
     mine.addEventListener("open", () => {
-      const command = chosen.get("command").trim().split(/\s+/);
-      mine.send(JSON.stringify({ command, container: chosen.get("container") || null }));
+      opened = true;
+      mine.send(JSON.stringify({ command: chosen.get("command"), container: chosen.get("container") || null }));
     });
     mine.addEventListener("message", (message) => {
       if (mine !== socket) return;
@@ -64,7 +68,7 @@ export function terminal() {
     });
     mine.addEventListener("close", () => {
       if (mine !== socket) return;
-      write("\ndisconnected\n", "gap");
+      write(opened ? "\ndisconnected\n" : "\nrefused: sign out and in again, if you may run commands here\n", "gap");
       over();
     });
   });

@@ -1,15 +1,14 @@
-// Who has signed in on the dashboard is let in by that here too; a change counts with the session's word alone.
-async function sessionWord() {
+// Who has signed in on the dashboard is let in by that here too: the session's cookie counts with its proof, which the
+// dashboard keeps for pages of this origin.
+function sessionProof() {
   try {
-    const answer = await fetch("/ui/session", { headers: { Accept: "application/json" } });
-    return (await answer.json()).csrf;
+    return localStorage.getItem("orchestrion-proof");
   } catch {
-    return ""; // nobody has, and what is tried out needs a token
+    return ""; // nothing is kept, and what is tried out needs a token
   }
 }
 
-window.addEventListener("load", async () => {
-  const word = await sessionWord();
+window.addEventListener("load", () => {
   SwaggerUIBundle({
     url: "openapi.json",
     dom_id: "#api",
@@ -17,8 +16,9 @@ window.addEventListener("load", async () => {
     persistAuthorization: false,
     validatorUrl: null,
     requestInterceptor(request) {
-      if (word && new URL(request.url, location.href).origin === location.origin) {
-        request.headers["X-CSRF-Token"] = word;
+      const proof = sessionProof();
+      if (proof && new URL(request.url, location.href).origin === location.origin) {
+        request.headers["X-Session-Proof"] = proof;
       }
       return request;
     },
