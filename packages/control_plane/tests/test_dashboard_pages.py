@@ -627,12 +627,20 @@ async def test_output_is_followed_only_by_who_may(api: Api) -> None:
     api.keeper.principals["ann"] = Principal("ann")
     browser = Browser(api.as_(""))
     await browser.sign_in("ann")
-    assert (await browser.get("/ui/live?output=default/web", accept="text/event-stream")).status == 403
+    headers = {"accept": "text/event-stream", "x_session_proof": browser.proof}
+    assert (await browser.get("/ui/live?output=default/web", **headers)).status == 403
+
+
+@pytest.mark.parametrize("proof", ["", "guessed"])
+async def test_the_cookie_alone_follows_no_output(api: Api, browser: Browser, proof: str) -> None:
+    await api.client.ask("POST", WORKLOADS, workload())
+    headers = {"accept": "text/event-stream", "x_session_proof": proof}
+    assert (await browser.get("/ui/live?output=default/web", **headers)).status == 401
 
 
 async def test_output_of_what_is_not_there_says_so(browser: Browser) -> None:
     path = "/ui/live?output=default/nothing"
-    async with stream(browser, path) as events:
+    async with stream(browser, path, x_session_proof=browser.proof) as events:
         found = {name: data for name, data, _ in [await anext(events), await anext(events)]}
     assert "nothing" in found["output-failed"]["text"]
 

@@ -164,7 +164,7 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
             dashboard.streams,
             dashboard.sight_now(request),
             _since(request),
-            _output_query(request, dashboard.sight(request)),
+            _output_query(request, keeper, dashboard.sight(request)),
         )
 
     @websocket("/ui/terminal/{namespace:str}/{name:str}", opt={ACCESS: Needs("exec", "instances")})
@@ -254,10 +254,11 @@ def _since(request: AnyRequest) -> Position | None:
     return parse_position(given) if given else None
 
 
-def _output_query(request: AnyRequest, sight: Sight) -> LogQuery | None:
+def _output_query(request: AnyRequest, keeper: SessionKeeper, sight: Sight) -> LogQuery | None:
     subject = request.query_params.get("output")
     if not subject:
         return None
+    keeper.check_proof(request)
     namespace, _, name = subject.partition("/")
     workload = name.partition(".")[0]
     sight.keeper.check(sight.principal, Access("logs", "workloads", namespace, workload))

@@ -78,6 +78,16 @@ class SessionKeeper:
             return
         self.keeper.prove_again(connection, principal)
 
+    def check_proof(self, connection: Connection) -> None:
+        """Make sure that who is let in by a session has shown its proof, where a path asks for more than a look.
+
+        Raises:
+            Unauthenticated: The cookie came alone.
+        """
+        session = None if "authorization" in connection.headers else self.session_of(connection)
+        if session is not None and not session.is_proved_by(_proof_of(connection)):
+            raise Unauthenticated("the proof of the session is not there", remedy="Sign in again.")
+
     def check(self, principal: Principal, access: Access, /) -> None:
         """Make sure that somebody may do something.
 

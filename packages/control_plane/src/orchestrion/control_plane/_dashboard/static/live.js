@@ -1,5 +1,8 @@
 // Keeps a page up to date over one stream of events, and goes on where it was when that is cut off.
 
+import { messages } from "./messages.js";
+import { proof } from "./proof.js";
+
 const LEAST_MS = 400;
 const MOST_MS = 5000;
 const AGES_MS = 10000;
@@ -7,6 +10,7 @@ const AGES_MS = 10000;
 const main = document.getElementById("content");
 const badge = document.getElementById("live");
 
+const AGAIN_MS = 1000;
 const SAID_MS = 8000;
 
 let since = main.dataset.revision;
@@ -72,42 +76,58 @@ function relogin() {
 export function follow() {
   if (!badge || main.dataset.live === undefined) return null;
   const tokens = main.dataset.live.split(" ").filter(Boolean);
-  const listeners = new Map();
-  let source = null;
+  const listeners = new Map([
+    ["begun", () => show("good", "live")],
+    ["changed", (changes) => concerns(tokens, changes) && refresh()],
+    ["everything", refresh],
+    ["beat", () => document.dispatchEvent(new CustomEvent("beat"))],
+    ["over", relogin],
+  ]);
+  let current = new AbortController();
   let extra = {};
   let waiting = null;
 
   function open() {
     clearTimeout(waiting);
-    source?.close();
-    const query = new URLSearchParams({ since, ...extra });
-    source = new EventSource(`/ui/live?${query}`);
-    const on = (name, react) =>
-      source.addEventListener(name, (event) => {
-        if (event.lastEventId) since = event.lastEventId;
-        react(JSON.parse(event.data));
-      });
-    on("begun", () => show("good", "live"));
-    on("changed", (changes) => concerns(tokens, changes) && refresh());
-    on("everything", refresh);
-    on("beat", () => document.dispatchEvent(new CustomEvent("beat")));
-    on("over", relogin);
-    for (const [name, react] of listeners) on(name, react);
-    source.addEventListener("error", () => {
-      show("busy", "reconnecting");
-      // A browser comes again by itself, but for an answer that is none.
-      if (source.readyState === EventSource.CLOSED) waiting = setTimeout(look, 1000);
-    });
+    current.abort();
+    current = new AbortController();
+    read(current.signal);
   }
 
-  async function look() {
+  async function read(signal) {
     try {
-      const answer = await fetch(location.pathname, { headers: { "HX-Request": "true" } });
-      if (answer.status === 401) return relogin();
+      const headers = { Accept: "text/event-stream", "X-Session-Proof": proof() };
+      const query = new URLSearchParams({ since, ...extra });
+      const answer = await fetch(`/ui/live?${query}`, { headers, signal, cache: "no-store" });
+      if (answer.ok) {
+        await messages(answer.body, (name, data, id) => {
+          if (signal.aborted) return;
+          if (id) since = id;
+          try {
+            listeners.get(name)?.(data);
+          } catch (error) {
+            reportError(error); // the fault of one reaction ends no stream
+          }
+        });
+      } else {
+        refused(answer.status);
+      }
     } catch {
-      // The server is away: it is asked again.
+      // The server is away, and is asked again; or another stream has taken this one's place.
     }
-    open();
+    if (signal.aborted) return;
+    show("busy", "reconnecting");
+    waiting = setTimeout(open, AGAIN_MS);
+  }
+
+  function refused(status) {
+    if (status !== 401 && status !== 403) return;
+    if (extra.output) {
+      extra = {};
+      listeners.get("output-failed")({ text: "refused: sign out and in again, if you may see output here" });
+    } else if (status === 401) {
+      relogin();
+    }
   }
 
   document.body.addEventListener("htmx:after:request", (event) => {
