@@ -263,10 +263,11 @@ async def test_no_page_that_the_cookie_alone_opens_has_the_proof(api: Api, brows
 
 
 async def test_who_has_the_cookie_alone_locks_nobody_out(api: Api, browser: Browser) -> None:
-    tried = [(await browser.change("POST", "/api/v1/tokens", {})).status for _ in range(110)]
-    assert {*tried} == {401, 429}
-    assert (await browser.get("/")).status == 200
+    tried = [(await browser.change("POST", "/api/v1/tokens", {})).status for _ in range(100)]
+    assert {*tried} == {401}, "as many as are borne at once"
     assert (await browser.change("POST", WORKLOADS, workload(), x_session_proof=browser.proof)).status == 201
+    assert (await browser.get("/")).status == 200
+    assert (await browser.change("POST", "/api/v1/tokens", {})).status == 429
 
 
 async def test_servers_at_other_ports_have_cookies_of_other_names(api: Api) -> None:
