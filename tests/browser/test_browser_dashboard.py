@@ -375,7 +375,7 @@ def test_a_plot_of_one_sample_is_about_now(window: Any) -> None:
     sample = {"times": [1_790_000_000], "series": [{"title": "CPU reserved", "percent": [10]}], "words": "Now."}
     page.route("**/ui/samples", lambda route: route.fulfill(json=sample))
     page.goto("/")
-    page.wait_for_function("drawn.includes('100 %')")
+    page.wait_for_function("() => drawn.includes('100 %')")
     drawn = page.evaluate("drawn")
     assert [text for text in drawn if re.search(r"Jan|Jul|20\d\d", text)] == [], "the axis is no years long"
     assert any(re.search(r":\d\d", text) for text in drawn)
