@@ -74,7 +74,7 @@ def test_a_certificate_is_for_whom_it_was_issued(principal: Principal, uri: str)
     issued = authority().issue_client(principal)
     found = peers().principal(der(issued))
     assert spiffe_id(DOMAIN, principal) == uri
-    assert (found.name, found.kind, found.via) == (principal.name, principal.kind, "mtls")
+    assert (found.name, found.kind, found.via) == (principal.name, principal.kind, f"mtls:{issued.serial:x}")
     assert found.expires_at == issued.ends == NOW + timedelta(hours=1)
 
 

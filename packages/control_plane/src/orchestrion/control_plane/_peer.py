@@ -178,6 +178,7 @@ class ServerPeer:
         url: `https://HOST:PORT`, or `http://` for a server on this machine.
         authority: The certificate, in PEM, of who signs the server's; empty trusts those whom the system trusts.
         server_name: What the server's certificate has to be for; empty is the URL's host.
+        certificate: A certificate and its key, in PEM, by which the client proves who it is; empty is none.
         credentials: What says who asks.
         warned: Takes each warning that comes with an answer.
     """
@@ -185,6 +186,7 @@ class ServerPeer:
     url: str = field(validator=_check_url)
     authority: bytes = field(default=b"", repr=False)
     server_name: str = ""
+    certificate: bytes = field(default=b"", repr=False)
     credentials: Credentials = field(default=nobody, repr=False)
     warned: Warned = field(default=unheard, repr=False, eq=False)
 
@@ -211,8 +213,14 @@ class ServerPeer:
 
         Raises:
             NetworkFailure: Somebody else answers, or nobody.
+            ConfigInvalid: The authority's certificate or the client's can't be used.
         """
-        return await self.shake_hands(stream, await trio.to_thread.run_sync(_tls_context, self.authority), name)
+        try:
+            context = await trio.to_thread.run_sync(_tls_context, self.authority, self.certificate)
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return await self.shake_hands(stream, context, name)
 
     async def shake_hands(self, stream: trio.SocketStream, context: ssl.SSLContext, name: str) -> trio.abc.Stream:
         """Speak TLS over a connection, as a context has it. See `secure`."""
@@ -255,8 +263,8 @@ def is_loopback(host: str, /) -> bool:
 
 
 @functools.lru_cache(maxsize=8)
-def _tls_context(authority: bytes) -> ssl.SSLContext:
-    """Return how servers prove who they are. It blocks."""
+def _tls_context(authority: bytes, certificate: bytes) -> ssl.SSLContext:
+    """Return how servers prove who they are, and the client. It blocks."""
     context: ssl.SSLContext
     if not authority:
         context = ssl.create_default_context()
@@ -267,6 +275,13 @@ def _tls_context(authority: bytes) -> ssl.SSLContext:
         except (ssl.SSLError, ValueError) as err:
             raise ConfigInvalid((Problem("the authority's certificate is none in PEM"),)) from err
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate:
+        from ._identity.tls import load_chain
+
+        try:
+            load_chain(context, certificate)
+        except ssl.SSLError as err:
+            raise ConfigInvalid((Problem("is no certificate with its key, in PEM without a password"),)) from err
     return context
 
 

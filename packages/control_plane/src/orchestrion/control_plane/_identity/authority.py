@@ -11,8 +11,9 @@ from typing import Final
 
 from attrs import field, frozen
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from orchestrion.orchestrator_core import WallClock, system_time
 from orchestrion.shared_types import ConfigInvalid, Problem, StateFailure
@@ -20,6 +21,9 @@ from orchestrion.shared_types import ConfigInvalid, Problem, StateFailure
 from .certificates import UNREADABLE, check_trust_domain, spiffe_id
 from .principals import Principal
 from .private_files import read_private, write_private
+
+PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+"""What a certificate can be for."""
 
 AUTHORITY_FILE: Final = "authority.pem"
 """Key and certificate of the authority, in one file, so that a crash can't leave one without the other."""
@@ -37,7 +41,7 @@ class Credentials:
 
     Attributes:
         certificate: PEM, with those of the authorities between it and the root, of which there are none here.
-        key: PEM (PKCS #8, not encrypted). It is not shown.
+        key: PEM (PKCS #8, not encrypted). It is not shown. Empty where who asked for the certificate has it.
         begins: From when on it is good.
         ends: Until when.
     """
@@ -60,6 +64,11 @@ class Credentials:
     def fingerprint(self) -> str:
         """See `fingerprint_of`."""
         return fingerprint_of(self.certificate)
+
+    @property
+    def serial(self) -> int:
+        """The number by which its authority tells it from others."""
+        return x509.load_pem_x509_certificate(self.certificate).serial_number
 
 
 def fingerprint_of(certificate: bytes, /) -> str:
@@ -177,7 +186,9 @@ class Authority:
         names.append(_uri(f"spiffe://{self.trust_domain}/server"))
         return self._issue("server", names, ExtendedKeyUsageOID.SERVER_AUTH, lifetime)
 
-    def issue_client(self, principal: Principal, /, *, lifetime: timedelta = CLIENT_LIFETIME) -> Credentials:
+    def issue_client(
+        self, principal: Principal, /, *, lifetime: timedelta = CLIENT_LIFETIME, request: bytes = b""
+    ) -> Credentials:
         """Issue a certificate by which a node, a workload or a user proves who it is.
 
         Whether who asks may be given one is for the caller to check.
@@ -185,27 +196,37 @@ class Authority:
         Args:
             principal: Whom it is for. Groups, scopes and restrictions are not in a certificate.
             lifetime: How long it is good.
+            request: A certificate request in PEM (PKCS #10), of whose key the certificate is to be; nothing else that
+                it asks for is looked at. Empty makes a key.
 
         Raises:
-            ConfigInvalid: It is none of these; it is limited, which a certificate can't say; or the lifetime is not
-                above 0.
+            ConfigInvalid: It is none of these; it is limited, which a certificate can't say; the lifetime is not above
+                0; or the request can't be read, is not signed with its own key, or has a key of another kind.
         """
         if principal.scope is not None or principal.namespaces is not None:
             raise ConfigInvalid((Problem("a certificate can't limit whom it is for; a token can", "principal"),))
         identity = _uri(spiffe_id(self.trust_domain, principal))
-        return self._issue(principal.name, [identity], ExtendedKeyUsageOID.CLIENT_AUTH, lifetime)
+        asked = _requested_key(request) if request else None
+        return self._issue(principal.name, [identity], ExtendedKeyUsageOID.CLIENT_AUTH, lifetime, asked)
 
     def _issue(
-        self, title: str, names: list[x509.GeneralName], usage: x509.ObjectIdentifier, lifetime: timedelta
+        self,
+        title: str,
+        names: list[x509.GeneralName],
+        usage: x509.ObjectIdentifier,
+        lifetime: timedelta,
+        asked: PublicKey | None = None,
     ) -> Credentials:
         if lifetime <= timedelta(0):
             raise ConfigInvalid((Problem("a time above 0 is wanted", "lifetime"),))
         own = x509.load_pem_x509_certificate(self.certificate)
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = ec.generate_private_key(ec.SECP256R1()) if asked is None else None
+        public = asked if key is None else key.public_key()
+        assert public is not None  # noqa: S101 - for the type checker: one of the two is there
         now = self.now().astimezone(UTC).replace(microsecond=0)
         begins, ends = now - _BACKDATED, min(now + lifetime, own.not_valid_after_utc)
         made = (
-            _builder(_name(title), own.subject, key.public_key(), begins, ends)
+            _builder(_name(title), own.subject, public, begins, ends)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -213,11 +234,35 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        return Credentials(made.public_bytes(serialization.Encoding.PEM), _key_text(key), now, ends)
+        text = b"" if key is None else _key_text(key)
+        return Credentials(made.public_bytes(serialization.Encoding.PEM), text, now, ends)
+
+
+def _requested_key(text: bytes) -> PublicKey:
+    """Return the key of a certificate request that proves to have its other half."""
+    try:
+        request = x509.load_pem_x509_csr(text)
+        key = request.public_key()
+    except (*UNREADABLE, UnsupportedAlgorithm) as err:
+        raise ConfigInvalid((Problem("a certificate request in PEM (PKCS #10) is wanted", "request"),)) from err
+    match key:
+        case ec.EllipticCurvePublicKey(curve=ec.SECP256R1() | ec.SECP384R1()) | ed25519.Ed25519PublicKey():
+            good = True
+        case rsa.RSAPublicKey():
+            good = 2048 <= key.key_size <= 4096
+        case _:
+            good = False
+    if not good or not isinstance(key, PublicKey):
+        raise ConfigInvalid(
+            (Problem("a key of P-256, P-384, Ed25519 or RSA of 2048 to 4096 bits is wanted", "request"),)
+        )
+    if not request.is_signature_valid:
+        raise ConfigInvalid((Problem("is not signed with the key that it is about", "request"),))
+    return key
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, begins: datetime, ends: datetime
+    subject: x509.Name, issuer: x509.Name, key: PublicKey, begins: datetime, ends: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

@@ -13,6 +13,7 @@ from orchestrion.orchestrator_core import WallClock, system_time
 from orchestrion.shared_types import ConfigInvalid, Problem, is_name
 
 from .failures import NotProved, Reason
+from .issued import serial_text
 from .principals import Principal, PrincipalKind
 
 VIA: Final = "mtls"
@@ -122,7 +123,9 @@ class PeerCertificates:
         principal = principal_of_id(ids[0], self.trust_domain)
         if principal is None:
             raise _refused("has a SPIFFE id that names no node, user or workload")
-        return Principal(principal.name, principal.kind, via=VIA, expires_at=ends)
+        return Principal(
+            principal.name, principal.kind, via=f"{VIA}:{serial_text(certificate.serial_number)}", expires_at=ends
+        )
 
     def _check_time(self, begins: datetime, ends: datetime) -> None:
         now = self.now()

@@ -10,7 +10,7 @@ from orchestrion.shared_types import Denied
 
 from .access import ANY, Access, Rule, Verdict
 from .principals import Principal, PrincipalKind
-from .roles import STANDARD_BINDINGS, STANDARD_ROLES, Role, RoleBinding
+from .roles import STANDARD_BINDINGS, STANDARD_ROLES, Role, RoleBinding, Subject, SubjectKind
 
 _MAX_KNOWN: Final = 4096
 """For how many principals rights are kept at once. It is an optimisation: others are compiled again."""
@@ -100,6 +100,10 @@ class Policy:
     def rights_of(self, principal: Principal, /) -> tuple[Right, ...]:
         """Return all that somebody may do: `may` allows what one of these allows, and nothing else."""
         return (self._known.get(principal) or self._compile(principal)).rows
+
+    def names_group(self, group: str, /) -> bool:
+        """Whether a binding gives a role to a group."""
+        return any(Subject(SubjectKind.GROUP, group) in one.subjects for one in (*STANDARD_BINDINGS, *self.bindings))
 
     def may_grant(self, principal: Principal, rules: Iterable[Rule], namespace: str = "", /) -> Verdict:
         """Say whether somebody has all that some rules allow: nobody gives others more than they have.

@@ -17,6 +17,7 @@ UNAUTHENTICATED: Final = "system:unauthenticated"
 NODES: Final = "system:nodes"
 WORKLOADS: Final = "system:workloads"
 SERVICES: Final = "system:services"
+SYSTEM_GROUPS: Final = frozenset({ADMINS, AUTHENTICATED, UNAUTHENTICATED, NODES, WORKLOADS, SERVICES})
 RESERVED_PREFIX: Final = "system:"
 """Groups and names with this prefix are given by the server alone: what comes from outside never begins with it."""
 

@@ -7,8 +7,10 @@ import os
 import ssl
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .authority import Credentials
+if TYPE_CHECKING:
+    from .authority import Credentials
 
 
 def server_context(credentials: Credentials, /, *, client_authority: bytes | None) -> ssl.SSLContext:
@@ -21,7 +23,7 @@ def server_context(credentials: Credentials, /, *, client_authority: bytes | Non
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    _load(context, credentials)
+    load_chain(context, credentials.certificate + credentials.key)
     if client_authority is not None:
         context.load_verify_locations(cadata=client_authority.decode())
         context.verify_mode = ssl.CERT_OPTIONAL
@@ -39,11 +41,16 @@ def client_context(authority: bytes, /, *, credentials: Credentials | None = Non
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cadata=authority.decode())
     if credentials is not None:
-        _load(context, credentials)
+        load_chain(context, credentials.certificate + credentials.key)
     return context
 
 
-def _load(context: ssl.SSLContext, credentials: Credentials) -> None:
+def load_chain(context: ssl.SSLContext, chain: bytes, /) -> None:
+    """Let a context prove who it is by certificates and a key, in PEM. It blocks.
+
+    Raises:
+        ssl.SSLError: They can't be read, don't belong together, or the key has a password.
+    """
     # OpenSSL reads keys from files alone; this one is in memory, and is gone when it was read.
     with contextlib.ExitStack() as stack:
         try:
@@ -55,7 +62,8 @@ def _load(context: ssl.SSLContext, credentials: Credentials) -> None:
             stack.callback(os.close, descriptor)
             path = Path(name)
             stack.callback(path.unlink)
-        data = memoryview(credentials.certificate + credentials.key)
+        data = memoryview(chain)
         while data:
             data = data[os.write(descriptor, data) :]
-        context.load_cert_chain(path)
+        # A key with a password would have it asked for at a terminal that nobody looks at.
+        context.load_cert_chain(path, password=lambda: b"")

@@ -47,7 +47,20 @@ from .releasing import released
 from .workloads import WorkloadWriter
 from .writing import Writer, owned
 
-TAKEN: Final = ("apply", "can-i", "cluster", "keys", "plan", "rights", "status", "tokens", "watch", "whoami")
+TAKEN: Final = (
+    "apply",
+    "built-in",
+    "can-i",
+    "certificates",
+    "cluster",
+    "keys",
+    "plan",
+    "rights",
+    "status",
+    "tokens",
+    "watch",
+    "whoami",
+)
 """What stands in paths where the plurals of kinds do."""
 
 _RETRY_SECONDS: Final = 0.5

@@ -36,6 +36,7 @@ from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
 from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.orchestrator_core import Orchestrator
+from orchestrion.store_interface import StateStore
 
 from .grants import Grants
 from .identity_paths import identity_handlers
@@ -69,6 +70,8 @@ class Options:
         port: The port; 0 takes a free one.
         tls: Whether TLS is spoken; None is beyond the loopback.
         tls_names: Names and addresses that the certificate is for, besides those that the machine knows of itself.
+        tls_cert: A file with a certificate that somebody else keeps, in PEM; None makes one of the server's own.
+        tls_key: The file with its key.
         proxies: Networks, such as `10.0.0.0/8`, of proxies that are believed about whom they speak for.
         tracer: Follows requests through the server; None follows none.
         webhook_networks: Networks such as `10.0.0.0/8` in which webhooks may be, besides public addresses.
@@ -79,6 +82,8 @@ class Options:
     port: int = 0
     tls: bool | None = None
     tls_names: Sequence[str] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     proxies: Sequence[str] = ()
     tracer: Tracer | None = None
     webhook_networks: tuple[str, ...] = ()
@@ -87,7 +92,9 @@ class Options:
     @property
     def speaks_tls(self) -> bool:
         """Whether TLS is spoken."""
-        return self.tls if self.tls is not None else not is_loopback(self.host)
+        if self.tls is not None:
+            return self.tls
+        return self.tls_cert is not None or not is_loopback(self.host)
 
     @property
     def exposed(self) -> bool:
@@ -102,8 +109,9 @@ class Served:
     Attributes:
         url: Where it is.
         first_token: The file of the first administrator's token; None where it is gone, or good for nothing.
-        authority: The file of the certificate by which clients know the server; None without TLS.
-        fingerprint: That certificate's; empty without TLS.
+        authority: The file of the certificate by which clients know the server; None without TLS, and where the server
+            has a certificate of somebody else's.
+        fingerprint: That certificate's; empty where there is none.
         at_socket: Gives the same as an application for the socket of the state directory, whose user may do everything.
         login_link: Makes an address that signs a browser in as an administrator: once, and soon.
     """
@@ -149,9 +157,11 @@ async def serving(
         from .issuer import issuer_of
 
         issuer = await issuer_of(options.oidc, orchestrator.now)
-    keeper = Doorkeeper(tokens, keys, tls.peers if tls is not None else None, issuer)
+    keeper = Doorkeeper(tokens, keys, None, issuer)
+    if tls is not None:
+        _take_certificates(keeper, tls, store)
     objects = await _objects(orchestrator, state_dir, keeper)
-    authority = tls.authority.certificate if tls is not None else b""
+    authority = tls.told if tls is not None else b""
     secret = await trio.to_thread.run_sync(_secret, state_dir)
     audit = AuditLog(state_dir / AUDIT_FOLDER, orchestrator.now)
     streams = OpenStreams(trio.Event())
@@ -175,6 +185,8 @@ async def serving(
         await nursery.start(audit.run)
         await nursery.start(tokens.follow)
         await nursery.start(keys.follow)
+        if keeper.issued is not None:
+            await nursery.start(keeper.issued.follow)
         await sessions.load()
         nursery.start_soon(sessions.run)
         first_token = await make_first_token(tokens, state_dir)
@@ -194,8 +206,8 @@ async def serving(
         yield Served(
             url=url,
             first_token=first_token,
-            authority=tls.path if tls is not None else None,
-            fingerprint=tls.authority.fingerprint if tls is not None else "",
+            authority=tls.path if tls is not None and authority else None,
+            fingerprint=tls.authority.fingerprint if tls is not None and authority else "",
             at_socket=partial(_at_socket, management, oversight, keeper, secret),
             login_link=lambda: f"{url}/ui/login?code={sessions.invite(_LINK)}",
         )
@@ -259,10 +271,22 @@ async def _objects(orchestrator: Orchestrator, state_dir: Path, keeper: Doorkeep
 
 def _own_tls(state_dir: Path, options: Options, orchestrator: Orchestrator) -> OwnTls:
     # Imported here, because a server that is reached from its own machine alone needs none of it, and is to start soon.
-    from .own_tls import OwnTls, names_for
+    from .own_tls import GivenFiles, OwnTls, names_for
 
     names = partial(names_for, options.host, options.tls_names)
-    return OwnTls.open(state_dir, TRUST_DOMAIN, names, now=orchestrator.now)
+    given = None
+    if options.tls_cert is not None and options.tls_key is not None:
+        given = GivenFiles(options.tls_cert, options.tls_key)
+    return OwnTls.open(state_dir, TRUST_DOMAIN, names, now=orchestrator.now, given=given)
+
+
+def _take_certificates(keeper: Doorkeeper, tls: OwnTls, store: StateStore) -> None:
+    """Let in who comes with a certificate that the server has issued, as long as it is not revoked."""
+    from orchestrion.control_plane._identity.certificates import PeerCertificates
+    from orchestrion.control_plane._identity.issued import IssuedCertificates
+
+    keeper.issued = IssuedCertificates(store, tls.authority)
+    keeper.certificates = PeerCertificates(tls.authority.trust_domain, revoked=keeper.issued.is_revoked)
 
 
 def _may(keeper: Doorkeeper) -> May:

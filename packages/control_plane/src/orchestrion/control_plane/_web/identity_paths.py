@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from math import prod
+from collections.abc import Sequence
 from typing import Any, Final
 
-from attrs import evolve, field, frozen
+from attrs import frozen
 from litestar import Response, delete, get, post
 from litestar.params import JSONBody
 from litestar.types import ControllerRouterHandler
 from orchestrion.control_plane._access import ACCESS, Needs
-from orchestrion.control_plane._identity.access import Access, Rule, rules_data, rules_of
+from orchestrion.control_plane._identity.access import Access, rules_data
 from orchestrion.control_plane._identity.keys import TrustedKey
 from orchestrion.control_plane._identity.oidc_config import OidcConfig
-from orchestrion.control_plane._identity.policy import Policy
-from orchestrion.control_plane._identity.principals import RESERVED_PREFIX, Principal, PrincipalKind
 from orchestrion.control_plane._identity.tokens import TokenRecord
 from orchestrion.control_plane._wire import MAX_QUESTION_BYTES
-from orchestrion.shared_types import ConfigInvalid, Denied, NotFound, Problem
+from orchestrion.shared_types import ConfigInvalid, NotFound, Problem
 
 from .answers import JSON
+from .built_in import built_in_handler
 from .caller import caller_of
+from .certificate_paths import certificate_handlers
 from .doc import Answered, Doc, described
+from .granting import Grant, granted, principal_data
 from .keeper import Doorkeeper
 from .passage import call_in_record
 from .queries import AnyRequest
 
 _SOMEBODY: Final = Needs("get", "self", anybody=True)
 """What everybody may do who is known."""
-
-_MAX_NAME: Final = 253
-
-_MAX_GRANTED: Final = 20_000
-"""Into how many single rights what is given away may fall apart; each is looked up."""
 
 
 @frozen(kw_only=True)
@@ -55,29 +49,6 @@ class Answer:
 
     allowed: bool
     why: str
-
-
-@frozen(kw_only=True)
-class Grant:
-    """Somebody that is to be known by a token or a key. What is left out is as with who asks.
-
-    Attributes:
-        name: Who it is.
-        kind: What kind of one.
-        groups: The groups that it is in.
-        namespaces: The only namespaces that it may reach; None is no such restriction.
-        scope: The only things that it may do, as the rules of a role; None is all that its roles grant.
-        expires_at: From when on (UTC) it is no longer good; None is never.
-        note: What it is for.
-    """
-
-    name: str = ""
-    kind: PrincipalKind | None = None
-    groups: tuple[str, ...] | None = None
-    namespaces: tuple[str, ...] | None = None
-    scope: tuple[Mapping[str, Any], ...] | None = None
-    expires_at: datetime | None = None
-    note: str = field(default="")
 
 
 @frozen(kw_only=True)
@@ -125,7 +96,7 @@ def identity_handlers(
 
     @get("/api/v1/whoami", opt=described(_SOMEBODY, _doc("Say as who one is known", "Who")), name="whoami")
     async def whoami(request: AnyRequest) -> dict[str, Any]:
-        return _principal_data(caller_of(request))
+        return principal_data(caller_of(request))
 
     @post(
         "/api/v1/can-i",
@@ -153,7 +124,7 @@ def identity_handlers(
 
     @post("/api/v1/tokens", status_code=201, opt=described(Needs("create", "tokens"), _MAKING), name="create-token")
     async def create_token(request: AnyRequest, data: JSONBody[Grant]) -> Response[dict[str, Any]]:
-        principal = _granted(keeper.policy, caller_of(request), data)
+        principal = granted(keeper.policy, caller_of(request), data)
         issued = await keeper.tokens.issue(principal, note=data.note)
         call_in_record(request.scope, f"{issued.record.id} of {principal.subject}")
         document = {**_token_data(issued.record), "token": issued.text.reveal()}
@@ -179,8 +150,9 @@ def identity_handlers(
         list_tokens,
         create_token,
         revoke_token,
+        built_in_handler(),
     ]
-    return [*handlers, *_key_handlers(keeper)]
+    return [*handlers, *_key_handlers(keeper), *certificate_handlers(keeper)]
 
 
 def _key_handlers(keeper: Doorkeeper) -> Sequence[ControllerRouterHandler]:
@@ -202,7 +174,7 @@ def _key_handlers(keeper: Doorkeeper) -> Sequence[ControllerRouterHandler]:
             public_key = base64.b64decode(data.public_key, validate=True)
         except (binascii.Error, ValueError) as err:
             raise ConfigInvalid((Problem("32 bytes in base64 are wanted", path="public_key"),)) from err
-        principal = _granted(keeper.policy, caller_of(request), data)
+        principal = granted(keeper.policy, caller_of(request), data)
         trusted = await keys.trust(public_key, principal, note=data.note)
         call_in_record(request.scope, f"{trusted.fingerprint} of {principal.subject}")
         return _key_data(trusted)
@@ -221,79 +193,10 @@ def _key_handlers(keeper: Doorkeeper) -> Sequence[ControllerRouterHandler]:
     return (list_keys, trust_key, forget_key)
 
 
-def _granted(policy: Policy, who: Principal, grant: Grant) -> Principal:
-    """Return whom somebody wants to be known, if they have all that this one will have.
-
-    Raises:
-        Denied: They have not, or it would be good for longer than what they have shown themselves.
-        ConfigInvalid: The scope can't be read, or has too many parts.
-    """
-    for text in (grant.name, *(grant.groups or ())):
-        if len(text) > _MAX_NAME or not text.isprintable():
-            problem = Problem(f"names have at most {_MAX_NAME} characters, which can be printed: {text!r:.80}")
-            raise ConfigInvalid((problem,))
-    given = Principal(
-        grant.name or who.name,
-        grant.kind or who.kind,
-        groups=who.groups if grant.groups is None else grant.groups,
-        namespaces=who.namespaces if grant.namespaces is None else grant.namespaces,
-        scope=who.scope if grant.scope is None else rules_of(list(grant.scope), "scope"),
-        expires_at=grant.expires_at or who.expires_at,
-    )
-    if who.expires_at is not None and (given.expires_at is None or given.expires_at > who.expires_at):
-        msg = f"{who} can't give away what is good for longer than what it has shown itself"
-        raise Denied(msg, remedy=f"let it end before {who.expires_at.isoformat()}")
-    _check_names(policy, who, given)
-    rules = [right.rule for right in policy.rights_of(given)]
-    if given.subject != who.subject:
-        # What is somebody's own is not the other's own.
-        rules = [evolve(rule, own=False) for rule in rules]
-    if _parts(rules) > _MAX_GRANTED:
-        raise ConfigInvalid((Problem("its rules name too many things; use more of *", path="scope"),))
-    verdict = policy.may_grant(who, rules)
-    if not verdict.allowed:
-        raise Denied(verdict.why, remedy="give less: a scope, namespaces, or another name")
-    return given
-
-
-def _check_names(policy: Policy, who: Principal, given: Principal) -> None:
-    """Make sure that somebody may speak as others: a name or a group may be given rights later on.
-
-    Raises:
-        ConfigInvalid: It would be nobody.
-        Denied: They may not.
-    """
-    if given.kind is PrincipalKind.ANONYMOUS:
-        raise ConfigInvalid((Problem("nobody is known by a token or a key", path="kind"),))
-    strange = [group for group in given.groups - who.all_groups if group.startswith(RESERVED_PREFIX)]
-    if strange:
-        raise Denied(f"{who} is not in {strange[0]!r:.80} itself", remedy="groups of the system are given by bindings")
-    if given.subject != who.subject:
-        policy.check(who, Access("impersonate", f"{given.kind.value}s", name=given.name))
-    for group in sorted(given.groups - who.groups):
-        policy.check(who, Access("impersonate", "groups", name=group))
-
-
-def _parts(rules: Iterable[Rule]) -> int:
-    return sum(prod(map(len, (rule.verbs, rule.resources, rule.namespaces, rule.names))) for rule in rules)
-
-
-def _principal_data(principal: Principal) -> dict[str, Any]:
-    return {
-        "name": principal.name,
-        "kind": principal.kind.value,
-        "groups": sorted(principal.all_groups),
-        "namespaces": None if principal.namespaces is None else sorted(principal.namespaces),
-        "scope": None if principal.scope is None else rules_data(principal.scope),
-        "via": principal.via,
-        "expires_at": None if principal.expires_at is None else principal.expires_at.isoformat(),
-    }
-
-
 def _token_data(record: TokenRecord) -> dict[str, Any]:
     return {
         "id": record.id,
-        **_principal_data(record.principal),
+        **principal_data(record.principal),
         "created_at": record.created_at.isoformat(),
         "note": record.note,
     }
@@ -302,7 +205,7 @@ def _token_data(record: TokenRecord) -> dict[str, Any]:
 def _key_data(key: TrustedKey) -> dict[str, Any]:
     return {
         "fingerprint": key.fingerprint,
-        **_principal_data(key.principal),
+        **principal_data(key.principal),
         "created_at": key.created_at.isoformat(),
         "note": key.note,
     }

@@ -31,6 +31,7 @@ from .caller import Connection
 
 if TYPE_CHECKING:
     from orchestrion.control_plane._identity.certificates import PeerCertificates
+    from orchestrion.control_plane._identity.issued import IssuedCertificates
 
 _BEARER: Final = "bearer "
 _SIGNATURE: Final = "x-auth-signature"
@@ -65,6 +66,7 @@ class Doorkeeper:
         tokens: Bearer tokens.
         keys: Keys whose signatures are good, or None where requests can't be signed.
         certificates: Certificates that are good, or None where nobody comes with one.
+        issued: The certificates that the server issues, or None where it speaks no TLS.
         issuer: Who else issues tokens that are good, or None for nobody.
         policy: What everybody may do.
         owners: From a resource, a namespace and a name to whom that belongs; see `Owning.of`.
@@ -73,6 +75,7 @@ class Doorkeeper:
     tokens: Tokens
     keys: TrustedKeys | None = None
     certificates: PeerCertificates | None = None
+    issued: IssuedCertificates | None = field(default=None, kw_only=True)
     issuer: Vouching | None = None
     policy: Policy = field(factory=Policy)
     owners: Callable[[str, str, str], frozenset[str]] = owners_of
@@ -121,6 +124,9 @@ class Doorkeeper:
             return self.keys.verify(str(method), path, query=query, headers=dict(headers), body=body)
         certificate = PEER_CERTIFICATE.get()
         if self.certificates is not None and certificate is not None:
+            if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+                # A browser shows its user's certificate whatever page has sent the request.
+                raise Unauthenticated("a certificate proves nothing for a request of another site's page")
             return self.certificates.principal(certificate)
         raise Unauthenticated(
             "nobody is let in without a name", remedy="orchestrion login, or send `Authorization: Bearer TOKEN`."
@@ -144,6 +150,8 @@ class Doorkeeper:
                 principal = self.tokens.get(name).principal
             elif kind == "key" and self.keys is not None:
                 principal = self.keys.get(name).principal
+            elif kind == "mtls" and self.issued is not None and self.issued.is_revoked(int(name, 16)):
+                raise NotFound(f"the certificate {name} was revoked")
         except NotFound as err:
             raise Unauthenticated(f"what {principal} was let in by was revoked", remedy="Sign in again.") from err
         if principal.is_expired(self.tokens.now()):

@@ -17,7 +17,9 @@ from orchestrion.control_plane._wire import ScaleRequest
 from orchestrion.orchestrator_core import Plan, SlotPlacement
 from orchestrion.shared_types.manifest import manifest_schema
 
-from .identity_paths import Grant, KeyGrant, Question
+from .certificate_paths import CertificateGrant
+from .granting import Grant
+from .identity_paths import KeyGrant, Question
 from .node_paths import DrainRequest
 from .parameters import NAME_PATTERN
 
@@ -171,6 +173,9 @@ _STEP: Final = {
 _WHO: Final = _record(name=_TEXT, kind=_TEXT, groups=_list_of(_TEXT), via=_TEXT)
 _TOKEN: Final = _record(id=_TEXT, name=_TEXT, kind=_TEXT, created_at=_TIME, note=_TEXT)
 _KEY: Final = _record(fingerprint=_TEXT, name=_TEXT, kind=_TEXT, created_at=_TIME, note=_TEXT)
+_CERTIFICATE: Final = _record(
+    serial=_TEXT, name=_TEXT, kind=_TEXT, created_at=_TIME, expires_at=_TIME, note=_TEXT, revoked={"type": "boolean"}
+)
 
 _VERSION: Final = _record(group_version=_TEXT, version=_TEXT)
 
@@ -221,6 +226,11 @@ def common_schemas() -> dict[str, Schema]:
         "Tokens": _record(items=_list_of(ref("Token"))),
         "Key": _KEY,
         "Keys": _record(items=_list_of(ref("Key"))),
+        "CertificateGrant": schema_of(CertificateGrant, strict=True),
+        "Certificate": _CERTIFICATE,
+        "CertificateMade": {**_CERTIFICATE, "required": [*_CERTIFICATE["required"], "certificate", "key", "authority"]},
+        "Certificates": _record(items=_list_of(ref("Certificate"))),
+        "BuiltIn": _record(items=_list_of(_ANYTHING)),
         "Placements": _record(items=_list_of(schema_of(SlotPlacement))),
         "Rollout": _record(phase=_TEXT, generation=_COUNT, paused=_FLAG, done=_FLAG, history=_list_of(_ANYTHING)),
         "Bulk": {"description": "An object, a list of objects under `items`, or a manifest.", "type": "object"},
