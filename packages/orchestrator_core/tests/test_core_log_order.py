@@ -95,9 +95,9 @@ class Written:
             written_at=START + timedelta(seconds=times[offset]) if offset < len(data) else None,
         )
 
-    def sources(self) -> list[LogSource]:
+    def sources(self, *, timed: bool = False) -> list[LogSource]:
         return [
-            LogSource(_as_logs(self), summary(number), f"web.{number}.1", LogStream.STDOUT)
+            LogSource(_as_logs(self), summary(number), f"web.{number}.1", LogStream.STDOUT, timed=timed)
             for number in range(len(self.streams))
         ]
 
@@ -139,6 +139,36 @@ def test_nothing_is_lost_or_comes_too_early(streams: list[list[tuple[int, bytes]
     times = [record.written_at for record in records if record.written_at is not None]
     assert times == sorted(times)
     assert len(times) == len(records)
+
+
+@given(streams=STREAMS)
+def test_each_line_has_its_own_time_where_that_is_asked_for(streams: list[list[tuple[int, bytes]]]) -> None:
+    async def timed() -> list[LogRecord]:
+        return [record async for record in LogMerge(Written(streams).sources(timed=True)).records()]
+
+    records = trio.run(timed)
+    for number, pieces in enumerate(streams):
+        own = [record for record in records if record.instance == f"web.{number}.1"]
+        assert b"".join(record.data for record in own) == b"".join(piece for _, piece in pieces)
+        times = [START + timedelta(seconds=second) for second, piece in pieces for _ in piece]
+        for record in own:
+            assert set(times[record.offset : record.offset + len(record.data)]) == {record.written_at}
+
+
+async def test_what_was_written_at_one_time_takes_few_questions_also_where_times_are_asked_for() -> None:
+    written = Written([[(0, b"x" * 63 + b"\n")] * 1024])
+    records = [record async for record in LogMerge(written.sources(timed=True)).records()]
+    assert [len(record.data) for record in records] == [65_536]
+    assert written.reads < 40
+
+
+async def test_times_are_asked_for_by_a_query(stage: Stage) -> None:
+    await stage.apply(service(containers=(A,)))
+    await trio.sleep(10)
+    async with stage.orchestrator.logs(LogQuery(subject="web", timed=True)) as records:
+        assert [record.data async for record in records] == [b"1\n", b"3\n", b"5\n"]
+    async with stage.orchestrator.logs(LogQuery(subject="web")) as records:
+        assert [record.data async for record in records] == [b"1\n3\n", b"5\n"]
 
 
 async def test_a_line_that_was_written_at_the_same_time_stays_whole() -> None:

@@ -7,15 +7,17 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 import trio
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 from orchestrion.control_plane import HttpControl
 from orchestrion.orchestrator_core import LogQuery, LogRecord, parse_subject
-from orchestrion.shared_types import ConfigInvalid, Problem, unstructure
+from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, unstructure
 
 from ._lines import LineMaker, Print, prefix_of, print_lines
+from ._log_lines import Wish, pattern_of, show_lines
 from ._output import note
 from ._patience import Patience
 from ._places import Place, namespace_of, place_of
@@ -30,6 +32,22 @@ LogForm = Literal["table", "jsonl"]
 """How output is written."""
 
 
+def wish_of(tail: int | None, until: str | None, grep: str | None, *, timestamps: bool) -> Wish:
+    """Return which lines are wanted, as that was typed.
+
+    Raises:
+        ConfigInvalid: Something can't be understood.
+    """
+    if tail is not None and tail < 0:
+        raise ConfigInvalid((Problem("--tail takes a number of lines, 0 or more"),))
+    return Wish(
+        tail=tail,
+        until=None if until is None else moment(until, datetime.now(UTC)),
+        pattern=None if grep is None else pattern_of(grep),
+        timestamps=timestamps,
+    )
+
+
 def run_logs(
     subjects: Sequence[str],
     where: Where,
@@ -41,8 +59,13 @@ def run_logs(
     follow: bool,
     previous: bool,
     all_: bool = False,
+    wish: Wish | None = None,
 ) -> int:
     """Print the output of workloads or instances."""
+    wish = wish or Wish()
+    if follow and wish.until is not None:
+        problem = Problem("--until says where it ends, and --follow that it goes on")
+        raise ConfigInvalid((problem,), remedy="Leave one of them out.")
     if (bool(subjects), labels is not None, all_).count(True) != 1:
         problem = Problem("say whose output: by names, by --labels, or --all")
         raise ConfigInvalid((problem,), remedy="orchestrion logs -f web, or: orchestrion logs -f -l tier=front")
@@ -55,11 +78,18 @@ def run_logs(
         since=None if since is None else moment(since, datetime.now(UTC)),
         previous=previous,
     )
-    run_async(_logs, place, tuple(dict.fromkeys(subjects)), "" if all_ else labels, query, form)
+    try:
+        run_async(_logs, place, tuple(dict.fromkeys(subjects)), "" if all_ else labels, query, form, wish)
+    except NotFound as err:
+        if where.namespace is not None and where.namespace.isdecimal():
+            err.remedy = f"-n names a namespace. For the last lines: --tail {where.namespace}"
+        raise
     return 0
 
 
-async def _logs(place: Place, subjects: Sequence[str], labels: str | None, query: LogQuery, form: LogForm) -> None:
+async def _logs(
+    place: Place, subjects: Sequence[str], labels: str | None, query: LogQuery, form: LogForm, wish: Wish
+) -> None:
     place.must_exist()
     async with owner_or_lock(place) as found, trio.open_nursery() as nursery:
         source = _Source(place, found, Patience(found) if isinstance(found, HttpControl) else None)
@@ -70,7 +100,7 @@ async def _logs(place: Place, subjects: Sequence[str], labels: str | None, query
             if query.follow and isinstance(found, HttpControl):
 
                 async def show(name: str) -> None:
-                    await _show(source, evolve(query, subject=name), form)
+                    await _show(source, evolve(query, subject=name), form, wish)
 
                 await follow_workloads(found, query.namespace, labels, show, source.patience)
                 return
@@ -80,9 +110,9 @@ async def _logs(place: Place, subjects: Sequence[str], labels: str | None, query
         for subject in subjects:
             one = evolve(query, subject=subject)
             if query.follow and len(subjects) > 1:
-                nursery.start_soon(_show, source, one, form)
+                nursery.start_soon(_show, source, one, form, wish)
             else:
-                await _show(source, one, form)
+                await _show(source, one, form, wish)
 
 
 @frozen
@@ -100,13 +130,29 @@ class _Source:
     patience: Patience | None
 
 
-async def _show(source: _Source, query: LogQuery, form: LogForm) -> None:
+async def _show(source: _Source, query: LogQuery, form: LogForm, wish: Wish) -> None:
+    if not wish.is_everything:
+        opened = partial(_records, source)
+        if form == "jsonl":
+            # There each line has its time in a field of its own.
+            await show_lines(opened, query, evolve(wish, timestamps=False), partial(_print_record, query))
+            return
+        printer = RecordPrinter(print_lines)
+        try:
+            await show_lines(opened, query, wish, printer.take)
+        finally:
+            printer.end()
+        return
     async with _records(source, query) as records:
         if form == "jsonl":
             async for record in records:
-                print(record_line(record), flush=query.follow)
+                _print_record(query, record)
         else:
             await print_records(records, print_lines)
+
+
+def _print_record(query: LogQuery, record: LogRecord) -> None:
+    print(record_line(record), flush=query.follow)
 
 
 @asynccontextmanager
@@ -151,16 +197,39 @@ async def print_records(
         print_: Prints lines.
         with_container: Whether the prefix names the container; None: as soon as there is more than one.
     """
-    maker = LineMaker()
-    containers = set[str]()
+    printer = RecordPrinter(print_, with_container)
     try:
         async for record in records:
-            containers.add(record.container)
-            several = len(containers) > 1 if with_container is None else with_container
-            source, lines = maker.take(record)
-            if lines:
-                print_(source[3], prefix_of(source, with_container=several), lines)
+            printer.take(record)
     finally:
-        several = len(containers) > 1 if with_container is None else with_container
-        for source, line in maker.end():
-            print_(source[3], prefix_of(source, with_container=several), (line,))
+        printer.end()
+
+
+@define
+class RecordPrinter:
+    """Prints records line by line.
+
+    Attributes:
+        print_: Prints lines.
+        with_container: Whether the prefix names the container; None: as soon as there is more than one.
+    """
+
+    print_: Print
+    with_container: bool | None = None
+    _maker: LineMaker = field(factory=LineMaker)
+    _containers: set[str] = field(factory=set)
+
+    def take(self, record: LogRecord) -> None:
+        """Print the lines that a record completes."""
+        self._containers.add(record.container)
+        source, lines = self._maker.take(record)
+        if lines:
+            self.print_(source[3], prefix_of(source, with_container=self._several()), lines)
+
+    def end(self) -> None:
+        """Print what has no end of line."""
+        for source, line in self._maker.end():
+            self.print_(source[3], prefix_of(source, with_container=self._several()), (line,))
+
+    def _several(self) -> bool:
+        return len(self._containers) > 1 if self.with_container is None else self.with_container

@@ -222,6 +222,12 @@ def logs(
     all_: Annotated[bool, Argument(("--all",), "Of all workloads.")] = False,
     follow: Follow = False,
     since: Annotated[str | None, Argument(("--since",), "Only what was written since: 10m, 2h, or a time.")] = None,
+    until: Annotated[str | None, Argument(("--until",), "Only what was written until: 10m, 2h, or a time.")] = None,
+    tail: Annotated[int | None, Argument(("--tail",), "Only the last so many lines of each container.")] = None,
+    grep: Annotated[
+        str | None, Argument(("--grep",), "Only lines in which this regular expression is found.", takes_dashes=True)
+    ] = None,
+    timestamps: Annotated[bool, Argument(("--timestamps",), "Say of each line when it was written, in UTC.")] = False,
     previous: Annotated[bool, Argument(("--previous",), "The attempt before the latest one.")] = False,
     container: Container = None,
     state: State = None,
@@ -233,9 +239,9 @@ def logs(
 
     With --follow, instances that come later are shown as well; with --labels or --all, workloads that do, too.
 
-    Examples: orchestrion logs -f --since 10m web; orchestrion logs -f -l tier=front
+    Examples: orchestrion logs -f --tail 20 web; orchestrion logs -f -l tier=front
     """
-    from ._logs import run_logs
+    from ._logs import run_logs, wish_of
 
     return run_logs(
         names,
@@ -247,6 +253,7 @@ def logs(
         follow=follow,
         previous=previous,
         all_=all_,
+        wish=wish_of(tail, until, grep, timestamps=timestamps),
     )
 
 

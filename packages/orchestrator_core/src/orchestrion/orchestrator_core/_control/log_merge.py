@@ -31,6 +31,7 @@ class LogSource:
         instance: The instance's name.
         stream: Which output.
         offset: The next byte to be read.
+        timed: Whether lines of several times are given one time after the other.
     """
 
     runtime: SupportsLogs
@@ -38,6 +39,7 @@ class LogSource:
     instance: str
     stream: LogStream
     offset: int = 0
+    timed: bool = field(default=False, kw_only=True)
     _chunk: LogChunk | None = None
     _time: datetime = UNKNOWN
     _end: int | None = None
@@ -87,6 +89,8 @@ class LogSource:
         if chunk is None:
             msg = "nothing is held"
             raise RuntimeError(msg)
+        if self.timed and (until is None or self._time < until):
+            until, itself_included = self._time, True
         size = len(chunk.data)
         if until is not None and chunk.data:
             size = await self._size_before(chunk, until, itself_included=itself_included)

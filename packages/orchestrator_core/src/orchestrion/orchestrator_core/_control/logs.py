@@ -112,7 +112,9 @@ class LogReader:
                         if begun is None or (summary.container_id, instance) not in begun
                     ]
                     sources = [
-                        LogSource(runtime, summary, instance, stream) for summary, instance in new for stream in STREAMS
+                        LogSource(runtime, summary, instance, stream, timed=query.timed)
+                        for summary, instance in new
+                        for stream in STREAMS
                     ]
                     if begun is None:
                         begun = set()

@@ -192,6 +192,7 @@ class LogQuery:
         since: Only what was written at or after this time (UTC).
         previous: The attempt before the latest one of each container.
         tail_bytes: At most so many bytes of each stream to begin with; None is all that is kept.
+        timed: Of what there is to begin with, no record has lines of several times, so that each line's time is told.
     """
 
     subject: str
@@ -201,6 +202,7 @@ class LogQuery:
     since: datetime | None = None
     previous: bool = False
     tail_bytes: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
+    timed: bool = False
 
 
 @frozen(kw_only=True)
