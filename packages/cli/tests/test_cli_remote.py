@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import signal
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from orchestrion.cli._state_directory import StateDirectory
 from orchestrion.control_plane import ApiClient, SocketPeer
+from orchestrion.control_plane._identity.authority import Authority
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +71,8 @@ def test_everything_that_is_done_here_is_done_there(remote: Any) -> None:
     assert remote.run("plan", path).returncode == 0
     assert "Healthy" in remote.run("status").stdout
     assert remote.run("logs", "web.0").stdout == "web.0 | ready\n"
+    timed = remote.run("logs", "web.0", "--tail", "1", "--timestamps", "--grep", "^read", "--until", "0s").stdout
+    assert re.fullmatch(r"web\.0 \| \d{4}-\d\d-\d\dT[\d:.]+Z ready\n", timed)
     done = remote.run("exec", "web.0", "--", "sh", "-c", "read word; echo got $word; exit 7", input="it\n")
     assert (done.returncode, done.stdout) == (7, "got it\n")
     assert remote.run("scale", "web", "1").returncode == 0
@@ -164,6 +168,54 @@ def test_who_has_a_key_that_is_trusted_shows_no_token(remote: Any) -> None:
     assert remote.run("exec", "web.0", "--", "echo", "hello").stdout == "hello\n"
     path.chmod(0o644)
     assert remote.run("whoami").returncode == 9
+
+
+VIEWER = """
+    kind: RoleBinding
+    metadata: {name: ann}
+    spec: {role: viewer, subjects: [{kind: user, name: ann}]}
+    """
+
+
+def test_who_has_a_certificate_shows_no_token(remote: Any) -> None:
+    logged_in(remote, "--name", "prod")
+    made = remote.run("certificate", "create", "ann", "-o", "name")
+    path, serial = remote.folder / "ann.pem", made.stdout.strip()
+    assert (made.returncode, path.stat().st_mode & 0o777) == (0, 0o600), made.stderr
+    assert remote.run("create", "-f", str(remote.write("viewer.yaml", VIEWER))).returncode == 0
+    known = ("--certificate", str(path), "--fingerprint", remote.fingerprint, "--name", "ann")
+    done = remote.run("login", remote.url, *known)
+    assert (done.returncode, "user ann" in done.stderr) == (0, True), done.stderr
+    who = json.loads(remote.run("whoami", "-o", "json").stdout)
+    assert (who["name"], who["via"]) == ("ann", f"mtls:{serial}")
+    assert remote.run("get", "workloads").returncode == 0
+    assert remote.run("certificate", "ls").returncode == 5
+    assert remote.run("certificate", "ls", "-C", "prod", "-o", "name").stdout == f"{serial}\n"
+    assert remote.run("certificate", "revoke", serial, "-C", "prod").returncode == 0
+    refused = remote.run("whoami")
+    assert (refused.returncode, "was revoked" in refused.stderr) == (5, True)
+
+
+def test_a_server_has_a_certificate_of_somebody_elses(shell: Any) -> None:
+    elsewhere = Authority.make("elsewhere.test")[0]
+    made = elsewhere.issue_server(["127.0.0.1"])
+    for name, text in (("ca.crt", elsewhere.certificate), ("tls.crt", made.certificate), ("tls.key", made.key)):
+        (shell.folder / name).write_bytes(text)
+        (shell.folder / name).chmod(0o600)
+    server = shell.begin("server", "--port", "0", "--tls-cert", "tls.crt", "--tls-key", "tls.key")
+    found = re.search(r"serving at (https://\S+)", server.wait_for("serving at"))
+    assert found is not None
+    server.wait_for("clients know this server by who signed tls.crt")
+    shell.environment["XDG_CONFIG_HOME"] = str(shell.folder / "settings")
+    token = ("--token-file", str(shell.state / "server-api" / "admin.token"))
+    alone = shell.run("login", found[1], *token)
+    assert (alone.returncode, "--authority" in alone.stderr) == (9, True)
+    done = shell.run("login", found[1], *token, "--authority", "ca.crt")
+    assert done.returncode == 0, done.stderr
+    host = str(urllib.parse.urlsplit(found[1]).hostname)
+    assert shell.run("whoami", "-C", host, "-o", "name").stdout == "user:admin\n"
+    server.send(signal.SIGINT)
+    assert server.end() == 0
 
 
 SITE = """

@@ -24,7 +24,7 @@ from ._where import Where
 Data = Mapping[str, Any]
 
 
-def _asked(where: Where, method: str, path: str, data: Any = None) -> Any:
+def asked(where: Where, method: str, path: str, data: Any = None) -> Any:
     """Ask for one thing, and return the answer."""
     place = place_of(where)
 
@@ -37,7 +37,7 @@ def _asked(where: Where, method: str, path: str, data: Any = None) -> Any:
 
 def run_whoami(where: Where, form: Form) -> int:
     """Print as who one is known."""
-    who: Data = _asked(where, "GET", "/api/v1/whoami")
+    who: Data = asked(where, "GET", "/api/v1/whoami")
     show_one(who, form, table=lambda one: columns(_who_rows(one)), name=lambda one: f"{one['kind']}:{one['name']}")
     return 0
 
@@ -65,7 +65,7 @@ def rule_words(rule: Data) -> str:
 def run_can_i(verb: str, resource: str, name: str, where: Where, form: Form, *, all_rights: bool) -> int:
     """Say whether one may do something, or all that one may do."""
     if all_rights:
-        items: Sequence[Data] = _asked(where, "GET", "/api/v1/rights")["items"]
+        items: Sequence[Data] = asked(where, "GET", "/api/v1/rights")["items"]
         show(items, form, table=lambda given: columns(_right_rows(given)), name=rule_words)
         return 0
     if not (verb and resource):
@@ -137,7 +137,7 @@ def _rule(text: str) -> dict[str, Any]:
 
 def run_token_create(wanted: Wanted, where: Where, form: Form) -> int:
     """Make a token, and print it."""
-    made: Data = _asked(where, "POST", "/api/v1/tokens", wanted.document(datetime.now(UTC)))
+    made: Data = asked(where, "POST", "/api/v1/tokens", wanted.document(datetime.now(UTC)))
     show_one(made, form, table=lambda one: [str(one["token"])], name=lambda one: str(one["id"]))
     until = f", good until {at(made, 'expires_at')}" if made.get("expires_at") else ""
     note(f"{at(made, 'id')}: a token of {at(made, 'kind')} {at(made, 'name')}{until}; it is not shown again")
@@ -146,7 +146,7 @@ def run_token_create(wanted: Wanted, where: Where, form: Form) -> int:
 
 def run_token_list(where: Where, form: Form) -> int:
     """Print what is known of tokens."""
-    items: Sequence[Data] = _asked(where, "GET", "/api/v1/tokens")["items"]
+    items: Sequence[Data] = asked(where, "GET", "/api/v1/tokens")["items"]
     now = datetime.now(UTC)
     show(items, form, table=lambda given: columns(_token_rows(given, now)), name=lambda one: str(one["id"]))
     return 0
@@ -164,6 +164,6 @@ def _token_rows(items: Sequence[Data], now: datetime) -> list[tuple[str, ...]]:
 def run_token_revoke(ids: Sequence[str], where: Where) -> int:
     """Make tokens worthless."""
     for token_id in ids:
-        was: Data = _asked(where, "DELETE", f"/api/v1/tokens/{quote(token_id, safe='')}")
+        was: Data = asked(where, "DELETE", f"/api/v1/tokens/{quote(token_id, safe='')}")
         note(f"{token_id}: a token of {at(was, 'kind')} {at(was, 'name')}; it is worthless now")
     return 0

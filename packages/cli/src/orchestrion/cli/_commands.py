@@ -31,6 +31,7 @@ class Command(NamedTuple):
 _OBJECTS: Final = "_verbs_objects"
 _CARE: Final = "_verbs_care"
 _ACCESS: Final = "_verbs_access"
+_PROOFS: Final = "_verbs_proofs"
 _SERVER: Final = "_verbs_server"
 
 
@@ -107,6 +108,12 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("token create", "token_create", "Make a token, and show it once.", _ACCESS),
             Command("token ls", "token_ls", "Show tokens, without what they are.", _ACCESS),
             Command("token revoke", "token_revoke", "Make tokens worthless.", _ACCESS),
+            Command("certificate create", "certificate_create", "Get a certificate, with a key made here.", _PROOFS),
+            Command("certificate ls", "certificate_ls", "Show certificates that were issued.", _PROOFS),
+            Command("certificate revoke", "certificate_revoke", "Make certificates worthless.", _PROOFS),
+            Command("key add", "key_add", "Have requests taken that are signed with a key.", _PROOFS),
+            Command("key ls", "key_ls", "Show the keys that are trusted.", _PROOFS),
+            Command("key rm", "key_rm", "Have keys trusted no longer.", _PROOFS),
         ),
     ),
     (

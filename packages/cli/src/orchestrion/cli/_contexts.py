@@ -9,12 +9,13 @@ import stat
 import subprocess
 import tomllib
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve, field, fields, frozen
 from orchestrion.control_plane import SecretText, ServerPeer, bearer, signed_with
-from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, StateFailure
+from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, StateFailure, Unauthenticated
 
 from ._output import warn
 from ._where import CONTEXTS_FILE, settings_folder
@@ -46,6 +47,7 @@ class Context:
         token_command: A program with its arguments that prints a token; empty is none.
         key_file: A file with an Ed25519 key, which signs requests; empty is none.
         oidc_file: A file with what an issuer of tokens has given; empty is none.
+        certificate_file: A file with a certificate and its key, which proves who connects; empty is none.
         namespace: Where commands act that are told no namespace; empty is "default".
     """
 
@@ -58,6 +60,7 @@ class Context:
     token_command: tuple[str, ...] = field(default=(), converter=_as_words)
     key_file: str = ""
     oidc_file: str = ""
+    certificate_file: str = ""
     namespace: str = ""
 
     def peer(self, token: str = "") -> ServerPeer:
@@ -69,13 +72,15 @@ class Context:
         Raises:
             ConfigInvalid: A file or what a command prints can't be used.
             StateFailure: Others can read a file that should be the user's alone.
-            Unauthenticated: The issuer of tokens gives no new one.
+            Unauthenticated: The issuer of tokens gives no new one, or the certificate has come to its end.
             NetworkFailure: The issuer of tokens can't be reached, and a new one is due.
         """
         authority = _read(Path(self.authority), private=False) if self.authority else b""
         peer = ServerPeer(url=self.url, authority=authority, server_name=self.server_name, warned=warn)
         if self.key_file and not token:
             return evolve(peer, credentials=signed_with(read_private(Path(self.key_file))))
+        if self.certificate_file and not token:
+            return evolve(peer, certificate=_good_certificate(Path(self.certificate_file)))
         token = checked_token(token, "ORCHESTRION_TOKEN") if token else self._token()
         return evolve(peer, credentials=bearer(SecretText(token))) if token else peer
 
@@ -216,6 +221,22 @@ def write_private(name: str, data: bytes, /) -> Path:
         msg = f"writing {path} failed: {err.strerror}"
         raise StateFailure(msg, remedy="Make the folder writable, or set XDG_CONFIG_HOME.") from err
     return path
+
+
+def _good_certificate(path: Path) -> bytes:
+    # Imported here: who shows tokens, as most do, never needs what takes so long.
+    from orchestrion.control_plane.certificates import end_of
+
+    data = read_private(path)
+    try:
+        end = end_of(data)
+    except ConfigInvalid as err:
+        problem = Problem(f"{path} has no certificate in PEM")
+        raise ConfigInvalid((problem,), remedy="`orchestrion certificate create` gets one.") from err
+    if end <= datetime.now(UTC):
+        msg = f"the certificate in {path} was good until {end.isoformat()}"
+        raise Unauthenticated(msg, remedy="Get another one into that file: orchestrion certificate create --file")
+    return data
 
 
 def from_environment() -> Context | None:

@@ -56,8 +56,9 @@ async def _listed(
     async with reach_objects(where, place) as objects:
         found = await objects.kind(kind)
         if names:
-            return [await objects.get(found, name) for name in names]
-        return (await objects.list(found, labels=labels, fields=fields)).items
+            return [await objects.get_also_built_in(found, name) for name in names]
+        listed = (await objects.list(found, labels=labels, fields=fields)).items
+        return listed if labels or fields else [*await objects.built_in(found), *listed]
 
 
 async def _follow(where: Where, place: Place, kind: str, labels: str | None, fields: str | None, form: Form) -> None:
@@ -102,7 +103,7 @@ def run_describe(kind: str, name: str, where: Where) -> int:
 async def _described(where: Where, place: Place, kind: str, name: str) -> list[str]:
     async with reach_objects(where, place) as objects:
         found = await objects.kind(kind)
-        item = await objects.get(found, name)
+        item = await objects.get_also_built_in(found, name)
         lines = [f"{coloured(str(at(item, 'kind')), 'cyan')} {at(item, 'metadata.name')}", *_metadata_lines(item)]
         for part in ("spec", "status"):
             if item.get(part):

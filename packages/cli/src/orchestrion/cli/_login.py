@@ -43,6 +43,8 @@ class Login:
     token_command: str | None
     key_file: Path | None
     oidc: bool
+    certificate: Path | None
+    authority: Path | None
     fingerprint: str | None
     system_trust: bool
     server_name: str
@@ -52,16 +54,23 @@ class Login:
 
 def run_login(login: Login) -> int:
     """Get to know a server, and be known to it."""
-    if sum(one is not None for one in (login.token_file, login.token_command, login.key_file, login.oidc or None)) > 1:
-        problem = Problem("only one of --token-file, --token-command, --key-file and --oidc can be given")
+    proofs = (login.token_file, login.token_command, login.key_file, login.certificate, login.oidc or None)
+    if sum(one is not None for one in proofs) > 1:
+        problem = Problem(
+            "only one of --token-file, --token-command, --key-file, --certificate and --oidc can be given"
+        )
         raise ConfigInvalid((problem,))
     url = login.url.rstrip("/")
+    if login.certificate is not None and not url.startswith("https:"):
+        raise ConfigInvalid((Problem("a certificate is shown where TLS is spoken, at an https:// URL"),))
     ServerPeer(url=url)  # what is no URL is told before anything else
     name = login.name or (urlsplit(url).hostname or "").replace(":", "-")
     _contexts.check_name(name)
     contexts = _contexts.load()
     context = Context(name=name, url=url, server_name=login.server_name, namespace=login.namespace)
-    if url.startswith("https:") and not login.system_trust:
+    if login.authority is not None:
+        context = evolve(context, authority=str(login.authority.absolute()))
+    elif url.startswith("https:") and not login.system_trust:
         certificate, fingerprint = run_async(_authority, context)
         if not _is_trusted(url, fingerprint, login):
             note("nothing was written down")
@@ -94,6 +103,8 @@ def _is_trusted(url: str, fingerprint: str, login: Login) -> bool:
 def _with_proof(context: Context, login: Login) -> Context:
     if login.key_file is not None:
         return evolve(context, key_file=str(login.key_file.absolute()))
+    if login.certificate is not None:
+        return evolve(context, certificate_file=str(login.certificate.absolute()))
     if login.oidc:
         return evolve(context, oidc_file=str(run_async(_at_issuer, context)))
     if login.token_command is not None:
@@ -128,7 +139,8 @@ async def _authority(context: Context) -> tuple[bytes, str]:
         reply = await ApiClient(peer).ask("GET", "/authority.crt")
     except NotFound as err:
         msg = f"the server at {context.url} tells no authority of its own"
-        raise NetworkFailure(msg, remedy="Where it has a certificate of a public one: --system-trust") from err
+        remedy = "Where it has a certificate of a public one: --system-trust; of another one: --authority FILE"
+        raise NetworkFailure(msg, remedy=remedy) from err
     data = str(reply.data).encode()
     found = _PEM.fullmatch(data.strip())
     try:
@@ -226,6 +238,8 @@ def run_context_list(form: Form) -> int:
 def _proof(context: Context) -> str:
     if context.key_file:
         return "key"
+    if context.certificate_file:
+        return "certificate"
     if context.token_command:
         return "command"
     if context.oidc_file:

@@ -23,6 +23,9 @@ Data = Mapping[str, Any]
 
 _PAGE: Final = 500
 _RETRY_SECONDS: Final = 1.0
+_BUILT_IN: Final = frozenset({"Role", "RoleBinding", "PriorityClass"})
+"""The kinds of which something is there from the start."""
+
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 
@@ -81,6 +84,30 @@ class Objects:
         """
         data: Data = (await self.api.ask("GET", self.path(kind, name))).data
         return data
+
+    async def get_also_built_in(self, kind: KindName, name: str, /) -> Data:
+        """Return one object, or what is built in under that name.
+
+        Raises:
+            NotFound: There is neither.
+        """
+        try:
+            return await self.get(kind, name)
+        except NotFound:
+            for item in await self.built_in(kind):
+                if item["metadata"]["name"] == name:
+                    return item
+            raise
+
+    async def built_in(self, kind: KindName, /) -> Sequence[Data]:
+        """Return what is there of a kind from the start, and is no object; a server that knows of none has none."""
+        if kind.kind not in _BUILT_IN:
+            return ()
+        try:
+            items = (await self.api.ask("GET", "/api/v1/built-in")).data["items"]
+        except NotFound:
+            return ()
+        return [item for item in items if item["kind"] == kind.kind]
 
     async def list(self, kind: KindName, /, *, labels: str | None = None, fields: str | None = None) -> Listed:
         """Return all objects of a kind, as they were at one revision."""

@@ -17,7 +17,7 @@ from attrs import frozen
 from orchestrion.control_plane import HttpControl, listening
 from orchestrion.control_plane.logs import LogForm, logging_to
 from orchestrion.orchestrator_core import Orchestrator
-from orchestrion.shared_types import Conflict, NetworkFailure, Unsupported
+from orchestrion.shared_types import ConfigInvalid, Conflict, NetworkFailure, Problem, Unsupported
 
 from ._exit_codes import ExitCode
 from ._output import note
@@ -41,6 +41,8 @@ class Request:
         port: The port; 0 takes a free one.
         tls: Whether TLS is spoken; None is beyond the loopback.
         tls_names: Names and addresses that the certificate is for besides.
+        tls_cert: A file with a certificate that somebody else keeps; None makes one.
+        tls_key: The file with its key.
         plugins: Names of plug-ins by interface, where others are wanted than those of the last time.
         drains: Whether everything stops at the end; without, what runs goes on running.
         webhook_networks: Networks in which webhooks may be, besides public addresses.
@@ -55,6 +57,8 @@ class Request:
     port: int
     tls: bool | None
     tls_names: Sequence[str] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     plugins: Mapping[str, str]
     drains: bool
     webhook_networks: tuple[str, ...] = ()
@@ -66,7 +70,15 @@ class Request:
 
 
 def run_server(state: Path | None, request: Request) -> int:
-    """Serve until interrupted."""
+    """Serve until interrupted.
+
+    Raises:
+        ConfigInvalid: What is said of a certificate contradicts itself.
+    """
+    if (request.tls_cert is None) != (request.tls_key is None):
+        raise ConfigInvalid((Problem("a certificate has its key: --tls-cert and --tls-key come together"),))
+    if request.tls_cert is not None and request.tls is False:
+        raise ConfigInvalid((Problem("--no-tls has no use for a certificate"),))
     place = at(state)
     made = not place.path.exists()
     place.make()
@@ -158,6 +170,8 @@ async def _serve_at(
             port=request.port,
             tls=request.tls,
             tls_names=request.tls_names,
+            tls_cert=request.tls_cert,
+            tls_key=request.tls_key,
             webhook_networks=request.webhook_networks,
             proxies=request.proxies,
             tracer=tracer,
@@ -185,6 +199,8 @@ def _tell(served: Served, options: Options, request: Request) -> None:
         note(f"the first administrator's token is in {served.first_token}")
     if served.authority is not None:
         note(f"clients know this server by {served.authority} ({served.fingerprint})")
+    elif request.tls_cert is not None:
+        note(f"clients know this server by who signed {request.tls_cert}")
     if request.invites:
         note(f"the dashboard, once: {served.login_link()}")
 

@@ -95,6 +95,8 @@ def amount_of_memory(size: object) -> str:
     return f"{number:.1f}Gi"
 
 
+_BUILT_IN: Final = ("BUILT IN", lambda data: "yes" if at(data, "built_in", False) else "")
+
 _COLUMNS: Final[Mapping[str, Sequence[tuple[str, Cell]]]] = {
     "Workload": (
         ("STATE", _state("status.phase")),
@@ -122,8 +124,8 @@ _COLUMNS: Final[Mapping[str, Sequence[tuple[str, Cell]]]] = {
     ),
     "ConfigMap": (("KEYS", _count("spec.data")),),
     "Secret": (("KEYS", _count("spec.data")),),
-    "PriorityClass": (("VALUE", _field("spec.value")),),
-    "Role": (("RULES", _count("spec.rules")),),
+    "PriorityClass": (("VALUE", _field("spec.value")), _BUILT_IN),
+    "Role": (("RULES", _count("spec.rules")), _BUILT_IN),
     "RoleBinding": (
         ("ROLE", _field("spec.role")),
         (
@@ -131,6 +133,7 @@ _COLUMNS: Final[Mapping[str, Sequence[tuple[str, Cell]]]] = {
             lambda data: ", ".join(f"{one.get('kind')}:{one.get('name')}" for one in at(data, "spec.subjects", ())),
         ),
         ("WHERE", lambda data: at(data, "spec.namespace") or "everywhere"),
+        _BUILT_IN,
     ),
     "CustomKind": (("KIND", _field("spec.kind")), ("PLURAL", _field("spec.plural"))),
     "ResourceQuota": (

@@ -29,6 +29,13 @@ def login(
     oidc: Annotated[
         bool, Argument(("--oidc",), "Log in with a browser, at the issuer of tokens that the server believes.")
     ] = False,
+    certificate: Annotated[
+        Path | None, Argument(("--certificate",), "A file with a certificate and its key, instead of a token.")
+    ] = None,
+    authority: Annotated[
+        Path | None,
+        Argument(("--authority",), "A file with certificates: trust those for the server's, and nobody else."),
+    ] = None,
     fingerprint: Annotated[
         str | None, Argument(("--fingerprint",), "That of the server's authority, as the server told it.")
     ] = None,
@@ -59,6 +66,8 @@ def login(
             token_command=token_command,
             key_file=key_file,
             oidc=oidc,
+            certificate=certificate,
+            authority=authority,
             fingerprint=fingerprint,
             system_trust=system_trust,
             server_name=server_name,

@@ -37,6 +37,10 @@ def server(
     tls_names: Annotated[
         tuple[str, ...], Argument(("--tls-name",), "A name or an address that the certificate is to be for besides.")
     ] = (),
+    tls_cert: Annotated[
+        Path | None, Argument(("--tls-cert",), "A certificate of your own, in PEM, read again when it is another.")
+    ] = None,
+    tls_key: Annotated[Path | None, Argument(("--tls-key",), "The key of that certificate, in PEM.")] = None,
     runtime: Annotated[str | None, Argument(("--runtime",), PLUGIN, default="process")] = None,
     cluster: Annotated[str | None, Argument(("--cluster",), PLUGIN, default="local")] = None,
     scheduler: Annotated[str | None, Argument(("--scheduler",), PLUGIN, default="packing")] = None,
@@ -99,6 +103,8 @@ def server(
         port=port,
         tls=tls,
         tls_names=tls_names,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         plugins=given,
         drains=False,
         webhook_networks=webhook_network,
