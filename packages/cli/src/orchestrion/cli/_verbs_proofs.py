@@ -11,7 +11,7 @@ from ._where import Where
 
 Holder = Annotated[str, Argument(("NAME",), "Who it is; unless given, you.")]
 Kind = Annotated[str | None, Argument(("--kind",), "user, service, node or workload; unless given, as you.")]
-Note = Annotated[str, Argument(("--note",), "What it is for.", default="")]
+Note = Annotated[str, Argument(("--note",), "What it is for.")]
 Lifetime = Annotated[str | None, Argument(("--lifetime",), "How long it is good: 8h, 90d.")]
 
 
