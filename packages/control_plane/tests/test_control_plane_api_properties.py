@@ -27,9 +27,9 @@ def stage() -> tuple[MemoryStore, Writer]:
     return store, Writer(store, now=trio_time)
 
 
-async def toggle(store: MemoryStore, writer: Writer, name: str) -> None:
+async def toggle(reader: Reader, writer: Writer, name: str) -> None:
     """Make an object, or remove it where it is there."""
-    listed = await Reader(store, History(store, lambda *_: None), lambda *_: None).list(CONFIG_MAP, "n")
+    listed = await reader.list(CONFIG_MAP, "n")
     if any(item.document.metadata.name == name for item in listed.items):
         await writer.remove(CONFIG_MAP, "n", name, Intent())
     else:
@@ -43,15 +43,22 @@ def test_all_pages_are_of_the_revision_of_the_first(there: set[str], meanwhile: 
     async def run() -> None:
         store, writer = stage()
         await writer.create(NAMESPACE, "", {"metadata": {"name": "n"}}, Intent())
+        history = History(store, lambda *_: None)
+        reader = Reader(store, history, lambda *_: None)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(history.run)
+            await look(reader, writer)
+            nursery.cancel_scope.cancel()
+
+    async def look(reader: Reader, writer: Writer) -> None:
         for name in sorted(there):
-            await toggle(store, writer, name)
-        reader = Reader(store, History(store, lambda *_: None), lambda *_: None)
+            await toggle(reader, writer, name)
         writes = list(meanwhile)
         page = await reader.list(CONFIG_MAP, "n", limit=limit)
         found, revision = list(page.items), page.revision
         while page.last_key:
             if writes:
-                await toggle(store, writer, writes.pop())
+                await toggle(reader, writer, writes.pop())
             page = await reader.list(CONFIG_MAP, "n", limit=limit, start=PageStart(page.last_key, page.revision))
             found += page.items
             assert page.revision == revision
