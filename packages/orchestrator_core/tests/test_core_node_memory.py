@@ -82,8 +82,8 @@ async def test_a_node_that_left_is_forgotten_with_its_loop(stage: Stage) -> None
     await trio.sleep(120)
     orchestrator = stage.orchestrator
     assert SECOND not in orchestrator.node_loops
-    assert SECOND not in orchestrator._node_scopes
-    assert orchestrator._leaving == {}
+    assert SECOND not in orchestrator._nodes._scopes
+    assert orchestrator._nodes._leaving == {}
     assert [node.id for node in await orchestrator.list_nodes()] == [node.id for node in stage.cluster.list_nodes()]
 
 

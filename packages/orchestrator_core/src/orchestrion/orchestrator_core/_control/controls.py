@@ -33,6 +33,7 @@ from orchestrion.shared_types import (
     Metadata,
     PreconditionFailed,
     Problem,
+    Unavailable,
     WorkloadDefinition,
     WorkloadKind,
 )
@@ -283,7 +284,14 @@ class Controls:
         raise Conflict(msg, remedy="Look at what they did, and try again.")
 
     async def catch_up(self) -> None:
-        """Wait until the world shows everything that was written before now."""
+        """Wait until the world shows everything that was written before now.
+
+        Raises:
+            Unavailable: The orchestrator does not run yet.
+        """
+        if not self.world.synced.is_set():
+            msg = "the orchestrator does not run yet"
+            raise Unavailable(msg)
         read = await self.store.get("/")
         await self.world.wait_for(read.revision)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 
@@ -15,18 +15,10 @@ from orchestrion.orchestrator_core._clock import Deadlines, WallClock, system_ti
 from orchestrion.orchestrator_core._cluster.decisions import TimedScheduler
 from orchestrion.orchestrator_core._cluster.leadership import Campaign
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
-from orchestrion.orchestrator_core._control.admission import (
-    Admission,
-    admit,
-    check_new,
-    proposed,
-    tell_applied,
-    writes_of,
-)
-from orchestrion.orchestrator_core._control.classes import ClassSource, StandardClasses, with_classes
+from orchestrion.orchestrator_core._control.applying import Applying
+from orchestrion.orchestrator_core._control.classes import ClassSource, StandardClasses
 from orchestrion.orchestrator_core._control.commands import commands_of, running_container
 from orchestrion.orchestrator_core._control.controls import (
-    CONFLICT_TRIES,
     DELETED,
     Controls,
     check_expected,
@@ -36,14 +28,11 @@ from orchestrion.orchestrator_core._control.controls import (
 )
 from orchestrion.orchestrator_core._control.explaining import Explainer
 from orchestrion.orchestrator_core._control.gate import NOTHING_BESIDE, Beside, Gate, no_gate
-from orchestrion.orchestrator_core._control.impossible import EmptyCluster
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
-from orchestrion.orchestrator_core._control.node_shown import node_shown
-from orchestrion.orchestrator_core._control.ports import with_port_clashes
-from orchestrion.orchestrator_core._control.preview import Preview
+from orchestrion.orchestrator_core._control.node_loops import NodeLoops
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
 from orchestrion.orchestrator_core._control.timings import Timings
-from orchestrion.orchestrator_core._control.updates import Subscriber
+from orchestrion.orchestrator_core._control.updates import Subscriber, Subscribers
 from orchestrion.orchestrator_core._control.views import (
     ApplyResult,
     LogQuery,
@@ -61,9 +50,9 @@ from orchestrion.orchestrator_core._node.ports import PortTable, dynamic_range
 from orchestrion.orchestrator_core._node.shared_volumes import SharedVolumes
 from orchestrion.orchestrator_core._node.volumes import NoVolumes, VolumeProvider
 from orchestrion.orchestrator_core._observed import Observed
-from orchestrion.orchestrator_core._state.commits import look_after, write_together
+from orchestrion.orchestrator_core._state.commits import look_after
 from orchestrion.orchestrator_core._state.events import EventRecorder
-from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadName
+from orchestrion.orchestrator_core._state.records import WorkloadName
 from orchestrion.orchestrator_core._state.world import World
 from orchestrion.runtime_interface import ContainerRuntime, ExecSession, TerminalSize
 from orchestrion.scheduler_interface import Scheduler
@@ -74,16 +63,14 @@ from orchestrion.shared_types import (
     Metadata,
     Node,
     NodeId,
-    NodeStatus,
     OrchestrationError,
     UidFactory,
-    Unavailable,
     Unsupported,
     WorkloadDefinition,
     WorkloadInstance,
     new_uid,
 )
-from orchestrion.store_interface import Revision, RevisionConflict, StateStore
+from orchestrion.store_interface import Revision, StateStore
 
 
 @define(eq=False)
@@ -134,16 +121,13 @@ class Orchestrator:
     world: World = field(factory=World, init=False)
     recorder: EventRecorder = field(init=False)
     cluster_loop: ClusterLoop = field(init=False)
-    node_loops: dict[NodeId, NodeLoop] = field(factory=dict, init=False)
     _controls: Controls = field(init=False)
     _deadlines: Deadlines = field(init=False)
     _decider: TimedScheduler = field(init=False)
     _logs: LogReader = field(init=False)
     _shared_volumes: SharedVolumes = field(init=False)
-    _subscribers: set[Subscriber] = field(factory=set, init=False)
-    _node_scopes: dict[NodeId, trio.CancelScope] = field(factory=dict, init=False)
-    _leaving: dict[NodeId, trio.CancelScope] = field(factory=dict, init=False)
-    _shown: dict[NodeId, Node] = field(factory=dict, init=False)
+    _subscribers: Subscribers = field(factory=Subscribers, init=False)
+    _nodes: NodeLoops = field(init=False)
     _observes: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -168,10 +152,18 @@ class Orchestrator:
         )
         self._shared_volumes = SharedVolumes(self.world, self.volumes, Complaints(self.recorder))
         self._logs = LogReader(self.world, self.runtime)
-        self.recorder.on_record(self._on_event)
-        self.world.on_workload(self._on_workload)
-        self.cluster_loop.on_explained(self._on_workload)
-        self.world.on_instance(lambda name, _record: self._on_instance(name))
+        timings, subscribers = self.timings, self._subscribers
+        patience = timings.lease + timings.skew + timings.period
+        self._nodes = NodeLoops(self.cluster_loop, self.runs_node, self._node_loop, subscribers, patience)
+        self.recorder.on_record(subscribers.event_recorded)
+        self.world.on_workload(subscribers.workload_changed)
+        self.cluster_loop.on_explained(subscribers.workload_changed)
+        self.world.on_instance(lambda name, _record: subscribers.instance_changed(name))
+
+    @property
+    def node_loops(self) -> Mapping[NodeId, NodeLoop]:
+        """The node loops that run here, by node."""
+        return self._nodes.loops
 
     # -- running --------------------------------------------------------------------------------------------------
 
@@ -192,13 +184,12 @@ class Orchestrator:
                 await self.world.synced.wait()
                 nursery.start_soon(self.recorder.run)
                 nursery.start_soon(self._shared_volumes.run)
-                self.cluster_loop.on_node(lambda node_id: self._on_node(node_id, nursery))
+                self.cluster_loop.on_node(lambda node_id: self._nodes.look_after(node_id, nursery))
                 nursery.start_soon(self.cluster_loop.run)
                 await self.cluster_loop.nodes_known.wait()
                 await self.cluster_loop.has_led.wait()
                 with trio.move_on_after(self.timings.lease):
-                    for loop in list(self.node_loops.values()):
-                        await loop.tried.wait()
+                    await self._nodes.wait_tried()
                 task_status.started()
                 await trio.sleep_forever()
         finally:
@@ -219,63 +210,11 @@ class Orchestrator:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.world.follow, self.store)
             await self.world.synced.wait()
-            self.cluster_loop.on_node(self._show_node)
+            self.cluster_loop.on_node(self._nodes.show)
             nursery.start_soon(self.cluster_loop.observe)
             await self.cluster_loop.nodes_known.wait()
             task_status.started()
             await trio.sleep_forever()
-
-    def _on_node(self, node_id: NodeId, nursery: trio.Nursery) -> None:
-        node = self.cluster_loop.nodes.get(node_id)
-        runs_here = node is not None and self.runs_node(node)
-        seen = node is not None and node.status in {NodeStatus.READY, NodeStatus.NOT_READY}
-        loop = self.node_loops.get(node_id)
-        if runs_here and loop is None and node is not None and node.status is not NodeStatus.DOWN:
-            scope = self._node_scopes[node_id] = trio.CancelScope()
-            loop = self.node_loops[node_id] = self._node_loop(node_id)
-            nursery.start_soon(self._run_node, node_id, loop, scope)
-        if loop is not None:
-            if runs_here and seen:
-                loop.resume()
-            else:
-                # Its lease lapses, and others take its work; what can still be reached is stopped before.
-                loop.let_go()
-            if runs_here and node_id in self._leaving:
-                self._leaving.pop(node_id).cancel()
-            elif not runs_here and node_id not in self._leaving:
-                leaving = self._leaving[node_id] = trio.CancelScope()
-                nursery.start_soon(self._end_node, node_id, loop, leaving)
-        self._show_node(node_id)
-
-    def _show_node(self, node_id: NodeId) -> None:
-        """Note how a node is shown to people and the scheduler."""
-        node = self.cluster_loop.nodes.get(node_id)
-        if node is None:
-            self._shown.pop(node_id, None)
-        else:
-            loop = self.node_loops.get(node_id)
-            trouble = loop.trouble if loop is not None else ""
-            self._shown[node_id] = node_shown(node, trouble, self.cluster_loop.suspects)
-            self.cluster_loop.keeper.set_node(self._shown[node_id])
-        for subscriber in self._subscribers:
-            subscriber.node_changed(node_id)
-
-    async def _end_node(self, node_id: NodeId, loop: NodeLoop, leaving: trio.CancelScope) -> None:
-        """End the loop of a node that has left once nothing runs there, or nothing more can be hoped for."""
-        with leaving:
-            with trio.move_on_after(self.timings.lease + self.timings.skew + self.timings.period):
-                await loop.wait_stopped()
-            del self._leaving[node_id]
-            self._node_scopes.pop(node_id).cancel()
-            del self.node_loops[node_id]
-
-    async def _run_node(self, node_id: NodeId, loop: NodeLoop, scope: trio.CancelScope) -> None:
-        try:
-            with scope:
-                await loop.run()
-        finally:
-            # Nobody needs to wait for a node that has gone.
-            loop.tried.set()
 
     def _node_loop(self, node_id: NodeId) -> NodeLoop:
         return NodeLoop(
@@ -297,7 +236,7 @@ class Orchestrator:
             config=self.config,
             only_stops=self.only_stops,
             observed=self.observed,
-            on_trouble=partial(self._show_node, node_id),
+            on_trouble=partial(self._nodes.show, node_id),
         )
 
     async def stop_all(self) -> None:
@@ -322,15 +261,14 @@ class Orchestrator:
 
         A removal is answered once it is on record; containers, output and directories go after that.
         """
-        for loop in list(self.node_loops.values()):
-            await loop.wait_cleared()
+        await self._nodes.wait_cleared()
         await self._shared_volumes.wait_idle()
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
     async def list_workloads(self, *, namespace: str | None = None) -> list[WorkloadView]:
         """Return all workloads, of one namespace or of all, by namespace and name."""
-        await self._catch_up()
+        await self._controls.catch_up()
         views = [self.view(name) for name in sorted(self.world.workloads) if namespace in (None, name.namespace)]
         return [view for view in views if view is not None]
 
@@ -340,7 +278,7 @@ class Orchestrator:
         Raises:
             WorkloadNotFound: There is none of that name.
         """
-        await self._catch_up()
+        await self._controls.catch_up()
         view = self.view(WorkloadName(namespace, name))
         if view is None:
             raise not_found(WorkloadName(namespace, name))
@@ -350,13 +288,14 @@ class Orchestrator:
         self, *, namespace: str | None = None, workload: str | None = None
     ) -> list[WorkloadInstance]:
         """Return instances, ended ones too as long as they are remembered, by namespace, workload, slot and epoch."""
-        await self._catch_up()
+        await self._controls.catch_up()
         return instances_of(self.world, namespace, workload)
 
     async def list_nodes(self) -> list[Node]:
         """Return all nodes, by id."""
         await trio.lowlevel.checkpoint()
-        return [self._shown[node_id] for node_id in sorted(self._shown)]
+        shown = self._nodes.shown
+        return [shown[node_id] for node_id in sorted(shown)]
 
     async def events(
         self,
@@ -373,15 +312,10 @@ class Orchestrator:
     @asynccontextmanager
     async def watch(self, *, namespace: str | None = None) -> AsyncIterator[AsyncIterator[Update]]:
         """Follow everything: first all that there is, then SYNCED, then each change."""
-        await self._catch_up()
-        subscriber = Subscriber(self.world, self._shown, self.view, namespace)
-        subscriber.begin()
-        self._subscribers.add(subscriber)
-        try:
-            async with aclosing(subscriber.updates()) as updates:
-                yield updates
-        finally:
-            self._subscribers.discard(subscriber)
+        await self._controls.catch_up()
+        subscriber = Subscriber(self.world, self._nodes.shown, self.view, namespace)
+        async with self._subscribers.reading(subscriber) as updates:
+            yield updates
 
     def logs(self, query: LogQuery, /) -> AbstractAsyncContextManager[AsyncIterator[LogRecord]]:
         """Read output; see `LogQuery`."""
@@ -412,7 +346,7 @@ class Orchestrator:
             Unsupported: The runtime can't run commands in containers, or not at terminals.
         """
         run = commands_of(self.runtime, terminal)
-        await self._catch_up()
+        await self._controls.catch_up()
         async with run(running_container(self.world, namespace, instance, container), command) as session:
             yield session
 
@@ -466,50 +400,10 @@ class Orchestrator:
         """
         del manager, force
         names = (f"{workload.metadata.namespace}/{workload.metadata.name}" for workload in workloads)
-        wanted = await with_classes(workloads, self.classes)
         with self.observed.step("apply", ",".join(names)):
-            return await self._apply(wanted, gate, dry_run=dry_run, rerun=rerun, starts=starts, only_new=only_new)
-
-    async def _apply(
-        self,
-        workloads: Sequence[WorkloadDefinition],
-        gate: Gate,
-        *,
-        dry_run: bool,
-        rerun: bool,
-        starts: bool,
-        only_new: bool,
-    ) -> ApplyResult:
-        for _ in range(CONFLICT_TRIES):
-            admissions = await self._admit(workloads, rerun=rerun, starts=starts)
-            if only_new:
-                check_new(admissions)
-            changes = with_port_clashes(admissions, self.cluster_loop.keeper.view(), self._decider)
-            compares, operations = writes_of(admissions, self.world)
-            beside = await gate([proposed(admission) for admission in admissions], self.world)
-            if dry_run or not (operations or beside.operations):
-                return ApplyResult(changes=changes)
-            try:
-                revision = await write_together(
-                    self.store,
-                    [*compares, *beside.compares],
-                    [*operations, *beside.operations],
-                    new_uid=self.new_uid,
-                )
-            except RevisionConflict:
-                continue
-            await self.world.wait_for(revision)
-            tell_applied(self.recorder, admissions)
-            return ApplyResult(changes=changes, revision=revision)
-        msg = "others kept changing the same workloads"
-        raise Conflict(msg, remedy="Look at what they did, and apply again.")
-
-    async def _admit(self, workloads: Sequence[WorkloadDefinition], *, rerun: bool, starts: bool) -> list[Admission]:
-        await self._catch_up()
-        admissions = admit(workloads, self.world, self.now(), self.new_uid, rerun=rerun, starts=starts)
-        if self.refuse_impossible:
-            await EmptyCluster(self._decider, self.cluster_loop.nodes.values()).check(admissions)
-        return admissions
+            return await self._applying().apply(
+                workloads, gate, dry_run=dry_run, rerun=rerun, starts=starts, only_new=only_new
+            )
 
     async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
         """Say what `apply` would do: what it changes, and where new instances would then go.
@@ -526,12 +420,7 @@ class Orchestrator:
             ConfigInvalid: They can't be accepted.
             Conflict: A workload of that name is being removed.
         """
-        await self._catch_up()
-        named = await with_classes(workloads, self.classes)
-        admissions = admit(named, self.world, self.now(), self.new_uid, rerun=rerun)
-        preview = Preview.of(admissions, self.cluster_loop.facts, self._decider, self.cluster_loop.keeper.view())
-        await preview.foresee()
-        return preview.plan(admissions)
+        return await self._applying().plan(workloads, rerun=rerun)
 
     async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
         """Say for each slot why it is where it is, or why it is nowhere; for a daemon also why it is not on a node.
@@ -541,7 +430,7 @@ class Orchestrator:
         Raises:
             WorkloadNotFound: There is none of that name.
         """
-        await self._catch_up()
+        await self._controls.catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
         explainer = Explainer(self.world, self.cluster_loop, self._decider, only_observes=self._observes)
         return await explainer.explain(record)
@@ -568,7 +457,7 @@ class Orchestrator:
             ConfigInvalid: It is no service, the number is out of range, or more than can come up together.
             Conflict: It is stopped; `apply` starts it again.
         """
-        await self._catch_up()
+        await self._controls.catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
         definition = checked_for_scale(record, replicas)
         scaled_from = definition.replicas if replicas is not None else 0
@@ -609,7 +498,7 @@ class Orchestrator:
         return await self._pause(name, namespace, paused=False)
 
     async def _pause(self, name: str, namespace: str, *, paused: bool) -> WorkloadView:
-        await self._catch_up()
+        await self._controls.catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
         if await self._controls.pause(record, paused=paused):
             what = ("RolloutPaused", "its updates are paused") if paused else ("RolloutResumed", "its updates go on")
@@ -622,7 +511,7 @@ class Orchestrator:
         Raises:
             WorkloadNotFound: There is none of that name.
         """
-        await self._catch_up()
+        await self._controls.catch_up()
         await self._controls.change(WorkloadName(namespace, name), stopped_unless_ended)
         return await self.get_workload(name, namespace=namespace)
 
@@ -647,7 +536,7 @@ class Orchestrator:
             PreconditionFailed: Its revision is another one.
             Conflict: Others kept changing it.
         """
-        await self._catch_up()
+        await self._controls.catch_up()
         name = find_instance(self.world, namespace, instance)
         if await self._controls.stop_instance(name, self.now(), expected):
             self.recorder.record(namespace, f"instance/{name.short}", "Stopping", f"it stops: {DELETED}")
@@ -679,7 +568,7 @@ class Orchestrator:
             PreconditionFailed: Its revision is another one.
             RevisionConflict: What it depends on besides does not hold.
         """
-        await self._catch_up()
+        await self._controls.catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
         check_expected(record, expected)
         waiting = sorted(dependant.name for dependant in self.world.waiting_for(record.name))
@@ -707,7 +596,7 @@ class Orchestrator:
         Raises:
             WorkloadNotFound: There is none of that name, or Conflict: others kept changing it.
         """
-        await self._catch_up()
+        await self._controls.catch_up()
         return await self._controls.relate(WorkloadName(namespace, name), change)
 
     async def cordon_node(self, node_id: NodeId, /) -> None:
@@ -724,27 +613,19 @@ class Orchestrator:
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
+    def _applying(self) -> Applying:
+        return Applying(
+            self._controls,
+            self.cluster_loop,
+            self._decider,
+            self.classes,
+            self.recorder,
+            self.new_uid,
+            self.refuse_impossible,
+        )
+
     def _cordon(self) -> SupportsCordon:
         if not isinstance(self.cluster, SupportsCordon):
             msg = "the cluster manager can't keep work off nodes"
             raise Unsupported(msg)
         return self.cluster
-
-    async def _catch_up(self) -> None:
-        """Wait until the world shows everything that was written before now."""
-        if not self.world.synced.is_set():
-            msg = "the orchestrator does not run yet"
-            raise Unavailable(msg)
-        await self._controls.catch_up()
-
-    def _on_workload(self, name: WorkloadName) -> None:
-        for subscriber in self._subscribers:
-            subscriber.workload_changed(name)
-
-    def _on_instance(self, name: InstanceName) -> None:
-        for subscriber in self._subscribers:
-            subscriber.instance_changed(name)
-
-    def _on_event(self, event: Event) -> None:
-        for subscriber in self._subscribers:
-            subscriber.event_recorded(event)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sized
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sized
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 import trio
@@ -144,3 +145,41 @@ class Subscriber:
             return None
         self._shown[name] = view
         return Update(kind=UpdateKind.WORKLOAD, namespace=name.namespace, name=name.name, workload=view)
+
+
+@define(eq=False)
+class Subscribers:
+    """All who look on."""
+
+    _all: set[Subscriber] = field(factory=set)
+
+    @asynccontextmanager
+    async def reading(self, subscriber: Subscriber) -> AsyncIterator[AsyncIterator[Update]]:
+        """Let one look on: at what there is, and then at what changes until the block is left."""
+        subscriber.begin()
+        self._all.add(subscriber)
+        try:
+            async with aclosing(subscriber.updates()) as updates:
+                yield updates
+        finally:
+            self._all.discard(subscriber)
+
+    def workload_changed(self, name: WorkloadName) -> None:
+        """Tell all of a change."""
+        for subscriber in self._all:
+            subscriber.workload_changed(name)
+
+    def instance_changed(self, name: InstanceName) -> None:
+        """Tell all of a change."""
+        for subscriber in self._all:
+            subscriber.instance_changed(name)
+
+    def node_changed(self, node_id: NodeId) -> None:
+        """Tell all of a change."""
+        for subscriber in self._all:
+            subscriber.node_changed(node_id)
+
+    def event_recorded(self, event: Event) -> None:
+        """Tell all of an event."""
+        for subscriber in self._all:
+            subscriber.event_recorded(event)

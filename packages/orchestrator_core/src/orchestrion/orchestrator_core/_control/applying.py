@@ -1,0 +1,102 @@
+"""How definitions become what is wanted: admitted, compared, asked about, and written all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define
+from orchestrion.orchestrator_core._cluster.decisions import TimedScheduler
+from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
+from orchestrion.orchestrator_core._control.admission import (
+    Admission,
+    admit,
+    check_new,
+    proposed,
+    tell_applied,
+    writes_of,
+)
+from orchestrion.orchestrator_core._control.classes import ClassSource, with_classes
+from orchestrion.orchestrator_core._control.controls import CONFLICT_TRIES, Controls
+from orchestrion.orchestrator_core._control.gate import Gate
+from orchestrion.orchestrator_core._control.impossible import EmptyCluster
+from orchestrion.orchestrator_core._control.ports import with_port_clashes
+from orchestrion.orchestrator_core._control.preview import Preview
+from orchestrion.orchestrator_core._control.views import ApplyResult, Plan
+from orchestrion.orchestrator_core._state.commits import write_together
+from orchestrion.orchestrator_core._state.events import EventRecorder
+from orchestrion.shared_types import Conflict, UidFactory, WorkloadDefinition
+from orchestrion.store_interface import RevisionConflict
+
+
+@define(eq=False)
+class Applying:
+    """Applies definitions, or says what applying them would do.
+
+    Attributes:
+        controls: What is on record, and where.
+        cluster_loop: Knows the nodes, and what is placed on them.
+        decider: Decides where slots go.
+        classes: Knows the priority classes that workloads name.
+        recorder: Is told of what was applied.
+        new_uid: Makes ids that sort by time.
+        refuse_impossible: Whether a workload that no node could ever run is refused.
+    """
+
+    controls: Controls
+    cluster_loop: ClusterLoop
+    decider: TimedScheduler
+    classes: ClassSource
+    recorder: EventRecorder
+    new_uid: UidFactory
+    refuse_impossible: bool
+
+    async def apply(
+        self,
+        workloads: Sequence[WorkloadDefinition],
+        gate: Gate,
+        *,
+        dry_run: bool,
+        rerun: bool,
+        starts: bool,
+        only_new: bool,
+    ) -> ApplyResult:
+        """Want these workloads, all of them or none; see `Orchestrator.apply`."""
+        world = self.controls.world
+        named = await with_classes(workloads, self.classes)
+        for _ in range(CONFLICT_TRIES):
+            await self.controls.catch_up()
+            admissions = self._admit(named, rerun=rerun, starts=starts)
+            if self.refuse_impossible:
+                await EmptyCluster(self.decider, self.cluster_loop.nodes.values()).check(admissions)
+            if only_new:
+                check_new(admissions)
+            changes = with_port_clashes(admissions, self.cluster_loop.keeper.view(), self.decider)
+            compares, operations = writes_of(admissions, world)
+            beside = await gate([proposed(admission) for admission in admissions], world)
+            if dry_run or not (operations or beside.operations):
+                return ApplyResult(changes=changes)
+            try:
+                revision = await write_together(
+                    self.controls.store,
+                    [*compares, *beside.compares],
+                    [*operations, *beside.operations],
+                    new_uid=self.new_uid,
+                )
+            except RevisionConflict:
+                continue
+            await world.wait_for(revision)
+            tell_applied(self.recorder, admissions)
+            return ApplyResult(changes=changes, revision=revision)
+        msg = "others kept changing the same workloads"
+        raise Conflict(msg, remedy="Look at what they did, and apply again.")
+
+    async def plan(self, workloads: Sequence[WorkloadDefinition], *, rerun: bool) -> Plan:
+        """Say what applying them would do; see `Orchestrator.plan`."""
+        await self.controls.catch_up()
+        admissions = self._admit(await with_classes(workloads, self.classes), rerun=rerun)
+        preview = Preview.of(admissions, self.cluster_loop.facts, self.decider, self.cluster_loop.keeper.view())
+        await preview.foresee()
+        return preview.plan(admissions)
+
+    def _admit(self, workloads: Sequence[WorkloadDefinition], *, rerun: bool, starts: bool = True) -> list[Admission]:
+        return admit(workloads, self.controls.world, self.controls.now(), self.new_uid, rerun=rerun, starts=starts)
