@@ -327,8 +327,13 @@ PARTS: dict[str, Callable[[int], Awaitable[list[Row]]]] = {
 
 
 async def measure(runs: int, parts: list[str]) -> list[Row]:
-    """Measure some parts, or all."""
-    return [one for name in parts or PARTS for one in await PARTS[name](runs)]
+    """Measure some parts, or all, and print the table of each as soon as it is there."""
+    rows = []
+    for name in parts or PARTS:
+        found = await PARTS[name](runs)
+        print_table(f"{NAME}: {name}", found)
+        rows += found
+    return rows
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -342,9 +347,9 @@ def main(argv: list[str] | None = None) -> None:
     print(f"load: {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores", flush=True)
     if arguments.explain:
         rows = trio.run(partial(measure_creates, explains=True), arguments.runs)
+        print_table(NAME, rows)
     else:
         rows = trio.run(measure, arguments.runs, arguments.only)
-    print_table(NAME, rows)
     print(f"load: {os.getloadavg()[0]:.2f}")
     if arguments.json:
         write_rows(arguments.json, rows)

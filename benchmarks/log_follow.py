@@ -181,7 +181,7 @@ async def flood(server: Server, total: int, *, stall_seconds: float = 0.0) -> Fl
         await asks.ask("DELETE", f"{path}/flood")
         for left in ("instances", "workloads"):
             told_by = f"/api/v1/namespaces/default/{left}"
-            while b'"name":"flood' in await asks.ask("GET", told_by):  # noqa: ASYNC110 # another process does it
+            while json.loads(await asks.ask("GET", told_by))["items"]:  # noqa: ASYNC110 # another process does it
                 await trio.sleep(0.2)
     return Flood(Followed(**json.loads(told)), sizes.grown(server.process.pid), sizes.grown(process.pid), share)
 
