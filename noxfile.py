@@ -147,10 +147,17 @@ def _tests_on(version: str) -> None:
     def tests(session: nox.Session) -> None:
         """The tests on one Python, the slow ones on the oldest only; skipped where the machine has no such Python."""
         everything(session, "test")
-        oldest = version == PYTHONS[0]
-        chosen = ["-m", "not engine"] if oldest else ["-m", "not engine and not slow", *ON_ALL_CORES]
-        arguments = session.posargs or [*chosen, "--durations=10"]
-        session.run("pytest", results(f"tests-{version}"), *arguments, env=REPEATABLE)
+        if session.posargs:
+            session.run("pytest", results(f"tests-{version}"), *session.posargs, env=REPEATABLE)
+            return
+        quick = ["-m", "not engine and not slow", *ON_ALL_CORES, "--durations=10"]
+        try:
+            session.run("pytest", results(f"tests-{version}"), *quick, env=REPEATABLE)
+        finally:
+            if version == PYTHONS[0]:
+                # One after the other: most start processes, and say within which time these are to answer.
+                slow = ["-m", "slow and not engine", "--durations=10"]
+                session.run("pytest", results(f"tests-{version}-slow"), *slow, env=REPEATABLE)
 
 
 for _version in PYTHONS:
