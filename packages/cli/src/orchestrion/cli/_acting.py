@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from orchestrion.control_plane import Control, HttpControl
 
-from ._owner import observing, orchestrating
+from ._owner import observing, orchestrating, way_in
 from ._places import Place
 from ._reach import owner_or_lock
 
@@ -16,14 +16,15 @@ from ._reach import owner_or_lock
 async def reach_or_own(place: Place) -> AsyncIterator[Control]:
     """Give the owner's Control, or that of an orchestrator which runs as long as the context lasts.
 
-    Such an orchestrator stops what is to stop; it starts nothing, since it would not be there to look after it.
+    Such an orchestrator stops what is to stop; it starts nothing, since it would not be there to look after it. What it
+    is asked for passes what it would at a server of that directory.
     """
     async with owner_or_lock(place) as found:
         if isinstance(found, HttpControl):
             yield found
         else:
             async with orchestrating(found.place, found.plugins, only_stops=True) as orchestrator:
-                yield orchestrator
+                yield await way_in(orchestrator, found.place)
 
 
 @asynccontextmanager

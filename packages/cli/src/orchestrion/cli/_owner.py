@@ -10,11 +10,20 @@ from functools import partial
 from typing import Any
 
 import trio
-from orchestrion.control_plane import StoredClasses, StoredConfig, serve_control
+from orchestrion.control_plane import (
+    Control,
+    HttpControl,
+    SocketPeer,
+    StoredClasses,
+    StoredConfig,
+    has_rules,
+    serve_control,
+)
 from orchestrion.orchestrator_core import DirectoryVolumes, Orchestrator
 from orchestrion.shared_types import OrchestrationError
 
 from ._lessons import lessons_kept
+from ._output import warn
 from ._plugins import broken, folder_name, load_plugin
 from ._state_directory import StateDirectory
 
@@ -102,6 +111,20 @@ async def orchestrating(
                 orchestrator.finish_logs()
                 ending.set()
             running.cancel_scope.cancel()
+
+
+async def way_in(orchestrator: Orchestrator, place: StateDirectory) -> Control:
+    """Return how the owner of a directory itself changes what is to run there: by the way of everybody else.
+
+    That way has quotas, limits, webhooks and the audit log on it. Where there are none, the server need not come up.
+
+    Args:
+        orchestrator: It runs, and is served at the directory's socket.
+        place: The directory.
+    """
+    if await has_rules(orchestrator.store, place.part("server", "api")):
+        return HttpControl(SocketPeer(place.socket_path, warned=warn))
+    return orchestrator
 
 
 @asynccontextmanager

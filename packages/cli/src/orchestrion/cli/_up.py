@@ -27,7 +27,7 @@ from ._logs import print_records
 from ._manifests import is_stdin, load, naming
 from ._offline import stored_picture
 from ._output import note
-from ._owner import orchestrating
+from ._owner import orchestrating, way_in
 from ._picture import Key, Picture, gone, key_of
 from ._quick import LogChoice
 from ._reach import owner_or_lock
@@ -101,7 +101,8 @@ async def _own(request: Request, place: StateDirectory, ownership: Ownership, in
     try:
         async with orchestrating(place, plugins) as orchestrator:
             try:
-                applied = await _apply(orchestrator, request, again=not ownership.was_cut_short)
+                control = await way_in(orchestrator, place)
+                applied = await _apply(control, request, again=not ownership.was_cut_short)
             except OrchestrationError:
                 unused = request.made and not orchestrator.world.workloads
                 raise

@@ -7,6 +7,7 @@ from ._identity.secret_text import SecretText
 from ._listening import listening
 from ._peer import Peer, ServerPeer, SocketPeer, bearer, signed_with
 from ._problems import error_of, problem_of, status_of
+from ._rules import has_rules
 from ._server import serve_control
 from ._socket import address_of
 from ._stored_classes import StoredClasses
@@ -26,6 +27,7 @@ __all__ = [
     "address_of",
     "bearer",
     "error_of",
+    "has_rules",
     "listening",
     "problem_of",
     "serve_control",

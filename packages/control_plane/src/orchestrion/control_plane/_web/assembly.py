@@ -29,6 +29,7 @@ from orchestrion.control_plane._objects.paging import MIN_KEY_BYTES
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._peer import is_loopback
 from orchestrion.control_plane._reach import Reach
+from orchestrion.control_plane._rules import AUDIT_FOLDER, has_audit_log
 from orchestrion.control_plane._service.managing import Management, managed
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.owning import Owning
@@ -50,9 +51,6 @@ if TYPE_CHECKING:
     from .own_tls import OwnTls
 
 TRUST_DOMAIN: Final = "orchestrion.local"
-
-AUDIT_FOLDER: Final = "audit"
-"""Where the audit log is, in the server's directory."""
 
 _OWN_FILE: Final = "server.key"
 """What only the servers of a state directory know."""
@@ -219,6 +217,8 @@ async def serving(
 async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStreams) -> AsyncIterator[Any]:
     """Give the application for the socket of a state directory whose owner serves no network.
 
+    Where a server has kept an audit log, it goes on.
+
     Args:
         orchestrator: It runs already.
         state_dir: As for `serving`.
@@ -232,14 +232,17 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
     management = managed(await _objects(orchestrator, state_dir, keeper), needs_namespaces=False, may=_may(keeper))
     objects = management.objects
     secret = await trio.to_thread.run_sync(_secret, state_dir)
+    audit = AuditLog(state_dir / AUDIT_FOLDER, orchestrator.now) if has_audit_log(state_dir) else None
     async with trio.open_nursery() as nursery:
+        if audit is not None:
+            await nursery.start(audit.run)
         await nursery.start(keeper.tokens.follow)
         if keeper.keys is not None:
             await nursery.start(keeper.keys.follow)
         await nursery.start(objects.run)
         nursery.start_soon(management.run)
         keeper.follow(objects.history)
-        yield _at_socket(management, Oversight.over(objects, keeper), keeper, secret, streams)
+        yield _at_socket(management, Oversight.over(objects, keeper, audit=audit), keeper, secret, streams)
         nursery.cancel_scope.cancel()
 
 
