@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from attrs import define
+from orchestrion.control_plane._service.replies import Replies
+from orchestrion.control_plane._web.keeper import Doorkeeper
+from orchestrion.control_plane._web.once import Once
 
 NOW: Final = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
 
@@ -32,3 +35,8 @@ class Chance:
         """Return so many bytes, 64 at most."""
         self.calls += 1
         return hashlib.sha512(b"%d" % self.calls).digest()[:size]
+
+
+def once_of(keeper: Doorkeeper) -> Once:
+    """Return what does requests once over the store of the tokens."""
+    return Once(Replies(keeper.tokens.store, keeper.tokens.now, b"secret"))

@@ -41,7 +41,7 @@ from orchestrion.store_interface import Put
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from .api_stage import Client
-from .identity_sources import NOW, Clock
+from .identity_sources import NOW, Clock, once_of
 from .test_control_plane_identity import may
 
 PATH = "/api/v1/certificates"
@@ -63,7 +63,7 @@ async def certifying(
         await nursery.start(keeper.issued.follow)
         issued = await keeper.tokens.issue(who)
         pipeline = Pipeline(keeper)
-        app = pipeline.around(make_app(identity_handlers(keeper), guards=[pipeline.guard]))
+        app = pipeline.around(make_app(identity_handlers(keeper, once=once_of(keeper)), guards=[pipeline.guard]))
         yield Client(app, issued.text.reveal()), keeper
         nursery.cancel_scope.cancel()
 

@@ -27,6 +27,7 @@ from orchestrion.mocks import MemoryState, MemoryStore
 from orchestrion.shared_types import Unauthenticated
 
 from .api_stage import Client
+from .identity_sources import once_of
 
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -47,7 +48,9 @@ async def identity(policy: Policy, who: Principal, authority: bytes = b"") -> As
         await nursery.start(keeper.keys.follow)  # type: ignore[union-attr] # it was given above
         issued = await keeper.tokens.issue(who)
         pipeline = Pipeline(keeper)
-        app = pipeline.around(make_app(identity_handlers(keeper, authority), guards=[pipeline.guard]))
+        app = pipeline.around(
+            make_app(identity_handlers(keeper, authority, once=once_of(keeper)), guards=[pipeline.guard])
+        )
         yield Client(app, issued.text.reveal()), keeper
         nursery.cancel_scope.cancel()
 
@@ -264,7 +267,10 @@ async def test_what_was_made_is_on_record_with_whom_it_is_for() -> None:
 
     async with identity(Policy(), ADMIN) as (client, keeper):
         pipeline = Pipeline(keeper, recorder=Records())
-        watched = Client(pipeline.around(make_app(identity_handlers(keeper), guards=[pipeline.guard])), client.token)
+        watched = Client(
+            pipeline.around(make_app(identity_handlers(keeper, once=once_of(keeper)), guards=[pipeline.guard])),
+            client.token,
+        )
         made = (await watched.ask("POST", "/api/v1/tokens", {"name": "ci", "groups": []})).json
         trusted = (await watched.ask("POST", "/api/v1/keys", {"name": "ci", "groups": [], "public_key": KEY})).json
     assert [(record.verb, record.resource, record.name) for record in kept] == [

@@ -32,7 +32,7 @@ from orchestrion.shared_types import ConfigInvalid
 from trio.testing import MockClock
 
 from .api_stage import Answer, Client
-from .identity_sources import NOW
+from .identity_sources import NOW, once_of
 
 SECONDS = int(NOW.timestamp())
 
@@ -96,7 +96,9 @@ async def believing(issuer: Issuer, *, policy: Policy | None = None, **options: 
         Tokens(store, now=lambda: NOW), issuer=await issuer_of(config, lambda: NOW), policy=policy or Policy()
     )
     pipeline = Pipeline(keeper)
-    app = pipeline.around(make_app(identity_handlers(keeper, b"", config), guards=[pipeline.guard]))
+    app = pipeline.around(
+        make_app(identity_handlers(keeper, b"", config, once=once_of(keeper)), guards=[pipeline.guard])
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(keeper.tokens.follow)
         yield Stage(Client(app, ""), issuer, keeper)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from attrs import define, frozen
+from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, WORKLOAD, Kind
 from orchestrion.control_plane._objects.workload_form import workload_of
@@ -60,8 +61,9 @@ class Outcome:
         kind: Its kind.
         namespace: Its namespace, or empty.
         name: Its name.
-        action: "create", "update" or "unchanged"; "delete" where it went because it is no longer of its set.
-        generation: The generation that it has then.
+        action: "create", "update" or "unchanged"; "delete" where it went because it is no longer of its set, or, where
+            the same was applied before and is not applied again, is gone.
+        generation: The generation that it has then; 0 where it is gone.
     """
 
     kind: str
@@ -171,6 +173,16 @@ class Bulk:
             if record.spec is not None and name.namespace == wanted and name.name not in given.get("workloads", ())
         ]
         return read_manifest(given, others=others, classes=None).workloads
+
+    def found(self, parts: Sequence[Part]) -> Iterator[Outcome]:
+        """Give what has become of objects that were applied before."""
+        for part in parts:
+            item = self.objects.history.get(ObjectName(part.kind.plural, part.namespace, part.name))
+            generation = 0 if item is None else item.document.metadata.generation
+            action = "delete" if item is None else "unchanged"
+            yield Outcome(
+                kind=part.kind.name, namespace=part.namespace, name=part.name, action=action, generation=generation
+            )
 
     async def apply(self, parts: Sequence[Part], intent: Intent) -> BulkResult:
         """Apply all parts, or none of them; who reads sees all of them or none.

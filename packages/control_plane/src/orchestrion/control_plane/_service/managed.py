@@ -28,6 +28,7 @@ from orchestrion.runtime_interface import ExecSession, TerminalSize
 from orchestrion.shared_types import DEFAULT_NAMESPACE, Conflict, Event, Node, WorkloadDefinition, WorkloadInstance
 
 from .owned import OwnersGate, owned
+from .requested import with_request
 from .workload_fields import CONTROL
 from .workloads import TRIES, Overtaken
 
@@ -105,7 +106,8 @@ class ManagedControl:
             plain["spec"]["replicas"] = record.spec.definition.replicas if replicas is None else replicas
             await self.admission.judge(Operation.UPDATE, WORKLOAD, namespace, name, plain)
         async with self.gate.turn((namespace,)):
-            return await self.orchestrator.scale(name, replicas, namespace=namespace, gate=self.gate)
+            gate = with_request(self.orchestrator.store, self.gate)
+            return await self.orchestrator.scale(name, replicas, namespace=namespace, gate=gate)
 
     async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
         """See `Control.pause`."""
@@ -117,7 +119,7 @@ class ManagedControl:
 
     async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
         """See `Control.stop`."""
-        return await self.orchestrator.stop(name, namespace=namespace)
+        return await self.orchestrator.stop(name, namespace=namespace, gate=with_request(self.orchestrator.store))
 
     async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
         """See `Control.remove`."""

@@ -26,7 +26,7 @@ from orchestrion.control_plane._objects.proposal import check_precondition, chec
 from orchestrion.control_plane._objects.schema_check import read_schema
 from orchestrion.control_plane._objects.specs import CustomKindSpec
 from orchestrion.control_plane._objects.stored import object_key, object_of
-from orchestrion.orchestrator_core import Orchestrator, Update, UpdateKind, WorkloadName, WorkloadView
+from orchestrion.orchestrator_core import Beside, Orchestrator, Update, UpdateKind, WorkloadName, WorkloadView
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     ConfigInvalid,
@@ -38,12 +38,13 @@ from orchestrion.shared_types import (
     to_json,
     unstructure,
 )
-from orchestrion.store_interface import StateStore
+from orchestrion.store_interface import RevisionConflict, StateStore
 
 from .intent import ChangeKind, Edit, Intent, Review
 from .nodes import NodeMirror
 from .reading import DEFAULT_LIMIT, NO_PAGE, Page, PageStart, Reader, Selection, no_such
 from .releasing import released
+from .requested import asked_twice
 from .workloads import WorkloadWriter
 from .writing import Writer, owned
 
@@ -311,7 +312,13 @@ class Objects:
             Review(change=ChangeKind.DELETE, kind=INSTANCE, document=document, before=document, intent=intent)
         )
         if not intent.dry_run:
-            await self.orchestrator.stop_instance(name, namespace=namespace, expected=intent.if_revision)
+            beside = Beside(compares=intent.compares, operations=intent.operations)
+            try:
+                await self.orchestrator.stop_instance(
+                    name, namespace=namespace, expected=intent.if_revision, beside=beside
+                )
+            except RevisionConflict as err:
+                raise asked_twice() from err
             await self.history.wait_for(self.orchestrator.world.revision)
         return self.get(INSTANCE, namespace, name)
 

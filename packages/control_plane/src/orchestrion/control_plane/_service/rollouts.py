@@ -15,6 +15,7 @@ from orchestrion.shared_types import Conflict, NotFound, WorkloadDefinition
 from .intent import Intent
 from .objects import Objects
 from .reading import no_such
+from .requested import with_request
 
 _NOT_RUN = frozenset(
     (
@@ -113,7 +114,7 @@ class Rollouts:
         orchestrator = self.objects.orchestrator
         if not intent.dry_run:
             change = orchestrator.pause if paused else orchestrator.resume
-            await change(name, namespace=namespace)
+            await change(name, namespace=namespace, gate=with_request(self.objects.store))
         return await self.objects.refreshed(namespace, name)
 
     def _templates(self, namespace: str, name: str) -> dict[int, WorkloadDefinition]:

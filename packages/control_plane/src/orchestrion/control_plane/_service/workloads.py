@@ -26,12 +26,12 @@ from orchestrion.shared_types import (
     Conflict,
     WorkloadDefinition,
 )
-from orchestrion.store_interface import ABSENT, Revision, RevisionConflict
+from orchestrion.store_interface import Revision, RevisionConflict
 
 from .intent import BESIDE, Admit, ChangeKind, Edit, Intent, Review, admit_all
 from .reading import no_such
+from .requested import asked_twice, check_once, with_request
 from .workload_fields import Fields, WorkloadFields
-from .writing import asked_twice
 
 TRIES = 8
 """How often a change is tried again that others came before."""
@@ -99,7 +99,7 @@ class WorkloadWriter:
                 return await self._write(prepared, intent)
         except Overtaken:
             pass  # by another one who makes it
-        await self._check_once(intent)
+        await check_once(self.orchestrator.store, intent)
         msg = f"there is a Workload {name!r} in namespace {namespace!r} already"
         raise Conflict(msg, remedy="Change that one, or choose another name.")
 
@@ -204,7 +204,8 @@ class WorkloadWriter:
         record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))
         if record is None or record.spec is None:
             raise no_such(WORKLOAD, namespace, name)
-        await self.orchestrator.apply([record.spec.definition], rerun=rerun, gate=self.quota)
+        gate = with_request(self.orchestrator.store, self.quota)
+        await self.orchestrator.apply([record.spec.definition], rerun=rerun, gate=gate)
 
     def document(self, namespace: str, name: str) -> Document:
         """Return a workload as a document, without its status.
@@ -252,17 +253,6 @@ class WorkloadWriter:
         was = prepared.before.metadata.revision if prepared.before is not None else 0
         return workload_of(written[0]).at(result.revision or was)
 
-    async def _check_once(self, intent: Intent) -> None:
-        """Make sure that the request was not done already.
-
-        Raises:
-            Conflict: It was, or is being done.
-        """
-        for compare in intent.compares:
-            entry = (await self.orchestrator.store.get(compare.key)).entry
-            if (ABSENT if entry is None else entry.modified) != compare.revision:
-                raise asked_twice()
-
     async def beside(
         self, prepared: Sequence[PreparedWorkload], changes: Sequence[ProposedChange], world: Any, intent: Intent
     ) -> Beside:
@@ -272,7 +262,7 @@ class WorkloadWriter:
             Overtaken: Others came before.
             QuotaExceeded: It is more than may be.
         """
-        await self._check_once(intent)
+        await check_once(self.orchestrator.store, intent)
         asked = await self.quota(changes, world)
         compares, operations = list(asked.compares), list(asked.operations)
         for one, change in zip(prepared, changes, strict=True):

@@ -37,6 +37,7 @@ from orchestrion.store_interface import (
 
 from .intent import Admit, ChangeKind, Edit, Intent, Review, admit_all
 from .reading import no_such
+from .requested import asked_twice
 
 TRIES: Final = 8
 """How often a change is tried again that others came before."""
@@ -460,11 +461,6 @@ def _revised(
     if intent.hands_on:
         return hand_on(owned(before), was, will, intent.manager)
     return revise(owned(before), intent.manager, was, dict(given.spec), will)
-
-
-def asked_twice() -> Conflict:
-    """Return what a request is refused with whose like is being answered."""
-    return Conflict("the same request is being answered already", remedy="Send it again in a moment.")
 
 
 def _may_go(document: Document) -> bool:

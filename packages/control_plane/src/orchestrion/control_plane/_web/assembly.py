@@ -33,6 +33,7 @@ from orchestrion.control_plane._rules import AUDIT_FOLDER, has_audit_log
 from orchestrion.control_plane._service.managing import Management, managed
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.owning import Owning
+from orchestrion.control_plane._service.replies import Replies
 from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
 from orchestrion.control_plane._telemetry.access_log import AccessLog
@@ -42,9 +43,10 @@ from orchestrion.store_interface import StateStore
 from .grants import Grants
 from .identity_paths import identity_handlers
 from .keeper import Doorkeeper, SocketKeeper
+from .once import Once
 from .oversight import Oversight
 from .pipeline import Tracer
-from .server import Address, ApiServer
+from .server import Address, ApiServer, replies_of
 from .sources import networks_of
 
 if TYPE_CHECKING:
@@ -175,9 +177,17 @@ async def serving(
     )
     management = managed(objects, Reach(networks_of(options.webhook_networks)), may=_may(keeper))
     dashboard = Dashboard(management.control, objects, by_session, streams, oversight.pipeline)
-    paths = [*identity_handlers(keeper, authority, options.oidc), dashboard_handlers(dashboard), *more]
+    replies = replies_of(objects, secret)
+    identity = identity_handlers(keeper, authority, options.oidc, once=Once(replies))
     server = ApiServer(
-        management.control, objects, by_session, oversight=oversight, streams=streams, secret=secret, more=paths
+        management.control,
+        objects,
+        by_session,
+        oversight=oversight,
+        streams=streams,
+        secret=secret,
+        more=[*identity, dashboard_handlers(dashboard), *more],
+        replies=replies,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(audit.run)
@@ -206,7 +216,7 @@ async def serving(
             first_token=first_token,
             authority=tls.path if tls is not None and authority else None,
             fingerprint=tls.authority.fingerprint if tls is not None and authority else "",
-            at_socket=partial(_at_socket, management, oversight, keeper, secret),
+            at_socket=partial(_at_socket, management, oversight, keeper, replies, secret),
             login_link=lambda: f"{url}/ui/login?code={sessions.invite(_LINK)}",
         )
         server.streams.ending.set()
@@ -242,17 +252,33 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
         await nursery.start(objects.run)
         nursery.start_soon(management.run)
         keeper.follow(objects.history)
-        yield _at_socket(management, Oversight.over(objects, keeper, audit=audit), keeper, secret, streams)
+        replies = replies_of(objects, secret)
+        nursery.start_soon(replies.run)
+        oversight = Oversight.over(objects, keeper, audit=audit)
+        yield _at_socket(management, oversight, keeper, replies, secret, streams)
         nursery.cancel_scope.cancel()
 
 
 def _at_socket(
-    management: Management, oversight: Oversight, keeper: Doorkeeper, secret: bytes, streams: OpenStreams
+    management: Management,
+    oversight: Oversight,
+    keeper: Doorkeeper,
+    replies: Replies,
+    secret: bytes,
+    streams: OpenStreams,
 ) -> Any:
     owner, objects = SocketKeeper(keeper), oversight.objects
     also = oversight.beside(owner)
-    more = identity_handlers(keeper)
-    server = ApiServer(management.control, objects, owner, oversight=also, streams=streams, secret=secret, more=more)
+    server = ApiServer(
+        management.control,
+        objects,
+        owner,
+        oversight=also,
+        streams=streams,
+        secret=secret,
+        more=identity_handlers(keeper, once=Once(replies)),
+        replies=replies,
+    )
     return server.app()
 
 

@@ -12,7 +12,7 @@ from orchestrion.control_plane._access import Needs
 from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._objects.kinds import WORKLOAD
-from orchestrion.control_plane._service.bulk import Bulk, Part
+from orchestrion.control_plane._service.bulk import Bulk, BulkResult, Part
 from orchestrion.control_plane._service.intent import Intent
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.pruning import Pruner, in_set
@@ -83,8 +83,9 @@ def bulk_handlers(objects: Objects, pipeline: Pipeline, once: Once) -> Router:
             return value_answer(evolve(result, items=(*result.items, *gone)))
 
         async def again() -> Raw:
-            # Applying the same again changes nothing.
-            return await act(intent_of(request))
+            # What others have done since stays; only removals may have been left.
+            gone = await pruner.prune(to_go(request, parts), intent_of(request))
+            return value_answer(BulkResult(items=(*bulk.found(parts), *gone), revision=0))
 
         return await once.answer(request, act, again)
 

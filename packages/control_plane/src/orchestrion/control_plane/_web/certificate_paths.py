@@ -7,19 +7,21 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import field, frozen, validators
-from litestar import Response, delete, get, post
+from litestar import delete, get, post
 from litestar.params import JSONBody
-from litestar.types import ControllerRouterHandler
+from litestar.types import ASGIApp, ControllerRouterHandler
 from orchestrion.control_plane._access import Needs
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import PrincipalKind
+from orchestrion.control_plane._service.intent import Intent
 from orchestrion.control_plane._wire import MAX_QUESTION_BYTES
 from orchestrion.shared_types import ConfigInvalid, NotFound, Problem
 
-from .answers import JSON
+from .answers import JSON, Raw, value_answer
 from .caller import caller_of
 from .doc import Answered, Doc, described
 from .granting import Grant, granted
+from .once import ONCE, Once, shown_once
 from .passage import call_in_record
 from .queries import AnyRequest
 
@@ -59,16 +61,18 @@ class CertificateGrant:
     note: str = ""
 
 
-def _doc(summary: str, schema: str, *, status: int = 200, body: str = "", errors: tuple[int, ...] = (404,)) -> Doc:
-    bodies = {JSON: body} if body else {}
-    return Doc(summary=summary, answers={status: Answered(forms={JSON: schema})}, body=bodies, errors=errors)
+def _doc(summary: str, schema: str, *, status: int = 200, body: str = "", changes: bool = False) -> Doc:
+    bodies, answers = {JSON: body} if body else {}, {status: Answered(forms={JSON: schema})}
+    parameters, errors = (ONCE, (404, 409)) if changes else ((), (404,))
+    return Doc(summary=summary, answers=answers, parameters=parameters, body=bodies, errors=errors)
 
 
-def certificate_handlers(keeper: Issues, /) -> Sequence[ControllerRouterHandler]:
+def certificate_handlers(keeper: Issues, once: Once, /) -> Sequence[ControllerRouterHandler]:
     """Return the handlers of the paths about certificates.
 
     Args:
         keeper: Knows what everybody may do, and issues certificates if the server speaks TLS.
+        once: Does requests once that are sent again.
     """
 
     def desk() -> IssuedCertificates:
@@ -90,36 +94,52 @@ def certificate_handlers(keeper: Issues, /) -> Sequence[ControllerRouterHandler]
         status_code=201,
         opt=described(
             Needs("create", "certificates"),
-            _doc("Issue a certificate", "CertificateMade", status=201, body="CertificateGrant"),
+            _doc("Issue a certificate", "CertificateMade", status=201, body="CertificateGrant", changes=True),
         ),
         name="issue-certificate",
+        return_dto=None,
         request_max_body_size=MAX_QUESTION_BYTES,
     )
-    async def issue_certificate(request: AnyRequest, data: JSONBody[CertificateGrant]) -> Response[dict[str, Any]]:
+    async def issue_certificate(request: AnyRequest, data: JSONBody[CertificateGrant]) -> ASGIApp:
         issuing, who = desk(), caller_of(request)
         if not data.request.isascii():
             raise ConfigInvalid((Problem("a certificate request in PEM (PKCS #10) is wanted", "request"),))
         lifetime = timedelta(seconds=data.lifetime_seconds)
         grant = Grant(name=data.name, kind=data.kind, groups=(), expires_at=issuing.now() + lifetime)
         whose = granted(keeper.policy, who, grant)
-        record, made = await issuing.issue(whose, lifetime, request=data.request.encode(), note=data.note)
-        call_in_record(request.scope, f"{record.serial} of {whose.subject}")
-        document = {
-            **_data(record),
-            "certificate": made.certificate.decode(),
-            "key": made.key.decode(),
-            "authority": issuing.authority.certificate.decode(),
-        }
-        return Response(document, status_code=201, headers={"cache-control": "no-store"})
+
+        async def act(_intent: Intent) -> Raw:
+            record, made = await issuing.issue(whose, lifetime, request=data.request.encode(), note=data.note)
+            call_in_record(request.scope, f"{record.serial} of {whose.subject}")
+            document = {
+                **_data(record),
+                "certificate": made.certificate.decode(),
+                "key": made.key.decode(),
+                "authority": issuing.authority.certificate.decode(),
+            }
+            return value_answer(document, status=201)
+
+        return await once.answer(request, act, shown_once, together=False, keeps=False)
 
     @delete(
         "/api/v1/certificates/{name:str}",
         status_code=200,
-        opt=described(Needs("delete", "certificates"), _doc("Make a certificate worthless", "Certificate")),
+        opt=described(
+            Needs("delete", "certificates"), _doc("Make a certificate worthless", "Certificate", changes=True)
+        ),
         name="revoke-certificate",
+        return_dto=None,
     )
-    async def revoke_certificate(request: AnyRequest) -> dict[str, Any]:
-        return _data(await desk().revoke(request.path_params["name"]))
+    async def revoke_certificate(request: AnyRequest) -> ASGIApp:
+        issuing, serial = desk(), request.path_params["name"]
+
+        async def act(_intent: Intent) -> Raw:
+            return value_answer(_data(await issuing.revoke(serial)))
+
+        async def again() -> Raw:
+            return value_answer(_data(issuing.get(serial)))
+
+        return await once.answer(request, act, again, together=False)
 
     return (list_certificates, issue_certificate, revoke_certificate)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -26,10 +26,11 @@ from orchestrion.shared_types import (
     structure,
 )
 
-from .answers import JSON, object_answer, value_answer
+from .answers import JSON, Raw, object_answer, value_answer
 from .bodies import body_of
 from .doc import Answered, Doc, described
 from .object_paths import COLLECTION
+from .once import Once
 from .queries import AnyRequest
 
 _ONE: Final = f"{COLLECTION}/{{name:str}}"
@@ -69,11 +70,17 @@ class DrainRequest:
         return now + timedelta(seconds=self.deadline_seconds)
 
 
-def node_handlers(orchestrator: Orchestrator, objects: Objects) -> Router:
+def node_handlers(orchestrator: Orchestrator, objects: Objects, once: Once) -> Router:
     """Return the handlers of orders to nodes."""
 
     def doc(summary: str, body: Mapping[str, str]) -> Doc:
-        return Doc(summary=summary, body=body, kinds=lambda kind: kind is NODE, errors=(404, 501))
+        return Doc(
+            summary=summary,
+            parameters=("Idempotency-Key",),
+            body=body,
+            kinds=lambda kind: kind is NODE,
+            errors=(404, 409, 501),
+        )
 
     def node_of(request: AnyRequest) -> NodeId:
         path = request.path_params
@@ -82,31 +89,37 @@ def node_handlers(orchestrator: Orchestrator, objects: Objects) -> Router:
             raise NotFound(msg, remedy="There is one for: nodes")
         return NodeId(path["name"])
 
-    async def ordered(node_id: NodeId) -> ASGIApp:
-        return object_answer(await objects.node_now(node_id))
+    async def ordered(request: AnyRequest, order: Callable[[NodeId], Awaitable[None]]) -> ASGIApp:
+        node_id = node_of(request)
+
+        async def show() -> Raw:
+            return object_answer(await objects.node_now(node_id))
+
+        # Who manages the nodes has a record of its own, in which nothing of the request can be written.
+        return await once.doing(request, lambda: order(node_id), show, together=False)
 
     cordoning = doc("Keep new work off a node", {})
 
     @post(f"{_ONE}/cordon", status_code=200, opt=described(Needs("cordon", "{plural}"), cordoning), name="cordon")
     async def cordon(request: AnyRequest) -> ASGIApp:
-        await orchestrator.cordon_node(node_of(request))
-        return await ordered(node_of(request))
+        return await ordered(request, orchestrator.cordon_node)
 
     letting = doc("Let work on a node again", {})
 
     @post(f"{_ONE}/uncordon", status_code=200, opt=described(Needs("cordon", "{plural}"), letting), name="uncordon")
     async def uncordon(request: AnyRequest) -> ASGIApp:
-        await orchestrator.uncordon_node(node_of(request))
-        return await ordered(node_of(request))
+        return await ordered(request, orchestrator.uncordon_node)
 
     draining = doc("Move everything off a node", {JSON: "DrainRequest"})
 
     @post(f"{_ONE}/drain", status_code=200, opt=described(Needs("drain", "{plural}"), draining), name="drain")
     async def drain(request: AnyRequest) -> ASGIApp:
-        node_id = node_of(request)
+        node_of(request)  # another kind's object is told before anything is wrong with the body
         order = structure(await body_of(request), DrainRequest)
-        await orchestrator.drain_node(node_id, reason=order.reason, deadline=order.deadline_at(orchestrator.now()))
-        return await ordered(node_id)
+        deadline = order.deadline_at(orchestrator.now())
+        return await ordered(
+            request, lambda node_id: orchestrator.drain_node(node_id, reason=order.reason, deadline=deadline)
+        )
 
     return Router("/", route_handlers=[cordon, uncordon, drain], dto=None, return_dto=None)
 

@@ -145,6 +145,21 @@ def check_query(connection: Connection, handler: BaseRouteHandler, kinds: KindRe
     raise ConfigInvalid(tuple(problems))
 
 
+def check_headers(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Make sure that a change is not asked for under a condition, or to be done once, where that is not heeded.
+
+    Raises:
+        ConfigInvalid: It is.
+    """
+    doc = handler.opt.get(DOC)
+    known = doc.parameters if isinstance(doc, Doc) else ()
+    for word in _CONDITIONS:
+        if word in connection.headers and word not in known:
+            raise ConfigInvalid((Problem("nothing here heeds that", path=word),), remedy="Send it without.")
+
+
+_CONDITIONS: Final = ("If-Match", "Idempotency-Key")
+
 _SHOWN: Final = 10
 
 

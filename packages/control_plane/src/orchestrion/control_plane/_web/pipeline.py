@@ -44,7 +44,7 @@ from orchestrion.shared_types import (
 
 from .caller import CALLER, Connection, Gatekeeper, accesses_of, named_by
 from .doc import DOC, Doc
-from .parameters import check_query
+from .parameters import check_headers, check_query
 from .passage import PASSAGE, READING, Passage, RevisionOf, lane_of, passage_of, request_id_of
 from .sources import Network, source_of_request
 
@@ -175,6 +175,7 @@ class Pipeline:
         if passage.changes:
             passage.before = tuple([self.revision_of(access) for access in accesses])
             passage.dry_run = _is_dry_run(connection, needs, handler)
+            check_headers(connection, handler)
             self._check_recorder()
 
     async def take_lane(self, passage: Passage, lane: Lane) -> None:

@@ -56,6 +56,11 @@ class Address:
     tls: Callable[[], ssl.SSLContext] | None = None
 
 
+def replies_of(objects: Objects, secret: bytes, /) -> Replies:
+    """Return what keeps the answers of a server of some objects; the secret is as for `ApiServer`."""
+    return Replies(objects.store, objects.writer.now, secret)
+
+
 @define(eq=False)
 class ApiServer:
     """Serves an orchestrator to the network.
@@ -69,6 +74,7 @@ class ApiServer:
         streams: Counts streams, and says when they are to come to their end.
         more: Handlers of other paths.
         secret: What tells the server's own tokens from those that others make; servers of one state share it.
+        replies: Keeps answers for who asks again; all ways in to the same objects share it.
     """
 
     control: Control
@@ -81,10 +87,9 @@ class ApiServer:
     streams: OpenStreams = field(factory=lambda: OpenStreams(trio.Event()))
     more: Sequence[ControllerRouterHandler] = ()
     secret: bytes = field(factory=lambda: secrets.token_bytes(MIN_KEY_BYTES), repr=False)
-
-    @property
-    def _replies(self) -> Replies:
-        return Replies(self.objects.store, self.objects.writer.now, self.secret)
+    replies: Replies = field(
+        default=Factory(lambda self: replies_of(self.objects, self.secret), takes_self=True), kw_only=True
+    )
 
     def app(self) -> ASGIApp:
         """Return the ASGI application."""
@@ -93,13 +98,13 @@ class ApiServer:
 
     def handlers(self) -> list[ControllerRouterHandler]:
         """Return the handlers of all paths."""
-        once, pipeline = Once(self._replies), self.oversight.pipeline
+        once, pipeline = Once(self.replies), self.oversight.pipeline
         return [
             *self.oversight.handlers(),
             *control_handlers(self.control, self.streams),
             object_handlers(self.objects, self.streams, ContinueTokens(self.secret), once),
             workload_handlers(self.control, self.objects, self.streams, once),
-            node_handlers(self.objects.orchestrator, self.objects),
+            node_handlers(self.objects.orchestrator, self.objects, once),
             discovery_handlers(self.control, self.objects),
             bulk_handlers(self.objects, pipeline, once),
             openapi_handlers(self.objects.kinds),
@@ -135,7 +140,7 @@ class ApiServer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_after, nursery.cancel_scope)
             nursery.start_soon(self.oversight.run)
-            nursery.start_soon(self._replies.run)
+            nursery.start_soon(self.replies.run)
             task_status.started(port)
             await serve_app(
                 self.app(),

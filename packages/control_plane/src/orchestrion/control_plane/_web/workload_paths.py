@@ -14,6 +14,7 @@ from orchestrion.control_plane._objects.kinds import INSTANCE, WORKLOAD, Kind
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.intent import Intent
 from orchestrion.control_plane._service.objects import Objects
+from orchestrion.control_plane._service.requested import requested
 from orchestrion.control_plane._service.rollouts import Rollouts
 from orchestrion.control_plane._standing import standing_of
 from orchestrion.control_plane._streams import serve_exec
@@ -45,8 +46,8 @@ def _runs(kind: Kind) -> bool:
 def workload_handlers(control: Control, objects: Objects, streams: OpenStreams, once: Once) -> Router:
     """Return the handlers of all paths below those of workloads and instances."""
     handlers = [
-        *_numbers(control, objects),
-        *_lives(control, objects),
+        *_numbers(control, objects, once),
+        *_lives(control, objects, once),
         *_rollouts(objects, once),
         *_output(control, streams),
     ]
@@ -67,7 +68,11 @@ def name_of(request: Connection, *kinds: Kind) -> tuple[str, str]:
     return path["namespace"], path["name"]
 
 
-def _numbers(control: Control, objects: Objects) -> list[Any]:
+async def _shown(objects: Objects, namespace: str, name: str) -> Raw:
+    return object_answer(await objects.refreshed(namespace, name))
+
+
+def _numbers(control: Control, objects: Objects, once: Once) -> list[Any]:
     reading = Doc(
         summary="Read a service's number of instances",
         answers={200: Answered(forms={JSON: "Scale"})},
@@ -86,6 +91,7 @@ def _numbers(control: Control, objects: Objects) -> list[Any]:
     writing = Doc(
         summary="Set a service's number of instances; null goes back to the file's",
         answers={200: Answered()},
+        parameters=("Idempotency-Key",),
         body={JSON: "ScaleRequest"},
         kinds=_is_workload,
         errors=(404, 409),
@@ -95,24 +101,33 @@ def _numbers(control: Control, objects: Objects) -> list[Any]:
     async def scale(request: AnyRequest) -> ASGIApp:
         namespace, name = name_of(request, WORKLOAD)
         wanted = structure(await body_of(request), ScaleRequest)
-        await control.scale(name, wanted.replicas, namespace=namespace)
-        return object_answer(await objects.refreshed(namespace, name))
+        return await once.doing(
+            request,
+            lambda: control.scale(name, wanted.replicas, namespace=namespace),
+            lambda: _shown(objects, namespace, name),
+        )
 
     return [get_scale, scale]
 
 
-def _lives(control: Control, objects: Objects) -> list[Any]:
-    stopping = Doc(summary="Stop all instances, and keep the workload", kinds=_is_workload, errors=(404, 409))
+def _lives(control: Control, objects: Objects, once: Once) -> list[Any]:
+    stopping = Doc(
+        summary="Stop all instances, and keep the workload",
+        parameters=("Idempotency-Key",),
+        kinds=_is_workload,
+        errors=(404, 409),
+    )
 
     @post(f"{_ONE}/stop", status_code=200, opt=described(Needs("stop", "{plural}"), stopping), name="stop")
     async def stop(request: AnyRequest) -> ASGIApp:
         namespace, name = name_of(request, WORKLOAD)
-        await control.stop(name, namespace=namespace)
-        return object_answer(await objects.refreshed(namespace, name))
+        return await once.doing(
+            request, lambda: control.stop(name, namespace=namespace), lambda: _shown(objects, namespace, name)
+        )
 
     starting = Doc(
         summary="Let a workload run that was stopped, or that has ended",
-        parameters=("rerun",),
+        parameters=("rerun", "Idempotency-Key"),
         kinds=_is_workload,
         errors=(404, 409),
     )
@@ -120,8 +135,12 @@ def _lives(control: Control, objects: Objects) -> list[Any]:
     @post(f"{_ONE}/start", status_code=200, opt=described(Needs("stop", "{plural}"), starting), name="start")
     async def start(request: AnyRequest) -> ASGIApp:
         namespace, name = name_of(request, WORKLOAD)
-        await objects.workloads.start(namespace, name, rerun=flag(request, "rerun"))
-        return object_answer(await objects.refreshed(namespace, name))
+        rerun = flag(request, "rerun")
+        return await once.doing(
+            request,
+            lambda: objects.workloads.start(namespace, name, rerun=rerun),
+            lambda: _shown(objects, namespace, name),
+        )
 
     explaining = Doc(
         summary="Say for each slot why it is where it is, or why it is nowhere",
@@ -168,7 +187,8 @@ def _rollouts(objects: Objects, once: Once) -> list[Any]:
         async def act(intent: Intent) -> Raw:
             if what == "undo":
                 return object_answer(await rollouts.undo(namespace, name, _generation(given), intent))
-            return object_answer(await rollouts.pause(namespace, name, intent, paused=what == "pause"))
+            with requested(intent):
+                return object_answer(await rollouts.pause(namespace, name, intent, paused=what == "pause"))
 
         async def again() -> Raw:
             return object_answer(objects.get(WORKLOAD, namespace, name))

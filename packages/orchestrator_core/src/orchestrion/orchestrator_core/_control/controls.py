@@ -187,7 +187,7 @@ class Controls:
             revision = max(revision, written)
         return revision
 
-    async def stop_instance(self, name: InstanceName, now: datetime, expected: int | None) -> bool:
+    async def stop_instance(self, name: InstanceName, now: datetime, expected: int | None, beside: Beside) -> bool:
         """Bring on record that one instance is to stop, and return once the world shows it; see `Orchestrator`.
 
         Returns:
@@ -208,9 +208,12 @@ class Controls:
             key = binding_key(name)
             try:
                 written = await self.store.transaction(
-                    [Compare(key, instance.binding_revision)], [self.world.put(key, evolve(bound, binding=binding))]
+                    [*beside.compares, Compare(key, instance.binding_revision)],
+                    [self.world.put(key, evolve(bound, binding=binding)), *beside.operations],
                 )
-            except RevisionConflict:
+            except RevisionConflict as err:
+                if err.key in {compare.key for compare in beside.compares}:
+                    raise
                 await self.catch_up()
                 continue
             await self.world.wait_for(written)
@@ -218,7 +221,7 @@ class Controls:
         msg = f"others kept changing instance {name.short!r}"
         raise Conflict(msg, remedy="Look at what they did, and try again.")
 
-    async def pause(self, record: WorkloadRecord, *, paused: bool) -> bool:
+    async def pause(self, record: WorkloadRecord, gate: Gate, *, paused: bool) -> bool:
         """Bring on record whether updates are held up; see `Orchestrator.pause`.
 
         Returns:
@@ -238,7 +241,7 @@ class Controls:
             return evolve(now.control, paused=generation_to_hold(now) if paused else 0)
 
         before = bool(record.control.paused)
-        await self.change(record.name, change)
+        await self.change(record.name, change, gate)
         return before is not paused
 
     def record(self, name: WorkloadName) -> WorkloadRecord:

@@ -468,7 +468,7 @@ class Orchestrator:
         self.recorder.record(namespace, f"workload/{name}", "Scaled", text)
         return await self.get_workload(name, namespace=namespace)
 
-    async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+    async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, gate: Gate = no_gate) -> WorkloadView:
         """Hold up the updates of a service or a daemon, the one that is going on and those to come, until `resume`.
 
         Nothing of a new template starts, and nothing that runs is stopped for it. What has to be replaced, because it
@@ -483,9 +483,9 @@ class Orchestrator:
             ConfigInvalid: It is batch work, whose runs are no updates.
             Conflict: Others kept changing it.
         """
-        return await self._pause(name, namespace, paused=True)
+        return await self._pause(name, namespace, gate, paused=True)
 
-    async def resume(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+    async def resume(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, gate: Gate = no_gate) -> WorkloadView:
         """Let updates go on that were paused; the time for which an update may make no progress begins anew.
 
         **Idempotency.** What is not paused is left as it is. **Cancellation.** Indeterminate.
@@ -495,28 +495,39 @@ class Orchestrator:
             ConfigInvalid: It is batch work, whose runs are no updates.
             Conflict: Others kept changing it.
         """
-        return await self._pause(name, namespace, paused=False)
+        return await self._pause(name, namespace, gate, paused=False)
 
-    async def _pause(self, name: str, namespace: str, *, paused: bool) -> WorkloadView:
+    async def _pause(self, name: str, namespace: str, gate: Gate, *, paused: bool) -> WorkloadView:
         await self._controls.catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
-        if await self._controls.pause(record, paused=paused):
+        if await self._controls.pause(record, gate, paused=paused):
             what = ("RolloutPaused", "its updates are paused") if paused else ("RolloutResumed", "its updates go on")
             self.recorder.record(namespace, f"workload/{name}", *what)
         return await self.get_workload(name, namespace=namespace)
 
-    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, gate: Gate = no_gate) -> WorkloadView:
         """Stop all instances, and keep the workload; `apply` starts it again. What has ended stays as it ended.
+
+        Args:
+            name: The workload's name.
+            namespace: Its namespace.
+            gate: Has its say before anything is written, and writes with it.
 
         Raises:
             WorkloadNotFound: There is none of that name.
         """
         await self._controls.catch_up()
-        await self._controls.change(WorkloadName(namespace, name), stopped_unless_ended)
+        await self._controls.change(WorkloadName(namespace, name), stopped_unless_ended, gate)
         return await self.get_workload(name, namespace=namespace)
 
     async def stop_instance(
-        self, instance: str, /, *, namespace: str = DEFAULT_NAMESPACE, expected: int | None = None
+        self,
+        instance: str,
+        /,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        expected: int | None = None,
+        beside: Beside = NOTHING_BESIDE,
     ) -> None:
         """Stop one instance as its workload would, with its grace; its workload replaces it, as far as it is to run.
 
@@ -530,15 +541,17 @@ class Orchestrator:
             namespace: Its namespace.
             expected: Only if its last change was at this revision, of what is wanted of it or what it reports; None is
                 whatever it is.
+            beside: What is written with that, and what it depends on besides.
 
         Raises:
             InstanceNotFound: There is none.
             PreconditionFailed: Its revision is another one.
             Conflict: Others kept changing it.
+            RevisionConflict: What it depends on besides does not hold.
         """
         await self._controls.catch_up()
         name = find_instance(self.world, namespace, instance)
-        if await self._controls.stop_instance(name, self.now(), expected):
+        if await self._controls.stop_instance(name, self.now(), expected, beside):
             self.recorder.record(namespace, f"instance/{name.short}", "Stopping", f"it stops: {DELETED}")
 
     async def remove(
