@@ -30,6 +30,8 @@ from orchestrion.shared_types import (
 )
 from orchestrion.store_interface import InvalidRequest
 
+from ._at_request import at_request
+
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 _STATUSES: tuple[tuple[type[OrchestrationError], int], ...] = (
@@ -58,7 +60,11 @@ def status_of(error: OrchestrationError) -> int:
 
 
 def problem_of(error: OrchestrationError) -> dict[str, Any]:
-    """Return the problem document of an error: all that `error_of` needs to make it again."""
+    """Return the problem document of an error: all that `error_of` needs to make it again.
+
+    While a request is answered it also has the `trace_id` of that.
+    """
+    request = at_request()
     codes = [vars(kind)["code"] for kind in type(error).__mro__ if "code" in vars(kind)]
     fields = {name: getattr(error, name) for name in _field_types(type(error)) if hasattr(error, name)}
     return {
@@ -71,6 +77,7 @@ def problem_of(error: OrchestrationError) -> dict[str, Any]:
         "message": error.message,
         "remedy": error.remedy,
         "fields": unstructure(fields),
+        **({} if request is None else {"trace_id": request.trace_id}),
     }
 
 

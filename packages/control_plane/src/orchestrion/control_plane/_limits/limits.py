@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -71,15 +72,48 @@ _MAX_SOURCES: Final = 4096
 """For how many addresses it is remembered what they count as. It is an optimisation."""
 
 
+Fields = tuple[tuple[bytes, bytes], ...]
+"""Header fields of an answer."""
+
+
+@define(eq=False)
+class _Rated:
+    """A rate that has a name, and says of itself how much of it is left (draft-ietf-httpapi-ratelimit-headers-10)."""
+
+    name: str
+    rates: RateLimiter
+    _policy: tuple[bytes, bytes] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        rate = self.rates.rate
+        # In the time that the policy has as its window, a bucket that is empty gets all its tokens.
+        policy = f'"{self.name}";q={rate.burst};w={math.ceil(rate.burst / rate.per_second)}'
+        self._policy = (b"ratelimit-policy", policy.encode())
+
+    def fields(self, who: str, now: float) -> Fields:
+        """Return the policy, and how much is left for somebody."""
+        left, wait = self.rates.left(who, now)
+        limit = b'"%b";r=%d' % (self.name.encode(), left)
+        if wait:
+            limit += b";t=%d" % math.ceil(wait)
+        return self._policy, (b"ratelimit", limit)
+
+
 @define(eq=False)
 class _Gate:
+    name: str
     limits: LaneLimits
-    rates: RateLimiter = field(init=False)
+    rated: _Rated = field(init=False)
     seats: Seats = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.rates = RateLimiter(self.limits.rate)
+        self.rated = _Rated(self.name, RateLimiter(self.limits.rate))
         self.seats = Seats(self.limits.size)
+
+    @property
+    def rates(self) -> RateLimiter:
+        """Who has asked how often."""
+        return self.rated.rates
 
 
 @define(eq=False)
@@ -101,13 +135,16 @@ class Limits:
     clock: Callable[[], float] = trio.current_time
     _gates: Mapping[Lane, _Gate] = field(init=False)
     _unknown: _Gate = field(init=False)
-    _open: Mapping[bool, RateLimiter] = field(init=False)
+    _open: Mapping[bool, _Rated] = field(init=False)
     """By whether it is asked how the server is."""
 
     def __attrs_post_init__(self) -> None:
-        self._gates = {lane: _Gate(self.lanes[lane]) for lane in Lane}
-        self._unknown = _Gate(self.unknown)
-        self._open = {False: RateLimiter(self.open), True: RateLimiter(self.health)}
+        self._gates = {lane: _Gate(lane.value, self.lanes[lane]) for lane in Lane}
+        self._unknown = _Gate("unknown", self.unknown)
+        self._open = {
+            False: _Rated("open", RateLimiter(self.open)),
+            True: _Rated("health", RateLimiter(self.health)),
+        }
 
     @asynccontextmanager
     async def admitted(self, principal: Principal, address: str, lane: Lane, /) -> AsyncIterator[None]:
@@ -165,11 +202,24 @@ class Limits:
 
     def wait_open(self, address: str, /, *, health: bool = False) -> float:
         """Return for how many seconds nothing more is answered there of what is everybody's; 0 if it is now."""
-        return self._open[health].wait(source_of(address), self.clock())
+        return self._open[health].rates.wait(source_of(address), self.clock())
 
     def count_open(self, address: str, /, *, health: bool = False) -> None:
         """Count a request that was answered without anybody being known."""
-        self._open[health].take(source_of(address), self.clock())
+        self._open[health].rates.take(source_of(address), self.clock())
+
+    def quota_of(self, principal: Principal, address: str, lane: Lane, /) -> Fields:
+        """Return the header fields that say how much somebody may still ask for: `RateLimit-Policy`, `RateLimit`."""
+        gate, who = self._gate(principal, address, lane)
+        return gate.rated.fields(who, self.clock())
+
+    def quota_of_proofs(self, address: str, claim: str = "", /) -> Fields:
+        """Return those fields about wrong proofs; see `check_proofs`."""
+        return self._unknown.rated.fields(_prover(address, claim), self.clock())
+
+    def quota_of_open(self, address: str, /, *, health: bool = False) -> Fields:
+        """Return those fields about what is answered without anybody being known."""
+        return self._open[health].fields(source_of(address), self.clock())
 
     def active(self, lane: Lane, /) -> int:
         """How many requests of a lane are at work."""

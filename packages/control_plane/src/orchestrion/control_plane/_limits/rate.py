@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Final
 
@@ -79,6 +80,17 @@ class RateLimiter:
         interval = 1 / self.rate.per_second
         wait = max(now, self._full_at.get(who, now)) + interval - now - self.rate.burst * interval
         return wait if wait > TOLERANCE_SECONDS else 0.0
+
+    def left(self, who: str, now: float, /) -> tuple[int, float]:
+        """Return how many tokens somebody has, and after how many seconds there is another one; 0 where all are."""
+        if who not in self._full_at and len(self._full_at) >= self.limit:
+            who = _OVERFLOW
+        missing = (self._full_at.get(who, now) - now) * self.rate.per_second
+        if missing <= 0:
+            return self.rate.burst, 0.0
+        tokens = self.rate.burst - missing
+        whole = max(0, math.floor(tokens + TOLERANCE_SECONDS * self.rate.per_second))
+        return whole, max(0.0, whole + 1 - tokens) / self.rate.per_second
 
     def _forget(self, now: float) -> None:
         # The first has asked longest ago. It may be full later than others, but no later than a whole burst takes, so

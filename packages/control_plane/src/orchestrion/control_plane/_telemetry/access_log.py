@@ -39,6 +39,7 @@ class AccessLog:
         fields = {
             "at": self.now().isoformat(),
             "request": passage.request_id,
+            "trace_id": passage.trace_id,
             "method": scope.get("method", "WEBSOCKET"),
             "path": path[:_MAX_PATH],
             "operation": operation,

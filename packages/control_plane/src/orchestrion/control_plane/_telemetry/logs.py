@@ -13,7 +13,12 @@ from enum import StrEnum
 from logging.handlers import QueueHandler, QueueListener
 from typing import Final, TextIO
 
+from orchestrion.control_plane._at_request import at_request
+
 from .access_log import LOGGER as ACCESS_LOGGER
+
+SERVER_LOGGER: Final = "orchestrion.server"
+"""What a server says of itself, which is no fault, and worth a line in any case."""
 
 MAX_WAITING: Final = 10_000
 """Lines that wait to be written; those beyond are dropped, and counted."""
@@ -23,9 +28,13 @@ class LogForm(StrEnum):
     """How the log is written."""
 
     TEXT = "text"
-    """Lines for people: faults and warnings."""
+    """Lines for people: faults and warnings, and what a server says of itself."""
     JSON = "json"
     """A JSON object each: the same, and one for each request."""
+
+
+_OF_REQUEST: Final = ("request", "trace_id")
+"""What a record has that was made while a request was answered."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -42,6 +51,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": text,
         }
+        for name in _OF_REQUEST:
+            if getattr(record, name, ""):
+                fields[name] = getattr(record, name)
         if record.exc_info:
             fields["error"] = self.formatException(record.exc_info)
         return json.dumps(fields, separators=(",", ":"))
@@ -51,6 +63,14 @@ class _Queue(QueueHandler):
     """Hands records to a thread, and drops those that would have to wait too long."""
 
     dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        # Only here it is known which request it is: what writes it is another thread.
+        request = at_request()
+        if request is not None:
+            record.request, record.trace_id = request.request_id, request.trace_id
+        prepared: logging.LogRecord = super().prepare(record)
+        return prepared
 
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
@@ -74,10 +94,11 @@ def logging_to(stream: TextIO | None = None, form: LogForm = LogForm.TEXT) -> It
     waiting = queue.Queue[logging.LogRecord](MAX_WAITING)
     handler = _Queue(waiting)
     listener = QueueListener(waiting, target)
-    root, access = logging.getLogger("orchestrion"), logging.getLogger(ACCESS_LOGGER)
-    before = root.propagate, access.level
+    root, access, server = [logging.getLogger(name) for name in ("orchestrion", ACCESS_LOGGER, SERVER_LOGGER)]
+    before = root.propagate, access.level, server.level
     root.addHandler(handler)
     root.propagate = False
+    server.setLevel(logging.INFO)
     if form is LogForm.JSON:
         access.setLevel(logging.INFO)
     listener.start()
@@ -87,6 +108,7 @@ def logging_to(stream: TextIO | None = None, form: LogForm = LogForm.TEXT) -> It
         root.removeHandler(handler)
         root.propagate = before[0]
         access.setLevel(before[1])
+        server.setLevel(before[2])
         listener.stop()
         if handler.dropped:
             target.stream.write(f"{handler.dropped} lines of the log were dropped: nobody took them\n")

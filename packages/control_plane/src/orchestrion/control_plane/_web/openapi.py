@@ -26,6 +26,28 @@ _KNOWN: Final = (401, 403, 429, 503)
 _UNREAD: Final = (414, 431)
 """Refused before anything is known of a request but that its head is too long."""
 
+_HEADERS: Final = {
+    "X-Request-Id": {"description": "The request's id, taken from it or made.", "schema": {"type": "string"}},
+    "X-Trace-Id": {
+        "description": "The id of the trace that the request's `traceparent` names, or else the request's id.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": 'A limit of who asks, `"NAME";q=REQUESTS;w=SECONDS` (draft-ietf-httpapi-ratelimit-headers-10).',
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'What is left of it, `"NAME";r=REQUESTS;t=SECONDS`; `t` is when there is more.',
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "After how many seconds to come again.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+}
+_ANY_ANSWER: Final = ("X-Request-Id", "X-Trace-Id")
+_LIMITED: Final = (*_ANY_ANSWER, "RateLimit-Policy", "RateLimit")
+
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"signature": []}, {"certificate": []}]
 _SCHEMES: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A token: `orchestrion login`."},
@@ -63,7 +85,11 @@ def openapi_document(routes: Iterable[BaseRoute], kinds: Iterable[Kind]) -> dict
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": dict(sorted(schemas.items())), "securitySchemes": _SCHEMES},
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "headers": _HEADERS,
+            "securitySchemes": _SCHEMES,
+        },
         "tags": [{"name": name} for name in sorted({kind.plural for kind in known} | {"cluster"})],
     }
 
@@ -128,12 +154,13 @@ def _path_parameter(name: str, kind: Kind | None) -> dict[str, Any]:
 
 def _responses(kind: Kind | None, needs: Needs | None, doc: Doc) -> dict[str, Any]:
     found = dict[str, Any]()
+    headers = _references(_ANY_ANSWER if needs is None else _LIMITED)
     for status, answer in doc.answers.items():
         content = {
             media_type: {"schema": _schema(schema, kind)} if schema else {}
             for media_type, schema in answer.forms.items()
         }
-        found[str(status)] = {"description": answer.description, "content": content}
+        found[str(status)] = {"description": answer.description, "headers": headers, "content": content}
     refusals = {*_ALWAYS, *doc.errors}
     if needs is not None:
         refusals.update(_KNOWN)
@@ -144,9 +171,16 @@ def _responses(kind: Kind | None, needs: Needs | None, doc: Doc) -> dict[str, An
     for status in sorted(refusals):
         found[str(status)] = {
             "description": HTTPStatus(status).phrase,
+            "headers": {**headers, **_references(("Retry-After",))}
+            if status == HTTPStatus.TOO_MANY_REQUESTS
+            else headers,
             "content": {PROBLEM_MEDIA_TYPE: {"schema": ref("Problem")}},
         }
     return found
+
+
+def _references(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _schema(name: str, kind: Kind | None, *, sent: bool = False) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -50,6 +50,8 @@ class Passage:
         status: What it was answered; 0 where it was not answered yet.
         leave: Gives back what it holds while it is at work; None where it holds nothing.
         only_of: Whose objects alone it reaches, as `Principal.subject` has it; empty for no such restriction.
+        trace_id: What it is a part of, in several programs; its own id where it is part of nothing.
+        quota: Header fields about a limit that is not that of its lane; none where that is meant.
     """
 
     request_id: str
@@ -65,6 +67,8 @@ class Passage:
     status: int = 0
     leave: Callable[[], None] | None = None
     only_of: str = ""
+    trace_id: str = ""
+    quota: Sequence[tuple[bytes, bytes]] = ()
 
     @property
     def goes_on_record(self) -> bool:

@@ -19,6 +19,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from orchestrion.control_plane._access import ACCESS, CHECK, Needs
 from orchestrion.control_plane._app import ERROR, retry_headers
+from orchestrion.control_plane._at_request import AtRequest, answering, trace_id_of
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.asking import ASKING, WARNINGS, warnings_header
 from orchestrion.control_plane._identity.audit_records import AuditRecord
@@ -79,8 +80,11 @@ class Recorder(Protocol):
 class Tracer(Protocol):
     """Follows requests through the server."""
 
-    def request(self, operation: str, request_id: str, traceparent: str, /) -> AbstractContextManager[None]:
-        """Be at a request while inside; `traceparent` is the header of that name (W3C Trace Context), or empty."""
+    def request(self, operation: str, request_id: str, traceparent: str, /) -> AbstractContextManager[str]:
+        """Be at a request while inside, and give the id of its trace.
+
+        `traceparent` is the header of that name (W3C Trace Context), or empty.
+        """
         ...
 
     def step(self, name: str, subject: str, /) -> AbstractContextManager[object]:
@@ -196,12 +200,16 @@ class Pipeline:
     @contextmanager
     def _counting_wrong(self, passage: Passage, claim: str) -> Iterator[None]:
         """See to it that who shows what proves nothing, again and again, makes no work and fills no disk."""
-        self.limits.check_proofs(passage.source, claim)
         try:
-            yield
-        except (Unauthenticated, Denied, Unavailable) as err:
-            passage.reason = _why(err)
-            self.limits.count_wrong_proof(passage.source, claim)
+            self.limits.check_proofs(passage.source, claim)
+            try:
+                yield
+            except (Unauthenticated, Denied, Unavailable) as err:
+                passage.reason = _why(err)
+                self.limits.count_wrong_proof(passage.source, claim)
+                raise
+        except TooManyRequests:
+            passage.quota = self.limits.quota_of_proofs(passage.source, claim)
             raise
 
     @asynccontextmanager
@@ -282,32 +290,40 @@ class Pipeline:
         passage = Passage(
             request_id_of(scope, self.new_id), source_of_request(scope, self.proxies), trio.current_time()
         )
+        passage.trace_id = trace_id_of(scope["headers"]) or passage.request_id
         scope[PASSAGE] = passage  # type: ignore[typeddict-unknown-key] # what it is for
-        answer = _Answer(self, scope, passage, send)
-        health = scope["path"] in HEALTH_PATHS
         self.counts.at_work += 1
         try:
-            wait = self.limits.wait_open(passage.source, health=health)
-            if wait and not self.keeper.claim(ASGIConnection(scope)):
-                await _late()
-                await answer.refuse(_flooded(passage.source, wait))
-                return
-            with self._traced(scope, passage):
-                await app(scope, receive, answer.send)
-            if passage.principal is None:
-                self.limits.count_open(passage.source, health=health)
+            with answering(AtRequest(passage.request_id, passage.trace_id)) as at, self._traced(scope, passage, at):
+                await self._answer(app, scope, receive, _Answer(self, scope, passage, send))
         finally:
             if passage.leave is not None:
                 passage.leave()
             self.counts.at_work -= 1
             self._note(scope, passage)
 
-    def _traced(self, scope: Scope, passage: Passage) -> AbstractContextManager[None]:
-        if self.tracer is None:
-            return nullcontext()
+    async def _answer(self, app: ASGIApp, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        passage, health = answer.passage, scope["path"] in HEALTH_PATHS
+        wait = self.limits.wait_open(passage.source, health=health)
+        if wait and not self.keeper.claim(ASGIConnection(scope)):
+            await _late()
+            passage.quota = self.limits.quota_of_open(passage.source, health=health)
+            await answer.refuse(_flooded(passage.source, wait))
+            return
+        await app(scope, receive, answer.send)
+        if passage.principal is None:
+            self.limits.count_open(passage.source, health=health)
+
+    def _traced(self, scope: Scope, passage: Passage, at: AtRequest) -> AbstractContextManager[None]:
+        return nullcontext() if self.tracer is None else self._inside(self.tracer, scope, passage, at)
+
+    @contextmanager
+    def _inside(self, tracer: Tracer, scope: Scope, passage: Passage, at: AtRequest) -> Iterator[None]:
         given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
         method = scope.get("method", "GET")
-        return self.tracer.request(f"{method}", passage.request_id, given.decode("latin-1"))
+        with tracer.request(f"{method}", passage.request_id, given.decode("latin-1")) as trace_id:
+            passage.trace_id = at.trace_id = trace_id
+            yield
 
     async def put_down(
         self, scope: Scope, passage: Passage, headers: Sequence[tuple[bytes, bytes]]
@@ -376,7 +392,7 @@ class _Answer:
 
     _pipeline: Pipeline
     _scope: Scope
-    _passage: Passage
+    passage: Passage
     _send: Send
     _replaced: bool = False
 
@@ -391,9 +407,9 @@ class _Answer:
             await self._socket(kind, message)
 
     async def _start(self, message: Any) -> None:
-        passage = self._passage
+        passage = self.passage
         passage.status = message["status"]
-        headers = [*message["headers"], (b"x-request-id", passage.request_id.encode()), *warnings_header()]
+        headers = [*message["headers"], *self._own_headers(), *warnings_header()]
         error = await self._pipeline.put_down(self._scope, passage, headers)
         if error is None:
             message["headers"] = headers
@@ -404,7 +420,7 @@ class _Answer:
 
     async def refuse(self, error: OrchestrationError) -> None:
         """Answer with an error what no handler is to answer, or has answered in vain."""
-        passage = self._passage
+        passage = self.passage
         passage.status = status_of(error)
         if str(self._scope["type"]) == "websocket":
             await self._send({"type": "websocket.close", "code": 1013, "reason": ""})
@@ -413,14 +429,23 @@ class _Answer:
         headers = [
             (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
             (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", passage.request_id.encode()),
+            *self._own_headers(),
             *((name.encode(), value.encode()) for name, value in retry_headers(error).items()),
         ]
         await self._send({"type": "http.response.start", "status": passage.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
+    def _own_headers(self) -> Iterator[tuple[bytes, bytes]]:
+        passage = self.passage
+        yield b"x-request-id", passage.request_id.encode()
+        yield b"x-trace-id", passage.trace_id.encode()
+        if passage.quota:
+            yield from passage.quota
+        elif passage.principal is not None and passage.lane is not None:
+            yield from self._pipeline.limits.quota_of(passage.principal, passage.source, passage.lane)
+
     async def _socket(self, kind: str, message: Any) -> None:
-        passage = self._passage
+        passage = self.passage
         if passage.status == 0 and kind in ("websocket.accept", "websocket.close"):
             # A handler that closes before it accepts refuses; which error it was, the close code does not say.
             refused = 401 if passage.principal is None else 403

@@ -113,18 +113,21 @@ _TEXT: Final = {"type": "string"}
 _FLAG: Final = {"type": "boolean"}
 _AMOUNTS: Final = _record(cpu_millicores=_COUNT, memory_bytes=_COUNT)
 
+_PROBLEM_FIELDS: Final = _record(
+    type=_TEXT,
+    title=_TEXT,
+    status={"type": "integer", "minimum": 400, "maximum": 599},
+    detail=_TEXT,
+    code=_TEXT,
+    codes=_list_of(_TEXT),
+    message=_TEXT,
+    remedy=_TEXT,
+    fields=_ANYTHING,
+)
+
 _PROBLEM: Final = {
-    **_record(
-        type=_TEXT,
-        title=_TEXT,
-        status={"type": "integer", "minimum": 400, "maximum": 599},
-        detail=_TEXT,
-        code=_TEXT,
-        codes=_list_of(_TEXT),
-        message=_TEXT,
-        remedy=_TEXT,
-        fields=_ANYTHING,
-    ),
+    **_PROBLEM_FIELDS,
+    "properties": {**_PROBLEM_FIELDS["properties"], "trace_id": _TEXT},
     "description": "What went wrong (RFC 9457): `code` for programs, `detail` for people, with what to do next.",
 }
 

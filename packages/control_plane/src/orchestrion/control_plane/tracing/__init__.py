@@ -35,14 +35,17 @@ class Tracing:
         self._causes = OrderedDict[str, contexts.Context]()
 
     @contextmanager
-    def request(self, operation: str, request_id: str, traceparent: str, /) -> Iterator[None]:
-        """Be at a request while inside; `traceparent` is the header of that name (W3C Trace Context), or empty."""
+    def request(self, operation: str, request_id: str, traceparent: str, /) -> Iterator[str]:
+        """Be at a request while inside, and give the id of its trace.
+
+        `traceparent` is the header of that name (W3C Trace Context), or empty.
+        """
         parent = propagate.extract({"traceparent": traceparent}) if traceparent else contexts.Context()
         attributes = {"orchestrion.request_id": request_id}
         with self._tracer.start_as_current_span(
             operation, context=parent, kind=trace.SpanKind.SERVER, attributes=attributes
-        ):
-            yield
+        ) as span:
+            yield trace.format_trace_id(span.get_span_context().trace_id)
 
     @contextmanager
     def step(self, name: str, subject: str, /) -> Iterator[None]:
