@@ -14,6 +14,7 @@ from orchestrion.cli._following import followed_events, followed_logs, unseen
 from orchestrion.cli._objects import Objects, _Seen
 from orchestrion.cli._patience import Patience
 from orchestrion.cli._places import RemoteServer
+from orchestrion.cli._state_directory import at
 from orchestrion.cli._wait import _goal, _wait
 from orchestrion.cli._where import Where
 from orchestrion.control_plane import ApiClient, HttpControl, SocketPeer, StoredClasses, serve_control
@@ -43,7 +44,7 @@ from trio.testing import MockClock
 SAID = "the server does not answer; waiting up to 60 s for it to come back\n"
 
 
-@define
+@define(slots=False)
 class Somebody:
     """Answers as a test says: after so many refusals, or never."""
 
@@ -264,6 +265,56 @@ async def test_events_are_followed_over_a_restart(server: Server, nursery: trio.
             there = await control.events(subject="workload/web")
     uids = [event.uid for event in seen]
     assert uids == [event.uid for event in there][: len(uids)]
+
+
+async def cut_watch(control: Somebody, ended: bool) -> list[Event]:
+    """Follow the events of somebody who ends the stream and is gone then."""
+
+    @asynccontextmanager
+    async def watch(namespace: str | None) -> AsyncIterator[AsyncIterator[Any]]:
+        async def nothing() -> AsyncIterator[Any]:
+            return
+            yield
+
+        yield nothing()
+
+    async def events(**_: object) -> list[Event]:
+        return []
+
+    anything: Any = control
+    anything.watch, anything.events = watch, events
+    return [event async for event in followed_events(anything, None, None, None, 10, ended=lambda: ended)]
+
+
+async def test_events_end_soon_after_an_owner_that_has_ended_in_good_order(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await cut_watch(Somebody(float("inf")), ended=True) == []
+    assert trio.current_time() == pytest.approx(5, abs=0.2)
+    assert "up to 5 s" in capsys.readouterr().err
+
+
+async def test_events_do_not_end_in_silence_after_an_owner_that_was_cut_off(autojump_clock: MockClock) -> None:
+    with pytest.raises(NetworkFailure):
+        await cut_watch(Somebody(float("inf")), ended=False)
+    assert trio.current_time() == pytest.approx(60, abs=0.2)
+
+
+def test_a_directory_says_whether_its_owner_has_ended_in_good_order(tmp_path: Path) -> None:
+    place = at(tmp_path / "state")
+    assert not place.has_ended()
+    place.make()
+    told = []
+    with place.owned() as ownership:
+        assert ownership is not None
+        told.append(place.has_ended())
+        ownership.begin({})
+        told.append(place.has_ended())
+        ownership.end()
+        told.append(place.has_ended())
+    assert told == [False, False, True]
+    (place.path / "lock").write_text("[")
+    assert not place.has_ended()
 
 
 @pytest.mark.slow

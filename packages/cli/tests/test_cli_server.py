@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,3 +171,30 @@ def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
         assert time.monotonic() < deadline
+
+
+def test_systemd_is_told_when_a_server_serves_lives_and_ends(shell: Any, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.settimeout(PATIENCE_SECONDS)
+        heard.bind(str(tmp_path / "notify"))
+        shell.environment |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "60000000"}
+        server = shell.begin("server", "--port", "0")
+        url = url_of(server)
+        told = list[str]()
+        while "READY" not in "".join(told):
+            told.append(heard.recv(4096).decode())
+        server.interrupt()
+        assert server.end() == 0
+        told.append(heard.recv(4096).decode())
+    assert set(told[:-2]) == {f"STATUS=taking {shell.state} over", "WATCHDOG=1"}
+    assert told[-2:] == [f"READY=1\nSTATUS=serving at {url}", "STOPPING=1\nSTATUS=ending; what runs goes on"]
+
+
+def test_a_server_opens_as_many_files_as_it_may(shell: Any) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    server = shell.begin("server", "--port", "0")
+    assert str(hard) in server.wait_for("files may be open")
+    server.wait_for("serving at")
+    assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    server.interrupt()
+    assert server.end() == 0

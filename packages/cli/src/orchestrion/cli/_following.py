@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -105,9 +105,17 @@ async def _is_over(place: Place, query: LogQuery) -> bool:
 
 
 async def followed_events(
-    control: HttpControl, subject: str | None, namespace: str | None, start: datetime | None, limit: int
+    control: HttpControl,
+    subject: str | None,
+    namespace: str | None,
+    start: datetime | None,
+    limit: int,
+    *,
+    ended: Callable[[], bool] = lambda: False,
 ) -> AsyncGenerator[Event, None]:
     """Give the latest events that there are, and then each as it comes. Close the iterator to end it.
+
+    It comes to its end where who gives them has ended in good order and is not there again soon.
 
     Args:
         control: Who gives them.
@@ -115,11 +123,12 @@ async def followed_events(
         namespace: Where; None is everywhere.
         start: None from before.
         limit: How many there are at most to begin with.
+        ended: Says whether who gives them has ended in good order.
 
     Raises:
         NetworkFailure: Nobody answers, or nobody for so long that it is given up.
     """
-    patience, given, begun = Patience(control), _Given(), False
+    patience, given, begun = Patience(control, ended=ended), _Given(), False
     while True:
         error: OrchestrationError | None = None
         try:
@@ -144,7 +153,13 @@ async def followed_events(
             if not begun:
                 raise
             error = err
-        if not await patience.wait(error) and error is None:
+        try:
+            away = await patience.wait(error)
+        except OUTAGES:
+            if ended():
+                return
+            raise
+        if not away and error is None:
             await trio.sleep(_RETRY_SECONDS)
 
 

@@ -199,9 +199,13 @@ async def _events(
             subject, namespace = (None, namespace) if name is None else await event_subject(name, namespace, found)
             if name is not None and not await _is_known(name, namespace, found):
                 note(f"there is no workload {parse_subject(name).workload!r} yet")
-            async with aclosing(followed_events(found, subject, namespace, start, limit)) as events:
+            # Of a server of the network nothing tells whether it has only ended for a moment.
+            ended = place.has_ended if isinstance(place, StateDirectory) else lambda: False
+            following = followed_events(found, subject, namespace, start, limit, ended=ended)
+            async with aclosing(following) as events:
                 async for event in events:
                     _print_event(event, form)
+            note("the orchestrator has ended: nothing comes after this")
 
 
 async def _print_kept_events(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -16,6 +17,9 @@ OUTAGES: Final = (NetworkFailure, Unavailable, Closed)
 
 RESUME_SECONDS: Final = 60.0
 """How long a server is waited for that was there before."""
+
+ENDED_SECONDS: Final = 5.0
+"""How long one is waited for that has ended in good order, and may only be started anew."""
 
 _ANSWER_SECONDS: Final = 3.0
 """How long it may take to say that it is there."""
@@ -33,10 +37,12 @@ class Patience:
     Attributes:
         control: Who is waited for.
         seconds: How long, from when it was missed first.
+        ended: Says whether it has ended in good order: then it is waited for no longer than `ENDED_SECONDS`.
     """
 
     control: HttpControl
     seconds: float = RESUME_SECONDS
+    ended: Callable[[], bool] = lambda: False
     _lock: trio.Lock = field(factory=trio.Lock)
     _missed_at: float | None = None
     _told: bool = False
@@ -71,12 +77,15 @@ class Patience:
                 await trio.sleep(_PAUSE_SECONDS)
 
     def _is_over(self) -> bool:
-        return self._missed_at is not None and trio.current_time() >= self._missed_at + self.seconds
+        return self._missed_at is not None and trio.current_time() >= self._missed_at + self._seconds()
+
+    def _seconds(self) -> float:
+        return min(ENDED_SECONDS, self.seconds) if self.ended() else self.seconds
 
     def _tell(self) -> None:
         if not self._told:
             self._told = True
-            note(f"the server does not answer; waiting up to {self.seconds:g} s for it to come back")
+            note(f"the server does not answer; waiting up to {self._seconds():g} s for it to come back")
 
     async def answers(self) -> bool:
         """Whether the server answers now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -20,9 +21,11 @@ from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.shared_types import ConfigInvalid, Conflict, NetworkFailure, Problem, Unsupported
 
 from ._exit_codes import ExitCode
+from ._open_files import open_files_raised
 from ._output import note
 from ._owner import orchestrating
 from ._reach import owner_or_lock
+from ._service_manager import ServiceManager
 from ._state_directory import Ownership, StateDirectory, at
 
 if TYPE_CHECKING:
@@ -69,6 +72,23 @@ class Request:
     oidc: OidcConfig | None = None
 
 
+@frozen
+class _Around:
+    """What a server has to do with besides what it was asked for.
+
+    Attributes:
+        interrupted: Set once it is to end.
+        loaded: Set once its modules are imported.
+        tracer: Follows requests; None follows none.
+        manager: Whoever has started it.
+    """
+
+    interrupted: trio.Event
+    loaded: trio.Event
+    tracer: Any
+    manager: ServiceManager
+
+
 def run_server(state: Path | None, request: Request) -> int:
     """Serve until interrupted.
 
@@ -85,7 +105,8 @@ def run_server(state: Path | None, request: Request) -> int:
     with ExitStack() as stack:
         stack.enter_context(logging_to(form=LogForm(request.log)))
         tracer = stack.enter_context(_traced(request.trace)) if request.trace else None
-        return trio.run(_run, request, place, tracer, made)
+        manager = ServiceManager.of(os.environ)
+        return trio.run(_run, request, place, tracer, made, manager)
 
 
 def _traced(endpoint: str) -> AbstractContextManager[Any]:
@@ -97,14 +118,16 @@ def _traced(endpoint: str) -> AbstractContextManager[Any]:
     return tracing(endpoint)
 
 
-async def _run(request: Request, place: StateDirectory, tracer: Any, made: bool) -> int:
-    interrupted = trio.Event()
+async def _run(request: Request, place: StateDirectory, tracer: Any, made: bool, manager: ServiceManager) -> int:
+    interrupted, loaded = trio.Event(), trio.Event()
+    around = _Around(interrupted, loaded, tracer, manager)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_listen, signals, interrupted, nursery.cancel_scope)
-            loaded = trio.Event()
             nursery.start_soon(_load, loaded)
-            await _serve(request, place, interrupted, tracer, loaded, made=made)
+            nursery.start_soon(manager.show_life)
+            await manager.status(f"taking {place.path} over")
+            await _serve(request, place, around, made=made)
             nursery.cancel_scope.cancel()
     return ExitCode.OK if interrupted.is_set() else ExitCode.FAILED
 
@@ -123,15 +146,13 @@ async def _load(loaded: trio.Event) -> None:
     loaded.set()
 
 
-async def _serve(
-    request: Request, place: StateDirectory, interrupted: trio.Event, tracer: Any, loaded: trio.Event, *, made: bool
-) -> None:
+async def _serve(request: Request, place: StateDirectory, around: _Around, *, made: bool) -> None:
     async with owner_or_lock(place) as found:
         if isinstance(found, HttpControl):
             msg = f"an orchestrator runs on {place.path} already"
             raise Conflict(msg, remedy="End that one, or choose another directory with --state.")
         async with _port_taken(request, place, made=made) as listeners:
-            await _serve_at(listeners, request, found, interrupted, tracer, loaded)
+            await _serve_at(listeners, request, found, around)
         # What runs goes on running: the next server takes it up.
 
 
@@ -151,18 +172,13 @@ async def _port_taken(
 
 
 async def _serve_at(
-    listeners: Sequence[trio.SocketListener],
-    request: Request,
-    found: Ownership,
-    interrupted: trio.Event,
-    tracer: Any,
-    loaded: trio.Event,
+    listeners: Sequence[trio.SocketListener], request: Request, found: Ownership, around: _Around
 ) -> None:
     place, plugins = found.place, {**found.plugins, **request.plugins}
     handed = _HandedOver()
     async with orchestrating(place, plugins, refuse_impossible=False, others=handed.open) as orchestrator:
         found.begin(plugins)
-        await loaded.wait()
+        await around.loaded.wait()
         from orchestrion.control_plane.server import Options, serving
 
         options = Options(
@@ -174,18 +190,27 @@ async def _serve_at(
             tls_key=request.tls_key,
             webhook_networks=request.webhook_networks,
             proxies=request.proxies,
-            tracer=tracer,
+            tracer=around.tracer,
             oidc=request.oidc,
         )
-        async with serving(orchestrator, place.make_part("server", "api"), options, listeners=listeners) as served:
-            handed.over(served.at_socket)
-            _tell(served, options, request)
-            await interrupted.wait()
-            if request.drains:
-                note("stopping everything; Ctrl-C again stops waiting for it")
-                await orchestrator.stop_all()
-                await _drained(orchestrator)
+        served_at = serving(orchestrator, place.make_part("server", "api"), options, listeners=listeners)
+        # A runtime gives its programs the limit from before: it is open by now, and has seen it.
+        with open_files_raised():
+            async with served_at as served:
+                handed.over(served.at_socket)
+                _tell(served, options, request)
+                await around.manager.ready(f"serving at {served.url}")
+                await _until_end(orchestrator, request, around)
         found.end()
+
+
+async def _until_end(orchestrator: Orchestrator, request: Request, around: _Around) -> None:
+    await around.interrupted.wait()
+    await around.manager.stopping("stopping everything" if request.drains else "ending; what runs goes on")
+    if request.drains:
+        note("stopping everything; Ctrl-C again stops waiting for it")
+        await orchestrator.stop_all()
+        await _drained(orchestrator)
 
 
 def _tell(served: Served, options: Options, request: Request) -> None:

@@ -137,6 +137,14 @@ class StateDirectory:
         """Remove the directory with all that is in it; what can't be removed stays."""
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def has_ended(self) -> bool:
+        """Whether the last owner has ended in good order, and no other has begun since."""
+        try:
+            note = json.loads((self.path / "lock").read_bytes())
+        except (OSError, ValueError):
+            return False
+        return isinstance(note, dict) and note.get("at_work") is False
+
     @contextmanager
     def owned(self) -> Iterator[Ownership | None]:
         """Own the directory for as long as the context lasts; None where another process does.
