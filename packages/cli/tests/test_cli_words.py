@@ -15,7 +15,15 @@ from orchestrion.cli._change import change_lines
 from orchestrion.cli._lines import LineMaker, prefix_of
 from orchestrion.cli._output import Form, columns, show, show_one
 from orchestrion.cli._times import moment, since, span
-from orchestrion.cli._words import container_words, exit_words, next_action, ready
+from orchestrion.cli._words import (
+    container_words,
+    exit_words,
+    instance_words,
+    next_action,
+    ready,
+    restart_words,
+    state_words,
+)
 from orchestrion.orchestrator_core import (
     ChangeAction,
     FieldDifference,
@@ -208,6 +216,26 @@ def test_the_next_try_is_the_earliest_one() -> None:
     assert next_action(web, [waiting(30), waiting(12)], NOW) == "a container starts again in 12 s"
     assert next_action(web, [waiting(-1)], NOW) == "a container starts again now"
     assert next_action(web, [], NOW) == ""
+
+
+def test_what_waits_for_a_restart_is_not_said_to_run() -> None:
+    loops = waiting(12)
+    told = evolve(loops, status=evolve(loops.status, reason="crash-loop", message="container main ended with code 1"))
+    for instance in (loops, told):
+        assert state_words(instance) == "Restarting"
+        assert instance_words(instance, NOW) == "exited with 1, next try in 12 s"
+    ended = evolve(told, status=evolve(told.status, state=InstanceState.FAILED, reason="exited"))
+    assert (state_words(ended), instance_words(ended, NOW)) == ("Failed", "exited: container main ended with code 1")
+
+
+@pytest.mark.parametrize(
+    ("attempt", "words"), [(0, ""), (1, "restarted once, last 3 s ago"), (4, "restarted 4 times, last 3 s ago")]
+)
+def test_what_runs_again_says_how_often_it_was_started(attempt: int, words: str) -> None:
+    began = NOW - timedelta(seconds=3)
+    main = ContainerStatus(name="main", state=ContainerState.RUNNING, attempt=attempt, started_at=began)
+    runs = evolve(waiting(1), status=InstanceStatus(state=InstanceState.RUNNING, containers=(main,)))
+    assert (state_words(runs), restart_words(runs, NOW)) == ("Running", words)
 
 
 def test_of_what_never_started_no_output_is_promised() -> None:

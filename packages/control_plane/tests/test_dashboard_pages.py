@@ -402,6 +402,7 @@ async def test_what_ends_again_and_again_says_how_and_when_it_is_tried_again(api
     (row,) = re.findall(r'<tr id="web\.0\.1".*?</tr>', page)
     assert "Running" not in row
     assert re.search(r"main: exited with 3.*, next try <time class=\"until\" datetime=\"[^\"]+\">in [^<]+</time>", row)
+    assert "container main ended" not in row  # it is told once
     assert "1 of its instances ended and is started again." in page
     assert '<span class="badge bad">' in page.partition("</p>")[0]
 

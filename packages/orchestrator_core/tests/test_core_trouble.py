@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import trio
 from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
-from orchestrion.shared_types import HealthCheck, PortMapping, RestartCondition, RestartPolicy, TcpProbe
+from orchestrion.shared_types import (
+    HealthCheck,
+    PortMapping,
+    RestartCondition,
+    RestartPolicy,
+    TcpProbe,
+    WorkloadInstance,
+)
 
 from .core_stage import Stage, batch, container, service
 
 HTTP = (PortMapping(name="http"),)
 ALWAYS = RestartPolicy(condition=RestartCondition.ALWAYS, initial_delay_seconds=10, max_delay_seconds=100, jitter=0.0)
 NEVER = RestartPolicy(condition=RestartCondition.NEVER, initial_delay_seconds=10, max_delay_seconds=100, jitter=0.0)
+
+
+def due_of(instance: WorkloadInstance) -> list[datetime]:
+    return [each.next_attempt_at for each in instance.status.containers if each.next_attempt_at is not None]
+
+
+def due(instance: WorkloadInstance) -> str:
+    (at,) = due_of(instance)
+    return f"{at:%H:%M:%S} UTC"
 
 
 def told(view: WorkloadView) -> tuple[WorkloadPhase, str, str]:
@@ -20,20 +38,53 @@ def told(view: WorkloadView) -> tuple[WorkloadPhase, str, str]:
 async def test_a_first_restart_is_told_with_how_the_container_ended(stage: Stage) -> None:
     await stage.apply(service("web", "exit", "3", "after", "1s", restart=ALWAYS))
     await trio.sleep(2)
-    assert told(await stage.view("web")) == (
+    view = await stage.view("web")
+    when = due(await stage.instance("web.0.1"))
+    assert told(view) == (
         WorkloadPhase.DEGRADED,
         "restarting",
-        "web.0.1: container main ended with code 3",
+        f"web.0.1: container main ended with code 3; tried again at {when}",
     )
 
 
 async def test_a_service_that_crashes_again_and_again_says_so(stage: Stage) -> None:
     await stage.apply(service("web", "exit", "3", "after", "1s", replicas=2, restart=ALWAYS))
     await trio.sleep(13)
-    assert told(await stage.view("web")) == (
-        WorkloadPhase.DEGRADED,
+    view = await stage.view("web")
+    when = due(await stage.instance("web.0.1"))
+    first = f"web.0.1: container main ended with code 3 (attempt 1); tried again at {when}"
+    message = f"{first}; 1 other instance is in trouble too"
+    assert told(view) == (WorkloadPhase.DEGRADED, "crash-loop", message)
+
+
+async def test_an_instance_that_waits_for_a_restart_says_so_and_does_not_count_as_running(stage: Stage) -> None:
+    await stage.apply(service("web", "exit", "3", "after", "1s", restart=ALWAYS))
+    await trio.sleep(0.5)
+    assert ((await stage.view("web")).running, (await stage.instance("web.0.1")).status.reason) == (1, "")
+    seen = list[tuple[str, str]]()
+    for _ in range(2):
+        while not (waiting := await stage.instance("web.0.1")).status.reason:
+            await trio.sleep(1)
+        seen.append((waiting.status.reason, waiting.status.message))
+        assert (await stage.view("web")).running == 0
+        assert waiting.status.message.endswith(f" at {due(waiting)}")
+        while (await stage.instance("web.0.1")).status.reason:
+            await trio.sleep(1)
+        assert (await stage.view("web")).running == 1
+    assert [(reason, message.partition(" at ")[0]) for reason, message in seen] == [
+        ("restarting", "container main ended with code 3; attempt 1"),
+        ("crash-loop", "container main ended with code 3; attempt 2"),
+    ]
+
+
+async def test_of_several_containers_that_wait_the_one_is_told_that_fails_most(stage: Stage) -> None:
+    both = (container("a", "exit", "1", "after", "40s"), container("b", "exit", "2", "after", "1s"))
+    await stage.apply(service(containers=both, restart=ALWAYS))
+    while len(due_of(waiting := await stage.instance("web.0.1"))) < 2:
+        await trio.sleep(0.5)
+    assert (waiting.status.reason, waiting.status.message.partition(";")[0]) == (
         "crash-loop",
-        "web.0.1: container main ended with code 3 (attempt 1); 1 other instance is in trouble too",
+        "container b ended with code 2",
     )
 
 

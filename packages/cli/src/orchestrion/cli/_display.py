@@ -16,7 +16,17 @@ from ._lines import print_line
 from ._node_names import names_of
 from ._output import coloured, give_up, note, shows_colours
 from ._picture import Key, Picture
-from ._words import ENDED, TERMINAL, container_words, full_name, instance_words, phase_colour, ready, view_name
+from ._words import (
+    ENDED,
+    TERMINAL,
+    container_words,
+    full_name,
+    instance_words,
+    phase_colour,
+    ready,
+    state_words,
+    view_name,
+)
 
 Clock = Callable[[], datetime]
 
@@ -89,7 +99,7 @@ class PlainDisplay:
         words = instance_words(instance, self._now())
         restarts = sum(container.attempt for container in instance.status.containers)
         suffix = f" (restart {restarts})" if restarts else ""
-        return f"{name}: {instance.status.state.value}{suffix}{f': {words}' if words else ''}"
+        return f"{name}: {state_words(instance)}{suffix}{f': {words}' if words else ''}"
 
 
 class LiveDisplay:
@@ -182,5 +192,5 @@ def _table(picture: Picture, moment: datetime, *, with_nodes: bool) -> Any:
                 container_words(container, moment) for container in instance.status.containers
             )
             node = [Text(names.of(instance.binding.node_id))] if with_nodes else []
-            table.add_row(f"  {instance.name}", instance.status.state.value, "", *node, words)
+            table.add_row(f"  {instance.name}", state_words(instance), "", *node, words)
     return table

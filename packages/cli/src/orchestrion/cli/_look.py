@@ -43,7 +43,9 @@ from ._words import (
     next_action,
     phase_colour,
     ready,
+    restart_words,
     state_colour,
+    state_words,
     view_name,
 )
 
@@ -145,10 +147,10 @@ def _instance_rows(
     instance: WorkloadInstance, names: NodeNames, now: datetime, *, detailed: bool, wide: bool
 ) -> Iterable[tuple[str, ...]]:
     status = instance.status
-    state = coloured(status.state.value, state_colour(status.state))
+    state = coloured(state_words(instance), state_colour(instance))
     age = since(status.started_at or instance.binding.bound_at, now)
     more = ("", str(instance.binding.node_id)) if wide else ()
-    words = instance_words(instance, now)
+    words = instance_words(instance, now) or restart_words(instance, now)
     yield (f"  {instance.name}", state, "", names.of(instance.binding.node_id), age, *more, words)
     if detailed:
         no_more = tuple("" for _ in more)

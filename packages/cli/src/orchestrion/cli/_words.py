@@ -52,9 +52,9 @@ def phase_colour(phase: WorkloadPhase) -> str:
     return _PHASE_COLOURS.get(phase, "")
 
 
-def state_colour(state: InstanceState) -> str:
-    """Return the colour of a state, or "" for none."""
-    return _STATE_COLOURS.get(state, "")
+def state_colour(instance: WorkloadInstance) -> str:
+    """Return the colour of an instance's state, or "" for none."""
+    return "yellow" if is_restarting(instance) else _STATE_COLOURS.get(instance.status.state, "")
 
 
 def full_name(namespace: str, name: str) -> str:
@@ -123,14 +123,37 @@ def _next_start(at: datetime, now: datetime) -> str:
     return f"a container starts again in {span(seconds)}" if seconds > 0 else "a container starts again now"
 
 
+def is_restarting(instance: WorkloadInstance) -> bool:
+    """Whether a container of an instance that is at work has ended, and waits for being started again."""
+    status = instance.status
+    return status.state not in TERMINAL and any(one.next_attempt_at is not None for one in status.containers)
+
+
+def state_words(instance: WorkloadInstance) -> str:
+    """Return where an instance is in its life, and not that it runs where it does not."""
+    state = instance.status.state
+    return "Restarting" if state is InstanceState.RUNNING and is_restarting(instance) else state.value
+
+
+def restart_words(instance: WorkloadInstance, now: datetime) -> str:
+    """Return how often containers of an instance were started again, and when last; "" where none was."""
+    again = [one for one in instance.status.containers if one.attempt]
+    count = sum(one.attempt for one in again)
+    last = max((one.started_at for one in again if one.started_at is not None), default=None)
+    if not count or last is None:
+        return ""
+    return f"restarted {'once' if count == 1 else f'{count} times'}, last {since(last, now)} ago"
+
+
 def instance_words(instance: WorkloadInstance, now: datetime) -> str:
     """Return what is worth knowing of an instance beyond its state, in one line."""
     status = instance.status
-    parts = [text for text in (status.reason, status.message) if text]
-    if not parts:
-        troubled = [one for one in status.containers if one.next_attempt_at or (one.exit and not one.exit.succeeded)]
-        parts = [container_words(one, now) for one in troubled]
-    return ": ".join(parts[:2]) if status.reason and status.message else "; ".join(parts)
+    told = [text for text in (status.reason, status.message) if text]
+    if told and not is_restarting(instance):
+        return ": ".join(told)
+    # What waits is told with how long it still does.
+    troubled = [one for one in status.containers if one.next_attempt_at or (one.exit and not one.exit.succeeded)]
+    return "; ".join(container_words(one, now) for one in troubled)
 
 
 def next_action(view: WorkloadView, instances: Iterable[WorkloadInstance], now: datetime) -> str:

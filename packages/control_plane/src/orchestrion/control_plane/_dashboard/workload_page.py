@@ -100,9 +100,11 @@ def _instance_line(instance: WorkloadInstance, names: Mapping[str, str]) -> dict
     state = "Lost" if instance.binding.lost_at is not None else status.state.value
     # The others may run; that one has failed and does not is what somebody looks for.
     due = [each.next_attempt_at for each in status.containers if each.next_attempt_at is not None]
+    # Of what waits it is told below how it ended, and the page counts down to when it is due.
+    own = "" if due else status.message or status.reason
     if due and status.state is InstanceState.RUNNING and not is_ended(instance):
         state = RESTARTING
-    reasons = [status.message or status.reason, *(_container_reason(each) for each in status.containers)]
+    reasons = [own, *(_container_reason(each) for each in status.containers)]
     return {
         "name": instance.name,
         "index": instance.key.index,

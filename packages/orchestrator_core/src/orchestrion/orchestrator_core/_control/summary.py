@@ -25,7 +25,7 @@ from orchestrion.orchestrator_core._state.facts import (
 from orchestrion.orchestrator_core._state.lifecycle import STOPPED
 from orchestrion.orchestrator_core._state.records import Outcome, parse_ranges
 from orchestrion.orchestrator_core._state.roll import ENDS, Standing
-from orchestrion.orchestrator_core._state.world import WorkloadRecord
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.scheduler_interface import Explanation, describe
 from orchestrion.shared_types import InstanceState, WorkloadKind
 
@@ -92,7 +92,7 @@ def summarize(
         replicas=wanted,
         scaled=is_scaled(record),
         placed=live,
-        running=serving + sum(instance.state is InstanceState.RUNNING for instance in unsettled),
+        running=serving + sum(map(_all_run, unsettled)),
         available=available,
         updated=updated,
         succeeded=succeeded,
@@ -102,6 +102,12 @@ def summarize(
         started_at=first_placed(record),
         finished_at=progress.finished_at if progress is not None else None,
     )
+
+
+def _all_run(instance: InstanceRecord) -> bool:
+    """Whether an instance is at work, with no container that waits for being started again."""
+    waits = (container.next_attempt_at is not None for container in instance.status.containers)
+    return instance.state is InstanceState.RUNNING and not any(waits)
 
 
 def _completed(record: WorkloadRecord, generation: int) -> int:

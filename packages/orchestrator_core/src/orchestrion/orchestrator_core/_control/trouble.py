@@ -7,24 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from attrs import frozen
-from orchestrion.orchestrator_core._node.plan import describe_exit
+from orchestrion.orchestrator_core._node.plan import back_off_reason, describe_exit
+from orchestrion.orchestrator_core._state.lifecycle import CRASH_LOOP, RESTARTING
 from orchestrion.orchestrator_core._state.restart import delay_before
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.shared_types import (
     ContainerHealth,
     ContainerState,
     ContainerStatus,
-    ExitStatus,
     InstanceState,
     RestartPolicy,
     WorkloadKind,
 )
-
-CRASH_LOOP: Final = "crash-loop"
-"""A container ends again and again soon after its start."""
-
-RESTARTING: Final = "restarting"
-"""A container has ended and is started again."""
 
 UNHEALTHY: Final = "unhealthy"
 """A container's health check fails."""
@@ -102,15 +96,16 @@ def _restarted(instance: InstanceRecord) -> Iterator[Trouble]:
         reason, what = _of_container(container)
         if reason:
             attempt = f" (attempt {container.attempt})" if container.attempt else ""
-            yield Trouble(reason, f"{instance.name.short}: {what}{attempt}")
+            again = container.next_attempt_at
+            when = f"; {_tried_again(again)}" if again is not None else ""
+            yield Trouble(reason, f"{instance.name.short}: {what}{attempt}{when}")
             return
 
 
 def _of_container(container: ContainerStatus) -> tuple[str, str]:
     why = f": {container.reason}" if container.reason else ""
     if container.state is ContainerState.EXITED and container.next_attempt_at is not None:
-        looping = container.restarts_in_row > 0 and not (container.exit or ExitStatus()).succeeded
-        return (CRASH_LOOP if looping else RESTARTING), f"{describe_exit(container.name, container)}{why}"
+        return back_off_reason(container), f"{describe_exit(container.name, container)}{why}"
     if container.health is ContainerHealth.UNHEALTHY:
         return UNHEALTHY, f"container {container.name} is unhealthy{why}"
     if container.state is not ContainerState.EXITED and container.attempt > 0:
@@ -121,8 +116,12 @@ def _of_container(container: ContainerStatus) -> tuple[str, str]:
 def _replaced(record: WorkloadRecord, latest: InstanceRecord, failed: list[InstanceRecord]) -> Trouble:
     message = latest.status.message or latest.status.reason
     again = _tried_again_at(record, failed)
-    when = f"; tried again at {again.astimezone(UTC):%H:%M:%S} UTC" if again is not None else ""
+    when = f"; {_tried_again(again)}" if again is not None else ""
     return Trouble(FAILING, f"{latest.name.short} failed: {message}{when}")
+
+
+def _tried_again(at: datetime) -> str:
+    return f"tried again at {at.astimezone(UTC):%H:%M:%S} UTC"
 
 
 def _tried_again_at(record: WorkloadRecord, failed: list[InstanceRecord]) -> datetime | None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zlib import crc32
 
 from attrs import define, evolve, field
 from orchestrion.orchestrator_core._clock import Deadlines
-from orchestrion.orchestrator_core._state.lifecycle import EXITED, RESTARTS_EXHAUSTED, STOPPED, TERMINAL
+from orchestrion.orchestrator_core._state.lifecycle import (
+    CRASH_LOOP,
+    EXITED,
+    RESTARTING,
+    RESTARTS_EXHAUSTED,
+    STOPPED,
+    TERMINAL,
+)
 from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.orchestrator_core._state.restart import delay_before, is_restarted, row_after
 from orchestrion.shared_types import (
@@ -283,6 +290,12 @@ def describe_exit(name: str, status: ContainerStatus) -> str:
     return f"container {name} {how}" + (f" ({exit_status.message})" if exit_status.message else "")
 
 
+def back_off_reason(status: ContainerStatus) -> str:
+    """Return the word for why a container that has ended waits: it is started again, or that comes to nothing."""
+    looping = status.restarts_in_row > 0 and not (status.exit or ExitStatus()).succeeded
+    return CRASH_LOOP if looping else RESTARTING
+
+
 def _conclude(
     plan: InstancePlan,
     facts: InstanceFacts,
@@ -337,12 +350,25 @@ def _under_way(facts: InstanceFacts, judged: Sequence[_Judged]) -> InstanceStatu
     healthy_since = None
     if serves:
         healthy_since = facts.status.healthy_since or _healthy_from(facts, judged, starts)
+    reason, message = _back_off(containers)
     return InstanceStatus(
         state=InstanceState.RUNNING if running else InstanceState.PENDING,
+        reason=reason,
+        message=message,
         containers=containers,
         healthy_since=healthy_since,
         started_at=started,
     )
+
+
+def _back_off(containers: Sequence[ContainerStatus]) -> tuple[str, str]:
+    """Return why an instance is not at work that is started again, and when that is; empty where none waits for it."""
+    waiting = [(each.next_attempt_at, each) for each in containers if each.next_attempt_at is not None]
+    if not waiting:
+        return "", ""
+    at, worst = max(waiting, key=lambda one: one[1].restarts_in_row)
+    when = f"attempt {worst.attempt + 1} at {at.astimezone(UTC):%H:%M:%S} UTC"
+    return back_off_reason(worst), f"{describe_exit(worst.name, worst)}; {when}"
 
 
 def _serves(container: _Judged) -> bool:
