@@ -126,3 +126,15 @@ def test_an_error_is_told_as_ever(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run(["up", str(tmp_path / "nope.yaml"), "--state", str(tmp_path / "state")]) == 2
     assert "there is no such file" in capsys.readouterr().err
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["dev", "--port", "65536"], ["dev", "--port=-1"], ["server", "-p", "72606"]], ids=" ".join
+)
+def test_what_is_no_port_is_a_usage_error_and_nothing_is_made(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ORCHESTRION_STATE", str(tmp_path / "state"))
+    assert run(arguments) == 2
+    assert "is no port: 1 to 65535 are, and 0 takes a free one" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()

@@ -192,6 +192,13 @@ async def test_a_port_that_is_taken_can_not_be_listened_at() -> None:
         pass
 
 
+@pytest.mark.parametrize("port", [-1, 65536, 65536 + 7070])
+async def test_what_is_no_port_is_not_taken_for_another_one(port: int) -> None:
+    with pytest.raises(ConfigInvalid, match=f"{port} is no port"):
+        async with listening("127.0.0.1", port):
+            pytest.fail("it listens")
+
+
 async def test_what_can_not_be_done_at_a_path_is_told_apart_from_what_is_not_there(
     fake: Any, socket_path: Path, serving: Any
 ) -> None:

@@ -241,6 +241,8 @@ def test_a_url_is_taken_where_what_is_sent_stays_unread(url: str) -> None:
         ({"url": "file:///etc/passwd"}, "https://HOST/PATH"),
         ({"url": "https://ann:secret@policy.example/"}, "https://HOST/PATH"),
         ({"url": "policy"}, "https://HOST/PATH"),
+        ({"url": "https://policy.example:65536/"}, "1 to 65535"),
+        ({"url": "https://policy.example:0/"}, "1 to 65535"),
         ({"timeout_seconds": 0}, "must be"),
         ({"timeout_seconds": 31}, "must be"),
         ({"name": ""}, "must be"),

@@ -420,7 +420,16 @@ async def test_an_answer_that_is_no_document_is_not_believed(answer: bytes, capl
 
 @pytest.mark.parametrize(
     "issuer",
-    ["", "issuer.test", "http://issuer.test", "https://", "https://a@issuer.test", "https://a.test/?x", "https://[::"],
+    [
+        "",
+        "issuer.test",
+        "http://issuer.test",
+        "https://",
+        "https://a@issuer.test",
+        "https://a.test/?x",
+        "https://[::",
+        "https://a.test:65536",
+    ],
 )
 def test_what_can_be_no_issuer_is_refused(issuer: str) -> None:
     with pytest.raises(ConfigInvalid):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import trio
 from attrs import frozen
-from orchestrion.control_plane import HttpControl, listening
+from orchestrion.control_plane import HttpControl, check_port, listening
 from orchestrion.control_plane.logs import LogForm, logging_to
 from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.shared_types import ConfigInvalid, Conflict, NetworkFailure, Problem, Unsupported
@@ -41,7 +41,7 @@ class Request:
 
     Attributes:
         host: Where to listen.
-        port: The port; 0 takes a free one.
+        port: The port, 0 to 65535; 0 takes a free one.
         tls: Whether TLS is spoken; None is beyond the loopback.
         tls_names: Names and addresses that the certificate is for besides.
         tls_cert: A file with a certificate that somebody else keeps; None makes one.
@@ -93,8 +93,9 @@ def run_server(state: Path | None, request: Request) -> int:
     """Serve until interrupted.
 
     Raises:
-        ConfigInvalid: What is said of a certificate contradicts itself.
+        ConfigInvalid: The port is none, or what is said of a certificate contradicts itself.
     """
+    check_port(request.port)
     if (request.tls_cert is None) != (request.tls_key is None):
         raise ConfigInvalid((Problem("a certificate has its key: --tls-cert and --tls-key come together"),))
     if request.tls_cert is not None and request.tls is False:

@@ -4,7 +4,7 @@ from ._client import HttpControl
 from ._control import Control
 from ._documents import ApiClient, Reply
 from ._identity.secret_text import SecretText
-from ._listening import listening
+from ._listening import check_port, listening
 from ._peer import Peer, ServerPeer, SocketPeer, bearer, signed_with
 from ._problems import error_of, problem_of, status_of
 from ._rules import has_rules
@@ -26,6 +26,7 @@ __all__ = [
     "StoredConfig",
     "address_of",
     "bearer",
+    "check_port",
     "error_of",
     "has_rules",
     "listening",

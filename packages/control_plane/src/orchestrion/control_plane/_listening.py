@@ -7,10 +7,24 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import trio
-from orchestrion.shared_types import NetworkFailure
+from orchestrion.shared_types import ConfigInvalid, NetworkFailure, Problem
 
 BACKLOG: Final = 1024
 """How many connections may wait to be taken."""
+
+
+MAX_PORT: Final = 65_535
+
+
+def check_port(port: int, /) -> None:
+    """Make sure that a number is a port's, or 0; the system would take another one for what is left of it by 65536.
+
+    Raises:
+        ConfigInvalid: It is not.
+    """
+    if not 0 <= port <= MAX_PORT:
+        problem = Problem(f"{port} is no port: 1 to {MAX_PORT} are, and 0 takes a free one")
+        raise ConfigInvalid((problem,), remedy="Choose another --port.")
 
 
 @asynccontextmanager
@@ -19,11 +33,13 @@ async def listening(host: str, port: int, /) -> AsyncIterator[Sequence[trio.Sock
 
     Args:
         host: A name or address of this machine.
-        port: The port; 0 takes a free one.
+        port: The port, 0 to 65535; 0 takes a free one.
 
     Raises:
+        ConfigInvalid: The port is none.
         NetworkFailure: Nothing can listen there.
     """
+    check_port(port)
     try:
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
     except OSError as err:

@@ -103,6 +103,12 @@ class WebhookRule:
 
 def _is_safe(instance: object, attribute: Attribute[str], url: str) -> None:
     parts = urlsplit(url)
+    try:
+        no_port = parts.port == 0
+    except ValueError:
+        no_port = True
+    if no_port:
+        raise ValueError("the port of a webhook's url is a number from 1 to 65535")
     if not parts.hostname or parts.username is not None or parts.fragment:
         raise ValueError("a webhook's url is https://HOST/PATH")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):

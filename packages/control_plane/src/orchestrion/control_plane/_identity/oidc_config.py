@@ -24,10 +24,10 @@ def is_safe_url(url: str, /) -> bool:
     """Whether what is asked for at a URL can't be read or changed on the way: https, or http on a loopback address."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         return False
-    if not host or parts.username is not None or not url.isprintable() or " " in url:
+    if not host or port == 0 or parts.username is not None or not url.isprintable() or " " in url:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
 

@@ -67,7 +67,7 @@ class Options:
 
     Attributes:
         host: A name or address of this machine.
-        port: The port; 0 takes a free one.
+        port: The port, 0 to 65535; 0 takes a free one.
         tls: Whether TLS is spoken; None is beyond the loopback.
         tls_names: Names and addresses that the certificate is for, besides those that the machine knows of itself.
         tls_cert: A file with a certificate that somebody else keeps, in PEM; None makes one of the server's own.
@@ -145,7 +145,7 @@ async def serving(
         listeners: Sockets that listen already, as `listening` gives them; without any, they are made as options say.
 
     Raises:
-        ConfigInvalid: What is given as a network or a name is none; the issuer's certificates can't be read.
+        ConfigInvalid: What is given as a network, a name or a port is none; the issuer's certificates can't be read.
         NetworkFailure: Nothing can listen there.
         StateFailure: A file of the server's can't be used.
     """
