@@ -70,3 +70,36 @@ def test_where_no_server_has_run_there_is_none(
     monkeypatch.setenv("ORCHESTRION_STATE", str(tmp_path))
     assert verify() == 3
     assert "no server has run" in capsys.readouterr().err
+
+
+def test_older_files_that_were_put_away_are_proved_together_with_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ORCHESTRION_STATE", str(tmp_path))
+    directory, archive = tmp_path / "server-api" / "audit", tmp_path / "archive"
+    log = AuditLog(directory, max_file_bytes=1)
+
+    async def write() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(log.run)
+            for number in range(4):
+                await log.write(
+                    AuditRecord(system_time(), "user:ann", "create", "maps", Outcome.DONE, name=f"{number}")
+                )
+            nursery.cancel_scope.cancel()
+
+    trio.run(write)
+    archive.mkdir()
+    for name in ("0001.jsonl", "0002.jsonl"):
+        (directory / name).rename(archive / name)
+    assert verify() == 0
+    assert "2 records are as they were written, from number 3 on" in capsys.readouterr().out
+    assert verify("--archive", str(archive)) == 0
+    assert "4 records are as they were written\n" in capsys.readouterr().out
+    other = archive / "0002.jsonl"
+    other.write_bytes(other.read_bytes().replace(b"maps", b"mops"))
+    assert verify("--archive", str(archive)) == 1
+    other.unlink()
+    assert verify("--archive", str(archive)) == 1
+    assert "0002.jsonl is missing" in capsys.readouterr().err
+    assert verify("--archive", str(tmp_path / "nowhere")) == 2

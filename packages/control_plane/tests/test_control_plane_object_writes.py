@@ -218,6 +218,20 @@ async def test_the_same_request_twice_at_once_is_not_told_that_another_was_faste
         assert answer.status == 201 or "being answered" in answer.json["detail"]
 
 
+@pytest.mark.parametrize("etag", ["*", '"99"'])
+@pytest.mark.parametrize("plural", ["configmaps", "workloads"])
+async def test_what_is_to_be_there_is_not_made_by_applying(api: Api, plural: str, etag: str) -> None:
+    spec: dict[str, Any] = (
+        {"data": {}} if plural == "configmaps" else {"containers": [{"name": "main", "command": ["run"]}]}
+    )
+    path, form = f"{SPACE}/{plural}/a", "application/apply-patch+json"
+    refused = await api.client.ask("PATCH", path, {"spec": spec}, content_type=form, if_match=etag)
+    assert refused.status == 412
+    assert (await api.client.ask("GET", path)).status == 404
+    assert (await api.client.ask("PATCH", path, {"spec": spec}, content_type=form)).status == 201
+    assert (await api.client.ask("PATCH", path, {"spec": spec}, content_type=form, if_match="*")).status == 200
+
+
 async def test_a_removal_is_done_once(api: Api) -> None:
     await api.client.ask("POST", MAPS, config())
     first = await api.client.ask("DELETE", f"{MAPS}/a", idempotency_key="k")

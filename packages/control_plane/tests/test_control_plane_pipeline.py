@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from orchestrion.control_plane._identity.audit_records import Outcome
+from orchestrion.control_plane._identity.audit_records import AuditRecord, Outcome
 from orchestrion.control_plane._identity.principals import Principal, PrincipalKind
 from orchestrion.control_plane._limits import DEFAULT_LANES, Lane, LaneSize, Limits, Rate
 from orchestrion.control_plane._limits.limits import LaneLimits
@@ -161,11 +161,45 @@ async def test_who_asks_too_often_is_told_when_to_come_again(api: Api) -> None:
     assert (await api.client.ask("GET", MAPS)).status == 200
 
 
+async def summed_up(api: Api, records: Records) -> list[AuditRecord]:
+    """Return what is on record once all that was refused is."""
+    await trio.sleep(60)
+    await api.server.oversight.pipeline.sum_up()
+    return records.kept
+
+
 async def test_who_shows_nothing_is_counted_by_address(api: Api, records: Records) -> None:
     statuses = [(await api.as_("wrong").ask("GET", MAPS)).status for _ in range(101)]
     assert statuses.count(401) == 100
     assert statuses[-1] == 429
-    assert len(records.kept) == 100, "no more than that fills the disk"
+    assert [record.count for record in await summed_up(api, records)] == [1, 99], "no more than that fills the disk"
+
+
+async def test_refusals_go_on_being_summed_up_as_long_as_they_come(api: Api, records: Records) -> None:
+    pipeline = api.server.oversight.pipeline
+    for number in range(7):
+        for _ in range(3):
+            assert (await api.as_("wrong").ask("GET", f"{MAPS}/m{number}")).status == 401
+        await trio.sleep(20)
+        await pipeline.sum_up()
+    assert [(record.count, record.name) for record in records.kept] == [(1, "m0"), (8, "m2"), (9, "m5")]
+    await pipeline.sum_up(at_the_end=True)
+    assert (records.kept[-1].count, records.kept[-1].name) == (3, "m6")
+    assert "3 more came" in records.kept[-1].reason
+    await trio.sleep(120)
+    await pipeline.sum_up()
+    assert (await api.as_("wrong").ask("GET", f"{MAPS}/after")).status == 401
+    assert (records.kept[-1].count, records.kept[-1].name) == (1, "after"), "told at once"
+
+
+async def test_so_many_sources_are_known_apart_and_all_others_count_as_one(api: Api, records: Records) -> None:
+    pipeline = api.server.oversight.pipeline
+    pipeline.refusals.limit = 2
+    pipeline.proxies = networks_of(["127.0.0.0/8"])
+    for number in range(6):
+        await api.as_("wrong").ask("GET", MAPS, x_forwarded_for=f"192.0.2.{number}")
+    assert [record.source for record in records.kept] == ["192.0.2.0", "192.0.2.1", "192.0.2.2"]
+    assert [record.count for record in (await summed_up(api, records))[3:]] == [3]
 
 
 async def test_who_guesses_keeps_nobody_out_who_comes_from_the_same_address(api: Api, records: Records) -> None:
@@ -178,7 +212,7 @@ async def test_what_another_sites_page_asks_for_fills_no_disk(api: Api, records:
     statuses = [(await api.as_("").ask("POST", MAPS, {}, sec_fetch_site="cross-site")).status for _ in range(101)]
     assert statuses.count(403) == 100
     assert statuses[-1] == 429
-    assert len(records.kept) == 100
+    assert [record.count for record in await summed_up(api, records)] == [1, 99]
 
 
 FORM = {"content_type": "application/x-www-form-urlencoded"}
@@ -194,12 +228,13 @@ async def test_signing_in_is_on_record_and_so_is_failing_to_without_what_was_tri
     assert (await sign_in(api, "admin", sec_fetch_site="cross-site")).status == 403
     assert (await sign_in(api, "admin")).status == 200
     assert (await api.as_("").ask("GET", f"/ui/login?code={api.sessions.invite(ADMIN)}")).status == 200
-    told = [(record.principal, record.verb, record.resource, record.outcome) for record in records.kept]
+    await summed_up(api, records)
+    told = [(record.principal, record.verb, record.resource, record.outcome, record.count) for record in records.kept]
     failed, done = (
         ("", "create", "sessions", Outcome.UNAUTHENTICATED),
-        ("user:admin", "create", "sessions", Outcome.DONE),
+        ("user:admin", "create", "sessions", Outcome.DONE, 1),
     )
-    assert told == [failed, failed, failed, done, done]
+    assert told == [(*failed, 1), done, done, (*failed, 2)]
     assert {record.source for record in records.kept} == {"127.0.0.1"}
     assert "canary" not in str(records.kept)
 
@@ -211,7 +246,7 @@ async def test_who_tries_to_sign_in_again_and_again_is_told_when_to_come_again(a
     assert answers[-1].headers["retry-after"] == "1"
     links = [(await api.as_("").ask("GET", "/ui/login?code=wrong")).status for _ in range(101)]
     assert set(links) == {401, 429}
-    assert len(records.kept) == 100 + links.count(401)
+    assert [record.count for record in records.kept] == [1]
     assert (await api.as_("").ask("GET", "/ui/login")).status == 200, "the page itself is everybody's"
     assert (await api.client.ask("GET", "/ui/nodes")).status == 200, "who is known goes on"
     await trio.sleep(1)

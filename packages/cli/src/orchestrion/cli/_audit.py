@@ -14,15 +14,17 @@ from ._state_directory import at
 _HASH_LETTERS = 64
 
 
-def run_verify(state: Path | None, head: str | None) -> int:
+def run_verify(state: Path | None, head: str | None, archive: Path | None = None) -> int:
     """Look at every record."""
+    if archive is not None and not archive.is_dir():
+        raise ConfigInvalid((Problem(f"{archive} is no folder", path="--archive"),))
     place = at(state)
     place.must_exist()
     directory = place.part("server", "api") / "audit"
     if not directory.is_dir():
         msg = f"there is no audit log in {place.path}: no server has run there"
         raise NotFound(msg, remedy="`orchestrion server` makes one; --state names another directory.")
-    check = verify_audit(directory, head=_head_of(head) if head is not None else None)
+    check = verify_audit(directory, head=_head_of(head) if head is not None else None, archive=archive)
     if check.broken is not None:
         note(f"the audit log is not what was written: {check.broken}")
         return ExitCode.FAILED

@@ -60,6 +60,7 @@ def audit(
     head: Annotated[
         str | None, Argument(("--head",), "A last record that was seen before, as NUMBER:HASH: it must still be there.")
     ] = None,
+    archive: Annotated[Path | None, Argument(("--archive",), "A folder with older files of the log.")] = None,
     state: State = None,
 ) -> int:
     """Prove that the audit log of a server is what was written.
@@ -71,7 +72,7 @@ def audit(
     """
     from ._audit import run_verify
 
-    return run_verify(state, head) if action == "verify" else 2
+    return run_verify(state, head, archive) if action == "verify" else 2
 
 
 def mcp(*, state: State = None, context: Context = None) -> int:

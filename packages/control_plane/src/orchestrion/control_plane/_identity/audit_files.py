@@ -115,7 +115,7 @@ def _complete(rest: bytes, head: Head) -> tuple[Head, bytes]:
         return head, rest
 
 
-def verify_audit(directory: Path, /, *, head: Head | None = None) -> AuditCheck:
+def verify_audit(directory: Path, /, *, head: Head | None = None, archive: Path | None = None) -> AuditCheck:
     """Look at all records of a log, and find the first that is not what was written.
 
     A record that was changed, moved, put in or taken out is found, unless all that follows was made anew as well, or it
@@ -124,11 +124,14 @@ def verify_audit(directory: Path, /, *, head: Head | None = None) -> AuditCheck:
     Args:
         directory: Where the log is.
         head: A last record that was seen before, kept where who can write to the log can't.
+        archive: Where older files of it were put; what is in both places is read in the log's own.
 
     Raises:
         StateFailure: It can't be read.
     """
     files = audit_files(directory)
+    if archive is not None:
+        files = sorted({**dict(audit_files(archive)), **dict(files)}.items())
     at, first, records, torn, seen = Head(), 0, 0, 0, head is None or head.sequence == 0
     unfinished, broken = False, None
     try:

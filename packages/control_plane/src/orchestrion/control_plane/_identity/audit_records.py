@@ -50,6 +50,7 @@ class AuditRecord:
         reason: Why it was allowed or not.
         request_id: What tells the request from others in logs and traces.
         source: The address it came from.
+        count: Of how many things it tells: what is refused to who is not known is summed up.
     """
 
     at: datetime
@@ -65,6 +66,7 @@ class AuditRecord:
     reason: str = ""
     request_id: str = ""
     source: str = ""
+    count: int = 1
 
 
 @frozen
@@ -98,6 +100,8 @@ def line_of(record: AuditRecord, head: Head, /) -> tuple[bytes, Head]:
         "request": record.request_id,
         "source": record.source,
     }
+    if record.count != 1:
+        fields["count"] = record.count
     return _chained({key: _cut(value) for key, value in fields.items()}, head)
 
 

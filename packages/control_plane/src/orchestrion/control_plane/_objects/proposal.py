@@ -130,13 +130,17 @@ def joined(before: Document, given: Document, spec: Mapping[str, Any]) -> Docume
     return evolve(before, metadata=metadata, spec=dict(spec))
 
 
-def check_absent(given: Document, if_revision: int | None) -> None:
+def check_absent(given: Document, *, expected: bool) -> None:
     """Make sure that the caller does not take an object for one that is there, which is to be made.
 
+    Args:
+        given: What is said of it.
+        expected: Whether it is only to be done if it is there.
+
     Raises:
-        PreconditionFailed: A revision or a uid is expected of it.
+        PreconditionFailed: It is, or a revision or a uid is expected of it.
     """
-    if if_revision is not None or given.metadata.revision or given.metadata.uid:
+    if expected or given.metadata.revision or given.metadata.uid:
         msg = f"there is no {given.kind} {given.metadata.name!r} that could be at a revision or have a uid"
         raise PreconditionFailed(msg, remedy="Leave them out to make it anew.")
 

@@ -28,6 +28,7 @@ class Intent:
         force: Whether fields of other managers are taken over.
         hands_on: Whether who said what is changed is to say it still, as it is then.
         if_revision: Only if the object's last write was at this revision; None is whatever it is.
+        if_there: Only if the object is there.
         principal: Who asks; None is the server itself.
         cascade: What becomes of what an object owns that is removed.
         creating: Called before an apply makes an object; raises where who asks may only change what is there.
@@ -40,6 +41,7 @@ class Intent:
     force: bool = False
     hands_on: bool = False
     if_revision: int | None = None
+    if_there: bool = False
     principal: Principal | None = None
     cascade: Cascade = Cascade.BACKGROUND
     creating: Callable[[], None] | None = None

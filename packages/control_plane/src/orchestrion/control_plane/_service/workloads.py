@@ -163,7 +163,7 @@ class WorkloadWriter:
         fields = await self.fields.read(namespace, given.metadata.name, before)
         made = apply(fields.applied, intent.manager, dict(given.spec), force=intent.force)
         if before is None:
-            check_absent(given, intent.if_revision)
+            check_absent(given, expected=intent.if_there or intent.if_revision is not None)
         else:
             check_precondition(before, given, intent.if_revision)
             given = joined(before, given, made.spec)

@@ -243,7 +243,7 @@ class Writer:
         else:
             spec, applied = _applied(before, given, intent)
         if before is None or entry is None:
-            check_absent(given, intent.if_revision)
+            check_absent(given, expected=intent.if_there or intent.if_revision is not None)
             if intent.creating is not None:
                 intent.creating()
             within = await self._at_home(kind, namespace, made)

@@ -220,6 +220,7 @@ async def serving(
             login_link=lambda: f"{url}/ui/login?code={sessions.invite(_LINK)}",
         )
         server.streams.ending.set()
+        await oversight.pipeline.sum_up(at_the_end=True)
         nursery.cancel_scope.cancel()
 
 

@@ -107,11 +107,12 @@ class Oversight:
         return Oversight(self.objects, evolve(self.pipeline, keeper=keeper), steps=self.steps, audit=self.audit)
 
     async def run(self) -> None:
-        """Look how late the loop is, until cancelled."""
+        """Look how late the loop is, and put down what was summed up, until cancelled."""
         while True:
             due = trio.current_time() + _TICK_SECONDS
             await trio.sleep_until(due)
             self._lag_seconds = trio.current_time() - due
+            await self.pipeline.sum_up()
 
     def handlers(self) -> list[Any]:
         """Return the handlers of its paths."""

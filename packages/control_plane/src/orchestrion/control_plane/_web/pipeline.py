@@ -31,6 +31,7 @@ from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of, 
 from orchestrion.control_plane._standing import STANDING
 from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.control_plane._telemetry.counts import RequestCounts
+from orchestrion.control_plane._telemetry.refusals import Refusals
 from orchestrion.orchestrator_core import WallClock, system_time
 from orchestrion.shared_types import (
     ConfigInvalid,
@@ -100,6 +101,7 @@ class Pipeline:
         keeper: Finds out who asks, and says whether they may.
         limits: How often and how much may be asked.
         recorder: Where changes and refusals are put down; None is nowhere.
+        refusals: Sums up the refusals of who is not known.
         revision_of: Says at which revision what a request is about is now, 0 where there is none.
         kinds: The kinds that there are.
         counts: Counts requests.
@@ -113,6 +115,7 @@ class Pipeline:
     keeper: Gatekeeper
     limits: Limits = field(factory=Limits, kw_only=True)
     recorder: Recorder | None = field(default=None, kw_only=True)
+    refusals: Refusals = field(factory=Refusals, kw_only=True)
     revision_of: RevisionOf = field(default=lambda _access: 0, kw_only=True)
     kinds: KindRegistry = field(factory=KindRegistry, kw_only=True)
     counts: RequestCounts = field(factory=RequestCounts, kw_only=True)
@@ -340,8 +343,11 @@ class Pipeline:
             passage.denied = isinstance(error, Denied)
             passage.reason = passage.reason or (error.message if passage.denied else error.code)
         name = next((value.decode("latin-1").rpartition("/")[2] for key, value in headers if key == b"location"), "")
+        records = passage.records(self.now(), name, self.revision_of)
+        if passage.principal is None:
+            records = [record for record in records if self.refusals.take(record)]
         try:
-            await self._write(passage.records(self.now(), name, self.revision_of), self.recorder)
+            await self._write(records, self.recorder)
         except OrchestrationError as err:
             self.counts.not_recorded += 1
             _log.error("a request could not be put on record: %s", err.message)  # the message says it
@@ -350,6 +356,23 @@ class Pipeline:
                 remedy="Look whether it is as wanted before trying again, and after the audit log of the server.",
             )
         return None
+
+    async def sum_up(self, *, at_the_end: bool = False) -> None:
+        """Put down what was refused to who is not known since it was last told of; it tells once a minute at most.
+
+        **Cancellation.** Indeterminate: it may be lost how many there were.
+
+        Args:
+            at_the_end: Whether no more is to come, and nothing is waited for.
+        """
+        due = self.refusals.due(all_of_them=at_the_end)
+        if self.recorder is None or not due:
+            return
+        try:
+            await self._write(due, self.recorder)
+        except OrchestrationError as err:
+            self.counts.not_recorded += 1
+            _log.error("refusals could not be put on record: %s", err.message)  # the message says it
 
     async def _write(self, records: Sequence[AuditRecord], recorder: Recorder) -> None:
         """Write records at the same time: the disk is waited for once for all of them, not once for each."""

@@ -63,6 +63,7 @@ def intent_of(request: AnyRequest) -> Intent:
         dry_run=flag(request, "dry_run"),
         force=flag(request, "force"),
         if_revision=_if_match(request),
+        if_there="if-match" in request.headers,
         principal=caller_of(request),
         cascade=_cascade(request),
     )
