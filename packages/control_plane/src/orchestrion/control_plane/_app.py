@@ -20,7 +20,6 @@ from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     ConfigInvalid,
     Denied,
-    Event,
     Node,
     NotFound,
     OrchestrationError,
@@ -31,10 +30,12 @@ from orchestrion.shared_types import (
     WorkloadInstance,
     from_json,
     structure,
+    to_json,
     unstructure,
 )
 
 from ._access import ACCESS, CHECK, Check, Needs
+from ._cloud_events import CLOUD_EVENTS, batch, is_wanted
 from ._control import Control
 from ._identity.access import Access
 from ._open_streams import OpenStreams
@@ -201,16 +202,20 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
 
     @get("/v1/events", opt={ACCESS: Needs("list", "events", query=("namespace",))})
     async def events(
+        request: Request[Any, Any, Any],
         namespace: FromQuery[str | None] = None,
         subject: FromQuery[str | None] = None,
         since: FromQuery[str | None] = None,
         limit: FromQuery[int] = 1000,
-    ) -> list[Event]:
+    ) -> Response[Any]:
         given = {"namespace": namespace, "subject": subject, "since": since, "limit": limit}
         query = structure(given, EventsQuery)
-        return await control.events(
+        found = await control.events(
             namespace=query.namespace, subject=query.subject, since=query.since, limit=query.limit
         )
+        if is_wanted(request.headers.get("accept", "")):
+            return Response(batch(found), media_type=CLOUD_EVENTS)
+        return Response(to_json(found), media_type="application/json")
 
     @get("/v1/watch", opt={ACCESS: Needs("watch", "workloads", query=("namespace",))})
     async def watch(request: Request[Any, Any, Any], namespace: FromQuery[str | None] = None) -> ASGIApp:

@@ -18,7 +18,8 @@ from orchestrion.orchestrator_core import LogQuery, LogRecord
 from orchestrion.shared_types import ConfigInvalid, Problem, to_json
 
 from .queries import AnyRequest
-from .watching import SSE, time_limit
+from .watch_forms import SSE
+from .watching import time_limit
 
 TEXT: Final = "text/plain"
 

@@ -11,6 +11,7 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from orchestrion.control_plane._access import Needs
+from orchestrion.control_plane._cloud_events import CLOUD_EVENT
 from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._objects.kinds import Kind
@@ -29,7 +30,8 @@ from .doc import Answered, Doc, described
 from .once import Once
 from .queries import AnyRequest, flag, number
 from .selecting import query_of, selection_of
-from .watching import NDJSON, SSE, watch_stream
+from .watch_forms import NDJSON, SSE
+from .watching import watch_stream
 
 COLLECTION: Final = "/api/v1/{plural:str}"
 NAMESPACES: Final = "/api/v1/namespaces"
@@ -41,7 +43,7 @@ _WATCH_NAMESPACED: Final = "/api/v1/watch/namespaces/{namespace:str}/{plural:str
 _WATCHED: Final = ("label_selector", "field_selector", "subject", "since", "timeout_seconds", "Last-Event-ID")
 _LISTED: Final = (*_WATCHED, "limit", "continue", "watch")
 _WRITTEN: Final = ("manager", "dry_run")
-_STREAM_FORMS: Final = {NDJSON: "", SSE: ""}
+_STREAM_FORMS: Final = {NDJSON: "", SSE: "", CLOUD_EVENT: ""}
 _LIST: Final = {200: Answered(description="A page, or what happens.", forms={JSON: "List", **_STREAM_FORMS})}
 _STREAM: Final = {200: Answered(description="What happens.", forms=_STREAM_FORMS)}
 _MADE: Final = {201: Answered(description="It was made.")}

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from litestar.routes import BaseRoute, HTTPRoute
 from orchestrion.control_plane._access import ACCESS, Needs
-from orchestrion.control_plane._objects.kinds import NAMESPACE, Kind
+from orchestrion.control_plane._cloud_events import CLOUD_EVENT
+from orchestrion.control_plane._objects.kinds import EVENT, NAMESPACE, Kind
 from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE
 
 from .doc import DOC, Doc
@@ -159,6 +160,7 @@ def _responses(kind: Kind | None, needs: Needs | None, doc: Doc) -> dict[str, An
         content = {
             media_type: {"schema": _schema(schema, kind)} if schema else {}
             for media_type, schema in answer.forms.items()
+            if media_type != CLOUD_EVENT or kind is EVENT
         }
         found[str(status)] = {"description": answer.description, "headers": headers, "content": content}
     refusals = {*_ALWAYS, *doc.errors}

@@ -25,6 +25,7 @@ from orchestrion.control_plane._serving import serve_app
 
 from .bulk_paths import bulk_handlers
 from .caller import Gatekeeper
+from .event_socket import event_socket_handlers
 from .node_paths import discovery_handlers, node_handlers
 from .object_paths import object_handlers
 from .once import Once
@@ -102,6 +103,7 @@ class ApiServer:
         return [
             *self.oversight.handlers(),
             *control_handlers(self.control, self.streams),
+            event_socket_handlers(self.objects, self.streams),
             object_handlers(self.objects, self.streams, ContinueTokens(self.secret), once),
             workload_handlers(self.control, self.objects, self.streams, once),
             node_handlers(self.objects.orchestrator, self.objects, once),

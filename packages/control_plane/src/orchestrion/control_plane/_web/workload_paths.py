@@ -30,7 +30,7 @@ from .log_stream import TEXT, log_stream
 from .object_paths import NAMESPACED
 from .once import Once
 from .queries import AnyRequest, flag, number
-from .watching import NDJSON, SSE
+from .watch_forms import NDJSON, SSE
 
 _ONE: Final = f"{NAMESPACED}/{{name:str}}"
 
