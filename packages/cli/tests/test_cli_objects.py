@@ -219,6 +219,25 @@ def test_a_workload_goes_back_to_what_it_ran_before(do: Do) -> None:
     assert do("rollout", "undo", "web", "--to", "99")[0] == 3
 
 
+def test_a_workload_is_restarted_and_its_history_says_so(do: Do) -> None:
+    before = json.loads(do("get", "instances", "-o", "json")[1])
+    code, _, err = do("rollout", "restart", "web", "--dry-run")
+    assert (code, "would be replaced" in err) == (0, True)
+    code, _, err = do("rollout", "restart", "web")
+    assert (code, "`orchestrion rollout status web` follows it" in err) == (0, True)
+    assert do("rollout", "status", "web", "--timeout", "50s")[0] == 0
+    told = json.loads(do("rollout", "history", "web", "-o", "json")[1])
+    assert [one["cause"] for one in told if one["current"]] == ["restart"]
+    assert "restart" in do("rollout", "history", "web")[1]
+    after = json.loads(do("get", "instances", "-o", "json")[1])
+    assert not _running_uids(before) & _running_uids(after)
+    assert do("rollout", "restart", "nobody")[0] == 3
+
+
+def _running_uids(instances: list[dict[str, dict[str, str]]]) -> set[str]:
+    return {one["metadata"]["name"] for one in instances if one["status"]["state"] == "Running"}
+
+
 def test_output_is_of_names_or_of_labels(do: Do) -> None:
     assert do("logs")[0] == 2
     assert do("logs", "web", "-l", "tier=front")[0] == 2

@@ -69,6 +69,9 @@ def test_everything_that_is_done_here_is_done_there(remote: Any) -> None:
     assert "web: create" in remote.run("apply", path).stdout
     assert remote.run("rollout", "status", "web", "--timeout", "50s").returncode == 0
     assert remote.run("plan", path).returncode == 0
+    assert remote.run("rollout", "restart", "web").returncode == 0
+    assert remote.run("rollout", "status", "web", "--timeout", "50s").returncode == 0
+    assert "restart" in remote.run("rollout", "history", "web").stdout
     assert "Healthy" in remote.run("status").stdout
     assert remote.run("logs", "web.0").stdout == "web.0 | ready\n"
     timed = remote.run("logs", "web.0", "--tail", "1", "--timestamps", "--grep", "^read", "--until", "0s").stdout

@@ -157,6 +157,50 @@ async def test_an_undo_is_done_once(api: Api) -> None:
         await trio.sleep(60)
 
 
+async def history(api: Api) -> list[tuple[int, str]]:
+    told = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json["history"]
+    return [(each["generation"], each["cause"]) for each in told]
+
+
+async def test_a_restart_is_done_once_and_its_generation_says_so(api: Api) -> None:
+    await applied(api, {"containers": [container(command=["one"])]})
+    await trio.sleep(60)
+    for _ in range(2):
+        answer = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"restart": {}}, idempotency_key="r")
+        assert (answer.status, answer.json["metadata"]["generation"]) == (200, 2)
+        await trio.sleep(60)
+    assert await history(api) == [(1, ""), (2, "restart")]
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json["done"]
+
+
+async def test_who_says_what_of_a_workload_says_it_still_after_a_restart(api: Api) -> None:
+    await applied(api, {"containers": [container(command=["one"])]})
+    before = await owners(api)
+    await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"restart": {}})
+    assert await owners(api) == before
+    same = await applied(api, {"containers": [container(command=["one"])]})
+    assert (same.status, same.json["metadata"]["generation"]) == (200, 2)
+
+
+async def test_an_undo_goes_back_beyond_restarts(api: Api) -> None:
+    for command in ("one", "two"):
+        await applied(api, {"containers": [container(command=[command])]})
+        await trio.sleep(60)
+    await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"restart": {}})
+    await trio.sleep(60)
+    undone = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}})
+    assert undone.json["spec"]["containers"][0]["command"] == ["one"]
+
+
+async def test_a_restart_that_is_only_tried_out_or_of_something_else_changes_nothing(api: Api) -> None:
+    await applied(api, {"containers": [container(command=["one"])]})
+    path = f"{WORKLOADS}/web/rollout"
+    assert (await api.client.ask("POST", f"{path}?dry_run=true", {"restart": {}})).status == 200
+    assert (await api.client.ask("POST", path, {"restart": {}}, if_match='"99"')).status == 412
+    assert (await api.client.ask("POST", f"{WORKLOADS}/none/rollout", {"restart": {}})).status == 404
+    assert await history(api) == [(1, "")]
+
+
 async def test_a_removal_depends_on_what_was_read_until_it_is_on_record(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

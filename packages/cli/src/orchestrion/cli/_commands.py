@@ -87,6 +87,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("rollout history", "rollout_history", "Show what a workload ran before.", _CARE),
             Command("rollout pause", "rollout_pause", "Hold up the updates of a workload.", _CARE),
             Command("rollout resume", "rollout_resume", "Let the updates of a workload go on.", _CARE),
+            Command("rollout restart", "rollout_restart", "Replace all instances by new ones of the same.", _CARE),
             Command("rollout undo", "rollout_undo", "Go back to what a workload ran before.", _CARE),
             Command("node ls", "node_ls", "Show nodes.", _CARE),
             Command("node cordon", "node_cordon", "Keep new work off nodes.", _CARE),

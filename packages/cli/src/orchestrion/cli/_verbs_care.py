@@ -115,6 +115,27 @@ def rollout_undo(
     return run_rollout_undo(name, to, Where(state, context, namespace), dry_run=dry_run)
 
 
+def rollout_restart(
+    name: WorkloadName,
+    /,
+    *,
+    dry_run: DryRun = False,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> int:
+    """Replace all instances of a workload by new ones that run the same, step by step as an update does.
+
+    It ends once that is on record: 0, or 4 where the workload is stopped, its updates are paused, or the last one was
+    rolled back. `rollout status` follows it, and `rollout history` shows it.
+
+    Example: orchestrion rollout restart web
+    """
+    from ._wait import run_rollout_restart
+
+    return run_rollout_restart(name, Where(state, context, namespace), dry_run=dry_run)
+
+
 def node_ls(*, state: State = None, context: Context = None, output: OutputForm = "table") -> int:
     """Show nodes: their state, their instances, and what is promised of what they have."""
     from ._nodes import run_top

@@ -177,28 +177,40 @@ def run_rollout_history(name: str, where: Where, form: Form) -> int:
 
 
 def _history_rows(items: Any) -> list[tuple[str, ...]]:
-    rows = [tuple(coloured(title, "dim") for title in ("GENERATION", "", "CONTAINERS"))]
+    rows = [tuple(coloured(title, "dim") for title in ("GENERATION", "", "CAUSE", "CONTAINERS"))]
     for one in items:
         told = [
             f"{at(container, 'name')}: {at(container, 'image') or ' '.join(map(str, at(container, 'command', ())))}"
             for container in one.get("containers", ())
         ]
-        rows.append((str(one["generation"]), "current" if one.get("current") else "", "; ".join(told)[:200]))
+        current = "current" if one.get("current") else ""
+        rows.append((str(one["generation"]), current, str(one.get("cause", "")), "; ".join(told)[:200]))
     return rows
 
 
 def run_rollout_undo(name: str, generation: int | None, where: Where, *, dry_run: bool) -> int:
     """Go back to what a workload ran before."""
+    return _roll(name, {"undo": {} if generation is None else {"generation": generation}}, where, dry_run=dry_run)
+
+
+def run_rollout_restart(name: str, where: Where, *, dry_run: bool) -> int:
+    """Replace all instances of a workload by new ones that run the same."""
+    return _roll(name, {"restart": {}}, where, dry_run=dry_run)
+
+
+def _roll(name: str, body: Mapping[str, Any], where: Where, *, dry_run: bool) -> int:
     place = place_of(where)
 
-    async def undo() -> Data:
+    async def change() -> Data:
         async with reach_objects(where, place) as objects:
             path = objects.path(await objects.kind("workload"), name)
-            body = {"undo": {} if generation is None else {"generation": generation}}
             data: Data = (await objects.api.ask("POST", f"{path}/rollout", body, query={"dry_run": dry_run})).data
             return data
 
-    item = run_async(undo)
+    item = run_async(change)
+    if dry_run and "restart" in body:
+        note(f"{name}: all of its instances would be replaced")
+        return 0
     phase = str(at(item, "status.phase"))
     told = coloured(phase, phase_colour(WorkloadPhase(phase))) if phase in set(WorkloadPhase) else phase
     note(f"{name}: generation {at(item, 'metadata.generation')}{f' ({told})' if told and not dry_run else ''}")

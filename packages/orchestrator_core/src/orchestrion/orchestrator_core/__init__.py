@@ -36,6 +36,7 @@ from ._state.commits import CommitGate, wait_free, whole_revision, write_togethe
 from ._state.lifecycle import TERMINAL, TRANSITIONS, may_follow
 from ._state.records import (
     APPLY_SET_LABEL,
+    CAUSE_ANNOTATION,
     BindingRecord,
     WorkloadControl,
     WorkloadName,
@@ -45,6 +46,7 @@ from ._state.records import (
 
 __all__ = [
     "APPLY_SET_LABEL",
+    "CAUSE_ANNOTATION",
     "MAX_APPLIED",
     "TERMINAL",
     "TRANSITIONS",

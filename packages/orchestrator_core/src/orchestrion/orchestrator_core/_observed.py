@@ -15,7 +15,7 @@ class StepObserver(Protocol):
         """Be at a step while inside; what ends it by raising has failed. It must neither wait nor raise itself.
 
         Args:
-            name: What kind of step: `apply`, `reconcile`, `schedule`, `create` or `stop`; the set may grow.
+            name: What kind of step: `apply`, `restart`, `reconcile`, `schedule`, `create` or `stop`; the set may grow.
             subject: Of what: `NAMESPACE/NAME` of a workload, several with commas between; empty where nobody knows.
         """
         ...

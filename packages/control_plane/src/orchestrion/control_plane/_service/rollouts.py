@@ -9,7 +9,7 @@ from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._objects.kinds import WORKLOAD
 from orchestrion.control_plane._objects.proposal import check_precondition
 from orchestrion.control_plane._objects.workload_form import workload_of
-from orchestrion.orchestrator_core import WorkloadName, WorkloadPhase
+from orchestrion.orchestrator_core import CAUSE_ANNOTATION, WorkloadName, WorkloadPhase
 from orchestrion.shared_types import Conflict, NotFound, WorkloadDefinition
 
 from .intent import Intent
@@ -57,6 +57,7 @@ class Rollouts:
             {
                 "generation": generation,
                 "current": generation == view.generation,
+                "cause": template.metadata.annotations.get(CAUSE_ANNOTATION, ""),
                 "containers": workload_of(template).spec.get("containers", []),
             }
             for generation, template in sorted(self._templates(namespace, name).items())
@@ -66,10 +67,12 @@ class Rollouts:
     async def undo(self, namespace: str, name: str, generation: int | None, intent: Intent) -> Item:
         """Go back to what an earlier generation ran; numbers, and the way of updating, stay as they are.
 
+        A generation that only restarts the one before is no other one to go back from.
+
         Args:
             namespace: The workload's namespace.
             name: Its name.
-            generation: Which one; None is the one before the current one.
+            generation: Which one; None is the latest that ran something else than the current one.
             intent: How it is meant.
 
         Raises:
@@ -79,7 +82,10 @@ class Rollouts:
         templates = self._templates(namespace, name)
         current = self._current(namespace, name)
         if generation is None:
-            earlier = [known for known in templates if known < current]
+            now = templates.get(current)
+            earlier = [
+                known for known, template in templates.items() if known < current and not _runs_same(template, now)
+            ]
             if not earlier:
                 msg = f"nothing is known of what workload {name!r} ran before"
                 raise Conflict(msg, remedy="Apply what it should run.")
@@ -117,6 +123,18 @@ class Rollouts:
             await change(name, namespace=namespace, gate=with_request(self.objects.store))
         return await self.objects.refreshed(namespace, name)
 
+    async def restart(self, namespace: str, name: str, intent: Intent) -> Item:
+        """Replace all instances of a workload by new ones that run the same; see `Orchestrator.restart`.
+
+        Raises:
+            NotFound: There is no such workload.
+            PreconditionFailed: It is not what the caller takes it for.
+            ConfigInvalid: It is batch work.
+            Conflict: It can't be restarted as it is, or others kept changing it.
+        """
+        await self.objects.workloads.restart(namespace, name, intent)
+        return await self.objects.refreshed(namespace, name)
+
     def _templates(self, namespace: str, name: str) -> dict[int, WorkloadDefinition]:
         record = self.objects.orchestrator.world.workloads.get(WorkloadName(namespace, name))
         if record is None or record.spec is None:
@@ -126,6 +144,17 @@ class Rollouts:
     def _current(self, namespace: str, name: str) -> int:
         record = self.objects.orchestrator.world.workloads[WorkloadName(namespace, name)]
         return record.spec.template_generation if record.spec is not None else 0
+
+
+def _runs_same(one: WorkloadDefinition, other: WorkloadDefinition | None) -> bool:
+    """Whether instances of two templates run the same."""
+    if other is None:
+        return False
+    return _run_of(one) == _run_of(other) and one.metadata.labels == other.metadata.labels
+
+
+def _run_of(template: WorkloadDefinition) -> dict[str, Any]:
+    return {key: value for key, value in workload_of(template).spec.items() if key not in _NOT_RUN}
 
 
 _SHOWN = ("phase", "reason", "message", "replicas", "updated", "available", "paused")

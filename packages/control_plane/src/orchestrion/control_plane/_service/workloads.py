@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 from attrs import define, evolve, frozen
@@ -133,6 +134,33 @@ class WorkloadWriter:
                 return await self._write(evolve(prepared, fields=fields.saying(applied)), intent)
             except Overtaken:
                 continue
+        raise _busy(name)
+
+    async def restart(self, namespace: str, name: str, intent: Intent) -> None:
+        """Replace all instances of a workload by new ones that run the same; who says what of it stays.
+
+        Raises:
+            NotFound: There is none of that name.
+            PreconditionFailed: It is not what the caller takes it for.
+            ConfigInvalid: It is batch work.
+            Conflict: It can't be restarted as it is, or others kept changing it.
+        """
+        for _ in range(TRIES):
+            before = self.document(namespace, name)
+            check_precondition(before, None, intent.if_revision)
+            fields = await self.fields.read(namespace, name, before)
+            prepared = await self._prepared(before, before, fields, intent)
+            try:
+                async with self.turn((namespace,)):
+                    await self.orchestrator.restart(
+                        name,
+                        namespace=namespace,
+                        dry_run=intent.dry_run,
+                        gate=partial(self.beside, [prepared], intent=intent),
+                    )
+            except Overtaken:
+                continue
+            return
         raise _busy(name)
 
     async def apply(self, namespace: str, name: str, part: Any, intent: Intent) -> tuple[Document, bool]:

@@ -207,6 +207,7 @@ def common_schemas() -> dict[str, Schema]:
             "properties": {
                 "pause": _NOTHING,
                 "resume": _NOTHING,
+                "restart": _NOTHING,
                 "undo": {
                     "type": "object",
                     "properties": {"generation": {"type": "integer", "minimum": 1}},

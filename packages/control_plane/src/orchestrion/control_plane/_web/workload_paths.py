@@ -171,7 +171,7 @@ def _rollouts(objects: Objects, once: Once) -> list[Any]:
         return value_answer(rollouts.status(*name_of(request, WORKLOAD)))
 
     changing = Doc(
-        summary="Hold up updates, let them go on, or go back to what an earlier generation ran",
+        summary="Hold up updates, let them go on, go back to what an earlier generation ran, or restart all instances",
         answers={200: Answered()},
         parameters=("manager", "dry_run", "If-Match", "Idempotency-Key"),
         body={JSON: "RolloutRequest"},
@@ -187,6 +187,8 @@ def _rollouts(objects: Objects, once: Once) -> list[Any]:
         async def act(intent: Intent) -> Raw:
             if what == "undo":
                 return object_answer(await rollouts.undo(namespace, name, _generation(given), intent))
+            if what == "restart":
+                return object_answer(await rollouts.restart(namespace, name, intent))
             with requested(intent):
                 return object_answer(await rollouts.pause(namespace, name, intent, paused=what == "pause"))
 
@@ -203,9 +205,13 @@ def _asked(data: Any) -> tuple[str, Mapping[str, Any]]:
     if isinstance(data, Mapping) and len(data) == 1:
         ((what, given),) = data.items()
         known = ("generation",) if what == "undo" else ()
-        if what in ("pause", "resume", "undo") and isinstance(given, Mapping) and not set(given) - set(known):
+        if (
+            what in ("pause", "resume", "restart", "undo")
+            and isinstance(given, Mapping)
+            and not set(given) - set(known)
+        ):
             return what, given
-    text = "one of {pause: {}}, {resume: {}}, {undo: {generation: NUMBER}}, and {undo: {}} for the one before is wanted"
+    text = "one of {pause: {}}, {resume: {}}, {restart: {}}, {undo: {generation: NUMBER}}, {undo: {}} is wanted"
     raise ConfigInvalid((Problem(text),))
 
 

@@ -13,6 +13,7 @@ from orchestrion.orchestrator_core._control.views import ChangeAction, FieldDiff
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.facts import ended_as, is_scaled, target_generation
 from orchestrion.orchestrator_core._state.records import (
+    CAUSE_ANNOTATION,
     Outcome,
     WorkloadControl,
     WorkloadName,
@@ -50,6 +51,7 @@ class Admission:
         control: The operator's part as it is to be; None where it stays.
         record: What is there now, or None.
         idle: Whether it is left as it is, stopped or at its end.
+        cause: Why there is a new generation although its author has changed nothing; "" otherwise.
     """
 
     change: WorkloadChange
@@ -57,6 +59,7 @@ class Admission:
     control: WorkloadControl | None
     record: WorkloadRecord | None
     idle: bool = False
+    cause: str = ""
 
 
 def name_of(definition: WorkloadDefinition) -> WorkloadName:
@@ -270,9 +273,11 @@ def _as_text(value: object) -> str:
     return "" if value is _MISSING else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def templated(spec: WorkloadSpec) -> WorkloadDefinition:
-    """Return what instances of a spec's template generation run from."""
+def templated(spec: WorkloadSpec, cause: str = "") -> WorkloadDefinition:
+    """Return what instances of a spec's template generation run from, with why there is that generation."""
     metadata: Metadata = evolve(spec.definition.metadata, generation=spec.template_generation)
+    if cause:
+        metadata = evolve(metadata, annotations={**metadata.annotations, CAUSE_ANNOTATION: cause})
     return evolve(spec.definition, metadata=metadata)
 
 
@@ -288,7 +293,7 @@ def writes_of(admissions: Sequence[Admission], world: World) -> tuple[list[Compa
         revision = admission.record.spec_revision if admission.record is not None else Revision(0)
         compares.append(Compare(spec_key(name), revision))
         if admission.spec is not None:
-            template = templated(admission.spec)
+            template = templated(admission.spec, admission.cause)
             operations.append(world.put(spec_key(name), admission.spec))
             operations.append(world.put(template_key(name, admission.spec.template_generation), template))
         # Also where only the definition is written: what is removed meanwhile does not come back by it.
@@ -333,5 +338,6 @@ def tell_applied(recorder: EventRecorder, admissions: Sequence[Admission]) -> No
             continue
         verb = "Created" if change.action is ChangeAction.CREATE else "Updated"
         paths = ", ".join(difference.path for difference in change.differences[:5] if difference.path)
-        text = f"generation {change.generation}" + (f": {paths}" if paths else "")
+        why = paths or admission.cause
+        text = f"generation {change.generation}" + (f": {why}" if why else "")
         recorder.record(change.namespace, f"workload/{change.name}", verb, text)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+import trio
 from attrs import define
 from orchestrion.orchestrator_core._cluster.decisions import TimedScheduler
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
@@ -21,9 +22,11 @@ from orchestrion.orchestrator_core._control.gate import Gate
 from orchestrion.orchestrator_core._control.impossible import EmptyCluster
 from orchestrion.orchestrator_core._control.ports import with_port_clashes
 from orchestrion.orchestrator_core._control.preview import Preview
+from orchestrion.orchestrator_core._control.restarting import restarted
 from orchestrion.orchestrator_core._control.views import ApplyResult, Plan
 from orchestrion.orchestrator_core._state.commits import write_together
 from orchestrion.orchestrator_core._state.events import EventRecorder
+from orchestrion.orchestrator_core._state.records import WorkloadName
 from orchestrion.shared_types import Conflict, UidFactory, WorkloadDefinition
 from orchestrion.store_interface import RevisionConflict
 
@@ -61,15 +64,34 @@ class Applying:
         only_new: bool,
     ) -> ApplyResult:
         """Want these workloads, all of them or none; see `Orchestrator.apply`."""
-        world = self.controls.world
         named = await with_classes(workloads, self.classes)
-        for _ in range(CONFLICT_TRIES):
-            await self.controls.catch_up()
+
+        async def admitted() -> list[Admission]:
             admissions = self._admit(named, rerun=rerun, starts=starts)
             if self.refuse_impossible:
                 await EmptyCluster(self.decider, self.cluster_loop.nodes.values()).check(admissions)
             if only_new:
                 check_new(admissions)
+            return admissions
+
+        return await self._write(admitted, gate, dry_run=dry_run)
+
+    async def restart(self, name: WorkloadName, gate: Gate, *, dry_run: bool) -> ApplyResult:
+        """Replace all instances of a workload by new ones that run the same; see `Orchestrator.restart`."""
+
+        async def admitted() -> list[Admission]:
+            await trio.lowlevel.checkpoint()
+            return [restarted(self.controls.record(name), self.controls.now())]
+
+        return await self._write(admitted, gate, dry_run=dry_run)
+
+    async def _write(
+        self, admitted: Callable[[], Awaitable[list[Admission]]], gate: Gate, *, dry_run: bool
+    ) -> ApplyResult:
+        world = self.controls.world
+        for _ in range(CONFLICT_TRIES):
+            await self.controls.catch_up()
+            admissions = await admitted()
             changes = with_port_clashes(admissions, self.cluster_loop.keeper.view(), self.decider)
             compares, operations = writes_of(admissions, world)
             beside = await gate([proposed(admission) for admission in admissions], world)

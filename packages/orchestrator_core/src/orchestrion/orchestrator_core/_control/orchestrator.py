@@ -405,6 +405,31 @@ class Orchestrator:
                 workloads, gate, dry_run=dry_run, rerun=rerun, starts=starts, only_new=only_new
             )
 
+    async def restart(
+        self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False, gate: Gate = no_gate
+    ) -> ApplyResult:
+        """Replace all instances of a service or a daemon by new ones that run the same, as an update does.
+
+        It is a new generation of the workload, which is rolled out by its update strategy, is rolled back where it does
+        not work, and whose template names its cause. The definition stays: applying it again changes nothing.
+
+        **Idempotency.** None: each call is a restart. **Cancellation.** Indeterminate.
+
+        Args:
+            name: The workload's name.
+            namespace: Its namespace.
+            dry_run: True checks everything, and changes nothing.
+            gate: Has its say before anything is written, and writes with it; asked for a dry run too.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            ConfigInvalid: It is batch work, whose runs are no updates.
+            Conflict: It is stopped, is being removed, its updates are paused, the last one was rolled back, or others
+                kept changing it.
+        """
+        with self.observed.step("restart", f"{namespace}/{name}"):
+            return await self._applying().restart(WorkloadName(namespace, name), gate, dry_run=dry_run)
+
     async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
         """Say what `apply` would do: what it changes, and where new instances would then go.
 

@@ -31,6 +31,8 @@ LEASE_PREFIX = "/lease/default/"
 TAINTS_PREFIX = "/taints/default/"
 APPLY_SET_LABEL = "orchestrion/apply-set"
 """The label that says with which others a workload is applied: nothing that runs needs to know it."""
+CAUSE_ANNOTATION = "orchestrion/cause"
+"""The annotation of a template that says why there is its generation; a workload itself has none of it."""
 
 PREFIXES = ("/workload/", "/template/", "/instance/", TAINTS_PREFIX, LEASE_PREFIX)
 """What both loops follow; events are not among them."""
