@@ -187,6 +187,23 @@ def test_nodes_are_shown_with_what_is_promised(do: Do) -> None:
     assert sum(use["instances"] for use in uses) == 2
 
 
+def test_what_nodes_use_is_shown_beside_what_is_promised(do: Do) -> None:
+    assert do("top")[1].splitlines()[0].split()[3:7] == ["CPU", "USED", "MEMORY", "USED"]
+    tops = json.loads(do("top", "-o", "json")[1])
+    assert sum(top["used"]["memory_bytes"] for top in tops) == 2 << 20
+    assert sum(top["used"]["cpu_millicores"] for top in tops) in range(1900, 2101)
+
+
+def test_what_instances_use_is_shown(do: Do) -> None:
+    rows = do("top", "instances")[1].splitlines()
+    assert (rows[0].split()[0], len(rows)) == ("INSTANCE", 3)
+    (first, second) = json.loads(do("top", "instances", "-n", "default", "-o", "json")[1])
+    assert first["used"]["memory_bytes"] == second["used"]["memory_bytes"] == 1 << 20
+    assert {one.partition(".")[0] for one in do("top", "instances", "-o", "name")[1].split()} == {"web"}
+    assert do("top", "instances", "-n", "empty", "-o", "name")[:2] == (0, "")
+    assert do("top", "everything")[0] == 2
+
+
 def test_a_node_is_cordoned_and_let_work_again(do: Do) -> None:
     node = json.loads(do("node", "ls", "-o", "json")[1])[0]["node"]
     assert do("node", "cordon", node["name"])[2] == f"{node['name']}: takes no new work\n"

@@ -69,9 +69,6 @@ def test_everything_that_is_done_here_is_done_there(remote: Any) -> None:
     assert "web: create" in remote.run("apply", path).stdout
     assert remote.run("rollout", "status", "web", "--timeout", "50s").returncode == 0
     assert remote.run("plan", path).returncode == 0
-    assert remote.run("rollout", "restart", "web").returncode == 0
-    assert remote.run("rollout", "status", "web", "--timeout", "50s").returncode == 0
-    assert "restart" in remote.run("rollout", "history", "web").stdout
     assert "Healthy" in remote.run("status").stdout
     assert remote.run("logs", "web.0").stdout == "web.0 | ready\n"
     timed = remote.run("logs", "web.0", "--tail", "1", "--timestamps", "--grep", "^read", "--until", "0s").stdout
@@ -97,6 +94,20 @@ def test_everything_that_is_done_here_is_done_there(remote: Any) -> None:
     assert remote.run("status", "-o", "name").stdout == ""
     assert remote.run("-C", "local").returncode == 2
     assert remote.run("status", "-C", "local").returncode == 3
+
+
+def test_what_runs_there_is_restarted_and_what_it_uses_is_seen_here(remote: Any) -> None:
+    logged_in(remote)
+    assert remote.run("apply", str(remote.write("app.yaml", APP))).returncode == 0
+    assert remote.run("rollout", "status", "web", "--timeout", "50s").returncode == 0
+    assert remote.run("rollout", "restart", "web").returncode == 0
+    assert remote.run("rollout", "status", "web", "--timeout", "50s").returncode == 0
+    history = json.loads(remote.run("rollout", "history", "web", "-o", "json").stdout)
+    assert [one["cause"] for one in history] == ["", "restart"]
+    tops = json.loads(remote.run("top", "instances", "-o", "json").stdout)
+    assert [top["used"]["memory_bytes"] > 0 for top in tops if top["used"]]
+    (node,) = json.loads(remote.run("top", "-o", "json").stdout)
+    assert node["used"]["processes"] > 0
 
 
 def test_somebody_gets_no_further_than_their_token(remote: Any) -> None:

@@ -72,6 +72,7 @@ async def test_every_schema_is_one(api: Api) -> None:
         "/api/v1/namespaces/default/instances",
         "/api/v1/namespaces/default/events",
         "/api/v1/cluster/status",
+        "/api/v1/cluster/usage",
         "/api/v1",
         "/api",
         "/apis",

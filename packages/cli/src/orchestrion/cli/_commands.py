@@ -57,7 +57,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("logs", "logs", "Show what instances have written."),
             Command("events", "events", "Show what has happened."),
             Command("explain", "explain", "Say why instances are where they are, or nowhere."),
-            Command("top", "top", "Show what nodes have, and what is promised of it.", _CARE),
+            Command("top", "top", "Show what nodes or instances are promised, and really use.", _CARE),
             Command("wait", "wait", "Wait until something holds of an object.", _CARE),
         ),
     ),

@@ -1,4 +1,4 @@
-"""`node` and `top`: nodes, what is promised of them, and orders to them."""
+"""`node`: nodes, what is promised of them, and orders to them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import trio
 from attrs import frozen
+from orchestrion.control_plane import HttpControl
 from orchestrion.orchestrator_core import Update, UpdateKind
 from orchestrion.shared_types import (
     ConfigInvalid,
@@ -45,7 +46,7 @@ class NodeUse:
     instances: int
 
 
-def run_top(where: Where, form: Form) -> int:
+def run_node_ls(where: Where, form: Form) -> int:
     """Print what nodes have and what is promised of it."""
     uses = run_async(_uses, place_of(where))
     show(uses, form, table=lambda items: columns(_use_rows(items, wide=form == "wide")), name=lambda use: use.node.name)
@@ -54,23 +55,29 @@ def run_top(where: Where, form: Form) -> int:
 
 async def _uses(place: Place) -> list[NodeUse]:
     async with reach_owner(place) as control:
-        nodes = await control.list_nodes()
-        instances = [one for one in await control.list_instances() if one.status.state not in TERMINAL]
-        definitions = {
-            (view.definition.metadata.namespace, view.definition.metadata.name): view.definition
-            for view in await control.list_workloads()
-        }
+        return await node_uses(control)
+
+
+async def node_uses(control: HttpControl) -> list[NodeUse]:
+    """Return all nodes with what is promised of them, by id."""
+    nodes = await control.list_nodes()
+    instances = [one for one in await control.list_instances() if one.status.state not in TERMINAL]
+    definitions = {
+        (view.definition.metadata.namespace, view.definition.metadata.name): view.definition
+        for view in await control.list_workloads()
+    }
     uses = []
     for node in nodes:
         own = [one for one in instances if one.binding.node_id == node.id]
         promised = Resources()
         for instance in own:
-            promised += _promised(definitions.get((instance.namespace, instance.workload)))
+            promised += promised_of(definitions.get((instance.namespace, instance.workload)))
         uses.append(NodeUse(node=node, promised=promised, instances=len(own)))
     return uses
 
 
-def _promised(definition: WorkloadDefinition | None) -> Resources:
+def promised_of(definition: WorkloadDefinition | None) -> Resources:
+    """Return what each instance of a workload is promised; nothing is known of one that is gone."""
     total = Resources()
     for container in definition.containers if definition is not None else ():
         total += container.resources
@@ -78,33 +85,41 @@ def _promised(definition: WorkloadDefinition | None) -> Resources:
 
 
 def _use_rows(uses: Iterable[NodeUse], *, wide: bool = False) -> list[tuple[str, ...]]:
-    titles = ("NODE", "STATE", "INSTANCES", "CPU", "", "MEMORY", "", "ID")
-    more = ("ADDRESS", "ZONE", "DRIVERS", "LABELS") if wide else ()
-    rows = [tuple(coloured(title, "dim") for title in (*titles, *more))]
+    titles = ("NODE", "STATE", "INSTANCES", "CPU", "", "MEMORY", "")
+    rows = [(*(coloured(title, "dim") for title in titles), *node_titles(wide=wide))]
     for use in uses:
         node, has = use.node, use.node.allocatable
         rows.append(
             (
                 node.name,
-                _state(node),
+                state_of(node),
                 str(use.instances),
                 f"{amount_of_cpu(use.promised.cpu_millicores)}/{amount_of_cpu(has.cpu_millicores)}",
                 _share(use.promised.cpu_millicores, has.cpu_millicores),
                 f"{amount_of_memory(use.promised.memory_bytes)}/{amount_of_memory(has.memory_bytes)}",
                 _share(use.promised.memory_bytes, has.memory_bytes),
-                node.id if wide else node.id[:12],
-                *(_more(node) if wide else ()),
+                *node_cells(node, wide=wide),
             )
         )
     return rows
 
 
-def _more(node: Node) -> tuple[str, ...]:
+def node_titles(*, wide: bool) -> tuple[str, ...]:
+    """Return the titles of what `node_cells` tells."""
+    titles = ("ID", "ADDRESS", "ZONE", "DRIVERS", "LABELS") if wide else ("ID",)
+    return tuple(coloured(title, "dim") for title in titles)
+
+
+def node_cells(node: Node, *, wide: bool) -> tuple[str, ...]:
+    """Return what a node is called by, and with `wide` what it is."""
+    if not wide:
+        return (node.id[:12],)
     labels = ",".join(f"{key}={value}" for key, value in sorted(node.labels.items()))
-    return (node.address, node.topology.zone or "", ",".join(sorted(node.drivers)), harmless(labels))
+    return (node.id, node.address, node.topology.zone or "", ",".join(sorted(node.drivers)), harmless(labels))
 
 
-def _state(node: Node) -> str:
+def state_of(node: Node) -> str:
+    """Return how a node is, and the orders that it has."""
     told = coloured(node.status.value, "green" if node.status.value == "Ready" else "yellow")
     if node.drain is not None:
         return f"{told}, drains: {node.drain.reason}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from ._arguments import Argument
-from ._options import Container, Context, DryRun, Namespace, OutputForm, State, Wait, WorkloadName
+from ._options import AnyNamespace, Container, Context, DryRun, Namespace, OutputForm, State, Wait, WorkloadName
 from ._where import Where
 
 Timeout = Annotated[str | None, Argument(("--timeout",), "How long to wait at most: 90s, 10m; then it ends with 8.")]
@@ -138,16 +138,31 @@ def rollout_restart(
 
 def node_ls(*, state: State = None, context: Context = None, output: OutputForm = "table") -> int:
     """Show nodes: their state, their instances, and what is promised of what they have."""
-    from ._nodes import run_top
+    from ._nodes import run_node_ls
 
-    return run_top(Where(state, context), output)
+    return run_node_ls(Where(state, context), output)
 
 
-def top(*, state: State = None, context: Context = None, output: OutputForm = "table") -> int:
-    """Show what nodes have, and what is promised of it to the instances there."""
-    from ._nodes import run_top
+def top(
+    topic: Annotated[Literal["nodes", "instances"], Argument(("TOPIC",), "Whose.")] = "nodes",
+    /,
+    *,
+    once: Annotated[bool, Argument(("--once",), "Show it once, at a terminal as well.")] = False,
+    state: State = None,
+    context: Context = None,
+    namespace: AnyNamespace = None,
+    output: OutputForm = "table",
+) -> int:
+    """Show what nodes or instances are promised, beside what they really use of processors and memory.
 
-    return run_top(Where(state, context), output)
+    At a terminal it is drawn anew every two seconds, until Ctrl-C; elsewhere, and in the forms for programs, it is
+    shown once, after half a second of looking. "?" is what can't be told, as of nodes that are run from elsewhere.
+
+    Examples: orchestrion top; orchestrion top instances -n prod --once
+    """
+    from ._top import run_top
+
+    return run_top(topic, Where(state, context, namespace), output, once=once)
 
 
 def node_cordon(names: Nodes, /, *, state: State = None, context: Context = None) -> int:

@@ -7,14 +7,9 @@ from datetime import datetime
 from typing import Final
 
 from attrs import define, field, frozen
+from orchestrion.control_plane._service.usage import tells
 from orchestrion.orchestrator_core import Orchestrator, RoutingRuntime
-from orchestrion.runtime_interface import (
-    ContainerNotFound,
-    ContainerRuntime,
-    ContainerStats,
-    RuntimeCapability,
-    SupportsStats,
-)
+from orchestrion.runtime_interface import ContainerRuntime, ContainerStats, RuntimeCapability, SupportsStats
 from orchestrion.shared_types import ContainerId, ContainerState, NodeId, OrchestrationError, WorkloadInstance
 
 MAX_CONTAINERS: Final = 500
@@ -64,7 +59,7 @@ class Meter:
                     for container in instance.status.containers
                     if container.state is ContainerState.RUNNING
                 ]
-        told = {node_id: ids for node_id, ids in there.items() if all(_tells(runtime, id_) for id_ in ids)}
+        told = {node_id: ids for node_id, ids in there.items() if all(tells(runtime, id_) for id_ in ids)}
         wanted = [id_ for ids in told.values() for id_ in ids]
         if len(wanted) > MAX_CONTAINERS or (there and not told) or not _tells_at_all(runtime):
             return None
@@ -84,15 +79,6 @@ class Meter:
             return 0.0
         seconds = (stats.sampled_at - before[0]).total_seconds()
         return max(0, stats.cpu_nanoseconds - before[1]) / seconds / 1e6 if seconds > 0 else 0.0
-
-
-def _tells(runtime: ContainerRuntime, container_id: ContainerId) -> bool:
-    if not isinstance(runtime, RoutingRuntime):
-        return RuntimeCapability.STATS in runtime.capabilities
-    try:
-        return runtime.is_able(container_id, RuntimeCapability.STATS)
-    except ContainerNotFound:  # it has gone meanwhile
-        return True
 
 
 def _tells_at_all(runtime: ContainerRuntime) -> bool:

@@ -15,6 +15,7 @@ from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._objects.document import API_VERSION
 from orchestrion.control_plane._objects.kinds import NODE, Kind
 from orchestrion.control_plane._service.objects import Objects
+from orchestrion.control_plane._service.usage import usage_of
 from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.shared_types import (
     ConfigInvalid,
@@ -150,11 +151,21 @@ def discovery_handlers(control: Control, objects: Objects) -> Router:
     async def cluster_status() -> ASGIApp:
         return value_answer(await _cluster_status(control))
 
-    return Router("/", route_handlers=[versions, groups, kinds, cluster_status], dto=None, return_dto=None)
+    usage_doc = _told("What containers use that run", "Usage", "only-namespace")
+    usage_needs = Needs("get", "instances", query=("namespace",))
+
+    @get("/api/v1/cluster/usage", opt=described(usage_needs, usage_doc), name="cluster-usage")
+    async def cluster_usage(request: AnyRequest) -> ASGIApp:
+        # An empty namespace is all of them to who checks what is asked for, and so it is here.
+        instances = await control.list_instances(namespace=request.query_params.get("namespace") or None)
+        return value_answer(await usage_of(objects.orchestrator, instances))
+
+    handlers = [versions, groups, kinds, cluster_status, cluster_usage]
+    return Router("/", route_handlers=handlers, dto=None, return_dto=None)
 
 
-def _told(summary: str, schema: str) -> Doc:
-    return Doc(summary=summary, answers={200: Answered(forms={JSON: schema})})
+def _told(summary: str, schema: str, *parameters: str) -> Doc:
+    return Doc(summary=summary, answers={200: Answered(forms={JSON: schema})}, parameters=parameters)
 
 
 def _kinds(objects: Objects) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import attrs
 from orchestrion.control_plane._objects.document import API_VERSION
 from orchestrion.control_plane._objects.kinds import WORKLOAD, Kind
 from orchestrion.control_plane._service.bulk import BulkResult
+from orchestrion.control_plane._service.usage import UsageReport
 from orchestrion.control_plane._wire import ScaleRequest
 from orchestrion.orchestrator_core import Plan, SlotPlacement
 from orchestrion.shared_types.manifest import manifest_schema
@@ -235,6 +236,7 @@ def common_schemas() -> dict[str, Schema]:
         "CertificateMade": {**_CERTIFICATE, "required": [*_CERTIFICATE["required"], "certificate", "key", "authority"]},
         "Certificates": _record(items=_list_of(ref("Certificate"))),
         "BuiltIn": _record(items=_list_of(_ANYTHING)),
+        "Usage": schema_of(UsageReport),
         "Placements": _record(items=_list_of(schema_of(SlotPlacement))),
         "Rollout": _record(phase=_TEXT, generation=_COUNT, paused=_FLAG, done=_FLAG, history=_list_of(_ANYTHING)),
         "Bulk": {"description": "An object, a list of objects under `items`, or a manifest.", "type": "object"},
