@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import trio
 from orchestrion.cli._display import PlainDisplay
 from orchestrion.cli._up import _Applied, _Outputs
-from orchestrion.control_plane import Control
 from orchestrion.orchestrator_core import ApplyResult, LogQuery, LogRecord
 from orchestrion.runtime_interface import LogStream
 from orchestrion.shared_types import ContainerConfig, Metadata, WorkloadDefinition, WorkloadKind
@@ -46,7 +45,7 @@ class _Slow:
 
 
 async def _show(control: Any) -> None:
-    outputs = _Outputs(cast("Control", control), PlainDisplay(lambda: datetime.now(UTC)), "batch")
+    outputs = _Outputs(control.logs, PlainDisplay(lambda: datetime.now(UTC)), "batch")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(outputs.show, _Applied((JOB,), ApplyResult(changes=()), (), datetime.now(UTC)))
         await outputs.finish()

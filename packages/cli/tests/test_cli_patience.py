@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 from orchestrion.cli._following import followed_events, followed_logs, unseen
 from orchestrion.cli._objects import Objects, _Seen
 from orchestrion.cli._patience import Patience
+from orchestrion.cli._picture import Picture
 from orchestrion.cli._places import RemoteServer
 from orchestrion.cli._state_directory import at
-from orchestrion.cli._wait import _goal, _wait
+from orchestrion.cli._wait import _followed, _goal, _wait
+from orchestrion.cli._watching import followed_updates
 from orchestrion.cli._where import Where
 from orchestrion.control_plane import ApiClient, HttpControl, SocketPeer, StoredClasses, serve_control
 from orchestrion.control_plane.server import embedded
@@ -29,14 +31,24 @@ from orchestrion.mocks import (
     MockRuntime,
     mock_nodes,
 )
-from orchestrion.orchestrator_core import LogQuery, LogRecord, Orchestrator
+from orchestrion.orchestrator_core import (
+    LogQuery,
+    LogRecord,
+    Orchestrator,
+    Update,
+    UpdateKind,
+    WorkloadPhase,
+    WorkloadView,
+)
 from orchestrion.runtime_interface import LogStream
 from orchestrion.shared_types import (
     ContainerConfig,
     Event,
     Metadata,
     NetworkFailure,
+    Placement,
     WorkloadDefinition,
+    WorkloadKind,
     WorkloadNotFound,
 )
 from trio.testing import MockClock
@@ -403,3 +415,123 @@ async def test_who_was_never_there_is_not_waited_for(begin: Any, tmp_path: Path)
     }
     with pytest.raises(NetworkFailure), trio.fail_after(20):
         await anext(begin(control, *arguments[begin]))
+
+
+def job(name: str, phase: WorkloadPhase) -> Update:
+    main = ContainerConfig(name="main", command=("work",))
+    definition = WorkloadDefinition(metadata=Metadata(name=name), kind=WorkloadKind.BATCH, containers=(main,))
+    view = WorkloadView(definition=definition, phase=phase)
+    return Update(kind=UpdateKind.WORKLOAD, namespace="default", name=name, workload=view)
+
+
+RUNS, DONE = WorkloadPhase.RUNNING, WorkloadPhase.SUCCEEDED
+SYNCED = Update(kind=UpdateKind.SYNCED)
+
+
+@define
+class Watched(Somebody):
+    """Gives what a test says in each watch, and is then cut off, or ends it."""
+
+    watches: list[list[Update]] = field(factory=list)
+    ends_well: bool = False
+
+    @asynccontextmanager
+    async def watch(self, *, namespace: str | None = None) -> AsyncIterator[AsyncIterator[Update]]:
+        del namespace
+        if not self.watches:
+            raise NetworkFailure("nobody")
+        async with aclosing(self._given(self.watches.pop(0))) as updates:
+            yield updates
+
+    async def _given(self, updates: list[Update]) -> AsyncGenerator[Update, None]:
+        for update in updates:
+            yield update
+        if not self.ends_well:
+            raise NetworkFailure("it was cut off")
+
+
+def following(control: Any, picture: Picture, place: Any = None) -> AsyncGenerator[Update, None]:
+    place = place or RemoteServer("there", "http://localhost", control.peer)
+    return followed_updates(control, place, picture, Patience(control), lambda stored: stored.is_over())
+
+
+@pytest.mark.parametrize("ends_well", [True, False], ids=["ended", "cut"])
+async def test_after_an_outage_only_what_has_changed_is_told_and_all_of_it_is_known_at_once(
+    ends_well: bool, autojump_clock: MockClock
+) -> None:
+    first = [job("a", RUNS), job("b", RUNS), job("c", RUNS), SYNCED]
+    second = [job("a", DONE), job("c", RUNS), job("d", RUNS), SYNCED, job("d", DONE)]
+    control = Watched(refusals=3, watches=[first, second], ends_well=ends_well)
+    picture, given, known = Picture(), list[Update](), list[set[str]]()
+
+    async def follow() -> None:
+        async for update in following(control, picture):
+            given.append(update)
+            known.append({name for _, name in picture.views})
+
+    with pytest.raises(NetworkFailure):
+        await follow()
+    gone = Update(kind=UpdateKind.WORKLOAD_REMOVED, namespace="default", name="b")
+    assert given == [*first, job("a", DONE), job("d", RUNS), gone, SYNCED, job("d", DONE)]
+    assert known[len(first)] == {"a", "c", "d"}
+    assert picture.synced
+
+
+async def test_a_second_outage_while_it_catches_up_takes_nothing_for_gone(autojump_clock: MockClock) -> None:
+    first = [job("a", RUNS), job("b", RUNS), SYNCED]
+    control = Watched(refusals=0, watches=[first, [job("a", DONE)], [job("a", DONE), job("b", RUNS), SYNCED]])
+    given = list[Update]()
+
+    async def follow() -> None:
+        async for update in following(control, Picture()):
+            given.append(update)
+
+    with pytest.raises(NetworkFailure):
+        await follow()
+    assert given == [*first, job("a", DONE), SYNCED]
+
+
+async def test_what_was_not_told_to_its_end_is_synced_later(autojump_clock: MockClock) -> None:
+    control = Watched(refusals=0, watches=[[job("a", RUNS)], [job("a", RUNS), SYNCED]])
+    picture = Picture()
+    async with aclosing(following(control, picture)) as updates:
+        assert [await anext(updates), await anext(updates)] == [job("a", RUNS), SYNCED]
+    assert picture.synced
+
+
+async def test_whose_owner_has_gone_is_over_if_the_store_says_so(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stored_picture(_place: Any) -> Picture:
+        await trio.lowlevel.checkpoint()
+        picture = Picture(synced=True)
+        picture.take(job("a", DONE))
+        return picture
+
+    monkeypatch.setattr("orchestrion.cli._offline.stored_picture", stored_picture)
+    control = Watched(refusals=float("inf"), watches=[[job("a", RUNS), SYNCED]])
+    begun = trio.current_time()
+    given = [update async for update in following(control, Picture(), at(tmp_path))]
+    assert (given, trio.current_time()) == ([job("a", RUNS), SYNCED, job("a", DONE)], begun)
+
+
+@pytest.mark.slow
+async def test_an_update_is_followed_over_a_restart_to_its_end(server: Server, nursery: trio.Nursery) -> None:
+    place: Any = RemoteServer("there", "http://localhost", SocketPeer(server.socket))
+    nowhere = Placement(select={"disk": "none"})
+    send, receive = trio.open_memory_channel[Any](1)
+
+    async def follow() -> None:
+        send.send_nowait(await _followed(place, "web", "default", 30.0))
+
+    with trio.fail_after(30):
+        async with server.at_work() as orchestrator:
+            await orchestrator.apply([evolve(web("run"), placement=nowhere)])
+            async with server.control.watch() as told:
+                await anext(told)  # the server is up
+                nursery.start_soon(follow)
+                await trio.testing.wait_all_tasks_blocked(0.2)
+        async with server.at_work() as orchestrator:
+            await orchestrator.apply([web("run")])
+            view = await receive.receive()
+    assert (view.phase, view.generation) == (WorkloadPhase.HEALTHY, 2)

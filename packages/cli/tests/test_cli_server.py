@@ -128,6 +128,8 @@ def test_who_follows_outlives_a_restart_of_the_server(shell: Any) -> None:
     assert shell.run("apply", file).returncode == 0
     assert shell.run("wait", "workload", "web").returncode == 0
     output, events = shell.begin("logs", "-f", "web"), shell.begin("events", "-f", "--for", "web")
+    up = shell.up(file, "--logs", "all")
+    up.wait_for("web: Healthy")
     objects = shell.begin("get", "workloads", "-w", "-o", "name")
     output.wait_for("web.0 | ready")
     events.wait_for("web")
@@ -139,15 +141,16 @@ def test_who_follows_outlives_a_restart_of_the_server(shell: Any) -> None:
     url_of(server)
     output.wait_for("web.0 | went on")
     assert shell.run("rm", "web", "--yes").returncode == 0
-    assert output.end() == 0
+    assert (output.end(), up.end()) == (0, 0)
     events.wait_for("Stopping")
     objects.wait_for("workload/web gone")
     for follower in (events, objects):
         follower.interrupt()
         assert follower.end() == 130
-    assert output.out == ["web.0 | ready", "web.0 | went on"]
+    assert output.out == up.out == ["web.0 | ready", "web.0 | went on"]
+    assert up.err.count("web: Healthy (1/1 up)") == 1
     assert len(events.out) == len(set(events.out))
-    for follower in (output, events, objects):
+    for follower in (output, events, objects, up):
         assert sum("waiting up to 60 s" in line for line in follower.err) <= 1
     server.interrupt()
     assert server.end() == 0

@@ -15,10 +15,7 @@ from orchestrion.shared_types import Event, NotFound, OrchestrationError
 from ._lines import Source
 from ._patience import OUTAGES, Patience
 from ._places import Place
-from ._state_directory import StateDirectory
-
-_STORE_SECONDS: Final = 2.5
-"""How long the store of an owner that has gone may take to say whether there is anything left to follow."""
+from ._watching import stored_if
 
 _RETRY_SECONDS: Final = 1.0
 
@@ -91,17 +88,8 @@ def unseen(record: LogRecord, ends: dict[Source, int], /) -> LogRecord | None:
 
 async def _is_over(place: Place, query: LogQuery) -> bool:
     """Whether an owner has gone because nothing was left to do, which its store says."""
-    if not isinstance(place, StateDirectory):
-        return False
-    from ._offline import stored_picture
-
     key = (query.namespace, parse_subject(query.subject).workload)
-    with trio.move_on_after(_STORE_SECONDS):
-        try:
-            return (await stored_picture(place)).is_over([key])
-        except OrchestrationError:
-            return False
-    return False
+    return await stored_if(place, lambda picture: picture.is_over([key])) is not None
 
 
 async def followed_events(

@@ -54,6 +54,8 @@ class Picture:
                 self.instances.pop(key, None)
             case UpdateKind.NODE if update.node is not None:
                 self.nodes[update.name] = update.node
+            case UpdateKind.NODE_REMOVED:
+                self.nodes.pop(update.name, None)
             case UpdateKind.SYNCED:
                 self.synced = True
             case _:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
 from attrs import frozen
 from orchestrion.control_plane import Control, HttpControl
-from orchestrion.orchestrator_core import ApplyResult, ChangeAction, LogQuery, Orchestrator
+from orchestrion.orchestrator_core import ApplyResult, ChangeAction, LogQuery, LogRecord, Orchestrator, Update
 from orchestrion.runtime_interface import LogStream
 from orchestrion.shared_types import (
     ConfigInvalid,
-    NetworkFailure,
     OrchestrationError,
     WorkloadDefinition,
     WorkloadKind,
@@ -25,9 +25,9 @@ from ._display import Display, display
 from ._exit_codes import ExitCode
 from ._logs import print_records
 from ._manifests import is_stdin, load, naming
-from ._offline import stored_picture
 from ._output import note
 from ._owner import orchestrating, way_in
+from ._patience import OUTAGES, Patience
 from ._picture import Key, Picture, gone, key_of
 from ._quick import LogChoice
 from ._reach import owner_or_lock
@@ -120,10 +120,11 @@ async def _follow_own(orchestrator: Orchestrator, applied: _Applied, logs: LogCh
     picture = Picture()
     with display(_now, applied.keys) as shown:
         async with trio.open_nursery() as nursery:
-            outputs = _Outputs(orchestrator, shown, logs)
+            outputs = _Outputs(orchestrator.logs, shown, logs)
             nursery.start_soon(outputs.show, applied)
             nursery.start_soon(_drain_when_interrupted, orchestrator, interrupted, shown)
-            await _watch(orchestrator, picture, shown, None)
+            async with orchestrator.watch() as updates, aclosing(_taken(updates, picture)) as taken:
+                await _watch(taken, picture, shown, None)
             await outputs.finish()
             nursery.cancel_scope.cancel()
         return _conclude(picture, applied.keys | picture.active, shown)
@@ -137,22 +138,27 @@ async def _drain_when_interrupted(orchestrator: Orchestrator, interrupted: trio.
 
 async def _follow_other(request: Request, place: StateDirectory, control: HttpControl, interrupted: trio.Event) -> int:
     """Apply to the owner, and follow what was applied."""
+    # Imported here, because only who follows another one should pay for it.
+    from ._following import followed_logs
+    from ._watching import followed_updates
+
     applied = await _apply(control, request, again=True)
     keys = applied.keys
     changed = sum(change.action is not ChangeAction.UNCHANGED for change in applied.result.changes)
     note(f"applied to the orchestrator that runs here already: {changed} of {len(keys)} changed")
-    picture = Picture()
+    picture, patience = Picture(), Patience(control)
     with display(_now, keys) as shown:
         async with trio.open_nursery() as nursery:
-            outputs = _Outputs(control, shown, request.logs)
+            outputs = _Outputs(
+                lambda query: aclosing(followed_logs(control, place, query, patience)), shown, request.logs
+            )
             nursery.start_soon(outputs.show, applied)
             nursery.start_soon(_leave_when_interrupted, interrupted, nursery.cancel_scope)
-            try:
-                await _watch(control, picture, shown, keys)
-            except NetworkFailure as err:
-                # An owner that has nothing left to run ends, perhaps before it has told us.
-                picture = await stored_picture(place)
-                if not picture.is_over(keys):
+            following = followed_updates(control, place, picture, patience, lambda stored: stored.is_over(keys))
+            async with aclosing(following) as updates:
+                try:
+                    await _watch(updates, picture, shown, keys)
+                except OUTAGES as err:
                     raise gone() from err
             await outputs.finish()
             nursery.cancel_scope.cancel()
@@ -206,15 +212,21 @@ async def _apply(control: Control, request: Request, *, again: bool) -> _Applied
     return _Applied(workloads, result, ended, at)
 
 
-async def _watch(control: Control, picture: Picture, shown: Display, keys: Collection[Key] | None) -> None:
-    """Watch until the workloads named, or all, are over."""
-    async with control.watch() as updates:
-        async for update in updates:
-            picture.take(update)
-            if keys is None or (update.namespace, _workload_of(update.name)) in keys:
-                shown.update(picture, update)
-            if picture.synced and picture.is_over(keys):
-                return
+async def _taken(updates: AsyncIterator[Update], picture: Picture) -> AsyncGenerator[Update, None]:
+    async for update in updates:
+        picture.take(update)
+        yield update
+
+
+async def _watch(
+    updates: AsyncIterator[Update], picture: Picture, shown: Display, keys: Collection[Key] | None
+) -> None:
+    """Show updates, which the picture has taken in, until the workloads named, or all, are over."""
+    async for update in updates:
+        if keys is None or (update.namespace, _workload_of(update.name)) in keys:
+            shown.update(picture, update)
+        if picture.synced and picture.is_over(keys):
+            return
     raise gone()
 
 
@@ -222,11 +234,14 @@ def _workload_of(name: str) -> str:
     return name.partition(".")[0]
 
 
+_Read = Callable[[LogQuery], AbstractAsyncContextManager[AsyncIterator[LogRecord]]]
+
+
 class _Outputs:
     """Shows what the containers of workloads write."""
 
-    def __init__(self, control: Control, shown: Display, choice: LogChoice) -> None:
-        self._control = control
+    def __init__(self, read: _Read, shown: Display, choice: LogChoice) -> None:
+        self._read = read
         self._shown = shown
         self._choice = choice
         self._done = trio.Event()
@@ -257,9 +272,9 @@ class _Outputs:
         name, namespace = workload.metadata.name, workload.metadata.namespace
         query = LogQuery(subject=name, namespace=namespace, follow=True, since=since)
         try:
-            async with self._control.logs(query) as records:
+            async with self._read(query) as records:
                 await print_records(records, self._lines, with_container=len(workload.containers) > 1)
-        except (WorkloadNotFound, NetworkFailure):
+        except (WorkloadNotFound, *OUTAGES):
             pass  # It was removed, or the owner has gone; whoever watches says so.
 
 

@@ -9,17 +9,20 @@ from typing import Any, Final
 
 import trio
 from attrs import frozen
-from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
+from orchestrion.orchestrator_core import UpdateKind, WorkloadPhase, WorkloadView
 from orchestrion.shared_types import ConfigInvalid, Problem, WorkloadKind, WorkloadNotFound
 
 from ._exit_codes import ExitCode
 from ._objects import Data, reach_objects
 from ._output import Form, coloured, columns, note, show
+from ._patience import Patience
+from ._picture import Picture
 from ._places import Place, namespace_of, place_of
 from ._reach import reach_owner
 from ._running import run_async
 from ._tables import at
 from ._times import seconds_of
+from ._watching import followed_updates
 from ._where import Where
 from ._words import full_name, phase_colour, ready
 
@@ -111,14 +114,22 @@ def run_rollout_status(name: str, timeout: str | None, where: Where) -> int:
 
 
 async def _followed(place: Place, name: str, namespace: str, seconds: float | None) -> WorkloadView | None:
-    told = ""
+    told, picture = "", Picture()
+
+    def is_over(stored: Picture) -> bool:
+        view = stored.views.get((namespace, name))
+        return view is None or _is_rolled_out(view)
+
     with trio.move_on_after(float("inf") if seconds is None else seconds):
         async with reach_owner(place) as control:
             await control.get_workload(name, namespace=namespace)  # an unknown one is told at once
-            async with control.watch(namespace=namespace) as updates:
+            following = followed_updates(control, place, picture, Patience(control), is_over, namespace=namespace)
+            async with aclosing(following) as updates:
                 async for update in updates:
-                    if update.name != name or update.workload is None:
+                    if update.name != name or update.kind not in (UpdateKind.WORKLOAD, UpdateKind.WORKLOAD_REMOVED):
                         continue
+                    if update.workload is None:
+                        break
                     line = _progress(update.workload)
                     if line != told:
                         note(line)
