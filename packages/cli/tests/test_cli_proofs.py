@@ -139,6 +139,16 @@ def do(owned: Path, settings: Path, capsys: pytest.CaptureFixture[str], monkeypa
     return do
 
 
+def test_secrets_get_another_key(do: Do, owned: Path) -> None:
+    seen = list[str]()
+    for _ in range(2):
+        code, out, told = do("key", "rotate-sealing", "-o", "name")
+        assert (code, "seals from now on" in told) == (0, True)
+        assert out.strip() == json.loads((owned / "server-api" / "secrets.key").read_text())["current"]
+        seen.append(out.strip())
+    assert seen[0] != seen[1]
+
+
 @pytest.mark.slow
 def test_a_key_is_trusted_shown_and_forgotten(do: Do, settings: Path) -> None:
     (settings / "ann.pub").write_bytes(PEM)

@@ -7,6 +7,8 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
@@ -17,10 +19,12 @@ from orchestrion.control_plane._identity.issued import IssuedCertificates
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._service.replies import KEPT, PREFIX, Replies, Reply
+from orchestrion.control_plane._service.secret_keys import SecretKeys
 from orchestrion.control_plane._web.identity_paths import identity_handlers
 from orchestrion.control_plane._web.keeper import Doorkeeper
 from orchestrion.control_plane._web.once import Once
 from orchestrion.control_plane._web.passage import READING
+from orchestrion.control_plane._web.sealing_paths import sealing_handlers
 from orchestrion.control_plane._web.server import ApiServer
 from orchestrion.mocks import MemoryState, MemoryStore
 from orchestrion.orchestrator_core import WorkloadName, trio_time
@@ -76,6 +80,7 @@ REQUESTS: Final[dict[str, tuple[str, str, Any]]] = {
     "revoke-token": ("DELETE", "/api/v1/tokens/{token}", None),
     "trust-key": ("POST", "/api/v1/keys", {"public_key": PUBLIC_KEY}),
     "forget-key": ("DELETE", "/api/v1/keys/{key}", None),
+    "rotate-sealing-key": ("POST", "/api/v1/sealingkeys", None),
     "issue-certificate": ("POST", "/api/v1/certificates", {"name": "ci"}),
     "revoke-certificate": ("DELETE", "/api/v1/certificates/{certificate}", None),
 }
@@ -91,6 +96,13 @@ class Whole:
     names: dict[str, str]
 
 
+async def sealed_in(store: MemoryStore, *, task_status: trio.TaskStatus[SecretKeys]) -> None:
+    """Have keys for secrets in a directory that goes with the task."""
+    with TemporaryDirectory() as directory:
+        task_status.started(await SecretKeys.open(store, Path(directory)))
+        await trio.sleep_forever()
+
+
 @asynccontextmanager
 async def whole() -> AsyncIterator[Whole]:
     async with api_served() as api, trio.open_nursery() as nursery:
@@ -100,7 +112,8 @@ async def whole() -> AsyncIterator[Whole]:
         keeper = Doorkeeper(Tokens(store, trio_time), keys, issued=issued)
         for each in (keeper.tokens, keys, issued):
             await nursery.start(each.follow)
-        more = identity_handlers(keeper, once=Once(replies))
+        sealing = await nursery.start(sealed_in, store)
+        more = [*identity_handlers(keeper, once=Once(replies)), *sealing_handlers(sealing, Once(replies))]
         server = ApiServer(api.management.control, api.objects, api.keeper, more=more, replies=replies)
         client = Client(server.app())
         made = [

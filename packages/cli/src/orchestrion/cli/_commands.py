@@ -115,6 +115,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("key add", "key_add", "Have requests taken that are signed with a key.", _PROOFS),
             Command("key ls", "key_ls", "Show the keys that are trusted.", _PROOFS),
             Command("key rm", "key_rm", "Have keys trusted no longer.", _PROOFS),
+            Command("key rotate-sealing", "key_rotate_sealing", "Have secrets sealed with a new key.", _PROOFS),
         ),
     ),
     (

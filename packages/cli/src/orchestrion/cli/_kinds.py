@@ -73,6 +73,7 @@ OTHER_RESOURCES: Final = frozenset(
         "mcp",
         "metrics",
         "objects",
+        "sealingkeys",
         "self",
         "services",
         "sessions",
@@ -105,6 +106,7 @@ VERBS: Final = (
     "drain",
     "heartbeat",
     "impersonate",
+    "rotate",
     "use",
     "*",
 )

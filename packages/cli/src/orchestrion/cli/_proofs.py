@@ -171,6 +171,14 @@ def run_key_remove(fingerprints: Sequence[str], where: Where) -> int:
     return 0
 
 
+def run_rotate_sealing(where: Where, form: Form) -> int:
+    """Have secrets sealed with a new key."""
+    keys: Data = asked(where, "POST", "/api/v1/sealingkeys")
+    show_one(keys, form, table=lambda one: [str(at(one, "current"))], name=lambda one: str(one["current"]))
+    note(f"{at(keys, 'current')} seals from now on; what others have sealed is sealed anew, and then they are removed")
+    return 0
+
+
 def _whose(one: Data) -> str:
     return f"{at(one, 'kind')}:{at(one, 'name')}"
 

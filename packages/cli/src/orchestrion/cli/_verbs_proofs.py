@@ -112,3 +112,16 @@ def key_rm(
     from ._proofs import run_key_remove
 
     return run_key_remove(fingerprints, Where(state, context))
+
+
+def key_rotate_sealing(*, state: State = None, context: Context = None, output: OutputForm = "table") -> int:
+    """Have a server seal secrets with a new key from now on.
+
+    Secrets that are there are sealed anew while the server is at work, and then the older keys are removed from its
+    state directory: a copy of its store from before can be read with a copy of `secrets.key` from before only.
+
+    Example: orchestrion key rotate-sealing
+    """
+    from ._proofs import run_rotate_sealing
+
+    return run_rotate_sealing(Where(state, context), output)

@@ -51,11 +51,22 @@ class StoredConfig:
         if not stored.sealed:
             return {}
         # Imported here, because only who opens a secret should pay for it.
+        from ._identity.sealing import SealBroken
+
+        try:
+            return await self._opened(stored)
+        except SealBroken:
+            # It may have been sealed anew, and its key removed, since it was read.
+            return await self._opened(await self._stored(SECRET, namespace, name))
+
+    async def _opened(self, stored: StoredObject) -> Mapping[str, str]:
         from ._identity.sealing import Sealer
 
         # Opened each time: keys may have been rotated since.
         sealer = await trio.to_thread.run_sync(Sealer.open, self.key_dir)
-        return {key: sealer.unseal(text, name=f"{namespace}/{name}/{key}") for key, text in stored.sealed.items()}
+        metadata = stored.document.metadata
+        name = f"{metadata.namespace}/{metadata.name}"
+        return {key: sealer.unseal(text, name=f"{name}/{key}") for key, text in stored.sealed.items()}
 
     @asynccontextmanager
     async def watch_config(self, namespace: str, /) -> AsyncIterator[AsyncIterator[None]]:

@@ -342,8 +342,16 @@ def _outcome(prepared: Prepared) -> Outcome:
 
 
 def _once(compares: Sequence[Compare]) -> list[Compare]:
-    """Return conditions, each once: several objects depend on the same namespace."""
-    return list({compare.key: compare for compare in compares}.values())
+    """Return conditions, each once: several objects depend on the same namespace.
+
+    Raises:
+        Overtaken: Two of them contradict each other: others came between.
+    """
+    found = dict[str, Compare]()
+    for compare in compares:
+        if found.setdefault(compare.key, compare) != compare:
+            raise Overtaken("others came before")
+    return list(found.values())
 
 
 def _check_count(objects: int) -> None:

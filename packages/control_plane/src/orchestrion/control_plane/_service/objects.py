@@ -57,6 +57,7 @@ TAKEN: Final = (
     "keys",
     "plan",
     "rights",
+    "sealingkeys",
     "status",
     "tokens",
     "watch",

@@ -89,6 +89,7 @@ class Writer:
         new_uid: Makes the ids of new objects.
         unseal: Opens what was sealed, to find out whether a secret text has changed; None takes each for a new one.
         check: Has the last word on each change.
+        sealed_by: Returns what has to hold for what is sealed from then on to be written; None is nothing.
     """
 
     store: StateStore
@@ -98,6 +99,7 @@ class Writer:
     new_uid: UidFactory = field(default=new_uid)
     unseal: Unseal | None = field(default=None, kw_only=True)
     check: Check = field(default=_no_check, kw_only=True)
+    sealed_by: Callable[[], Compare] | None = field(default=None, kw_only=True)
 
     async def create(self, kind: Kind, namespace: str, data: Any, intent: Intent) -> Document:
         """Make an object.
@@ -115,9 +117,10 @@ class Writer:
         applied = _replaced(kind, {}, intent.manager, given.spec or spec)
         key = object_key(kind, namespace, given.metadata.name)
         for _ in range(TRIES):
+            sealing = self._sealing(kind)
             document = created(given, spec, self.now(), self.new_uid)
             stored = await self._reviewed(kind, document, None, intent, applied)
-            compares = [Compare(key, ABSENT), *await self._at_home(kind, namespace)]
+            compares = [Compare(key, ABSENT), *await self._at_home(kind, namespace), *sealing]
             if intent.dry_run:
                 if (await self.store.get(key)).entry is not None:
                     raise _exists(document)
@@ -132,7 +135,7 @@ class Writer:
                     raise asked_twice() from err
                 if err.key == key:
                     raise _exists(document) from err
-                continue  # Its namespace or its kind was changed.
+                continue  # Its namespace or its kind was changed, or another key seals.
             return stored.shown().at(revision)
         raise _busy(kind, given.metadata.name)
 
@@ -157,6 +160,7 @@ class Writer:
         """
         key = object_key(kind, namespace, name)
         for _ in range(TRIES):
+            sealing = self._sealing(kind)
             before = await self._stored(kind, namespace, name)
             shown = before.shown()
             given = read_document(edit(shown.plain()), kind, namespace, name)
@@ -172,11 +176,11 @@ class Writer:
             try:
                 revision = await write_together(
                     self.store,
-                    [*intent.compares, Compare(key, Revision(shown.metadata.revision))],
+                    [*intent.compares, Compare(key, Revision(shown.metadata.revision)), *sealing],
                     [operation, *intent.operations],
                 )
             except RevisionConflict as err:
-                if err.key != key:
+                if err.key in {compare.key for compare in intent.compares}:
                     raise asked_twice() from err
                 continue
             return after.shown().at(revision)
@@ -234,6 +238,7 @@ class Writer:
             Conflict: Others say something else.
             NotFound: There is no such namespace.
         """
+        sealing = self._sealing(kind)
         given = read_document(part, kind, namespace, name)
         key = object_key(kind, namespace, given.metadata.name)
         entry = (await self.store.get(key)).entry
@@ -249,12 +254,12 @@ class Writer:
             within = await self._at_home(kind, namespace, made)
             document = created(given, checked_spec(kind, spec), self.now(), self.new_uid)
             stored = await self._reviewed(kind, document, None, intent, applied)
-            return Prepared((Compare(key, ABSENT), *within), stored.put(key), stored.shown(), True)
+            return Prepared((Compare(key, ABSENT), *within, *sealing), stored.put(key), stored.shown(), True)
         shown = before.shown()
         check_precondition(shown, given, intent.if_revision)
         wanted = joined(shown, given, spec)
         after = await self._next(kind, before, wanted, intent, status=False, applied=applied)
-        compares = (Compare(key, entry.modified),)
+        compares = (Compare(key, entry.modified), *sealing)
         if after == before:
             return Prepared(compares, None, shown, False)
         return Prepared(compares, after.put(key), after.shown(), False)
@@ -384,6 +389,9 @@ class Writer:
             else:
                 sealed[name] = self.seal(f"{metadata.namespace}/{metadata.name}/{name}", text)
         return sealed
+
+    def _sealing(self, kind: Kind) -> tuple[Compare, ...]:
+        return (self.sealed_by(),) if kind is SECRET and self.sealed_by is not None else ()
 
     async def _stored(self, kind: Kind, namespace: str, name: str) -> StoredObject:
         entry = (await self.store.get(object_key(kind, namespace, name))).entry

@@ -23,7 +23,6 @@ from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.oidc_config import OidcConfig
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._identity.private_files import read_private, write_private
-from orchestrion.control_plane._identity.sealing import Sealer
 from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._objects.paging import MIN_KEY_BYTES
 from orchestrion.control_plane._open_streams import OpenStreams
@@ -34,6 +33,7 @@ from orchestrion.control_plane._service.managing import Management, managed
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.owning import Owning
 from orchestrion.control_plane._service.replies import Replies
+from orchestrion.control_plane._service.secret_keys import SecretKeys
 from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
 from orchestrion.control_plane._telemetry.access_log import AccessLog
@@ -46,6 +46,7 @@ from .keeper import Doorkeeper, SocketKeeper
 from .once import Once
 from .oversight import Oversight
 from .pipeline import Tracer
+from .sealing_paths import sealing_handlers
 from .server import Address, ApiServer, replies_of
 from .sources import networks_of
 
@@ -160,7 +161,8 @@ async def serving(
     keeper = Doorkeeper(tokens, keys, None, issuer)
     if tls is not None:
         _take_certificates(keeper, tls, store)
-    objects = await _objects(orchestrator, state_dir, keeper)
+    secret_keys = await SecretKeys.open(store, state_dir)
+    objects = _objects(orchestrator, secret_keys, keeper)
     authority = tls.told if tls is not None else b""
     secret = await trio.to_thread.run_sync(_secret, state_dir)
     audit = AuditLog(state_dir / AUDIT_FOLDER, orchestrator.now)
@@ -179,6 +181,7 @@ async def serving(
     dashboard = Dashboard(management.control, objects, by_session, streams, oversight.pipeline)
     replies = replies_of(objects, secret)
     identity = identity_handlers(keeper, authority, options.oidc, once=Once(replies))
+    sealing = sealing_handlers(secret_keys, Once(replies))
     server = ApiServer(
         management.control,
         objects,
@@ -186,7 +189,7 @@ async def serving(
         oversight=oversight,
         streams=streams,
         secret=secret,
-        more=[*identity, dashboard_handlers(dashboard), *more],
+        more=[*identity, *sealing, dashboard_handlers(dashboard), *more],
         replies=replies,
     )
     async with trio.open_nursery() as nursery:
@@ -202,6 +205,7 @@ async def serving(
             first_token = await trio.to_thread.run_sync(kept_first_token, tokens, state_dir)
         await nursery.start(objects.run)
         nursery.start_soon(management.run)
+        nursery.start_soon(secret_keys.run)
         keeper.follow(objects.history)
         if tls is not None:
             nursery.start_soon(tls.keep)
@@ -216,7 +220,7 @@ async def serving(
             first_token=first_token,
             authority=tls.path if tls is not None and authority else None,
             fingerprint=tls.authority.fingerprint if tls is not None and authority else "",
-            at_socket=partial(_at_socket, management, oversight, keeper, replies, secret),
+            at_socket=partial(_at_socket, management, oversight, keeper, replies, secret_keys, secret),
             login_link=lambda: f"{url}/ui/login?code={sessions.invite(_LINK)}",
         )
         server.streams.ending.set()
@@ -240,8 +244,9 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
     """
     keeper = Doorkeeper(Tokens(orchestrator.store), TrustedKeys(orchestrator.store))
     # On one machine a manifest may name any namespace.
-    management = managed(await _objects(orchestrator, state_dir, keeper), needs_namespaces=False, may=_may(keeper))
-    objects = management.objects
+    secret_keys = await SecretKeys.open(orchestrator.store, state_dir)
+    objects = _objects(orchestrator, secret_keys, keeper)
+    management = managed(objects, needs_namespaces=False, may=_may(keeper))
     secret = await trio.to_thread.run_sync(_secret, state_dir)
     audit = AuditLog(state_dir / AUDIT_FOLDER, orchestrator.now) if has_audit_log(state_dir) else None
     async with trio.open_nursery() as nursery:
@@ -252,11 +257,12 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
             await nursery.start(keeper.keys.follow)
         await nursery.start(objects.run)
         nursery.start_soon(management.run)
+        nursery.start_soon(secret_keys.run)
         keeper.follow(objects.history)
         replies = replies_of(objects, secret)
         nursery.start_soon(replies.run)
         oversight = Oversight.over(objects, keeper, audit=audit)
-        yield _at_socket(management, oversight, keeper, replies, secret, streams)
+        yield _at_socket(management, oversight, keeper, replies, secret_keys, secret, streams)
         nursery.cancel_scope.cancel()
 
 
@@ -265,6 +271,7 @@ def _at_socket(
     oversight: Oversight,
     keeper: Doorkeeper,
     replies: Replies,
+    secret_keys: SecretKeys,
     secret: bytes,
     streams: OpenStreams,
 ) -> Any:
@@ -277,22 +284,22 @@ def _at_socket(
         oversight=also,
         streams=streams,
         secret=secret,
-        more=identity_handlers(keeper, once=Once(replies)),
+        more=[*identity_handlers(keeper, once=Once(replies)), *sealing_handlers(secret_keys, Once(replies))],
         replies=replies,
     )
     return server.app()
 
 
-async def _objects(orchestrator: Orchestrator, state_dir: Path, keeper: Doorkeeper) -> Objects:
+def _objects(orchestrator: Orchestrator, secret_keys: SecretKeys, keeper: Doorkeeper) -> Objects:
     store, now = orchestrator.store, orchestrator.now
-    sealer = await trio.to_thread.run_sync(Sealer.open, state_dir)
     grants = Grants(keeper, lambda: objects.history)
     writer = Writer(
         store,
         admit=grants.admit,
-        seal=lambda name, text: sealer.seal(text, name=name),
+        seal=secret_keys.seal,
         now=now,
-        unseal=lambda name, sealed: sealer.unseal(sealed, name=name),
+        unseal=secret_keys.unseal,
+        sealed_by=secret_keys.unchanged,
     )
     objects = Objects(orchestrator, store, writer, WorkloadWriter(orchestrator))
     keeper.owners = Owning(objects).of

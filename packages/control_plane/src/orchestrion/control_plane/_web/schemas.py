@@ -231,6 +231,7 @@ def common_schemas() -> dict[str, Schema]:
         "Tokens": _record(items=_list_of(ref("Token"))),
         "Key": _KEY,
         "Keys": _record(items=_list_of(ref("Key"))),
+        "SealingKeys": _record(current=_TEXT, keys=_list_of(_TEXT)),
         "CertificateGrant": schema_of(CertificateGrant, strict=True),
         "Certificate": _CERTIFICATE,
         "CertificateMade": {**_CERTIFICATE, "required": [*_CERTIFICATE["required"], "certificate", "key", "authority"]},
