@@ -20,6 +20,10 @@ Check = Callable[[Access], None]
 """Raises `Denied` unless who asks may do something."""
 
 
+READ: Final = "orchestrion.read"
+"""Where in a request's scope the value is that its body stands for, once it was read to tell what is asked for."""
+
+
 @frozen
 class Needs:
     """What access a path gives.

@@ -34,7 +34,7 @@ from orchestrion.shared_types import (
     unstructure,
 )
 
-from ._access import ACCESS, CHECK, Check, Needs
+from ._access import ACCESS, CHECK, READ, Check, Needs
 from ._cloud_events import CLOUD_EVENTS, batch, is_wanted
 from ._control import Control
 from ._identity.access import Access
@@ -69,8 +69,10 @@ class ConverterDTO(AbstractDTO[T], Generic[T]):
     """
 
     def decode_bytes(self, value: bytes) -> Any:
-        """Return the body's value."""
-        return from_json(value, self._kind())
+        """Return the body's value; who has let the request in may have read it already."""
+        scope: Any = self.asgi_connection.scope
+        read, kind = scope.get(READ), self._kind()
+        return read if read is not None and type(read) is kind else from_json(value, kind)
 
     def decode_builtins(self, value: Any) -> Any:
         """Return the value that plain data stands for."""

@@ -16,6 +16,7 @@ from orchestrion.shared_types import ConfigInvalid, Problem
 from orchestrion.shared_types.manifest import MAX_BYTES, MAX_DEPTH, MAX_NODES, plain_documents
 
 from .caller import caller_of
+from .off_loop import read_json
 from .queries import AnyRequest
 
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -82,7 +83,7 @@ async def documents_of(request: AnyRequest) -> list[Any]:
         TooManyRequests: Too many large ones are being read.
     """
     body = await request.body()
-    found = _as_json(body)
+    found = await read_json(body, _as_json, caller_of(request).subject) if body[:1] in (b"{", b"[") else None
     if found is not None:
         return [found]
     if len(body) <= _AT_ONCE_BYTES:

@@ -7,12 +7,14 @@ from typing import Any, Final, Protocol
 
 from attrs import evolve
 from litestar.connection import ASGIConnection, Request
-from orchestrion.control_plane._access import CHECK, Check, Needs
+from orchestrion.control_plane._access import CHECK, READ, Check, Needs
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._wire import WorkloadsRequest
 from orchestrion.orchestrator_core import LogQuery
-from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem, from_json
+from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem
+
+from .off_loop import read_json, value_of
 
 CALLER: Final = "orchestrion.caller"
 """Where in a request's scope its caller is."""
@@ -39,10 +41,13 @@ async def accesses_of(needs: Needs, connection: Connection) -> tuple[Access, ...
         ConfigInvalid: A parameter is there twice, or the body is not what it has to be.
     """
     if needs.body and isinstance(connection, Request):
-        return tuple(
-            Access(needs.verb, needs.resource, namespace, name)
-            for namespace, name in _BODIES[needs.body](await connection.body())
+        kind, named_in = _BODIES[needs.body]
+        scope: Any = connection.scope
+        value = await read_json(
+            await connection.body(), lambda body: value_of(body, kind), caller_of(connection).subject
         )
+        scope[READ] = value
+        return tuple(Access(needs.verb, needs.resource, namespace, name) for namespace, name in named_in(value))
     named = named_by(needs, connection)
     if "name" in needs.query:
         namespace = _parameter(connection, "namespace") or DEFAULT_NAMESPACE
@@ -59,20 +64,19 @@ def _parameter(connection: Connection, name: str) -> str:
     return str(given[0]) if given else ""
 
 
-def _of_workloads(body: bytes) -> list[tuple[str, str]]:
-    request = from_json(body, WorkloadsRequest)
+def _of_workloads(request: WorkloadsRequest) -> list[tuple[str, str]]:
     return [(workload.metadata.namespace, workload.metadata.name) for workload in request.workloads]
 
 
-def _of_logs(body: bytes) -> list[tuple[str, str]]:
-    query = from_json(body, LogQuery)
+def _of_logs(query: LogQuery) -> list[tuple[str, str]]:
     return [(query.namespace, query.subject.partition(".")[0])]
 
 
-_BODIES: Final[Mapping[str, Callable[[bytes], list[tuple[str, str]]]]] = {
-    "workloads": _of_workloads,
-    "logs": _of_logs,
+_BODIES: Final[Mapping[str, tuple[type[Any], Callable[[Any], list[tuple[str, str]]]]]] = {
+    "workloads": (WorkloadsRequest, _of_workloads),
+    "logs": (LogQuery, _of_logs),
 }
+"""What a body is, and what it names."""
 
 
 class Gatekeeper(Protocol):
