@@ -179,6 +179,17 @@ def test_a_service_is_looked_at_spoken_to_scaled_and_drained(shell: Any) -> None
     assert "Stopped" in shell.run("status").stdout
 
 
+def test_an_up_takes_objects_of_any_kind(shell: Any) -> None:
+    up = shell.up(service(shell))
+    up.wait_for("web: Healthy")
+    settings = "kind: ConfigMap\nmetadata: {name: settings}\nspec: {data: {colour: blue}}\n"
+    applied = shell.run("apply", str(shell.write("settings.yaml", settings)))
+    assert (applied.returncode, applied.stdout) == (0, "configmap/settings: created\n"), applied.stderr
+    assert shell.run("get", "configmaps", "-o", "name").stdout == "configmap/settings\n"
+    up.interrupt()
+    assert up.end() == 130
+
+
 def test_sigterm_drains_as_ctrl_c_does(shell: Any) -> None:
     up = shell.up(service(shell))
     up.wait_for("web: Healthy")

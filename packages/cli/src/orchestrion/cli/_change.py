@@ -63,16 +63,32 @@ class Voice:
     force: bool
 
 
-def run_apply(
-    file: Path, where: Where, form: Form, voice: Voice, *, dry_run: bool, of_set: str | None, prune: bool
-) -> int:
-    """Apply a manifest to the owner or to a server."""
+def check_set(of_set: str | None, *, prune: bool) -> None:
+    """Make sure that a set is one, and is named where what left it is to go.
+
+    Raises:
+        ConfigInvalid: It is not.
+    """
     if prune and of_set is None:
         raise ConfigInvalid((Problem("say of which set, to remove what is no longer in it"),), remedy="--set NAME")
     if of_set is not None and not is_name(of_set):
         text = f"{of_set!r:.80} is no name: 1 to 63 lower-case letters, digits and inner hyphens"
         raise ConfigInvalid((Problem(text),))
-    result = run_async(_apply, place_of(where), file, voice, dry_run, of_set, prune)
+
+
+def run_apply(
+    file: Path,
+    where: Where,
+    form: Form,
+    voice: Voice,
+    *,
+    dry_run: bool,
+    of_set: str | None,
+    prune: bool,
+    text: bytes | None = None,
+) -> int:
+    """Apply a manifest to the owner or to a server; its text is what was read of standard input, where it is that."""
+    result = run_async(_apply, place_of(where), file, voice, dry_run, of_set, prune, text)
     show_one(
         result,
         form,
@@ -86,9 +102,11 @@ def run_apply(
     return 0
 
 
-async def _apply(place: Place, file: Path, voice: Voice, dry_run: bool, of_set: str | None, prune: bool) -> ApplyResult:
+async def _apply(
+    place: Place, file: Path, voice: Voice, dry_run: bool, of_set: str | None, prune: bool, text: bytes | None
+) -> ApplyResult:
     async with reach_owner(place) as control:
-        workloads = load(file, others=await others_at(control, place))
+        workloads = load(file, others=await others_at(control, place), text=text)
         if of_set is not None:
             workloads = tuple(_in_set(workload, of_set) for workload in workloads)
         going = await _surplus(control, workloads, of_set) if prune and of_set is not None else []

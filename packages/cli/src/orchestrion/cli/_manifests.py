@@ -19,21 +19,24 @@ from ._output import note
 if TYPE_CHECKING:
     from orchestrion.control_plane import Control
 
-_STDIN_NAME: Final = "-"
+STDIN_NAME: Final = "-"
 """What standard input is called where files are named: what was typed for it."""
 
 
-def load(path: Path, /, *, others: Collection[WorkloadDefinition] = ()) -> tuple[WorkloadDefinition, ...]:
+def load(
+    path: Path, /, *, others: Collection[WorkloadDefinition] = (), text: bytes | None = None
+) -> tuple[WorkloadDefinition, ...]:
     """Return all workloads of a file, of all manifests in a directory (sorted by name), or of stdin.
 
     Args:
         path: Where it is; "-" on the command line is /dev/stdin here.
         others: Workloads that exist already, which those of the file may come after.
+        text: What was read of standard input already; None reads it.
 
     Raises:
         ConfigInvalid: Something can't be read or accepted.
     """
-    manifest = _manifest(path, others)
+    manifest = _manifest(path, others, text)
     for warning in manifest.warnings:
         note(f"warning: {warning}")
     return manifest.workloads
@@ -44,11 +47,12 @@ def is_stdin(path: Path) -> bool:
     return path == Path("/dev/stdin")
 
 
-def _manifest(path: Path, others: Collection[WorkloadDefinition]) -> Manifest:
+def _manifest(path: Path, others: Collection[WorkloadDefinition], text: bytes | None) -> Manifest:
     if not is_stdin(path):
         return load_manifest(path, others=others, classes=None)
-    text = sys.stdin.buffer.read(MAX_BYTES + 1)
-    return parse_manifest(text, file=_STDIN_NAME, folder=Path.cwd(), others=others, classes=None)
+    if text is None:
+        text = sys.stdin.buffer.read(MAX_BYTES + 1)
+    return parse_manifest(text, file=STDIN_NAME, folder=Path.cwd(), others=others, classes=None)
 
 
 @asynccontextmanager
@@ -58,7 +62,7 @@ async def naming(path: Path, control: Control) -> AsyncIterator[None]:
         yield
     except OrchestrationError as err:
         if err.code == "unschedulable":
-            file = _STDIN_NAME if is_stdin(path) else path
+            file = STDIN_NAME if is_stdin(path) else path
             err.message = f"{file}: {(await names_at(control)).within(err.message)}"
         raise
 
@@ -73,7 +77,7 @@ def run_validate(paths: Collection[Path]) -> int:
             this = told(err)
             code = code or this
         else:
-            name = _STDIN_NAME if is_stdin(path) else path
+            name = STDIN_NAME if is_stdin(path) else path
             for workload in workloads:
                 if workload.priority_class:
                     what = f"priority class {workload.priority_class} of {workload.metadata.name}"

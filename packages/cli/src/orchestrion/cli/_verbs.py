@@ -96,13 +96,13 @@ def apply(
     context: Context = None,
     dry_run: Annotated[bool, Argument(("--dry-run",), "Say what would change, and change nothing.")] = False,
     set_: Annotated[
-        str | None, Argument(("--set",), "The set that the workloads are of; each gets it as a label.")
+        str | None, Argument(("--set",), "The set that all of the file is of; each object gets it as a label.")
     ] = None,
     prune: Annotated[
-        bool, Argument(("--prune",), "Remove workloads of the set, in the file's namespaces, that it does not name.")
+        bool, Argument(("--prune",), "Remove what is of the set, in the file's namespaces, and is not in the file.")
     ] = False,
     manager: Annotated[
-        str, Argument(("--manager",), "Whose word the file is; what other managers say of a workload stays.")
+        str, Argument(("--manager",), "Whose word the file is; what other managers say stays.")
     ] = "control",
     force_conflicts: Annotated[
         bool, Argument(("--force-conflicts",), "Take over what other managers say differently.")
@@ -111,16 +111,18 @@ def apply(
 ) -> int:
     """Change what a running orchestrator is to run.
 
-    All workloads of the file are accepted, or none. Workloads that the file does not name stay as they are, unless
-    they are of its set and --prune says that those go. Where another manager, as an autoscaler, says something else of
-    a workload, that is a conflict, which names it.
+    The file holds a manifest, or objects of any kind (ConfigMap, Role, ...), several of them, or both. All of it is
+    accepted, or nothing. What the file does not name stays as it is, unless it is of its set and --prune says that
+    those go. Where another manager, as an autoscaler, says something else, that is a conflict, which names it.
 
     Examples: orchestrion apply app.yaml; orchestrion apply app.yaml --set shop --prune --dry-run
     """
-    from ._change import Voice, run_apply
+    from ._apply import Application, run_apply_file
+    from ._change import Voice
 
     voice = Voice(manager, force_conflicts)
-    return run_apply(file, Where(state, context), output, voice, dry_run=dry_run, of_set=set_, prune=prune)
+    application = Application(voice=voice, dry_run=dry_run, of_set=set_, prune=prune)
+    return run_apply_file(file, Where(state, context), output, application)
 
 
 def scale(

@@ -51,6 +51,9 @@ _MANAGER: Final = re.compile(MANAGER_PATTERN)
 
 _OWN_MANAGERS: Final = (CONTROL, NOBODY)
 
+_AS_CONTROL: Final = ("/api/v1/apply", "/api/v1/plan")
+"""Where whole files are applied: who does so by a `Control` is the same there, or would be at odds with themselves."""
+
 
 def intent_of(request: AnyRequest) -> Intent:
     """Return how a change is meant.
@@ -74,7 +77,7 @@ def _manager(request: AnyRequest) -> str:
     if not _MANAGER.fullmatch(text):
         problem = Problem("1 to 63 letters, digits, dots, lines and underscores are wanted", path="manager")
         raise ConfigInvalid((problem,))
-    if text in _OWN_MANAGERS:
+    if text in _OWN_MANAGERS and not (text == CONTROL and request.url.path in _AS_CONTROL):
         raise ConfigInvalid((Problem(f"{text!r} is the server's own", path="manager"),))
     return text
 

@@ -1,0 +1,170 @@
+"""`apply` of objects of any kind, on an orchestrator of mocks."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from orchestrion.cli import run
+
+from .served_directory import served_directory
+
+SETTINGS = """
+kind: ConfigMap
+metadata: {name: settings}
+spec: {data: {colour: blue}}
+"""
+
+SPACE = """
+kind: Namespace
+metadata: {name: shop}
+---
+kind: ConfigMap
+metadata: {name: prices, namespace: shop}
+spec: {data: {tea: '3'}}
+---
+namespace: shop
+workloads:
+  till: {replicas: 1, containers: [{name: main, command: [run]}]}
+"""
+
+pytestmark = pytest.mark.slow  # each is a command of its own, with the imports of its parser
+
+Do = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state directory with an owner."""
+    with served_directory(tmp_path_factory.mktemp("owned") / "state") as state:
+        yield state
+
+
+@pytest.fixture
+def do(owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Do:
+    """Runs a command, and gives its code, its data and what it said."""
+    for name in ("URL", "TOKEN", "CONTEXT"):
+        monkeypatch.delenv(f"ORCHESTRION_{name}", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    monkeypatch.setenv("ORCHESTRION_STATE", str(owned))
+    monkeypatch.chdir(tmp_path)
+
+    def do(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return do
+
+
+def test_an_object_is_applied_again_and_again(do: Do) -> None:
+    Path("settings.yaml").write_text(SETTINGS)
+    assert do("apply", "settings.yaml", "--dry-run")[:2] == (0, "configmap/settings: would be created\n")
+    assert do("get", "configmap", "settings")[0] == 3
+    assert do("apply", "settings.yaml")[:2] == (0, "configmap/settings: created\n")
+    code, out, said = do("apply", "settings.yaml")
+    assert (code, out, said) == (0, "configmap/settings: unchanged\n", "nothing to change\n")
+    Path("settings.yaml").write_text(SETTINGS.replace("blue", "red"))
+    assert do("apply", "settings.yaml")[:2] == (0, "configmap/settings: changed\n")
+    assert json.loads(do("get", "configmap", "settings", "-o", "json")[1])["spec"]["data"] == {"colour": "red"}
+
+
+def test_a_file_may_hold_a_namespace_what_is_in_it_and_a_manifest(do: Do) -> None:
+    Path("shop.yaml").write_text(SPACE)
+    code, out, _ = do("apply", "shop.yaml")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            "namespace/shop: created",
+            "configmap/prices in namespace shop: created",
+            "workload/till in namespace shop: created",
+        ],
+    )
+    assert do("get", "workload", "till", "-n", "shop")[0] == 0
+    assert do("apply", "shop.yaml", "-o", "name")[1].split() == ["namespace/shop", "configmap/prices", "workload/till"]
+    actions = {item["action"] for item in json.loads(do("apply", "shop.yaml", "-o", "json")[1])["items"]}
+    assert actions == {"unchanged"}
+
+
+def test_all_of_a_file_is_applied_or_nothing(do: Do) -> None:
+    bad = "kind: ConfigMap\nmetadata: {name: bad}\nspec: {data: {colour: [1]}}\n"
+    Path("half.yaml").write_text(SETTINGS.replace("settings", "good") + "---\n" + bad)
+    code, _, told = do("apply", "half.yaml")
+    assert (code, "half.yaml" in told, "spec.data" in told) == (2, True, True)
+    assert do("get", "configmap", "good")[0] == 3
+
+
+def test_the_files_of_a_folder_are_applied_together(do: Do) -> None:
+    folder = Path("all")
+    folder.mkdir()
+    (folder / "a.yaml").write_text(SETTINGS.replace("settings", "first"))
+    (folder / "b.yaml").write_text("workloads: {second: {replicas: 0, containers: [{name: main, command: [run]}]}}")
+    (folder / "notes.txt").write_text("kind: nothing")
+    assert do("apply", "all")[1].splitlines() == ["configmap/first: created", "workload/second: created"]
+
+
+def test_objects_come_from_standard_input_and_so_do_manifests(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, told in (
+        (SETTINGS.replace("settings", "piped"), "configmap/piped: created\n"),
+        ("workloads: {piped: {kind: batch, containers: [{name: main, command: [run]}]}}", "piped: create\n"),
+    ):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        assert do("apply", "-")[:2] == (0, told)
+
+
+def test_what_left_the_set_of_a_file_goes_with_prune(do: Do) -> None:
+    one, other = SETTINGS.replace("settings", "one"), SETTINGS.replace("settings", "other")
+    Path("set.yaml").write_text(f"{one}---\n{other}")
+    assert do("apply", "set.yaml", "--set", "pair")[0] == 0
+    Path("set.yaml").write_text(one)
+    planned = ["configmap/one: unchanged", "configmap/other: would be removed"]
+    assert do("apply", "set.yaml", "--set", "pair", "--prune", "--dry-run")[1].splitlines() == planned
+    assert do("get", "configmap", "other")[0] == 0
+    assert do("apply", "set.yaml", "--set", "pair", "--prune")[1].splitlines()[1:] == ["configmap/other: removed"]
+    assert do("get", "configmap", "other")[0] == 3
+
+
+def test_what_another_manager_says_of_an_object_is_taken_over_only_by_force(do: Do) -> None:
+    Path("ours.yaml").write_text(SETTINGS.replace("settings", "shared"))
+    Path("theirs.yaml").write_text(SETTINGS.replace("settings", "shared").replace("blue", "green"))
+    assert do("apply", "ours.yaml", "--manager", "deploy")[0] == 0
+    code, _, told = do("apply", "theirs.yaml")
+    assert (code, "'deploy'" in told) == (4, True)
+    assert do("apply", "theirs.yaml", "--force-conflicts")[:2] == (0, "configmap/shared: changed\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [
+        ("kind: Frobnicator\nmetadata: {name: x}\n", 3, "there is no kind 'Frobnicator'"),
+        ("kind: ConfigMap\nspec: {}\n", 2, "a name is wanted"),
+        ("kind: ConfigMap\nmetadata: {name: x\n", 2, "objects.yaml:"),
+        ("kind: Node\nmetadata: {name: x}\n", 2, "written by nobody"),
+        ("workloads:\n  web:\n    kind: unheard-of\n", 2, "objects.yaml:3"),
+    ],
+)
+def test_what_is_no_object_and_no_manifest_is_told_with_its_file(text: str, code: int, told: str, do: Do) -> None:
+    Path("objects.yaml").write_text(text)
+    given, _, said = do("apply", "objects.yaml")
+    assert (given, told in said) == (code, True), said
+
+
+def test_a_file_that_is_not_there_is_told(do: Do) -> None:
+    code, _, told = do("apply", "nowhere.yaml")
+    assert (code, "nowhere.yaml" in told) == (2, True)
+
+
+def test_a_manifest_may_move_into_a_file_with_objects_and_out_of_it(do: Do) -> None:
+    manifest = "workloads: {mover: {replicas: 0, containers: [{name: main, command: [%s]}]}}\n"
+    for text, told in (
+        (manifest % "one", "mover: create"),
+        (f"{SETTINGS.replace('settings', 'moved')}---\n{manifest % 'two'}", "workload/mover: changed"),
+        (manifest % "three", "mover: update"),
+    ):
+        Path("mover.yaml").write_text(text)
+        code, out, said = do("apply", "mover.yaml")
+        assert (code, told in out) == (0, True), said
