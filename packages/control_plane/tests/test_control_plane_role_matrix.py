@@ -28,7 +28,7 @@ explain | workloads                                                          | v
 {WRITE} | workloads configmaps secrets                                       | operator admin
 {WRITE} | namespaces priorityclasses resourcequotas limitranges              | operator admin
 scale stop rollout | workloads                                               | operator admin
-cordon drain | nodes                                                         | operator admin
+cordon drain patch delete | nodes                                             | operator admin
 """
 """Verbs, resources, and who may; what is not here only admins may."""
 

@@ -137,12 +137,23 @@ def run_node_cordon(names: Sequence[str], where: Where, *, let: bool) -> int:
     async def order() -> None:
         async with reach_objects(where, place) as objects:
             kind = await objects.kind("node")
-            for node in [await _node(objects, name) for name in names]:
-                await objects.order(kind, node.id, "uncordon" if let else "cordon")
-                note(f"{node.name}: {'takes work again' if let else 'takes no new work'}")
+            for node_id, shown in [await _cordoned(objects, name, let=let) for name in names]:
+                await objects.order(kind, node_id, "uncordon" if let else "cordon")
+                note(f"{shown}: {'takes work again' if let else 'takes no new work'}")
 
     run_async(order)
     return 0
+
+
+async def _cordoned(objects: Objects, name: str, *, let: bool) -> tuple[str, str]:
+    """Return the id and the name of a node; one that was removed may work again, and is known by its id alone."""
+    try:
+        node = await _node(objects, name)
+    except NodeNotFound:
+        if not let:
+            raise
+        return name, name
+    return node.id, node.name
 
 
 async def _node(objects: Objects, name: str) -> Node:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ._arguments import Argument
-from ._options import AnyNamespace, Container, Context, DryRun, Namespace, OutputForm, State, Wait, WorkloadName
+from ._options import AnyNamespace, Container, Context, DryRun, Namespace, OutputForm, State, Wait, WorkloadName, Yes
 from ._where import Where
 
 Timeout = Annotated[str | None, Argument(("--timeout",), "How long to wait at most: 90s, 10m; then it ends with 8.")]
 Nodes = Annotated[tuple[str, ...], Argument(("NODE",), "Nodes, by name, id, or the beginning of an id.")]
+OneNode = Annotated[str, Argument(("NODE",), "A node, by name, id, or the beginning of an id.")]
 InstanceName = Annotated[str, Argument(("INSTANCE",), "An instance, or a workload of which one runs.")]
 
 
@@ -180,7 +181,7 @@ def node_uncordon(names: Nodes, /, *, state: State = None, context: Context = No
 
 
 def node_drain(
-    name: Annotated[str, Argument(("NODE",), "A node, by name, id, or the beginning of an id.")],
+    name: OneNode,
     /,
     *,
     reason: Annotated[str, Argument(("--reason",), "Why; others are told.")],
@@ -201,6 +202,61 @@ def node_drain(
 
     where = Where(state, context)
     return run_node_drain(name, reason, deadline, timeout, where, output, wait=wait)
+
+
+def node_label(
+    name: OneNode,
+    changes: Annotated[tuple[str, ...], Argument(("LABEL",), "KEY=VALUE gives one, KEY- takes one away.")],
+    /,
+    *,
+    dry_run: DryRun = False,
+    state: State = None,
+    context: Context = None,
+) -> int:
+    """Give a node labels, which manifests select by, or take them away.
+
+    They are beside those that the node itself has, and stay when it is started anew.
+
+    Example: orchestrion node label alpha zone=north disk=fast old-
+    """
+    from ._node_marks import run_node_label
+
+    return run_node_label(name, changes, Where(state, context), dry_run=dry_run)
+
+
+def node_taint(
+    name: OneNode,
+    changes: Annotated[
+        tuple[str, ...], Argument(("TAINT",), "KEY=VALUE:EFFECT gives one, KEY- or KEY:EFFECT- takes some away.")
+    ],
+    /,
+    *,
+    dry_run: DryRun = False,
+    state: State = None,
+    context: Context = None,
+) -> int:
+    """Give a node taints, which keep off what does not tolerate them, or take them away.
+
+    An EFFECT is NoSchedule, PreferNoSchedule, or NoExecute, which also ends what is there.
+
+    Examples: orchestrion node taint alpha team=red:NoSchedule; orchestrion node taint alpha team-
+    """
+    from ._node_marks import run_node_taint
+
+    return run_node_taint(name, changes, Where(state, context), dry_run=dry_run)
+
+
+def node_rm(
+    names: Nodes, /, *, yes: Yes = False, dry_run: DryRun = False, state: State = None, context: Context = None
+) -> int:
+    """Forget nodes, after naming them and asking: those that are gone, that nobody sees, or that are drained.
+
+    One that is seen again is there again; one that was drained, after `node uncordon` with its id. Without a terminal
+    to ask on, --yes is needed.
+    """
+    from ._node_marks import run_node_remove
+
+    return run_node_remove(names, Where(state, context), yes=yes, dry_run=dry_run)
 
 
 def cp(

@@ -34,14 +34,17 @@ from ._observed import Observed, StepObserver
 from ._routing import RoutingRuntime
 from ._state.commits import CommitGate, wait_free, whole_revision, write_together
 from ._state.lifecycle import TERMINAL, TRANSITIONS, may_follow
+from ._state.marks import marked, may_go
 from ._state.records import (
     APPLY_SET_LABEL,
     CAUSE_ANNOTATION,
     BindingRecord,
+    NodeMarks,
     WorkloadControl,
     WorkloadName,
     WorkloadProgress,
     WorkloadSpec,
+    marks_key,
 )
 
 __all__ = [
@@ -69,6 +72,7 @@ __all__ = [
     "NoConfig",
     "NoPortFree",
     "NoVolumes",
+    "NodeMarks",
     "Observed",
     "Orchestrator",
     "Plan",
@@ -101,7 +105,10 @@ __all__ = [
     "claimed_after",
     "claimed_now",
     "dynamic_range",
+    "marked",
+    "marks_key",
     "may_follow",
+    "may_go",
     "no_gate",
     "parse_subject",
     "start_orchestrator_service",

@@ -107,7 +107,7 @@ STANDARD_ROLES: Final[tuple[Role, ...]] = (
         "operator",
         (
             *_EDITOR,
-            Rule((*WRITE, "cordon", "drain"), ("nodes",)),
+            Rule((*WRITE, "cordon", "drain", "label", "taint"), ("nodes",)),
             Rule(WRITE, ("namespaces", "priorityclasses", "resourcequotas", "limitranges")),
             Rule(("use",), ("priorityclasses",)),
             Rule(READ, ("metrics", "roles", "rolebindings")),

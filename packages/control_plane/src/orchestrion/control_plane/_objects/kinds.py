@@ -34,7 +34,8 @@ class Kind:
         namespaced: Whether they are in namespaces.
         spec: The class of what authors write; None where that is checked elsewhere, or nobody writes it.
         written: Whether authors write them; what runs, and what happened, is only read.
-        ended: Whether they can be removed though nobody writes them: they are asked to end.
+        ended: Whether they can be removed though nobody writes them: they are asked to end, or forgotten.
+        marked: Whether people write something of them, their labels and taints, though they show what is.
         status: Whether they have a status that others write.
         custom: The definition of a kind that users made, or None.
         defined_by: The name of the object that defines it, or empty.
@@ -47,6 +48,7 @@ class Kind:
     spec: type | None = None
     written: bool = True
     ended: bool = False
+    marked: bool = False
     status: bool = False
     custom: CustomKindSpec | None = None
     defined_by: str = ""
@@ -57,10 +59,21 @@ class Kind:
         """Whether one can be removed."""
         return self.written or self.ended
 
+    @property
+    def patched(self) -> bool:
+        """Whether one can be changed in parts."""
+        return self.written or self.marked
+
+    @property
+    def allowed(self) -> str:
+        """What can be asked of one, as a header says it."""
+        others = (("PATCH", self.patched), ("PUT", self.written), ("DELETE", self.removable))
+        return ", ".join(["GET", *(method for method, may in others if may)])
+
 
 WORKLOAD: Final = Kind(name="Workload", plural="workloads")
 INSTANCE: Final = Kind(name="Instance", plural="instances", written=False, ended=True)
-NODE: Final = Kind(name="Node", plural="nodes", namespaced=False, written=False)
+NODE: Final = Kind(name="Node", plural="nodes", namespaced=False, written=False, ended=True, marked=True)
 EVENT: Final = Kind(name="Event", plural="events", written=False)
 NAMESPACE: Final = Kind(name="Namespace", plural="namespaces", namespaced=False, spec=NamespaceSpec)
 CONFIG_MAP: Final = Kind(name="ConfigMap", plural="configmaps", spec=ConfigMapSpec)

@@ -41,6 +41,7 @@ from orchestrion.shared_types import (
 from orchestrion.store_interface import RevisionConflict, StateStore
 
 from .intent import ChangeKind, Edit, Intent, Review
+from .node_marking import NodeMarking
 from .nodes import NodeMirror
 from .reading import DEFAULT_LIMIT, NO_PAGE, Page, PageStart, Reader, Selection, no_such
 from .releasing import released
@@ -81,6 +82,7 @@ class Objects:
         workloads: Writes workloads.
         kinds: The kinds that there are.
         history: What changes.
+        marking: Writes what people say of nodes.
     """
 
     orchestrator: Orchestrator
@@ -89,12 +91,14 @@ class Objects:
     workloads: WorkloadWriter
     kinds: KindRegistry = field(factory=KindRegistry)
     history: History = field(init=False)
+    marking: NodeMarking = field(init=False)
     _reader: Reader = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.history = History(self.store, self.status_of)
         self.history.listen(self._note_kind)
         self.writer.check = self._check
+        self.marking = NodeMarking(self.orchestrator, self.writer, self.history)
         self._reader = Reader(self.store, self.history, self.status_of)
 
     def status_of(self, namespace: str, name: str) -> Mapping[str, Any] | None:
@@ -142,6 +146,7 @@ class Objects:
             await self.workloads.fields.forget(update.namespace, update.name)
         elif update.kind is UpdateKind.NODE and update.node is not None:
             await mirror.put(update.node)
+            await self.marking.welcome_back(update.node.id)
         elif update.kind is UpdateKind.NODE_REMOVED:
             await mirror.remove(update.name)
 
@@ -285,7 +290,7 @@ class Objects:
     async def remove(self, kind: Kind, namespace: str, name: str, intent: Intent) -> Item:
         """Remove an object, or begin to, and return it as it was then. See `Writer.remove`.
 
-        An instance is stopped, as its workload would stop it, and its workload replaces it.
+        An instance is stopped, as its workload would stop it, and its workload replaces it. A node is forgotten.
 
         **Idempotency.** What is about to go, or ends already, is left as it is. **Cancellation.** Indeterminate.
 
@@ -296,6 +301,8 @@ class Objects:
         """
         if kind is INSTANCE:
             return await self._stop_instance(namespace, name, intent)
+        if kind is NODE:
+            return await self.marking.remove(name, intent)
         _check_written(kind)
         if kind is WORKLOAD:
             item = self.get(kind, namespace, name)

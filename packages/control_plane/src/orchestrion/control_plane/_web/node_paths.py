@@ -176,8 +176,10 @@ def _kinds(objects: Objects) -> list[dict[str, Any]]:
 
 
 def _verbs(kind: Kind) -> tuple[str, ...]:
-    writing = ("create", "update", "patch", "delete", "apply") if kind.written else ()
-    return ("get", "list", "watch", *(writing or (("delete",) if kind.removable else ())))
+    if kind.written:
+        return ("get", "list", "watch", "create", "update", "patch", "delete", "apply")
+    others = (("patch", kind.patched), ("label", kind.marked), ("taint", kind.marked), ("delete", kind.removable))
+    return ("get", "list", "watch", *(verb for verb, may in others if may))
 
 
 async def _cluster_status(control: Control) -> dict[str, Any]:

@@ -93,7 +93,13 @@ class Places:
         return Owning(self.objects)
 
     def kind(
-        self, request: AnyRequest, *, namespaced: bool | None = None, written: bool = False, removed: bool = False
+        self,
+        request: AnyRequest,
+        *,
+        namespaced: bool | None = None,
+        written: bool = False,
+        patched: bool = False,
+        removed: bool = False,
     ) -> Kind:
         """Return the kind that a path names.
 
@@ -101,6 +107,7 @@ class Places:
             request: Whose path it is.
             namespaced: Whether the path is one of a namespace; None is any.
             written: Only a kind whose objects are written.
+            patched: Only a kind of whose objects parts are written.
             removed: Only a kind whose objects can be removed.
 
         Raises:
@@ -112,20 +119,24 @@ class Places:
         if namespaced is not None and kind.namespaced is not namespaced:
             where = f"/api/v1/namespaces/NAMESPACE/{kind.plural}" if kind.namespaced else f"/api/v1/{kind.plural}"
             raise ConfigInvalid((Problem(f"{kind.plural} are at {where}", path=request.url.path),))
-        if (written and not kind.written) or (removed and not kind.removable):
+        refused = (written, kind.written), (patched, kind.patched), (removed, kind.removable)
+        if any(asked and not may for asked, may in refused):
             text = f"{kind.plural} are written by nobody: they show what is"
-            raise MethodNotAllowedException(text, headers={"allow": "GET, DELETE" if kind.ended else "GET"})
+            if kind.marked:
+                text = f"{kind.plural} show what is; a PATCH changes their labels and taints"
+            allowed = kind.allowed if "name" in request.path_params else "GET"
+            raise MethodNotAllowedException(text, headers={"allow": allowed})
         return kind
 
-    def cluster_wide(self, request: AnyRequest, *, written: bool = False, removed: bool = False) -> Found:
-        """Return which cluster-wide object a path names."""
-        kind = self.kind(request, namespaced=False, written=written, removed=removed)
+    def cluster_wide(self, request: AnyRequest, **wanted: bool) -> Found:
+        """Return which cluster-wide object a path names; what is wanted of it is as for `kind`."""
+        kind = self.kind(request, namespaced=False, **wanted)
         return Found(kind, "", request.path_params["name"])
 
-    def namespaced(self, request: AnyRequest, *, written: bool = False, removed: bool = False) -> Found:
-        """Return which object of a namespace a path names."""
+    def namespaced(self, request: AnyRequest, **wanted: bool) -> Found:
+        """Return which object of a namespace a path names; what is wanted of it is as for `kind`."""
         path = request.path_params
-        kind = self.kind(request, namespaced=True, written=written, removed=removed)
+        kind = self.kind(request, namespaced=True, **wanted)
         return Found(kind, path["namespace"], path["name"])
 
 
@@ -257,13 +268,19 @@ def _one(
 
         return await once.answer(request, act, again)
 
-    def doc(summary: str, *, written: bool = True, parameters: tuple[str, ...] = (), **more: object) -> Doc:
+    def doc(
+        summary: str,
+        *,
+        of: Callable[[Kind], bool] = lambda kind: kind.written,
+        parameters: tuple[str, ...] = (),
+        **more: object,
+    ) -> Doc:
         def kinds(kind: Kind) -> bool:
-            return kind.namespaced is within and (kind.written or not written)
+            return kind.namespaced is within and of(kind)
 
         return Doc(summary=summary, parameters=parameters, kinds=kinds, **more)  # type: ignore[arg-type] # all are Doc's
 
-    reading = doc("Read an object", written=False, parameters=("show",), errors=(404,))
+    reading = doc("Read an object", of=lambda _: True, parameters=("show",), errors=(404,))
 
     @get(paths, opt=described(Needs("get", "{plural}"), reading), name=f"get{suffix}")
     async def get_one(request: AnyRequest) -> ASGIApp:
@@ -298,11 +315,25 @@ def _one(
         body=PATCH_TYPES,
         errors=refusing,
         answers=answers,
+        of=lambda kind: kind.patched,
     )
 
     @patch(paths, opt=described(Needs("patch", "{plural}"), patching), name=f"patch{suffix}")
     async def patch_one(request: AnyRequest) -> ASGIApp:
-        found = find(request, written=True)
+        found = find(request, patched=True)
+        if found.kind.marked:
+            if is_apply(request):
+                text = f"{found.kind.plural} are changed by a merge patch or a JSON patch; they are not applied"
+                raise ConfigInvalid((Problem(text, path="Content-Type"),))
+            marking = await edit_of(request)
+
+            def permit(verb: str) -> None:
+                check_of(request)(Access(verb, found.kind.plural, found.namespace, found.name))
+
+            async def mark(intent: Intent) -> Raw:
+                return object_answer(await objects.marking.change(found.name, marking, intent, permit))
+
+            return await changed(request, found, mark)
         if is_apply(request):
             part = await part_of(request)
 
@@ -323,7 +354,7 @@ def _one(
         return await changed(request, found, act)
 
     removing = Doc(
-        summary="Remove an object, or begin to; an instance is stopped, and replaced by its workload",
+        summary="Remove an object, or begin to; an instance is stopped and replaced by its workload, a node forgotten",
         parameters=("dry_run", "cascade", "If-Match", "Idempotency-Key"),
         kinds=lambda kind: kind.namespaced is within and kind.removable,
         errors=refusing,

@@ -20,6 +20,7 @@ from orchestrion.cluster_interface import (
 )
 from orchestrion.orchestrator_core._queue import KeyedQueue
 from orchestrion.orchestrator_core._state.events import EventRecorder
+from orchestrion.orchestrator_core._state.marks import marked
 from orchestrion.orchestrator_core._state.taints import evicting_taints
 from orchestrion.orchestrator_core._state.world import World
 from orchestrion.scheduler_interface import ViewKeeper
@@ -41,7 +42,7 @@ class NodeWatch:
         random: Draws jitter.
         skew_seconds: By how much two clocks may run apart.
         changed: Called with each node of which anything here has changed.
-        nodes: Every node of the cluster, by id.
+        nodes: Every node of the cluster, by id, with what people say of it; those that they removed are not there.
         leased: Nodes whose loop is at work.
         lost: Nodes that were without a loop for longer than a lease and the skew between clocks.
         tainted: Nodes with taints that end what does not tolerate them.
@@ -62,12 +63,14 @@ class NodeWatch:
     tainted: set[NodeId] = field(factory=set, init=False)
     known: trio.Event = field(factory=trio.Event, init=False)
     observes: bool = field(default=False, init=False)
+    _told: dict[NodeId, Node] = field(factory=dict, init=False)
     _absent: KeyedQueue[NodeId] = field(init=False)
     _listeners: list[Callable[[NodeId], None]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._absent = KeyedQueue(self.random)
         self.world.on_lease(self._lease_changed)
+        self.world.on_marks(self._look_at)
 
     def on_node(self, listener: Callable[[NodeId], None]) -> None:
         """Call `listener` with each node that has come, changed or gone, once all else knows of it."""
@@ -110,17 +113,27 @@ class NodeWatch:
         match event:
             case Snapshot(nodes=nodes):
                 current = {node.id: node for node in nodes}
-                for gone in [node_id for node_id in self.nodes if node_id not in current]:
-                    self._forget_node(gone)
-                for node in nodes:
-                    self._note_node(node)
+                before, self._told = self._told, current
+                for node_id in dict.fromkeys((*before, *current)):
+                    self._look_at(node_id)
                 self.known.set()
             case NodeAdded(node=node) | NodeUpdated(node=node):
-                self._note_node(node)
+                self._told[node.id] = node
+                self._look_at(node.id)
             case NodeRemoved(node_id=node_id):
-                self._forget_node(node_id)
+                self._told.pop(node_id, None)
+                self._look_at(node_id)
             case Resync():
                 return
+
+    def _look_at(self, node_id: NodeId) -> None:
+        """Take a node as the cluster manager and people say that it is."""
+        told = self._told.get(node_id)
+        node = marked(told, self.world.marks.get(node_id)) if told is not None else None
+        if node is None:
+            self._forget_node(node_id)
+        else:
+            self._note_node(node)
 
     def _note_node(self, node: Node) -> None:
         if self.nodes.get(node.id) != node:

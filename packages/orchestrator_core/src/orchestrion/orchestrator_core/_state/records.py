@@ -10,6 +10,7 @@
 | `/instance/{namespace}/{workload}.{index}.{epoch}/status` | `InstanceStatus` | the node loop of the bound node |
 | `/event/{namespace}/{uid}` | `Event` | anybody; pruned by the cluster loop |
 | `/taints/default/{node}` | `NodeTaints` | the cluster loop |
+| `/marks/default/{node}` | `NodeMarks` | who looks after nodes, through the API |
 | `/lease/default/{node}` | `NodeLease`, living by a lease of the store | the node loop |
 | `/leader/default/cluster` | `LeaderRecord`, living by a lease of the store | the cluster loop |
 """
@@ -24,17 +25,18 @@ from urllib.parse import quote
 
 from attrs import evolve, field, frozen
 from immutabledict import immutabledict
-from orchestrion.shared_types import Binding, InstanceKey, NodeId, Uid, WorkloadDefinition
+from orchestrion.shared_types import Binding, InstanceKey, NodeId, Taint, Uid, WorkloadDefinition
 
 LEADER_KEY = "/leader/default/cluster"
 LEASE_PREFIX = "/lease/default/"
 TAINTS_PREFIX = "/taints/default/"
+MARKS_PREFIX = "/marks/default/"
 APPLY_SET_LABEL = "orchestrion/apply-set"
 """The label that says with which others a workload is applied: nothing that runs needs to know it."""
 CAUSE_ANNOTATION = "orchestrion/cause"
 """The annotation of a template that says why there is its generation; a workload itself has none of it."""
 
-PREFIXES = ("/workload/", "/template/", "/instance/", TAINTS_PREFIX, LEASE_PREFIX)
+PREFIXES = ("/workload/", "/template/", "/instance/", TAINTS_PREFIX, MARKS_PREFIX, LEASE_PREFIX)
 """What both loops follow; events are not among them."""
 
 
@@ -193,6 +195,21 @@ class NodeTaints:
 
 
 @frozen(kw_only=True)
+class NodeMarks:
+    """What people say of a node, beside what the cluster manager tells.
+
+    Attributes:
+        labels: Labels that it has as well; they go before those of the same key that the cluster manager tells.
+        taints: Taints that it has as well; they go before those of the same key and effect.
+        removed: Whether it is not shown as long as it is drained, or the cluster manager does not see it.
+    """
+
+    labels: Mapping[str, str] = field(factory=immutabledict, converter=immutabledict)
+    taints: tuple[Taint, ...] = ()
+    removed: bool = False
+
+
+@frozen(kw_only=True)
 class LeaderRecord:
     """Says which cluster loop is at work.
 
@@ -246,6 +263,11 @@ def lease_key(node_id: NodeId) -> str:
 def taints_key(node_id: NodeId) -> str:
     """Return the key of what is known about a node's taints."""
     return f"{TAINTS_PREFIX}{quote(node_id, safe='')}"
+
+
+def marks_key(node_id: NodeId) -> str:
+    """Return the key of what people say of a node."""
+    return f"{MARKS_PREFIX}{quote(node_id, safe='')}"
 
 
 def parse_instance(namespace: str, short: str) -> InstanceName:

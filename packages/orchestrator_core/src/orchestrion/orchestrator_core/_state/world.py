@@ -16,6 +16,7 @@ from orchestrion.orchestrator_core._state.records import (
     BindingRecord,
     InstanceName,
     NodeLease,
+    NodeMarks,
     NodeTaints,
     WorkloadControl,
     WorkloadName,
@@ -23,6 +24,7 @@ from orchestrion.orchestrator_core._state.records import (
     WorkloadSpec,
     instance_key,
     lease_key,
+    marks_key,
     parse_instance,
     taints_key,
 )
@@ -190,6 +192,7 @@ class World:
         leases: The lease of each node whose loop is at work.
         taints: Since when nodes have taints that end what runs, of those that have any.
         taint_revisions: The revisions of those records.
+        marks: What people say of nodes, of those of which they say anything.
         revision: All changes up to this revision are in it.
         dependants: Workloads that come after a workload, by its name; in an order that is the same in every run.
         gate: Holds back what is written as one and not all there yet.
@@ -201,6 +204,7 @@ class World:
     leases: dict[NodeId, NodeLease] = field(factory=dict)
     taints: dict[NodeId, NodeTaints] = field(factory=dict)
     taint_revisions: dict[NodeId, Revision] = field(factory=dict)
+    marks: dict[NodeId, NodeMarks] = field(factory=dict)
     revision: Revision = Revision(0)
     dependants: dict[WorkloadName, dict[WorkloadName, None]] = field(factory=dict)
     synced: trio.Event = field(factory=trio.Event)
@@ -209,6 +213,7 @@ class World:
     _instance_listeners: list[Callable[[InstanceName, InstanceRecord], None]] = field(factory=list)
     _lease_listeners: list[Callable[[NodeId], None]] = field(factory=list)
     _taint_listeners: list[Callable[[NodeId], None]] = field(factory=list)
+    _mark_listeners: list[Callable[[NodeId], None]] = field(factory=list)
     _node_listeners: dict[NodeId, Callable[[InstanceName], None]] = field(factory=dict)
     _advanced: trio.Event = field(factory=trio.Event)
     _own_writes: dict[str, tuple[bytes, Any]] = field(factory=dict)
@@ -246,6 +251,10 @@ class World:
     def on_taints(self, listener: Callable[[NodeId], None]) -> None:
         """Call `listener` with each node of which it was noted, or is no longer, since when it has taints."""
         self._taint_listeners.append(listener)
+
+    def on_marks(self, listener: Callable[[NodeId], None]) -> None:
+        """Call `listener` with each node of which people say something else than before."""
+        self._mark_listeners.append(listener)
 
     def on_node(self, node_id: NodeId, listener: Callable[[InstanceName], None] | None) -> None:
         """Call `listener` with each instance of one node whose binding has changed or gone; None ends it."""
@@ -343,6 +352,8 @@ class World:
             yield lease_key(node_id)
         for node_id in self.taints:
             yield taints_key(node_id)
+        for node_id in self.marks:
+            yield marks_key(node_id)
 
     def _apply(self, key: str, entry: Entry | None, revision: Revision) -> None:
         _, kind, namespace, name, *parts = key.split("/")
@@ -359,6 +370,8 @@ class World:
                     self._apply_lease(NodeId(unquote(name)), entry)
                 case "taints":
                     self._apply_taints(NodeId(unquote(name)), entry)
+                case "marks":
+                    self._apply_marks(NodeId(unquote(name)), entry)
         except (ConfigInvalid, ValueError) as err:
             msg = f"key {key!r} holds what this version does not understand (revision {revision})"
             raise InternalError(msg, remedy="Was it written by a newer version? Use that one.") from err
@@ -461,6 +474,14 @@ class World:
             self.taints[node_id] = self._read(entry, NodeTaints)
             self.taint_revisions[node_id] = entry.modified
         for listener in self._taint_listeners:
+            listener(node_id)
+
+    def _apply_marks(self, node_id: NodeId, entry: Entry | None) -> None:
+        if entry is None:
+            self.marks.pop(node_id, None)
+        else:
+            self.marks[node_id] = self._read(entry, NodeMarks)
+        for listener in self._mark_listeners:
             listener(node_id)
 
     def waiting_for(self, name: WorkloadName) -> Iterator[WorkloadName]:

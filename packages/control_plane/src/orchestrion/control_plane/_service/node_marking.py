@@ -1,0 +1,283 @@
+"""What people say of nodes: labels, taints, and that one is gone; written beside what the cluster manager tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import define, evolve
+from orchestrion.control_plane._history.event import Item
+from orchestrion.control_plane._history.history import History
+from orchestrion.control_plane._history.projection import ObjectName
+from orchestrion.control_plane._objects.document import Document
+from orchestrion.control_plane._objects.kinds import NODE
+from orchestrion.control_plane._objects.proposal import check_precondition
+from orchestrion.control_plane._objects.stored import object_key
+from orchestrion.orchestrator_core import TERMINAL, NodeMarks, Orchestrator, marks_key, may_go, write_together
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    Conflict,
+    Node,
+    NodeId,
+    Problem,
+    Taint,
+    from_json,
+    structure,
+    to_json,
+    unstructure,
+)
+from orchestrion.store_interface import ABSENT, Compare, Delete, Entry, Operation, Put, RevisionConflict
+
+from .intent import ChangeKind, Edit, Intent, Review
+from .nodes import NodeMirror
+from .reading import no_such
+from .writing import Writer, asked_twice
+
+TRIES: Final = 8
+"""How often a change is thought through again because others came before."""
+
+Permit = Callable[[str], None]
+"""Takes a verb, "label" or "taint", and raises where who asks may not do that with the node."""
+
+
+def permit_all(_verb: str, /) -> None:
+    """Let everything pass."""
+
+
+@define(eq=False)
+class NodeMarking:
+    """Writes down what people say of nodes.
+
+    Attributes:
+        orchestrator: Takes it in.
+        writer: Writes objects, and knows who admits changes.
+        history: Shows the nodes.
+    """
+
+    orchestrator: Orchestrator
+    writer: Writer
+    history: History
+
+    async def change(self, name: str, edit: Edit, intent: Intent, permit: Permit = permit_all) -> Item:
+        """Change a node's labels and taints, and return it once everybody sees that.
+
+        What the cluster manager tells can be given another value, and not be taken away: a label that is left out of
+        what it tells is refused. What people have said goes by being left out.
+
+        **Idempotency.** What is as it is wanted is not written. **Cancellation.** Indeterminate.
+
+        Args:
+            name: The node's id.
+            edit: From the node as plain data to what it should be.
+            intent: How it is meant.
+            permit: Asked for "label" or "taint" where those change.
+
+        Raises:
+            NotFound: There is none of that id.
+            ConfigInvalid: Something else is to be changed, or a label or a taint is none.
+            PreconditionFailed: It is not what the caller takes it for.
+            Conflict: The node is not there any longer, or others kept changing it.
+        """
+        node_id = NodeId(name)
+        for _ in range(TRIES):
+            entry = await self._entry(node_id)
+            before = (await self._seen(node_id)).document
+            told = await self.orchestrator.cluster.get_node(node_id)
+            if told is None:
+                msg = f"node {name!r:.80} is not there any longer"
+                raise Conflict(msg, remedy=f"Remove it: orchestrion node rm {name:.80}")
+            given = structure(edit(before.plain()), Document)
+            check_precondition(before, given, intent.if_revision)
+            _check_rest(before, given)
+            labels, taints = dict(given.metadata.labels), _taints_of(given.spec)
+            if labels != dict(before.metadata.labels):
+                permit("label")
+            if set(taints) != set(_taints_of(before.spec)):
+                permit("taint")
+            marks = NodeMarks(labels=_own_labels(told, labels), taints=_own_taints(told, taints))
+            document = evolve(
+                before,
+                metadata=evolve(before.metadata, labels=labels),
+                spec={**before.spec, "taints": unstructure(taints)} if taints else _without_taints(before.spec),
+            )
+            review = Review(change=ChangeKind.UPDATE, kind=NODE, document=document, before=before, intent=intent)
+            if await self.writer.admit(review) != document:
+                text = "a webhook has changed a node, of which only labels and taints are written, by who asks"
+                raise ConfigInvalid((Problem(text),))
+            if intent.dry_run:
+                return Item(document.encoded(), before.metadata.revision, document.labels)
+            if marks == _marks_of(entry):
+                return self._known(name)
+            if await self._written(node_id, entry, marks, (), intent):
+                return await self._seen(node_id)
+        raise _busy(name)
+
+    async def remove(self, name: str, intent: Intent) -> Item:
+        """Forget a node that is not there any longer, that nobody sees, or that is drained; return it as it was.
+
+        One that the cluster manager still tells of is not shown from then on; as soon as it is seen again, or let work
+        again, it is there as a new one is, without the labels and taints that people gave it.
+
+        **Idempotency.** None: what is gone is not found. **Cancellation.** Indeterminate.
+
+        Raises:
+            NotFound: There is none of that id.
+            Conflict: It is there and not drained, something still runs on it, or others kept changing it.
+            PreconditionFailed: It is not what the caller takes it for.
+        """
+        node_id = NodeId(name)
+        for _ in range(TRIES):
+            entry = await self._entry(node_id)
+            item = self._known(name)
+            before = item.document
+            check_precondition(before, None, intent.if_revision)
+            told = await self.orchestrator.cluster.get_node(node_id)
+            if told is not None:
+                self._check_may_go(told)
+            review = Review(change=ChangeKind.DELETE, kind=NODE, document=before, before=before, intent=intent)
+            await self.writer.admit(review)
+            if intent.dry_run:
+                return item
+            marks = NodeMarks(removed=told is not None)
+            if await self._written(node_id, entry, marks, (Delete(object_key(NODE, "", name)),), intent):
+                return item
+        raise _busy(name)
+
+    async def welcome_back(self, node_id: NodeId) -> None:
+        """Note that a node is there again that was removed; one that was not is left as it is."""
+        marks = self.orchestrator.world.marks.get(node_id)
+        if marks is None or not marks.removed:
+            return
+        told = await self.orchestrator.cluster.get_node(node_id)
+        entry = await self._entry(node_id)
+        if told is not None and not may_go(told) and _marks_of(entry).removed:
+            await self._written(node_id, entry, evolve(_marks_of(entry), removed=False), (), Intent())
+
+    def _known(self, name: str) -> Item:
+        item = self.history.get(ObjectName(NODE.plural, "", name))
+        if item is None:
+            raise no_such(NODE, "", name)
+        return item
+
+    async def _entry(self, node_id: NodeId) -> Entry | None:
+        found = await self.writer.store.get(marks_key(node_id))
+        # What is on record is shown before anybody thinks about it.
+        await self.orchestrator.world.wait_for(found.revision)
+        return found.entry
+
+    def _check_may_go(self, told: Node) -> None:
+        if not may_go(told):
+            msg = f"node {told.name!r} is there, and not drained"
+            raise Conflict(msg, remedy=f"Drain it first: orchestrion node drain {told.name} --reason WHY")
+        if told.drain is None:
+            return
+        there = self.orchestrator.world.nodes.get(told.id, {})
+        living = sorted(str(name.short) for name, record in there.items() if record.state not in TERMINAL)
+        if living:
+            msg = f"node {told.name!r} is not drained yet: it has {', '.join(living[:5])}"
+            raise Conflict(msg, remedy="Wait until its drain has come to its end.")
+
+    async def _written(
+        self, node_id: NodeId, entry: Entry | None, marks: NodeMarks, besides: tuple[Operation, ...], intent: Intent
+    ) -> bool:
+        """Write marks that were thought through by an entry, and say whether nobody came before."""
+        key = marks_key(node_id)
+        operations = list[Operation](besides)
+        if marks != NodeMarks():
+            operations.append(Put(key, to_json(marks)))
+        elif entry is not None:
+            operations.append(Delete(key))
+        try:
+            revision = await write_together(
+                self.writer.store,
+                [*intent.compares, Compare(key, ABSENT if entry is None else entry.modified)],
+                [*operations, *intent.operations],
+            )
+        except RevisionConflict as err:
+            if err.key != key:
+                raise asked_twice() from err
+            return False
+        await self.orchestrator.world.wait_for(revision)
+        await self.history.wait_for(revision)
+        return True
+
+    async def _seen(self, node_id: NodeId) -> Item:
+        """Return a node as it is now, once everybody sees it so."""
+        node = next((each for each in await self.orchestrator.list_nodes() if each.id == node_id), None)
+        if node is not None:
+            await NodeMirror(self.writer).put(node)
+            await self.history.wait_for((await self.writer.store.get(object_key(NODE, "", node_id))).revision)
+        return self._known(node_id)
+
+
+def _marks_of(entry: Entry | None) -> NodeMarks:
+    return NodeMarks() if entry is None else from_json(entry.value, NodeMarks)
+
+
+def _without_taints(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key != "taints"}
+
+
+def _taints_of(spec: Mapping[str, Any]) -> tuple[Taint, ...]:
+    """Return the taints of a node's spec.
+
+    Raises:
+        ConfigInvalid: They are none, or one is there twice.
+    """
+    try:
+        taints = structure(spec.get("taints") or [], tuple[Taint, ...])
+    except ConfigInvalid as err:
+        problems = tuple(evolve(each, path=f"spec.taints{each.path}") for each in err.problems)
+        raise ConfigInvalid(problems, remedy=err.remedy) from err
+    seen = set[tuple[str, str]]()
+    for place, taint in enumerate(taints):
+        if not taint.key:
+            raise ConfigInvalid((Problem("a taint has a key", path=f"spec.taints[{place}].key"),))
+        if (taint.key, taint.effect) in seen:
+            text = f"{taint.key!r:.80} with {taint.effect.value} is there twice"
+            raise ConfigInvalid((Problem(text, path=f"spec.taints[{place}]"),))
+        seen.add((taint.key, taint.effect))
+    return taints
+
+
+def _check_rest(before: Document, given: Document) -> None:
+    """Make sure that nothing is changed but labels and taints."""
+    kept = evolve(given.metadata, labels=before.metadata.labels, revision=before.metadata.revision)
+    others = [
+        path
+        for path, is_same in (
+            ("kind", given.kind == before.kind),
+            ("api_version", given.api_version == before.api_version),
+            ("metadata", kept == before.metadata),
+            ("spec", _without_taints(given.spec) == _without_taints(before.spec)),
+            ("status", dict(given.status) == dict(before.status)),
+        )
+        if not is_same
+    ]
+    if others:
+        text = "of a node only metadata.labels and spec.taints are written; the rest shows what is"
+        raise ConfigInvalid(tuple(Problem(text, path=path) for path in others))
+
+
+def _own_labels(told: Node, wanted: Mapping[str, str]) -> dict[str, str]:
+    missing = sorted(told.labels.keys() - wanted.keys())
+    if missing:
+        text = "the cluster manager tells it: it can be given another value, and not be taken away"
+        raise ConfigInvalid(tuple(Problem(text, path=f"metadata.labels.{key}") for key in missing))
+    if "" in wanted:
+        raise ConfigInvalid((Problem("a label has a key", path="metadata.labels"),))
+    return {key: value for key, value in wanted.items() if told.labels.get(key) != value}
+
+
+def _own_taints(told: Node, wanted: tuple[Taint, ...]) -> tuple[Taint, ...]:
+    there = {(taint.key, taint.effect) for taint in wanted}
+    missing = [taint for taint in told.taints if (taint.key, taint.effect) not in there]
+    if missing:
+        text = "the cluster manager tells {}: it can be given another value, and not be taken away"
+        names = [f"{taint.key}:{taint.effect.value}" for taint in missing]
+        raise ConfigInvalid(tuple(Problem(text.format(name), path="spec.taints") for name in names))
+    return tuple(taint for taint in wanted if taint not in told.taints)
+
+
+def _busy(name: str) -> Conflict:
+    return Conflict(f"others kept changing node {name!r:.80}", remedy="Look at what they did, and try again.")
