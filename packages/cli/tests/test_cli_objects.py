@@ -407,6 +407,53 @@ def test_a_bundle_has_everything_but_secrets(do: Do, tmp_path: Path) -> None:
     assert do("debug", "bundle", "all.zip")[0] == 4
 
 
+BEYOND = """
+kind: CustomKind
+metadata: {name: backups}
+spec: {kind: Backup, plural: backups, namespaced: true}
+---
+kind: ValidatingWebhook
+metadata: {name: guard}
+spec:
+  url: https://127.0.0.1:1/check?key=hunter6
+  rules: [{kinds: [PriorityClass], operations: [create]}]
+  failure_policy: ignore
+"""
+
+BACKUP = """
+kind: Backup
+metadata: {name: nightly}
+spec: {at: '02:00', login: {token: hunter7, dbPassword: [hunter8], user: ann}}
+"""
+
+
+def test_a_bundle_has_webhooks_objects_of_kinds_of_ones_own_and_the_end_of_the_audit_log(
+    do: Do, owned: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "beyond.yaml").write_text(BEYOND)
+    (tmp_path / "backup.yaml").write_text(BACKUP)
+    code, _, said = do("apply", "beyond.yaml")
+    assert code == 0, said
+    assert do("apply", "backup.yaml")[0] == 0
+    log = owned / "server-api" / "audit"
+    log.mkdir()
+    records = [f'{{"seq":{number},"verb":"create","source":"192.0.2.7"}}' for number in range(1_200)]
+    (log / "0001.jsonl").write_text("".join(f"{record}\n" for record in records))
+    assert do("debug", "bundle", "more.zip")[0] == 0
+    with zipfile.ZipFile(tmp_path / "more.zip") as bundle:
+        texts = {name: bundle.read(name).decode() for name in bundle.namelist()}
+    (backup,) = json.loads(texts["objects/backups.json"])
+    assert backup["spec"] == {"at": "02:00", "login": {"token": "***", "dbPassword": ["***"], "user": "ann"}}
+    (guard,) = json.loads(texts["objects/validatingwebhooks.json"])
+    assert guard["spec"]["url"] == "https://127.0.0.1:1/***"
+    kept = [json.loads(line) for line in texts["audit.jsonl"].splitlines()]
+    assert [record["seq"] for record in kept] == list(range(200, 1_200))
+    assert "missing.txt" not in texts
+    assert not any(word in "".join(texts.values()) for word in ("hunter", "192.0.2.7"))
+    for name in ("backup/nightly", "validatingwebhook/guard", "customkind/backups"):
+        assert do("delete", *name.split("/"), "--yes")[0] == 0
+
+
 def test_without_an_owner_there_are_no_objects(do: Do) -> None:
     code, _, err = do("get", "workloads", "--state", "elsewhere")
     assert (code, "no orchestrator runs on" in err) == (9, True)

@@ -16,7 +16,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.control_plane._identity.audit import AuditLog
-from orchestrion.control_plane._identity.audit_files import audit_files, last_head, verify_audit
+from orchestrion.control_plane._identity.audit_files import audit_files, last_head, last_records, verify_audit
 from orchestrion.control_plane._identity.audit_records import AuditRecord, Head, Outcome, line_of, marker_of, next_head
 from orchestrion.shared_types import Closed, Conflict, StateFailure
 
@@ -111,6 +111,18 @@ async def test_a_log_goes_on_after_a_restart_and_in_further_files(tmp_path: Path
     check = verify_audit(tmp_path)
     assert (check.records, check.first, check.broken) == (12, 1, None)
     assert [path.name for _, path in audit_files(tmp_path)] == [f"{n:04}.jsonl" for n in range(1, 7)]
+
+
+def test_the_last_records_are_told_over_files_and_no_line_is_told_that_was_cut(tmp_path: Path) -> None:
+    assert last_records(tmp_path / "nowhere", 5) == []
+    lines = [b"%d" % number for number in range(10)]
+    (tmp_path / "0001.jsonl").write_bytes(b"\n".join(lines[:6]) + b"\n")
+    (tmp_path / "0002.jsonl").write_bytes(b"\n".join(lines[6:]) + b"\n")
+    assert last_records(tmp_path, 3) == lines[7:]
+    assert last_records(tmp_path, 7) == lines[3:]
+    assert last_records(tmp_path, 70) == lines
+    (tmp_path / "0003.jsonl").write_bytes(b"x" * 2_000_000 + b"\nwhole\n")
+    assert last_records(tmp_path, 3) == [b"whole"]
 
 
 @pytest.mark.parametrize("waits", [True, False], ids=["while-it-waits", "before-it-began"])

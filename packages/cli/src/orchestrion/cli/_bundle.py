@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
+from orchestrion.control_plane.audit import last_records
 from orchestrion.orchestrator_core import LogQuery
 from orchestrion.shared_types import Conflict, OrchestrationError, StateFailure
 
@@ -20,6 +22,7 @@ from ._objects import Data, Objects, reach_objects
 from ._output import note
 from ._places import Place, place_of
 from ._running import run_async
+from ._state_directory import StateDirectory
 from ._tables import at
 from ._version import installed
 from ._where import Where
@@ -29,8 +32,17 @@ MASKED: Final = "***"
 _LOG_BYTES: Final = 262_144
 _LOG_SECONDS: Final = 10.0
 
+_AUDIT_RECORDS: Final = 1_000
+
 _HIDDEN_KEYS: Final = frozenset({"env", "env_vars"})
 """Whose values are hidden: what authors put there is as often as not a password."""
+
+
+_WEBHOOKS: Final = ("MutatingWebhook", "ValidatingWebhook")
+_BUILT_IN: Final = frozenset(kind.plural for kind in KINDS)
+
+_TELLING: Final = re.compile(r"pass(?!ive)|secret|token|credential|private|api_?key|auth", re.IGNORECASE)
+"""What keys are called under which authors of their own kinds put what is secret."""
 
 
 def run_bundle(path: Path, where: Where, *, logs: bool) -> int:
@@ -57,13 +69,13 @@ async def _gathered(where: Where, place: Place, logs: bool) -> dict[str, bytes]:
     files = {"about.json": _encoded(_about())}
     troubles: list[str] = []
     async with reach_objects(where, place) as objects:
-        for kind in KINDS:
+        for kind in await _kinds(objects, troubles):
             try:
                 items = (await objects.list(kind)).items
             except OrchestrationError as err:
                 troubles.append(f"{kind.plural}: {err.message}")
                 continue
-            files[f"objects/{kind.plural}.json"] = _encoded([redacted(_unsecret(kind, item)) for item in items])
+            files[f"objects/{kind.plural}.json"] = _encoded([_shown(kind, item) for item in items])
             if logs and kind.kind == "Workload":
                 for item in items:
                     await _add_log(objects, item, files, troubles)
@@ -74,9 +86,48 @@ async def _gathered(where: Where, place: Place, logs: bool) -> dict[str, bytes]:
                 troubles.append(f"{path}: {err.message}")
                 continue
             files[f"server{path}.txt"] = data.encode() if isinstance(data, str) else _encoded(data)
+    try:
+        files |= await trio.to_thread.run_sync(_audited, place)
+    except (OSError, ValueError) as err:
+        troubles.append(f"audit log: {err}")
     if troubles:
         files["missing.txt"] = "\n".join(troubles).encode() + b"\n"
     return files
+
+
+async def _kinds(objects: Objects, troubles: list[str]) -> list[KindName]:
+    """Return all kinds that there are: those of webhooks and of users are known to the other side alone."""
+    try:
+        told = (await objects.api.ask("GET", "/api/v1")).data["resources"]
+        return [KindName(one["name"], one["kind"], bool(one["namespaced"])) for one in told]
+    except OrchestrationError as err:
+        troubles.append(f"kinds of webhooks and of users: {err.message}")
+        return list(KINDS)
+
+
+def _audited(place: Place) -> dict[str, bytes]:
+    """Return the end of the audit log, in a file; nothing where there is none here. It blocks.
+
+    Raises:
+        OSError: It can't be read.
+        ValueError: It is not on this machine.
+    """
+    if not isinstance(place, StateDirectory):
+        msg = "it is in the server's state directory; a bundle that is made there, with --state, has it"
+        raise ValueError(msg)
+    lines = last_records(place.part("server", "api") / "audit", _AUDIT_RECORDS)
+    return {"audit.jsonl": b"".join(_record(line) + b"\n" for line in lines)} if lines else {}
+
+
+def _record(line: bytes) -> bytes:
+    """Return a line of the audit log without where somebody was."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return line[:200]  # what is left of a record that was torn
+    if isinstance(record, dict) and record.get("source"):
+        record["source"] = MASKED
+    return json.dumps(record, ensure_ascii=False).encode()
 
 
 async def _add_log(objects: Objects, item: Data, files: dict[str, bytes], troubles: list[str]) -> None:
@@ -101,11 +152,42 @@ def _about() -> Mapping[str, Any]:
     }
 
 
-def _unsecret(kind: KindName, item: Data) -> Data:
-    if kind.kind != "Secret":
-        return item
+def _shown(kind: KindName, item: Data) -> Any:
+    """Return an object without what is secret, or may be."""
+    item = redacted(item)
     spec = item.get("spec", {})
-    return {**item, "spec": {**spec, "data": dict.fromkeys(spec.get("data", {}), MASKED)}}
+    if kind.kind == "Secret":
+        return {**item, "spec": {**spec, "data": dict.fromkeys(spec.get("data", {}), MASKED)}}
+    if kind.kind in _WEBHOOKS:
+        return {**item, "spec": {**spec, "url": _bare(str(spec.get("url", "")))}}
+    if kind.plural not in _BUILT_IN:
+        return _without_secrets(item)
+    return item
+
+
+def _bare(url: str) -> str:
+    """Return where a webhook is; what stands behind its host is as often as not a password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].partition('?')[0]}/{MASKED}"
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return what users defined, with those texts hidden whose keys say that they are secret."""
+    if isinstance(value, Mapping):
+        return {
+            key: _masked(inner) if _TELLING.search(str(key)) else _without_secrets(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_secrets(inner) for inner in value]
+    return value
+
+
+def _masked(value: Any) -> Any:
+    """Return something of which nothing is left but its form."""
+    if isinstance(value, Mapping):
+        return {key: _masked(inner) for key, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list) else MASKED
 
 
 def redacted(value: Any) -> Any:

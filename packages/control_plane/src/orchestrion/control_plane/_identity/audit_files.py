@@ -115,6 +115,31 @@ def _complete(rest: bytes, head: Head) -> tuple[Head, bytes]:
         return head, rest
 
 
+def last_records(directory: Path, count: int, /) -> list[bytes]:
+    """Return the last lines of a log, oldest first: its records, and what marks where one was torn.
+
+    None of them is looked at: whether they are what was written, `verify_audit` says. It blocks.
+
+    Args:
+        directory: Where the log is; where there is none, there are no records.
+        count: How many at most, >= 1; fewer where they are very long.
+
+    Raises:
+        OSError: A file can't be read.
+    """
+    found = list[bytes]()
+    for _, path in reversed(audit_files(directory)):
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL_BYTES))
+            lines = file.read().split(b"\n")
+        # Where it does not begin at the beginning, the first line may be the end of one.
+        found = [*(line for line in lines[int(size > _TAIL_BYTES) :] if line), *found]
+        if len(found) >= count or size > _TAIL_BYTES:
+            break
+    return found[-count:]
+
+
 def verify_audit(directory: Path, /, *, head: Head | None = None, archive: Path | None = None) -> AuditCheck:
     """Look at all records of a log, and find the first that is not what was written.
 
