@@ -128,6 +128,18 @@ def test_what_left_the_set_of_a_file_goes_with_prune(do: Do) -> None:
     assert do("get", "configmap", "other")[0] == 3
 
 
+def test_objects_of_a_set_go_also_when_its_file_has_nothing_but_workloads(do: Do) -> None:
+    manifest = "workloads: {only: {replicas: 0, containers: [{name: main, command: [run]}]}}\n"
+    Path("set.yaml").write_text(f"{SETTINGS.replace('settings', 'lone')}---\n{manifest}")
+    assert do("apply", "set.yaml", "--set", "lonely")[0] == 0
+    Path("set.yaml").write_text(manifest)
+    assert "configmap/lone: would be removed" in do("apply", "set.yaml", "--set", "lonely", "--prune", "--dry-run")[2]
+    assert do("get", "configmap", "lone")[0] == 0
+    assert "configmap/lone: removed" in do("apply", "set.yaml", "--set", "lonely", "--prune")[2]
+    assert do("get", "configmap", "lone")[0] == 3
+    assert do("get", "workload", "only")[0] == 0
+
+
 def test_what_another_manager_says_of_an_object_is_taken_over_only_by_force(do: Do) -> None:
     Path("ours.yaml").write_text(SETTINGS.replace("settings", "shared"))
     Path("theirs.yaml").write_text(SETTINGS.replace("settings", "shared").replace("blue", "green"))

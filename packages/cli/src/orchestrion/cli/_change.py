@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from attrs import evolve, frozen
-from orchestrion.control_plane import Control
+from orchestrion.control_plane import ApiClient, Control
 from orchestrion.orchestrator_core import (
     APPLY_SET_LABEL,
     ApplyResult,
@@ -17,6 +17,7 @@ from orchestrion.orchestrator_core import (
     WorkloadView,
 )
 from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
     MAX_SLOTS,
     ConfigInvalid,
     Conflict,
@@ -29,13 +30,14 @@ from orchestrion.shared_types import (
 
 from ._acting import reach_or_own
 from ._manifests import load, naming
-from ._objects import reach_objects
+from ._objects import Objects, reach_objects
 from ._offline import stored_picture
 from ._output import Form, coloured, confirmed, is_for_people, note, show_one
 from ._picture import Picture, wait_until
 from ._places import Place, RemoteServer, namespace_of, place_of
 from ._reach import reach_owner
 from ._running import run_async
+from ._sets import Stray, let_go, strays
 from ._where import Where
 from ._words import full_name, ready
 
@@ -109,11 +111,17 @@ async def _apply(
         workloads = load(file, others=await others_at(control, place), text=text)
         if of_set is not None:
             workloads = tuple(_in_set(workload, of_set) for workload in workloads)
-        going = await _surplus(control, workloads, of_set) if prune and of_set is not None else []
+        going, others = list[WorkloadChange](), list[Stray]()
+        namespaces = {workload.metadata.namespace for workload in workloads}
+        objects = Objects(control, ApiClient(control.peer), DEFAULT_NAMESPACE, None)
+        if prune and of_set is not None:
+            going = await _surplus(control, workloads, of_set)
+            others = await strays(objects, of_set, namespaces)
         async with naming(file, control):
             result = await control.apply(workloads, dry_run=dry_run, manager=voice.manager, force=voice.force)
         for change in () if dry_run else going:
             await control.remove(change.name, namespace=change.namespace)
+        await let_go(objects, others, dry_run=dry_run)
         return evolve(result, changes=(*result.changes, *going))
 
 

@@ -140,6 +140,8 @@ class NodeMarking:
                 return item
             marks = NodeMarks(removed=told is not None)
             if await self._written(node_id, entry, marks, (Delete(object_key(NODE, "", name)),), intent):
+                # It may have been let work again meanwhile: then it stays.
+                await self._mirror(node_id)
                 return item
         raise _busy(name)
 
@@ -203,11 +205,14 @@ class NodeMarking:
 
     async def _seen(self, node_id: NodeId) -> Item:
         """Return a node as it is now, once everybody sees it so."""
+        await self._mirror(node_id)
+        return self._known(node_id)
+
+    async def _mirror(self, node_id: NodeId) -> None:
         node = next((each for each in await self.orchestrator.list_nodes() if each.id == node_id), None)
         if node is not None:
             await NodeMirror(self.writer).put(node)
             await self.history.wait_for((await self.writer.store.get(object_key(NODE, "", node_id))).revision)
-        return self._known(node_id)
 
 
 def _marks_of(entry: Entry | None) -> NodeMarks:
