@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -154,6 +155,35 @@ def test_a_workload_is_described_with_its_instances_and_events(do: Do) -> None:
     out = do("describe", "workload", "web")[1]
     assert "web.0.1" in out
     assert "Created" in out
+
+
+@pytest.mark.parametrize(("kind", "has"), [("workload", 2), ("instance", 1), ("node", 1), ("configmap", 0)])
+def test_a_description_is_data_for_programs_as_well(kind: str, has: int, do: Do) -> None:
+    do("create", "configmap", "told")
+    names = {"workload": "web", "instance": "web.0.1", "configmap": "told"}
+    name = names.get(kind) or do("get", "nodes", "-o", "name")[1].split()[0].partition("/")[2]
+    code, out, err = do("describe", kind, name, "-o", "json")
+    data = json.loads(out)
+    assert (code, err, data["object"]["metadata"]["name"]) == (0, "", name)
+    assert [part in data for part in ("events", "instances")].count(True) == has
+    assert all(one["spec"]["node_id"] == name for one in data.get("instances", ()) if kind == "node")
+    assert ("Created" in [one["reason"] for one in data.get("events", ())]) is (kind == "workload")
+    assert json.loads(do("describe", kind, name, "-o", "jsonl")[1]) == data
+    assert do("describe", kind, name, "-o", "yaml")[1].startswith(("events:", "instances:", "object:"))
+    assert do("describe", kind, name, "-o", "name")[1] == f"{kind}/{name}\n"
+
+
+def test_nobody_has_to_see_colours(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert "\x1b[" in do("status")[1]
+    for arguments in (["--no-color", "status"], ["-n", "default", "--no-color", "status"], ["status", "--no-color"]):
+        monkeypatch.setenv("NO_COLOR", "")
+        code, out, _ = do(*arguments)
+        assert (code, "Healthy" in out, "\x1b[" in out) == (0, True, False)
+    assert do("__complete", "--no-color", "status", "")[1] == "web\n"
+    assert do("__complete", "status", "--no-c")[1] == "--no-color\n"
 
 
 @pytest.mark.parametrize(

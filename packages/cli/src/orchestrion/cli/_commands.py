@@ -28,6 +28,7 @@ class Command(NamedTuple):
         return function
 
 
+_LOOK: Final = "_verbs_look"
 _OBJECTS: Final = "_verbs_objects"
 _CARE: Final = "_verbs_care"
 _ACCESS: Final = "_verbs_access"
@@ -53,10 +54,10 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
     (
         "Look",
         (
-            Command("status", "status", "Show workloads, their instances, and what happens next."),
-            Command("logs", "logs", "Show what instances have written."),
-            Command("events", "events", "Show what has happened."),
-            Command("explain", "explain", "Say why instances are where they are, or nowhere."),
+            Command("status", "status", "Show workloads, their instances, and what happens next.", _LOOK),
+            Command("logs", "logs", "Show what instances have written.", _LOOK),
+            Command("events", "events", "Show what has happened.", _LOOK),
+            Command("explain", "explain", "Say why instances are where they are, or nowhere.", _LOOK),
             Command("top", "top", "Show what nodes or instances are promised, and really use.", _CARE),
             Command("wait", "wait", "Wait until something holds of an object.", _CARE),
         ),
@@ -154,6 +155,9 @@ def command_of(arguments: Sequence[str], /) -> Command | None:
     return _BY_NAME.get(" ".join(arguments[:2])) or _BY_NAME.get(" ".join(arguments[:1]))
 
 
+NO_COLOR: Final = "--no-color"
+"""What wants no colours; it may stand anywhere, with every command."""
+
 _LEADING: Final = ("--context", "-C", "--state", "-s", "--namespace", "-n")
 """Options about where a command acts, which may stand before its name."""
 
@@ -208,5 +212,5 @@ def overview() -> str:
     lines += ["Examples:", *(f"  {example:<{reach}}# {what}" for example, what in _EXAMPLES), ""]
     for title, commands in GROUPS:
         lines += [f"{title}:", *(f"  {command.name:<{width}}{command.summary}" for command in commands), ""]
-    lines.append("`orchestrion COMMAND --help` tells more.")
+    lines.append(f"`orchestrion COMMAND --help` tells more. With {NO_COLOR}, as with NO_COLOR=1, nothing is coloured.")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ._arguments import Taken, taken_by
-from ._commands import COMMANDS, Command, command_of, commands_under, leading, name_first
+from ._commands import COMMANDS, NO_COLOR, Command, command_of, commands_under, leading, name_first
 from ._kinds import KINDS, KindName, known_kind
 
 TYPE_CHECKING = False
@@ -60,6 +60,7 @@ def candidates(before: Sequence[str], current: str, /) -> Iterable[str]:
     """Return what may stand next, of which some may not begin with what is typed."""
     if "--" in before:
         return [FILES]
+    before = [word for word in before if word != NO_COLOR]
     named = name_first(before)
     command = command_of(named)
     if command is None:
@@ -76,7 +77,7 @@ def candidates(before: Sequence[str], current: str, /) -> Iterable[str]:
         values = [] if option is None else _values(option, command, typed, taken)
         return [f"{name}={value}" for value in values if value != FILES]
     if current.startswith("-"):
-        return [name for one in taken for name in _options_of(one)]
+        return [*(name for one in taken for name in _options_of(one)), NO_COLOR]
     places = [one for one in taken if one.argument.goes_by_place]
     placed = _placed(typed, taken)
     if not places or (len(placed) >= len(places) and not places[-1].is_several):

@@ -132,7 +132,7 @@ async def followed_events(
                     yield event
                 async for update in updates:
                     happened = update.event if update.kind is UpdateKind.EVENT else None
-                    if happened is None or not _concerns(happened, subject):
+                    if happened is None or not concerns(happened, subject):
                         continue
                     if start is None or happened.at >= start:
                         for event in given.new([happened]):
@@ -173,7 +173,8 @@ class _Given:
             yield event
 
 
-def _concerns(event: Event, subject: str | None) -> bool:
+def concerns(event: Event, subject: str | None, /) -> bool:
+    """Whether an event is about a subject, as `kind/name`: a workload is with its instances; None is anything."""
     if subject is None or event.subject == subject:
         return True
     kind, _, name = subject.partition("/")

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any
 
-from orchestrion.shared_types import ConfigInvalid, Denied, Problem
+from attrs import frozen
+from orchestrion.shared_types import ConfigInvalid, Denied, Event, Problem
 
 from ._kinds import KindName
 from ._objects import Data, Objects, reach_objects
@@ -92,23 +92,75 @@ def name_of(item: Data) -> str:
     return f"{str(at(item, 'kind')).lower()}/{at(item, 'metadata.name')}"
 
 
-def run_describe(kind: str, name: str, where: Where) -> int:
+@frozen(kw_only=True)
+class Description:
+    """An object, and what belongs to it as far as who asks may see it.
+
+    Attributes:
+        object: The object.
+        instances: Those of a workload, or on a node; None where the object is of another kind.
+        events: The latest ones about it, oldest first; None where the object is of another kind.
+    """
+
+    object: Data
+    instances: Sequence[Data] | None = None
+    events: Sequence[Event] | None = None
+
+
+def run_describe(kind: str, name: str, where: Where, form: Form) -> int:
     """Print one object with what belongs to it."""
-    place = place_of(where)
-    for line in run_async(_described, where, place, kind, name):
-        print(line)
+    description = run_async(_described, where, place_of(where), kind, name)
+    show_one(description, form, table=_lines, name=lambda given: name_of(given.object))
     return 0
 
 
-async def _described(where: Where, place: Place, kind: str, name: str) -> list[str]:
+async def _described(where: Where, place: Place, kind: str, name: str) -> Description:
     async with reach_objects(where, place) as objects:
         found = await objects.kind(kind)
         item = await objects.get_also_built_in(found, name)
-        lines = [f"{coloured(str(at(item, 'kind')), 'cyan')} {at(item, 'metadata.name')}", *_metadata_lines(item)]
-        for part in ("spec", "status"):
-            if item.get(part):
-                lines += ["", coloured(f"{part}:", "dim"), *_indented(yaml_text(item[part]))]
-        return [*lines, *await _belonging(objects, found, item)]
+        return Description(
+            object=item,
+            instances=await _instances(objects, found, str(at(item, "metadata.name"))),
+            events=await _events(objects, found, str(at(item, "metadata.name"))),
+        )
+
+
+async def _instances(objects: Objects, kind: KindName, name: str) -> Sequence[Data] | None:
+    if kind.kind == "Workload":
+        selectors = {"labels": f"orchestrion/workload={name}"}
+    elif kind.kind == "Node":
+        selectors = {"fields": f"spec.node_id={name}"}
+    else:
+        return None
+    try:
+        return (await objects.list(await objects.kind("instances"), **selectors)).items
+    except Denied:
+        return []
+
+
+async def _events(objects: Objects, kind: KindName, name: str) -> Sequence[Event] | None:
+    if kind.kind not in ("Workload", "Instance"):
+        return None
+    try:
+        subject = f"{kind.kind.lower()}/{name}"
+        return await objects.control.events(namespace=objects.namespace, subject=subject, limit=_EVENTS_SHOWN)
+    except Denied:
+        return []
+
+
+def _lines(given: Description) -> Iterable[str]:
+    item = given.object
+    yield f"{coloured(str(at(item, 'kind')), 'cyan')} {at(item, 'metadata.name')}"
+    yield from _metadata_lines(item)
+    for part in ("spec", "status"):
+        if item.get(part):
+            yield from ("", coloured(f"{part}:", "dim"), *_indented(yaml_text(item[part])))
+    if given.instances:
+        title = "instances here:" if at(item, "kind") == "Node" else "instances:"
+        yield from ("", coloured(title, "dim"), *_indented("\n".join(object_rows(given.instances, datetime.now(UTC)))))
+    if given.events:
+        rows = [(clock_time(one.at), one.reason, harmless(one.message)) for one in given.events]
+        yield from ("", coloured("latest events:", "dim"), *_indented("\n".join(columns(rows))))
 
 
 def _metadata_lines(item: Data) -> list[str]:
@@ -131,35 +183,6 @@ def _metadata_lines(item: Data) -> list[str]:
     told += [("  owner", f"{one.get('kind')} {one.get('name')}") for one in at(metadata, "owners", ())]
     told += [("  finalizer", f"{one.get('name')} of {one.get('owner')}") for one in at(metadata, "finalizers", ())]
     return columns(told)
-
-
-async def _belonging(objects: Objects, kind: KindName, item: Data) -> list[str]:
-    """Return the lines of what belongs to an object, as far as who asks may see it."""
-    name = str(at(item, "metadata.name"))
-    lines: list[str] = []
-    if kind.kind == "Workload":
-        lines += await _section(objects, "instances", "instances:", labels=f"orchestrion/workload={name}")
-    if kind.kind == "Node":
-        lines += await _section(objects, "instances", "instances here:", fields=f"spec.node_id={name}")
-    if kind.kind in ("Workload", "Instance"):
-        subject = f"{kind.kind.lower()}/{name}"
-        try:
-            events = await objects.control.events(namespace=objects.namespace, subject=subject, limit=_EVENTS_SHOWN)
-        except Denied:
-            events = []
-        if events:
-            rows = [(clock_time(one.at), one.reason, harmless(one.message)) for one in events]
-            lines += ["", coloured("latest events:", "dim"), *_indented("\n".join(columns(rows)))]
-    return lines
-
-
-async def _section(objects: Objects, kind: str, title: str, **selectors: Any) -> list[str]:
-    try:
-        listed = await objects.list(await objects.kind(kind), **selectors)
-    except Denied:
-        return []
-    rows = object_rows(listed.items, datetime.now(UTC))
-    return ["", coloured(title, "dim"), *_indented("\n".join(rows))] if rows else []
 
 
 def _indented(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`status`, `events` and `explain`: looking, and changing nothing."""
+"""`events` and `explain`: looking, and changing nothing."""
 
 from __future__ import annotations
 
@@ -7,156 +7,30 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from itertools import groupby
 
-from attrs import frozen
 from orchestrion.control_plane import HttpControl
-from orchestrion.orchestrator_core import SlotPlacement, Subject, WorkloadView, parse_subject
+from orchestrion.orchestrator_core import SlotPlacement, Subject, parse_subject
 from orchestrion.scheduler_interface import Explanation, describe_change, describe_score
 from orchestrion.shared_types import (
-    DEFAULT_NAMESPACE,
     ConfigInvalid,
     Event,
-    EventSeverity,
     NodeId,
     Problem,
-    WorkloadInstance,
     WorkloadNotFound,
 )
 
 from ._acting import reach_or_observe
 from ._node_names import NodeNames, names_at
-from ._offline import reading, store_reader
+from ._offline import store_reader
 from ._output import Form, coloured, columns, is_for_people, json_line, note, show
 from ._places import Place, namespace_of, namespaces_of, place_of
 from ._reach import owner_or_lock
 from ._reader import Reader
 from ._running import run_async
 from ._state_directory import StateDirectory
-from ._subjects import chosen, event_subject
-from ._times import clock_time, moment, since
+from ._status import event_rows
+from ._subjects import event_subject
+from ._times import moment
 from ._where import Where
-from ._words import (
-    TERMINAL,
-    by_workload,
-    container_words,
-    full_name,
-    instance_words,
-    next_action,
-    phase_colour,
-    ready,
-    restart_words,
-    state_colour,
-    state_words,
-    view_name,
-)
-
-_EVENTS_IN_STATUS = 5
-
-
-@frozen(kw_only=True)
-class Report:
-    """What `status` says of a workload.
-
-    Attributes:
-        workload: The workload.
-        instances: Its instances, by slot and epoch.
-        events: The latest ones, oldest first; only where one workload was asked for.
-        next_action: What happens next, or what to do; may be empty.
-    """
-
-    workload: WorkloadView
-    instances: tuple[WorkloadInstance, ...] = ()
-    events: tuple[Event, ...] = ()
-    next_action: str = ""
-
-
-def run_status(name: str | None, where: Where, form: Form) -> int:
-    """Print how workloads are doing."""
-    place = place_of(where)
-    namespace = namespaces_of(where, place)
-    reports, names, owned = run_async(_reports, place, None if name is None else parse_subject(name), namespace)
-    now = datetime.now(UTC)
-    show(
-        reports,
-        form,
-        table=lambda items: _tree(items, names, now, detailed=name is not None, wide=form == "wide"),
-        name=lambda report: view_name(report.workload),
-    )
-    if is_for_people(form) and not owned and isinstance(place, StateDirectory):
-        there = "this is how things were left" if reports else "there are no workloads"
-        note(f"no orchestrator runs on {place.path}, and {there}; `orchestrion up FILE` starts one")
-    elif is_for_people(form) and not reports:
-        note("no workloads; `orchestrion up FILE` or `apply FILE` runs some")
-    return 0
-
-
-async def _reports(place: Place, wanted: Subject | None, namespace: str | None) -> tuple[list[Report], NodeNames, bool]:
-    async with reading(place) as reader:
-        names = await names_at(reader)
-        if wanted is None:
-            views = await reader.list_workloads(namespace=namespace)
-            instances = await reader.list_instances(namespace=namespace)
-        else:
-            namespace = namespace or DEFAULT_NAMESPACE
-            views = [await reader.get_workload(wanted.workload, namespace=namespace)]
-            instances = chosen(wanted, await reader.list_instances(namespace=namespace, workload=wanted.workload))
-        now = datetime.now(UTC)
-        reports = []
-        for view, own in by_workload(views, instances):
-            events: list[Event] = []
-            if wanted is not None:
-                subject = f"workload/{wanted.workload}" if wanted.index is None else f"instance/{own[0].name}"
-                events = await reader.events(namespace=namespace, subject=subject, limit=_EVENTS_IN_STATUS)
-            reports.append(
-                Report(
-                    workload=view,
-                    instances=tuple(own),
-                    events=tuple(events),
-                    next_action=next_action(view, own, now),
-                )
-            )
-        return reports, names, isinstance(reader, HttpControl)
-
-
-def _tree(
-    reports: Sequence[Report], names: NodeNames, now: datetime, *, detailed: bool, wide: bool = False
-) -> Iterable[str]:
-    rows: list[tuple[str, ...]] = []
-    if reports:
-        titles = ("NAME", "STATE", "READY", "NODE", "AGE", *(("GENERATION", "ON") if wide else ()), "WHAT")
-        rows.append(tuple(coloured(title, "dim") for title in titles))
-    for report in reports:
-        view = report.workload
-        phase = coloured(view.phase.value, phase_colour(view.phase))
-        why = ": ".join(text for text in (view.reason, view.message) if text)
-        more = (str(view.generation), "") if wide else ()
-        rows.append((view_name(view), phase, ready(view), "", since(view.started_at, now), *more, why))
-        for instance in report.instances:
-            if detailed or instance.status.state not in TERMINAL:
-                rows.extend(_instance_rows(instance, names, now, detailed=detailed, wide=wide))
-        if report.next_action:
-            rows.append((f"{coloured('  next:', 'dim')} {report.next_action}",))
-    yield from columns(rows)
-    for report in reports:
-        if report.events:
-            yield ""
-            yield coloured("latest events:", "dim")
-            yield from columns(_event_rows(report.events))
-
-
-def _instance_rows(
-    instance: WorkloadInstance, names: NodeNames, now: datetime, *, detailed: bool, wide: bool
-) -> Iterable[tuple[str, ...]]:
-    status = instance.status
-    state = coloured(state_words(instance), state_colour(instance))
-    age = since(status.started_at or instance.binding.bound_at, now)
-    more = ("", str(instance.binding.node_id)) if wide else ()
-    words = instance_words(instance, now) or restart_words(instance, now)
-    yield (f"  {instance.name}", state, "", names.of(instance.binding.node_id), age, *more, words)
-    if detailed:
-        no_more = tuple("" for _ in more)
-        for container in status.containers:
-            attempt = f"attempt {container.attempt}"
-            yield (f"    {container.name}", attempt, "", "", "", *no_more, container_words(container, now))
 
 
 def run_events(
@@ -234,7 +108,7 @@ async def _is_known(name: str, namespace: str | None, reader: Reader) -> bool:
 
 
 def _print_events(events: Sequence[Event], form: Form) -> None:
-    show(events, form, table=lambda items: columns(_event_rows(items)), name=lambda event: event.uid)
+    show(events, form, table=lambda items: columns(event_rows(items)), name=lambda event: event.uid)
 
 
 def _print_event(event: Event, form: Form) -> None:
@@ -243,19 +117,7 @@ def _print_event(event: Event, form: Form) -> None:
     elif form == "name":
         print(event.uid, flush=True)
     else:
-        print("  ".join(_event_rows([event])[0]), flush=True)
-
-
-def _event_rows(events: Iterable[Event]) -> list[tuple[str, ...]]:
-    return [
-        (
-            coloured(clock_time(event.at), "dim"),
-            full_name(event.namespace, event.subject.partition("/")[2]),
-            coloured(event.reason, "yellow" if event.severity is EventSeverity.WARNING else "green"),
-            event.message,
-        )
-        for event in events
-    ]
+        print("  ".join(event_rows([event])[0]), flush=True)
 
 
 def run_explain(name: str, where: Where, form: Form) -> int:

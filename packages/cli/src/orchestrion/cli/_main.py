@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._commands import COMMANDS, Command, command_of, commands_under, group_overview, name_first, overview
+from ._commands import COMMANDS, NO_COLOR, Command, command_of, commands_under, group_overview, name_first, overview
 from ._interrupts import INTERRUPTED
 from ._quick import LogChoice, QuickDev, quick_dev, quick_up
 
@@ -42,15 +42,16 @@ def _have_standard_streams() -> None:
 
 def run(arguments: Sequence[str], /) -> int:
     """Run the command and return its exit code. Foreseen errors are told on stderr, and never raised."""
+    if arguments and arguments[0] == COMPLETE:
+        from ._complete import complete
+
+        return complete(arguments[1:])
+    arguments = _without_colours(arguments)
     if not arguments:
         print(overview(), file=sys.stderr)
         return 2
     if arguments[0] == "--version":
         arguments = ["version"]
-    if arguments[0] == COMPLETE:
-        from ._complete import complete
-
-        return complete(arguments[1:])
     try:
         return _ended_well(_code_of(arguments))
     except KeyboardInterrupt:
@@ -63,6 +64,15 @@ def run(arguments: Sequence[str], /) -> int:
 
         _give_up_output()
         return told(err)
+
+
+def _without_colours(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the arguments without the word that wants no colours, which from then on nobody shows any more."""
+    ours = _ours(arguments)
+    if NO_COLOR not in ours:
+        return arguments
+    os.environ["NO_COLOR"] = "1"
+    return [*(argument for argument in ours if argument != NO_COLOR), *arguments[len(ours) :]]
 
 
 def _code_of(arguments: Sequence[str]) -> int:

@@ -53,11 +53,15 @@ def describe(
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
+    output: OutputForm = "table",
 ) -> int:
-    """Show one object with all that belongs to it: a workload's instances, and the latest events."""
+    """Show one object with all that belongs to it: a workload's instances, and the latest events.
+
+    With -o json or yaml it is `object`, `instances` and `events`; these are null where the kind has none.
+    """
     from ._get import run_describe
 
-    return run_describe(kind, name, Where(state, context, namespace))
+    return run_describe(kind, name, Where(state, context, namespace), output)
 
 
 def create(
