@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -180,3 +181,31 @@ def test_a_manifest_may_move_into_a_file_with_objects_and_out_of_it(do: Do) -> N
         Path("mover.yaml").write_text(text)
         code, out, said = do("apply", "mover.yaml")
         assert (code, told in out) == (0, True), said
+
+
+@pytest.mark.parametrize("what", ["objects", "workloads"])
+def test_what_was_planned_is_applied_only_if_nobody_has_touched_it_since(what: str, do: Do, tmp_path: Path) -> None:
+    name = f"planned-{what}"
+    manifest = f"workloads:\n  {name}: {{replicas: 1, containers: [{{name: main, command: [run]}}]}}\n"
+    (tmp_path / "app.yaml").write_text(manifest)
+    if what == "objects":
+        (tmp_path / "app.yaml").write_text(f"{manifest}---{SETTINGS.replace('settings', name)}")
+    (tmp_path / "plan.yaml").write_text(manifest)
+
+    def index() -> str:
+        return str(json.loads(do("plan", "plan.yaml", "-o", "json")[1]).get("revision", 0))
+
+    code, _, said = do("plan", "plan.yaml")
+    told = re.search(r"index (\d+): `orchestrion apply FILE --if-index \1`", said)
+    assert (code, told is not None) == (1, True)
+    assert told is not None
+    assert do("apply", "app.yaml", "--if-index", told[1], "--dry-run")[0] == 0
+    assert do("apply", "app.yaml", "--if-index", told[1])[0] == 0
+    code, _, said = do("apply", "app.yaml", "--if-index", told[1])
+    assert (code, "Plan again" in said, f"after index {told[1]}: nothing was applied" in said) == (4, True, True)
+    now = index()
+    assert do("scale", name, "2")[0] == 0
+    assert do("apply", "app.yaml", "--if-index", now)[0] == 4
+    assert do("apply", "app.yaml", "--if-index", index())[0] == 0
+    assert do("apply", "app.yaml", "--if-index=-1")[0] == 2
+    assert do("rm", "--yes", name)[0] == 0

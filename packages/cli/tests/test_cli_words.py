@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrion.cli._change import change_lines
+from orchestrion.cli._apply_workloads import change_lines
 from orchestrion.cli._lines import LineMaker, prefix_of
 from orchestrion.cli._output import Form, columns, show, show_one
 from orchestrion.cli._times import moment, since, span

@@ -170,6 +170,7 @@ class FakeControl:
         only_new: bool = False,
         manager: str = "control",
         force: bool = False,
+        if_index: int | None = None,
     ) -> ApplyResult:
         self._fail()
         for one in workloads if only_new else ():

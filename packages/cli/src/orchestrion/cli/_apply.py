@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem
 from orchestrion.shared_types.manifest import MAX_BYTES, SUFFIXES, plain_documents
 
-from ._change import Voice, check_set, run_apply
+from ._apply_workloads import Application, check_application, run_apply
 from ._manifests import STDIN_NAME, is_stdin, naming
 from ._objects import Data, reach_objects
 from ._output import Form, coloured, is_for_people, note, show_one
@@ -32,44 +32,13 @@ _DONE: Final = {
 """How an action is told once it is done, how where nothing was, and in which colour."""
 
 
-@frozen(kw_only=True)
-class Application:
-    """How a file is to be applied.
-
-    Attributes:
-        voice: Whose word it is.
-        dry_run: Whether all is checked, and nothing written.
-        of_set: The set that its objects are of; None is none.
-        prune: Whether objects of the set go that it does not name.
-    """
-
-    voice: Voice
-    dry_run: bool = False
-    of_set: str | None = None
-    prune: bool = False
-
-    @property
-    def query(self) -> Mapping[str, Any]:
-        """The parameters that say so."""
-        return {
-            "manager": self.voice.manager,
-            "force": self.voice.force,
-            "dry_run": self.dry_run,
-            "set": self.of_set,
-            "prune": self.prune,
-        }
-
-
 def run_apply_file(file: Path, where: Where, form: Form, application: Application) -> int:
     """Apply a file, or all files of a folder, with workloads or with objects of any kind, or both."""
-    check_set(application.of_set, prune=application.prune)
+    check_application(application)
     text = sys.stdin.buffer.read(MAX_BYTES + 1) if is_stdin(file) else None
     documents = objects_of(file, text)
     if documents is None:
-        given = application
-        return run_apply(
-            file, where, form, given.voice, dry_run=given.dry_run, of_set=given.of_set, prune=given.prune, text=text
-        )
+        return run_apply(file, where, form, application, text)
     result: Data = run_async(_applied, file, where, place_of(where), documents, application)
     dry_run = application.dry_run
     show_one(

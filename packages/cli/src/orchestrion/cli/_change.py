@@ -1,196 +1,36 @@
-"""`apply`, `scale`, `stop` and `rm`: changing what is to run."""
+"""`scale`, `stop`, `start` and `rm`: changing what is to run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from graphlib import TopologicalSorter
-from pathlib import Path
 
-from attrs import evolve, frozen
-from orchestrion.control_plane import ApiClient, Control
+from orchestrion.control_plane import Control
 from orchestrion.orchestrator_core import (
-    APPLY_SET_LABEL,
-    ApplyResult,
-    ChangeAction,
-    WorkloadChange,
     WorkloadPhase,
     WorkloadView,
 )
 from orchestrion.shared_types import (
-    DEFAULT_NAMESPACE,
     MAX_SLOTS,
     ConfigInvalid,
     Conflict,
-    Denied,
     NetworkFailure,
     Problem,
-    WorkloadDefinition,
-    is_name,
 )
 
 from ._acting import reach_or_own
-from ._manifests import load, naming
-from ._objects import Objects, reach_objects
+from ._objects import reach_objects
 from ._offline import stored_picture
-from ._output import Form, coloured, confirmed, is_for_people, note, show_one
+from ._output import confirmed, note
 from ._picture import Picture, wait_until
 from ._places import Place, RemoteServer, namespace_of, place_of
 from ._reach import reach_owner
 from ._running import run_async
-from ._sets import Stray, let_go, strays
 from ._where import Where
 from ._words import full_name, ready
 
-_COLOURS = {
-    ChangeAction.CREATE: "green",
-    ChangeAction.UPDATE: "yellow",
-    ChangeAction.UNCHANGED: "dim",
-    ChangeAction.DELETE: "red",
-}
-
 _NOT_BEGUN = {WorkloadPhase.WAITING, WorkloadPhase.STOPPED, WorkloadPhase.FAILED}
 """Where a workload is that may still have what it comes after before it."""
-
-
-@frozen
-class Voice:
-    """Whose word something is.
-
-    Attributes:
-        manager: Whose.
-        force: Whether it goes before that of others.
-    """
-
-    manager: str
-    force: bool
-
-
-def check_set(of_set: str | None, *, prune: bool) -> None:
-    """Make sure that a set is one, and is named where what left it is to go.
-
-    Raises:
-        ConfigInvalid: It is not.
-    """
-    if prune and of_set is None:
-        raise ConfigInvalid((Problem("say of which set, to remove what is no longer in it"),), remedy="--set NAME")
-    if of_set is not None and not is_name(of_set):
-        text = f"{of_set!r:.80} is no name: 1 to 63 lower-case letters, digits and inner hyphens"
-        raise ConfigInvalid((Problem(text),))
-
-
-def run_apply(
-    file: Path,
-    where: Where,
-    form: Form,
-    voice: Voice,
-    *,
-    dry_run: bool,
-    of_set: str | None,
-    prune: bool,
-    text: bytes | None = None,
-) -> int:
-    """Apply a manifest to the owner or to a server; its text is what was read of standard input, where it is that."""
-    result = run_async(_apply, place_of(where), file, voice, dry_run, of_set, prune, text)
-    show_one(
-        result,
-        form,
-        table=lambda given: change_lines(given.changes),
-        name=lambda given: "\n".join(full_name(change.namespace, change.name) for change in given.changes),
-    )
-    if is_for_people(form) and not dry_run:
-        unchanged = all(change.action is ChangeAction.UNCHANGED for change in result.changes)
-        told = "nothing to change" if unchanged else f"revision {result.revision}" if result.revision else "done"
-        note(f"{told}; `orchestrion status` shows how it goes")
-    return 0
-
-
-async def _apply(
-    place: Place, file: Path, voice: Voice, dry_run: bool, of_set: str | None, prune: bool, text: bytes | None
-) -> ApplyResult:
-    async with reach_owner(place) as control:
-        workloads = load(file, others=await others_at(control, place), text=text)
-        if of_set is not None:
-            workloads = tuple(_in_set(workload, of_set) for workload in workloads)
-        going, others = list[WorkloadChange](), list[Stray]()
-        namespaces = {workload.metadata.namespace for workload in workloads}
-        objects = Objects(control, ApiClient(control.peer), DEFAULT_NAMESPACE, None)
-        if prune and of_set is not None:
-            going = await _surplus(control, workloads, of_set)
-            others = await strays(objects, of_set, namespaces)
-        async with naming(file, control):
-            result = await control.apply(workloads, dry_run=dry_run, manager=voice.manager, force=voice.force)
-        for change in () if dry_run else going:
-            await control.remove(change.name, namespace=change.namespace)
-        await let_go(objects, others, dry_run=dry_run)
-        return evolve(result, changes=(*result.changes, *going))
-
-
-def _in_set(workload: WorkloadDefinition, of_set: str) -> WorkloadDefinition:
-    metadata = workload.metadata
-    return evolve(workload, metadata=evolve(metadata, labels={**metadata.labels, APPLY_SET_LABEL: of_set}))
-
-
-async def _surplus(control: Control, workloads: Sequence[WorkloadDefinition], of_set: str) -> list[WorkloadChange]:
-    """Return the workloads of a set that go, as nothing names them any longer, in an order in which they can.
-
-    Raises:
-        Conflict: One that stays waits for one of them; nothing was done.
-    """
-    found = list[WorkloadChange]()
-    for namespace in sorted({workload.metadata.namespace for workload in workloads}):
-        views = await control.list_workloads(namespace=namespace)
-        staying = {each.metadata.name: each for each in workloads if each.metadata.namespace == namespace}
-        generations = {
-            view.definition.metadata.name: view.generation
-            for view in views
-            if view.definition.metadata.labels.get(APPLY_SET_LABEL) == of_set
-            and view.definition.metadata.name not in staying
-        }
-        for name, workload in staying.items():
-            for dependency in workload.after:
-                if dependency.workload in generations:
-                    msg = f"workload {dependency.workload!r} can't be removed: {name} comes after it; nothing was done"
-                    raise Conflict(msg, remedy=f"Name it in the file, or let {name} come after something else.")
-        found += [
-            WorkloadChange(
-                namespace=namespace,
-                name=name,
-                action=ChangeAction.DELETE,
-                generation=generations[name],
-                differences=(),
-            )
-            for name in _dependants_first(list(generations), namespace, views)
-        ]
-    return found
-
-
-async def others_at(control: Control, place: Place) -> list[WorkloadDefinition]:
-    """Return the workloads that there are, which those of a file may come after, as far as who asks may see them."""
-    try:
-        views = await control.list_workloads()
-    except Denied:
-        namespace = namespace_of(Where(), place)
-        try:
-            views = await control.list_workloads(namespace=namespace)
-        except Denied:
-            views = []
-    return [view.definition for view in views]
-
-
-def change_lines(changes: Iterable[WorkloadChange], /) -> Iterable[str]:
-    """Return changes as lines: each workload, and below it what differs."""
-    for change in changes:
-        action = coloured(change.action.value, _COLOURS[change.action])
-        restarts = "; its instances are replaced" if change.restarts else ""
-        noted = f" ({change.note})" if change.note else ""
-        yield f"{full_name(change.namespace, change.name)}: {action}{restarts}{noted}"
-        for difference in change.differences:
-            if not difference.path:
-                yield f"    {difference.note}"
-                continue
-            before, after = difference.before or "nothing", difference.after or "nothing"
-            told = f"    {difference.path}: {coloured(before, 'red')} -> {coloured(after, 'green')}"
-            yield f"{told} ({difference.note})" if difference.note else told
 
 
 def run_scale(name: str, replicas: int | None, where: Where, *, reset: bool) -> int:
@@ -263,7 +103,7 @@ def run_remove(names: Sequence[str], where: Where, *, yes: bool, wait: bool) -> 
 async def _remove(place: Place, names: Sequence[str], namespace: str, yes: bool, wait: bool) -> int:
     place.must_exist()
     async with reach_or_own(place) as control:
-        names = _dependants_first(names, namespace, await control.list_workloads(namespace=namespace))
+        names = dependants_first(names, namespace, await control.list_workloads(namespace=namespace))
         for line in await _what_goes(control, names, namespace):
             note(line)
         if isinstance(place, RemoteServer):
@@ -280,7 +120,7 @@ async def _remove(place: Place, names: Sequence[str], namespace: str, yes: bool,
     return 0
 
 
-def _dependants_first(names: Sequence[str], namespace: str, views: Iterable[WorkloadView]) -> list[str]:
+def dependants_first(names: Sequence[str], namespace: str, views: Iterable[WorkloadView]) -> list[str]:
     """Return the names in an order in which none waits for one before it.
 
     Raises:

@@ -9,13 +9,13 @@ from pathlib import Path
 from orchestrion.orchestrator_core import Plan
 
 from ._acting import reach_or_observe
-from ._change import change_lines, others_at
+from ._apply_workloads import change_lines, others_at
 from ._exit_codes import ExitCode
 from ._interrupts import in_good_order
 from ._look import placement_lines
 from ._manifests import load
 from ._node_names import NodeNames, names_at
-from ._output import Form, show_one
+from ._output import Form, is_for_people, note, show_one
 from ._places import Place, RemoteServer, place_of
 from ._running import run_async
 from ._state_directory import StateDirectory
@@ -33,6 +33,8 @@ def run_plan(file: Path, where: Where, form: Form) -> int:
         with in_good_order(), tempfile.TemporaryDirectory(prefix="orchestrion-plan-") as folder:
             plan, names = run_async(_plan, StateDirectory(Path(folder)), file)
     show_one(plan, form, table=lambda given: _lines(given, names), name=_names)
+    if is_for_people(form) and plan.changes_anything:
+        note(f"index {plan.revision}: `orchestrion apply FILE --if-index {plan.revision}` does this and nothing else")
     return ExitCode.FAILED if plan.changes_anything else ExitCode.OK
 
 

@@ -104,21 +104,27 @@ def apply(
     force_conflicts: Annotated[
         bool, Argument(("--force-conflicts",), "Take over what other managers say differently.")
     ] = False,
+    if_index: Annotated[
+        int | None,
+        Argument(("--if-index",), "Only if nothing the file names was written after this index, which `plan` tells."),
+    ] = None,
     output: OutputForm = "table",
 ) -> int:
     """Change what a running orchestrator is to run.
 
     The file holds a manifest, or objects of any kind (ConfigMap, Role, ...), several of them, or both. All of it is
     accepted, or nothing. What the file does not name stays as it is, unless it is of its set and --prune says that
-    those go. Where another manager, as an autoscaler, says something else, that is a conflict, which names it.
+    those go. Where another manager, as an autoscaler, says something else, that is a conflict, which names it. With
+    --if-index, so is what others have changed, scaled, stopped, made or removed since `plan` told the index; what
+    becomes of instances does not count.
 
     Examples: orchestrion apply app.yaml; orchestrion apply app.yaml --set shop --prune --dry-run
     """
-    from ._apply import Application, run_apply_file
-    from ._change import Voice
+    from ._apply import run_apply_file
+    from ._apply_workloads import Application, Voice
 
     voice = Voice(manager, force_conflicts)
-    application = Application(voice=voice, dry_run=dry_run, of_set=set_, prune=prune)
+    application = Application(voice=voice, dry_run=dry_run, of_set=set_, prune=prune, if_index=if_index)
     return run_apply_file(file, Where(state, context), output, application)
 
 

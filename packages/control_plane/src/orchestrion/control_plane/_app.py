@@ -141,9 +141,16 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
         only_new: FromQuery[bool] = False,
         manager: FromQuery[str] = "control",
         force: FromQuery[bool] = False,
+        if_index: FromQuery[int | None] = None,
     ) -> ApplyResult:
         return await control.apply(
-            data.workloads, dry_run=dry_run, rerun=rerun, only_new=only_new, manager=manager, force=force
+            data.workloads,
+            dry_run=dry_run,
+            rerun=rerun,
+            only_new=only_new,
+            manager=manager,
+            force=force,
+            if_index=if_index,
         )
 
     @post(

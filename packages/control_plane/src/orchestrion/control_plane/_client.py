@@ -69,11 +69,12 @@ class HttpControl:
         only_new: bool = False,
         manager: str = "control",
         force: bool = False,
+        if_index: int | None = None,
     ) -> ApplyResult:
         """See `Control.apply`."""
         body = WorkloadsRequest(workloads=tuple(workloads))
         asked = {"dry_run": dry_run, "rerun": rerun, "only_new": only_new, "manager": manager, "force": force}
-        return await self._ask("POST", "/v1/apply", ApplyResult, body, **asked)
+        return await self._ask("POST", "/v1/apply", ApplyResult, body, **asked, if_index=if_index)
 
     async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
         """See `Control.plan`."""

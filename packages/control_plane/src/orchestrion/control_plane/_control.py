@@ -34,6 +34,7 @@ class Control(Protocol):
         only_new: bool = False,
         manager: str = "control",
         force: bool = False,
+        if_index: int | None = None,
     ) -> ApplyResult:
         """Want these workloads, all of them or none. What a definition leaves out is its default, not what was there.
 
@@ -49,11 +50,15 @@ class Control(Protocol):
             manager: Whose word the definitions are, where it is kept who says what of a workload: what other managers
                 say, as an autoscaler does of replicas, stays.
             force: True takes over what other managers say differently.
+            if_index: Only if nothing that is wanted of them was written after this revision, as that of a `Plan`:
+                definitions, and what `scale`, `stop` and the like have set. What becomes of instances does not count,
+                nor do workloads that are not named. None is whatever was written.
 
         Raises:
             ConfigInvalid: They can't be accepted.
             Conflict: Others kept changing them, one is being removed, or, with `only_new`, is there already. Without
                 `force` also: other managers, which it names, say something else.
+            PreconditionFailed: One of them was changed, made or removed after `if_index`, or that is no longer known.
         """
         ...
 

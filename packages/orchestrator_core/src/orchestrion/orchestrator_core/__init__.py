@@ -9,6 +9,7 @@ from ._control.logs import LogReader
 from ._control.orchestrator import Orchestrator
 from ._control.reader import StoreReader
 from ._control.service import start_orchestrator_service
+from ._control.since import check_reached, check_unchanged
 from ._control.subjects import Subject, parse_subject
 from ._control.timings import Timings
 from ._control.views import (
@@ -102,6 +103,8 @@ __all__ = [
     "WorkloadSpec",
     "WorkloadView",
     "can_bind",
+    "check_reached",
+    "check_unchanged",
     "claimed_after",
     "claimed_now",
     "dynamic_range",

@@ -6,12 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, WORKLOAD, Kind
 from orchestrion.control_plane._objects.workload_form import workload_of
-from orchestrion.orchestrator_core import MAX_APPLIED, Beside, Plan, ProposedChange, WorkloadName, write_together
+from orchestrion.orchestrator_core import (
+    MAX_APPLIED,
+    Beside,
+    Plan,
+    ProposedChange,
+    WorkloadName,
+    check_reached,
+    check_unchanged,
+    write_together,
+)
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     ConfigInvalid,
@@ -197,6 +206,7 @@ class Bulk:
         Raises:
             ConfigInvalid: They can't be accepted, or are more than `MAX_OBJECTS`.
             Conflict: Others say something else of some of them, or kept changing them.
+            PreconditionFailed: Something of one of them was written after the intent's index.
             NotFound: A namespace is not there, and is not made with them.
             QuotaExceeded: More would be asked for than a quota grants.
         """
@@ -216,10 +226,13 @@ class Bulk:
             ConfigInvalid: They can't be accepted.
             Conflict: Others say something else of some of them.
         """
+        revision = (await self.objects.store.get("/")).revision
         with _making(parts):
             result = await self._tried(parts, intent)
             workloads, _ = await self._prepared(parts, intent)
-        return result, await self.objects.orchestrator.plan([each.definition for _, each in workloads])
+        plan = await self.objects.orchestrator.plan([each.definition for _, each in workloads])
+        # What comes in between is in a part of it alone.
+        return result, evolve(plan, revision=revision)
 
     async def _prepared(
         self, parts: Sequence[Part], intent: Intent
@@ -242,6 +255,8 @@ class Bulk:
 
     async def _tried(self, parts: Sequence[Part], intent: Intent) -> BulkResult:
         workloads, others = await self._prepared(parts, intent)
+        if intent.if_index is not None:
+            await self._check_since(intent.if_index, [one for _, one in others])
         compares = [compare for _, one in others for compare in one.compares]
         operations = [one.operation for _, one in others if one.operation is not None]
         outcomes = {place: _outcome(one) for place, one in others}
@@ -250,7 +265,9 @@ class Bulk:
             beside = _Beside(self.objects, [each for _, each in workloads], compares, operations, intent)
             definitions = [each.definition for _, each in workloads]
             async with self.objects.workloads.turn({each.metadata.namespace for each in definitions}):
-                result = await self.objects.orchestrator.apply(definitions, dry_run=intent.dry_run, gate=beside)
+                result = await self.objects.orchestrator.apply(
+                    definitions, dry_run=intent.dry_run, if_index=intent.if_index, gate=beside
+                )
             revision = result.revision
             for (place, _), change in zip(workloads, result.changes, strict=True):
                 outcomes[place] = Outcome(
@@ -269,6 +286,20 @@ class Bulk:
             )
         await self.objects.history.wait_for(revision)
         return BulkResult(items=tuple(outcomes[place] for place in range(len(parts))), revision=revision)
+
+    async def _check_since(self, index: int, others: Sequence[Prepared]) -> None:
+        """Make sure that objects that are no workloads were not written after a revision; the core looks at those.
+
+        What is written of them depends on their revisions, so that nobody comes between this and that.
+
+        Raises:
+            PreconditionFailed: One was, or that is no longer known.
+        """
+        check_reached(index, (await self.objects.store.get("/")).revision)
+        for one in others:
+            metadata, own = one.document.metadata, one.compares[0]
+            what = f"{one.document.kind} {metadata.name!r}"
+            await check_unchanged(self.objects.store, what, own.key, own.revision, index)
 
 
 @define(eq=False)

@@ -29,6 +29,7 @@ class Intent:
         hands_on: Whether who said what is changed is to say it still, as it is then.
         if_revision: Only if the object's last write was at this revision; None is whatever it is.
         if_there: Only if the object is there.
+        if_index: Only if nothing of many objects was written after this revision; None is whatever was.
         principal: Who asks; None is the server itself.
         cascade: What becomes of what an object owns that is removed.
         creating: Called before an apply makes an object; raises where who asks may only change what is there.
@@ -42,6 +43,7 @@ class Intent:
     hands_on: bool = False
     if_revision: int | None = None
     if_there: bool = False
+    if_index: int | None = None
     principal: Principal | None = None
     cascade: Cascade = Cascade.BACKGROUND
     creating: Callable[[], None] | None = None

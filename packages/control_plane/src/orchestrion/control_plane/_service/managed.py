@@ -59,6 +59,7 @@ class ManagedControl:
         only_new: bool = False,
         manager: str = "control",
         force: bool = False,
+        if_index: int | None = None,
     ) -> ApplyResult:
         """See `Control.apply`."""
         for _ in range(TRIES):
@@ -68,7 +69,7 @@ class ManagedControl:
             try:
                 async with self.gate.turn(namespaces_of(admitted)):
                     return await self.orchestrator.apply(
-                        admitted, dry_run=dry_run, rerun=rerun, only_new=only_new, gate=gate
+                        admitted, dry_run=dry_run, rerun=rerun, only_new=only_new, if_index=if_index, gate=gate
                     )
             except Overtaken:
                 continue

@@ -63,7 +63,7 @@ def bulk_handlers(objects: Objects, pipeline: Pipeline, once: Once) -> Router:
     applying = Doc(
         summary="Apply objects and manifests, all of them or none",
         answers={200: Answered(forms={JSON: "BulkResult"})},
-        parameters=("namespace", "manager", "force", "set", "prune", "dry_run", "Idempotency-Key"),
+        parameters=("namespace", "manager", "force", "set", "prune", "if_index", "dry_run", "Idempotency-Key"),
         body=_BODY,
         errors=(404, 409, 412, 422),
     )
@@ -103,7 +103,7 @@ def bulk_handlers(objects: Objects, pipeline: Pipeline, once: Once) -> Router:
         manager = request.query_params.get("manager", _MANAGER)
         result, planned = await bulk.plan(parts, evolve(intent_of(request), manager=manager, dry_run=True))
         told: dict[str, Any] = unstructure(planned)
-        return value_answer({"items": unstructure(result.items), **told})
+        return value_answer({"items": unstructure(result.items), **told, "revision": planned.revision})
 
     return Router("/", route_handlers=[apply, plan], dto=None, return_dto=None)
 

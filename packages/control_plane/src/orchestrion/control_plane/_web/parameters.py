@@ -71,6 +71,11 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "manager": _query("manager", "Whose fields they are.", {"type": "string", "pattern": MANAGER_PATTERN}),
     "force": _flag("force", "Take over what other managers say differently."),
     "dry_run": _flag("dry_run", "Check everything, and write nothing."),
+    "if_index": _query(
+        "if_index",
+        "Only if nothing of what is sent was changed, made or removed after this revision, as `revision` of a plan.",
+        {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+    ),
     "set": _query(
         "set",
         "The set that the objects are of: each gets it as the label `orchestrion/apply-set`.",

@@ -67,6 +67,7 @@ def intent_of(request: AnyRequest) -> Intent:
         force=flag(request, "force"),
         if_revision=_if_match(request),
         if_there="if-match" in request.headers,
+        if_index=number(request, "if_index", 0) if "if_index" in request.query_params else None,
         principal=caller_of(request),
         cascade=_cascade(request),
     )

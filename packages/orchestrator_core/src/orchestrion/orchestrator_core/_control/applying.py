@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
-from attrs import define
+from attrs import define, evolve
 from orchestrion.orchestrator_core._cluster.decisions import TimedScheduler
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
 from orchestrion.orchestrator_core._control.admission import (
@@ -116,9 +116,10 @@ class Applying:
         """Say what applying them would do; see `Orchestrator.plan`."""
         await self.controls.catch_up()
         admissions = self._admit(await with_classes(workloads, self.classes), rerun=rerun)
+        revision = self.controls.world.revision
         preview = Preview.of(admissions, self.cluster_loop.facts, self.decider, self.cluster_loop.keeper.view())
         await preview.foresee()
-        return preview.plan(admissions)
+        return evolve(preview.plan(admissions), revision=revision)
 
     def _admit(self, workloads: Sequence[WorkloadDefinition], *, rerun: bool, starts: bool = True) -> list[Admission]:
         return admit(workloads, self.controls.world, self.controls.now(), self.new_uid, rerun=rerun, starts=starts)

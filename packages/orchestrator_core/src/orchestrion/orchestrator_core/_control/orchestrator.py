@@ -31,6 +31,7 @@ from orchestrion.orchestrator_core._control.gate import NOTHING_BESIDE, Beside, 
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.node_loops import NodeLoops
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
+from orchestrion.orchestrator_core._control.since import SinceGate
 from orchestrion.orchestrator_core._control.timings import Timings
 from orchestrion.orchestrator_core._control.updates import Subscriber, Subscribers
 from orchestrion.orchestrator_core._control.views import (
@@ -369,6 +370,7 @@ class Orchestrator:
         only_new: bool = False,
         manager: str = "control",
         force: bool = False,
+        if_index: int | None = None,
         gate: Gate = no_gate,
     ) -> ApplyResult:
         """Want these workloads, all of them or none; see `Control.apply`.
@@ -386,6 +388,7 @@ class Orchestrator:
             only_new: True refuses all of it where there is a workload of one of these names.
             manager: Whose word it is; it matters to those who keep who says what, and not here.
             force: Whether it goes before that of others; it matters to them, too.
+            if_index: As for `Control.apply`.
             gate: Has its say before anything is written, and writes with it; asked for a dry run too.
 
         **Idempotency.** Applying the same again changes nothing. **Cancellation.** Indeterminate: all of it is on
@@ -397,8 +400,11 @@ class Orchestrator:
                 is not tolerated here; it names them all.
             Conflict: A workload of that name is being removed, others kept changing them at the same time, or, with
                 `only_new`, there is one already.
+            PreconditionFailed: One of them was changed, made or removed after `if_index`.
         """
         del manager, force
+        if if_index is not None:
+            gate = SinceGate(self.store, if_index, gate)
         names = (f"{workload.metadata.namespace}/{workload.metadata.name}" for workload in workloads)
         with self.observed.step("apply", ",".join(names)):
             return await self._applying().apply(

@@ -168,10 +168,13 @@ class Plan:
     Attributes:
         changes: One for each workload, in the order given.
         placements: Where new slots would go, as things are now.
+        revision: The store's revision that it was made of, >= 0: the index with which `apply` finds whether it still
+            holds.
     """
 
     changes: tuple[WorkloadChange, ...]
     placements: tuple[SlotPlacement, ...]
+    revision: int = 0
 
     @property
     def changes_anything(self) -> bool:

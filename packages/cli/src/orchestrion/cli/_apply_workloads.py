@@ -1,0 +1,210 @@
+"""`apply` of workloads: as a manifest says, all of them or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import evolve, frozen
+from orchestrion.control_plane import ApiClient, Control
+from orchestrion.orchestrator_core import APPLY_SET_LABEL, ApplyResult, ChangeAction, WorkloadChange
+from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
+    ConfigInvalid,
+    Conflict,
+    Denied,
+    Problem,
+    WorkloadDefinition,
+    is_name,
+)
+
+from ._change import dependants_first
+from ._manifests import load, naming
+from ._objects import Objects
+from ._output import Form, coloured, is_for_people, note, show_one
+from ._places import Place, namespace_of, place_of
+from ._reach import reach_owner
+from ._running import run_async
+from ._sets import Stray, let_go, strays
+from ._where import Where
+from ._words import full_name
+
+MAX_INDEX: Final = 10**18 - 1
+
+_COLOURS = {
+    ChangeAction.CREATE: "green",
+    ChangeAction.UPDATE: "yellow",
+    ChangeAction.UNCHANGED: "dim",
+    ChangeAction.DELETE: "red",
+}
+
+
+@frozen
+class Voice:
+    """Whose word something is.
+
+    Attributes:
+        manager: Whose.
+        force: Whether it goes before that of others.
+    """
+
+    manager: str
+    force: bool
+
+
+@frozen(kw_only=True)
+class Application:
+    """How a file is to be applied.
+
+    Attributes:
+        voice: Whose word it is.
+        dry_run: Whether all is checked, and nothing written.
+        of_set: The set that its objects are of; None is none.
+        prune: Whether objects of the set go that it does not name.
+        if_index: Only if nothing that it names was written after this revision; None is whatever was.
+    """
+
+    voice: Voice
+    dry_run: bool = False
+    of_set: str | None = None
+    prune: bool = False
+    if_index: int | None = None
+
+    @property
+    def query(self) -> Mapping[str, Any]:
+        """The parameters that say so."""
+        return {
+            "manager": self.voice.manager,
+            "force": self.voice.force,
+            "dry_run": self.dry_run,
+            "set": self.of_set,
+            "prune": self.prune,
+            "if_index": self.if_index,
+        }
+
+
+def check_application(application: Application) -> None:
+    """Make sure that a set is one, and is named where what left it is to go, and that an index is one.
+
+    Raises:
+        ConfigInvalid: It is not.
+    """
+    of_set, index = application.of_set, application.if_index
+    if application.prune and of_set is None:
+        raise ConfigInvalid((Problem("say of which set, to remove what is no longer in it"),), remedy="--set NAME")
+    if of_set is not None and not is_name(of_set):
+        text = f"{of_set!r:.80} is no name: 1 to 63 lower-case letters, digits and inner hyphens"
+        raise ConfigInvalid((Problem(text),))
+    if index is not None and not 0 <= index <= MAX_INDEX:
+        raise ConfigInvalid((Problem(f"{index} is no index"),), remedy="`orchestrion plan FILE` tells the one of now.")
+
+
+def run_apply(file: Path, where: Where, form: Form, application: Application, text: bytes | None = None) -> int:
+    """Apply a manifest to the owner or to a server; its text is what was read of standard input, where it is that."""
+    result = run_async(_apply, place_of(where), file, application, text)
+    show_one(
+        result,
+        form,
+        table=lambda given: change_lines(given.changes),
+        name=lambda given: "\n".join(full_name(change.namespace, change.name) for change in given.changes),
+    )
+    if is_for_people(form) and not application.dry_run:
+        unchanged = all(change.action is ChangeAction.UNCHANGED for change in result.changes)
+        told = "nothing to change" if unchanged else f"revision {result.revision}" if result.revision else "done"
+        note(f"{told}; `orchestrion status` shows how it goes")
+    return 0
+
+
+async def _apply(place: Place, file: Path, application: Application, text: bytes | None) -> ApplyResult:
+    of_set, dry_run, voice = application.of_set, application.dry_run, application.voice
+    async with reach_owner(place) as control:
+        workloads = load(file, others=await others_at(control, place), text=text)
+        if of_set is not None:
+            workloads = tuple(_in_set(workload, of_set) for workload in workloads)
+        going, others = list[WorkloadChange](), list[Stray]()
+        namespaces = {workload.metadata.namespace for workload in workloads}
+        objects = Objects(control, ApiClient(control.peer), DEFAULT_NAMESPACE, None)
+        if application.prune and of_set is not None:
+            going = await _surplus(control, workloads, of_set)
+            others = await strays(objects, of_set, namespaces)
+        async with naming(file, control):
+            result = await control.apply(
+                workloads,
+                dry_run=dry_run,
+                manager=voice.manager,
+                force=voice.force,
+                if_index=application.if_index,
+            )
+        for change in () if dry_run else going:
+            await control.remove(change.name, namespace=change.namespace)
+        await let_go(objects, others, dry_run=dry_run)
+        return evolve(result, changes=(*result.changes, *going))
+
+
+def _in_set(workload: WorkloadDefinition, of_set: str) -> WorkloadDefinition:
+    metadata = workload.metadata
+    return evolve(workload, metadata=evolve(metadata, labels={**metadata.labels, APPLY_SET_LABEL: of_set}))
+
+
+async def _surplus(control: Control, workloads: Sequence[WorkloadDefinition], of_set: str) -> list[WorkloadChange]:
+    """Return the workloads of a set that go, as nothing names them any longer, in an order in which they can.
+
+    Raises:
+        Conflict: One that stays waits for one of them; nothing was done.
+    """
+    found = list[WorkloadChange]()
+    for namespace in sorted({workload.metadata.namespace for workload in workloads}):
+        views = await control.list_workloads(namespace=namespace)
+        staying = {each.metadata.name: each for each in workloads if each.metadata.namespace == namespace}
+        generations = {
+            view.definition.metadata.name: view.generation
+            for view in views
+            if view.definition.metadata.labels.get(APPLY_SET_LABEL) == of_set
+            and view.definition.metadata.name not in staying
+        }
+        for name, workload in staying.items():
+            for dependency in workload.after:
+                if dependency.workload in generations:
+                    msg = f"workload {dependency.workload!r} can't be removed: {name} comes after it; nothing was done"
+                    raise Conflict(msg, remedy=f"Name it in the file, or let {name} come after something else.")
+        found += [
+            WorkloadChange(
+                namespace=namespace,
+                name=name,
+                action=ChangeAction.DELETE,
+                generation=generations[name],
+                differences=(),
+            )
+            for name in dependants_first(list(generations), namespace, views)
+        ]
+    return found
+
+
+async def others_at(control: Control, place: Place) -> list[WorkloadDefinition]:
+    """Return the workloads that there are, which those of a file may come after, as far as who asks may see them."""
+    try:
+        views = await control.list_workloads()
+    except Denied:
+        namespace = namespace_of(Where(), place)
+        try:
+            views = await control.list_workloads(namespace=namespace)
+        except Denied:
+            views = []
+    return [view.definition for view in views]
+
+
+def change_lines(changes: Iterable[WorkloadChange], /) -> Iterable[str]:
+    """Return changes as lines: each workload, and below it what differs."""
+    for change in changes:
+        action = coloured(change.action.value, _COLOURS[change.action])
+        restarts = "; its instances are replaced" if change.restarts else ""
+        noted = f" ({change.note})" if change.note else ""
+        yield f"{full_name(change.namespace, change.name)}: {action}{restarts}{noted}"
+        for difference in change.differences:
+            if not difference.path:
+                yield f"    {difference.note}"
+                continue
+            before, after = difference.before or "nothing", difference.after or "nothing"
+            told = f"    {difference.path}: {coloured(before, 'red')} -> {coloured(after, 'green')}"
+            yield f"{told} ({difference.note})" if difference.note else told
