@@ -54,6 +54,15 @@ def pids(shell: Any) -> list[str]:
     return sorted(path.read_text().split()) if path.exists() else []
 
 
+def up_and_ready(shell: Any, path: str) -> Any:
+    """Run `up` until both instances of the service have written down their pids, which is after they count as up."""
+    up = shell.up(path, "--logs", "all")
+    up.wait_for("web: Healthy")
+    while sum("| ready" in line for line in up.out) < 2:
+        up.wait_for("| ready")
+    return up
+
+
 def test_a_pipeline_runs_to_its_end_and_its_output_is_the_output(shell: Any) -> None:
     done = shell.run("up", str(shell.write("app.yaml", PIPELINE)))
     assert done.returncode == 0, done.stderr
@@ -143,8 +152,7 @@ def test_batch_work_that_has_ended_runs_again_when_it_is_upped_again(shell: Any)
 
 def test_a_service_is_looked_at_spoken_to_scaled_and_drained(shell: Any) -> None:
     path = service(shell)
-    up = shell.up(path)
-    up.wait_for("web: Healthy")
+    up = up_and_ready(shell, path)
     assert "web.0.1" in shell.run("status").stdout
     assert "web.1.1" in shell.run("status", "web").stdout
     assert shell.run("logs", "web.0").stdout == "web.0 | ready\n"
@@ -161,6 +169,8 @@ def test_a_service_is_looked_at_spoken_to_scaled_and_drained(shell: Any) -> None
     assert "name one of them" in shell.run("exec", "web", "--", "true").stderr.lower()
     assert shell.run("scale", "web", "3").returncode == 0
     up.wait_for("web: Healthy (3/3 up, scaled)")
+    while not any("web.2 | ready" in line for line in up.out):
+        up.wait_for("web.2 | ready")
     same = shell.run("plan", path)
     assert same.returncode == 0
     assert "scale keeps it at 3" in same.stdout
@@ -201,8 +211,7 @@ def test_sigterm_drains_as_ctrl_c_does(shell: Any) -> None:
 def test_a_stopped_service_runs_again_when_it_is_upped_again(shell: Any) -> None:
     path = service(shell)
     for _ in range(2):
-        up = shell.up(path)
-        up.wait_for("web: Healthy")
+        up = up_and_ready(shell, path)
         up.interrupt()
         assert up.end() == 130
     assert len(pids(shell)) == 4
@@ -233,8 +242,7 @@ def test_a_second_ctrl_c_does_not_wait_and_the_next_owner_goes_on(shell: Any) ->
 
 def test_a_killed_owner_loses_nothing_and_the_next_takes_all_up(shell: Any) -> None:
     path = service(shell)
-    up = shell.up(path)
-    up.wait_for("web: Healthy")
+    up = up_and_ready(shell, path)
     before = pids(shell)
     up.process.kill()
     up.end()
@@ -297,8 +305,7 @@ def test_what_waits_for_others_is_removed_with_them_or_nothing_is(shell: Any) ->
 
 def test_a_plan_without_an_owner_starts_and_writes_nothing(shell: Any) -> None:
     path = service(shell)
-    up = shell.up(path)
-    up.wait_for("web: Healthy")
+    up = up_and_ready(shell, path)
     up.process.kill()
     up.end()
     before = pids(shell)

@@ -336,10 +336,10 @@ def test_a_right_that_nobody_can_have_is_told(do: Do) -> None:
 
 
 def test_what_can_not_be_done_with_a_kind_is_told_apart_from_what_is_not_there(do: Do) -> None:
-    node = json.loads(do("get", "nodes", "-o", "json")[1])[0]["metadata"]["name"]
-    code, _, err = do("delete", "node", node, "--yes")
+    event = json.loads(do("get", "events", "-o", "json")[1])[0]["metadata"]["name"]
+    code, _, err = do("delete", "event", event, "--yes")
     assert (code, "DELETE is not for" in err, "versions" in err) == (2, True, False)
-    assert do("delete", "node", "nowhere", "--yes")[0] == 3
+    assert do("delete", "event", "nowhere", "--yes")[0] == 3
 
 
 def test_events_of_what_never_was_are_not_found(do: Do) -> None:

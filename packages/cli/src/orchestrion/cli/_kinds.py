@@ -104,6 +104,8 @@ VERBS: Final = (
     "rollout",
     "cordon",
     "drain",
+    "label",
+    "taint",
     "heartbeat",
     "impersonate",
     "rotate",
