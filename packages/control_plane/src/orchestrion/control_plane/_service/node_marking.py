@@ -31,7 +31,8 @@ from orchestrion.store_interface import ABSENT, Compare, Delete, Entry, Operatio
 from .intent import ChangeKind, Edit, Intent, Review
 from .nodes import NodeMirror
 from .reading import no_such
-from .writing import Writer, asked_twice
+from .requested import asked_twice
+from .writing import Writer
 
 TRIES: Final = 8
 """How often a change is thought through again because others came before."""
