@@ -405,7 +405,7 @@ def test_names_of_what_there_is_are_completed(do: Do) -> None:
     assert do("__complete", "status", "-o", "j")[1] == "json\njsonl\n"
     assert do("__complete", "rollout", "u")[1] == "undo\n"
     assert do("__complete", "apply", "")[1] == ":files\n"
-    assert do("__complete", "stop", "--no-")[1] == "--no-wait\n"
+    assert do("__complete", "stop", "--no-")[1] == "--no-color\n--no-wait\n"
     assert do("__complete", "nothing", "")[1] == ""
     assert do("__complete", "status", "--output=j")[1] == "--output=json\n--output=jsonl\n"
     assert do("__complete", "status", "--output", "=")[1].split() == ["json", "jsonl", "name", "table", "wide", "yaml"]
