@@ -73,6 +73,18 @@ async def test_events_are_followed_as_cloud_events(api: Api) -> None:
     assert {event["id"] for event in events if "data" in event} == there
 
 
+async def test_of_what_control_tells_events_alone_are_cloud_events(api: Api) -> None:
+    async with api.client.stream("GET", "/v1/watch", accept=CLOUD_EVENT) as (_, headers, chunks):
+        assert headers["content-type"] == CLOUD_EVENT
+        await run(api)
+        there = {event["uid"] for event in (await api.client.ask("GET", "/v1/events")).json}
+        seen = set[str]()
+        while seen != there:
+            for line in (await anext(chunks)).splitlines():
+                is_one(json.loads(line))
+                seen.add(json.loads(line)["id"])
+
+
 async def test_who_follows_over_a_socket_goes_on_where_it_was(api: Api) -> None:
     revision = (await api.client.ask("GET", f"{SPACE}/events")).json["metadata"]["revision"]
     await run(api)

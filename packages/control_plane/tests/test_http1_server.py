@@ -430,6 +430,41 @@ async def test_what_is_no_handshake_is_refused() -> None:
         assert (await peer.rest()).startswith(b"HTTP/1.1 400 ")
 
 
+async def test_a_socket_of_who_takes_nothing_is_cut_off_and_the_application_hears_of_it(
+    autojump_clock: MockClock,
+) -> None:
+    heard = list[str]()
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
+        async with trio.open_nursery() as nursery:
+
+            async def hear() -> None:
+                heard.append((await receive())["type"])
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(hear)
+            while True:
+                await send({"type": "websocket.send", "text": "more", "bytes": None})
+
+    sends = 0
+
+    async def taken() -> None:
+        nonlocal sends
+        sends += 1
+        if sends > 1:  # the first says that it was accepted
+            await trio.sleep_forever()
+
+    ours, theirs = memory_stream_pair()
+    theirs.send_stream.send_all_hook = taken
+    protocol = WSConnection(ConnectionType.CLIENT)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Connections(app, Settings(), Sends(20)).serve, theirs)
+        await ours.send_all(protocol.send(Request(host="x", target="/yes")))
+    assert (heard, trio.current_time()) == (["websocket.disconnect"], 20)
+
+
 async def test_a_message_that_is_too_long_ends_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrion.control_plane._http1.sockets.MAX_MESSAGE_BYTES", 10)
     async with connected(talk) as peer:

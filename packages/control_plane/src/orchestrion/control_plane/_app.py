@@ -41,7 +41,7 @@ from ._identity.access import Access
 from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
 from ._standing import standing_of
-from ._streams import RECORD_LINES, LineStream, serve_exec
+from ._streams import HAPPENED, RECORD_LINES, LineStream, serve_exec
 from ._wire import (
     MAX_BODY_BYTES,
     MAX_QUESTION_BYTES,
@@ -229,7 +229,8 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
     @get("/v1/watch", opt={ACCESS: Needs("watch", "workloads", query=("namespace",))})
     async def watch(request: Request[Any, Any, Any], namespace: FromQuery[str | None] = None) -> ASGIApp:
         scope: Any = request.scope
-        return LineStream(lambda: _watched(control, namespace, scope.get(CHECK)), streams)
+        form = HAPPENED if is_wanted(request.headers.get("accept", "")) else None
+        return LineStream(lambda: _watched(control, namespace, scope.get(CHECK)), streams, form=form)
 
     @post(
         "/v1/logs",

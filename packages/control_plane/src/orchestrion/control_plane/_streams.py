@@ -28,6 +28,7 @@ from orchestrion.shared_types import (
     unstructure,
 )
 
+from ._cloud_events import CLOUD_EVENT, cloud_event, error_event
 from ._control import Control
 from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
@@ -289,3 +290,11 @@ LINES: Final = StreamForm(
 
 RECORD_LINES: Final = evolve(LINES, item=lambda record: b'{"item":%b}\n' % record_text(record))
 """Pieces of output as lines."""
+
+HAPPENED: Final = StreamForm(
+    media_type=CLOUD_EVENT,
+    item=lambda update: b"" if update.event is None else line_of(cloud_event(update.event)),
+    error=lambda problem: error_event(problem, "") + b"\n",
+    end=b"",
+)
+"""Of updates what has happened, as CloudEvents."""
