@@ -8,7 +8,9 @@ import pytest
 import trio
 from orchestrion.cli._main import run
 from orchestrion.control_plane._identity.audit import AuditLog
+from orchestrion.control_plane._identity.audit_head import HEAD_KEY, KeptHead
 from orchestrion.control_plane._identity.audit_records import AuditRecord, Outcome
+from orchestrion.mocks import MemoryState, MemoryStore
 from orchestrion.orchestrator_core import system_time
 
 
@@ -103,3 +105,18 @@ def test_older_files_that_were_put_away_are_proved_together_with_the_log(
     assert verify("--archive", str(archive)) == 1
     assert "0002.jsonl is missing" in capsys.readouterr().err
     assert verify("--archive", str(tmp_path / "nowhere")) == 2
+
+
+def test_what_a_server_missed_when_it_began_is_told(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, store = AuditLog(state / "server-api" / "audit"), MemoryStore(MemoryState())
+
+    async def begin() -> None:
+        await store.put(HEAD_KEY, b'{"version": 1, "sequence": 9, "hash": "0"}')
+        async with trio.open_nursery() as nursery:
+            await nursery.start(log.run)
+            await KeptHead(store, log, lambda _: None).check()
+            nursery.cancel_scope.cancel()
+
+    trio.run(begin)
+    assert verify() == 1
+    assert "record 4: the log had 9 records" in capsys.readouterr().err

@@ -201,3 +201,26 @@ def test_a_server_opens_as_many_files_as_it_may(shell: Any) -> None:
     assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
     server.interrupt()
     assert server.end() == 0
+
+
+def test_an_audit_log_that_was_removed_while_no_server_ran_is_missed(shell: Any) -> None:
+    maps, made = "/api/v1/namespaces/default/configmaps", {"metadata": {"name": "a"}, "spec": {"data": {}}}
+    server = shell.begin("server", "--port", "0")
+    url = url_of(server)
+    server.wait_for("first administrator's token")
+    token = (shell.state / "server-api" / "admin.token").read_text().strip()
+    assert ask(f"{url}{maps}", token, "POST", made)[0] == 201
+    server.interrupt()
+    assert server.end() == 0
+    assert shell.run("audit", "verify").returncode == 0
+    for path in (shell.state / "server-api" / "audit").glob("*.jsonl"):
+        path.unlink()
+    server = shell.begin("server", "--port", "0")
+    url = url_of(server)
+    assert "is not what this server wrote" in "".join(server.err)
+    assert ask(f"{url}/healthz", "")[1]["parts"]["audit"] == "Degraded"
+    assert ask(f"{url}{maps}/a", token)[0] == 200, "it works all the same"
+    wait_until(lambda: "AuditBroken" in str(ask(f"{url}/v1/events", token)[1]))
+    server.interrupt()
+    assert server.end() == 0
+    assert shell.run("audit", "verify").returncode == 1

@@ -28,6 +28,9 @@ def run_verify(state: Path | None, head: str | None, archive: Path | None = None
     if check.broken is not None:
         note(f"the audit log is not what was written: {check.broken}")
         return ExitCode.FAILED
+    if check.told:
+        note(f"the server missed records of its own when it began: {check.told}")
+        return ExitCode.FAILED
     words = f"{check.records} records are as they were written"
     if check.first > 1:
         words += f", from number {check.first} on"

@@ -41,11 +41,13 @@ class AuditLog:
         directory: Where the files go (mode 0600); it is made where it is missing (mode 0700).
         now: The wall clock, for what the log says of itself.
         max_file_bytes: When a file has this size, the next record begins another one.
+        doubt: Why it is not what was written, as far as that was seen when it began; empty for no doubt.
     """
 
     directory: Path
     now: WallClock = system_time
     max_file_bytes: int = MAX_FILE_BYTES
+    doubt: str = field(default="", init=False)
     _head: Head = field(init=False, factory=Head)
     _number: int = field(init=False, default=0)
     _size: int = field(init=False, default=0)

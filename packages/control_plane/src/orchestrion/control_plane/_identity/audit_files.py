@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Final
 from attrs import frozen
 from orchestrion.shared_types import StateFailure
 
-from .audit_records import Head, head_before, next_head
+from .audit_records import TORN_MARK, Head, head_before, next_head
 
 _NAME = re.compile(r"([0-9]{4,})\.jsonl")
+_LOSS: Final = b',"via":"server","verb":"verify","resource":"audit",'
+"""What only a record has that says that others were taken from the log."""
+
 _TAIL_BYTES: Final = 1_048_576
 """Longer than any two lines: fields are limited, and escapes make them six times as long at most."""
 
@@ -48,6 +52,7 @@ class AuditCheck:
         head: The last record that is right.
         unfinished: Whether the last line is torn and not completed yet; the next start of the server does it.
         broken: The first place that is wrong, or None.
+        told: What the log itself says was taken from it, of the last time that a server found that; or empty.
     """
 
     records: int
@@ -56,6 +61,7 @@ class AuditCheck:
     head: Head
     unfinished: bool
     broken: BrokenRecord | None
+    told: str = ""
 
 
 def file_name(number: int, /) -> str:
@@ -140,6 +146,35 @@ def last_records(directory: Path, count: int, /) -> list[bytes]:
     return found[-count:]
 
 
+def find_record(files: Sequence[tuple[int, Path]], sequence: int, /) -> Head | None:
+    """Return a record of a log by its number; None where it is not there, or is none any longer.
+
+    The one before the first that is there is known by that one. The newest file is looked at first.
+
+    Raises:
+        StateFailure: A file can't be read.
+    """
+    mark = b'{"seq":%d,' % sequence
+    try:
+        for _, path in reversed(files):
+            data = path.read_bytes()
+            if not data:
+                continue
+            at = data.rfind(mark)
+            if at >= 0:
+                line = data[data.rfind(b"\n", 0, at) + 1 :].partition(b"\n")[0]
+                return next_head(line, head_before(line))[0]
+            before = head_before(data.partition(b"\n")[0])
+            if before.sequence <= sequence:
+                return before if before.sequence == sequence else None
+    except ValueError:
+        return None
+    except OSError as err:
+        msg = f"reading the audit log failed: {err.strerror}"
+        raise StateFailure(msg, remedy="make it readable for the server") from err
+    return None
+
+
 def verify_audit(directory: Path, /, *, head: Head | None = None, archive: Path | None = None) -> AuditCheck:
     """Look at all records of a log, and find the first that is not what was written.
 
@@ -158,7 +193,7 @@ def verify_audit(directory: Path, /, *, head: Head | None = None, archive: Path 
     if archive is not None:
         files = sorted({**dict(audit_files(archive)), **dict(files)}.items())
     at, first, records, torn, seen = Head(), 0, 0, 0, head is None or head.sequence == 0
-    unfinished, broken = False, None
+    unfinished, broken, told = False, None, ""
     try:
         for position, (number, path) in enumerate(files):
             if position and number != files[position - 1][0] + 1:
@@ -182,6 +217,8 @@ def verify_audit(directory: Path, /, *, head: Head | None = None, archive: Path 
                     break
                 first = first or at.sequence
                 records += 1
+                if _LOSS in line:
+                    told = f"record {at.sequence}: {json.loads(line.rpartition(TORN_MARK)[2])['reason']}"
                 torn += was_torn
                 if head is not None and at.sequence == head.sequence:
                     seen = True
@@ -196,7 +233,7 @@ def verify_audit(directory: Path, /, *, head: Head | None = None, archive: Path 
         name = files[-1][1].name if files else file_name(1)
         why = f"the log ends here, and had {head.sequence} records before"
         broken = BrokenRecord(name, records + 1, at.sequence + 1, why)
-    return AuditCheck(records, torn, first, at, unfinished, broken)
+    return AuditCheck(records, torn, first, at, unfinished, broken, told)
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, bool]]:

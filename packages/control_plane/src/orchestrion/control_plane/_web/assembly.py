@@ -19,6 +19,7 @@ from orchestrion.control_plane._dashboard.kept_sessions import KeptInStore
 from orchestrion.control_plane._dashboard.sessions import Sessions
 from orchestrion.control_plane._identity.admin_token import kept_first_token, make_first_token
 from orchestrion.control_plane._identity.audit import AuditLog
+from orchestrion.control_plane._identity.audit_head import KeptHead
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.oidc_config import OidcConfig
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
@@ -38,6 +39,7 @@ from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
 from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.orchestrator_core import Orchestrator
+from orchestrion.shared_types import DEFAULT_NAMESPACE, EventSeverity
 from orchestrion.store_interface import StateStore
 
 from .grants import Grants
@@ -194,6 +196,7 @@ async def serving(
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(audit.run)
+        kept = await _keep_head(orchestrator, audit, nursery)
         await nursery.start(tokens.follow)
         await nursery.start(keys.follow)
         if keeper.issued is not None:
@@ -225,6 +228,7 @@ async def serving(
         )
         server.streams.ending.set()
         await oversight.pipeline.sum_up(at_the_end=True)
+        await kept.save()
         nursery.cancel_scope.cancel()
 
 
@@ -252,6 +256,7 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
     async with trio.open_nursery() as nursery:
         if audit is not None:
             await nursery.start(audit.run)
+            await _keep_head(orchestrator, audit, nursery)
         await nursery.start(keeper.tokens.follow)
         if keeper.keys is not None:
             await nursery.start(keeper.keys.follow)
@@ -264,6 +269,18 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
         oversight = Oversight.over(objects, keeper, audit=audit)
         yield _at_socket(management, oversight, keeper, replies, secret_keys, secret, streams)
         nursery.cancel_scope.cancel()
+
+
+async def _keep_head(orchestrator: Orchestrator, audit: AuditLog, nursery: trio.Nursery) -> KeptHead:
+    """Hold the audit log against what was its last record, and keep that from then on."""
+
+    def tell(text: str) -> None:
+        orchestrator.recorder.record(DEFAULT_NAMESPACE, "cluster/default", "AuditBroken", text, EventSeverity.WARNING)
+
+    kept = KeptHead(orchestrator.store, audit, tell, orchestrator.now)
+    await kept.check()
+    nursery.start_soon(kept.run)
+    return kept
 
 
 def _at_socket(

@@ -62,6 +62,10 @@ class Oversight:
         if self.audit is not None:
             head = self.audit
             numbers["audit_records_total"] = ("Records of the audit log.", lambda: head.head.sequence)
+            numbers["audit_broken"] = (
+                "1 where the audit log was not what was written when the server began, else 0.",
+                lambda: int(bool(head.doubt)),
+            )
         self.metrics = Metrics(objects.orchestrator, self.pipeline.counts, self.steps, self.pipeline.limits, numbers)
         probes = _probes(objects, self.audit)
         self._well = Checkup(probes)
@@ -173,7 +177,9 @@ def _probes(objects: Objects, audit: AuditLog | None) -> Mapping[str, Probe]:
 
         async def recorded() -> Condition:
             await trio.lowlevel.checkpoint()
-            return Condition.HEALTHY if log.failure is None else Condition.UNHEALTHY
+            if log.failure is not None:
+                return Condition.UNHEALTHY
+            return Condition.DEGRADED if log.doubt else Condition.HEALTHY
 
         probes["audit"] = recorded
     return probes
