@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 from orchestrion.control_plane._identity.audit_records import Outcome
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.shared_types import Conflict, ContainerConfig, Metadata, WorkloadDefinition
@@ -206,3 +207,76 @@ async def test_definitions_are_the_word_of_the_manager_that_is_named(api: Api) -
         await control.apply([web(replicas=3)])
     await control.apply([web(replicas=3)], manager="deploy")
     assert (await api.client.ask("GET", f"{WORKLOADS}/web")).json["spec"]["replicas"] == 3
+
+
+def limited(cpu: Any, grace: Any, interval: Any = "1m") -> list[dict[str, Any]]:
+    check = {"exec": ["probe"], "interval": interval}
+    return [{"name": "main", "resources": {"cpu": cpu}, "stop_grace": grace, "health": check}]
+
+
+async def test_the_same_in_other_words_is_no_contradiction_and_both_say_it(api: Api) -> None:
+    path = f"{WORKLOADS}/web"
+    first = [{**limited("500m", "60s")[0], "command": ["run"]}]
+    assert (await applied(api, path, {"containers": first}, "manager=git")).status == 201
+    for words in (limited(0.5, "1m", "60s"), limited("0.5", 60, 60.0), limited("500m", "60s")):
+        same = await applied(api, path, {"containers": words}, "manager=tuner")
+        assert (same.status, same.json["metadata"]["generation"]) == (200, 1), same.json
+    owners = (await api.client.ask("GET", f"{path}?show=owners")).json["owners"]
+    assert owners["spec.containers[main].resources.cpu"] == ["git", "tuner"]
+    assert owners["spec.containers[main].stop_grace"] == ["git", "tuner"]
+    assert owners["spec.containers[main].command"] == ["git"]
+
+
+async def test_what_is_another_value_is_named_and_what_is_the_same_beside_it_is_not(api: Api) -> None:
+    path = f"{WORKLOADS}/web"
+    first = [{**limited("500m", "60s")[0], "command": ["run"]}]
+    await applied(api, path, {"containers": first}, "manager=git")
+    refused = await applied(api, path, {"containers": limited(0.5, "61s")}, "manager=tuner")
+    assert refused.status == 409
+    assert "spec.containers[main].stop_grace is owned by 'git'" in refused.json["detail"]
+    assert "cpu" not in refused.json["detail"]
+    forced = await applied(api, path, {"containers": limited(0.5, "61s")}, "manager=tuner&force=true")
+    assert forced.status == 200
+    owners = (await api.client.ask("GET", f"{path}?show=owners")).json["owners"]
+    assert owners["spec.containers[main].resources.cpu"] == ["git", "tuner"]
+    assert owners["spec.containers[main].stop_grace"] == ["tuner"]
+
+
+async def test_texts_that_only_look_like_quantities_are_what_they_are(api: Api) -> None:
+    def told(text: str) -> dict[str, Any]:
+        return {"containers": [{"name": "main", "command": ["wait", text], "env": {"WAIT": text}}]}
+
+    await applied(api, f"{WORKLOADS}/web", told("60s"), "manager=git")
+    refused = await applied(api, f"{WORKLOADS}/web", told("1m"), "manager=tuner")
+    assert refused.status == 409
+    assert "command is owned" in refused.json["detail"]
+    assert "env" in refused.json["detail"]
+
+
+async def test_definitions_say_the_same_in_other_words_too(api: Api) -> None:
+    control = api.management.control
+    await applied(api, f"{WORKLOADS}/web", {"containers": [{**limited(0.5, 60)[0], "command": ["run"]}]}, "manager=git")
+    (view,) = await control.list_workloads()
+    result = await control.apply([view.definition], manager="deploy")
+    assert [change.action for change in result.changes] == ["unchanged"]
+    (main,) = view.definition.containers
+    with pytest.raises(Conflict, match="stop_grace is owned by 'git'") as refused:
+        await control.apply(
+            [evolve(view.definition, containers=(evolve(main, stop_grace_seconds=61),))], manager="deploy"
+        )
+    assert "cpu" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "same", "other"),
+    [
+        ("resourcequotas", {"hard": {"cpu": "2"}}, {"hard": {"cpu": "2000m"}}, {"hard": {"cpu": "2001m"}}),
+        ("limitranges", {"max": {"memory": "1Gi"}}, {"max": {"memory": "1024Mi"}}, {"max": {"memory": "1G"}}),
+    ],
+)
+async def test_amounts_are_compared_as_amounts(kind: str, one: Any, same: Any, other: Any, api: Api) -> None:
+    path = f"/api/v1/namespaces/default/{kind}/small"
+    await applied(api, path, one, "manager=git")
+    both = await applied(api, path, same, "manager=tuner")
+    assert (both.status, both.json["spec"]) == (200, one)
+    assert (await applied(api, path, other, "manager=tuner")).status == 409

@@ -166,12 +166,13 @@ def owners_of(applied: Mapping[str, JsonObject], /) -> dict[str, tuple[str, ...]
 def _tree(value: Any) -> _Tree:
     if isinstance(value, dict):
         return _Branch(False, {key: _tree(inner) for key, inner in value.items()})
-    if isinstance(value, list) and _is_by_name(value):
+    if isinstance(value, list) and is_by_name(value):
         return _Branch(True, {item[_NAME]: _tree(item) for item in value})
     return _Leaf(value)
 
 
-def _is_by_name(items: list[Any]) -> bool:
+def is_by_name(items: list[Any]) -> bool:
+    """Whether a list is merged by names: all its items have one of their own."""
     names = {item[_NAME] for item in items if isinstance(item, dict) and isinstance(item.get(_NAME), str)}
     return len(names) == len(items)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define, evolve, frozen
+from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.field_owners import apply
+from orchestrion.control_plane._objects.json_values import JsonObject
+from orchestrion.control_plane._objects.other_words import in_words_of_others
 from orchestrion.control_plane._objects.workload_form import definition_of, workload_of
 from orchestrion.orchestrator_core import Beside, Gate, Orchestrator, ProposedChange, WorkloadName
 from orchestrion.shared_types import WorkloadDefinition
@@ -53,17 +57,25 @@ async def owned(
             found.append(Owned(given, 0, None))
             continue
         document = workload_of(given)
-        made = apply(fields.applied, manager, dict(document.spec), force=force)
+        others = [each for each in workloads if each is not given]
+        others += [each.spec.definition for each in known.values() if each.spec is not None and each.name != name]
+        others = [each for each in others if each.metadata.namespace == name.namespace]
+        wanted = in_words_of_others(fields.applied, manager, dict(document.spec), partial(_meaning, document, others))
+        made = apply(fields.applied, manager, wanted, force=force)
         definition = given
         if made.spec != document.spec:
-            others = [each for each in workloads if each is not given]
-            others += [each.spec.definition for each in known.values() if each.spec is not None and each.name != name]
-            others = [each for each in others if each.metadata.namespace == name.namespace]
-            whole = definition_of(evolve(document, spec=made.spec), others, None)
-            definition = evolve(whole, metadata=given.metadata)
+            definition = evolve(_read(document, others, made.spec), metadata=given.metadata)
         revision = before.metadata.revision if before is not None else 0
         found.append(Owned(definition, revision, fields.saying(made.applied)))
     return found
+
+
+def _read(document: Document, others: Sequence[WorkloadDefinition], spec: JsonObject) -> WorkloadDefinition:
+    return definition_of(evolve(document, spec=spec), others, None)
+
+
+def _meaning(document: Document, others: Sequence[WorkloadDefinition], spec: JsonObject) -> JsonObject:
+    return dict(workload_of(_read(document, others, spec)).spec)
 
 
 @define(eq=False)

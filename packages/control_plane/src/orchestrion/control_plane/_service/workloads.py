@@ -11,7 +11,9 @@ from attrs import define, evolve, frozen
 from orchestrion.control_plane._objects.claims import claims_of, kept_claims, with_claims
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.field_owners import apply, hand_on, replace, revise
+from orchestrion.control_plane._objects.json_values import JsonObject
 from orchestrion.control_plane._objects.kinds import WORKLOAD
+from orchestrion.control_plane._objects.other_words import in_words_of_others
 from orchestrion.control_plane._objects.proposal import check_absent, check_precondition, joined, read_document
 from orchestrion.control_plane._objects.workload_form import definition_of, workload_of
 from orchestrion.orchestrator_core import (
@@ -189,7 +191,10 @@ class WorkloadWriter:
         if before is None and intent.creating is not None:
             intent.creating()
         fields = await self.fields.read(namespace, given.metadata.name, before)
-        made = apply(fields.applied, intent.manager, dict(given.spec), force=intent.force)
+        wanted = in_words_of_others(
+            fields.applied, intent.manager, dict(given.spec), lambda spec: self._meaning(given, spec)
+        )
+        made = apply(fields.applied, intent.manager, wanted, force=intent.force)
         if before is None:
             check_absent(given, expected=intent.if_there or intent.if_revision is not None)
         else:
@@ -234,6 +239,9 @@ class WorkloadWriter:
             raise no_such(WORKLOAD, namespace, name)
         gate = with_request(self.orchestrator.store, self.quota)
         await self.orchestrator.apply([record.spec.definition], rerun=rerun, gate=gate)
+
+    def _meaning(self, given: Document, spec: JsonObject) -> JsonObject:
+        return dict(workload_of(self.definition(evolve(given, spec=spec))).spec)
 
     def document(self, namespace: str, name: str) -> Document:
         """Return a workload as a document, without its status.

@@ -11,7 +11,15 @@ from attrs import define, evolve, field, frozen
 from orchestrion.control_plane._objects.claims import claims_of, with_claims
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.field_owners import apply, hand_on, replace, revise
-from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, SECRET, Kind
+from orchestrion.control_plane._objects.kinds import (
+    CUSTOM_KIND,
+    LIMIT_RANGE,
+    NAMESPACE,
+    RESOURCE_QUOTA,
+    SECRET,
+    Kind,
+)
+from orchestrion.control_plane._objects.other_words import amounts_meant, in_words_of_others
 from orchestrion.control_plane._objects.proposal import (
     check_absent,
     check_precondition,
@@ -246,7 +254,7 @@ class Writer:
         if kind is SECRET:
             spec, applied = dict(given.spec), dict[str, Any]()
         else:
-            spec, applied = _applied(before, given, intent)
+            spec, applied = _applied(kind, before, given, intent)
         if before is None or entry is None:
             check_absent(given, expected=intent.if_there or intent.if_revision is not None)
             if intent.creating is not None:
@@ -448,9 +456,14 @@ def owned(stored: StoredObject) -> dict[str, dict[str, Any]]:
     return {manager: dict(part) for manager, part in stored.applied.items()}
 
 
-def _applied(before: StoredObject | None, given: Document, intent: Intent) -> tuple[dict[str, Any], dict[str, Any]]:
+def _applied(
+    kind: Kind, before: StoredObject | None, given: Document, intent: Intent
+) -> tuple[dict[str, Any], dict[str, Any]]:
     parts = owned(before) if before is not None else {}
-    result = apply(parts, intent.manager, dict(given.spec), force=intent.force)
+    wanted = dict(given.spec)
+    if kind in (RESOURCE_QUOTA, LIMIT_RANGE):
+        wanted = in_words_of_others(parts, intent.manager, wanted, amounts_meant)
+    result = apply(parts, intent.manager, wanted, force=intent.force)
     return result.spec, dict(result.applied)
 
 
