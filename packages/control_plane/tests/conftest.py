@@ -284,7 +284,9 @@ class FakeControl:
             self.open_streams -= 1
             self.stream_closed.set()
 
-    async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+    async def scale(
+        self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False
+    ) -> WorkloadView:
         view = self._view(name, namespace)
         self.views[namespace, name] = evolve(view, replicas=replicas or 1, scaled=replicas is not None)
         return self.views[namespace, name]
@@ -297,11 +299,11 @@ class FakeControl:
         self.views[namespace, name] = evolve(self._view(name, namespace), paused=False)
         return self.views[namespace, name]
 
-    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False) -> WorkloadView:
         self.views[namespace, name] = evolve(self._view(name, namespace), phase=WorkloadPhase.STOPPED)
         return self.views[namespace, name]
 
-    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
+    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False) -> None:
         self._view(name, namespace)
         del self.views[namespace, name]
 

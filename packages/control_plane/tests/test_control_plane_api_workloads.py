@@ -305,3 +305,40 @@ async def test_a_webhook_may_refuse_that_an_instance_is_deleted(api: Api) -> Non
     refused = await api.client.ask("DELETE", f"{INSTANCES}/web.0.1")
     assert (refused.status, refused.json["message"]) == (403, "delete Instance")
     assert await running(api) == ["web.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "again"),
+    [
+        ("PUT", f"{WORKLOADS}/web/scale", {"replicas": 3}, True),
+        ("POST", f"{WORKLOADS}/web/stop", None, True),
+        ("POST", f"{WORKLOADS}/web/start", None, True),
+        ("POST", "/api/v1/nodes/node-00000/cordon", None, True),
+        ("POST", "/api/v1/nodes/node-00000/uncordon", None, True),
+        ("POST", "/api/v1/nodes/node-00000/drain", {"reason": "why"}, True),
+        ("POST", "/v1/workload/scale?name=web", {"replicas": 3}, False),
+        ("POST", "/v1/workload/stop?name=web", None, False),
+        ("DELETE", "/v1/workload?name=web", None, False),
+    ],
+)
+async def test_what_is_only_tried_changes_nothing(api: Api, method: str, path: str, body: Any, again: bool) -> None:
+    await settled(api)
+    query = "&dry_run=true" if "?" in path else "?dry_run=true"
+    before = (await api.orchestrator.store.get("/")).revision
+    tried = await api.client.ask(method, f"{path}{query}", body)
+    assert (tried.status, (await api.orchestrator.store.get("/")).revision) == (200, before)
+    if again:  # as it is
+        shown = path.removesuffix("/scale").removesuffix("/stop").removesuffix("/start")
+        shown = shown.removesuffix("/uncordon").removesuffix("/cordon").removesuffix("/drain")
+        assert tried.json == (await api.client.ask("GET", shown)).json
+    missing = path.replace("web", "nope").replace("node-00000", "nope")
+    assert (await api.client.ask(method, f"{missing}{query}", body)).status == 404
+
+
+async def test_a_number_that_a_quota_does_not_grant_is_refused_when_it_is_tried(api: Api) -> None:
+    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"instances": 2}}}
+    path = "/api/v1/namespaces/default/resourcequotas"
+    assert (await api.client.ask("POST", path, quota)).status == 201
+    await settled(api)
+    tried = await api.client.ask("PUT", f"{WORKLOADS}/web/scale?dry_run=true", {"replicas": 3})
+    assert (tried.status, tried.json["code"]) == (403, "quota-exceeded")

@@ -18,7 +18,7 @@ from orchestrion.shared_types import (
     Problem,
 )
 
-from ._acting import reach_or_own
+from ._acting import reach_or_observe, reach_or_own
 from ._objects import reach_objects
 from ._offline import stored_picture
 from ._output import confirmed, note
@@ -27,14 +27,14 @@ from ._places import Place, RemoteServer, namespace_of, place_of
 from ._reach import reach_owner
 from ._running import run_async
 from ._where import Where
-from ._words import full_name, ready
+from ._words import ENDED, TERMINAL, full_name, ready
 
 _NOT_BEGUN = {WorkloadPhase.WAITING, WorkloadPhase.STOPPED, WorkloadPhase.FAILED}
 """Where a workload is that may still have what it comes after before it."""
 
 
-def run_scale(name: str, replicas: int | None, where: Where, *, reset: bool) -> int:
-    """Set a number of instances, or go back to the file's."""
+def run_scale(name: str, replicas: int | None, where: Where, *, reset: bool, dry_run: bool = False) -> int:
+    """Set a number of instances, or go back to the file's; or say what that would do."""
     if reset == (replicas is not None):
         raise ConfigInvalid((Problem("say how many instances, or --reset"),), remedy=f"orchestrion scale {name} 3")
 
@@ -46,17 +46,26 @@ def run_scale(name: str, replicas: int | None, where: Where, *, reset: bool) -> 
 
     async def change() -> str:
         async with reach_owner(place) as control:
-            view = await control.scale(name, replicas, namespace=namespace)
-            return f"{full_name(namespace, name)}: {ready(view)}"
+            view = await control.scale(name, replicas, namespace=namespace, dry_run=dry_run)
+            told = f"{full_name(namespace, name)}: {ready(view)}"
+            wanted = view.definition.replicas if replicas is None else replicas
+            return f"{told}; would have {wanted}" if dry_run else told
 
     note(run_async(change))
     return 0
 
 
-def run_stop(name: str, where: Where, *, wait: bool) -> int:
-    """Stop a workload."""
+def run_stop(name: str, where: Where, *, wait: bool, dry_run: bool = False) -> int:
+    """Stop a workload, or say what that would do."""
     place = place_of(where)
     namespace = namespace_of(where, place)
+
+    async def tried() -> str:
+        place.must_exist()
+        async with reach_or_observe(place) as control:
+            await control.stop(name, namespace=namespace, dry_run=True)
+            instances = await control.list_instances(namespace=namespace, workload=name)
+            return ", ".join(one.name for one in instances if one.status.state not in TERMINAL)
 
     async def change() -> None:
         place.must_exist()
@@ -65,23 +74,29 @@ def run_stop(name: str, where: Where, *, wait: bool) -> int:
             if wait:
                 await _settle(place, control, lambda picture: picture.is_over([(namespace, name)]), namespace)
 
+    if dry_run:
+        note(f"{full_name(namespace, name)}: would stop {run_async(tried) or 'nothing: nothing of it runs'}")
+        return 0
     run_async(change)
     note(f"{full_name(namespace, name)}: {'stopped' if wait else 'stopping'}")
     return 0
 
 
-def run_start(name: str, where: Where, *, rerun: bool) -> int:
-    """Let a workload run again."""
+def run_start(name: str, where: Where, *, rerun: bool, dry_run: bool = False) -> int:
+    """Let a workload run again, or say whether it would."""
     place = place_of(where)
 
     async def change() -> WorkloadView:
         async with reach_objects(where, place) as objects:
-            path = objects.path(await objects.kind("workload"), name)
-            await objects.api.ask("POST", f"{path}/start", query={"rerun": rerun})
+            await objects.order(await objects.kind("workload"), name, "start", rerun=rerun, dry_run=dry_run)
             return await objects.control.get_workload(name, namespace=objects.namespace)
 
     view = run_async(change)
-    note(f"{full_name(view.definition.metadata.namespace, name)}: {ready(view)}")
+    told = f"{full_name(view.definition.metadata.namespace, name)}: {ready(view)}"
+    if dry_run:
+        again = view.phase is WorkloadPhase.STOPPED or (rerun and view.phase in ENDED)
+        told += f"; {'would run again' if again else 'nothing would change'}"
+    note(told)
     return 0
 
 
@@ -94,10 +109,29 @@ async def _settle(place: Place, control: Control, holds: Callable[[Picture], boo
             raise
 
 
-def run_remove(names: Sequence[str], where: Where, *, yes: bool, wait: bool) -> int:
-    """Remove workloads, after naming what goes and asking."""
+def run_remove(names: Sequence[str], where: Where, *, yes: bool, wait: bool, dry_run: bool = False) -> int:
+    """Remove workloads, after naming what goes and asking; or only name what would go."""
     place = place_of(where)
+    if dry_run:
+        run_async(_try_to_remove, place, tuple(dict.fromkeys(names)), namespace_of(where, place))
+        return 0
     return run_async(_remove, place, tuple(dict.fromkeys(names)), namespace_of(where, place), yes, wait)
+
+
+async def _try_to_remove(place: Place, names: Sequence[str], namespace: str) -> None:
+    place.must_exist()
+    async with reach_or_observe(place) as control:
+        views = await control.list_workloads(namespace=namespace)
+        names = dependants_first(names, namespace, views)
+        lines = await _what_goes(control, names, namespace)
+        named = [view for view in views if view.definition.metadata.name in names]
+        for name in names:
+            # What another one of them comes after could go only once that one has gone.
+            if not any(name == each.workload for view in named for each in view.definition.after):
+                await control.remove(name, namespace=namespace, dry_run=True)
+    for line in lines:
+        note(line)
+    note(f"would be removed: {', '.join(full_name(namespace, name) for name in names)}")
 
 
 async def _remove(place: Place, names: Sequence[str], namespace: str, yes: bool, wait: bool) -> int:

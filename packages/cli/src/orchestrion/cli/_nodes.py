@@ -130,16 +130,19 @@ def _share(used: int, has: int) -> str:
     return f"{100 * used // has} %" if has else ""
 
 
-def run_node_cordon(names: Sequence[str], where: Where, *, let: bool) -> int:
-    """Keep new work off nodes, or let it on them again."""
+def run_node_cordon(names: Sequence[str], where: Where, *, let: bool, dry_run: bool = False) -> int:
+    """Keep new work off nodes, or let it on them again; or say that this would be done."""
     place = place_of(where)
 
     async def order() -> None:
         async with reach_objects(where, place) as objects:
             kind = await objects.kind("node")
             for node_id, shown in [await _cordoned(objects, name, let=let) for name in names]:
-                await objects.order(kind, node_id, "uncordon" if let else "cordon")
-                note(f"{shown}: {'takes work again' if let else 'takes no new work'}")
+                await objects.order(kind, node_id, "uncordon" if let else "cordon", dry_run=dry_run)
+                if dry_run:
+                    note(f"{shown}: would take {'work again' if let else 'no new work'}")
+                else:
+                    note(f"{shown}: {'takes work again' if let else 'takes no new work'}")
 
     run_async(order)
     return 0
@@ -178,9 +181,17 @@ async def _node(objects: Objects, name: str) -> Node:
 
 
 def run_node_drain(
-    name: str, reason: str, deadline: str | None, timeout: str | None, where: Where, form: Form, *, wait: bool
+    name: str,
+    reason: str,
+    deadline: str | None,
+    timeout: str | None,
+    where: Where,
+    form: Form,
+    *,
+    wait: bool,
+    dry_run: bool = False,
 ) -> int:
-    """Move everything off a node, and show how that goes."""
+    """Move everything off a node, and show how that goes; or say what would be moved."""
     place = place_of(where)
     now = datetime.now(UTC)
     until = None if deadline is None else now + timedelta(seconds=seconds_of(deadline))
@@ -190,7 +201,10 @@ def run_node_drain(
         async with reach_objects(where, place) as objects:
             node = await _node(objects, name)
             body = {"reason": reason, "deadline": None if until is None else until.isoformat()}
-            await objects.order(await objects.kind("node"), node.id, "drain", body)
+            await objects.order(await objects.kind("node"), node.id, "drain", body, dry_run=dry_run)
+            if dry_run:
+                note(f"{node.name}: would move off {await _moved(objects, node) or 'nothing: nothing runs there'}")
+                return True
             if not wait:
                 note(f"{node.name}: drains; `orchestrion node ls` shows how far it is")
                 return True
@@ -204,6 +218,12 @@ def run_node_drain(
         return ExitCode.OK
     note(f"{name}: not empty within {timeout}; the drain goes on")
     return ExitCode.TIMEOUT
+
+
+async def _moved(objects: Objects, node: Node) -> str:
+    instances = await objects.control.list_instances()
+    here = [one for one in instances if one.binding.node_id == node.id and one.status.state not in TERMINAL]
+    return ", ".join(sorted(full_name(one.namespace, one.name) for one in here))
 
 
 async def _empty(objects: Objects, node: Node, *, tells: bool) -> None:

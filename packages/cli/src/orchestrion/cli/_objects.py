@@ -199,9 +199,19 @@ class Objects:
         data: Data = (await self.api.ask("DELETE", self.path(kind, name), query={"dry_run": dry_run})).data
         return data
 
-    async def order(self, kind: KindName, name: str, what: str, data: Any = None, /) -> Any:
-        """Have something done with an object, such as `cordon`, and return the answer."""
-        return (await self.api.ask("POST", f"{self.path(kind, name)}/{what}", data if data is not None else {})).data
+    async def order(self, kind: KindName, name: str, what: str, data: Any = None, /, **query: bool) -> Any:
+        """Have something done with an object, such as `cordon`, and return the answer.
+
+        Args:
+            kind: The object's kind.
+            name: Its name.
+            what: What is to be done.
+            data: What that takes; None is nothing.
+            query: Parameters; what is False is left out.
+        """
+        given = {key: value for key, value in query.items() if value}
+        path = f"{self.path(kind, name)}/{what}"
+        return (await self.api.ask("POST", path, data if data is not None else {}, query=given)).data
 
 
 def _by_uid(items: Iterable[Data]) -> dict[str, Data]:

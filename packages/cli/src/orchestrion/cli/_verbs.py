@@ -10,6 +10,7 @@ from ._options import (
     PLUGIN,
     Container,
     Context,
+    DryRun,
     Manifest,
     Namespace,
     OutputForm,
@@ -134,6 +135,7 @@ def scale(
     /,
     *,
     reset: Annotated[bool, Argument(("--reset",), "Go back to the file's number.")] = False,
+    dry_run: DryRun = False,
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
@@ -146,13 +148,14 @@ def scale(
     """
     from ._change import run_scale
 
-    return run_scale(name, replicas, Where(state, context, namespace), reset=reset)
+    return run_scale(name, replicas, Where(state, context, namespace), reset=reset, dry_run=dry_run)
 
 
 def stop(
     name: WorkloadName,
     /,
     *,
+    dry_run: DryRun = False,
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
@@ -164,7 +167,7 @@ def stop(
     """
     from ._change import run_stop
 
-    return run_stop(name, Where(state, context, namespace), wait=wait)
+    return run_stop(name, Where(state, context, namespace), wait=wait, dry_run=dry_run)
 
 
 def start(
@@ -172,6 +175,7 @@ def start(
     /,
     *,
     rerun: Annotated[bool, Argument(("--rerun",), "Run batch work once more that has ended.")] = False,
+    dry_run: DryRun = False,
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
@@ -182,7 +186,7 @@ def start(
     """
     from ._change import run_start
 
-    return run_start(name, Where(state, context, namespace), rerun=rerun)
+    return run_start(name, Where(state, context, namespace), rerun=rerun, dry_run=dry_run)
 
 
 def rm(
@@ -190,6 +194,7 @@ def rm(
     /,
     *,
     yes: Yes = False,
+    dry_run: DryRun = False,
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
@@ -197,11 +202,11 @@ def rm(
 ) -> int:
     """Stop workloads and forget them, after naming what will go and asking.
 
-    Without a terminal to ask on, --yes is needed.
+    Without a terminal to ask on, --yes is needed. With --dry-run, what would go is named, and nobody is asked.
     """
     from ._change import run_remove
 
-    return run_remove(names, Where(state, context, namespace), yes=yes, wait=wait)
+    return run_remove(names, Where(state, context, namespace), yes=yes, wait=wait, dry_run=dry_run)
 
 
 def exec_(

@@ -166,18 +166,18 @@ def top(
     return run_top(topic, Where(state, context, namespace), output, once=once)
 
 
-def node_cordon(names: Nodes, /, *, state: State = None, context: Context = None) -> int:
+def node_cordon(names: Nodes, /, *, dry_run: DryRun = False, state: State = None, context: Context = None) -> int:
     """Keep new work off nodes; what runs there stays."""
     from ._nodes import run_node_cordon
 
-    return run_node_cordon(names, Where(state, context), let=False)
+    return run_node_cordon(names, Where(state, context), let=False, dry_run=dry_run)
 
 
-def node_uncordon(names: Nodes, /, *, state: State = None, context: Context = None) -> int:
+def node_uncordon(names: Nodes, /, *, dry_run: DryRun = False, state: State = None, context: Context = None) -> int:
     """Let work on nodes again, and end a drain."""
     from ._nodes import run_node_cordon
 
-    return run_node_cordon(names, Where(state, context), let=True)
+    return run_node_cordon(names, Where(state, context), let=True, dry_run=dry_run)
 
 
 def node_drain(
@@ -188,6 +188,7 @@ def node_drain(
     deadline: Annotated[
         str | None, Argument(("--deadline",), "After how long instances are stopped without waiting: 10m, 1h.")
     ] = None,
+    dry_run: DryRun = False,
     wait: Wait = True,
     timeout: Timeout = None,
     state: State = None,
@@ -201,7 +202,7 @@ def node_drain(
     from ._nodes import run_node_drain
 
     where = Where(state, context)
-    return run_node_drain(name, reason, deadline, timeout, where, output, wait=wait)
+    return run_node_drain(name, reason, deadline, timeout, where, output, wait=wait, dry_run=dry_run)
 
 
 def node_label(

@@ -170,16 +170,24 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
     async def get_workload(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
         return await control.get_workload(name, namespace=namespace)
 
-    @delete("/v1/workload", status_code=200, opt={ACCESS: Needs("delete", "workloads", query=("namespace", "name"))})
-    async def remove(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> dict[str, bool]:
-        await control.remove(name, namespace=namespace)
+    def one(verb: str) -> dict[str, Any]:
+        return {ACCESS: Needs(verb, "workloads", query=("namespace", "name"), dry_run=True)}
+
+    @delete("/v1/workload", status_code=200, opt=one("delete"))
+    async def remove(
+        name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE, dry_run: FromQuery[bool] = False
+    ) -> dict[str, bool]:
+        await control.remove(name, namespace=namespace, dry_run=dry_run)
         return {"ok": True}
 
-    @post("/v1/workload/scale", status_code=200, opt={ACCESS: Needs("scale", "workloads", query=("namespace", "name"))})
+    @post("/v1/workload/scale", status_code=200, opt=one("scale"))
     async def scale(
-        data: JSONBody[ScaleRequest], name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE
+        data: JSONBody[ScaleRequest],
+        name: FromQuery[str],
+        namespace: FromQuery[str] = DEFAULT_NAMESPACE,
+        dry_run: FromQuery[bool] = False,
     ) -> WorkloadView:
-        return await control.scale(name, data.replicas, namespace=namespace)
+        return await control.scale(name, data.replicas, namespace=namespace, dry_run=dry_run)
 
     updates = {ACCESS: Needs("rollout", "workloads", query=("namespace", "name"))}
 
@@ -191,9 +199,11 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
     async def resume(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
         return await control.resume(name, namespace=namespace)
 
-    @post("/v1/workload/stop", status_code=200, opt={ACCESS: Needs("stop", "workloads", query=("namespace", "name"))})
-    async def stop(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> WorkloadView:
-        return await control.stop(name, namespace=namespace)
+    @post("/v1/workload/stop", status_code=200, opt=one("stop"))
+    async def stop(
+        name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE, dry_run: FromQuery[bool] = False
+    ) -> WorkloadView:
+        return await control.stop(name, namespace=namespace, dry_run=dry_run)
 
     @get("/v1/workload/explain", opt={ACCESS: Needs("explain", "workloads", query=("namespace", "name"))})
     async def explain(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> list[SlotPlacement]:

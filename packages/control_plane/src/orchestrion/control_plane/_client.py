@@ -124,10 +124,14 @@ class HttpControl:
         )
         return open_exec(self._peer, wanted)
 
-    async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+    async def scale(
+        self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False
+    ) -> WorkloadView:
         """See `Control.scale`."""
         body = ScaleRequest(replicas=replicas)
-        return await self._ask("POST", "/v1/workload/scale", WorkloadView, body, name=name, namespace=namespace)
+        return await self._ask(
+            "POST", "/v1/workload/scale", WorkloadView, body, name=name, namespace=namespace, dry_run=dry_run or None
+        )
 
     async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
         """See `Control.pause`."""
@@ -137,13 +141,17 @@ class HttpControl:
         """See `Control.resume`."""
         return await self._ask("POST", "/v1/workload/resume", WorkloadView, name=name, namespace=namespace)
 
-    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False) -> WorkloadView:
         """See `Control.stop`."""
-        return await self._ask("POST", "/v1/workload/stop", WorkloadView, name=name, namespace=namespace)
+        return await self._ask(
+            "POST", "/v1/workload/stop", WorkloadView, name=name, namespace=namespace, dry_run=dry_run or None
+        )
 
-    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
+    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False) -> None:
         """See `Control.remove`."""
-        await self._ask("DELETE", "/v1/workload", dict[str, bool], name=name, namespace=namespace)
+        await self._ask(
+            "DELETE", "/v1/workload", dict[str, bool], name=name, namespace=namespace, dry_run=dry_run or None
+        )
 
     async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
         """See `Control.explain`."""

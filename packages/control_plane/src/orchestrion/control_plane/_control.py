@@ -117,8 +117,13 @@ class Control(Protocol):
         """
         ...
 
-    async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
-        """Set a service's number of instances, and remember it; None goes back to the file's number."""
+    async def scale(
+        self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False
+    ) -> WorkloadView:
+        """Set a service's number of instances, and remember it; None goes back to the file's number.
+
+        `dry_run` checks everything, changes nothing, and gives the workload as it is.
+        """
         ...
 
     async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
@@ -142,17 +147,18 @@ class Control(Protocol):
         """
         ...
 
-    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False) -> WorkloadView:
         """Stop all instances, and keep the workload; `apply` starts it again.
 
-        A batch workload that is stopped does not count as failed.
+        A batch workload that is stopped does not count as failed. `dry_run` checks everything, changes nothing, and
+        gives the workload as it is.
         """
         ...
 
-    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
+    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False) -> None:
         """Stop all instances, and then forget the workload.
 
-        It returns when that was recorded; follow it with `watch`.
+        It returns when that was recorded; follow it with `watch`. `dry_run` checks everything, and changes nothing.
         """
         ...
 

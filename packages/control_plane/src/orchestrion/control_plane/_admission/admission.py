@@ -173,7 +173,14 @@ class Admission:
         return definition
 
     async def judge(
-        self, operation: Operation, kind: Kind, namespace: str, name: str, plain: JsonObject | None
+        self,
+        operation: Operation,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        plain: JsonObject | None,
+        *,
+        dry_run: bool = False,
     ) -> None:
         """Ask validating webhooks about what is done with an object, other than writing it as a whole.
 
@@ -183,6 +190,7 @@ class Admission:
             namespace: Its namespace.
             name: Its name.
             plain: The object as it would be; None where it is not changed.
+            dry_run: Whether nothing will be done.
 
         Raises:
             Denied: One refuses it.
@@ -200,6 +208,7 @@ class Admission:
             object=plain,
             old_object=item.document.plain() if item is not None else None,
             principal=ASKING.get(),
+            dry_run=dry_run,
         )
         _, validators = self._asked(request)
         await self._pass(AdmissionChain((), validators, check=lambda asked: asked.object or {}), request)

@@ -99,16 +99,18 @@ class ManagedControl:
             admitted.append(await self.admission.workload(definition, before, others, dry_run=dry_run))
         return admitted
 
-    async def scale(self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+    async def scale(
+        self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False
+    ) -> WorkloadView:
         """See `Control.scale`. Webhooks that only validate are asked, about the workload with that number."""
         record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))
         if record is not None and record.spec is not None and self.admission.hooks.any:
             plain = workload_of(record.spec.definition).plain()
             plain["spec"]["replicas"] = record.spec.definition.replicas if replicas is None else replicas
-            await self.admission.judge(Operation.UPDATE, WORKLOAD, namespace, name, plain)
+            await self.admission.judge(Operation.UPDATE, WORKLOAD, namespace, name, plain, dry_run=dry_run)
         async with self.gate.turn((namespace,)):
             gate = with_request(self.orchestrator.store, self.gate)
-            return await self.orchestrator.scale(name, replicas, namespace=namespace, gate=gate)
+            return await self.orchestrator.scale(name, replicas, namespace=namespace, gate=gate, dry_run=dry_run)
 
     async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
         """See `Control.pause`."""
@@ -118,14 +120,15 @@ class ManagedControl:
         """See `Control.resume`."""
         return await self.orchestrator.resume(name, namespace=namespace)
 
-    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
+    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False) -> WorkloadView:
         """See `Control.stop`."""
-        return await self.orchestrator.stop(name, namespace=namespace, gate=with_request(self.orchestrator.store))
+        gate = with_request(self.orchestrator.store)
+        return await self.orchestrator.stop(name, namespace=namespace, gate=gate, dry_run=dry_run)
 
-    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> None:
+    async def remove(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False) -> None:
         """See `Control.remove`."""
-        await self.admission.judge(Operation.DELETE, WORKLOAD, namespace, name, None)
-        await self.orchestrator.remove(name, namespace=namespace)
+        await self.admission.judge(Operation.DELETE, WORKLOAD, namespace, name, None, dry_run=dry_run)
+        await self.orchestrator.remove(name, namespace=namespace, dry_run=dry_run)
 
     @asynccontextmanager
     async def exec(

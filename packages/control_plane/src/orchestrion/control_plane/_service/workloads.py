@@ -228,8 +228,8 @@ class WorkloadWriter:
         except RevisionConflict as err:
             raise asked_twice() from err
 
-    async def start(self, namespace: str, name: str, *, rerun: bool = False) -> None:
-        """Let a workload run again that was stopped, or, with `rerun`, that has ended.
+    async def start(self, namespace: str, name: str, *, rerun: bool = False, dry_run: bool = False) -> None:
+        """Let a workload run again that was stopped, or, with `rerun`, that has ended; or only find whether it may.
 
         Raises:
             NotFound: There is none of that name.
@@ -238,7 +238,7 @@ class WorkloadWriter:
         if record is None or record.spec is None:
             raise no_such(WORKLOAD, namespace, name)
         gate = with_request(self.orchestrator.store, self.quota)
-        await self.orchestrator.apply([record.spec.definition], rerun=rerun, gate=gate)
+        await self.orchestrator.apply([record.spec.definition], dry_run=dry_run, rerun=rerun, gate=gate)
 
     def _meaning(self, given: Document, spec: JsonObject) -> JsonObject:
         return dict(workload_of(self.definition(evolve(given, spec=spec))).spec)

@@ -32,7 +32,7 @@ from .bodies import body_of
 from .doc import Answered, Doc, described
 from .object_paths import COLLECTION
 from .once import Once
-from .queries import AnyRequest
+from .queries import AnyRequest, flag
 
 _ONE: Final = f"{COLLECTION}/{{name:str}}"
 
@@ -77,7 +77,7 @@ def node_handlers(orchestrator: Orchestrator, objects: Objects, once: Once) -> R
     def doc(summary: str, body: Mapping[str, str]) -> Doc:
         return Doc(
             summary=summary,
-            parameters=("Idempotency-Key",),
+            parameters=("dry_run", "Idempotency-Key"),
             body=body,
             kinds=lambda kind: kind is NODE,
             errors=(404, 409, 501),
@@ -91,13 +91,18 @@ def node_handlers(orchestrator: Orchestrator, objects: Objects, once: Once) -> R
         return NodeId(path["name"])
 
     async def ordered(request: AnyRequest, order: Callable[[NodeId], Awaitable[None]]) -> ASGIApp:
-        node_id = node_of(request)
+        node_id, dry_run = node_of(request), flag(request, "dry_run")
+
+        async def do() -> None:
+            orchestrator.check_takes_node_orders()
+            if not dry_run:
+                await order(node_id)
 
         async def show() -> Raw:
             return object_answer(await objects.node_now(node_id))
 
         # Who manages the nodes has a record of its own, in which nothing of the request can be written.
-        return await once.doing(request, lambda: order(node_id), show, together=False)
+        return await once.doing(request, do, show, together=False)
 
     cordoning = doc("Keep new work off a node", {})
 

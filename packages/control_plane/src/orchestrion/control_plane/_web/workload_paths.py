@@ -91,7 +91,7 @@ def _numbers(control: Control, objects: Objects, once: Once) -> list[Any]:
     writing = Doc(
         summary="Set a service's number of instances; null goes back to the file's",
         answers={200: Answered()},
-        parameters=("Idempotency-Key",),
+        parameters=("dry_run", "Idempotency-Key"),
         body={JSON: "ScaleRequest"},
         kinds=_is_workload,
         errors=(404, 409),
@@ -101,9 +101,10 @@ def _numbers(control: Control, objects: Objects, once: Once) -> list[Any]:
     async def scale(request: AnyRequest) -> ASGIApp:
         namespace, name = name_of(request, WORKLOAD)
         wanted = structure(await body_of(request), ScaleRequest)
+        dry_run = flag(request, "dry_run")
         return await once.doing(
             request,
-            lambda: control.scale(name, wanted.replicas, namespace=namespace),
+            lambda: control.scale(name, wanted.replicas, namespace=namespace, dry_run=dry_run),
             lambda: _shown(objects, namespace, name),
         )
 
@@ -113,7 +114,7 @@ def _numbers(control: Control, objects: Objects, once: Once) -> list[Any]:
 def _lives(control: Control, objects: Objects, once: Once) -> list[Any]:
     stopping = Doc(
         summary="Stop all instances, and keep the workload",
-        parameters=("Idempotency-Key",),
+        parameters=("dry_run", "Idempotency-Key"),
         kinds=_is_workload,
         errors=(404, 409),
     )
@@ -121,13 +122,16 @@ def _lives(control: Control, objects: Objects, once: Once) -> list[Any]:
     @post(f"{_ONE}/stop", status_code=200, opt=described(Needs("stop", "{plural}"), stopping), name="stop")
     async def stop(request: AnyRequest) -> ASGIApp:
         namespace, name = name_of(request, WORKLOAD)
+        dry_run = flag(request, "dry_run")
         return await once.doing(
-            request, lambda: control.stop(name, namespace=namespace), lambda: _shown(objects, namespace, name)
+            request,
+            lambda: control.stop(name, namespace=namespace, dry_run=dry_run),
+            lambda: _shown(objects, namespace, name),
         )
 
     starting = Doc(
         summary="Let a workload run that was stopped, or that has ended",
-        parameters=("rerun", "Idempotency-Key"),
+        parameters=("rerun", "dry_run", "Idempotency-Key"),
         kinds=_is_workload,
         errors=(404, 409),
     )
@@ -135,10 +139,10 @@ def _lives(control: Control, objects: Objects, once: Once) -> list[Any]:
     @post(f"{_ONE}/start", status_code=200, opt=described(Needs("stop", "{plural}"), starting), name="start")
     async def start(request: AnyRequest) -> ASGIApp:
         namespace, name = name_of(request, WORKLOAD)
-        rerun = flag(request, "rerun")
+        rerun, dry_run = flag(request, "rerun"), flag(request, "dry_run")
         return await once.doing(
             request,
-            lambda: objects.workloads.start(namespace, name, rerun=rerun),
+            lambda: objects.workloads.start(namespace, name, rerun=rerun, dry_run=dry_run),
             lambda: _shown(objects, namespace, name),
         )
 

@@ -68,19 +68,22 @@ class Controls:
     store: StateStore
     now: WallClock
 
-    async def change(self, name: WorkloadName, change: Change, gate: Gate = no_gate) -> None:
+    async def change(self, name: WorkloadName, change: Change, gate: Gate = no_gate, *, dry_run: bool = False) -> None:
         """Change what is wanted of one workload, and return once the world shows it.
 
         Args:
             name: Which workload.
             change: Says what is to be on record.
-            gate: Has its say before it is written, and writes with it.
+            gate: Has its say before it is written, and writes with it; asked for a dry run too.
+            dry_run: True checks everything, and changes nothing.
 
         Raises:
             WorkloadNotFound: There is none of that name.
             Conflict: Others kept changing it.
         """
-        revision = await self._write(lambda: [self.record(name)], change, f"workload {name.name!r}", gate)
+        revision = await self._write(
+            lambda: [self.record(name)], change, f"workload {name.name!r}", gate, dry_run=dry_run
+        )
         await self.world.wait_for(revision)
 
     async def relate(self, name: WorkloadName, change: Callable[[Metadata], Metadata]) -> Revision:
@@ -260,7 +263,13 @@ class Controls:
         return [record for record in found if record is not None and record.spec is not None]
 
     async def _write(
-        self, records: Callable[[], Iterable[WorkloadRecord]], change: Change, what: str, gate: Gate = no_gate
+        self,
+        records: Callable[[], Iterable[WorkloadRecord]],
+        change: Change,
+        what: str,
+        gate: Gate = no_gate,
+        *,
+        dry_run: bool = False,
     ) -> Revision:
         """Change some workloads in one transaction, as they are when it is tried, and return the revision of that."""
         for _ in range(CONFLICT_TRIES):
@@ -277,6 +286,8 @@ class Controls:
             if not operations:
                 return self.world.revision
             beside = await gate(changes, self.world)
+            if dry_run:
+                return self.world.revision
             try:
                 return await write_together(
                     self.store, [*compares, *beside.compares], [*operations, *beside.operations]

@@ -474,6 +474,7 @@ class Orchestrator:
         *,
         namespace: str = DEFAULT_NAMESPACE,
         gate: Gate = no_gate,
+        dry_run: bool = False,
     ) -> WorkloadView:
         """Set a service's number of instances, and remember it; None goes back to the file's number.
 
@@ -481,7 +482,8 @@ class Orchestrator:
             name: The workload's name.
             replicas: How many, or None.
             namespace: Its namespace.
-            gate: Has its say before anything is written, and writes with it.
+            gate: Has its say before anything is written, and writes with it; asked for a dry run too.
+            dry_run: True checks everything, changes nothing, and returns the workload as it is.
 
         Raises:
             WorkloadNotFound: There is none of that name.
@@ -493,10 +495,14 @@ class Orchestrator:
         definition = checked_for_scale(record, replicas)
         scaled_from = definition.replicas if replicas is not None else 0
         await self._controls.change(
-            record.name, lambda now: evolve(now.control, replicas=replicas, scaled_from=scaled_from), gate
+            record.name,
+            lambda now: evolve(now.control, replicas=replicas, scaled_from=scaled_from),
+            gate,
+            dry_run=dry_run,
         )
-        text = "back to the file's number" if replicas is None else f"to {replicas} instances"
-        self.recorder.record(namespace, f"workload/{name}", "Scaled", text)
+        if not dry_run:
+            text = "back to the file's number" if replicas is None else f"to {replicas} instances"
+            self.recorder.record(namespace, f"workload/{name}", "Scaled", text)
         return await self.get_workload(name, namespace=namespace)
 
     async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, gate: Gate = no_gate) -> WorkloadView:
@@ -536,19 +542,28 @@ class Orchestrator:
             self.recorder.record(namespace, f"workload/{name}", *what)
         return await self.get_workload(name, namespace=namespace)
 
-    async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, gate: Gate = no_gate) -> WorkloadView:
+    async def stop(
+        self,
+        name: str,
+        /,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        gate: Gate = no_gate,
+        dry_run: bool = False,
+    ) -> WorkloadView:
         """Stop all instances, and keep the workload; `apply` starts it again. What has ended stays as it ended.
 
         Args:
             name: The workload's name.
             namespace: Its namespace.
-            gate: Has its say before anything is written, and writes with it.
+            gate: Has its say before anything is written, and writes with it; asked for a dry run too.
+            dry_run: True checks everything, changes nothing, and returns the workload as it is.
 
         Raises:
             WorkloadNotFound: There is none of that name.
         """
         await self._controls.catch_up()
-        await self._controls.change(WorkloadName(namespace, name), stopped_unless_ended, gate)
+        await self._controls.change(WorkloadName(namespace, name), stopped_unless_ended, gate, dry_run=dry_run)
         return await self.get_workload(name, namespace=namespace)
 
     async def stop_instance(
@@ -654,6 +669,14 @@ class Orchestrator:
     async def uncordon_node(self, node_id: NodeId, /) -> None:
         """Let work on a node again; see `SupportsCordon`."""
         await self._cordon().uncordon_node(node_id)
+
+    def check_takes_node_orders(self) -> None:
+        """Make sure that nodes can be cordoned and drained here.
+
+        Raises:
+            Unsupported: The cluster manager can't do that.
+        """
+        self._cordon()
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
