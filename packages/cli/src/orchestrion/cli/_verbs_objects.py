@@ -82,9 +82,11 @@ def create(
 ) -> int:
     """Make objects of a file, or a small one of its kind and name. What is there already is a conflict.
 
+    All of a file are checked before the first is made: where one can't be, none is.
+
     Examples: orchestrion create namespace shop; orchestrion create secret db -d password=@-
     """
-    from ._write import run_create
+    from ._create import run_create
 
     return run_create(kind, name, Where(state, context, namespace), file=file, data=data, dry_run=dry_run)
 

@@ -1,4 +1,4 @@
-"""`create`, `edit`, `patch` and `delete`: writing objects of every kind."""
+"""`edit`, `patch` and `delete`: changing objects of every kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,69 +29,6 @@ _MANAGED: Final = ("uid", "generation", "created_at", "updated_at", "deleting_si
 """What the server writes of the metadata: nobody edits it."""
 
 _PATCH_TYPES: Final = {"merge": MERGE_PATCH, "json": JSON_PATCH}
-
-
-def run_create(
-    what: str, name: str | None, where: Where, *, file: Path | None, data: Sequence[str], dry_run: bool
-) -> int:
-    """Make objects of a file, or one of its kind and name."""
-    documents = list(_read_documents(file)) if file is not None else [_small(what, name, data)]
-    place = place_of(where)
-    for item in run_async(_created, where, place, documents, dry_run):
-        note(f"{name_of(item)}: {'would be made' if dry_run else 'made'}")
-    return 0
-
-
-def _small(kind: str, name: str | None, data: Sequence[str]) -> tuple[str, Data]:
-    if not kind or not name:
-        problem = Problem("say which kind and name, or which file")
-        raise ConfigInvalid((problem,), remedy="orchestrion create namespace shop, or: orchestrion create -f FILE")
-    spec: dict[str, Any] = {}
-    if data:
-        spec["data"] = dict(_entry(text) for text in data)
-    return kind, {"metadata": {"name": name}, "spec": spec}
-
-
-def _entry(text: str) -> tuple[str, str]:
-    key, given, value = text.partition("=")
-    if not key or not given:
-        raise ConfigInvalid((Problem(f"{text!r:.100} is no KEY=TEXT or KEY=@FILE"),))
-    if not value.startswith("@"):
-        return key, value
-    path = Path("/dev/stdin" if value == "@-" else value[1:])
-    try:
-        return key, path.read_text()
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigInvalid((Problem(f"{path} can't be read as text: {err}"),)) from err
-
-
-async def _created(where: Where, place: Place, documents: Sequence[tuple[str, Data]], dry_run: bool) -> list[Data]:
-    async with reach_objects(where, place) as objects:
-        kinds = [await objects.kind(kind) for kind, _ in documents]  # an unknown one is told before anything is made
-        return [
-            await objects.create(kind, document, dry_run=dry_run)
-            for kind, (_, document) in zip(kinds, documents, strict=True)
-        ]
-
-
-def _read_documents(path: Path) -> Iterator[tuple[str, Data]]:
-    """Yield the kind and the data of each document of a file of YAML or JSON."""
-    text = sys.stdin.read() if path == Path("/dev/stdin") else _text_of(path)
-    for document in parsed(text, str(path)):
-        if document is None:
-            continue
-        kind = document.get("kind") if isinstance(document, Mapping) else None
-        if not isinstance(kind, str):
-            problem = Problem("each document is an object with a kind and metadata", file=str(path))
-            raise ConfigInvalid((problem,), remedy="A manifest of workloads is for `orchestrion apply`.")
-        yield kind, document
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigInvalid((Problem(f"it can't be read: {err}", file=str(path)),)) from err
 
 
 def parsed(text: str, file: str) -> list[Any]:

@@ -1,0 +1,89 @@
+"""`create -f`: all objects of a file are made, or none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from orchestrion.cli import run
+
+from .served_directory import served_directory
+
+pytestmark = pytest.mark.slow  # each is a command of its own, with the imports of its parser
+
+GOOD = "kind: ConfigMap\nmetadata: {name: good}\nspec: {data: {tea: '3'}}\n"
+
+
+@pytest.fixture(scope="module")
+def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state directory with an owner."""
+    with served_directory(tmp_path_factory.mktemp("owned") / "state") as state:
+        yield state
+
+
+Do = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def do(owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Do:
+    """Runs a command, and gives its code, its data and what it said."""
+    for name in ("URL", "TOKEN", "CONTEXT"):
+        monkeypatch.delenv(f"ORCHESTRION_{name}", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    monkeypatch.setenv("ORCHESTRION_STATE", str(owned))
+    monkeypatch.chdir(tmp_path)
+
+    def do(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return do
+
+
+@pytest.mark.parametrize(
+    ("second", "code", "told"),
+    [
+        ("kind: ConfigMap\nmetadata: {name: bad}\nspec: {data: 7}\n", 2, "two.yaml:5: configmap/bad spec.data: "),
+        ("kind: ConfigMap\nmetadata: {name: bad, namespace: nowhere}\n", 3, "two.yaml:5: configmap/bad: "),
+        ("kind: Wobble\nmetadata: {name: bad}\n", 3, "two.yaml:5: wobble/bad: there is no kind 'Wobble'"),
+        ("kind: Namespace\nmetadata: {name: default}\n", 4, "two.yaml:5: namespace/default: "),
+        ("kind: ConfigMap\nmetadata: {name: good}\n", 2, "two.yaml:5: configmap/good: it is there twice"),
+        ("kind: ConfigMap\nmetadata: 7\n", 2, "two.yaml:5: each document is an object"),
+    ],
+    ids=["invalid", "nowhere", "no-kind", "there-already", "twice", "no-metadata"],
+)
+@pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["made", "dry-run"])
+def test_where_one_document_is_bad_its_place_is_told_and_nothing_is_made(
+    second: str, code: int, told: str, options: tuple[str, ...], do: Do, tmp_path: Path
+) -> None:
+    (tmp_path / "two.yaml").write_text(f"{GOOD}---\n{second}")
+    ended, _, err = do("create", "-f", "two.yaml", *options)
+    assert (ended, told in err) == (code, True), err
+    assert ": made" not in err
+    assert do("get", "configmap", "good")[0] == 3
+
+
+def test_what_comes_before_in_the_file_may_be_needed(do: Do, tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(
+        "kind: Namespace\nmetadata: {name: shop}\n---\n"
+        "kind: ConfigMap\nmetadata: {name: prices, namespace: shop}\nspec: {data: {tea: '3'}}\n"
+    )
+    assert (
+        do("create", "-f", "shop.yaml", "--dry-run")[2]
+        == "namespace/shop: would be made\nconfigmap/prices: would be made\n"
+    )
+    assert do("get", "namespace", "shop")[0] == 3
+    assert do("create", "-f", "shop.yaml")[2] == "namespace/shop: made\nconfigmap/prices: made\n"
+
+
+def test_a_bad_document_in_a_namespace_of_the_file_keeps_the_namespace_from_being_made(do: Do, tmp_path: Path) -> None:
+    (tmp_path / "half.yaml").write_text(
+        "kind: Namespace\nmetadata: {name: half}\n---\n"
+        "kind: ConfigMap\nmetadata: {name: bad, namespace: half}\nspec: {data: 7}\n"
+    )
+    code, _, err = do("create", "-f", "half.yaml")
+    assert (code, "half.yaml:4: configmap/bad spec.data: " in err) == (2, True), err
+    assert do("get", "namespace", "half")[0] == 3
