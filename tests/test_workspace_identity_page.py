@@ -33,12 +33,16 @@ def block(page: str, title: str) -> list[str]:
 
 
 def test_its_example_is_what_is_signed_and_its_signature(page: str) -> None:
-    method, target, timestamp, nonce, digest = block(page, "what is signed")
+    lines = block(page, "what is signed")
+    _, method, target, form, revision, key, timestamp, nonce, _ = lines
     path, _, query = target.partition("?")
-    made = signed_text(method, path, query, timestamp, nonce, BODY)
-    assert made.decode().split("\n") == [method, target, timestamp, nonce, digest]
+    headers = {"content-type": form, "if-match": revision, "idempotency-key": key}
+    made = signed_text(method, path, query, timestamp, nonce, BODY, headers)
+    assert made.decode().split("\n") == lines
     shown = {name.lower(): value for name, _, value in (line.partition(": ") for line in block(page, "headers"))}
-    assert shown == SIGNER.headers(method, path, query=query, body=BODY)
+    for name, value in headers.items():
+        assert shown.pop(name, "") == value
+    assert shown == SIGNER.headers(method, path, query=query, body=BODY, headers=headers)
     assert f"`{BODY.decode()}`" in page
     assert f"`{fingerprint_of_key(SIGNER.public_key)}`" in page
 

@@ -29,7 +29,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def shown(peer: object) -> str:
     """Return the token that a peer is shown."""
     assert isinstance(peer, ServerPeer)
-    return peer.credentials("GET", "/", "", b"").get("authorization", "")
+    return peer.credentials("GET", "/", "", b"", {}).get("authorization", "")
 
 
 def test_what_is_written_down_is_read_again(settings: Path) -> None:

@@ -174,7 +174,7 @@ def login(ends: float, **change: str) -> OidcLogin:
 
 def shown(name: str, path: Path) -> str:
     peer = Context(name=name, url="http://127.0.0.1:7070", oidc_file=str(path)).peer()
-    return peer.credentials("GET", "/", "", b"")["authorization"]
+    return peer.credentials("GET", "/", "", b"", {})["authorization"]
 
 
 def test_a_token_is_shown_as_long_as_it_is_good(settings: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_context_shows_its_certificate_until_that_ends(settings: Path, monkeyp
     _contexts.save(Contexts().with_one(Context(name="prod", url="https://h:1", certificate_file=str(path))))
     assert peer().certificate == data
     monkeypatch.setenv("ORCHESTRION_TOKEN", "orc_x")
-    assert (peer().certificate, peer().credentials("GET", "/", "", b"")) == (b"", {"authorization": "Bearer orc_x"})
+    assert (peer().certificate, peer().credentials("GET", "/", "", b"", {})) == (b"", {"authorization": "Bearer orc_x"})
     monkeypatch.delenv("ORCHESTRION_TOKEN")
     certificate(path, ago=timedelta(hours=2))
     with pytest.raises(Unauthenticated, match="was good until"):

@@ -101,7 +101,7 @@ def test_a_signed_request_is_good_once_soon_and_for_what_was_signed_alone(target
     def sign(
         by: RequestSigner, query: str = "dry_run=true", body: bytes = made, method: str = "POST"
     ) -> dict[str, str]:
-        return by.headers(method, MAPS, query=query, body=body)
+        return by.headers(method, MAPS, query=query, body=body, headers={"content-type": "application/json"})
 
     good = sign(signer(1))
     assert not send(good)
@@ -118,6 +118,9 @@ def test_a_signed_request_is_good_once_soon_and_for_what_was_signed_alone(target
             send(sign(signer(1)), path=f"{MAPS}/?dry_run=true"),
             send(sign(signer(1)), body=made.replace(b'"a"', b'"b"')),
             send(sign(signer(1), method="GET")),
+            send({**sign(signer(1)), "Content-Type": "application/yaml"}),
+            send({**sign(signer(1)), "Idempotency-Key": "k1"}),
+            send({**sign(signer(1)), "If-Match": '"1"'}),
             send({**sign(signer(1)), "x-auth-timestamp": good["x-auth-timestamp"]}),
             send({**sign(signer(1)), "x-auth-nonce": "0" * 24}),
         ],

@@ -43,6 +43,7 @@ class Asked:
     reads: int = 0
     status: int = 0
     told: dict[str, str] = field(factory=dict)
+    besides: dict[str, str] = field(factory=dict)
 
     async def receive(self) -> dict[str, Any]:
         self.reads += 1
@@ -56,7 +57,9 @@ class Asked:
             self.told = {name.decode(): value.decode() for name, value in message["headers"]}
 
     async def run(self, app: Any) -> None:
-        fields = [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        fields = [
+            (name.encode(), value.encode()) for each in (self.headers, self.besides) for name, value in each.items()
+        ]
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -86,8 +89,8 @@ class Stage:
 
     def signed(self, by: RequestSigner | None = None, *, length: int = len(THING)) -> Asked:
         """Return a request that somebody has signed."""
-        shown = (by or self.signer).headers("POST", PATH, body=THING)
-        return Asked({"content-type": "application/json", "content-length": str(length), **shown})
+        others = {"content-type": "application/json", "content-length": str(length)}
+        return Asked({**others, **(by or self.signer).headers("POST", PATH, body=THING, headers=others)})
 
 
 @pytest.fixture
@@ -187,3 +190,10 @@ async def test_what_can_be_no_token_is_refused_without_hashing_it(
         await asked.run(stage.app)
         assert asked.status == 401
     assert hashed == []
+
+
+async def test_a_header_that_was_signed_and_is_there_twice_is_refused_before_the_body_is_read(stage: Stage) -> None:
+    asked = stage.signed()
+    asked.besides = {"content-type": "application/yaml"}
+    await asked.run(stage.app)
+    assert (asked.status, asked.reads) == (401, 0)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 from attrs import define
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.control_plane._identity.failures import NotProved, Reason
@@ -29,6 +29,7 @@ from .identity_sources import NOW, Chance, Clock
 
 CI = Principal("ci", PrincipalKind.SERVICE, groups=frozenset({"builders"}))
 SECOND = timedelta(seconds=1)
+OTHERS = {"content-type": "application/json", "if-match": '"12"', "accept": "*/*"}
 
 
 @define
@@ -44,7 +45,7 @@ class Server:
         )
 
     def signed(self) -> dict[str, str]:
-        return self.signer.headers("POST", "/api/v1/apply", query="dry=1", body=b"{}")
+        return {**OTHERS, **self.signer.headers("POST", "/api/v1/apply", query="dry=1", body=b"{}", headers=OTHERS)}
 
     def reason(self, headers: dict[str, str], **change: Any) -> Reason:
         with pytest.raises(NotProved) as caught:
@@ -73,11 +74,13 @@ async def test_a_signed_request_is_whose_key_signed_it() -> None:
         assert principal == CI.via_channel(f"key:{fingerprint}")
 
 
-def test_what_is_signed_is_method_target_time_nonce_and_hash_of_the_body() -> None:
+def test_what_is_signed_is_method_target_meaning_time_nonce_and_hash_of_the_body() -> None:
     signer = RequestSigner.from_seed(bytes(32), now=Clock(), random_bytes=Chance())
-    headers = signer.headers("post", "/a", query="b=c", body=b"x")
+    headers = signer.headers("post", "/a", query="b=c", body=b"x", headers={**OTHERS, "idempotency-key": " k1\t"})
     digest = hashlib.sha256(b"x").hexdigest()
-    text = f"POST\n/a?b=c\n2026-11-22T10:30:00.000000Z\n{headers['x-auth-nonce']}\n{digest}"
+    others = 'application/json\n"12"\nk1'
+    moment = "2026-11-22T10:30:00.000000Z"
+    text = f"orchestrion-request-2\nPOST\n/a?b=c\n{others}\n{moment}\n{headers['x-auth-nonce']}\n{digest}"
     signature = base64.b64decode(headers["x-auth-signature"])
     Ed25519PublicKey.from_public_bytes(signer.public_key).verify(signature, text.encode())
 
@@ -105,6 +108,32 @@ async def test_a_request_is_taken_once() -> None:
 async def test_a_signature_is_good_for_no_other_request(change: dict[str, Any]) -> None:
     async with serving() as server:
         assert server.reason(server.signed(), **change) == Reason.INVALID_SIGNATURE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"content-type": "application/yaml"},
+        {"content-type": ""},
+        {"if-match": '"13"'},
+        {"if-match": ""},
+        {"idempotency-key": "k1"},
+    ],
+)
+async def test_a_signature_is_good_for_no_other_meaning(change: dict[str, str]) -> None:
+    async with serving() as server:
+        assert server.reason({**server.signed(), **change}) == Reason.INVALID_SIGNATURE
+        server.verify({**server.signed(), "accept": "text/plain"})
+
+
+async def test_what_was_signed_in_the_form_of_before_is_refused() -> None:
+    async with serving() as server:
+        shown = server.signer.headers("POST", "/api/v1/apply", query="dry=1", body=b"{}")
+        lines = ("POST", "/api/v1/apply?dry=1", shown["x-auth-timestamp"], shown["x-auth-nonce"])
+        text = "\n".join([*lines, hashlib.sha256(b"{}").hexdigest()])
+        key = Ed25519PrivateKey.from_private_bytes(bytes(32))
+        shown["x-auth-signature"] = base64.b64encode(key.sign(text.encode())).decode()
+        assert server.reason(shown) == Reason.INVALID_SIGNATURE
 
 
 async def test_a_line_break_moves_nothing_from_one_line_to_another() -> None:

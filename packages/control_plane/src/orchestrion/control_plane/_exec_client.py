@@ -267,7 +267,7 @@ async def _begin(peer: Peer, messages: _Messages, events: AsyncIterator[Any], re
     path, query = _path_of(request), ""
     if isinstance(peer, SocketPeer):
         path, query = _AT_SOCKET, query_text({"namespace": request.namespace, "name": request.instance})
-    shown = [(name.encode(), value.encode()) for name, value in peer.credentials("GET", path, query, b"").items()]
+    shown = [(name.encode(), value.encode()) for name, value in peer.credentials("GET", path, query, b"", {}).items()]
     await messages.send(Request(host=peer.host, target=f"{path}?{query}" if query else path, extra_headers=shown))
     match await anext(events):
         case AcceptConnection():

@@ -109,7 +109,7 @@ async def request(
     if body is not None:
         sent["content-type"] = "application/json"
     sent |= headers or {}
-    sent |= peer.credentials(method, target, query, body or b"")
+    sent |= peer.credentials(method, target, query, body or b"", sent)
     connection = h11.Connection(our_role=h11.CLIENT)
     full_target = f"{target}?{query}" if query else target
     data = connection.send(h11.Request(method=method, target=full_target, headers=list(sent.items()))) or b""

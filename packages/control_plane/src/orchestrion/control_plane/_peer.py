@@ -25,8 +25,8 @@ _OTHER_NAMES: Final = (62, 64)
 
 _PORTS: Final = {"http": 80, "https": 443}
 
-Credentials = Callable[[str, str, str, bytes], Mapping[str, str]]
-"""From the method, the path, the query and the body of a request to the headers that say who asks."""
+Credentials = Callable[[str, str, str, bytes, Mapping[str, str]], Mapping[str, str]]
+"""From the method, the path, the query, the body and the other headers of a request to those that say who asks."""
 
 Warned = Callable[[str], None]
 """Takes what a server warns of, a text for people."""
@@ -67,7 +67,7 @@ def unheard(_text: str, /) -> None:
     """Pass a warning over."""
 
 
-def nobody(_method: str, _path: str, _query: str, _body: bytes, /) -> Mapping[str, str]:
+def nobody(_method: str, _path: str, _query: str, _body: bytes, _headers: Mapping[str, str], /) -> Mapping[str, str]:
     """Say nothing of who asks."""
     return {}
 
@@ -75,7 +75,7 @@ def nobody(_method: str, _path: str, _query: str, _body: bytes, /) -> Mapping[st
 def bearer(token: SecretText, /) -> Credentials:
     """Return what shows a token."""
 
-    def headers(_method: str, _path: str, _query: str, _body: bytes) -> Mapping[str, str]:
+    def headers(_method: str, _path: str, _query: str, _body: bytes, _headers: Mapping[str, str]) -> Mapping[str, str]:
         return {"authorization": f"Bearer {token.reveal()}"}
 
     return headers
@@ -104,8 +104,8 @@ def signed_with(key: bytes, /) -> Credentials:
         raise ConfigInvalid((Problem("is no Ed25519 key"),))
     signer = RequestSigner(private)
 
-    def headers(method: str, path: str, query: str, body: bytes) -> Mapping[str, str]:
-        return signer.headers(method, path, query=query, body=body)
+    def headers(method: str, path: str, query: str, body: bytes, others: Mapping[str, str]) -> Mapping[str, str]:
+        return signer.headers(method, path, query=query, body=body, headers=others)
 
     return headers
 

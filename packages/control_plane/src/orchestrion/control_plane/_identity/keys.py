@@ -21,7 +21,7 @@ from .mirror import Mirror
 from .principals import Principal, PrincipalKind
 from .records import StoredPrincipal
 from .replays import ReplayCache
-from .signing import KEY_BYTES, KEY_HEADER, SignedHeaders, fingerprint_of_key, read_headers, signed_text
+from .signing import COVERED, FORM, KEY_BYTES, KEY_HEADER, SignedHeaders, fingerprint_of_key, read_headers, signed_text
 
 KEY_PREFIX: Final = "/key/default/"
 MAX_AGE: Final = timedelta(seconds=300)
@@ -183,14 +183,15 @@ class TrustedKeys:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-        text = signed_text(method, path, query, shown.timestamp, shown.nonce, body)
+        text = signed_text(method, path, query, shown.timestamp, shown.nonce, body, headers)
         try:
             Ed25519PublicKey.from_public_bytes(trusted.public_key).verify(shown.signature, text)
         except (InvalidSignature, ValueError) as err:
             raise NotProved(
                 "the signature is not of this request",
                 reason=Reason.INVALID_SIGNATURE,
-                remedy="sign METHOD, PATH?QUERY, TIMESTAMP, NONCE and the SHA-256 of the body, one a line",
+                remedy=f"sign {FORM}, METHOD, PATH?QUERY, {', '.join(COVERED)}, TIMESTAMP, NONCE and the SHA-256 of the"
+                " body, one a line",
             ) from err
         if trusted.created_at <= self._began and shown.at <= self._began + MAX_AHEAD:
             raise NotProved(

@@ -25,6 +25,12 @@ NONCE_HEADER: Final = "x-auth-nonce"
 SIGNATURE_HEADER: Final = "x-auth-signature"
 HEADERS: Final = (KEY_HEADER, TIME_HEADER, NONCE_HEADER, SIGNATURE_HEADER)
 
+FORM: Final = "orchestrion-request-2"
+"""The first line of what is signed: which form that is of, so that what is signed of one is good for no other."""
+
+COVERED: Final = ("content-type", "if-match", "idempotency-key")
+"""The other headers that are signed, since they say what a request means."""
+
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
@@ -50,8 +56,10 @@ class SignedHeaders:
     signature: bytes
 
 
-def signed_text(method: str, path: str, query: str, timestamp: str, nonce: str, body: bytes, /) -> bytes:
-    """Return what is signed: METHOD, PATH?QUERY, TIMESTAMP, NONCE and SHA256HEX(body), one a line.
+def signed_text(
+    method: str, path: str, query: str, timestamp: str, nonce: str, body: bytes, headers: Mapping[str, str], /
+) -> bytes:
+    """Return what is signed: its form, METHOD, PATH?QUERY, `COVERED`, TIMESTAMP, NONCE and SHA256HEX(body), one a line.
 
     Args:
         method: Such as `GET`.
@@ -60,9 +68,11 @@ def signed_text(method: str, path: str, query: str, timestamp: str, nonce: str, 
         timestamp: The header's text.
         nonce: The header's text.
         body: All of it.
+        headers: By names in lower case; the line of one that is not there is empty.
     """
     target = f"{path}?{query}" if query else path
-    lines = (method.upper(), target, timestamp, nonce, hashlib.sha256(body).hexdigest())
+    covered = [headers.get(name, "").strip(" \t") for name in COVERED]
+    lines = (FORM, method.upper(), target, *covered, timestamp, nonce, hashlib.sha256(body).hexdigest())
     # No part can hold a line break: methods, targets and headers of HTTP have none. If one came, it would be refused.
     if any("\n" in line or "\r" in line for line in lines):
         raise NotProved("the request has a line break in its head", reason=Reason.INVALID_HEADER)
@@ -126,11 +136,21 @@ class RequestSigner:
         """What the server has to know: 32 bytes."""
         return self._key.public_key().public_bytes_raw()
 
-    def headers(self, method: str, path: str, /, *, query: str = "", body: bytes = b"") -> dict[str, str]:
-        """Return the headers that sign a request. They are good once, and for five minutes; a retry is signed anew."""
+    def headers(
+        self, method: str, path: str, /, *, query: str = "", body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Return the headers that sign a request. They are good once, and for five minutes; a retry is signed anew.
+
+        Args:
+            method: Such as `GET`.
+            path: As it is sent, with its escapes.
+            query: As it is sent, without the question mark.
+            body: All of it.
+            headers: The other headers of the request, by names in lower case.
+        """
         timestamp = self.now().astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         nonce = base64.urlsafe_b64encode(self.random_bytes(18)).decode()
-        signature = self._key.sign(signed_text(method, path, query, timestamp, nonce, body))
+        signature = self._key.sign(signed_text(method, path, query, timestamp, nonce, body, headers or {}))
         return {
             KEY_HEADER: base64.b64encode(self.public_key).decode(),
             TIME_HEADER: timestamp,

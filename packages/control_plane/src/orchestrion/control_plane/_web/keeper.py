@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import define, evolve, field
 from litestar import Request
+from litestar.datastructures import Headers
 from orchestrion.control_plane._history.event import ObjectEvent
 from orchestrion.control_plane._history.history import History
 from orchestrion.control_plane._http1.server import PEER_CERTIFICATE
 from orchestrion.control_plane._identity.access import Access, Verdict, owners_of
+from orchestrion.control_plane._identity.failures import NotProved, Reason
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import ADMINS, OWNERS, Principal
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, binding_of, role_of
+from orchestrion.control_plane._identity.signing import COVERED
 from orchestrion.control_plane._identity.tokens import TOKEN_PREFIX, Tokens
 from orchestrion.control_plane._limits import LaneSize, Seats
 from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING
@@ -117,6 +120,7 @@ class Doorkeeper:
             return await self.verify(authorization[len(_BEARER) :].strip())
         if self.keys is not None and _SIGNATURE in headers:
             trusted = self.keys.check_head(headers)
+            _check_each_once(headers)
             body = await self._body(connection, trusted.fingerprint) if isinstance(connection, Request) else b""
             path = connection.scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
             query = connection.scope["query_string"].decode("latin-1")
@@ -211,6 +215,17 @@ class Doorkeeper:
 
         history.listen(note)
         self.policy = policy_of(history)
+
+
+def _check_each_once(headers: Headers) -> None:
+    """Make sure that no header that is signed is there twice: it would not be clear which of them was.
+
+    Raises:
+        NotProved: One is.
+    """
+    for name in COVERED:
+        if len(headers.getall(name, [])) > 1:
+            raise NotProved(f"the header {name} is there twice", reason=Reason.INVALID_HEADER, remedy="send it once")
 
 
 def _digest(token: str) -> str:
