@@ -9,8 +9,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from orchestrion.shared_types import ConfigInvalid, Problem
+
+from .field_paths import FieldPaths, Filled
+from .kinds import Kind
 
 MAX_SELECTOR_LENGTH: Final = 4_096
 """The longest selector, in characters."""
@@ -19,6 +22,7 @@ Labels: TypeAlias = Mapping[str, str]
 
 _ABSENT: Final[Any] = object()
 _AROUND: Final = 40
+_MAX_PROBLEMS: Final = 10
 
 # A key may have a prefix: a domain, then a slash. What is longer than labels can be selects nothing, and is no error.
 _KEY = re.compile(r"[A-Za-z0-9](?:[\w.-]*/)?[\w.-]*", re.ASCII)
@@ -58,19 +62,40 @@ class FieldSelector:
     """
 
     text: str
-    _requirements: tuple[tuple[tuple[str, ...], str, bool], ...] = field(repr=False)
+    _requirements: tuple[tuple[tuple[str, ...], str, bool, Filled | None], ...] = field(repr=False)
+
+    def of_kind(self, kind: Kind, /) -> FieldSelector:
+        """Return the same for objects of a kind: what they leave out is what their kind has there.
+
+        Raises:
+            ConfigInvalid: No object of the kind can have a field that is asked of them.
+        """
+        paths, problems = FieldPaths(kind), dict[str, Problem]()
+        requirements: list[tuple[tuple[str, ...], str, bool, Filled | None]] = []
+        for path, wanted, equals, _ in self._requirements:
+            try:
+                requirements.append((path, wanted, equals, paths.filled(path)))
+            except ValueError as err:
+                name = ".".join(path)[:80]
+                problems.setdefault(name, Problem(str(err), file="field selector", path=name))
+            if len(problems) == _MAX_PROBLEMS:
+                break
+        if problems:
+            raise ConfigInvalid(tuple(problems.values()))
+        return evolve(self, requirements=tuple(requirements))
 
     def matches(self, document: Mapping[str, Any], /) -> bool:
         """Return whether a document meets all requirements."""
-        for path, wanted, equals in self._requirements:
+        for path, wanted, equals, filled in self._requirements:
             found = document
-            for key in path:
+            for index, key in enumerate(path):
                 # Asked for by its attribute, for speed: what has no such method is a scalar or a list.
                 get = getattr(found, "get", None)
-                if get is None:
-                    found = _ABSENT
+                found = _ABSENT if get is None else get(key, _ABSENT)
+                if found is _ABSENT:
+                    if get is not None and filled is not None and filled.holds(document, index):
+                        found = filled.value
                     break
-                found = get(key, _ABSENT)
             if (_text_of(found) == wanted) is not equals:
                 return False
         return True
@@ -104,14 +129,14 @@ def parse_field_selector(text: str, /) -> FieldSelector:
         ConfigInvalid: It can't be read, or is too long; the problem says where, in its column and by a caret.
     """
     reader = _Reader(text, "field selector")
-    requirements: list[tuple[tuple[str, ...], str, bool]] = []
+    requirements: list[tuple[tuple[str, ...], str, bool, Filled | None]] = []
     while reader.wants_more(bool(requirements)):
         path = reader.read(_FIELD, "a field such as metadata.name is wanted")
         operator = reader.operator("==", "=", "!=")
         if operator is None:
             reader.fail("'=' or '!=' is wanted")
         value = reader.read(_FIELD_VALUE, "a value is wanted").rstrip(" \t")
-        requirements.append((_path(path), _ESCAPED.sub(r"\1", value), operator != "!="))
+        requirements.append((_path(path), _ESCAPED.sub(r"\1", value), operator != "!=", None))
     return FieldSelector(text, tuple(requirements))
 
 

@@ -52,7 +52,7 @@ def selection_of(request: AnyRequest, kind: Kind, owning: Owning) -> Selection |
         owning: Says whom they belong to.
 
     Raises:
-        ConfigInvalid: A selector can't be read.
+        ConfigInvalid: A selector can't be read, or asks for a field that no object of the kind can have.
     """
     query = request.query_params
     labels, fields = query.get("label_selector", ""), query.get("field_selector", "")
@@ -62,7 +62,10 @@ def selection_of(request: AnyRequest, kind: Kind, owning: Owning) -> Selection |
     if not (labels or fields or subject or own):
         return None
     return _Wanted(
-        parse_label_selector(labels) if labels else None, parse_field_selector(fields) if fields else None, subject, own
+        parse_label_selector(labels) if labels else None,
+        parse_field_selector(fields).of_kind(kind) if fields else None,
+        subject,
+        own,
     )
 
 
