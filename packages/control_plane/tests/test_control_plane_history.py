@@ -15,7 +15,7 @@ from orchestrion.control_plane._history.history import History
 from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.document import Document, ObjectMetadata
 from orchestrion.control_plane._objects.stored import StoredObject
-from orchestrion.control_plane._service.objects import ObjectFollower
+from orchestrion.control_plane._service.following import ObjectFollower
 from orchestrion.mocks import Fault, FaultKind, MemoryState, MemoryStore
 from orchestrion.orchestrator_core import WorkloadSpec
 from orchestrion.shared_types import Compacted, ConfigInvalid, to_json

@@ -9,8 +9,8 @@ import trio
 from attrs import define, evolve
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import SECRET
+from orchestrion.control_plane._service.custom_kinds import TAKEN
 from orchestrion.control_plane._service.intent import Admit, Review
-from orchestrion.control_plane._service.objects import TAKEN
 
 from .api_stage import Answer, Api
 

@@ -246,7 +246,7 @@ class Bulk:
                 workloads.append((place, prepared))
                 continue
             if part.kind is CUSTOM_KIND:
-                objects.check_custom_kind(part.data, part.name)
+                objects.custom_kinds.check_defined(part.data, part.name)
             one = await objects.writer.prepare(
                 part.kind, part.namespace, part.name, part.data, intent, made=MAKING.get()
             )

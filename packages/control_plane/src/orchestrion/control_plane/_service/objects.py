@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import trio
 from attrs import define, evolve, field
-from orchestrion.control_plane._history.event import EventType, Item, ObjectEvent, Position
-from orchestrion.control_plane._history.history import Follower, History
+from orchestrion.control_plane._history.event import Item, Position
+from orchestrion.control_plane._history.history import History
 from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.field_owners import owners_of
@@ -22,9 +22,7 @@ from orchestrion.control_plane._objects.kinds import (
     Kind,
     KindRegistry,
 )
-from orchestrion.control_plane._objects.proposal import check_precondition, checked_spec, read_document
-from orchestrion.control_plane._objects.schema_check import read_schema
-from orchestrion.control_plane._objects.specs import CustomKindSpec
+from orchestrion.control_plane._objects.proposal import check_precondition
 from orchestrion.control_plane._objects.stored import object_key, object_of
 from orchestrion.orchestrator_core import Beside, Orchestrator, Update, UpdateKind, WorkloadName, WorkloadView
 from orchestrion.shared_types import (
@@ -34,12 +32,13 @@ from orchestrion.shared_types import (
     NodeId,
     Problem,
     Unavailable,
-    structure,
     to_json,
     unstructure,
 )
 from orchestrion.store_interface import RevisionConflict, StateStore
 
+from .custom_kinds import CustomKinds
+from .following import ObjectFollower
 from .intent import ChangeKind, Edit, Intent, Review
 from .node_marking import NodeMarking
 from .nodes import NodeMirror
@@ -48,23 +47,6 @@ from .releasing import released
 from .requested import asked_twice
 from .workloads import WorkloadWriter
 from .writing import Writer, owned
-
-TAKEN: Final = (
-    "apply",
-    "built-in",
-    "can-i",
-    "certificates",
-    "cluster",
-    "keys",
-    "plan",
-    "rights",
-    "sealingkeys",
-    "status",
-    "tokens",
-    "watch",
-    "whoami",
-)
-"""What stands in paths where the plurals of kinds do."""
 
 _RETRY_SECONDS: Final = 0.5
 _NODE_SECONDS: Final = 5.0
@@ -82,6 +64,7 @@ class Objects:
         workloads: Writes workloads.
         kinds: The kinds that there are.
         history: What changes.
+        custom_kinds: Says which kinds may be defined.
         marking: Writes what people say of nodes.
     """
 
@@ -91,13 +74,15 @@ class Objects:
     workloads: WorkloadWriter
     kinds: KindRegistry = field(factory=KindRegistry)
     history: History = field(init=False)
+    custom_kinds: CustomKinds = field(init=False)
     marking: NodeMarking = field(init=False)
     _reader: Reader = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.history = History(self.store, self.status_of)
-        self.history.listen(self._note_kind)
-        self.writer.check = self._check
+        self.custom_kinds = CustomKinds(self.kinds, self.history)
+        self.history.listen(self.custom_kinds.note)
+        self.writer.check = self.custom_kinds.check
         self.marking = NodeMarking(self.orchestrator, self.writer, self.history)
         self._reader = Reader(self.store, self.history, self.status_of)
 
@@ -116,7 +101,7 @@ class Objects:
             for name in self.history.names(CUSTOM_KIND.plural):
                 item = self.history.get(name)
                 if item is not None:
-                    self._define(item)
+                    self.custom_kinds.define(item)
             await self._make_default_namespace()
             nursery.start_soon(self._follow_orchestrator)
             task_status.started()
@@ -342,114 +327,11 @@ class Objects:
             document = evolve(document, status=self.status_of(metadata.namespace, metadata.name) or {})
         return Item(document.encoded(), metadata.revision, document.labels)
 
-    # -- custom kinds -----------------------------------------------------------------------------------------------
-
-    def check_custom_kind(self, part: Any, name: str) -> None:
-        """Make sure that a kind can be defined as a part says.
-
-        Raises:
-            ConfigInvalid: It can't.
-            Conflict: There is another one of these names.
-        """
-        before = self.history.get(ObjectName(CUSTOM_KIND.plural, "", name))
-        document = read_document(part, CUSTOM_KIND, "", name)
-        self._check(CUSTOM_KIND, document, None if before is None else before.document)
-
-    def _check(self, kind: Kind, document: Document, before: Document | None) -> None:
-        """Make sure that an object can be so: a kind can be defined so, and keeps its names."""
-        if kind is not CUSTOM_KIND:
-            return
-        spec = custom_kind_of(document)
-        former = None if before is None else custom_kind_of(before)
-        if former is not None and _names_of(spec) != _names_of(former):
-            text = "the names of a kind, and whether it is in namespaces, stay as they are"
-            raise ConfigInvalid((Problem(text, path="spec"),), remedy="Define another kind.")
-        read_schema(dict(spec.schema), at="spec.schema")
-        if spec.plural in TAKEN:
-            raise ConfigInvalid((Problem(f"{spec.plural!r} is a path of the server's own", path="spec.plural"),))
-        if self.kinds.clashes(spec, "" if former is None else former.kind):
-            msg = f"there is a kind {spec.kind!r} or {spec.plural!r} already"
-            raise Conflict(msg, remedy="Choose other names.")
-
-    def _note_kind(self, event: ObjectEvent) -> None:
-        if event.kind != CUSTOM_KIND.plural:
-            return
-        if event.type is EventType.DELETED:
-            self.kinds.forget(custom_kind_of(event.item.document).kind)
-        else:
-            self._define(event.item)
-
-    def _define(self, item: Item) -> None:
-        with suppress(ConfigInvalid):  # written by another version, whose schemas were others
-            self.kinds.define(custom_kind_of(item.document), item.document.metadata.name)
-
-
-@define(eq=False)
-class ObjectFollower:
-    """Follows some objects of a kind."""
-
-    _follower: Follower
-    _kind: str
-    _namespace: str | None
-    _wanted: Selection | None
-    _by_status: bool
-
-    def behind(self) -> list[ObjectEvent]:
-        """Return what has happened since the last time, as who selects sees it.
-
-        Raises:
-            Compacted: It was too slow, and not all is kept any longer.
-        """
-        found = list[ObjectEvent]()
-        for event in self._follower.behind():
-            if event.kind == self._kind and self._namespace in (None, event.namespace):
-                seen = event if self._wanted is None else _as_selected(event, self._wanted, self._by_status)
-                if seen is not None:
-                    found.append(seen)
-        return found
-
-    async def wait(self) -> None:
-        """Wait until something has happened, perhaps to others."""
-        await self._follower.wait()
-
-    @property
-    def position(self) -> Position:
-        """Where it is once all that was taken is known."""
-        position = self._follower.position
-        return position if self._kind == WORKLOAD.plural else position._replace(refreshed=0)
-
-
-def _as_selected(event: ObjectEvent, wanted: Selection, by_status: bool) -> ObjectEvent | None:
-    """Return an event as it looks to who sees only some objects: one may come into sight, or go out of it."""
-    if by_status and event.position is None and not wanted(event.item):
-        # What it was like before is not known; perhaps it was in sight.
-        return event.as_type(EventType.DELETED, event.item)
-    was = event.before is not None and wanted(event.before)
-    if event.type is EventType.DELETED:
-        return event if was else None
-    now = wanted(event.item)
-    if now:
-        return event if was or event.before is None else event.as_type(EventType.ADDED, event.item)
-    return event.as_type(EventType.DELETED, event.item) if was else None
-
 
 def _status(view: WorkloadView) -> Mapping[str, Any]:
     plain: dict[str, Any] = unstructure(view)
     del plain["definition"]
     return plain
-
-
-def custom_kind_of(document: Document) -> CustomKindSpec:
-    """Return the kind that an object defines.
-
-    Raises:
-        ConfigInvalid: It defines none.
-    """
-    return structure(checked_spec(CUSTOM_KIND, document.spec), CustomKindSpec)
-
-
-def _names_of(spec: CustomKindSpec) -> tuple[str, str, bool]:
-    return spec.kind, spec.plural, spec.namespaced
 
 
 def _check_written(kind: Kind) -> None:

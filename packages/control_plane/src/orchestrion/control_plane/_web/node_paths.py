@@ -30,8 +30,8 @@ from orchestrion.shared_types import (
 from .answers import JSON, Raw, object_answer, value_answer
 from .bodies import body_of
 from .doc import Answered, Doc, described
-from .object_paths import COLLECTION
 from .once import Once
+from .places import COLLECTION
 from .queries import AnyRequest, flag
 
 _ONE: Final = f"{COLLECTION}/{{name:str}}"

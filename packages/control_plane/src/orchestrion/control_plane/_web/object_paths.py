@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 from litestar import Router, delete, get, patch, post, put
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import HTTPRouteHandler
@@ -19,7 +19,6 @@ from orchestrion.control_plane._objects.paging import ContinueTokens, Position
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.intent import Edit, Intent
 from orchestrion.control_plane._service.objects import Objects
-from orchestrion.control_plane._service.owning import Owning
 from orchestrion.control_plane._service.reading import DEFAULT_LIMIT, NO_PAGE, PageStart
 from orchestrion.shared_types import ConfigInvalid, Problem
 
@@ -28,14 +27,12 @@ from .bodies import PATCH_TYPES, body_of, edit_of, is_apply, part_of
 from .caller import check_of
 from .doc import Answered, Doc, described
 from .once import Once
+from .places import COLLECTION, NAMESPACED, NAMESPACES, Found, Places
 from .queries import AnyRequest, flag, number
 from .selecting import query_of, selection_of
 from .watch_forms import NDJSON, SSE
 from .watching import watch_stream
 
-COLLECTION: Final = "/api/v1/{plural:str}"
-NAMESPACES: Final = "/api/v1/namespaces"
-NAMESPACED: Final = "/api/v1/namespaces/{namespace:str}/{plural:str}"
 _WATCH_ROOT: Final = "/api/v1/watch"
 _WATCH: Final = f"{_WATCH_ROOT}/{{plural:str}}"
 _WATCH_NAMESPACED: Final = "/api/v1/watch/namespaces/{namespace:str}/{plural:str}"
@@ -60,84 +57,6 @@ def _create_doc(kinds: Callable[[Kind], bool]) -> Doc:
     parameters = (*_WRITTEN, "Idempotency-Key")
     errors = (404, 409, 412)
     return Doc(summary="Make an object", answers=_MADE, parameters=parameters, body=_OBJECT, kinds=kinds, errors=errors)
-
-
-@frozen
-class Found:
-    """What a path names.
-
-    Attributes:
-        kind: The kind.
-        namespace: The namespace, or empty.
-        name: The name.
-    """
-
-    kind: Kind
-    namespace: str
-    name: str
-
-
-@frozen
-class Places:
-    """Finds out what a path names.
-
-    Attributes:
-        objects: Knows the kinds.
-    """
-
-    objects: Objects
-
-    @property
-    def owning(self) -> Owning:
-        """Says whom objects belong to."""
-        return Owning(self.objects)
-
-    def kind(
-        self,
-        request: AnyRequest,
-        *,
-        namespaced: bool | None = None,
-        written: bool = False,
-        patched: bool = False,
-        removed: bool = False,
-    ) -> Kind:
-        """Return the kind that a path names.
-
-        Args:
-            request: Whose path it is.
-            namespaced: Whether the path is one of a namespace; None is any.
-            written: Only a kind whose objects are written.
-            patched: Only a kind of whose objects parts are written.
-            removed: Only a kind whose objects can be removed.
-
-        Raises:
-            NotFound: There is none.
-            ConfigInvalid: It is at another path.
-            MethodNotAllowedException: It is only read.
-        """
-        kind = self.objects.kinds.find(request.path_params.get("plural", "namespaces"))
-        if namespaced is not None and kind.namespaced is not namespaced:
-            where = f"/api/v1/namespaces/NAMESPACE/{kind.plural}" if kind.namespaced else f"/api/v1/{kind.plural}"
-            raise ConfigInvalid((Problem(f"{kind.plural} are at {where}", path=request.url.path),))
-        refused = (written, kind.written), (patched, kind.patched), (removed, kind.removable)
-        if any(asked and not may for asked, may in refused):
-            text = f"{kind.plural} are written by nobody: they show what is"
-            if kind.marked:
-                text = f"{kind.plural} show what is; a PATCH changes their labels and taints"
-            allowed = kind.allowed if "name" in request.path_params else "GET"
-            raise MethodNotAllowedException(text, headers={"allow": allowed})
-        return kind
-
-    def cluster_wide(self, request: AnyRequest, **wanted: bool) -> Found:
-        """Return which cluster-wide object a path names; what is wanted of it is as for `kind`."""
-        kind = self.kind(request, namespaced=False, **wanted)
-        return Found(kind, "", request.path_params["name"])
-
-    def namespaced(self, request: AnyRequest, **wanted: bool) -> Found:
-        """Return which object of a namespace a path names; what is wanted of it is as for `kind`."""
-        path = request.path_params
-        kind = self.kind(request, namespaced=True, **wanted)
-        return Found(kind, path["namespace"], path["name"])
 
 
 def object_handlers(objects: Objects, streams: OpenStreams, tokens: ContinueTokens, once: Once) -> Router:

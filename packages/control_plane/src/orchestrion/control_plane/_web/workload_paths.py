@@ -27,8 +27,8 @@ from .bodies import body_of
 from .caller import Connection
 from .doc import Answered, Doc, described
 from .log_stream import TEXT, log_stream
-from .object_paths import NAMESPACED
 from .once import Once
+from .places import NAMESPACED
 from .queries import AnyRequest, flag, number
 from .watch_forms import NDJSON, SSE
 
