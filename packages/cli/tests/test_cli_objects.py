@@ -173,6 +173,26 @@ def test_a_description_is_data_for_programs_as_well(kind: str, has: int, do: Do)
     assert do("describe", kind, name, "-o", "name")[1] == f"{kind}/{name}\n"
 
 
+def test_one_node_is_told_with_every_predicate(do: Do) -> None:
+    (first, *_) = json.loads(do("get", "nodes", "-o", "json")[1])
+    node, name = first["metadata"]["name"], first["spec"]["name"]
+    code, out, _ = do("explain", "web", "--node", name)
+    assert (code, out.splitlines()[0].endswith(f"would be taken by {name}")) == (0, True)
+    rows = {line.split()[0]: line.split()[1] for line in out.splitlines() if line.startswith("    ")}
+    assert rows["cordoned"] == rows["resource"] == rows["taint"] == "holds"
+    assert "other-node" not in rows
+    assert do("node", "cordon", node)[0] == 0
+    code, out, _ = do("explain", "web.0", "--node", node)
+    told = [line.split() for line in out.splitlines()]
+    assert (code, ["cordoned", "fails", "cordoned"] in told, ["resource", "holds"] in told) == (0, True, True)
+    assert told[-1][-2:] == ["uncordon", "it"]
+    (placement,) = json.loads(do("explain", "web.0", "--node", node, "-o", "json")[1])
+    assert [group["predicate"] for group in placement["explanation"]["groups"]] == ["cordoned"]
+    assert do("node", "uncordon", node)[0] == 0
+    assert do("explain", "web", "--node", "nope")[0] == 3
+    assert name in do("__complete", "explain", "web", "--node", "")[1].split()
+
+
 def test_nobody_has_to_see_colours(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "")
     monkeypatch.setenv("TERM", "xterm")

@@ -307,7 +307,9 @@ class FakeControl:
         self._view(name, namespace)
         del self.views[namespace, name]
 
-    async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
+    async def explain(
+        self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, node: NodeId | None = None
+    ) -> list[SlotPlacement]:
         self._view(name, namespace)
         return [self._placement()]
 

@@ -342,3 +342,12 @@ async def test_a_number_that_a_quota_does_not_grant_is_refused_when_it_is_tried(
     await settled(api)
     tried = await api.client.ask("PUT", f"{WORKLOADS}/web/scale?dry_run=true", {"replicas": 3})
     assert (tried.status, tried.json["code"]) == (403, "quota-exceeded")
+
+
+async def test_one_node_can_be_asked_about(api: Api) -> None:
+    await settled(api)
+    for path in (f"{WORKLOADS}/web/explain?", "/v1/workload/explain?name=web&"):
+        told = await api.client.ask("GET", f"{path}node=node-00001")
+        found = told.json["items"] if isinstance(told.json, dict) else told.json
+        assert (told.status, [one["node_id"] for one in found]) == (200, ["node-00001"])
+        assert (await api.client.ask("GET", f"{path}node=nowhere")).status == 404

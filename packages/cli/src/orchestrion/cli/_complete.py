@@ -32,7 +32,12 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9][\w./:@=,+-]*|--?[\w-]+(=[A-Za-z0-9][\w.
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
 _ENDED: Final = ("Succeeded", "Failed", "Lost")
-_VALUE_OPTIONS: Final = {"--namespace": "namespaces", "--only-namespace": "namespaces", "--context": "contexts"}
+_VALUE_OPTIONS: Final = {
+    "--node": "NODE",
+    "--namespace": "namespaces",
+    "--only-namespace": "namespaces",
+    "--context": "contexts",
+}
 
 
 def complete(words: Sequence[str], /) -> int:

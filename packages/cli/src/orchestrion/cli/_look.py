@@ -9,7 +9,7 @@ from itertools import groupby
 
 from orchestrion.control_plane import HttpControl
 from orchestrion.orchestrator_core import SlotPlacement, Subject, parse_subject
-from orchestrion.scheduler_interface import Explanation, describe_change, describe_score
+from orchestrion.scheduler_interface import Explanation, Predicate, describe, describe_change, describe_score
 from orchestrion.shared_types import (
     ConfigInvalid,
     Event,
@@ -19,7 +19,7 @@ from orchestrion.shared_types import (
 )
 
 from ._acting import reach_or_observe
-from ._node_names import NodeNames, names_at
+from ._node_names import NodeNames, named_node, names_at
 from ._offline import store_reader
 from ._output import Form, coloured, columns, is_for_people, json_line, note, show
 from ._places import Place, namespace_of, namespaces_of, place_of
@@ -120,14 +120,14 @@ def _print_event(event: Event, form: Form) -> None:
         print("  ".join(event_rows([event])[0]), flush=True)
 
 
-def run_explain(name: str, where: Where, form: Form) -> int:
-    """Print why a workload's slots are where they are."""
+def run_explain(name: str, where: Where, form: Form, node: str | None = None) -> int:
+    """Print why a workload's slots are where they are; with `node` whether that one would take them."""
     place = place_of(where)
-    placements, names = run_async(_explain, place, parse_subject(name), namespace_of(where, place))
+    placements, names = run_async(_explain, place, parse_subject(name), namespace_of(where, place), node)
     show(
         placements,
         form,
-        table=lambda items: placement_lines(items, names),
+        table=lambda items: placement_lines(items, names) if node is None else row_lines(items, node, names),
         name=lambda placement: placement.instance,
     )
     if not placements and is_for_people(form):
@@ -135,10 +135,13 @@ def run_explain(name: str, where: Where, form: Form) -> int:
     return 0
 
 
-async def _explain(place: Place, wanted: Subject, namespace: str) -> tuple[list[SlotPlacement], NodeNames]:
+async def _explain(
+    place: Place, wanted: Subject, namespace: str, node: str | None
+) -> tuple[list[SlotPlacement], NodeNames]:
     place.must_exist()
     async with reach_or_observe(place) as control:
-        placements = await control.explain(wanted.workload, namespace=namespace)
+        at = None if node is None else named_node(await control.list_nodes(), node).id
+        placements = await control.explain(wanted.workload, namespace=namespace, node=at)
         names = await names_at(control)
     if wanted.index is None:
         return placements, names
@@ -165,6 +168,28 @@ def placement_lines(placements: Iterable[SlotPlacement], names: NodeNames, /) ->
         if placement.explanation.closest:
             yield f"    closest: {', '.join(names.of(node_id) for node_id in placement.explanation.closest)}"
         change = names.within(describe_change(placement.explanation.smallest_change))
+        if change:
+            yield f"    it would fit: {change}"
+
+
+def row_lines(placements: Iterable[SlotPlacement], node: str, names: NodeNames, /) -> Iterable[str]:
+    """Return whether a node would take slots, and for that each predicate; slots of which the same holds are one."""
+    for _, alike in groupby(placements, key=lambda placement: placement.explanation.groups):
+        placement, *others = alike
+        explanation = placement.explanation
+        to = f" to {others[-1].instance} ({len(others) + 1} slots)" if others else ""
+        told = coloured("would be taken", "green") if placement.node_id else coloured("would be refused", "red")
+        yield f"{placement.instance}{to}: {told} by {node}"
+        rows: list[tuple[str, ...]] = []
+        for predicate in Predicate:
+            failing = [group for group in explanation.groups if group.predicate is predicate]
+            reasons = [describe(Explanation(groups=(group,))).removeprefix("1 node: ") for group in failing]
+            if reasons:
+                rows.append((f"    {predicate.value}", coloured("fails", "red"), names.within("; ".join(reasons))))
+            elif predicate not in (Predicate.OTHER_NODE, Predicate.UNSUPPORTED):
+                rows.append((f"    {predicate.value}", coloured("holds", "green"), ""))
+        yield from columns(rows)
+        change = names.within(describe_change(explanation.smallest_change))
         if change:
             yield f"    it would fit: {change}"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
-from orchestrion.shared_types import Denied, Node, NodeId
+from orchestrion.shared_types import ConfigInvalid, Denied, Node, NodeId, NodeNotFound, Problem
 
 from ._reader import Reader
 
@@ -45,3 +45,23 @@ async def names_at(reader: Reader) -> NodeNames:
 def names_of(nodes: Iterable[Node]) -> NodeNames:
     """Return the names of nodes."""
     return NodeNames({node.id: node.name for node in nodes})
+
+
+def named_node(nodes: Sequence[Node], name: str) -> Node:
+    """Return the node of a name, or of an id or the beginning of one.
+
+    Raises:
+        NodeNotFound: There is none.
+        ConfigInvalid: There are several.
+    """
+    exact = [node for node in nodes if node.id == name]
+    found = exact or [node for node in nodes if node.name == name or (len(name) > 3 and node.id.startswith(name))]
+    if not found:
+        there = ", ".join(sorted(node.name for node in nodes)) or "none"
+        raise NodeNotFound(
+            f"there is no node {name!r:.100}; there are: {there}", remedy="`orchestrion node ls` says more."
+        )
+    if len(found) > 1:
+        ids = ", ".join(node.id for node in found)
+        raise ConfigInvalid((Problem(f"several nodes are called {name!r}: {ids}"),), remedy="Name one by its id.")
+    return found[0]

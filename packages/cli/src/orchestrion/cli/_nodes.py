@@ -10,16 +10,15 @@ from attrs import frozen
 from orchestrion.control_plane import HttpControl
 from orchestrion.orchestrator_core import Update, UpdateKind
 from orchestrion.shared_types import (
-    ConfigInvalid,
     Node,
     NodeNotFound,
-    Problem,
     Resources,
     WorkloadDefinition,
     WorkloadInstance,
 )
 
 from ._exit_codes import ExitCode
+from ._node_names import named_node
 from ._objects import Objects, reach_objects
 from ._output import Form, coloured, columns, is_for_people, note, show
 from ._places import Place, place_of
@@ -160,24 +159,7 @@ async def _cordoned(objects: Objects, name: str, *, let: bool) -> tuple[str, str
 
 
 async def _node(objects: Objects, name: str) -> Node:
-    """Return the node of a name, or of an id or the beginning of one.
-
-    Raises:
-        NodeNotFound: There is none.
-        ConfigInvalid: There are several.
-    """
-    nodes = await objects.control.list_nodes()
-    exact = [node for node in nodes if node.id == name]
-    found = exact or [node for node in nodes if node.name == name or (len(name) > 3 and node.id.startswith(name))]
-    if not found:
-        there = ", ".join(sorted(node.name for node in nodes)) or "none"
-        raise NodeNotFound(
-            f"there is no node {name!r:.100}; there are: {there}", remedy="`orchestrion node ls` says more."
-        )
-    if len(found) > 1:
-        ids = ", ".join(node.id for node in found)
-        raise ConfigInvalid((Problem(f"several nodes are called {name!r}: {ids}"),), remedy="Name one by its id.")
-    return found[0]
+    return named_node(await objects.control.list_nodes(), name)
 
 
 def run_node_drain(

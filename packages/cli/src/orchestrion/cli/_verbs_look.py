@@ -95,12 +95,21 @@ def explain(
     name: Subject,
     /,
     *,
+    node: Annotated[
+        str | None, Argument(("--node",), "Only whether this node would take each slot, with every predicate.")
+    ] = None,
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
     output: OutputForm = "table",
 ) -> int:
-    """Say why instances are where they are, or nowhere, and the smallest change that would place them."""
+    """Say why instances are where they are, or nowhere, and the smallest change that would place them.
+
+    With --node, that is told of one node alone: whether it would take each slot, were it placed anew, and which
+    predicates hold.
+
+    Examples: orchestrion explain web.0; orchestrion explain web --node alpha
+    """
     from ._look import run_explain
 
-    return run_explain(name, Where(state, context, namespace), output)
+    return run_explain(name, Where(state, context, namespace), output, node)

@@ -21,6 +21,7 @@ from orchestrion.shared_types import (
     ConfigInvalid,
     Denied,
     Node,
+    NodeId,
     NotFound,
     OrchestrationError,
     Problem,
@@ -206,8 +207,10 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
         return await control.stop(name, namespace=namespace, dry_run=dry_run)
 
     @get("/v1/workload/explain", opt={ACCESS: Needs("explain", "workloads", query=("namespace", "name"))})
-    async def explain(name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
-        return await control.explain(name, namespace=namespace)
+    async def explain(
+        name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE, node: FromQuery[str | None] = None
+    ) -> list[SlotPlacement]:
+        return await control.explain(name, namespace=namespace, node=None if node is None else NodeId(node))
 
     @get("/v1/instances", opt={ACCESS: Needs("list", "instances", query=("namespace",))})
     async def list_instances(

@@ -17,6 +17,7 @@ from orchestrion.shared_types import (
     ConfigInvalid,
     Event,
     Node,
+    NodeId,
     OrchestrationError,
     Problem,
     WorkloadDefinition,
@@ -153,9 +154,13 @@ class HttpControl:
             "DELETE", "/v1/workload", dict[str, bool], name=name, namespace=namespace, dry_run=dry_run or None
         )
 
-    async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
+    async def explain(
+        self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, node: NodeId | None = None
+    ) -> list[SlotPlacement]:
         """See `Control.explain`."""
-        return await self._ask("GET", "/v1/workload/explain", list[SlotPlacement], name=name, namespace=namespace)
+        return await self._ask(
+            "GET", "/v1/workload/explain", list[SlotPlacement], name=name, namespace=namespace, node=node
+        )
 
     async def events(
         self,

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from orchestrion.orchestrator_core import ApplyResult, LogQuery, LogRecord, Plan, SlotPlacement, Update, WorkloadView
 from orchestrion.runtime_interface import ExecSession, TerminalSize
-from orchestrion.shared_types import DEFAULT_NAMESPACE, Event, Node, WorkloadDefinition, WorkloadInstance
+from orchestrion.shared_types import DEFAULT_NAMESPACE, Event, Node, NodeId, WorkloadDefinition, WorkloadInstance
 
 
 class Control(Protocol):
@@ -162,8 +162,18 @@ class Control(Protocol):
         """
         ...
 
-    async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
-        """Say for each slot why it is where it is, or why it is nowhere."""
+    async def explain(
+        self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, node: NodeId | None = None
+    ) -> list[SlotPlacement]:
+        """Say for each slot why it is where it is, or why it is nowhere; with `node` whether that one would take it.
+
+        An explanation is about that node alone then, with each predicate that fails, and what has the node's id would
+        be taken, were it placed anew.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            NodeNotFound: There is no such node.
+        """
         ...
 
     async def events(

@@ -25,7 +25,15 @@ from orchestrion.orchestrator_core import (
     WorkloadView,
 )
 from orchestrion.runtime_interface import ExecSession, TerminalSize
-from orchestrion.shared_types import DEFAULT_NAMESPACE, Conflict, Event, Node, WorkloadDefinition, WorkloadInstance
+from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
+    Conflict,
+    Event,
+    Node,
+    NodeId,
+    WorkloadDefinition,
+    WorkloadInstance,
+)
 
 from .owned import OwnersGate, owned
 from .requested import with_request
@@ -176,9 +184,11 @@ class ManagedControl:
         """See `Control.logs`."""
         return self.orchestrator.logs(query)
 
-    async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
+    async def explain(
+        self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, node: NodeId | None = None
+    ) -> list[SlotPlacement]:
         """See `Control.explain`."""
-        return await self.orchestrator.explain(name, namespace=namespace)
+        return await self.orchestrator.explain(name, namespace=namespace, node=node)
 
     async def events(
         self,

@@ -116,6 +116,7 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "tail_bytes", "So many bytes of each stream at most to begin with.", {"type": "integer", "minimum": 0}
     ),
     "only-namespace": _query("namespace", "Only in this namespace.", {"type": "string", "pattern": NAME_PATTERN}),
+    "node": _query("node", "Say only whether the node of this id would take each slot.", {"type": "string"}),
     "namespace": _query(
         "namespace", "Where objects are that do not say it.", {"type": "string", "pattern": NAME_PATTERN}
     ),

@@ -20,7 +20,7 @@ from orchestrion.control_plane._standing import standing_of
 from orchestrion.control_plane._streams import serve_exec
 from orchestrion.control_plane._wire import ScaleRequest
 from orchestrion.orchestrator_core import LogQuery
-from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, structure
+from orchestrion.shared_types import ConfigInvalid, NodeId, NotFound, Problem, structure
 
 from .answers import JSON, Raw, items_answer, object_answer, value_answer
 from .bodies import body_of
@@ -149,6 +149,7 @@ def _lives(control: Control, objects: Objects, once: Once) -> list[Any]:
     explaining = Doc(
         summary="Say for each slot why it is where it is, or why it is nowhere",
         answers={200: Answered(forms={JSON: "Placements"})},
+        parameters=("node",),
         kinds=_is_workload,
         errors=(404, 422),
     )
@@ -156,7 +157,9 @@ def _lives(control: Control, objects: Objects, once: Once) -> list[Any]:
     @get(f"{_ONE}/explain", opt=described(Needs("explain", "{plural}"), explaining), name="explain")
     async def explain(request: AnyRequest) -> ASGIApp:
         namespace, name = name_of(request, WORKLOAD)
-        return items_answer(await control.explain(name, namespace=namespace))
+        node = request.query_params.get("node")
+        at = None if node is None else NodeId(node)
+        return items_answer(await control.explain(name, namespace=namespace, node=at))
 
     return [stop, start, explain]
 

@@ -453,18 +453,27 @@ class Orchestrator:
         """
         return await self._applying().plan(workloads, rerun=rerun)
 
-    async def explain(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[SlotPlacement]:
+    async def explain(
+        self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, node: NodeId | None = None
+    ) -> list[SlotPlacement]:
         """Say for each slot why it is where it is, or why it is nowhere; for a daemon also why it is not on a node.
 
         What has its place is told with what its node and the best of the others would score, were it placed anew.
 
+        Args:
+            name: The workload's name.
+            namespace: Its namespace.
+            node: Say only whether this node would take each slot, were it placed anew: an explanation is about that
+                node then, with each predicate that fails, and what has the node's id would be taken.
+
         Raises:
             WorkloadNotFound: There is none of that name.
+            NodeNotFound: There is no such node.
         """
         await self._controls.catch_up()
         record = self._controls.record(WorkloadName(namespace, name))
         explainer = Explainer(self.world, self.cluster_loop, self._decider, only_observes=self._observes)
-        return await explainer.explain(record)
+        return await (explainer.explain(record) if node is None else explainer.explain_at(record, node))
 
     async def scale(
         self,
