@@ -28,7 +28,7 @@ def wait(
 ) -> int:
     """Wait until something holds of an object.
 
-    It ends with 1 where that can't come about any longer by itself.
+    It ends with 1 where that can't come about any longer by itself, and with 7 where a workload has no place for 10 s.
 
     Example: orchestrion wait workload web --for status.available=3 --timeout 5m
     """
@@ -46,7 +46,10 @@ def rollout_status(
     context: Context = None,
     namespace: Namespace = None,
 ) -> int:
-    """Follow an update to its end: 0 where it is rolled out, 1 where it failed or was rolled back."""
+    """Follow an update to its end: 0 where it is rolled out, 1 where it failed or was rolled back.
+
+    It ends with 7 where there is no place for its instances, for 10 s in which nothing else goes on.
+    """
     from ._wait import run_rollout_status
 
     return run_rollout_status(name, timeout, Where(state, context, namespace))

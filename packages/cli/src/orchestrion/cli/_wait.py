@@ -22,12 +22,15 @@ from ._reach import reach_owner
 from ._running import run_async
 from ._tables import at
 from ._times import seconds_of
+from ._unplaced import Unplaced
 from ._watching import followed_updates
 from ._where import Where
 from ._words import full_name, phase_colour, ready
 
 _OVER: Final = {"Healthy", "Succeeded"}
 _LOST: Final = {"Failed"}
+_COUNTS: Final = ("generation", "replicas", "placed", "running", "available", "updated", "succeeded")
+"""What tells that something of a workload goes on."""
 
 
 @frozen
@@ -38,11 +41,13 @@ class _Goal:
         text: As it was typed.
         holds: Whether it holds of an object, or of None where there is none.
         lost: Whether it can't hold any longer by itself.
+        needs_place: Whether it is about how far a workload is, which without a place gets nowhere.
     """
 
     text: str
     holds: Callable[[Data | None], bool]
     lost: Callable[[Data | None], bool] = lambda _item: False
+    needs_place: bool = False
 
 
 def run_wait(kind: str, name: str, goal: str, timeout: str | None, where: Where) -> int:
@@ -68,12 +73,17 @@ def _goal(text: str) -> _Goal:
             text,
             lambda item: item is not None and at(item, "status.phase") in _OVER,
             lambda item: item is not None and at(item, "status.phase") in _LOST,
+            needs_place=True,
         )
     path, given, value = text.partition("=")
     if not path or not given:
         problem = Problem(f"{text!r:.100} is nothing to wait for: write done, exists, deleted or PATH=VALUE")
         raise ConfigInvalid((problem,), remedy="orchestrion wait workload web --for status.available=3")
-    return _Goal(text, lambda item: item is not None and _said(at(item, path, None)) == value)
+    return _Goal(
+        text,
+        lambda item: item is not None and _said(at(item, path, None)) == value,
+        needs_place=path.startswith("status."),
+    )
 
 
 def _said(value: Any) -> str:
@@ -81,24 +91,50 @@ def _said(value: Any) -> str:
 
 
 async def _wait(where: Where, place: Place, kind: str, name: str, goal: _Goal, seconds: float | None) -> bool | None:
-    """Return whether the goal was reached, False where it can't be any longer, None where time has run out."""
+    """Return whether the goal was reached, False where it can't be any longer, None where time has run out.
+
+    Raises:
+        NoPlace: It is about a workload for which there is no place, or was none when time had run out.
+    """
+    namespace = where.namespace or namespace_of(where, place)
+    unplaced = Unplaced(namespace, name)
     with trio.move_on_after(float("inf") if seconds is None else seconds):
-        async with reach_objects(
-            where._replace(namespace=where.namespace or namespace_of(where, place)), place
-        ) as objects:
+        async with reach_objects(where._replace(namespace=namespace), place) as objects:
             found = await objects.kind(kind)
+
+            def is_settled(item: Data | None) -> bool:
+                if found.kind == "Workload" and goal.needs_place:
+                    _saw(unplaced, item)
+                return goal.holds(item) or goal.lost(item)
+
             listed = await objects.list(found)
             item = next((one for one in listed.items if at(one, "metadata.name") == name), None)
-            if goal.holds(item) or goal.lost(item):
+            if is_settled(item):
                 return goal.holds(item)
-            async with aclosing(objects.watch(found, str(listed.revision), known=listed.items)) as events:
+            async with (
+                unplaced.given_up(objects.control),
+                aclosing(objects.watch(found, str(listed.revision), known=listed.items)) as events,
+            ):
                 async for what, changed in events:
                     if at(changed, "metadata.name") != name:
                         continue
                     item = None if what == "DELETED" else changed
-                    if goal.holds(item) or goal.lost(item):
+                    if is_settled(item):
                         return goal.holds(item)
+    if unplaced.is_now:
+        raise unplaced.error()
     return None
+
+
+def _saw(unplaced: Unplaced, item: Data | None) -> None:
+    """Let it be known how a workload is."""
+    status = at(item, "status", {}) if item is not None else {}
+    unplaced.saw(
+        str(at(status, "reason", "")),
+        str(at(status, "message", "")),
+        [at(status, name, None) for name in _COUNTS],
+        waits=item is not None and at(item, "spec.kind", None) == WorkloadKind.BATCH.value,
+    )
 
 
 def run_rollout_status(name: str, timeout: str | None, where: Where) -> int:
@@ -114,7 +150,7 @@ def run_rollout_status(name: str, timeout: str | None, where: Where) -> int:
 
 
 async def _followed(place: Place, name: str, namespace: str, seconds: float | None) -> WorkloadView | None:
-    told, picture = "", Picture()
+    told, picture, unplaced = "", Picture(), Unplaced(namespace, name)
 
     def is_over(stored: Picture) -> bool:
         view = stored.views.get((namespace, name))
@@ -124,7 +160,7 @@ async def _followed(place: Place, name: str, namespace: str, seconds: float | No
         async with reach_owner(place) as control:
             await control.get_workload(name, namespace=namespace)  # an unknown one is told at once
             following = followed_updates(control, place, picture, Patience(control), is_over, namespace=namespace)
-            async with aclosing(following) as updates:
+            async with unplaced.given_up(control), aclosing(following) as updates:
                 async for update in updates:
                     if update.name != name or update.kind not in (UpdateKind.WORKLOAD, UpdateKind.WORKLOAD_REMOVED):
                         continue
@@ -134,9 +170,15 @@ async def _followed(place: Place, name: str, namespace: str, seconds: float | No
                     if line != told:
                         note(line)
                         told = line
-                    if _is_rolled_out(update.workload):
-                        return update.workload
+                    view = update.workload
+                    if _is_rolled_out(view):
+                        return view
+                    counts = [getattr(view, count) for count in _COUNTS]
+                    is_batch = view.definition.kind is WorkloadKind.BATCH
+                    unplaced.saw(view.reason, view.message, counts, waits=is_batch)
             raise WorkloadNotFound(f"workload {name!r} is gone", remedy="`orchestrion events` says why.")
+    if unplaced.is_now:
+        raise unplaced.error()
     return None
 
 
