@@ -20,7 +20,7 @@ from orchestrion.shared_types import Event, EventSeverity, Uid, Unavailable, to_
 from orchestrion.store_interface import Compare, Operation, Revision
 from trio.testing import MockClock
 
-from .api_stage import Answer, Api, api_served
+from .api_stage import Answer, Api, Records, api_served
 
 SPACE = "/api/v1/namespaces/default"
 MAPS = f"{SPACE}/configmaps"
@@ -508,3 +508,75 @@ async def test_when_a_workload_was_asked_to_go_is_kept(api: Api) -> None:
         await trio.sleep(100)
     since = (await api.client.ask("GET", f"{WORKLOADS}/web")).json["metadata"]["deleting_since"]
     assert abs(datetime.fromisoformat(since) - asked) < timedelta(seconds=1)
+
+
+def put_down(records: Records) -> list[tuple[str, str, str, str, bool]]:
+    assert {each.principal for each in records.kept} <= {"system:collector"}
+    assert all(each.from_revision for each in records.kept)
+    return sorted((each.verb, each.resource, each.name, each.reason, each.to_revision > 0) for each in records.kept)
+
+
+async def test_what_goes_after_its_owner_is_on_record(api: Api) -> None:
+    records = api.management.collector.recorder = Records()
+    top = await made(api, MAPS, config("top"))
+    middle = await made(api, MAPS, config("middle", top))
+    await made(api, MAPS, config("bottom", middle))
+    await api.client.ask("DELETE", f"{MAPS}/top")
+    await trio.sleep(5)
+    why = "its owners are gone"
+    assert put_down(records) == [
+        ("delete", "configmaps", "bottom", why, False),
+        ("delete", "configmaps", "middle", why, False),
+    ]
+
+
+async def test_what_goes_before_its_owner_is_on_record_with_whose_going_it_is(api: Api) -> None:
+    records = api.management.collector.recorder = Records()
+    top = await made(api, MAPS, config("top"))
+    await made(api, MAPS, config("child", top))
+    await api.client.ask("DELETE", f"{MAPS}/top?cascade=foreground")
+    await trio.sleep(5)
+    assert put_down(records) == [("delete", "configmaps", "child", "its owner ConfigMap top goes", False)]
+
+
+async def test_what_goes_with_its_namespace_is_on_record(api: Api) -> None:
+    records = api.management.collector.recorder = Records()
+    await made(api, "/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    await made(api, "/api/v1/namespaces/shop/configmaps", config("settings"))
+    await made(api, "/api/v1/namespaces/shop/workloads", workload())
+    await trio.sleep(5)
+    await api.client.ask("DELETE", "/api/v1/namespaces/shop")
+    await trio.sleep(60)
+    why = "its namespace shop goes"
+    # A workload is still there at first: it has to stop.
+    assert put_down(records) == [
+        ("delete", "configmaps", "settings", why, False),
+        ("delete", "workloads", "web", why, True),
+    ]
+
+
+async def test_a_finalizer_that_is_waited_for_no_longer_is_on_record(api: Api) -> None:
+    records = api.management.collector.recorder = Records()
+    late = {"name": "backup", "owner": "db-tool", "deadline": (trio_time() + timedelta(seconds=10)).isoformat()}
+    await made(api, MAPS, config("gone", finalizers=[late]))
+    await made(api, MAPS, config("held", finalizers=[late, {"name": "more", "owner": "me"}]))
+    for name in ("gone", "held"):
+        await api.client.ask("DELETE", f"{MAPS}/{name}")
+    await trio.sleep(20)
+    why = "the deadline of finalizer backup of db-tool has passed"
+    assert put_down(records) == [
+        ("delete", "configmaps", "gone", why, False),
+        ("update", "configmaps", "held", why, True),
+    ]
+
+
+async def test_what_can_not_go_on_record_stays(api: Api) -> None:
+    owner = await made(api, MAPS, config("owner"))
+    await made(api, MAPS, config("child", owner))
+    records = api.management.collector.recorder = Records(failure=Unavailable("the disk is full"))
+    await api.client.ask("DELETE", f"{MAPS}/owner")
+    await trio.sleep(60)
+    assert await names(api) == ["child"]
+    records.failure = None
+    await trio.sleep(60)
+    assert await names(api) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 import trio
@@ -13,6 +13,7 @@ from attrs import define, evolve, field
 from orchestrion.control_plane._admission.quota import ticket_key
 from orchestrion.control_plane._history.event import EventType, ObjectEvent
 from orchestrion.control_plane._history.projection import ObjectName
+from orchestrion.control_plane._identity.audit_records import AuditRecord, Outcome
 from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._objects.kinds import EVENT, INSTANCE, NAMESPACE, NODE, WORKLOAD, Kind
 from orchestrion.control_plane._objects.stored import object_key, object_of
@@ -57,6 +58,22 @@ _NEVER_OWNERS: Final = frozenset({INSTANCE.plural, EVENT.plural, NODE.plural})
 
 _UUID_WITH_TIME: Final = 7
 
+COLLECTOR: Final = "system:collector"
+"""Who it is, in the audit log, that removes what is to go of itself."""
+
+
+class Recorder(Protocol):
+    """Where it is put down what was done."""
+
+    @property
+    def failure(self) -> OrchestrationError | None:
+        """Why nothing can be put down any longer; None while it can."""
+        ...
+
+    async def write(self, record: AuditRecord, /) -> int:
+        """Put a record down; see `AuditLog.write`."""
+        ...
+
 
 @define(eq=False)
 class Collector:
@@ -68,12 +85,15 @@ class Collector:
     Attributes:
         objects: All objects.
         keep_events: How long events are kept.
+        recorder: Where it is put down what goes, and which claims were not waited for any longer; None is nowhere.
     """
 
     objects: Objects
     keep_events: timedelta = KEEP_EVENTS
+    recorder: Recorder | None = None
     _writer: Writer = field(init=False)
     _changed: trio.Event = field(init=False, factory=trio.Event)
+    _records: list[AuditRecord] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
         writer = self.objects.writer
@@ -117,6 +137,14 @@ class Collector:
 
     async def _done(self, steps: Iterable[Step]) -> bool:
         """Do each step; return whether one failed, which is no reason to leave out the others."""
+        try:
+            return await self._all_done(steps)
+        finally:
+            # What was done is put down, also where the server is about to end.
+            with trio.CancelScope(shield=True):
+                await self._put_down()
+
+    async def _all_done(self, steps: Iterable[Step]) -> bool:
         failed, any_done = False, False
         for step in steps:
             any_done = True
@@ -136,7 +164,29 @@ class Collector:
             await self.objects.history.wait_for(now.revision)
         return failed
 
+    async def _put_down(self) -> None:
+        """Write the records of what was done at the same time: the disk is waited for once for all of them."""
+        records, self._records = self._records, []
+        if self.recorder is None:
+            return
+        async with trio.open_nursery() as nursery:
+            for record in records:
+                item = self.objects.history.find(record.resource, record.namespace, record.name)
+                revision = item.revision if item is not None else 0
+                nursery.start_soon(_write, self.recorder, evolve(record, to_revision=revision))
+
+    def _note_down(self, name: ObjectName, verb: str, revision: int, reason: str) -> None:
+        at = self._writer.now()
+        plural, namespace, named = name
+        self._records.append(
+            AuditRecord(
+                at, COLLECTOR, verb, plural, Outcome.DONE, "", namespace, named, from_revision=revision, reason=reason
+            )
+        )
+
     async def _do(self, step: Step) -> None:
+        if self.recorder is not None and self.recorder.failure is not None and not isinstance(step, Forget):
+            raise self.recorder.failure  # what can't go on record is not done
         match step:
             case Remove():
                 await self._remove(step)
@@ -154,6 +204,7 @@ class Collector:
             await self.objects.workloads.remove(namespace, name, intent)
         else:
             await self._writer.remove(kind, namespace, name, intent)
+        self._note_down(step.name, "delete", step.revision, step.why)
 
     async def _settle(self, step: Settle) -> None:
         plural, namespace, name = step.name
@@ -181,6 +232,9 @@ class Collector:
             except RevisionConflict:
                 continue
             self._tell_expired(kind, namespace, name, step.expired)
+            for claim in step.expired:
+                reason = f"the deadline of finalizer {claim.name} of {claim.owner} has passed"
+                self._note_down(step.name, "delete" if goes else "update", before.document.metadata.revision, reason)
             return
         raise Conflict(f"others kept changing {kind.name} {name!r}")
 
@@ -215,6 +269,13 @@ class Collector:
         item = self.objects.history.get(name)
         at = item.document.metadata.created_at if item is not None else None
         return now if at is None else at
+
+
+async def _write(recorder: Recorder, record: AuditRecord) -> None:
+    try:
+        await recorder.write(record)
+    except OrchestrationError as err:
+        _LOG.error("what has gone could not be put on record: %s", err.message)  # the message says it
 
 
 def _without(metadata: M, step: Settle) -> M:

@@ -41,11 +41,13 @@ class Remove:
         name: Which one.
         revision: As it was seen; another one is thought about anew.
         foreground: Whether what it owns goes before it.
+        why: For people; of several reasons for the same any.
     """
 
     name: ObjectName
     revision: int
     foreground: bool = False
+    why: str = field(default="", eq=False)
 
 
 @frozen
@@ -136,7 +138,7 @@ class _Planning:
         if metadata.deleting_since is not None:
             self._look_at_going(name, document)
         elif metadata.owners and all(self._is_gone(owner, name) for owner in metadata.owners):
-            self._remove((name,))
+            self._remove((name,), "its owners are gone")
 
     def _look_at_going(self, name: ObjectName, document: Document) -> None:
         done, expired = set[Finalizer](), list[Finalizer]()
@@ -163,7 +165,7 @@ class _Planning:
                 if self._has_other_owner(each, document.metadata.uid):
                     self.steps.append(Settle(each, owners=frozenset({document.metadata.uid})))
                 else:
-                    self._remove((each,), foreground=True)
+                    self._remove((each,), f"its owner {document.kind} {document.metadata.name} goes", foreground=True)
             return any(name not in self._circle or each not in self._circle for each in owned)
         if claim == ORPHANS:
             self.steps.extend(Settle(each, owners=frozenset({document.metadata.uid})) for each in owned)
@@ -178,16 +180,17 @@ class _Planning:
             except NotFound:
                 return False
             names = self.history.names(kind.plural) if kind.custom is not None else []
-            self._remove(names)
+            self._remove(names, f"its kind {kind.name} goes")
             return bool(names)
         namespace = document.metadata.name
+        why = f"its namespace {namespace} goes"
         workloads = self.history.names(WORKLOAD.plural, namespace)
         if workloads:
             # What runs may still need the others.
-            self._remove(workloads)
+            self._remove(workloads, why)
             return True
         others = list(self._others_in(namespace))
-        self._remove(others)
+        self._remove(others, why)
         if others:
             return True
         events = sorted(self.history.within(EVENT.plural, namespace))
@@ -201,14 +204,14 @@ class _Planning:
             if kind.namespaced and kind.plural not in left_out:
                 yield from self.history.names(kind.plural, namespace)
 
-    def _remove(self, names: Iterable[ObjectName], *, foreground: bool = False) -> None:
+    def _remove(self, names: Iterable[ObjectName], why: str, *, foreground: bool = False) -> None:
         for name in names:
             item = self.history.get(name)
             known = self.claimed.get(name)
             if item is None or (known is not None and known.metadata.deleting_since is not None):
                 continue
             owns = foreground and item.document.metadata.uid in self._owned
-            self.steps.append(Remove(name, item.revision, foreground=owns))
+            self.steps.append(Remove(name, item.revision, foreground=owns, why=why))
 
     def _has_other_owner(self, name: ObjectName, uid: Uid) -> bool:
         """Whether something else owns an object and is not about to go."""

@@ -9,7 +9,7 @@ from orchestrion.control_plane._admission.hooks import Hooks
 from orchestrion.control_plane._admission.quota import WorkloadGate
 from orchestrion.control_plane._reach import Reach
 
-from .collecting import Collector
+from .collecting import Collector, Recorder
 from .managed import ManagedControl
 from .objects import Objects
 from .quota_status import QuotaStatus
@@ -41,7 +41,12 @@ class Management:
 
 
 def managed(
-    objects: Objects, reach: Reach = ANYWHERE_PUBLIC, *, needs_namespaces: bool = True, may: May = everybody
+    objects: Objects,
+    reach: Reach = ANYWHERE_PUBLIC,
+    *,
+    needs_namespaces: bool = True,
+    may: May = everybody,
+    recorder: Recorder | None = None,
 ) -> Management:
     """Put every change of objects under admission, and return what looks after them.
 
@@ -50,6 +55,7 @@ def managed(
         reach: Where webhooks may be.
         may: Says whether somebody may do something that only admission knows to be done.
         needs_namespaces: Whether a workload's namespace has to be there before it.
+        recorder: Where it is put down what is removed of itself; None is nowhere.
     """
     hooks = Hooks(objects.history, reach)
     admission = Admission(objects.kinds, objects.history, hooks, objects.writer.admit, may=may)
@@ -61,6 +67,6 @@ def managed(
     return Management(
         objects=objects,
         control=ManagedControl(objects.orchestrator, admission, gate),
-        collector=Collector(objects),
+        collector=Collector(objects, recorder=recorder),
         quotas=QuotaStatus(objects, gate),
     )

@@ -179,7 +179,8 @@ async def serving(
         tracer=options.tracer,
         proxies=networks_of(options.proxies),
     )
-    management = managed(objects, Reach(networks_of(options.webhook_networks)), may=_may(keeper))
+    reach = Reach(networks_of(options.webhook_networks))
+    management = managed(objects, reach, may=_may(keeper), recorder=audit)
     dashboard = Dashboard(management.control, objects, by_session, streams, oversight.pipeline)
     replies = replies_of(objects, secret)
     identity = identity_handlers(keeper, authority, options.oidc, once=Once(replies))
@@ -250,9 +251,9 @@ async def embedded(orchestrator: Orchestrator, state_dir: Path, streams: OpenStr
     # On one machine a manifest may name any namespace.
     secret_keys = await SecretKeys.open(orchestrator.store, state_dir)
     objects = _objects(orchestrator, secret_keys, keeper)
-    management = managed(objects, needs_namespaces=False, may=_may(keeper))
-    secret = await trio.to_thread.run_sync(_secret, state_dir)
     audit = AuditLog(state_dir / AUDIT_FOLDER, orchestrator.now) if has_audit_log(state_dir) else None
+    management = managed(objects, needs_namespaces=False, may=_may(keeper), recorder=audit)
+    secret = await trio.to_thread.run_sync(_secret, state_dir)
     async with trio.open_nursery() as nursery:
         if audit is not None:
             await nursery.start(audit.run)
