@@ -18,7 +18,7 @@ OUTAGES: Final = (NetworkFailure, Unavailable, Closed)
 RESUME_SECONDS: Final = 60.0
 """How long a server is waited for that was there before."""
 
-ENDED_SECONDS: Final = 5.0
+ENDED_SECONDS: Final = 20.0
 """How long one is waited for that has ended in good order, and may only be started anew."""
 
 _ANSWER_SECONDS: Final = 3.0

@@ -138,12 +138,19 @@ class StateDirectory:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def has_ended(self) -> bool:
-        """Whether the last owner has ended in good order, and no other has begun since."""
+        """Whether the last owner has ended in good order, and no other is there or about to be."""
         try:
-            note = json.loads((self.path / "lock").read_bytes())
-        except (OSError, ValueError):
+            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
             return False
-        return isinstance(note, dict) and note.get("at_work") is False
+        try:
+            # Who wants to own it meanwhile tries again before long.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return Ownership(descriptor, self).has_ended
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def owned(self) -> Iterator[Ownership | None]:
@@ -204,6 +211,11 @@ class Ownership:
     def was_cut_short(self) -> bool:
         """Whether the last owner ended without a word, as by a crash: what it ran is to be taken up again."""
         return bool(self._note().get("at_work"))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last owner has ended in good order."""
+        return self._note().get("at_work") is False
 
     @property
     def plugins(self) -> Mapping[str, str]:
