@@ -35,8 +35,17 @@ class Output:
     @asynccontextmanager
     async def open(self, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
         self.asked.append(query)
-        yield self._records(query)
+        yield self._records(query) if query.tail is None else self._last(query, query.tail)
         self.written, self.later = self.written + self.later, []
+
+    async def _last(self, query: LogQuery, count: int) -> AsyncIterator[LogRecord]:
+        lines, made = list[LogRecord](), Lines()
+        async for record in self._records(query):
+            lines += made.take(record)
+        lines += made.end()
+        for number, line in enumerate(lines):
+            if sum(later.container == line.container for later in lines[number:]) <= count:
+                yield line
 
     async def _records(self, query: LogQuery) -> AsyncIterator[LogRecord]:
         totals: dict[tuple[str, LogStream], int] = {}
@@ -51,7 +60,8 @@ class Output:
             if query.tail_bytes is not None:
                 cut = max(0, totals[container, stream] - query.tail_bytes - offset)
             at = START + timedelta(seconds=number)
-            if cut < len(data) and (query.since is None or at >= query.since):
+            wanted = (query.since is None or at >= query.since) and (query.until is None or at <= query.until)
+            if cut < len(data) and wanted:
                 yield LogRecord(
                     instance="web.0.1",
                     container=container,
@@ -105,9 +115,17 @@ async def test_of_large_output_only_the_end_is_asked_for(monkeypatch: pytest.Mon
     monkeypatch.setattr(_log_lines, "_BYTES_A_LINE", 1)
     output = stdout(*(b"%04d\n" % number for number in range(1000)))
     assert await shown(output, Wish(tail=2)) == [b"0998\n", b"0999\n"]
-    assert [query.tail_bytes for query in output.asked] == [16]
+    assert [(query.tail, query.tail_bytes) for query in output.asked] == [(2, None)]
     assert await shown(output, Wish(tail=2, pattern=pattern_of("5$"))) == [b"0985\n", b"0995\n"]
-    assert [query.tail_bytes for query in output.asked[1:]] == [16, 256]
+    assert [(query.tail, query.tail_bytes) for query in output.asked[1:]] == [(None, 16), (None, 256)]
+
+
+async def test_what_was_written_too_late_is_not_asked_for() -> None:
+    output = stdout(b"1\n", b"2\n", b"3\n")
+    until = START + timedelta(seconds=1)
+    assert await shown(output, Wish(tail=1, until=until)) == [b"2\n"]
+    assert await shown(output, Wish(until=until)) == [b"1\n", b"2\n"]
+    assert [query.until for query in output.asked] == [until, until]
 
 
 async def test_following_goes_on_behind_the_last_lines_without_a_gap_and_nothing_comes_twice() -> None:
@@ -170,6 +188,7 @@ def test_the_last_lines_are_the_last_of_all_lines(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_log_lines, "FEWEST_TAIL_BYTES", size)
+        patch.setattr(_log_lines, "MAX_TAIL_LINES", 2)
         patch.setattr(_log_lines, "_BYTES_A_LINE", 1)
         everything, last = trio.run(both)
     for container in ("main", "side"):

@@ -215,7 +215,7 @@ async def api_served(
     """Give a server at work, on two nodes; options are the orchestrator's."""
     store = store or MemoryStore(state if state is not None else MemoryState())
     cluster = MockClusterManager(ClusterWorld(nodes=mock_nodes(2)))
-    containers = ContainerWorld()
+    containers = ContainerWorld(now=trio_time)
     orchestrator = Orchestrator(MockRuntime(containers), cluster, CursorScheduler(), store, now=trio_time, **options)
     keeper = Keeper()
     grants = Grants(keeper, lambda: objects.history)

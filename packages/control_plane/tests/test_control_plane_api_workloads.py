@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -104,6 +105,52 @@ async def test_output_is_read_in_three_forms(api: Api) -> None:
     assert messages.startswith(b"event: log\nid: ")
     by_instance = "/api/v1/namespaces/default/instances/web.0.1/logs"
     assert (await api.client.ask("GET", by_instance, accept="text/plain")).body == b"hello\n"
+
+
+async def test_of_output_the_last_lines_are_read_and_what_was_written_in_a_span_of_time(api: Api) -> None:
+    path = f"{WORKLOADS}/web/logs"
+
+    async def text(query: str) -> bytes:
+        answer = await api.client.ask("GET", f"{path}?{query}", accept="text/plain")
+        assert answer.status == 200, answer.body
+        return answer.body
+
+    await written(api, b"one\ntwo\n")
+    then = api.orchestrator.now()
+    await trio.sleep(600)
+    for container_id in list(api.containers.containers):
+        api.containers.write(container_id, b"three\nfou")
+    await trio.sleep(600)
+    assert await text("tail=2") == b"three\nfou"
+    assert await text("tail=0") == b""
+    assert await text("since=15m") == b"three\nfou"
+    assert await text("since=1h&until=15m") == b"one\ntwo\n"
+    plain = then.isoformat()
+    assert await text(f"until={plain}") == await text(f"until={plain.replace('+', '%2B')}") == b"one\ntwo\n"
+    early, late = (
+        at.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+        for at in (then, then + timedelta(seconds=600))
+    )
+    assert await text("tail=3&timestamps=true") == early + b" two\n" + late + b" three\n" + late + b" fou"
+    for bad in ("tail=-1", "tail=100001", "until=soon", "since=1y", "since=9999999d", "until=1m&follow=true"):
+        refused = await api.client.ask("GET", f"{path}?{bad}")
+        assert refused.status == 400
+        assert bad.partition("=")[0] in refused.json["detail"]
+
+
+async def test_a_line_that_goes_on_is_told_its_time_once(api: Api) -> None:
+    await written(api, b"hal")
+    path, texts = f"{WORKLOADS}/web/logs?follow=true&timestamps=true&timeout_seconds=5", list[bytes]()
+
+    async def follow() -> None:
+        texts.append((await api.client.ask("GET", path, accept="text/plain")).body)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow)
+        await trio.sleep(1)
+        for container_id in list(api.containers.containers):
+            api.containers.write(container_id, b"f\nnew\n")
+    assert re.fullmatch(rb"\S{23}Z half\n\S{23}Z new\n", texts[0])
 
 
 async def test_output_goes_on_where_a_reader_was(api: Api) -> None:

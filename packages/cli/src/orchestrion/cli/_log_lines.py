@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Final
 
 from attrs import define, evolve, field, frozen
-from orchestrion.orchestrator_core import LogQuery, LogRecord
+from orchestrion.orchestrator_core import MAX_TAIL_LINES, LogQuery, LogRecord
 from orchestrion.runtime_interface import LogStream
 from orchestrion.shared_types import ConfigInvalid, Problem
 
@@ -155,7 +155,7 @@ async def show_lines(opened: _Opened, query: LogQuery, wish: Wish, take: _Take) 
         wish: Which lines of it.
         take: Shows a line.
     """
-    query = evolve(query, timed=True)
+    query = evolve(query, timed=True, until=wish.until)
     if wish.tail is None:
         await _pass_on(opened, query, wish, Lines(), take)
         return
@@ -192,6 +192,10 @@ class _Last:
 
 async def _last_lines(opened: _Opened, query: LogQuery, wish: Wish, count: int) -> _Last:
     """Return the last lines of each container, in the order of time; of large output only the end is asked for."""
+    if wish.pattern is None and count <= MAX_TAIL_LINES and not query.follow:
+        return await _told_last_lines(opened, evolve(query, tail=count), wish)
+    # Who gives the output does not know which lines match; and to go on from there, up to where all streams were
+    # read has to be known, of which the last lines say nothing.
     size = max(FEWEST_TAIL_BYTES, count * _BYTES_A_LINE)
     while True:
         attempt = _Tail(wish, count, size)
@@ -203,6 +207,16 @@ async def _last_lines(opened: _Opened, query: LogQuery, wish: Wish, count: int) 
         if attempt.is_enough():
             return _Last(attempt.last(), attempt.lines)
         size *= _LARGER
+
+
+async def _told_last_lines(opened: _Opened, query: LogQuery, wish: Wish) -> _Last:
+    """Return the last lines as they are told by whoever gives the output."""
+    lines, found = Lines(), list[LogRecord]()
+    async with opened(query) as records:
+        async for record in records:
+            found += filter(wish.takes, lines.take(record))
+    found += filter(wish.takes, lines.end())
+    return _Last(found, lines)
 
 
 @define

@@ -13,6 +13,7 @@ from ._control.since import check_reached, check_unchanged
 from ._control.subjects import Subject, parse_subject
 from ._control.timings import Timings
 from ._control.views import (
+    MAX_TAIL_LINES,
     ApplyResult,
     ChangeAction,
     FieldDifference,
@@ -52,6 +53,7 @@ __all__ = [
     "APPLY_SET_LABEL",
     "CAUSE_ANNOTATION",
     "MAX_APPLIED",
+    "MAX_TAIL_LINES",
     "TERMINAL",
     "TRANSITIONS",
     "ApplyResult",

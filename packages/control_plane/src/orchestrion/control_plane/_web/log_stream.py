@@ -7,9 +7,10 @@ import binascii
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Final
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._streams import RECORD_LINES, LineStream, StreamForm
@@ -43,11 +44,12 @@ def log_stream(control: Control, streams: OpenStreams, request: AnyRequest, quer
             end=b"event: end\ndata: {}\n\n",
         )
         # What a client has seen may be all that there was: the tail is then of what it has not.
-        asked = evolve(query, tail_bytes=None) if places.seen else query
+        asked = evolve(query, tail=None, tail_bytes=None) if places.seen else query
         return LineStream(lambda: places.unseen(control, asked), streams, to_its_end=True, form=form, seconds=seconds)
     form = RECORD_LINES
     if TEXT in accepted:
-        form = StreamForm(media_type=TEXT, item=_text, error=lambda problem: _last_words(problem["detail"]), end=b"")
+        text = _TimedText().of if query.timed else _text
+        form = StreamForm(media_type=TEXT, item=text, error=lambda problem: _last_words(problem["detail"]), end=b"")
     return LineStream(lambda: control.logs(query), streams, to_its_end=True, form=form, seconds=seconds)
 
 
@@ -106,6 +108,35 @@ def _stream_of(record: LogRecord) -> str:
 def _text(record: LogRecord) -> bytes:
     gap = b"[%d bytes are no longer kept]\n" % record.gap_bytes if record.gap_bytes else b""
     return gap + record.data
+
+
+@define(eq=False)
+class _TimedText:
+    """Output as it was written, but that each line begins with when that was."""
+
+    _within: set[str] = field(factory=set)
+    """The streams whose last piece ended within a line."""
+
+    def of(self, record: LogRecord) -> bytes:
+        """Return a piece, all of whose lines are of one time."""
+        if not record.data:
+            return _text(record)
+        stream, at = _stream_of(record), _time_text(record.written_at)
+        lines = record.data.split(b"\n")
+        rest = lines.pop()
+        told = b"".join(b"%b %b\n" % (at, line) for line in lines) + (b"%b %b" % (at, rest) if rest else b"")
+        if stream in self._within and not record.gap_bytes:
+            told = told[len(at) + 1 :]
+        self._within.discard(stream)
+        if rest:
+            self._within.add(stream)
+        return _text(evolve(record, data=told))
+
+
+def _time_text(then: datetime | None) -> bytes:
+    if then is None:
+        return b"-" * len("2026-11-22T10:30:00.000Z")
+    return then.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
 
 
 def _last_words(detail: str) -> bytes:

@@ -11,6 +11,7 @@ from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._objects.kinds import NAMESPACE, KindRegistry
 from orchestrion.control_plane._objects.paging import MAX_TOKEN_LENGTH
 from orchestrion.control_plane._service.reading import DEFAULT_LIMIT, MAX_LIMIT
+from orchestrion.orchestrator_core import MAX_TAIL_LINES
 from orchestrion.shared_types import ConfigInvalid, Problem
 
 from .caller import Connection
@@ -37,6 +38,10 @@ def _flag(name: str, description: str) -> dict[str, Any]:
 
 _SELECTOR: Final = {"type": "string", "maxLength": 1_000}
 """What fits into the head of a request beside everything else, for the most part."""
+
+_MOMENT: Final = {
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "pattern": r"^([0-9]{1,9}[smhd]){1,4}$"}]
+}
 
 PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "label_selector": _query("label_selector", "Only objects with these labels: `app=web,tier in (a,b)`.", _SELECTOR),
@@ -109,7 +114,21 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "container": _query("container", "Only this container.", {"type": "string"}),
     "follow": _flag("follow", "Go on as more is written, until the workload has ended."),
     "since-time": _query(
-        "since", "Only what was written at or after this time.", {"type": "string", "format": "date-time"}
+        "since", "Only what was written at or after this time, or in a span of time before now: `1h30m`.", _MOMENT
+    ),
+    "until": _query(
+        "until",
+        "Only what was written at or before this time, or a span of time before now; not with `follow`.",
+        _MOMENT,
+    ),
+    "tail": _query(
+        "tail",
+        "So many of the last lines of each container at most to begin with.",
+        {"type": "integer", "minimum": 0, "maximum": MAX_TAIL_LINES},
+    ),
+    "timestamps": _flag(
+        "timestamps",
+        "As text, say before each line when it was written; else no piece has lines of several times.",
     ),
     "previous": _flag("previous", "Of the attempt before the latest one."),
     "tail_bytes": _query(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from litestar import Request
@@ -10,7 +11,7 @@ from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._service.intent import Intent
 from orchestrion.control_plane._service.workload_fields import CONTROL
 from orchestrion.control_plane._service.writing import NOBODY
-from orchestrion.shared_types import ConfigInvalid, Problem
+from orchestrion.shared_types import ConfigInvalid, Problem, structure
 
 from .caller import caller_of
 
@@ -46,6 +47,34 @@ def number(request: AnyRequest, name: str, default: int) -> int:
 
 
 _MAX_DIGITS = 18
+
+
+def moment(request: AnyRequest, name: str, now: datetime) -> datetime | None:
+    """Return the time that a parameter says, also as a span such as "10m" or "1h30m" before `now`; None without one.
+
+    Raises:
+        ConfigInvalid: It says none.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        if _SPAN.fullmatch(text):
+            return now - timedelta(seconds=sum(int(part[:-1]) * _UNITS[part[-1]] for part in _PART.findall(text)))
+        # A plus in an address that was not written as %2B is a space.
+        return structure(text.replace(" ", "+"), datetime)
+    except (ConfigInvalid, OverflowError) as err:
+        problem = Problem(
+            f"a time such as 2026-11-22T10:30:00Z, or a span such as 1h30m, is wanted, not {text!r:.80}", name
+        )
+        raise ConfigInvalid((problem,)) from err
+
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+_PART: Final = re.compile("[0-9]{1,9}[smhd]")
+
+_SPAN: Final = re.compile(f"({_PART.pattern}){{1,4}}")
 
 _MANAGER: Final = re.compile(MANAGER_PATTERN)
 

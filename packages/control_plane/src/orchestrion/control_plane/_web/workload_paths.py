@@ -19,7 +19,7 @@ from orchestrion.control_plane._service.rollouts import Rollouts
 from orchestrion.control_plane._standing import standing_of
 from orchestrion.control_plane._streams import serve_exec
 from orchestrion.control_plane._wire import ScaleRequest
-from orchestrion.orchestrator_core import LogQuery
+from orchestrion.orchestrator_core import MAX_TAIL_LINES, LogQuery
 from orchestrion.shared_types import ConfigInvalid, NodeId, NotFound, Problem, structure
 
 from .answers import JSON, Raw, items_answer, object_answer, value_answer
@@ -29,7 +29,7 @@ from .doc import Answered, Doc, described
 from .log_stream import TEXT, log_stream
 from .once import Once
 from .places import NAMESPACED
-from .queries import AnyRequest, flag, number
+from .queries import AnyRequest, flag, moment, number
 from .watch_forms import NDJSON, SSE
 
 _ONE: Final = f"{NAMESPACED}/{{name:str}}"
@@ -49,7 +49,7 @@ def workload_handlers(control: Control, objects: Objects, streams: OpenStreams, 
         *_numbers(control, objects, once),
         *_lives(control, objects, once),
         *_rollouts(objects, once),
-        *_output(control, streams),
+        *_output(control, objects, streams),
     ]
     return Router("/", route_handlers=handlers, dto=None, return_dto=None)
 
@@ -230,13 +230,24 @@ def _generation(given: Mapping[str, Any]) -> int | None:
     return generation
 
 
-def _output(control: Control, streams: OpenStreams) -> list[Any]:
+def _output(control: Control, objects: Objects, streams: OpenStreams) -> list[Any]:
     reading = Doc(
         summary="Read what instances write",
         answers={
             200: Answered(description="Piece after piece.", forms={NDJSON: "", SSE: "", TEXT: ""}),
         },
-        parameters=("container", "follow", "since-time", "previous", "tail_bytes", "timeout_seconds", "Last-Event-ID"),
+        parameters=(
+            "container",
+            "follow",
+            "since-time",
+            "until",
+            "previous",
+            "tail",
+            "tail_bytes",
+            "timestamps",
+            "timeout_seconds",
+            "Last-Event-ID",
+        ),
         kinds=_runs,
         errors=(404, 501),
     )
@@ -244,7 +255,7 @@ def _output(control: Control, streams: OpenStreams) -> list[Any]:
     @get(f"{_ONE}/logs", opt=described(Needs("logs", "{plural}"), reading), name="logs")
     async def logs(request: AnyRequest) -> ASGIApp:
         namespace, name = name_of(request, WORKLOAD, INSTANCE)
-        return log_stream(control, streams, request, _log_query(request, namespace, name))
+        return log_stream(control, streams, request, _log_query(request, namespace, name, objects.orchestrator.now()))
 
     @websocket(f"{_ONE}/exec", opt={ACCESS: Needs("exec", "{plural}")}, name="exec")
     async def exec_(socket: WebSocket[Any, Any, Any]) -> None:
@@ -256,15 +267,21 @@ def _output(control: Control, streams: OpenStreams) -> list[Any]:
     return [logs, exec_]
 
 
-def _log_query(request: AnyRequest, namespace: str, subject: str) -> LogQuery:
+def _log_query(request: AnyRequest, namespace: str, subject: str, now: datetime) -> LogQuery:
     query = request.query_params
-    since = query.get("since")
+    tail = number(request, "tail", 0) if "tail" in query else None
+    if tail is not None and tail > MAX_TAIL_LINES:
+        problem = Problem(f"{MAX_TAIL_LINES} lines are the most", path="tail")
+        raise ConfigInvalid((problem,), remedy="Ask by since or tail_bytes, or for all.")
     return LogQuery(
         namespace=namespace,
         subject=subject,
         container=query.get("container"),
         follow=flag(request, "follow"),
-        since=structure(since, datetime) if since is not None else None,
+        since=moment(request, "since", now),
+        until=moment(request, "until", now),
         previous=flag(request, "previous"),
+        tail=tail,
         tail_bytes=number(request, "tail_bytes", 0) if "tail_bytes" in query else None,
+        timed=flag(request, "timestamps"),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import Final
@@ -18,6 +19,9 @@ MOST_BYTES: Final = 16 * 1024 * 1024
 """What the chunks of all sources together may take; with very many sources, `FEWEST_BYTES` for each."""
 
 PAST_THE_END: Final = 2**62
+MAX_LINE_BYTES: Final = 65_536
+"""A line that is longer is no reason to search for its beginning."""
+
 UNKNOWN: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -42,31 +46,81 @@ class LogSource:
     timed: bool = field(default=False, kw_only=True)
     _chunk: LogChunk | None = None
     _time: datetime = UNKNOWN
-    _end: int | None = None
+    _end: int | None = field(default=None, kw_only=True)
 
     @property
     def time(self) -> datetime:
         """When the first byte of what is held was written."""
         return self._time
 
-    async def begin(self, tail: int | None, since: datetime | None) -> None:
-        """Go to the first byte that is wanted: at most `tail` bytes from the end, none written too early.
+    async def begin(self, tail: int | None, since: datetime | None, until: datetime | None = None) -> None:
+        """Go to the first byte that is wanted: at most `tail` bytes from the end, none written too early or too late.
 
         A chunk says only when its first byte was written, so the place is searched for byte by byte, by halves.
         """
         self._end = await self._find_end()
+        if until is not None:
+            self._end = await self._first(0, self._end, lambda at: at is not None and at > until)
         self.offset = first = 0 if tail is None else max(0, self._end - tail)
-        if since is None or first == self._end:
-            return
-        low, high = (await self._read(first, 1)).offset, self._end
+        if since is not None:
+            self.offset = await self._first(first, self._end, lambda at: at is None or at >= since)
+
+    async def keep_lines(self, count: int) -> None:
+        """Go on to the first of so many last lines, 1 at least, of what is wanted."""
+        end = self._end
+        if end is None:
+            end = self._end = await self._find_end()
+        first = max(self.offset, end - count * MAX_LINE_BYTES)
+        place, left = end, count
+        while place > first:
+            start = max(first, place - CHUNK_BYTES)
+            # What the runtime gives may be shorter than what it was asked for.
+            pieces, offset = list[bytes](), start
+            while offset < place:
+                chunk = await self._read(offset, place - offset)
+                if not chunk.data:
+                    break
+                if chunk.offset > offset:  # what is before that is no longer kept
+                    pieces, start, first = [], min(chunk.offset, place), chunk.offset
+                pieces.append(chunk.data)
+                offset = chunk.offset + len(chunk.data)
+            data = b"".join(pieces)[: place - start]
+            # The end of the last line begins none.
+            behind = len(data) - 1 if place == end else len(data)
+            while (behind := data.rfind(b"\n", 0, behind)) >= 0:
+                left -= 1
+                if not left:
+                    self.offset = start + behind + 1
+                    return
+            place = start
+        self.offset = max(self.offset, end - count * MAX_LINE_BYTES)
+
+    def drop(self) -> None:
+        """Want nothing of what there is."""
+        if self._end is not None:
+            self.offset = self._end
+
+    def copy(self) -> LogSource:
+        """Return another that gives the same."""
+        return LogSource(self.runtime, self.summary, self.instance, self.stream, self.offset, end=self._end)
+
+    async def _first(self, low: int, high: int, meets: Callable[[datetime | None], bool]) -> int:
+        """Return the first place from `low` on, up to `high`, whose time meets what all that come after it do."""
+        if low == high:
+            return high
+        low = min((await self._read(low, 1)).offset, high)
         while low < high:
             middle = (low + high) // 2
-            written_at = (await self._read(middle, 1)).written_at
-            if written_at is None or written_at >= since:
+            if meets((await self._read(middle, 1)).written_at):
                 high = middle
             else:
                 low = middle + 1
-        self.offset = low
+        return low
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something is left of what there was at the beginning; True where that is not known."""
+        return self._end is None or self.offset < self._end
 
     async def hold(self, max_bytes: int) -> bool:
         """Hold a chunk; False where nothing is left of what there was at the beginning."""
@@ -139,6 +193,12 @@ class LogMerge:
 
     async def records(self) -> AsyncGenerator[LogRecord, None]:
         """Yield what there is. A container that is gone meanwhile has no more."""
+        async with aclosing(self.pieces()) as pieces:
+            async for _, record in pieces:
+                yield record
+
+    async def pieces(self) -> AsyncGenerator[tuple[LogSource, LogRecord], None]:
+        """Yield what there is, and whose that is. A container that is gone meanwhile has no more."""
         max_bytes = max(FEWEST_BYTES, min(CHUNK_BYTES, MOST_BYTES // max(1, len(self.sources))))
         for number in range(len(self.sources)):
             await self._enqueue(number, max_bytes)
@@ -149,7 +209,7 @@ class LogMerge:
                 record = await self.sources[number].give(until, itself_included=number < other)
             except ContainerNotFound:
                 continue
-            yield record
+            yield self.sources[number], record
             await self._enqueue(number, max_bytes)
 
     async def _enqueue(self, number: int, max_bytes: int) -> None:

@@ -9,6 +9,7 @@ import trio
 from attrs import define, field
 from orchestrion.orchestrator_core._background import background
 from orchestrion.orchestrator_core._control.log_merge import LogMerge, LogSource, record_of
+from orchestrion.orchestrator_core._control.log_tail import last_lines
 from orchestrion.orchestrator_core._control.reader import check_time
 from orchestrion.orchestrator_core._control.subjects import parse_subject
 from orchestrion.orchestrator_core._control.views import LogQuery, LogRecord
@@ -23,10 +24,12 @@ from orchestrion.runtime_interface import (
     SupportsLogs,
 )
 from orchestrion.shared_types import (
+    ConfigInvalid,
     ContainerId,
     ContainerNotFound,
     InstanceNotFound,
     NodeNotFound,
+    Problem,
     Unsupported,
     WorkloadNotFound,
 )
@@ -71,12 +74,16 @@ class LogReader:
         """Read what a query asks for.
 
         Raises:
-            ConfigInvalid: Its time has no time zone.
+            ConfigInvalid: A time has no time zone, or it has an end and is to go on.
             WorkloadNotFound: There is no such workload.
             InstanceNotFound: There is no such instance.
             Unsupported: The runtime keeps no logs.
         """
         check_time(query.since)
+        check_time(query.until, "until")
+        if query.follow and query.until is not None:
+            problem = Problem("`until` says where it ends, and `follow` that it goes on", path="until")
+            raise ConfigInvalid((problem,), remedy="Leave one of them out.")
         runtime = self.runtime
         if not isinstance(runtime, SupportsLogs) or RuntimeCapability.LOGS not in runtime.capabilities:
             msg = "the runtime keeps no logs"
@@ -176,10 +183,12 @@ class LogReader:
         there = list[LogSource]()
         for source in sources:
             try:
-                await source.begin(query.tail_bytes, query.since)
+                await source.begin(query.tail_bytes, query.since, query.until)
             except ContainerNotFound:
                 continue
             there.append(source)
+        if query.tail is not None:
+            there = await last_lines(there, query.tail)
         await self._give(LogMerge(there), send)
 
     async def _give(self, merge: LogMerge, send: trio.MemorySendChannel[LogRecord]) -> None:

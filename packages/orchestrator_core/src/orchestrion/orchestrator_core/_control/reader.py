@@ -60,7 +60,7 @@ def instances_of(world: World, namespace: str | None, workload: str | None) -> l
     ]
 
 
-def check_time(since: datetime | None) -> None:
+def check_time(since: datetime | None, path: str = "since") -> None:
     """Make sure that a time of a question is one that others can be compared with.
 
     Raises:
@@ -68,7 +68,7 @@ def check_time(since: datetime | None) -> None:
     """
     if since is not None and since.tzinfo is None:
         raise ConfigInvalid(
-            (Problem("a time with its time zone is wanted", path="since"),), remedy="Write one such as Z behind it."
+            (Problem("a time with its time zone is wanted", path=path),), remedy="Write one such as Z behind it."
         )
 
 

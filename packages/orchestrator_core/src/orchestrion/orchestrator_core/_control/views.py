@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from attrs import field, frozen, validators
 from orchestrion.runtime_interface import LogStream
 from orchestrion.scheduler_interface import Explanation
 from orchestrion.shared_types import DEFAULT_NAMESPACE, Event, Node, NodeId, WorkloadDefinition, WorkloadInstance
+
+MAX_TAIL_LINES: Final = 100_000
+"""Where so many last lines begin is remembered while they are searched for."""
 
 
 class WorkloadPhase(StrEnum):
@@ -194,6 +198,9 @@ class LogQuery:
         follow: Go on as more is written, and as instances come, until the workload has ended or is removed.
         since: Only what was written at or after this time (UTC).
         previous: The attempt before the latest one of each container.
+        until: Only what was written at or before this time (UTC); not with `follow`.
+        tail: At most so many of the last lines of each container to begin with, those of all its streams and attempts
+            together, 0 to `MAX_TAIL_LINES`; None is all. Of each stream 64 KiB for each line are looked at, at most.
         tail_bytes: At most so many bytes of each stream to begin with; None is all that is kept.
         timed: Of what there is to begin with, no record has lines of several times, so that each line's time is told.
     """
@@ -204,6 +211,10 @@ class LogQuery:
     follow: bool = False
     since: datetime | None = None
     previous: bool = False
+    until: datetime | None = None
+    tail: int | None = field(
+        default=None, validator=validators.optional([validators.ge(0), validators.le(MAX_TAIL_LINES)])
+    )
     tail_bytes: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
     timed: bool = False
 
