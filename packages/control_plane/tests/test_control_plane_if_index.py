@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from orchestrion.shared_types import ContainerConfig, Metadata, WorkloadDefinition, unstructure
+from orchestrion.control_plane._service.managed import ManagedControl
+from orchestrion.shared_types import ContainerConfig, Metadata, PreconditionFailed, WorkloadDefinition, unstructure
 
 from .api_stage import Api
 
@@ -91,3 +92,21 @@ async def test_manifests_are_planned_and_applied_in_the_same_way_over_the_wire(a
     assert "workload 'web' was changed at revision" in refused.json["detail"]
     again = (await api.client.ask("POST", "/v1/plan", body)).json
     assert (await api.client.ask("POST", f"/v1/apply?if_index={again['revision']}", body)).status == 200
+
+
+async def test_who_comes_while_a_plan_is_made_is_not_passed_over(api: Api) -> None:
+    definition = WorkloadDefinition(
+        metadata=Metadata(name="web"), containers=(ContainerConfig(name="main", command=("run",)),)
+    )
+    control = api.management.control
+    await control.apply([definition])
+
+    class Meddling:
+        async def workload(self, given: WorkloadDefinition, *_: Any, **__: Any) -> WorkloadDefinition:
+            await api.orchestrator.scale("web", 3)
+            return given
+
+    meddling: Any = Meddling()
+    plan = await ManagedControl(api.orchestrator, meddling, control.gate).plan([definition])
+    with pytest.raises(PreconditionFailed, match="'web' was changed"):
+        await control.apply([definition], if_index=plan.revision)

@@ -85,9 +85,11 @@ class ManagedControl:
 
     async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
         """See `Control.plan`."""
+        # What comes between this and the plan is in a part of it alone.
+        revision = (await self.orchestrator.store.get("/")).revision
         found = await owned(self.orchestrator, workloads, CONTROL, force=False)
         admitted = await self._admitted([each.definition for each in found], dry_run=True)
-        return await self.orchestrator.plan(admitted, rerun=rerun)
+        return evolve(await self.orchestrator.plan(admitted, rerun=rerun), revision=revision)
 
     async def _admitted(self, workloads: Sequence[WorkloadDefinition], *, dry_run: bool) -> list[WorkloadDefinition]:
         admitted = list[WorkloadDefinition]()
