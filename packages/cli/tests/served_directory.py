@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,12 @@ from orchestrion.mocks import (
     mock_nodes,
 )
 from orchestrion.orchestrator_core import Orchestrator
+from orchestrion.shared_types import Node
 
 
 @contextmanager
-def served_directory(path: Path) -> Iterator[Path]:
-    """Give a state directory that somebody owns, for as long as the context lasts."""
+def served_directory(path: Path, nodes: Sequence[Node] | None = None) -> Iterator[Path]:
+    """Give a state directory that somebody owns, for as long as the context lasts, of two nodes or of some others."""
     path.mkdir(mode=0o700)
     folder = path / "server-api"
     folder.mkdir(mode=0o700)
@@ -34,7 +35,7 @@ def served_directory(path: Path) -> Iterator[Path]:
     ending: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
 
     async def serve() -> None:
-        cluster = MockClusterManager(ClusterWorld(nodes=mock_nodes(2)))
+        cluster = MockClusterManager(ClusterWorld(nodes=list(nodes or mock_nodes(2))))
         store = MemoryStore(MemoryState())
         runtime, classes = MockRuntime(ContainerWorld()), StoredClasses(store)
         orchestrator = Orchestrator(runtime, cluster, CursorScheduler(), store, classes=classes)

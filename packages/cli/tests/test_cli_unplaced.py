@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,9 @@ class Queueing:
         status = {"phase": "Pending", "reason": "unplaceable", "message": "no"}
         item = {"kind": "Workload", "metadata": {"name": "job"}, "spec": {"kind": "batch"}, "status": status}
         return Listed([item], 1)
+
+    def meant(self, _kind: KindName, _items: Iterable[Data], name: str, /) -> str:
+        return name
 
     async def watch(self, *_arguments: Any, **_more: Any) -> AsyncGenerator[tuple[str, Data], None]:
         await trio.sleep(float("inf"))

@@ -8,6 +8,7 @@ from typing import Any, Final
 from orchestrion.shared_types import ConfigInvalid, NotFound, PreconditionFailed, Problem, TaintEffect
 
 from ._kinds import KindName
+from ._named import node_meant, node_names
 from ._objects import MERGE_PATCH, Data, Objects, reach_objects
 from ._output import confirmed, note
 from ._places import RemoteServer, place_of
@@ -157,16 +158,10 @@ async def _one(objects: Objects, kind: KindName, name: str) -> Data:
         ConfigInvalid: There are several.
     """
     nodes = (await objects.list(kind)).items
-    exact = [node for node in nodes if _id_of(node) == name]
-    found = exact or [
-        node for node in nodes if _name_of(node) == name or (len(name) > 3 and _id_of(node).startswith(name))
-    ]
-    if not found:
+    found = node_meant(nodes, name, node_names)
+    if found is None:
         there = ", ".join(sorted(_name_of(node) for node in nodes)) or "none"
         raise NotFound(
             f"there is no node {name!r:.100}; there are: {there}", remedy="`orchestrion get nodes` says more."
         )
-    if len(found) > 1:
-        ids = ", ".join(_id_of(node) for node in found)
-        raise ConfigInvalid((Problem(f"several nodes are called {name!r}: {ids}"),), remedy="Name one by its id.")
-    return found[0]
+    return found

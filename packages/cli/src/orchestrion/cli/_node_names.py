@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
-from orchestrion.shared_types import ConfigInvalid, Denied, Node, NodeId, NodeNotFound, Problem
+from orchestrion.shared_types import Denied, Node, NodeId, NodeNotFound
 
+from ._named import node_meant
 from ._reader import Reader
 
 _ID_CHARACTERS = 8
@@ -54,14 +55,10 @@ def named_node(nodes: Sequence[Node], name: str) -> Node:
         NodeNotFound: There is none.
         ConfigInvalid: There are several.
     """
-    exact = [node for node in nodes if node.id == name]
-    found = exact or [node for node in nodes if node.name == name or (len(name) > 3 and node.id.startswith(name))]
-    if not found:
+    found = node_meant(nodes, name, lambda node: (node.id, node.name))
+    if found is None:
         there = ", ".join(sorted(node.name for node in nodes)) or "none"
         raise NodeNotFound(
             f"there is no node {name!r:.100}; there are: {there}", remedy="`orchestrion node ls` says more."
         )
-    if len(found) > 1:
-        ids = ", ".join(node.id for node in found)
-        raise ConfigInvalid((Problem(f"several nodes are called {name!r}: {ids}"),), remedy="Name one by its id.")
-    return found[0]
+    return found

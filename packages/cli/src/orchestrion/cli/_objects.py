@@ -13,6 +13,7 @@ from orchestrion.control_plane import ApiClient, HttpControl
 from orchestrion.shared_types import Compacted, ConfigInvalid, Denied, NotFound, OrchestrationError, Problem
 
 from ._kinds import KindName, known_kind
+from ._named import instance_meant, node_meant, node_names, workload_of
 from ._patience import OUTAGES, Patience
 from ._places import Place, namespace_of, namespaces_of
 from ._reach import reach_owner
@@ -79,11 +80,67 @@ class Objects:
     async def get(self, kind: KindName, name: str, /) -> Data:
         """Return one object.
 
+        Nodes and instances are found by less than their whole names as well; see `meant`.
+
         Raises:
             NotFound: There is none of that name.
+            ConfigInvalid: There are several that may be meant.
         """
-        data: Data = (await self.api.ask("GET", self.path(kind, name))).data
-        return data
+        return await self._asked("GET", kind, name)
+
+    async def _asked(
+        self,
+        method: str,
+        kind: KindName,
+        name: str,
+        data: Any = None,
+        /,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Data:
+        """Ask about one object, and, where there is none of that name, about the one that is meant by it."""
+        path = self.path(kind, name)
+        try:
+            answer: Data = (await self.api.ask(method, path, data, query=query, headers=headers)).data
+        except NotFound:
+            whole = await self._meant(kind, name)
+            if whole in ("", name):
+                raise
+            path = self.path(kind, whole)
+            answer = (await self.api.ask(method, path, data, query=query, headers=headers)).data
+        return answer
+
+    async def _meant(self, kind: KindName, name: str) -> str:
+        """Return the whole name of what is meant, or nothing."""
+        if kind.kind not in ("Node", "Instance"):
+            return ""
+        workload = workload_of(name) if kind.kind == "Instance" else ""
+        labels = f"orchestrion/workload={workload}" if workload else None
+        try:
+            items = (await self.list(kind, labels=labels)).items
+        except (Denied, NotFound):
+            return ""
+        return self.meant(kind, items, name)
+
+    def meant(self, kind: KindName, items: Iterable[Data], name: str, /) -> str:
+        """Return the whole name of what is meant by a name, or nothing where that is none of some objects.
+
+        Nodes are called by their names or by the beginning of their ids, instances by their slots (the latest there),
+        or by their workloads where these have one alone.
+
+        Raises:
+            ConfigInvalid: There are several that may be meant.
+        """
+        if kind.kind == "Node":
+            node = node_meant(items, name, node_names)
+            return "" if node is None else node_names(node)[0]
+        if kind.kind == "Instance":
+            workload = workload_of(name)
+            own = [one for one in items if workload_of(str(one["metadata"]["name"])) == workload]
+            here = [one for one in own if one["metadata"].get("namespace") == self.namespace]
+            return instance_meant(here, name) if workload else ""
+        return next((name for one in items if one["metadata"]["name"] == name), "")
 
     async def get_also_built_in(self, kind: KindName, name: str, /) -> Data:
         """Return one object, or what is built in under that name.
@@ -184,20 +241,16 @@ class Objects:
         """Replace an object that is still as the document's revision says, and return it."""
         revision = document.get("metadata", {}).get("revision")
         headers = {} if revision is None else {"if-match": f'"{revision}"'}
-        data: Data = (await self.api.ask("PUT", self.path(kind, name), dict(document), headers=headers)).data
-        return data
+        return await self._asked("PUT", kind, name, dict(document), headers=headers)
 
     async def patch(self, kind: KindName, name: str, patch: Any, media_type: str, /, *, dry_run: bool = False) -> Data:
         """Change parts of an object, and return it."""
         headers = {"content-type": media_type}
-        query = {"dry_run": dry_run}
-        data: Data = (await self.api.ask("PATCH", self.path(kind, name), patch, query=query, headers=headers)).data
-        return data
+        return await self._asked("PATCH", kind, name, patch, query={"dry_run": dry_run}, headers=headers)
 
     async def delete(self, kind: KindName, name: str, /, *, dry_run: bool = False) -> Data:
         """Remove an object, or begin to, and return it as it was."""
-        data: Data = (await self.api.ask("DELETE", self.path(kind, name), query={"dry_run": dry_run})).data
-        return data
+        return await self._asked("DELETE", kind, name, query={"dry_run": dry_run})
 
     async def order(self, kind: KindName, name: str, what: str, data: Any = None, /, **query: bool) -> Any:
         """Have something done with an object, such as `cordon`, and return the answer.

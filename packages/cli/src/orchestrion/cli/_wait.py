@@ -108,7 +108,8 @@ async def _wait(where: Where, place: Place, kind: str, name: str, goal: _Goal, s
                 return goal.holds(item) or goal.lost(item)
 
             listed = await objects.list(found)
-            item = next((one for one in listed.items if at(one, "metadata.name") == name), None)
+            whole = objects.meant(found, listed.items, name)
+            item = next((one for one in listed.items if at(one, "metadata.name") == whole), None)
             if is_settled(item):
                 return goal.holds(item)
             async with (
@@ -116,7 +117,8 @@ async def _wait(where: Where, place: Place, kind: str, name: str, goal: _Goal, s
                 aclosing(objects.watch(found, str(listed.revision), known=listed.items)) as events,
             ):
                 async for what, changed in events:
-                    if at(changed, "metadata.name") != name:
+                    whole = whole or objects.meant(found, [changed], name)
+                    if at(changed, "metadata.name") != whole:
                         continue
                     item = None if what == "DELETED" else changed
                     if is_settled(item):

@@ -68,7 +68,7 @@ def run_edit(kind: str, name: str, where: Where) -> int:
             raise ConfigInvalid((Problem("what was written is no object"),))
         metadata = {**item["metadata"], **document["metadata"]}
         metadata |= {part: document["metadata"].get(part, {}) for part in ("labels", "annotations")}
-        run_async(_replaced, where, place, found, name, {**document, "metadata": metadata})
+        run_async(_replaced, where, place, found, item["metadata"]["name"], {**document, "metadata": metadata})
     note(f"{name_of(item)}: changed")
     return 0
 
@@ -145,14 +145,14 @@ def run_patch(kind: str, name: str, patch: str, type_: str, where: Where, *, dry
 def run_delete(kind: str, names: Sequence[str], where: Where, *, yes: bool, dry_run: bool) -> int:
     """Remove objects, after naming them and asking."""
     place = place_of(where)
-    names = tuple(dict.fromkeys(names))
 
     async def found() -> list[Data]:
         async with reach_objects(where, place) as objects:
             one = await objects.kind(kind)
             return [await objects.get(one, name) for name in names]
 
-    for item in run_async(found):
+    items = {str(item["metadata"]["name"]): item for item in run_async(found)}
+    for item in items.values():
         space = at(item, "metadata.namespace")
         note(f"delete {name_of(item)}{f' in namespace {space}' if space else ''}")
     if isinstance(place, RemoteServer):
@@ -164,7 +164,7 @@ def run_delete(kind: str, names: Sequence[str], where: Where, *, yes: bool, dry_
     async def removed() -> None:
         async with reach_objects(where, place) as objects:
             one = await objects.kind(kind)
-            for name in names:
+            for name in items:  # by now something else may be meant by what was typed
                 item = await objects.delete(one, name, dry_run=dry_run)
                 stays = one.plural == "instances" or at(item, "metadata.finalizers", ())
                 going = "would be removed" if dry_run else "going" if stays else "removed"
