@@ -153,6 +153,7 @@ def test_a_server_that_is_another_one_is_told_nothing(remote: Any) -> None:
     assert remote.run("context", "ls", "-o", "name").stdout == ""
     asked = remote.run("login", remote.url, "--token-file", str(remote.token_file))
     assert (asked.returncode, remote.fingerprint in asked.stderr) == (2, True)
+    assert "next:  Say --fingerprint with what the server told" in asked.stderr
     bad = remote.write("bad.token", "orc_nobody")
     refused = remote.run("login", remote.url, "--token-file", str(bad), "--fingerprint", remote.fingerprint)
     assert refused.returncode == 5

@@ -32,6 +32,8 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9][\w./:@=,+-]*|--?[\w-]+(=[A-Za-z0-9][\w.
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
 _ENDED: Final = ("Succeeded", "Failed", "Lost")
+_WORKLOADS: Final = next(kind for kind in KINDS if kind.kind == "Workload")
+_NAMESPACES: Final = next(kind for kind in KINDS if kind.kind == "Namespace")
 _VALUE_OPTIONS: Final = {
     "--node": "NODE",
     "--namespace": "namespaces",
@@ -139,18 +141,27 @@ def _values(one: Taken, command: Command, typed: Sequence[str], taken: Sequence[
     return [FILES] if "Path" in str(one.parameter.annotation) else []
 
 
-def _kind_names(_typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
-    return [kind.plural for kind in KINDS]
+def _kind_names(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
+    return [kind.plural for kind in (*KINDS, *_own_kinds(typed))]
+
+
+def _own_kinds(typed: Sequence[str]) -> list[KindName]:
+    """Return the kinds that the orchestrator has, of which users have defined some; none where it does not tell."""
+    try:
+        found = _asked("/api/v1", typed)["resources"]
+        return [KindName(str(one["name"]), str(one["kind"]), bool(one["namespaced"])) for one in found]
+    except Exception:  # whoever does not answer: the kinds that there always are can be completed
+        return []
 
 
 def _workloads(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
-    return _named("workloads", typed)
+    return _named(_WORKLOADS, typed)
 
 
 def _instances(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
     found = _asked(f"/v1/instances?namespace={_space(typed)}", typed)
     alive = [one for one in found if one.get("status", {}).get("state") not in _ENDED]
-    return [*_named("workloads", typed), *(f"{one['workload']}.{one['key']['index']}" for one in alive)]
+    return [*_named(_WORKLOADS, typed), *(f"{one['workload']}.{one['key']['index']}" for one in alive)]
 
 
 def _nodes(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
@@ -158,8 +169,9 @@ def _nodes(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
 
 
 def _objects(typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
-    kind = known_kind(_placed(typed, taken)[0])
-    return [] if kind is None else _named(kind.plural, typed)
+    text = _placed(typed, taken)[0]
+    kind = known_kind(text) or known_kind(text, _own_kinds(typed))
+    return [] if kind is None else _named(kind, typed)
 
 
 def _tokens(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
@@ -173,7 +185,7 @@ def _copied(typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
 
 
 def _spaces(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
-    return _named("namespaces", typed)
+    return _named(_NAMESPACES, typed)
 
 
 def _contexts(_typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
@@ -197,14 +209,21 @@ _SOURCES: Final[dict[str, Callable[[Sequence[str], Sequence[Taken]], Iterable[st
 }
 
 
-def _named(plural: str, typed: Sequence[str]) -> list[str]:
+def _named(kind: KindName, typed: Sequence[str]) -> list[str]:
     """Return the names of objects that there are."""
     space = _space(typed)
-    if plural == "workloads":
+    if kind.plural == "workloads":
         views = _asked(f"/v1/workloads?namespace={space}", typed)
         return [str(view["definition"]["metadata"]["name"]) for view in views]
-    kind = known_kind(plural) or KindName(plural, "")
-    return [str(one["metadata"]["name"]) for one in _asked(kind.collection(space), typed)["items"]]
+    items = _asked(kind.collection(space), typed)["items"]
+    if kind.plural == "nodes":
+        # By what people call them; those that are called alike, by their ids.
+        called = [str(one["spec"].get("name", "")) for one in items]
+        return [
+            name if name and called.count(name) == 1 else str(one["metadata"]["name"])
+            for one, name in zip(items, called, strict=True)
+        ]
+    return [str(one["metadata"]["name"]) for one in items]
 
 
 def _space(typed: Sequence[str]) -> str:

@@ -97,7 +97,9 @@ def _is_trusted(url: str, fingerprint: str, login: Login) -> bool:
     if login.yes:
         return True
     note("`orchestrion server` tells it when it begins: compare the two")
-    return confirmed()
+    return confirmed(
+        instead="Say --fingerprint with what the server told when it began; --yes trusts whoever answers, unseen."
+    )
 
 
 def _with_proof(context: Context, login: Login) -> Context:

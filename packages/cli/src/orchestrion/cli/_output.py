@@ -122,14 +122,17 @@ def warn(text: str) -> None:
     note(f"warning: {text}")
 
 
-def confirmed() -> bool:
+def confirmed(*, instead: str = "Say --yes to go on without asking.") -> bool:
     """Ask whether to go on with what was named.
+
+    Args:
+        instead: What to do where nobody can be asked.
 
     Raises:
         ConfigInvalid: There is no terminal to ask on.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfigInvalid((Problem("there is no terminal to ask on"),), remedy="Say --yes to go on without asking.")
+        raise ConfigInvalid((Problem("there is no terminal to ask on"),), remedy=instead)
     print("go on? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -1,0 +1,67 @@
+"""Completion knows the kinds that users have defined, and calls nodes what people call them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from orchestrion.cli import run
+from orchestrion.cli._complete import candidates
+from orchestrion.cli._kinds import KINDS
+from orchestrion.mocks import mock_nodes
+from orchestrion.shared_types import NodeId
+
+from .served_directory import served_directory
+
+FOUND = """
+kind: CustomKind
+metadata: {name: sandwiches}
+spec: {kind: Sandwich, plural: sandwiches, schema: {type: object}}
+"""
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without a state directory."""
+    for name in ("URL", "TOKEN", "CONTEXT"):
+        monkeypatch.delenv(f"ORCHESTRION_{name}", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    monkeypatch.setenv("ORCHESTRION_STATE", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def owned(nowhere: Path) -> Iterator[Path]:
+    """A folder with a state directory of three nodes, of which two are called alike."""
+    (blank,) = mock_nodes(1)
+    named = [("0f9e", "vm"), ("1a2b", "lab"), ("77e4", "lab")]
+    nodes = [evolve(blank, id=NodeId(node_id), name=name) for node_id, name in named]
+    with served_directory(nowhere / "state", nodes):
+        assert run(["wait", "node", "0f9e", "--for", "exists", "--timeout", "50s"]) == 0
+        assert run(["wait", "node", "77e4", "--for", "exists", "--timeout", "50s"]) == 0
+        yield nowhere
+
+
+@pytest.mark.slow
+def test_kinds_that_users_defined_and_their_objects_are_completed(owned: Path) -> None:
+    (owned / "kind.yaml").write_text(FOUND)
+    (owned / "lunch.yaml").write_text("kind: Sandwich\nmetadata: {name: blt}\nspec: {}\n")
+    assert "sandwiches" not in candidates(["get"], "")
+    assert run(["create", "-f", "kind.yaml"]) == 0
+    assert run(["create", "-f", "lunch.yaml"]) == 0
+    assert {"sandwiches", "workloads"} <= set(candidates(["get"], ""))
+    for called in ("sandwiches", "sandwich"):
+        assert list(candidates(["get", called], "")) == ["blt"]
+    assert list(candidates(["get", "wobbles"], "")) == []
+
+
+@pytest.mark.slow
+def test_nodes_are_completed_by_what_means_one_of_them(owned: Path) -> None:
+    assert set(candidates(["describe", "node"], "")) == {"vm", "1a2b", "77e4"}
+
+
+def test_where_nobody_answers_the_kinds_that_there_always_are_are_completed(nowhere: Path) -> None:
+    assert list(candidates(["get"], "")) == [kind.plural for kind in KINDS]
