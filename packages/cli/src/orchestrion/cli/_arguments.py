@@ -7,7 +7,7 @@ else that a help needs.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -83,6 +83,25 @@ def taken_by(function: Callable[..., object], /) -> Iterator[Taken]:
     for parameter in inspect.signature(function).parameters.values():
         kind, argument = _parts(hints[parameter.name])
         yield Taken(parameter.replace(annotation=kind), argument)
+
+
+def first_placed(words: Sequence[str], taken: Sequence[Taken], /) -> int | None:
+    """Return where the first word is that goes by its place; None where there is none.
+
+    Args:
+        words: What was typed behind the command's name.
+        taken: What the command takes.
+    """
+    takes_value = {name for one in taken if not one.is_flag for name in one.argument.names}
+    skip = False
+    for number, word in enumerate(words):
+        if skip:
+            skip = False
+        elif word.startswith("-"):
+            skip = word in takes_value
+        else:
+            return number
+    return None
 
 
 def _parts(annotation: Any) -> tuple[Any, Argument]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from attrs import frozen
 from orchestrion.shared_types import ConfigInvalid, Denied, Event, Problem
 
-from ._kinds import KindName
+from ._kinds import KindName, kind_and_name
 from ._objects import Data, Objects, reach_objects
 from ._output import Form, coloured, columns, is_for_people, note, show, show_one, yaml_text
 from ._places import Place, place_of
@@ -56,9 +56,21 @@ async def _listed(
     async with reach_objects(where, place) as objects:
         found = await objects.kind(kind)
         if names:
-            return [await objects.get_also_built_in(found, name) for name in names]
+            return [await objects.get_also_built_in(found, await _name_within(objects, found, name)) for name in names]
         listed = (await objects.list(found, labels=labels, fields=fields)).items
         return listed if labels or fields else [*await objects.built_in(found), *listed]
+
+
+async def _name_within(objects: Objects, kind: KindName, text: str) -> str:
+    """Return the name of a text such as "web" or "workload/web".
+
+    Raises:
+        ConfigInvalid: It is of another kind.
+    """
+    other, name = kind_and_name(text)
+    if other and await objects.kind(other) != kind:
+        raise ConfigInvalid((Problem(f"{text!r:.100} is of another kind: {kind.plural} are shown"),))
+    return name
 
 
 async def _follow(where: Where, place: Place, kind: str, labels: str | None, fields: str | None, form: Form) -> None:

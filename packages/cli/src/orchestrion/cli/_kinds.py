@@ -64,6 +64,12 @@ def known_kind(text: str, kinds: Iterable[KindName] = KINDS, /) -> KindName | No
     return next((kind for kind in kinds if kind.is_called(wanted)), None)
 
 
+def kind_and_name(text: str, /) -> tuple[str, str]:
+    """Return the kind and the name of a text such as "workload/web"; a name alone, or what is neither, has no kind."""
+    kind, slash, name = text.partition("/")
+    return (kind, name) if slash and kind and name and "/" not in name else ("", text)
+
+
 OTHER_RESOURCES: Final = frozenset(
     {
         "dashboard",

@@ -150,6 +150,22 @@ def _with_stdin(arguments: Sequence[str]) -> list[str]:
     return ["/dev/stdin" if argument == "-" else argument for argument in ours] + list(arguments[len(ours) :])
 
 
+def _with_kind_apart(arguments: Sequence[str], command: Command) -> list[str]:
+    """Return the arguments with `workload/web` as `workload web` where a command wants a kind first."""
+    from ._arguments import first_placed, taken_by
+    from ._kinds import kind_and_name
+
+    head = len(command.name.split())
+    taken = list(taken_by(command.load()))
+    places = [one for one in taken if one.argument.goes_by_place]
+    number = first_placed(_ours(arguments)[head:], taken)
+    if number is None or not places or places[0].argument.names != ("KIND",):
+        return list(arguments)
+    kind, name = kind_and_name(arguments[head + number])
+    apart = [kind, name] if kind else [name]
+    return [*arguments[: head + number], *apart, *arguments[head + number + 1 :]]
+
+
 def _quickly(file: Path, state: Path | None, logs: LogChoice) -> int:
     try:
         from ._up import run_up
@@ -186,6 +202,8 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if command is None and len(arguments) == 1 and commands_under(arguments[0]):
         print(group_overview(arguments[0]), file=sys.stderr)
         return 2
+    if command is not None:
+        arguments = _with_kind_apart(arguments, command)
     try:
         code = make_app(commands=None if command is None else [command])(
             list(arguments), exit_on_error=False, print_error=False, result_action="return_value"

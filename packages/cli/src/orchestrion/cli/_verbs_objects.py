@@ -10,7 +10,7 @@ from ._options import AnyNamespace, Context, DryRun, Namespace, OutputForm, Stat
 from ._where import Where
 
 Kind = Annotated[
-    str, Argument(("KIND",), "A kind: workloads, instances, nodes, namespaces, configmaps, ..., or its name.")
+    str, Argument(("KIND",), "A kind: workloads, nodes, configmaps, ..., or its name; with an object: KIND/NAME.")
 ]
 ObjectName = Annotated[str, Argument(("OBJECT",), "The object's name.")]
 
@@ -147,7 +147,7 @@ def delete(
 
     An instance is stopped, and its workload replaces it. Without a terminal to ask on, --yes is needed.
 
-    Examples: orchestrion delete configmap settings; orchestrion delete instance web.0.1 --yes
+    Examples: orchestrion delete configmap/a secret/b; orchestrion delete instance web.0.1 --yes
     """
     from ._write import run_delete
 

@@ -17,7 +17,7 @@ from orchestrion.shared_types import ConfigInvalid, Problem
 
 from ._get import name_of
 from ._interrupts import in_good_order
-from ._kinds import KindName
+from ._kinds import KindName, kind_and_name
 from ._objects import JSON_PATCH, MERGE_PATCH, Data, reach_objects
 from ._output import confirmed, note, yaml_text
 from ._places import Place, RemoteServer, place_of
@@ -146,12 +146,17 @@ def run_delete(kind: str, names: Sequence[str], where: Where, *, yes: bool, dry_
     """Remove objects, after naming them and asking."""
     place = place_of(where)
 
-    async def found() -> list[Data]:
+    async def found() -> dict[tuple[KindName, str], Data]:
+        items = dict[tuple[KindName, str], Data]()
         async with reach_objects(where, place) as objects:
-            one = await objects.kind(kind)
-            return [await objects.get(one, name) for name in names]
+            for text in names:
+                own, name = kind_and_name(text)
+                one = await objects.kind(own or kind)
+                item = await objects.get(one, name)
+                items[one, str(item["metadata"]["name"])] = item
+        return items
 
-    items = {str(item["metadata"]["name"]): item for item in run_async(found)}
+    items = run_async(found)
     for item in items.values():
         space = at(item, "metadata.namespace")
         note(f"delete {name_of(item)}{f' in namespace {space}' if space else ''}")
@@ -163,8 +168,7 @@ def run_delete(kind: str, names: Sequence[str], where: Where, *, yes: bool, dry_
 
     async def removed() -> None:
         async with reach_objects(where, place) as objects:
-            one = await objects.kind(kind)
-            for name in items:  # by now something else may be meant by what was typed
+            for one, name in items:  # by now something else may be meant by what was typed
                 item = await objects.delete(one, name, dry_run=dry_run)
                 stays = one.plural == "instances" or at(item, "metadata.finalizers", ())
                 going = "would be removed" if dry_run else "going" if stays else "removed"
