@@ -13,12 +13,20 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.control_plane._identity.access import Rule
-from orchestrion.control_plane._identity.admin_token import MADE_KEY, kept_first_token, make_first_token
+from orchestrion.control_plane._identity.admin_token import (
+    LIFETIME,
+    MADE_KEY,
+    keep_first_token,
+    kept_first_token,
+    make_first_token,
+    renew_first_token,
+)
 from orchestrion.control_plane._identity.failures import NotProved, Reason
 from orchestrion.control_plane._identity.principals import ADMINS, ANONYMOUS, Principal, PrincipalKind
 from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.mocks import Fault, FaultKind, MemoryState, MemoryStore, ScriptedFaults, script
 from orchestrion.shared_types import ConfigInvalid, NotFound
+from orchestrion.store_interface import Put
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from .identity_sources import NOW, Chance, Clock
@@ -251,6 +259,106 @@ async def test_a_draft_of_a_token_that_was_never_made_is_replaced(tmp_path: Path
         path = await make_first_token(tokens, tmp_path)
         assert path is not None
         assert tokens.verify(path.read_text().strip()).name == "admin"
+
+
+async def first_token(tokens: Tokens, folder: Path) -> str:
+    """Make the first token, and return it."""
+    path = await make_first_token(tokens, folder)
+    assert path is not None
+    return path.read_text().strip()
+
+
+async def test_the_first_token_ends_and_is_replaced_in_time(tmp_path: Path) -> None:
+    clock = Clock()
+    async with following(clock=clock) as tokens:
+        old = await first_token(tokens, tmp_path)
+        clock.now = NOW + LIFETIME * 2 / 3
+        assert not await renew_first_token(tokens, tmp_path)
+        clock.now += timedelta(seconds=1)
+        assert await renew_first_token(tokens, tmp_path)
+        assert not await renew_first_token(tokens, tmp_path)
+        await wait_all_tasks_blocked()
+        new = (tmp_path / "admin.token").read_text().strip()
+        assert tokens.verify(new).groups == frozenset({ADMINS})
+        with pytest.raises(NotProved, match="revoked"):
+            tokens.verify(old)
+        assert [record.principal.expires_at for record in tokens.all()] == [clock.now + LIFETIME]
+        assert [one.name for one in tmp_path.iterdir()] == ["admin.token"]
+        clock.now += LIFETIME
+        with pytest.raises(NotProved) as caught:
+            tokens.verify(new)
+        assert (caught.value.reason, "admin.token" in caught.value.remedy) == (Reason.TOKEN_EXPIRED, True)
+        assert await renew_first_token(tokens, tmp_path), "also when nobody has looked in time"
+
+
+async def test_a_first_token_without_an_end_is_replaced_by_one_that_has_one(tmp_path: Path) -> None:
+    async with following() as tokens:
+        issued = tokens.make(Principal("admin", groups=frozenset({ADMINS})))
+        said = Put(MADE_KEY, b'{"version": 1, "id": "%s"}' % issued.record.id.encode())
+        await tokens.write(issued.record, [], [said])
+        (tmp_path / "admin.token").write_text(issued.text.reveal())
+        (tmp_path / "admin.token").chmod(0o600)
+        assert await renew_first_token(tokens, tmp_path)
+        await wait_all_tasks_blocked()
+        assert [record.principal.expires_at for record in tokens.all()] == [NOW + LIFETIME]
+
+
+@pytest.mark.parametrize("how", ["revoked", "gone", "another"])
+async def test_a_first_token_that_nobody_wants_is_not_replaced(tmp_path: Path, how: str) -> None:
+    clock = Clock()
+    async with following(clock=clock) as tokens:
+        await first_token(tokens, tmp_path)
+        path = tmp_path / "admin.token"
+        if how == "revoked":
+            await tokens.revoke(tokens.all()[0].id)
+        elif how == "gone":
+            path.unlink()
+        else:
+            path.write_text((await tokens.issue(ANN)).text.reveal())
+        known = {record.id for record in tokens.all()}
+        clock.now += LIFETIME
+        assert not await renew_first_token(tokens, tmp_path)
+        assert {record.id for record in tokens.all()} == known
+
+
+async def test_a_crash_while_the_first_token_is_replaced_leaves_one_that_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    async with following(clock=clock) as tokens:
+        old = await first_token(tokens, tmp_path)
+        clock.now += LIFETIME * 3 / 4
+
+        async def killed(*_: object) -> None:
+            await trio.lowlevel.checkpoint()
+            raise KeyError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Tokens, "write", killed)
+            with pytest.raises(KeyError):
+                await renew_first_token(tokens, tmp_path)
+        assert await make_first_token(tokens, tmp_path) is None
+        assert (tmp_path / "admin.token").read_text().strip() == old
+        assert tokens.verify(old).name == "admin"
+        assert await renew_first_token(tokens, tmp_path)
+        (tmp_path / "admin.token").rename(tmp_path / "admin.token.draft")
+        (tmp_path / "admin.token").write_text(old)
+        await wait_all_tasks_blocked()
+        assert await make_first_token(tokens, tmp_path) is None
+        assert tokens.verify((tmp_path / "admin.token").read_text().strip()).name == "admin"
+
+
+async def test_a_server_that_runs_on_replaces_the_first_token_itself(tmp_path: Path, autojump_clock: MockClock) -> None:
+    clock = Clock()
+    async with following(clock=clock) as tokens, trio.open_nursery() as nursery:
+        old = await first_token(tokens, tmp_path)
+        nursery.start_soon(keep_first_token, tokens, tmp_path)
+        clock.now += LIFETIME * 3 / 4
+        # The clock of the test goes on while files are written.
+        with trio.fail_after(LIFETIME.total_seconds()):
+            while (tmp_path / "admin.token").read_text().strip() == old:
+                await trio.sleep(60)
+        nursery.cancel_scope.cancel()
 
 
 async def test_of_two_servers_that_start_at_once_one_makes_the_token(tmp_path: Path) -> None:

@@ -31,6 +31,10 @@ KEY_PREFIX: Final = "/token/default/"
 _ID_BYTES: Final = 8
 _SECRET_BYTES: Final = 32
 _TEXT = re.compile(r"orc_([a-z2-7]{13})_([a-z2-7]{52})")
+_REMEDY: Final = (
+    "ask an administrator for a new one (orchestrion token create), and log in with it; who runs the server finds the "
+    "administrator's own, which is replaced from time to time, in server-api/admin.token of its state directory"
+)
 _NO_HASH: Final = "0" * 64
 
 
@@ -180,13 +184,13 @@ class Tokens:
             raise NotProved(
                 "the token is not known or was revoked",
                 reason=Reason.INVALID_TOKEN,
-                remedy="ask an administrator for a new one",
+                remedy=_REMEDY,
             )
         if record.principal.is_expired(self.now()):
             raise NotProved(
                 f"the token {record.id} has expired",
                 reason=Reason.TOKEN_EXPIRED,
-                remedy="ask an administrator for a new one",
+                remedy=_REMEDY,
             )
         return record.principal
 

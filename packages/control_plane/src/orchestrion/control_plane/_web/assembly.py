@@ -17,7 +17,12 @@ from orchestrion.control_plane._dashboard.handlers import Dashboard, dashboard_h
 from orchestrion.control_plane._dashboard.keeper import SessionKeeper
 from orchestrion.control_plane._dashboard.kept_sessions import KeptInStore
 from orchestrion.control_plane._dashboard.sessions import Sessions
-from orchestrion.control_plane._identity.admin_token import kept_first_token, make_first_token
+from orchestrion.control_plane._identity.admin_token import (
+    keep_first_token,
+    kept_first_token,
+    make_first_token,
+    renew_first_token,
+)
 from orchestrion.control_plane._identity.audit import AuditLog
 from orchestrion.control_plane._identity.audit_head import KeptHead
 from orchestrion.control_plane._identity.keys import TrustedKeys
@@ -205,7 +210,9 @@ async def serving(
         await sessions.load()
         nursery.start_soon(sessions.run)
         first_token = await make_first_token(tokens, state_dir)
+        nursery.start_soon(keep_first_token, tokens, state_dir)
         if first_token is None:
+            await renew_first_token(tokens, state_dir)
             first_token = await trio.to_thread.run_sync(kept_first_token, tokens, state_dir)
         await nursery.start(objects.run)
         nursery.start_soon(management.run)
