@@ -62,6 +62,17 @@ def do(owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
     return do
 
 
+def test_the_file_is_named_alone_or_as_an_option_but_once(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("settings.yaml").write_text(SETTINGS.replace("settings", "optional"))
+    for named in (("settings.yaml",), ("-f", "settings.yaml"), ("--file=settings.yaml",)):
+        assert do("apply", *named, "--dry-run")[:2] == (0, "configmap/optional: would be created\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(SETTINGS.replace("settings", "piped").encode())))
+    assert do("apply", "-f", "-", "--dry-run")[:2] == (0, "configmap/piped: would be created\n")
+    assert do("apply", "settings.yaml", "-f", "settings.yaml")[0] == 2
+    code, _, err = do("apply")
+    assert (code, "orchestrion apply FILE" in err) == (2, True)
+
+
 def test_an_object_is_applied_again_and_again(do: Do) -> None:
     Path("settings.yaml").write_text(SETTINGS)
     assert do("apply", "settings.yaml", "--dry-run")[:2] == (0, "configmap/settings: would be created\n")

@@ -32,6 +32,19 @@ _DONE: Final = {
 """How an action is told once it is done, how where nothing was, and in which colour."""
 
 
+def one_file(*given: Path | None) -> Path:
+    """Return the file that was given in one of several ways.
+
+    Raises:
+        ConfigInvalid: None was, or several were.
+    """
+    found = [path for path in given if path is not None]
+    if len(found) != 1:
+        wrong = "no file was named" if not found else "the file was named twice"
+        raise ConfigInvalid((Problem(wrong),), remedy="orchestrion apply FILE, or: orchestrion apply -f FILE")
+    return found[0]
+
+
 def run_apply_file(file: Path, where: Where, form: Form, application: Application) -> int:
     """Apply a file, or all files of a folder, with workloads or with objects of any kind, or both."""
     check_application(application)

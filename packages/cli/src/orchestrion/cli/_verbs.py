@@ -87,9 +87,12 @@ def mcp(*, state: State = None, context: Context = None) -> int:
 
 
 def apply(
-    file: Manifest,
+    file: Annotated[
+        Path | None, Argument(("FILE",), "A file or a folder of manifests and objects, or - for stdin.")
+    ] = None,
     /,
     *,
+    named: Annotated[Path | None, Argument(("--file", "-f"), "The same as FILE.")] = None,
     state: State = None,
     context: Context = None,
     dry_run: Annotated[bool, Argument(("--dry-run",), "Say what would change, and change nothing.")] = False,
@@ -121,12 +124,12 @@ def apply(
 
     Examples: orchestrion apply app.yaml; orchestrion apply app.yaml --set shop --prune --dry-run
     """
-    from ._apply import run_apply_file
+    from ._apply import one_file, run_apply_file
     from ._apply_workloads import Application, Voice
 
     voice = Voice(manager, force_conflicts)
     application = Application(voice=voice, dry_run=dry_run, of_set=set_, prune=prune, if_index=if_index)
-    return run_apply_file(file, Where(state, context), output, application)
+    return run_apply_file(one_file(file, named), Where(state, context), output, application)
 
 
 def scale(
