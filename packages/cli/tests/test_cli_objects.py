@@ -254,6 +254,13 @@ def test_what_instances_use_is_shown(do: Do) -> None:
     assert do("top", "everything")[0] == 2
 
 
+def test_what_does_not_wait_is_not_tried_again(do: Do) -> None:
+    assert do("retry", "web") == (0, "", "web: nothing waits for another try\n")
+    assert do("retry", "web", "-o", "name")[:2] == (0, "")
+    assert do("retry", "nobody")[0] == 3
+    assert do("retry", "web.99")[0] == 3
+
+
 def test_a_node_is_cordoned_and_let_work_again(do: Do) -> None:
     node = json.loads(do("node", "ls", "-o", "json")[1])[0]["node"]
     assert do("node", "cordon", node["name"])[2] == f"{node['name']}: takes no new work\n"

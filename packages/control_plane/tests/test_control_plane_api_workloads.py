@@ -57,6 +57,26 @@ async def test_a_stopped_workload_can_be_started(api: Api) -> None:
     assert (await api.client.ask("GET", f"{WORKLOADS}/web")).json["status"]["phase"] == "Healthy"
 
 
+async def test_what_waits_after_a_failure_is_tried_again_at_once(api: Api) -> None:
+    waits = {"initial_delay": "1h", "max_delay": "2h", "jitter": 0}
+    await settled(api, containers=[{"name": "main", "command": ["exit", "1"]}], restart=waits)
+    path = f"{WORKLOADS}/web/retry"
+
+    async def attempt() -> int:
+        instance = (await api.client.ask("GET", "/api/v1/namespaces/default/instances/web.0.1")).json
+        return int(instance["status"]["containers"][0].get("attempt", 0))
+
+    for expected, body in enumerate(({}, {"instance": "web.0"}), 1):
+        for answered in (["web.0.1"], ["web.0.1"]):  # the second time it is only answered again
+            answer = await api.client.ask("POST", path, body, idempotency_key=f"k{expected}")
+            assert (answer.status, answer.json) == (200, {"instances": answered})
+            await trio.sleep(60)
+            assert await attempt() == expected
+    assert (await api.client.ask("POST", path, {"instance": "other.0"})).status == 400
+    assert (await api.client.ask("POST", path, {"instance": "web.9"})).status == 404
+    assert (await api.client.ask("POST", f"{WORKLOADS}/none/retry", {})).status == 404
+
+
 async def test_why_an_instance_is_where_it_is(api: Api) -> None:
     await settled(api)
     explained = (await api.client.ask("GET", f"{WORKLOADS}/web/explain")).json["items"]

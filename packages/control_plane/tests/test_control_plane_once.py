@@ -71,6 +71,7 @@ REQUESTS: Final[dict[str, tuple[str, str, Any]]] = {
     "scale": ("PUT", f"{WEB}/scale", {"replicas": 3}),
     "stop": ("POST", f"{WEB}/stop", None),
     "start": ("POST", f"{SPACE}/workloads/stopped/start", None),
+    "retry": ("POST", f"{SPACE}/workloads/stopped/retry", {}),
     "rollout": ("POST", f"{WEB}/rollout", {"pause": {}}),
     "cordon": ("POST", f"{NODE}/cordon", None),
     "uncordon": ("POST", f"{NODE}/uncordon", None),

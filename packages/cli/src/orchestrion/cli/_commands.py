@@ -48,6 +48,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("scale", "scale", "Set the number of instances of a service, or go back to the file's."),
             Command("stop", "stop", "Stop a workload, and keep it; `start` starts it again."),
             Command("start", "start", "Let a workload run again that was stopped."),
+            Command("retry", "retry", "Try again now what waits for its next try.", _CARE),
             Command("rm", "rm", "Stop a workload and forget it."),
         ),
     ),
@@ -77,6 +78,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         "Inside instances",
         (
             Command("exec", "exec_", "Run a command inside an instance."),
+            Command("attach", "attach", "See what the main process of an instance writes, to its end.", _CARE),
             Command("cp", "cp", "Copy files into an instance, or out of one.", _CARE),
             Command("port-forward", "port_forward", "Reach a port of an instance from this machine.", _CARE),
         ),

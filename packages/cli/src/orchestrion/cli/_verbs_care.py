@@ -6,7 +6,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ._arguments import Argument
-from ._options import AnyNamespace, Container, Context, DryRun, Namespace, OutputForm, State, Wait, WorkloadName, Yes
+from ._options import (
+    AnyNamespace,
+    Container,
+    Context,
+    DryRun,
+    Namespace,
+    OutputForm,
+    State,
+    Subject,
+    Wait,
+    WorkloadName,
+    Yes,
+)
 from ._where import Where
 
 Timeout = Annotated[str | None, Argument(("--timeout",), "How long to wait at most: 90s, 10m; then it ends with 8.")]
@@ -261,6 +273,48 @@ def node_rm(
     from ._node_marks import run_node_remove
 
     return run_node_remove(names, Where(state, context), yes=yes, dry_run=dry_run)
+
+
+def retry(
+    name: Subject,
+    /,
+    *,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    output: OutputForm = "table",
+) -> int:
+    """Try again now what waits because it failed: end the back-off of a workload or of one instance.
+
+    It counts against no limit of restarts. Where nothing waits, nothing is done, and this ends with 0 as well.
+
+    Examples: orchestrion retry web; orchestrion retry web.0
+    """
+    from ._retry import run_retry
+
+    return run_retry(name, Where(state, context, namespace), output)
+
+
+def attach(
+    name: InstanceName,
+    /,
+    *,
+    container: Container = None,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> int:
+    """See what the main process of an instance writes from now on, stdout on stdout and stderr on stderr, to its end.
+
+    Main processes have no input, so nothing that is typed gets there, but for Ctrl-C, which leaves everything running
+    and ends this with 130. Where the instance ends, this ends with the exit code of its main process, or 128 plus the
+    signal that ended it; a restart in place is no end.
+
+    Examples: orchestrion attach web.0; orchestrion attach job -c mapper
+    """
+    from ._attach import run_attach
+
+    return run_attach(name, Where(state, context, namespace), container)
 
 
 def cp(

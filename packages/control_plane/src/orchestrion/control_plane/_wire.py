@@ -55,6 +55,13 @@ class ScaleRequest:
 
 
 @frozen(kw_only=True)
+class RetryRequest:
+    """The body of retry; without an instance it is about all of the workload."""
+
+    instance: str | None = None
+
+
+@frozen(kw_only=True)
 class EventsQuery:
     """The parameters of events."""
 

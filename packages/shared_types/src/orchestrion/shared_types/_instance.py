@@ -138,6 +138,8 @@ class Binding:
         cpu_set: Cores granted by container name.
         waits_for: Instances on the node that have to have ended before this one starts, as it takes their place;
             ascending.
+        retried: By container name the attempt after which the next one is not waited for, because somebody asked for
+            that; of an instance that has failed, its last ones, and its replacement is not waited for.
         bound_at: When the slot was bound (UTC).
         stop_at: When it was told to stop (UTC); None while it is to run.
         lost_at: When its node was given up and the epoch fenced (UTC), or None. The instance is then Lost, whatever its
@@ -152,6 +154,7 @@ class Binding:
     device_thousandths: Mapping[str, int] = field(default=EMPTY, converter=unchanging)
     cpu_set: Mapping[str, tuple[int, ...]] = field(default=EMPTY, converter=unchanging)
     waits_for: tuple[InstanceKey, ...] = ()
+    retried: Mapping[str, int] = field(default=EMPTY, converter=unchanging)
     bound_at: datetime | None = None
     stop_at: datetime | None = None
     lost_at: datetime | None = None

@@ -14,7 +14,7 @@ from orchestrion.control_plane._objects.document import API_VERSION
 from orchestrion.control_plane._objects.kinds import WORKLOAD, Kind
 from orchestrion.control_plane._service.bulk import BulkResult
 from orchestrion.control_plane._service.usage import UsageReport
-from orchestrion.control_plane._wire import ScaleRequest
+from orchestrion.control_plane._wire import RetryRequest, ScaleRequest
 from orchestrion.orchestrator_core import Plan, SlotPlacement
 from orchestrion.shared_types.manifest import manifest_schema
 
@@ -203,6 +203,8 @@ def common_schemas() -> dict[str, Schema]:
         "Part": {"type": "object", "description": "All that a manager has to say of an object."},
         "Scale": _record(replicas=_COUNT, scaled={"type": "boolean"}, running=_COUNT, available=_COUNT),
         "ScaleRequest": schema_of(ScaleRequest, strict=True),
+        "RetryRequest": schema_of(RetryRequest, strict=True),
+        "Retried": _record(instances=_list_of(_TEXT)),
         "RolloutRequest": {
             "type": "object",
             "properties": {

@@ -18,8 +18,8 @@ from orchestrion.control_plane._service.requested import requested
 from orchestrion.control_plane._service.rollouts import Rollouts
 from orchestrion.control_plane._standing import standing_of
 from orchestrion.control_plane._streams import serve_exec
-from orchestrion.control_plane._wire import ScaleRequest
-from orchestrion.orchestrator_core import MAX_TAIL_LINES, LogQuery
+from orchestrion.control_plane._wire import RetryRequest, ScaleRequest
+from orchestrion.orchestrator_core import MAX_TAIL_LINES, LogQuery, parse_subject
 from orchestrion.shared_types import ConfigInvalid, NodeId, NotFound, Problem, structure
 
 from .answers import JSON, Raw, items_answer, object_answer, value_answer
@@ -146,6 +146,30 @@ def _lives(control: Control, objects: Objects, once: Once) -> list[Any]:
             lambda: _shown(objects, namespace, name),
         )
 
+    retrying = Doc(
+        summary="End the waits of back-offs: try again now what waits for it",
+        answers={200: Answered(description="Whose waits were ended.", forms={JSON: "Retried"})},
+        parameters=("Idempotency-Key",),
+        body={JSON: "RetryRequest"},
+        kinds=_is_workload,
+        errors=(404, 409),
+    )
+
+    @post(f"{_ONE}/retry", status_code=200, opt=described(Needs("stop", "{plural}"), retrying), name="retry")
+    async def retry(request: AnyRequest) -> ASGIApp:
+        namespace, name = name_of(request, WORKLOAD)
+        subject = _retried(name, structure(await body_of(request), RetryRequest))
+        done = list[str]()
+
+        async def do() -> None:
+            done.extend(await objects.orchestrator.retry(subject, namespace=namespace))
+
+        async def show() -> Raw:
+            return value_answer({"instances": done})
+
+        # Many instances are written one after the other; doing it again changes nothing.
+        return await once.doing(request, do, show, together=False)
+
     explaining = Doc(
         summary="Say for each slot why it is where it is, or why it is nowhere",
         answers={200: Answered(forms={JSON: "Placements"})},
@@ -161,7 +185,20 @@ def _lives(control: Control, objects: Objects, once: Once) -> list[Any]:
         at = None if node is None else NodeId(node)
         return items_answer(await control.explain(name, namespace=namespace, node=at))
 
-    return [stop, start, explain]
+    return [stop, start, retry, explain]
+
+
+def _retried(name: str, wanted: RetryRequest) -> str:
+    """Return what is to be tried again: a workload, or an instance of it.
+
+    Raises:
+        ConfigInvalid: The instance is another workload's.
+    """
+    if wanted.instance is None:
+        return name
+    if parse_subject(wanted.instance).workload != name:
+        raise ConfigInvalid((Problem(f"that is no instance of workload {name!r}", path="instance"),))
+    return wanted.instance
 
 
 def _rollouts(objects: Objects, once: Once) -> list[Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Set
 from attrs import define, field
 from orchestrion.orchestrator_core._cluster.plan import Notice, WantedSlot, WorkloadPlan
 from orchestrion.orchestrator_core._cluster.stopping import stopping_on
-from orchestrion.orchestrator_core._state.facts import Facts, available_of
+from orchestrion.orchestrator_core._state.facts import Facts, available_of, is_retried
 from orchestrion.orchestrator_core._state.lifecycle import STOPPED
 from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadProgress
 from orchestrion.orchestrator_core._state.restart import delay_before
@@ -201,17 +201,21 @@ class Planning:
     def backoff(self, failed: Iterable[InstanceRecord], key: object) -> float:
         """Return the seconds to wait before failed instances are replaced; 0 is now.
 
-        The wait grows with the number of failures that are not long past, as restarts in place do.
+        The wait grows with the number of failures that are not long past, as restarts in place do. After the latest
+        there is none where somebody asked for that.
         """
         recent = [
-            instance.status.finished_at
+            (instance.status.finished_at, instance)
             for instance in failed
             if instance.status.finished_at is not None and self.counts_as_recent(instance) > 0
         ]
         if not recent:
             return 0.0
+        last, latest = max(recent, key=lambda each: each[0])
+        if is_retried(latest):
+            return 0.0
         delay = delay_before(self.definition.restart, len(recent) - 1, 0.0)
-        wait = self.facts.deadlines.remaining(("replace", self.record.name, key), max(recent), delay)
+        wait = self.facts.deadlines.remaining(("replace", self.record.name, key), last, delay)
         if wait > 0:
             self.plan.wake(wait)
         return wait

@@ -31,6 +31,7 @@ from orchestrion.orchestrator_core._control.gate import NOTHING_BESIDE, Beside, 
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.node_loops import NodeLoops
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
+from orchestrion.orchestrator_core._control.retrying import Retrying
 from orchestrion.orchestrator_core._control.since import SinceGate
 from orchestrion.orchestrator_core._control.timings import Timings
 from orchestrion.orchestrator_core._control.updates import Subscriber, Subscribers
@@ -608,6 +609,30 @@ class Orchestrator:
         name = find_instance(self.world, namespace, instance)
         if await self._controls.stop_instance(name, self.now(), expected, beside):
             self.recorder.record(namespace, f"instance/{name.short}", "Stopping", f"it stops: {DELETED}")
+
+    async def retry(self, subject: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> list[str]:
+        """End the waits of back-offs: what waits to be started again, or to be replaced, is not waited for this time.
+
+        An attempt that is brought forward counts against no limit of restarts, and how long is waited after it, if it
+        fails too, is as if this wait had come to its end.
+
+        **Idempotency.** What does not wait is left as it is. **Cancellation.** Indeterminate: each wait has ended, will
+        end, or goes on.
+
+        Args:
+            subject: A workload's name, or an instance's: `workload.index` for the latest epoch of an index. After an
+                instance of a service has failed, that is the wait which all of its replacements have in common.
+            namespace: Its namespace.
+
+        Returns:
+            The names of the instances whose waits were ended, failed ones too.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            InstanceNotFound: There is none.
+            Conflict: Others kept changing them.
+        """
+        return await Retrying(self._controls, self.recorder).retry(subject, namespace)
 
     async def remove(
         self,

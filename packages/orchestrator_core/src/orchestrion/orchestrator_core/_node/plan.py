@@ -160,7 +160,8 @@ def _latest_attempts(facts: InstanceFacts) -> dict[str, ContainerStatus]:
                 reason=reason,
             )
         else:
-            latest[name] = evolve(found, restarts_in_row=before.restarts_in_row + 1)
+            counts = 0 if facts.binding.retried.get(name) == before.attempt else 1
+            latest[name] = evolve(found, restarts_in_row=before.restarts_in_row + counts)
     return latest
 
 
@@ -260,12 +261,14 @@ def _judge(
     since = latest.finished_at or facts.deadlines.now()
     jitter = crc32(f"{facts.name}/{config.name}/{latest.attempt}".encode()) / 2**32
     delay = delay_before(policy, row, jitter)
+    # Who asks for the next attempt at once gets it, and it counts against no limit: nobody is to be kept from asking.
+    retried = facts.binding.retried.get(config.name) == latest.attempt
     wait = facts.deadlines.remaining(("restart", facts.name, config.name), since, delay)
-    if wait > 0:
+    if wait > 0 and not retried:
         plan.wake(wait)
         waiting = evolve(latest, next_attempt_at=since + timedelta(seconds=delay), restarts_in_row=row)
         return _Judged(config, waiting)
-    plan.start.append(ContainerStart(config, latest.attempt + 1, row + 1))
+    plan.start.append(ContainerStart(config, latest.attempt + 1, row if retried else row + 1))
     return _Judged(config, evolve(latest, next_attempt_at=None, restarts_in_row=row))
 
 

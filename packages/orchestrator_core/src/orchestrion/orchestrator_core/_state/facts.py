@@ -201,6 +201,14 @@ def lacking_nodes(record: WorkloadRecord, facts: Facts) -> dict[NodeId, Explanat
     }
 
 
+def is_retried(instance: InstanceRecord) -> bool:
+    """Whether somebody asked that what takes the place of an instance that has failed is not waited for."""
+    if instance.bound is None or not instance.status.containers:
+        return False
+    retried = instance.bound.binding.retried
+    return all(retried.get(container.name) == container.attempt for container in instance.status.containers)
+
+
 def healthy_wait(instance: InstanceRecord, strategy: UpdateStrategy, facts: Facts) -> float | None:
     """Return the seconds until an instance counts as available: 0 if it does, None if it is not even healthy."""
     bound = instance.bound

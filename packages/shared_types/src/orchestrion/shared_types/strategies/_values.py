@@ -406,6 +406,7 @@ _STRATEGIES: Final[dict[type, Any]] = {
         devices=st.dictionaries(names(), several(texts()), max_size=2),
         device_thousandths=st.dictionaries(texts(), st.integers(1, 999), max_size=2),
         cpu_set=st.dictionaries(names(), several(st.integers(0, 255)), max_size=2),
+        retried=st.dictionaries(names(), counts(), max_size=2),
         bound_at=maybe(times()),
     ),
     o.WorkloadInstance: lambda: made(

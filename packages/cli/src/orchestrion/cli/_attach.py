@@ -1,0 +1,113 @@
+"""`attach`: what the main process of an instance writes, from now on, to its end."""
+
+from __future__ import annotations
+
+import sys
+
+import trio
+from orchestrion.control_plane import HttpControl
+from orchestrion.orchestrator_core import LogQuery, LogRecord, parse_subject
+from orchestrion.runtime_interface import LogStream
+from orchestrion.shared_types import ContainerNotFound, ContainerStatus, WorkloadInstance
+
+from ._exit_codes import ExitCode
+from ._offline import reading
+from ._output import note
+from ._patience import OUTAGES
+from ._places import Place, namespace_of, place_of
+from ._reach import reach_owner
+from ._running import run_async
+from ._state_directory import StateDirectory
+from ._subjects import chosen, runnable
+from ._where import Where
+from ._words import TERMINAL, exit_words
+
+_TRIES = 5
+_PAUSE_SECONDS = 0.2
+_SIGNAL_BASE = 128
+"""What shells add to the number of the signal that ended a command."""
+
+
+def run_attach(name: str, where: Where, container: str | None) -> int:
+    """Show what is written until the instance ends, and return the exit code of its main process."""
+    return run_async(_attach, place_of(where), name, namespace_of(where, place_of(where)), container)
+
+
+async def _attach(place: Place, name: str, namespace: str, container: str | None) -> int:
+    async with reach_owner(place) as control:
+        instance = await _found(control, await runnable(name, namespace, control), namespace)
+        main = await _main(control, instance, container)
+        query = LogQuery(subject=instance.name, namespace=namespace, container=main, follow=True, tail_bytes=0)
+        try:
+            async with control.logs(query) as records:
+                note(f"attached to {instance.name}, container {main}, whose output is shown; it has no input")
+                async for record in records:
+                    _show(record)
+        except OUTAGES:
+            if not isinstance(place, StateDirectory):
+                raise
+    return await _exit_code(place, instance.name, namespace, main)
+
+
+def _show(record: LogRecord) -> None:
+    if record.gap_bytes:
+        note(f"{record.gap_bytes} bytes of output came faster than they are kept, and are not shown")
+    target = sys.stdout if record.stream is LogStream.STDOUT else sys.stderr
+    target.buffer.write(record.data)
+    target.buffer.flush()
+
+
+async def _found(control: HttpControl, name: str, namespace: str) -> WorkloadInstance:
+    subject = parse_subject(name)
+    instances = await control.list_instances(namespace=namespace, workload=subject.workload)
+    (instance,) = chosen(subject, instances)
+    return instance
+
+
+async def _main(control: HttpControl, instance: WorkloadInstance, wanted: str | None) -> str:
+    """Return the name of the container that is shown: the first, unless another is wanted."""
+    view = await control.get_workload(instance.workload, namespace=instance.namespace)
+    there = [status.name for status in instance.status.containers]
+    names = list(dict.fromkeys([*there, *(one.name for one in view.definition.containers)]))
+    if wanted is not None and wanted not in names:
+        msg = f"{instance.name!r} has no container {wanted!r}"
+        raise ContainerNotFound(msg, remedy=f"It has: {', '.join(names)}.")
+    return names[0] if wanted is None else wanted
+
+
+async def _exit_code(place: Place, name: str, namespace: str, main: str) -> int:
+    """Return how the main process ended; an owner that has gone since has left that in its store."""
+    instance = await _last_known(place, name, namespace)
+    if instance is None:
+        note(f"{name} is gone, and how it ended is not known any longer")
+        return ExitCode.FAILED
+    if instance.status.state not in TERMINAL:
+        note(f"{name} goes on, and who gave its output does not")
+        return ExitCode.UNREACHABLE
+    ended = next((one for one in instance.status.containers if one.name == main), None)
+    return _told(name, instance, ended)
+
+
+async def _last_known(place: Place, name: str, namespace: str) -> WorkloadInstance | None:
+    for left in reversed(range(_TRIES)):
+        try:
+            async with reading(place) as reader:
+                instances = await reader.list_instances(namespace=namespace, workload=parse_subject(name).workload)
+                return next((one for one in instances if one.name == name), None)
+        except OUTAGES:
+            # An owner that ends with its last workload may go while it is asked; its store is free soon after.
+            if left == 0 or not isinstance(place, StateDirectory):
+                raise
+            await trio.sleep(_PAUSE_SECONDS)
+    return None
+
+
+def _told(name: str, instance: WorkloadInstance, ended: ContainerStatus | None) -> int:
+    exit_status = ended.exit if ended is not None else None
+    if exit_status is None:
+        note(f"{name} has ended: {instance.status.message or instance.status.state.value}")
+        return ExitCode.FAILED
+    note(f"{name}: it {exit_words(exit_status)}")
+    if exit_status.code is not None:
+        return exit_status.code
+    return ExitCode.FAILED if exit_status.signal is None else _SIGNAL_BASE + exit_status.signal
