@@ -11,7 +11,7 @@ from .desk import Desk
 from .messages import MAX_MESSAGE_BYTES, PARSE_ERROR, RpcError, decode, encode, failure
 from .session import MAX_AT_ONCE, Session
 
-END_SECONDS: Final = 5.0
+END_SECONDS: Final = 30.0
 """How long what is under way gets to end once no more is asked."""
 
 Read = Callable[[], Awaitable[bytes]]
