@@ -240,9 +240,9 @@ async def test_what_there_is_is_told(api: Api) -> None:
 
 async def test_kinds_that_nobody_writes_are_only_read(api: Api) -> None:
     for method, target, allowed in (
-        ("POST", "/api/v1/nodes", "GET"),
-        ("DELETE", "/api/v1/namespaces/default/events/any", "GET"),
-        ("PUT", "/api/v1/namespaces/default/instances/web.0.1", "GET, DELETE"),
+        ("POST", "/api/v1/nodes", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/api/v1/namespaces/default/events/any", "GET, HEAD, OPTIONS"),
+        ("PUT", "/api/v1/namespaces/default/instances/web.0.1", "DELETE, GET, HEAD, OPTIONS"),
     ):
         refused = await api.client.ask(method, target, {})
         assert (refused.status, refused.headers["allow"]) == (405, allowed)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 from attrs import define, field
-from litestar import post
+from litestar import get, post
 from orchestrion.control_plane._access import ACCESS, Needs
 from orchestrion.control_plane._app import make_app
 from orchestrion.control_plane._identity.keys import TrustedKeys
@@ -17,7 +17,9 @@ from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._identity.signing import RequestSigner
 from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._limits import Limits
+from orchestrion.control_plane._objects.kinds import KindRegistry
 from orchestrion.control_plane._web.keeper import SMALL_BODY_BYTES, Doorkeeper
+from orchestrion.control_plane._web.methods import Methods
 from orchestrion.control_plane._web.pipeline import Pipeline
 from orchestrion.mocks import MemoryState, MemoryStore
 
@@ -33,6 +35,12 @@ async def things() -> dict[str, bool]:
     return {"ok": True}
 
 
+@get(PATH, opt={ACCESS: Needs("list", "things")})
+async def shown() -> dict[str, bool]:
+    """Show things."""
+    return {"ok": True}
+
+
 @define(eq=False)
 class Asked:
     """A request whose body comes when the test says so."""
@@ -44,6 +52,7 @@ class Asked:
     status: int = 0
     told: dict[str, str] = field(factory=dict)
     besides: dict[str, str] = field(factory=dict)
+    method: str = "POST"
 
     async def receive(self) -> dict[str, Any]:
         self.reads += 1
@@ -64,7 +73,7 @@ class Asked:
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
-            "method": "POST",
+            "method": self.method,
             "scheme": "http",
             "path": PATH,
             "raw_path": PATH.encode(),
@@ -122,6 +131,16 @@ async def test_a_signed_request_is_answered_once_its_body_is_there(stage: Stage)
     asked.come.set()
     await asked.run(stage.app)
     assert asked.status == 201
+
+
+@pytest.mark.parametrize(("signed_as", "status"), [("HEAD", 200), ("GET", 401)])
+async def test_a_head_is_proved_by_what_was_signed_for_a_head(stage: Stage, signed_as: str, status: int) -> None:
+    pipeline = Pipeline(stage.keeper, limits=Limits(clock=lambda: 0.0))
+    app: Any = make_app([shown], guards=[pipeline.guard])
+    asked = Asked(dict(stage.signer.headers(signed_as, PATH, body=b"", headers={})), method="HEAD", body=b"")
+    asked.come.set()
+    await asked.run(pipeline.around(Methods(app, KindRegistry(), app.routes)))
+    assert asked.status == status
 
 
 async def test_the_body_of_an_unknown_key_is_not_read(stage: Stage) -> None:

@@ -19,7 +19,6 @@ NOT_SAID_BY_SCHEMAS = (
     "negative_data_rejection",  # what is passed over, such as a parameter of another operation, is not refused
     "positive_data_acceptance",  # much that schemas allow is refused, as a workload whose volumes are not declared
     "ignored_auth",  # without a token it is let in nowhere; every cell of that is in the matrix of roles
-    "allow_header_conformance",  # OPTIONS is answered for a path with places in it, not for each kind
 )
 
 

@@ -20,6 +20,9 @@ Check = Callable[[Access], None]
 """Raises `Denied` unless who asks may do something."""
 
 
+METHODS: Final = "orchestrion.methods"
+"""Where in a request's scope is what tells which methods a path takes, where that is known better than by routes."""
+
 READ: Final = "orchestrion.read"
 """Where in a request's scope the value is that its body stands for, once it was read to tell what is asked for."""
 

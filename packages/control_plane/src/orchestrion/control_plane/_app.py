@@ -35,7 +35,7 @@ from orchestrion.shared_types import (
     unstructure,
 )
 
-from ._access import ACCESS, CHECK, READ, Check, Needs
+from ._access import ACCESS, CHECK, METHODS, READ, Check, Needs
 from ._cloud_events import CLOUD_EVENTS, batch, is_wanted
 from ._control import Control
 from ._identity.access import Access
@@ -355,13 +355,18 @@ def _answer_error(request: Request[Any, Any, Any], error: OrchestrationError) ->
 
 def _answer_refusal(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer what the framework refused before any handler saw it."""
+    headers = error.headers
     if error.status_code == 404:
         answer: OrchestrationError = NotFound(
             f"this server has no such path: {error.detail}",
             remedy="Client and server may be of different versions: use the same one.",
         )
     elif error.status_code == 405:
+        scope: Any = request.scope
         allowed = next((text for name, text in (error.headers or {}).items() if name.lower() == "allow"), "")
+        if METHODS in scope:
+            allowed = ", ".join(scope[METHODS](scope["path"])) or allowed
+        headers = {"allow": allowed}
         answer = Unsupported(
             f"{request.method} is not for {request.url.path}",
             remedy=f"What can be done there: {allowed}." if allowed else "",
@@ -374,7 +379,7 @@ def _answer_refusal(request: Request[Any, Any, Any], error: HTTPException) -> Re
         answer = ConfigInvalid(
             tuple(Problem(text, path=key) for key, text in texts) or (Problem(error.detail),),
         )
-    return _problem_response(answer, error.status_code, error.headers)
+    return _problem_response(answer, error.status_code, headers)
 
 
 def _answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -31,6 +31,7 @@ from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING
 from orchestrion.shared_types import ConfigInvalid, NotFound, Unauthenticated
 
 from .caller import Connection
+from .methods import ASKED
 
 if TYPE_CHECKING:
     from orchestrion.control_plane._identity.certificates import PeerCertificates
@@ -124,7 +125,7 @@ class Doorkeeper:
             body = await self._body(connection, trusted.fingerprint) if isinstance(connection, Request) else b""
             path = connection.scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
             query = connection.scope["query_string"].decode("latin-1")
-            method = connection.scope.get("method", "GET")
+            method = connection.scope.get(ASKED) or connection.scope.get("method", "GET")
             return self.keys.verify(str(method), path, query=query, headers=dict(headers), body=body)
         certificate = PEER_CERTIFICATE.get()
         if self.certificates is not None and certificate is not None:

@@ -26,6 +26,7 @@ from orchestrion.control_plane._serving import serve_app
 from .bulk_paths import bulk_handlers
 from .caller import Gatekeeper
 from .event_socket import event_socket_handlers
+from .methods import Methods
 from .node_paths import discovery_handlers, node_handlers
 from .object_paths import object_handlers
 from .once import Once
@@ -95,7 +96,8 @@ class ApiServer:
     def app(self) -> ASGIApp:
         """Return the ASGI application."""
         pipeline = self.oversight.pipeline
-        return SecureHeaders(pipeline.around(make_app(self.handlers(), guards=[pipeline.guard], lost=lost_page)))
+        app = make_app(self.handlers(), guards=[pipeline.guard], lost=lost_page)
+        return SecureHeaders(pipeline.around(Methods(app, self.objects.kinds, app.routes)))
 
     def handlers(self) -> list[ControllerRouterHandler]:
         """Return the handlers of all paths."""
