@@ -76,6 +76,9 @@ async def test_every_schema_is_one(api: Api) -> None:
         "/api/v1",
         "/api",
         "/apis",
+        "/livez",
+        "/readyz",
+        "/healthz",
     ],
 )
 async def test_what_is_answered_is_what_is_described(api: Api, target: str) -> None:
@@ -102,3 +105,12 @@ async def test_the_page_for_people_needs_nothing_from_elsewhere(api: Api) -> Non
         assert found.status == 200
         assert found.body
     assert (await api.as_("").ask("GET", "/docs/..%2fserver.py")).status == 404
+
+
+async def test_what_looks_after_a_server_finds_its_paths_described(api: Api) -> None:
+    paths = (await described(api))["paths"]
+    for path in ("/livez", "/readyz", "/healthz"):
+        assert paths[path]["get"]["security"] == []
+    metrics = await api.client.ask("GET", "/metrics")
+    assert metrics.headers["content-type"] in paths["/metrics"]["get"]["responses"]["200"]["content"]
+    assert paths["/metrics"]["get"]["x-access"] == {"verb": "get", "resource": "metrics"}

@@ -24,6 +24,7 @@ get     | workloads/status instances/status nodes/status resourcequotas/status |
 {READ}  | secrets roles rolebindings                                         | operator admin
 delete  | instances                                                          | operator admin
 logs    | workloads instances                                                | viewer operator admin
+get     | metrics                                                            | operator admin
 explain | workloads                                                          | viewer operator admin
 {WRITE} | workloads configmaps secrets                                       | operator admin
 {WRITE} | namespaces priorityclasses resourcequotas limitranges              | operator admin

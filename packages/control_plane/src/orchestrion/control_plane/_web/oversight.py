@@ -9,7 +9,7 @@ from typing import Any, Final
 import trio
 from attrs import define, evolve, field
 from litestar import Response, get
-from orchestrion.control_plane._access import ACCESS, Needs
+from orchestrion.control_plane._access import Needs
 from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.audit import AuditLog
@@ -21,7 +21,9 @@ from orchestrion.control_plane._telemetry.health import Checkup, Condition, Heal
 from orchestrion.control_plane._telemetry.metrics import MEDIA_TYPE, Metrics
 from orchestrion.shared_types import NodeStatus, to_json
 
+from .answers import JSON
 from .caller import Gatekeeper
+from .doc import Answered, Doc, described
 from .pipeline import Pipeline, Tracer
 from .sources import Network
 
@@ -29,6 +31,25 @@ CATCH_UP_SECONDS: Final = 1.0
 """How long what was written may take to be seen, before that is worth a word."""
 
 _TICK_SECONDS: Final = 1.0
+
+_FLOODED: Final = (429,)
+"""What everybody may ask is refused only to who asks too often."""
+
+_LIVE: Final = Doc(
+    summary="Whether the server is alive",
+    answers={200: Answered(description="It is.", forms={JSON: "Alive"})},
+    errors=_FLOODED,
+)
+_METRICS: Final = Doc(
+    summary="What the server tells Prometheus",
+    answers={200: Answered(description="The numbers, as text.", forms={MEDIA_TYPE: ""})},
+)
+
+
+def _health_doc(summary: str) -> Doc:
+    works = Answered(description="It does.", forms={JSON: "Health"})
+    fails = Answered(description="It does not, or something of it can't be used.", forms={JSON: "Health"})
+    return Doc(summary=summary, answers={200: works, 503: fails}, errors=_FLOODED)
 
 
 @define(eq=False)
@@ -121,24 +142,25 @@ class Oversight:
     def handlers(self) -> list[Any]:
         """Return the handlers of its paths."""
 
-        @get("/livez", opt={ACCESS: None}, name="livez")
+        @get("/livez", opt=described(None, _LIVE), name="livez")
         async def livez() -> Response[bytes]:
             # It answers, so the loop is alive; what is beside the point of a restart is not asked.
             return Response(b'{"status":"ok"}', media_type="application/json")
 
-        @get("/readyz", opt={ACCESS: None}, name="readyz")
+        @get("/readyz", opt=described(None, _health_doc("Whether it takes requests")), name="readyz")
         async def readyz() -> Response[bytes]:
             health = await self._ready.health()
             return _told(health, works=health.condition is Condition.HEALTHY)
 
-        @get("/healthz", opt={ACCESS: None}, name="healthz")
+        @get("/healthz", opt=described(None, _health_doc("How its parts are")), name="healthz")
         async def healthz() -> Response[bytes]:
             health = await self._well.health()
             return _told(health, works=health.works)
 
-        @get("/metrics", opt={ACCESS: Needs("get", "metrics")}, name="metrics")
+        @get("/metrics", opt=described(Needs("get", "metrics"), _METRICS), name="metrics")
         async def metrics() -> Response[bytes]:
-            return Response(await self.metrics.text(), media_type=MEDIA_TYPE)
+            # The framework says the charset of every text itself.
+            return Response(await self.metrics.text(), media_type=MEDIA_TYPE.partition("; charset")[0])
 
         return [livez, readyz, healthz, metrics]
 

@@ -14,6 +14,7 @@ from orchestrion.control_plane._objects.document import API_VERSION
 from orchestrion.control_plane._objects.kinds import WORKLOAD, Kind
 from orchestrion.control_plane._service.bulk import BulkResult
 from orchestrion.control_plane._service.usage import UsageReport
+from orchestrion.control_plane._telemetry.health import Condition
 from orchestrion.control_plane._wire import RetryRequest, ScaleRequest
 from orchestrion.orchestrator_core import Plan, SlotPlacement
 from orchestrion.shared_types.manifest import manifest_schema
@@ -181,6 +182,8 @@ _CERTIFICATE: Final = _record(
     serial=_TEXT, name=_TEXT, kind=_TEXT, created_at=_TIME, expires_at=_TIME, note=_TEXT, revoked={"type": "boolean"}
 )
 
+_CONDITION: Final = {"type": "string", "enum": [each.value for each in Condition]}
+
 _VERSION: Final = _record(group_version=_TEXT, version=_TEXT)
 
 
@@ -242,6 +245,8 @@ def common_schemas() -> dict[str, Schema]:
         "Usage": schema_of(UsageReport),
         "Placements": _record(items=_list_of(schema_of(SlotPlacement))),
         "Rollout": _record(phase=_TEXT, generation=_COUNT, paused=_FLAG, done=_FLAG, history=_list_of(_ANYTHING)),
+        "Alive": _record(status={"const": "ok"}),
+        "Health": _record(status=_CONDITION, parts={"type": "object", "additionalProperties": _CONDITION}),
         "Bulk": {"description": "An object, a list of objects under `items`, or a manifest.", "type": "object"},
         "BulkResult": schema_of(BulkResult),
         "BulkPlan": _record(items=items, **plan),
