@@ -346,6 +346,30 @@ def test_a_kind_that_users_defined_is_a_kind_like_others(do: Do, tmp_path: Path)
     assert do("get", "boats", "-o", "name")[1] == "boat/kon-tiki\n"
 
 
+def test_the_schema_of_a_kind_of_ones_own_is_asked_for(do: Do, tmp_path: Path) -> None:
+    sails = "{type: object, properties: {sails: {type: integer, description: How many it has.}}}"
+    (tmp_path / "kind.yaml").write_text(
+        f"kind: CustomKind\nmetadata: {{name: ships}}\nspec: {{kind: Ship, plural: ships, schema: {sails}}}\n"
+    )
+    assert do("create", "-f", "kind.yaml")[0] == 0
+    schema = json.loads(do("schema", "Ship")[1])
+    assert schema["properties"]["spec"]["properties"]["sails"]["type"] == "integer"
+    assert "How many it has." in do("explain-field", "ships.spec.sails")[1]
+    code, _, err = do("schema", "rafts")
+    assert (code, "get customkinds" in err) == (3, True)
+
+
+def test_what_status_tells_programs_says_what_it_is_about(do: Do) -> None:
+    (report,) = json.loads(do("status", "web", "-o", "json")[1])
+    assert {key: report[key] for key in ("api_version", "kind", "namespace", "name")} == {
+        "api_version": "orchestrion/v1",
+        "kind": "WorkloadReport",
+        "namespace": "default",
+        "name": "web",
+    }
+    assert report["workload"]["definition"]["metadata"]["name"] == "web"
+
+
 def test_the_owner_is_the_administrator(do: Do) -> None:
     assert "by      unix" in do("whoami")[1]
     assert do("auth", "can-i", "delete", "nodes", "-o", "name") == (0, "yes\n", "")

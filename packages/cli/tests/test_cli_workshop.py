@@ -66,6 +66,36 @@ def test_a_key_is_told_with_what_is_below_it(path: str, told: str, capsys: pytes
     assert told in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("resourcequota", "spec"),
+        ("resourcequota.spec.hard", "`instances`"),
+        ("quota.spec", "hard"),
+        ("LimitRange.spec", "What a container gets that does not say."),
+        ("role.spec.rules", "verbs"),
+        ("RoleBinding.spec.subjects.kind", "user, group, service"),
+        ("customkind.spec.schema", "The JSON Schema"),
+        ("mutatingwebhooks.spec", "How long it may take"),
+        ("pc.spec.value", "-2147483648"),
+        ("workload.spec.containers.health", "http"),
+        ("configmap.metadata", "labels"),
+    ],
+)
+def test_a_key_of_any_kind_is_told_without_a_server(path: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain-field", path]) == 0
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["schema", "node"], ["schema", "backups"], ["explain-field", "worklods.kind"]])
+def test_a_kind_that_is_none_or_that_nobody_writes_has_no_schema(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words, "--state", str(tmp_path / "none")]) == 3
+    told = capsys.readouterr().err
+    assert "there is no kind" in told or "nobody writes" in told
+
+
 def test_a_key_that_is_none_is_told_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain-field", "workloads.containers.helth"]) == 3
     assert "health" in capsys.readouterr().err

@@ -19,6 +19,8 @@ from ._output import note
 if TYPE_CHECKING:
     from orchestrion.control_plane import Control
 
+    from ._where import Where
+
 STDIN_NAME: Final = "-"
 """What standard input is called where files are named: what was typed for it."""
 
@@ -87,7 +89,12 @@ def run_validate(paths: Collection[Path]) -> int:
     return code
 
 
-def run_schema() -> int:
-    """Print the JSON Schema of a manifest."""
-    print(json.dumps(manifest_schema(), indent=2))
+def run_schema(kind: str, where: Where) -> int:
+    """Print the JSON Schema of a manifest, or of the objects of a kind."""
+    if not kind:
+        print(json.dumps(manifest_schema(), indent=2))
+        return 0
+    from ._kind_schemas import schema_of_kind
+
+    print(json.dumps(schema_of_kind(kind, where), indent=2))
     return 0

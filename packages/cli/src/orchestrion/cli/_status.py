@@ -48,16 +48,41 @@ class Report:
     """What `status` says of a workload.
 
     Attributes:
+        api_version: The version of this form.
+        kind: What this is: more than the object of the kind Workload, which `get` shows.
+        namespace: Where the workload is.
+        name: What it is called.
         workload: The workload.
         instances: Its instances, by slot and epoch.
         events: The latest ones, oldest first; only where one workload was asked for.
         next_action: What happens next, or what to do; may be empty.
     """
 
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
     workload: WorkloadView
     instances: tuple[WorkloadInstance, ...] = ()
     events: tuple[Event, ...] = ()
     next_action: str = ""
+
+    @classmethod
+    def of(
+        cls, view: WorkloadView, instances: Iterable[WorkloadInstance], events: Iterable[Event], next_action: str
+    ) -> Report:
+        """Return what is said of a workload."""
+        metadata = view.definition.metadata
+        return cls(
+            api_version="orchestrion/v1",
+            kind="WorkloadReport",
+            namespace=metadata.namespace,
+            name=metadata.name,
+            workload=view,
+            instances=tuple(instances),
+            events=tuple(events),
+            next_action=next_action,
+        )
 
 
 def run_status(name: str | None, where: Where, form: Form, *, follow: bool = False) -> int:
@@ -113,14 +138,7 @@ async def _reports(place: Place, wanted: Subject | None, namespace: str | None) 
             if wanted is not None:
                 subject = f"workload/{wanted.workload}" if wanted.index is None else f"instance/{own[0].name}"
                 events = await reader.events(namespace=namespace, subject=subject, limit=EVENTS_IN_STATUS)
-            reports.append(
-                Report(
-                    workload=view,
-                    instances=tuple(own),
-                    events=tuple(events),
-                    next_action=next_action(view, own, now),
-                )
-            )
+            reports.append(Report.of(view, own, events, next_action(view, own, now)))
         return reports, names, isinstance(reader, HttpControl)
 
 

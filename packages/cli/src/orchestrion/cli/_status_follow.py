@@ -211,12 +211,7 @@ def reports_of(glimpse: Glimpse, wish: Wish, keys: Iterable[Key], now: datetime)
             except InstanceNotFound:
                 own = []
         reports.append(
-            Report(
-                workload=view,
-                instances=tuple(own),
-                events=tuple(glimpse.events) if wish.key is not None else (),
-                next_action=next_action(view, own, now),
-            )
+            Report.of(view, own, glimpse.events if wish.key is not None else (), next_action(view, own, now))
         )
     return reports
 

@@ -258,12 +258,22 @@ def fmt(
 
 
 def explain_field(
-    path: Annotated[str, Argument(("KEY",), "Such as workloads.containers.health; unless given, the whole.")] = "", /
+    path: Annotated[
+        str,
+        Argument(("KEY",), "Such as workloads.containers.health or resourcequota.spec.hard; unless given, a manifest."),
+    ] = "",
+    /,
+    *,
+    state: State = None,
+    context: Context = None,
 ) -> int:
-    """Say what a key of a manifest means, which values it takes, and which keys are below it."""
+    """Say what a key of a manifest or of an object means, which values it takes, and which keys are below it.
+
+    A server is asked for kinds that its users have defined, and for nothing else.
+    """
     from ._workshop import run_explain_field
 
-    return run_explain_field(path)
+    return run_explain_field(path, Where(state, context))
 
 
 def validate(files: Annotated[tuple[Path, ...], Argument(("FILE",), "Manifests or directories.")], /) -> int:
@@ -283,11 +293,20 @@ def plan(file: Manifest, /, *, state: State = None, context: Context = None, out
     return run_plan(file, Where(state, context), output)
 
 
-def schema() -> int:
-    """Print the JSON Schema of a manifest, for editors."""
+def schema(
+    kind: Annotated[str, Argument(("KIND",), "Such as ResourceQuota; unless given, a manifest.")] = "",
+    /,
+    *,
+    state: State = None,
+    context: Context = None,
+) -> int:
+    """Print the JSON Schema of a manifest, or of the objects of a kind, for editors.
+
+    A server is asked for kinds that its users have defined, and for nothing else.
+    """
     from ._manifests import run_schema
 
-    return run_schema()
+    return run_schema(kind, Where(state, context))
 
 
 def conformance(

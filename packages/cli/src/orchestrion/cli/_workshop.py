@@ -13,6 +13,7 @@ from orchestrion.shared_types.manifest import SUFFIXES, manifest_schema, parse_m
 
 from ._exit_codes import ExitCode
 from ._output import coloured, columns, note
+from ._where import Where
 
 _BEGINNING: Final = """\
 # What is to run. `orchestrion up {file}` runs it here, `orchestrion apply {file}` where an orchestrator runs.
@@ -98,17 +99,31 @@ def formatted(text: str, path: Path, /) -> str:
     return after
 
 
-def run_explain_field(path: str) -> int:
-    """Print what a key of a manifest means."""
-    schema = manifest_schema()
-    node = _resolved(schema, schema)
+def run_explain_field(path: str, where: Where) -> int:
+    """Print what a key of a manifest means, or of an object of a kind."""
+    parts = [part for part in path.split(".") if part]
+    schema: Mapping[str, Any] = manifest_schema()
     passed: list[str] = []
-    for part in [part for part in path.split(".") if part]:
+    if parts and parts[0] not in schema["properties"]:
+        schema = _schema_of_kind(parts[0], where, there=schema["properties"])
+        passed.append(parts.pop(0))
+    node = _resolved(schema, schema)
+    for part in parts:
         node = _step(node, part, schema, passed)
         passed.append(part)
     for line in _told(".".join(passed), node, schema):
         print(line)
     return 0
+
+
+def _schema_of_kind(text: str, where: Where, there: Collection[str]) -> Mapping[str, Any]:
+    from ._kind_schemas import schema_of_kind
+
+    try:
+        return schema_of_kind(text, where)
+    except NotFound as err:
+        err.message = f"a manifest has no key {text!r:.100}; it has: {', '.join(sorted(there))}; and {err.message}"
+        raise
 
 
 def _step(node: Mapping[str, Any], part: str, schema: Mapping[str, Any], passed: list[str]) -> Mapping[str, Any]:
