@@ -89,7 +89,11 @@ def error_of(problem: Mapping[str, Any]) -> OrchestrationError:
     message = str(problem.get("message") or problem.get("detail") or "the server gave no reason")
     remedy = str(problem.get("remedy", ""))
     codes = problem.get("codes", ())
-    known = {vars(kind)["code"]: kind for kind in _kinds(OrchestrationError) if "code" in vars(kind)}
+    known = dict[str, type[OrchestrationError]]()
+    for kind in _kinds(OrchestrationError):
+        if "code" in vars(kind):
+            # Who asks may have a class of its own that is told like one of ours: what was raised there is ours.
+            known.setdefault(vars(kind)["code"], kind)
     for code in codes if isinstance(codes, list) else ():
         if isinstance(code, str) and code in known:
             error = _made(known[code], message, remedy, problem.get("fields", {}))
