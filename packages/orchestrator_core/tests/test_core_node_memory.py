@@ -12,7 +12,7 @@ import pytest
 import trio
 from orchestrion.orchestrator_core._node.loop import NodeLoop
 from orchestrion.orchestrator_core._node.ports import PortTable
-from orchestrion.orchestrator_core._state.records import InstanceName
+from orchestrion.orchestrator_core._state.records import InstanceName, binding_key
 from orchestrion.shared_types import (
     HealthCheck,
     PortMapping,
@@ -96,3 +96,16 @@ async def test_ports_that_have_rested_are_forgotten(autojump_clock: MockClock) -
     await trio.sleep(timedelta(minutes=1).total_seconds())
     ports.release(49)
     assert len(ports._resting) == 1
+
+
+async def test_what_is_left_of_a_workload_that_was_made_anew_unseen_is_removed(stage: Stage) -> None:
+    await stage.apply(service())
+    ((name, record),) = stage.orchestrator.world.instances.items()
+    assert record.bound is not None
+    former = record.key
+    # A node whose watch was held up sees neither the end of the one nor that of its binding, but the other's at once.
+    anew = attrs.evolve(record.bound, workload_id=stage.uid())
+    await stage.orchestrator.store.transaction((), [stage.orchestrator.world.put(binding_key(name), anew)])
+    await trio.sleep(60)
+    left = [each for each in stage.containers.containers.values() if each.options.instance == former]
+    assert left == []

@@ -112,8 +112,13 @@ class ContainerBook:
     _failed: bool = False
 
     def bind(self, name: InstanceName) -> None:
-        """Note that an instance's binding to this node has come, changed or gone."""
+        """Note that an instance's binding to this node has come, changed or gone.
+
+        Where its workload was removed and made anew before either was seen here, both have changed: what is left of the
+        former one has no binding any more.
+        """
         record = self.world.nodes.get(self.engine.node_id, {}).get(name)
+        former = self.keys.get(name)
         if record is not None and record.bound is not None:
             key = record.key
             self._instance(key).name = name
@@ -121,6 +126,8 @@ class ContainerBook:
         known = self.keys.get(name)
         if known is not None:
             self.changed(known)
+        if former is not None and former != known:
+            self.changed(former)
 
     def older_lives(self, key: InstanceKey) -> bool:
         """Whether containers of an older epoch of the same slot still run."""
