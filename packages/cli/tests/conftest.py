@@ -9,9 +9,11 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from orchestrion.cli import run
 
 from .attacked_target import Target
 from .running_command import RunningCommand, begin, run_to_end
+from .served_directory import Do, served_directory
 
 
 class Shell:
@@ -78,3 +80,28 @@ def target(shell: Shell) -> Iterator[Target]:
     target = Target(shell)
     yield target
     target.end()
+
+
+@pytest.fixture(scope="module")
+def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state directory with an owner, on mocks."""
+    with served_directory(tmp_path_factory.mktemp("owned") / "state") as state:
+        yield state
+
+
+@pytest.fixture
+def do(owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Do:
+    """Runs a command on `owned`, and gives its code, its data and what it said."""
+    for name in ("URL", "TOKEN", "CONTEXT"):
+        monkeypatch.delenv(f"ORCHESTRION_{name}", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    monkeypatch.setenv("ORCHESTRION_STATE", str(owned))
+    monkeypatch.chdir(tmp_path)
+
+    def do(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return do

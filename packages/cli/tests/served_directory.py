@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from orchestrion.mocks import (
 )
 from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.shared_types import Node
+
+Do = Callable[..., tuple[int, str, str]]
+"""Runs a command in this process, and gives its code, its data and what it said."""
 
 
 @contextmanager

@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from orchestrion.cli import run
 
-from .served_directory import served_directory
+from .served_directory import Do
 
 SETTINGS = """
 kind: ConfigMap
@@ -33,33 +31,6 @@ workloads:
 """
 
 pytestmark = pytest.mark.slow  # each is a command of its own, with the imports of its parser
-
-Do = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state directory with an owner."""
-    with served_directory(tmp_path_factory.mktemp("owned") / "state") as state:
-        yield state
-
-
-@pytest.fixture
-def do(owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Do:
-    """Runs a command, and gives its code, its data and what it said."""
-    for name in ("URL", "TOKEN", "CONTEXT"):
-        monkeypatch.delenv(f"ORCHESTRION_{name}", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    monkeypatch.setenv("ORCHESTRION_STATE", str(owned))
-    monkeypatch.chdir(tmp_path)
-
-    def do(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run(arguments)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return do
 
 
 def test_the_file_is_named_alone_or_as_an_option_but_once(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:

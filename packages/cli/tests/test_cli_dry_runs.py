@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from orchestrion.cli import run
 
-from .served_directory import served_directory
+from .served_directory import Do, served_directory
 
 APP = """
 workloads:
@@ -24,8 +24,6 @@ workloads:
 
 pytestmark = pytest.mark.slow  # each is a command of its own, with the imports of its parser
 
-Do = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture(scope="module")
 def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -37,23 +35,6 @@ def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("web", "late"):
             assert run(["wait", "workload", name, "--timeout", "50s", "--state", str(state)]) == 0
         yield state
-
-
-@pytest.fixture
-def do(owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Do:
-    """Runs a command, and gives its code, its data and what it said."""
-    for name in ("URL", "TOKEN", "CONTEXT"):
-        monkeypatch.delenv(f"ORCHESTRION_{name}", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    monkeypatch.setenv("ORCHESTRION_STATE", str(owned))
-
-    def do(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run(arguments)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return do
 
 
 def everything(do: Do) -> list[object]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
-from orchestrion.cli import run
 from orchestrion.cli._commands import command_of
 from orchestrion.cli._kinds import kind_and_name
 from orchestrion.cli._main import _with_kind_apart
 
-from .served_directory import served_directory
-
-Do = Callable[..., tuple[int, str, str]]
+from .served_directory import Do
 
 
 @pytest.mark.parametrize(
@@ -46,31 +42,6 @@ def test_a_kind_is_taken_apart_from_its_name_where_a_kind_is_wanted(typed: Seque
     command = command_of(typed)
     assert command is not None
     assert _with_kind_apart(typed, command) == meant
-
-
-@pytest.fixture(scope="module")
-def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state directory with an owner."""
-    with served_directory(tmp_path_factory.mktemp("owned") / "state") as state:
-        yield state
-
-
-@pytest.fixture
-def do(owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Do:
-    """Runs a command, and gives its code, its data and what it said."""
-    for name in ("URL", "TOKEN", "CONTEXT"):
-        monkeypatch.delenv(f"ORCHESTRION_{name}", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    monkeypatch.setenv("ORCHESTRION_STATE", str(owned))
-    monkeypatch.chdir(tmp_path)
-
-    def do(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run(arguments)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return do
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,9 @@ from orchestrion.cli._named import instance_meant, node_meant, workload_of
 from orchestrion.mocks import mock_nodes
 from orchestrion.shared_types import ConfigInvalid, NodeId
 
-from .served_directory import served_directory
+from .served_directory import Do, served_directory
 
 NODES = [("0f9e4c1a-1", "vm"), ("0f9e4c1a-2", "lab"), ("77e4c1a0-3", "lab"), ("lab2", "0f9e4c1a-1")]
-
-Do = Callable[..., tuple[int, str, str]]
 
 
 def same(node: tuple[str, str]) -> tuple[str, str]:
@@ -83,24 +81,6 @@ def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert run(["apply", str(folder / "app.yaml"), "--state", str(state)]) == 0
         assert run(["wait", "workload", "web", "--timeout", "50s", "--state", str(state)]) == 0
         yield state
-
-
-@pytest.fixture
-def do(owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Do:
-    """Runs a command, and gives its code, its data and what it said."""
-    for name in ("URL", "TOKEN", "CONTEXT"):
-        monkeypatch.delenv(f"ORCHESTRION_{name}", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    monkeypatch.setenv("ORCHESTRION_STATE", str(owned))
-    monkeypatch.chdir(tmp_path)
-
-    def do(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run(arguments)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return do
 
 
 @pytest.mark.slow

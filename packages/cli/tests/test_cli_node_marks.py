@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestrion.cli import run
 
-from .served_directory import served_directory
+from .served_directory import Do
 
 pytestmark = pytest.mark.slow  # each is a command of its own, with the imports of its parser
-
-Do = Callable[..., tuple[int, str, str]]
 
 FIRST, SECOND = "node-00000", "node-00001"
 
 
-@pytest.fixture(scope="module")
-def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state directory with an owner."""
-    with served_directory(tmp_path_factory.mktemp("owned") / "state") as state:
-        yield state
-
-
 @pytest.fixture
-def do(owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Do:
-    """Runs a command, and gives its code, its data and what it said."""
-    for name in ("URL", "TOKEN", "CONTEXT"):
-        monkeypatch.delenv(f"ORCHESTRION_{name}", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    monkeypatch.setenv("ORCHESTRION_STATE", str(owned))
-    monkeypatch.chdir(tmp_path)
-
-    def do(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run(arguments)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    assert do("wait", "node", FIRST, "--for", "exists", "--timeout", "50s")[0] == 0
-    assert do("wait", "node", SECOND, "--for", "exists", "--timeout", "50s")[0] == 0
+def do(do: Do) -> Do:
+    """Runs a command where both nodes are known."""
+    for name in (FIRST, SECOND):
+        assert do("wait", "node", name, "--for", "exists", "--timeout", "50s")[0] == 0
     return do
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from orchestrion.cli import run
 from orchestrion.cli._contexts import LOCAL
 
-from .served_directory import served_directory
+from .served_directory import Do, served_directory
 
 APP = """
 workloads:
@@ -34,27 +34,6 @@ def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert run(["apply", str(folder / "app.yaml"), "--state", str(state)]) == 0
         assert run(["wait", "workload", "web", "--timeout", "50s", "--state", str(state)]) == 0
         yield state
-
-
-Do = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def do(owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Do:
-    """Runs a command, and gives its code, its data and what it said."""
-    for name in ("URL", "TOKEN", "CONTEXT"):
-        monkeypatch.delenv(f"ORCHESTRION_{name}", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    monkeypatch.setenv("ORCHESTRION_STATE", str(owned))
-    monkeypatch.chdir(tmp_path)
-
-    def do(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run(arguments)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return do
 
 
 @pytest.mark.parametrize("kind", ["workloads", "workload", "Workload", "w", "wl"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from orchestrion.control_plane._identity.authority import Authority
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.shared_types import ConfigInvalid, Unauthenticated
 
-from .served_directory import served_directory
+from .served_directory import Do
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key()
@@ -115,27 +114,10 @@ def test_what_contradicts_itself_is_told(
     assert (settings / "settings").read_text() == "dear diary"
 
 
-Do = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state directory with an owner."""
-    with served_directory(tmp_path_factory.mktemp("owned") / "state") as state:
-        yield state
-
-
 @pytest.fixture
-def do(owned: Path, settings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Do:
-    """Runs a command, and gives its code, its data and what it said."""
+def do(do: Do, settings: Path, owned: Path, monkeypatch: pytest.MonkeyPatch) -> Do:
+    """Runs a command on `owned`, with a user's folder for settings."""
     monkeypatch.setenv("ORCHESTRION_STATE", str(owned))
-
-    def do(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run(arguments)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
     return do
 
 
