@@ -116,6 +116,8 @@ def test_json_that_json_does_not_have_is_refused(data: bytes) -> None:
     [
         (5, o.Node, "a mapping is wanted, not a whole number (5)"),
         ([], o.Node, "a mapping is wanted, not a list ([])"),
+        ({"name": "a", "labels": None}, o.Metadata, "labels: a mapping is wanted, not nothing (None)"),
+        ({"name": "a", "annotations": 3}, o.Metadata, "annotations: a mapping is wanted, not a whole number (3)"),
         ({"id": "a"}, o.Node, "'name' is missing"),
         ({"id": "a", "name": "x", "stauts": "Ready"}, o.Node, "unknown key 'stauts'; did you mean 'status'?"),
         (

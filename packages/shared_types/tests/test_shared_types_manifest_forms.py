@@ -130,6 +130,7 @@ WORKLOAD: list[tuple[str, dict[str, Any]]] = [
             )
         },
     ),
+    ("update: {canary: 1}", {"update": o.UpdateStrategy(canary=1)}),
     ("placement: {spread: zone}", placed(spreads=(o.Spread(by="zone"),))),
     (
         "placement: {spread: [node, {by: zone, max_skew: 2, required: true}]}",

@@ -245,6 +245,18 @@ WHOLE = [
         "gang has no meaning for a daemon; it runs on each node by itself",
     ),
     (
+        "workloads: {a: {kind: daemon, update: {canary: 1}, containers: [{name: b, command: [a]}]}}\n",
+        1,
+        48,
+        "canary has no meaning for a daemon, which is on every node",
+    ),
+    (
+        "workloads: {a: {replicas: 3, update: {canary: 4}, containers: [{name: b, command: [a]}]}}\n",
+        1,
+        47,
+        "there never are 4 instances to go first; replicas is 3",
+    ),
+    (
         "workloads: {a: {completions: 3, containers: [{name: b, command: [a]}]}}\n",
         1,
         17,

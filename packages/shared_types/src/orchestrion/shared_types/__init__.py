@@ -102,6 +102,7 @@ from ._quantities import (
     parse_duration,
 )
 from ._resources import MAX_AMOUNT, WHOLE_DEVICE, GpuRequest, Resources
+from ._suggest import unknown
 from ._workload import (
     MAX_GANG,
     MAX_SLOTS,
@@ -256,6 +257,7 @@ __all__ = [
     "secret_variable",
     "structure",
     "to_json",
+    "unknown",
     "unstructure",
     "volume_variable",
 ]

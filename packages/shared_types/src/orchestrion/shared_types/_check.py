@@ -97,6 +97,7 @@ def findings_in(
         if not is_name(workload.metadata.name):
             yield Finding(at, bad_name("workload", workload.metadata.name))
         yield from _kind_findings(workload, at)
+        yield from _canary_findings(workload, at)
         yield from _gang_findings(workload, at)
         yield from _idle_findings(workload, at)
         yield from _volume_findings(workload, at)
@@ -131,6 +132,20 @@ def _kind_findings(workload: WorkloadDefinition, at: Path) -> Iterator[Finding]:
             yield Finding((*at, key), refusal)
     if workload.kind is WorkloadKind.BATCH and workload.restart.condition is RestartCondition.ALWAYS:
         yield Finding((*at, "restart"), "a batch workload that always restarts never ends; use on-failure or never")
+
+
+def _canary_findings(workload: WorkloadDefinition, at: Path) -> Iterator[Finding]:
+    canary = workload.update.canary
+    if canary == 0 or workload.kind is WorkloadKind.BATCH:
+        return
+    at = (*at, "update", "canary")
+    if workload.kind is WorkloadKind.DAEMON:
+        yield Finding(
+            at,
+            "canary has no meaning for a daemon, which is on every node; rollout pause holds up its update",
+        )
+    elif canary > workload.replicas > 0:
+        yield Finding(at, f"there never are {canary} instances to go first; replicas is {workload.replicas}")
 
 
 def _gang_findings(workload: WorkloadDefinition, at: Path) -> Iterator[Finding]:

@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from enum import EnumType, StrEnum
-from typing import Any, TypeVar, get_origin
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import attrs
 from cattrs import (
@@ -17,6 +18,7 @@ from cattrs import (
     IterableValidationNote,
     StructureHandlerNotFoundError,
 )
+from cattrs.cols import mapping_structure_factory
 from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.preconf.json import make_converter as make_json_converter
 
@@ -28,6 +30,7 @@ from ._suggest import nearest, unknown
 T = TypeVar("T")
 
 _LISTS = (tuple, frozenset, list)
+_SCALARS = {str, int, float, bool}
 _KINDS: Mapping[type, str] = {
     str: "a text",
     int: "a whole number",
@@ -60,7 +63,8 @@ def make_converter() -> Converter:
     # The order of a set differs from run to run; equal values are to be equal texts.
     converter.register_unstructure_hook_func(lambda kind: kind == frozenset[str], sorted)
     _guard(converter, lambda kind: get_origin(kind) in _LISTS, (list, tuple), "a list")
-    _guard(converter, lambda kind: get_origin(kind) in (dict, collections.abc.Mapping), (Mapping,), "a mapping")
+    converter.register_structure_hook_factory(_is_mapping, _mapping_hook)
+    converter.register_structure_hook_func(_is_choice_of_scalars, _one_of_scalars)
     _guard(converter, lambda kind: isinstance(kind, type) and attrs.has(kind), (Mapping,), "a mapping")
     _tag_probes(converter)
     register_statuses(converter)
@@ -140,6 +144,37 @@ def _not_among(choices: collections.abc.Iterable[str], value: object) -> str:
     guess = nearest(value, choices) if isinstance(value, str) else None
     hint = f"; did you mean {guess!r}?" if guess else ""
     return f"one of {', '.join(choices)} is wanted, not {value!r:.80}{hint}"
+
+
+def _is_choice_of_scalars(kind: Any) -> bool:
+    choices = set(get_args(kind)) - {type(None)} if get_origin(kind) in (Union, UnionType) else set()
+    return len(choices) > 1 and choices <= _SCALARS
+
+
+def _one_of_scalars(value: Any, kind: Any) -> Any:
+    choices = get_args(kind)
+    if type(value) in choices:
+        return value
+    if float in choices and type(value) is int:
+        return _scalar(value, float)
+    raise TypeError(_other(" or ".join(_KINDS[each] for each in choices if each is not type(None)), value))
+
+
+def _is_mapping(kind: Any) -> bool:
+    origin: Any = get_origin(kind)
+    return origin in (dict, collections.abc.Mapping)
+
+
+def _mapping_hook(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
+    # Not by `_guard`: the converter keeps its own hook for a mapping, and from then on takes that past every other.
+    structure = mapping_structure_factory(kind, converter, dict, detailed_validation=True)
+
+    def hook(value: Any, kind: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(_other("a mapping", value))
+        return structure(value, kind)
+
+    return hook
 
 
 def _guard(converter: Converter, applies: Callable[[Any], bool], accepted: tuple[type, ...], wanted: str) -> None:

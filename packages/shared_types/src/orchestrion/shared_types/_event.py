@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 
@@ -38,3 +39,7 @@ class Event:
     message: str
     severity: EventSeverity = EventSeverity.NORMAL
     at: datetime
+
+    def is_of(self, types: Collection[str], /) -> bool:
+        """Whether its severity or its reason is one of some words, in any case; of none it always is."""
+        return not types or not {self.severity.value.lower(), self.reason.lower()}.isdisjoint(map(str.lower, types))

@@ -56,6 +56,28 @@ class ExitStatus:
         """Whether it ended with code 0."""
         return self.code == 0
 
+    @property
+    def words(self) -> str:
+        """How it ended, for people: `exited with 3`, `ended by SIGKILL`."""
+        if self.out_of_memory:
+            how = "out of memory"
+        elif self.signal is not None:
+            how = f"ended by {_signal_name(self.signal)}"
+        elif self.code is not None:
+            how = f"exited with {self.code}"
+        else:
+            how = self.reason or "ended"
+        return f"{how} ({self.message})" if self.message else how
+
+
+def _signal_name(number: int) -> str:
+    import signal  # here, because few who import this ever tell of a signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
 
 @frozen(kw_only=True)
 class ContainerStatus:

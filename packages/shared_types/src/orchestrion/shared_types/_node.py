@@ -88,12 +88,19 @@ class NodeCondition:
         active: Whether it holds. An active condition is a fault, and no new work is placed on the node.
         reason: One line for people.
         since: When it last changed (UTC), or None where unknown.
+        unknown: Whether nobody knows if it holds; it is not active then.
     """
 
     type: str
     active: bool
     reason: str = ""
     since: datetime | None = None
+    unknown: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.active and self.unknown:
+            msg = f"condition {self.type!r}: what is active is not unknown"
+            raise ValueError(msg)
 
 
 @frozen(kw_only=True)

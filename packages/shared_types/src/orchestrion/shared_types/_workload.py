@@ -228,6 +228,8 @@ class UpdateStrategy:
         min_healthy_seconds: A new instance counts as available after it was healthy for so long.
         progress_deadline_seconds: An update that makes no progress for so long has failed.
         rollback: True returns to the last template that was fully rolled out when an update fails.
+        canary: Instances of a service that an update replaces first, >= 0; it goes on once somebody promotes it. 0 is
+            no such stop. What runs the same as before, and the first template, need none.
     """
 
     max_surge: int = field(default=1, validator=_count)
@@ -235,6 +237,7 @@ class UpdateStrategy:
     min_healthy_seconds: float = field(default=0.0, validator=_seconds)
     progress_deadline_seconds: float = field(default=600.0, validator=[validators.gt(0.0), *_seconds])
     rollback: bool = True
+    canary: int = field(default=0, validator=_count)
 
     def __attrs_post_init__(self) -> None:
         if self.max_surge == 0 and self.max_unavailable == 0:

@@ -13,6 +13,7 @@ from ._load import (
     plain_documents,
     read_manifest,
 )
+from ._placed import PlacedDocument, placed_documents
 from ._schema import manifest_schema
 from ._write import to_manifest, to_yaml
 from ._yaml import MAX_BYTES, MAX_DEPTH, MAX_NODES
@@ -23,11 +24,13 @@ __all__ = [
     "MAX_NODES",
     "SUFFIXES",
     "Manifest",
+    "PlacedDocument",
     "check_manifest",
     "load_manifest",
     "load_manifests",
     "manifest_schema",
     "parse_manifest",
+    "placed_documents",
     "plain_documents",
     "read_manifest",
     "to_manifest",

@@ -93,11 +93,17 @@ UPDATE = Record(
             "progress_deadline_seconds",
         ),
         Field("rollback", Flag(), "Whether an update that fails is undone."),
+        Field(
+            "canary",
+            COUNT,
+            "Instances of a service that are replaced first, at most `replicas`; the others follow after "
+            "`orchestrion rollout promote`. 0 is no such stop.",
+        ),
     ],
     UpdateStrategy,
     kind=UpdateStrategy,
     about="How a changed template replaces the one before.",
-    example="update: {max_surge: 1, max_unavailable: 0, min_healthy: 2s, rollback: true}\n",
+    example="update: {max_surge: 1, max_unavailable: 0, min_healthy: 2s, rollback: true, canary: 1}\n",
 )
 
 

@@ -86,6 +86,7 @@ eight rows.
 - What a container reads of a Secret may be in its `env`, and in a variable that `env` makes of it, but not in
   `command`, `args` or `health`, which others can see.
 - A limit is not below its request.
+- `canary` is for services, and not above `replicas`.
 - `gang` is not above `replicas` or `completions`, and at most 120; `all` takes no more of those. It takes a
   `parallelism` of all completions, or none.
 - `priority_class` stands for a `priority` and for whether it `preempts`; what is written beside it must say the same.

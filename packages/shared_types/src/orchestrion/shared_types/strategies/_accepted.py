@@ -62,7 +62,7 @@ def _workload(draw: DrawFn, metadata: o.Metadata, before: tuple[o.WorkloadDefini
     elif kind is o.WorkloadKind.SERVICE:
         own = {"replicas": counts(), "update": values(o.UpdateStrategy)}
     else:
-        own = {"update": values(o.UpdateStrategy)}
+        own = {"update": values(o.UpdateStrategy).map(lambda update: attrs.evolve(update, canary=0))}
     optional = {
         "placement": values(o.Placement),
         "priority": priorities(),
@@ -74,6 +74,9 @@ def _workload(draw: DrawFn, metadata: o.Metadata, before: tuple[o.WorkloadDefini
         **own,
     }
     attributes = draw(st.fixed_dictionaries({}, optional=optional))
+    if kind is o.WorkloadKind.SERVICE and "update" in attributes and attributes.get("replicas", 1):
+        update = attributes["update"]
+        attributes["update"] = attrs.evolve(update, canary=min(update.canary, attributes.get("replicas", 1)))
     wanted = attributes.get("completions" if kind is o.WorkloadKind.BATCH else "replicas", 1)
     if kind is not o.WorkloadKind.DAEMON and (attributes.get("parallelism") or wanted) >= wanted:
         attributes["gang"] = draw(_gang(wanted))

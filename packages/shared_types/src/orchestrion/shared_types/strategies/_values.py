@@ -144,6 +144,7 @@ def _update() -> SearchStrategy[o.UpdateStrategy]:
         "min_healthy_seconds": seconds(),
         "progress_deadline_seconds": positive_seconds(),
         "rollback": st.booleans(),
+        "canary": counts(),
     }
     return made(o.UpdateStrategy, {"max_surge": counts(1), "max_unavailable": counts()}, **rest) | made(
         o.UpdateStrategy, {"max_surge": st.just(0), "max_unavailable": counts(1)}, **rest
@@ -372,8 +373,14 @@ _STRATEGIES: Final[dict[type, Any]] = {
         numa_node=maybe(counts()),
     ),
     o.Topology: lambda: made(o.Topology, {}, region=texts(), zone=texts(), rack=texts()),
-    o.NodeCondition: lambda: made(
-        o.NodeCondition, {"type": texts(), "active": st.booleans()}, reason=texts(), since=maybe(times())
+    o.NodeCondition: lambda: st.one_of(
+        made(o.NodeCondition, {"type": texts(), "active": st.booleans()}, reason=texts(), since=maybe(times())),
+        made(
+            o.NodeCondition,
+            {"type": texts(), "active": st.just(False), "unknown": st.just(True)},
+            reason=texts(),
+            since=maybe(times()),
+        ),
     ),
     o.Drain: lambda: made(o.Drain, {"reason": texts()}, deadline=maybe(times())),
     o.Node: _node,
