@@ -33,6 +33,7 @@ async def test_a_removed_workload_waits_for_its_finalizers_with_nothing_running(
     await trio.sleep(3600)
     assert await stage.instances("web") == []
     assert names(stage) == ["default/web"]
+    assert "waits for finalizer backup of db-tool" in (await stage.orchestrator.get_workload("web")).message
     revision = stage.state.revision
     await trio.sleep(3600)
     assert stage.state.revision == revision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import ClassVar, Final
@@ -19,6 +20,8 @@ from orchestrion.shared_types import (
     OrchestrationError,
     Placement,
     Resources,
+    WorkloadDefinition,
+    WorkloadKind,
     from_json,
 )
 
@@ -32,6 +35,9 @@ PATIENCE_SECONDS: Final = 15.0
 
 FENCING_SECONDS: Final = 20.0
 """So long after it could be reached again a node has surely stopped what it has lost: longer than a lease."""
+
+CAREFUL: Final = 0.25
+"""So often, after each thing that happens, an update with a canary is tried out, or promoted."""
 
 NAMES: Final = (*SERVICES, *BATCHES, *DAEMONS)
 
@@ -54,6 +60,7 @@ class Driver:
     agents: dict[NodeId, Agent] = field(factory=dict)
     accepted: dict[str, int] = field(factory=dict)
     _nodes_made: int = 0
+    _steps: int = 0
 
     def begin(self) -> None:
         """Make the nodes and start the programs."""
@@ -150,12 +157,16 @@ class Driver:
         definition = workload(name, self.world.random, good=good)
         if anywhere:
             definition = evolve(definition, placement=Placement())
+        return await self.want(definition, "good" if good else "bad")
+
+    async def want(self, definition: WorkloadDefinition, how: str) -> bool:
+        """Apply a definition, and return whether it was accepted."""
         results = list[ApplyResult]()
 
         async def call(orchestrator: Orchestrator) -> None:
             results.append(await orchestrator.apply([definition]))
 
-        done = await self.ask(f"apply {name}, {'good' if good else 'bad'}", call)
+        done = await self.ask(f"apply {definition.metadata.name}, {how}", call)
         for result in results:
             for change in result.changes:
                 self.accepted[change.name] = change.generation
@@ -182,6 +193,38 @@ class Driver:
                 await self.ask(f"stop {name}", lambda o: o.stop(name))
             case "remove":
                 await self.remove(name)
+
+    async def careful(self) -> None:
+        """Let an author try out an update, or an operator let one go on."""
+        self._steps += 1
+        # A chance of its own, so that what else a seed does stays as it is.
+        own = random.Random(f"careful {self.world.options.seed} {self._steps}")
+        names = sorted(self.accepted.keys() & set(SERVICES))
+        if names and own.random() < CAREFUL:
+            await self._try_out(own.choice(names), own, good=own.random() < 0.8)
+        elif names and own.random() < CAREFUL:
+            await self.promote(own.choice(names))
+
+    async def careful_end(self) -> bool:
+        """Try out updates once all is well, and let some of them go on; return whether there are any."""
+        own = random.Random(f"careful end {self.world.options.seed}")
+        names = [name for name in sorted(self.accepted.keys() & set(SERVICES)) if own.random() < CAREFUL]
+        for name in names:
+            if await self._try_out(name, own, good=True) and own.random() < 0.5:
+                await trio.sleep(own.choice((0.0, 5.0, 60.0)))
+                await self.promote(name)
+        return bool(names)
+
+    async def _try_out(self, name: str, own: random.Random, *, good: bool) -> bool:
+        definition = evolve(
+            workload(name, own, good=good), replicas=own.randint(1, 3), gang=None, placement=Placement()
+        )
+        update = evolve(definition.update, canary=own.randint(1, min(2, definition.replicas)))
+        return await self.want(evolve(definition, update=update), "careful")
+
+    async def promote(self, name: str) -> bool:
+        """Let an update go on beyond its canary, and return whether there was one."""
+        return await self.ask(f"promote {name}", lambda orchestrator: orchestrator.promote(name))
 
     # -- bad luck -------------------------------------------------------------------------------------------------
 
@@ -236,6 +279,7 @@ class Driver:
 
     async def _drain(self) -> None:
         node_id = self.any_node().id
+        self.world.watchdog.emptied.add(node_id)
         deadline = self.world.random.choice((None, self.world.now() + timedelta(seconds=10)))
         await self.ask(f"drain {node_id}", lambda o: o.drain_node(node_id, reason="repair", deadline=deadline))
 
@@ -262,6 +306,7 @@ class Driver:
 
     async def _taint(self) -> None:
         node = self.any_node()
+        self.world.watchdog.emptied.add(node.id)
         self.world.cluster.update_node(evolve(node, taints=() if node.taints else (BROKEN,)))
 
     async def _compact(self) -> None:
@@ -346,6 +391,16 @@ class Driver:
                 await self.remove(name)
             elif definition.metadata.labels[QUALITY] == "bad" and not await self.apply(name, good=True, anywhere=True):
                 self.world.trace.violated(f"{name} was refused although all is well")
+            if definition.kind is WorkloadKind.SERVICE and self._knows_bad(name):
+                # What there was before may be what does not work.
+                await self.promote(name)
+
+    def _knows_bad(self, name: str) -> bool:
+        """Whether a template of a workload is kept that does not work."""
+        templates = [
+            each for key, each in self.world.state.entries.items() if key.startswith(f"/template/default/{name}.")
+        ]
+        return any(from_json(each.value, WorkloadDefinition).metadata.labels[QUALITY] == "bad" for each in templates)
 
     PLANS: ClassVar[Mapping[str, Callable[[Driver], Awaitable[None]]]] = {
         "kill server": _kill_server,

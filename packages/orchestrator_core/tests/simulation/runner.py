@@ -98,6 +98,9 @@ async def _simulate(options: Options, trace: Trace) -> tuple[Counter[str], float
         await driver.repair()
         await _wait_until_quiet(world)
         await check_settled(driver)
+        if await driver.careful_end():
+            await _wait_until_quiet(world)
+            await check_settled(driver)
         await _stay_idle(driver)
         await _clear(driver)
         trace.raise_if_violated()
@@ -123,6 +126,7 @@ async def _step(driver: Driver) -> None:
         await driver.author()
     else:
         await driver.upheaval(world.random.choice(world.options.upheavals))
+    await driver.careful()
     await trio.sleep(world.random.random() * world.options.longest_pause)
 
 

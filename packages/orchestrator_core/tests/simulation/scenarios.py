@@ -153,10 +153,25 @@ async def _gang_work(stage: Stage) -> None:
     await stage.ask(lambda o: o.apply([evolve(_JOB, parallelism=None, gang=Gang(minimum=2))]))
 
 
+def _careful(word: str) -> WorkloadDefinition:
+    definition = _service("web", 0, 1, 2)
+    container = evolve(definition.containers[0], command=("run", "token", word))
+    return evolve(definition, containers=(container,), update=UpdateStrategy(canary=1, progress_deadline_seconds=20.0))
+
+
+async def _deploy_careful(stage: Stage) -> None:
+    await stage.ask(lambda o: o.apply([_careful("old")]))
+
+
+async def _update_careful(stage: Stage) -> None:
+    await stage.ask(lambda o: o.apply([_careful("new")]))
+
+
 SCENARIOS: Final = (
     Scenario("deploy", _nothing, _deploy),
     Scenario("scale", _deploy, _scale),
     Scenario("update", _deploy, _update),
+    Scenario("canary", _deploy_careful, _update_careful),
     Scenario("rollback", _deploy, _break, restarts=True),
     Scenario("node-loss", _deploy, _lose_node),
     Scenario("drain", _deploy, _drain),

@@ -23,6 +23,7 @@ from orchestrion.shared_types import (
 
 from .driver import Driver
 from .programs import Server
+from .watchdog import canary_at
 
 
 async def check_settled(driver: Driver) -> None:
@@ -143,12 +144,13 @@ def _check_waiting(driver: Driver, record: WorkloadRecord, waits: Dependencies) 
         driver.world.trace.violated(f"{record.name}: {waits.impossible!r}, but its outcome is {progress}")
 
 
-async def _is_unplaceable(driver: Driver, leader: Server, record: WorkloadRecord, node: NodeId | None = None) -> bool:
+async def _is_unplaceable(
+    driver: Driver, leader: Server, record: WorkloadRecord, node: NodeId | None = None, generation: int = 0
+) -> bool:
     """Whether no node has room for one more instance, nor would have if it pushed out those that it may."""
     assert leader.orchestrator is not None
     assert record.spec is not None
-    generation = _target(record)
-    template = record.templates[generation]
+    template = record.templates[generation or _target(record)]
     view = leader.orchestrator.cluster_loop.keeper.view()
     needed = _lacking(driver, record) if node is None else 1
     slots = tuple(InstanceKey(template.metadata.uid, 900_000 + number, 1) for number in range(needed))
@@ -192,16 +194,37 @@ async def _check_service(
     trace, wanted, target = driver.world.trace, _wanted(record), _target(record)
     if len(active) > wanted:
         trace.violated(f"{record.name} has {len(active)} instances of {wanted}: {sorted(active)}")
-    short = len(active) < wanted
+    short = len(active) < wanted and canary_at(driver.world.state, record.name) is None
     if short and not await _is_unplaceable(driver, leader, record):
         trace.violated(f"{record.name} has {len(active)} instances of {wanted}, and there is room for more")
     slots = Counter(name.slot for name in active)
     if max(slots.values(), default=1) > 1:
         trace.violated(f"{record.name} has two instances of a slot: {sorted(active)}")
     old = [name for name, i in active.items() if i.bound is not None and i.bound.binding.generation != target]
-    if old and not await _is_unplaceable(driver, leader, record):
+    canary = canary_at(driver.world.state, record.name)
+    if canary is not None and record.progress is not None:
+        await _check_canary(driver, leader, record, active, canary[2])
+    elif old and not await _is_unplaceable(driver, leader, record):
         trace.violated(f"{old} do not run generation {target}")
     _check_running(driver, record, active)
+
+
+async def _check_canary(
+    driver: Driver, leader: Server, record: WorkloadRecord, active: dict[InstanceName, InstanceRecord], most: int
+) -> None:
+    """Check that as many run the new template as the canary, and all others what was rolled out before."""
+    assert record.progress is not None
+    wanted, target, stable = _wanted(record), _target(record), record.progress.stable_generation
+    running = Counter(i.bound.binding.generation for i in active.values() if i.bound is not None)
+    new = min(most, wanted)
+    if running == Counter({stable: wanted - new, target: new}):
+        return
+    if running[target] > new:
+        driver.world.trace.violated(f"{record.name} runs {running}, of which {new} were to be of generation {target}")
+    # What there was goes first.
+    lacking = stable if running[stable] < wanted - new else target
+    if not await _is_unplaceable(driver, leader, record, generation=lacking):
+        driver.world.trace.violated(f"{record.name} runs {running}, with a canary of {new} of {wanted} at {target}")
 
 
 async def _check_batch(

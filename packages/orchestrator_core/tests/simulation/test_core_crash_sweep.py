@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from orchestrion.mocks import FaultKind
-from orchestrion.orchestrator_core._cluster import placing
+from orchestrion.orchestrator_core._cluster import placing, workload_plan
 from orchestrion.orchestrator_core._cluster.plan import WantedSlot
 from orchestrion.orchestrator_core._cluster.planning import Planning
 from orchestrion.orchestrator_core._cluster.pushing import Pusher
 from orchestrion.orchestrator_core._node.containers import ContainerBook
 from orchestrion.orchestrator_core._node.loop import NodeLoop
+from orchestrion.orchestrator_core._state import facts
 
 from .crash_points import Scenario, play
 from .scenarios import SCENARIOS
@@ -66,6 +67,13 @@ def test_the_watchdog_notices_half_a_gang_mutant(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(placing, "portions", each_for_itself)
     with pytest.RaisesGroup(pytest.RaisesExc(Violation, match="begin, a gang of 2"), flatten_subgroups=True):
         play(_scenario("gang-work"))
+
+
+def test_the_watchdog_notices_an_update_that_does_not_wait_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (workload_plan, facts):
+        monkeypatch.setattr(module, "canary_of", lambda _record: None)
+    with pytest.RaisesGroup(pytest.RaisesExc(Violation, match="whose canary is 1"), flatten_subgroups=True):
+        play(_scenario("canary"))
 
 
 def test_the_watchdog_notices_a_slot_that_starts_before_its_victims_have_ended_mutant(

@@ -21,8 +21,10 @@ from orchestrion.orchestrator_core._state.records import (
     WorkloadSpec,
     control_key,
     parse_instance,
+    progress_key,
     spec_key,
     template_key,
+    template_of,
 )
 from orchestrion.scheduler_interface import demand_of
 from orchestrion.shared_types import (
@@ -86,6 +88,25 @@ class ObservedContainers(ContainerWorld):
         ContainerWorld._run(self, container, when)
 
 
+def canary_at(state: MemoryState, name: WorkloadName) -> tuple[Uid, int, int] | None:
+    """Return the uid and generation of a template that only a canary may run, and of how many; None for no such one."""
+    entry, control = state.entries.get(spec_key(name)), state.entries.get(control_key(name))
+    status = state.entries.get(progress_key(name))
+    if entry is None or status is None:
+        return None
+    spec, progress = from_json(entry.value, WorkloadSpec), from_json(status.value, WorkloadProgress)
+    uid, target, stable = spec.definition.metadata.uid, spec.template_generation, progress.stable_generation
+    promoted = 0 if control is None else from_json(control.value, WorkloadControl).promoted
+    canary = spec.definition.update.canary
+    if not canary or promoted == target or progress.uid != uid or stable in (0, target):
+        return None
+    if progress.failed_generation == target:
+        return None
+    kept = [state.entries.get(template_key(name, generation)) for generation in (stable, target)]
+    before, after = (None if each is None else template_of(from_json(each.value, WorkloadDefinition)) for each in kept)
+    return None if before is None or before == after else (uid, target, canary)
+
+
 @define(eq=False)
 class _Placed:
     """A binding as it was last seen."""
@@ -115,6 +136,8 @@ class Watchdog:
         writes: Writes so far.
         vanished: What was removed by hand, perhaps before anybody had recorded it: it may start again.
         preempted: How many instances were pushed out so far.
+        canaries: How many instances were placed so far of updates that waited for being promoted.
+        emptied: Nodes that had to be emptied at any time: what leaves them is replaced before it ends.
         gangs: How many gangs have begun from nothing so far.
         completions: How often each index of each run of a batch workload has succeeded: (uid, generation, slot).
     """
@@ -130,6 +153,8 @@ class Watchdog:
     preempted: int = 0
     vanished: set[tuple[InstanceKey, str, int]] = field(factory=set)
     gangs: int = 0
+    canaries: int = 0
+    emptied: set[NodeId] = field(factory=set)
     _held_at: dict[Uid, float] = field(factory=dict)
     _pace: int = 0
     _second: int = -1
@@ -235,6 +260,7 @@ class Watchdog:
             self._by_key[InstanceKey(record.workload_id, name.slot, name.epoch)] = name
             bound[binding.node_id] = None
             self._check_rank(name, placed)
+            self._check_canary(name, placed)
             return
         old = known.record.binding
         if (old.node_id, old.generation, old.bound_at) != (binding.node_id, binding.generation, binding.bound_at):
@@ -266,6 +292,23 @@ class Watchdog:
                 self.preempted += 1
                 if not pusher.template.preempts or victim.template.priority >= pusher.template.priority:
                     self.trace.violated(f"{name} pushes out {self._by_key[key]}, which is not below it")
+
+    def _check_canary(self, name: InstanceName, placed: _Placed) -> None:
+        """Check that of a template that nobody has promoted there are no more instances than its canary."""
+        uid, generation = placed.record.workload_id, placed.record.binding.generation
+        canary = canary_at(self.state, name.owner)
+        if canary is None or canary != (uid, generation, canary[2]):
+            return
+        self.canaries += 1
+        there = sum(
+            (each.record.workload_id, each.record.binding.generation) == (uid, generation)
+            and each.goes_on
+            and each.record.binding.lost_at is None
+            and each.record.binding.node_id not in self.emptied
+            for each in self._placed.values()
+        )
+        if there > canary[2]:
+            self.trace.violated(f"{name} is one of {there} of generation {generation}, whose canary is {canary[2]}")
 
     def _template(self, name: InstanceName, generation: int) -> WorkloadDefinition | None:
         entry = self.state.entries.get(template_key(name.owner, generation))

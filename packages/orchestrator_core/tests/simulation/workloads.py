@@ -93,7 +93,7 @@ def workload(name: str, chance: random.Random, *, good: bool = True) -> Workload
     )
     match kind:
         case WorkloadKind.SERVICE:
-            return _together(evolve(definition, replicas=chance.randint(0, 4), update=_update(chance)))
+            return _careful(_together(evolve(definition, replicas=chance.randint(0, 4), update=_update(chance))))
         case WorkloadKind.DAEMON:
             return evolve(definition, update=_update(chance))
         case WorkloadKind.BATCH:
@@ -116,6 +116,14 @@ def _together(definition: WorkloadDefinition) -> WorkloadDefinition:
     own = random.Random(repr((definition.metadata.name, definition.containers, definition.restart, wanted)))
     some = Gang(minimum=own.randint(1, max(1, wanted)))
     return evolve(definition, gang=own.choice((None, None, Gang(), some)))
+
+
+def _careful(definition: WorkloadDefinition) -> WorkloadDefinition:
+    """Return a service whose updates, now and then, begin with a canary."""
+    # A chance of its own, as above.
+    own = random.Random(repr(("canary", definition.metadata.name, definition.containers, definition.update)))
+    canary = min(own.choice((0, 0, 1, 1, 2)), definition.replicas)
+    return evolve(definition, update=evolve(definition.update, canary=canary))
 
 
 def _kind(name: str) -> WorkloadKind:

@@ -36,7 +36,15 @@ from ._observed import Observed, StepObserver
 from ._routing import RoutingRuntime
 from ._state.commits import CommitGate, wait_free, whole_revision, write_together
 from ._state.lifecycle import TERMINAL, TRANSITIONS, may_follow
-from ._state.marks import marked, may_go
+from ._state.marks import SEEN, marked, may_go
+from ._state.node_report import (
+    ConditionStatus,
+    Heartbeat,
+    NodeReport,
+    ReportedCondition,
+    report_key,
+    reported,
+)
 from ._state.records import (
     APPLY_SET_LABEL,
     CAUSE_ANNOTATION,
@@ -54,6 +62,7 @@ __all__ = [
     "CAUSE_ANNOTATION",
     "MAX_APPLIED",
     "MAX_TAIL_LINES",
+    "SEEN",
     "TERMINAL",
     "TRANSITIONS",
     "ApplyResult",
@@ -62,11 +71,13 @@ __all__ = [
     "ChangeAction",
     "ClassSource",
     "CommitGate",
+    "ConditionStatus",
     "ConfigMissing",
     "ConfigSource",
     "DirectoryVolumes",
     "FieldDifference",
     "Gate",
+    "Heartbeat",
     "ImpossibleWorkload",
     "LogQuery",
     "LogReader",
@@ -76,12 +87,14 @@ __all__ = [
     "NoPortFree",
     "NoVolumes",
     "NodeMarks",
+    "NodeReport",
     "Observed",
     "Orchestrator",
     "Plan",
     "PortTable",
     "Prober",
     "ProposedChange",
+    "ReportedCondition",
     "RoutingRuntime",
     "SlotPlacement",
     "StandardClasses",
@@ -116,6 +129,8 @@ __all__ = [
     "may_go",
     "no_gate",
     "parse_subject",
+    "report_key",
+    "reported",
     "start_orchestrator_service",
     "system_time",
     "trio_time",

@@ -21,6 +21,7 @@ from orchestrion.cluster_interface import (
 from orchestrion.orchestrator_core._queue import KeyedQueue
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.marks import marked
+from orchestrion.orchestrator_core._state.node_report import reported
 from orchestrion.orchestrator_core._state.taints import evicting_taints
 from orchestrion.orchestrator_core._state.world import World
 from orchestrion.scheduler_interface import ViewKeeper
@@ -42,7 +43,8 @@ class NodeWatch:
         random: Draws jitter.
         skew_seconds: By how much two clocks may run apart.
         changed: Called with each node of which anything here has changed.
-        nodes: Every node of the cluster, by id, with what people say of it; those that they removed are not there.
+        nodes: Every node of the cluster, by id, with what it and people say of it; those that they removed are not
+            there.
         leased: Nodes whose loop is at work.
         lost: Nodes that were without a loop for longer than a lease and the skew between clocks.
         tainted: Nodes with taints that end what does not tolerate them.
@@ -127,9 +129,10 @@ class NodeWatch:
                 return
 
     def _look_at(self, node_id: NodeId) -> None:
-        """Take a node as the cluster manager and people say that it is."""
-        told = self._told.get(node_id)
-        node = marked(told, self.world.marks.get(node_id)) if told is not None else None
+        """Take a node as the cluster manager, it itself and people say that it is."""
+        node = self._told.get(node_id)
+        if node is not None:
+            node = marked(reported(node, self.world.reports.get(node_id)), self.world.marks.get(node_id))
         if node is None:
             self._forget_node(node_id)
         else:

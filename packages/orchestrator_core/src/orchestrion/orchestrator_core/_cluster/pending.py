@@ -10,7 +10,7 @@ import trio
 from attrs import define, field
 from orchestrion.orchestrator_core._clock import Deadlines
 from orchestrion.orchestrator_core._queue import KeyedQueue
-from orchestrion.orchestrator_core._state.facts import first_placed, outcome_of, placed_generation, wanted_replicas
+from orchestrion.orchestrator_core._state.facts import first_placed, outcome_of, wanted_replicas
 from orchestrion.orchestrator_core._state.records import WorkloadName
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
 from orchestrion.scheduler_interface import (
@@ -89,17 +89,18 @@ class PendingWork:
         if self._waiting.listens:
             self._catch_up(self.keeper.view())
 
-    def take(self, record: WorkloadRecord, minimum: int = 0) -> Explanation | None:
+    def take(self, record: WorkloadRecord, generation: int, minimum: int = 0) -> Explanation | None:
         """Take a workload in hand whose slots are to be placed; say `placed`, `refused` or `release` afterwards.
 
         Args:
             record: The workload.
+            generation: The template generation of the slots: what was said of another one says nothing.
             minimum: How many of the slots have to get a place together: what was said of another number says nothing.
 
         Returns:
             None, or, where it sleeps, why there was no place when it was last tried: that still holds.
         """
-        name, asked = record.name, (placed_generation(record), minimum)
+        name, asked = record.name, (generation, minimum)
         view = self.keeper.view()
         self._catch_up(view)
         if self._asked.get(name) != asked:

@@ -149,7 +149,7 @@ class Placer:
         if template.kind is WorkloadKind.DAEMON:
             unplaced = await self._try_to_place(record, plan, template, leadership)
         else:
-            said = self.pending.take(record, plan.minimum)
+            said = self.pending.take(record, plan.generation, plan.minimum)
             news = said is None and not self.pending.is_flushed(record.name)
             if said is not None:
                 # It sleeps: what was said of some slots holds for all, since they differ in nothing.

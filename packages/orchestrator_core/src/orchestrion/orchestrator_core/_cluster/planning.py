@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Set
 from attrs import define, field
 from orchestrion.orchestrator_core._cluster.plan import Notice, WantedSlot, WorkloadPlan
 from orchestrion.orchestrator_core._cluster.stopping import stopping_on
-from orchestrion.orchestrator_core._state.facts import Facts, available_of, is_retried
+from orchestrion.orchestrator_core._state.facts import Canary, Facts, available_of, is_retried
 from orchestrion.orchestrator_core._state.lifecycle import STOPPED
 from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadProgress
 from orchestrion.orchestrator_core._state.restart import delay_before
@@ -39,6 +39,7 @@ class Planning:
         generation: The template generation that instances are to run.
         held: Whether an update is held up: what is there stays, of whatever generation, and `generation` is what new
             places run.
+        canary: Where the update is to stop until it is promoted, or None; some of what there was stays until then.
         evicted: Instances that this plan stops whatever replaces them: because of their node's taints, or because they
             wait for what does not end.
         departing: Instances that will have to leave because of a taint, by its text, and may do so within the budget.
@@ -51,6 +52,7 @@ class Planning:
     progress: WorkloadProgress
     generation: int
     held: bool = False
+    canary: Canary | None = None
     evicted: set[InstanceName] = field(factory=set)
     departing: dict[InstanceName, str] = field(factory=dict)
     _free: Iterator[int] | None = None
@@ -58,9 +60,12 @@ class Planning:
 
     def is_old(self, instance: InstanceRecord) -> bool:
         """Whether an instance runs another template than it should."""
-        if self.held and instance.bound is not None:
+        if instance.bound is None:
+            return True
+        generation = instance.bound.binding.generation
+        if self.held or (self.canary is not None and generation == self.canary.stable):
             return False
-        return instance.bound is None or instance.bound.binding.generation != self.generation
+        return generation != self.generation
 
     def is_leaving(self, instance: InstanceRecord) -> bool:
         """Whether an instance's node is to be emptied, or it will have to leave that node."""
@@ -169,7 +174,35 @@ class Planning:
             if facts.is_leaving(node_id):
                 outgoing.update((name, current.pop(name)) for name in group if name in current)
         outgoing.update((name, current.pop(name)) for name in self.departing if name in current)
+        if self.canary is not None:
+            self._share(self.canary, current, outgoing)
         return current, outgoing
+
+    def _share(
+        self,
+        canary: Canary,
+        current: dict[InstanceName, InstanceRecord],
+        outgoing: dict[InstanceName, InstanceRecord],
+    ) -> None:
+        """Let as many of what there was stay as the canary leaves, and no more of the canary than it has."""
+        rest = [one for one in self.of_generation(canary.stable, outgoing) if not self.is_leaving(one)]
+        surplus = self.of_generation(canary.generation, current)[canary.count :]
+        current.update((one.name, outgoing.pop(one.name)) for one in rest[: canary.rest])
+        outgoing.update((one.name, current.pop(one.name)) for one in surplus)
+
+    def of_generation(self, generation: int, instances: Instances) -> list[InstanceRecord]:
+        """Return those that run one template generation: those that serve first, of them those placed first."""
+
+        def rank(instance: InstanceRecord) -> tuple[bool, float, int]:
+            bound_at = instance.bound.binding.bound_at if instance.bound is not None else None
+            return (
+                instance.status.healthy_since is None,
+                bound_at.timestamp() if bound_at is not None else 0.0,
+                instance.name.slot,
+            )
+
+        found = (one for one in instances.values() if one.bound and one.bound.binding.generation == generation)
+        return sorted(found, key=rank)
 
     def available(self) -> set[InstanceName]:
         """Return those that have been healthy for long enough; if that is a matter of time, look again then."""
@@ -179,9 +212,9 @@ class Planning:
         found.difference_update(self.evicted)
         return found
 
-    def place(self, slot: int, only_node: NodeId | None = None) -> None:
-        """Place a slot, as a new epoch."""
-        self.plan.generation = self.generation
+    def place(self, slot: int, only_node: NodeId | None = None, *, generation: int | None = None) -> None:
+        """Place a slot, as a new epoch; all that one plan places are of one template generation."""
+        self.plan.generation = self.generation if generation is None else generation
         name = InstanceName(self.record.name.namespace, self.record.name.name, slot, self._next_epoch(slot))
         self.plan.place.append(WantedSlot(name, only_node))
 

@@ -8,7 +8,7 @@ from attrs import evolve
 from orchestrion.orchestrator_core._cluster.gangs import ask_together
 from orchestrion.orchestrator_core._cluster.plan import Notice
 from orchestrion.orchestrator_core._cluster.planning import Planning
-from orchestrion.orchestrator_core._state.facts import wanted_replicas
+from orchestrion.orchestrator_core._state.facts import Canary, wanted_replicas
 from orchestrion.orchestrator_core._state.records import InstanceName
 from orchestrion.orchestrator_core._state.roll import Instances, Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord
@@ -31,7 +31,8 @@ def plan_service(planning: Planning) -> None:
     if planning.held:
         pause_update(planning)
     else:
-        _watch_update(planning, wanted, current, outgoing, failed, available)
+        new = current if planning.canary is None else _those_of(planning, planning.generation, current)
+        _watch_update(planning, wanted, new, outgoing, failed, available)
     if planning.progress.failed_generation == planning.generation:
         # The verdict has just fallen: once it is stored, the next plan leads back.
         return
@@ -60,6 +61,10 @@ def _watch_update(
         return
     progress, facts = planning.progress, planning.facts
     new_available = len(set(current) & available)
+    canary = planning.canary
+    if canary is not None and new_available >= canary.count:
+        _wait_for_promotion(planning, canary)
+        return
     if progress.target_generation != planning.generation:
         progress = evolve(
             progress,
@@ -69,7 +74,7 @@ def _watch_update(
             reason="" if progress.reason == UPDATE_FAILED else progress.reason,
             message="" if progress.reason == UPDATE_FAILED else progress.message,
         )
-    rolled_out = new_available >= wanted and not any(planning.is_old(instance) for instance in outgoing.values())
+    rolled_out = canary is None and new_available >= wanted and not any(map(planning.is_old, outgoing.values()))
     if rolled_out and progress.stable_generation != planning.generation:
         progress = evolve(progress, stable_generation=planning.generation, updated_available=new_available)
         if planning.record.spec is not None and planning.generation == planning.record.spec.template_generation:
@@ -83,6 +88,19 @@ def _watch_update(
         _judge(planning, current, failed, available)
         return
     planning.progress = progress
+
+
+def _wait_for_promotion(planning: Planning, canary: Canary) -> None:
+    """Let an update stand still whose canary is as it should be: until it goes on, no time counts."""
+    if planning.progress.target_generation == canary.generation:
+        count = "1 new instance is" if canary.count == 1 else f"{canary.count} new instances are"
+        message = f"generation {canary.generation} waits for a promotion: {count} healthy"
+        planning.plan.notices.append(Notice("CanaryHealthy", message))
+    pause_update(planning)
+
+
+def _those_of(planning: Planning, generation: int, instances: Instances) -> Instances:
+    return {one.name: one for one in planning.of_generation(generation, instances)}
 
 
 def _judge(planning: Planning, current: Instances, failed: Instances, available: set[InstanceName]) -> None:
@@ -192,6 +210,9 @@ def _is_down(planning: Planning, instance: InstanceRecord) -> bool:
 
 def _replaced(planning: Planning, instance: InstanceRecord) -> str:
     if not _leaves(planning, instance):
+        canary, bound = planning.canary, instance.bound
+        if canary is not None and bound is not None and bound.binding.generation == canary.generation:
+            return f"generation {canary.generation} waits for a promotion, with fewer instances"
         return f"generation {planning.generation} replaces it"
     taint = planning.departing.get(instance.name)
     return "its node is drained" if taint is None else f"evicted: taint {taint}"
@@ -219,8 +240,27 @@ def _grow(
     count = min(wanted - len(current), room)
     if count <= 0:
         return
-    if planning.backoff(failed.values(), "service") > 0:
-        return
-    for slot in planning.free_slots(count):
-        planning.place(slot)
+    if planning.canary is not None:
+        _grow_shares(planning, planning.canary, count, current, failed)
+    elif planning.backoff(failed.values(), "service") <= 0:
+        for slot in planning.free_slots(count):
+            planning.place(slot)
     ask_together(planning, wanted)
+
+
+def _grow_shares(planning: Planning, canary: Canary, count: int, current: Instances, failed: Instances) -> None:
+    """Place what lacks of what there was, and where nothing of that does, what lacks of the canary."""
+    rest = canary.rest - len(planning.of_generation(canary.stable, current))
+    if rest > 0:
+        if planning.definition.gang is not None:
+            # What comes up together is of one template; what is then too many of it makes room for the canary.
+            rest = count
+        failed_before = planning.record.roll.of(Standing.FAILED, canary.stable)
+        if planning.backoff(failed_before.values(), "rest") <= 0:
+            for slot in planning.free_slots(min(count, rest)):
+                planning.place(slot, generation=canary.stable)
+            return
+    lacking = canary.count - len(planning.of_generation(canary.generation, current))
+    if lacking > 0 and planning.backoff(failed.values(), "service") <= 0:
+        for slot in planning.free_slots(min(count, lacking)):
+            planning.place(slot)

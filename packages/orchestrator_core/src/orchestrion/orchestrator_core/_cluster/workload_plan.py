@@ -14,6 +14,7 @@ from orchestrion.orchestrator_core._cluster.service_plan import pause_update, pl
 from orchestrion.orchestrator_core._state.facts import (
     DEPENDENCY_FAILED,
     Facts,
+    canary_of,
     dependencies_of,
     first_placed,
     is_held,
@@ -114,14 +115,17 @@ def _prepare(record: WorkloadRecord, facts: Facts, plan: WorkloadPlan) -> Planni
             started_at=None if spec.definition.kind is WorkloadKind.BATCH else progress.started_at,
             placed_at=None if spec.definition.kind is WorkloadKind.BATCH else progress.placed_at,
         )
+    held = is_held(record)
+    canary = None if held else canary_of(record)
     return Planning(
         record=record,
         facts=facts,
         plan=plan,
         definition=spec.definition,
         progress=progress,
-        generation=placed_generation(record),
-        held=is_held(record),
+        generation=placed_generation(record) if canary is None else canary.generation,
+        held=held,
+        canary=canary,
     )
 
 

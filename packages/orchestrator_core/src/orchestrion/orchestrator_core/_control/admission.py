@@ -11,7 +11,7 @@ from attrs import define, evolve
 from orchestrion.orchestrator_core._control.gate import ProposedChange
 from orchestrion.orchestrator_core._control.views import ChangeAction, FieldDifference, WorkloadChange
 from orchestrion.orchestrator_core._state.events import EventRecorder
-from orchestrion.orchestrator_core._state.facts import ended_as, is_scaled, target_generation
+from orchestrion.orchestrator_core._state.facts import canary_of, ended_as, is_scaled, target_generation
 from orchestrion.orchestrator_core._state.records import (
     CAUSE_ANNOTATION,
     Outcome,
@@ -214,6 +214,10 @@ def _compare(
     if control.paused and retemplated and outcome is None:
         note = f"updates are paused; `orchestrion rollout resume {record.name.name}` lets it go on"
         change = evolve(change, note=note, restarts=False)
+    elif change.restarts and outcome is None and (canary := _canary_after(new, record)):
+        first = "1 instance is" if canary == 1 else f"{canary} instances are"
+        note = f"{first} replaced first; `orchestrion rollout promote {record.name.name}` lets the update go on"
+        change = evolve(change, note=note)
     if not changed and not again:
         return Admission(change, None, next_control, record, idle)
     metadata = evolve(kept, generation=generation, updated_at=now)
@@ -224,6 +228,22 @@ def _compare(
     if control.replicas is not None and control.scaled_from != new.replicas:
         next_control = evolve(next_control or control, replicas=None, scaled_from=0)
     return Admission(change, spec, next_control, record, idle)
+
+
+def _canary_after(new: WorkloadDefinition, record: WorkloadRecord) -> int:
+    """Return with how many instances an update to a definition would begin, and wait; 0 where it would not."""
+    generation = new.metadata.generation + 1
+    spec = WorkloadSpec(definition=new, template_generation=generation)
+    control = evolve(record.control, stopped=False)
+    after = WorkloadRecord(
+        record.name,
+        spec=spec,
+        control=control,
+        progress=record.progress,
+        templates={**record.templates, generation: templated(spec)},
+    )
+    canary = canary_of(after)
+    return canary.count if canary is not None else 0
 
 
 _ENDED: Final = {Outcome.SUCCEEDED: "it has succeeded", Outcome.FAILED: "it failed"}

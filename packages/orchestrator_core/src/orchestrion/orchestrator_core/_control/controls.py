@@ -350,9 +350,12 @@ def checked_for_scale(record: WorkloadRecord, replicas: int | None) -> WorkloadD
 
     Raises:
         ConfigInvalid: It is no service, the number is out of range, or more than can come up together.
-        Conflict: It is stopped, where no number would run anything.
+        Conflict: It is being removed, or is stopped, where no number would run anything.
     """
     name = record.name.name
+    if record.control.removed:
+        msg = f"workload {name!r} is being removed"
+        raise Conflict(msg, remedy=f"Apply it again once it is gone: orchestrion status {name}")
     definition = record.spec.definition if record.spec is not None else None
     if definition is None or definition.kind is not WorkloadKind.SERVICE:
         problem = Problem(f"workload {name!r} is no service and has no replicas to scale")

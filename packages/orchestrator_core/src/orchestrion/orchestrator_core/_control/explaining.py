@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from attrs import define, evolve
 from orchestrion.orchestrator_core._cluster.decisions import TimedScheduler
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
-from orchestrion.orchestrator_core._control.placed import leaving_words, paused_words, place_words, waiting_words
+from orchestrion.orchestrator_core._control.placed import leaving_words, place_words, staying_words, waiting_words
 from orchestrion.orchestrator_core._control.refused import (
     UNBOUND_EPOCH,
     held_back,
@@ -85,7 +85,7 @@ class Explainer:
                 placed.text
                 + waiting_words(instance, self.world.nodes.get(bound.binding.node_id, {}))
                 + leaving_words(instance, template, record, self.loop.facts)
-                + paused_words(instance, record)
+                + staying_words(instance, record)
             )
             found.append(evolve(placed, instance=instance_name.short, node_id=bound.binding.node_id, text=text))
         undecided = self.loop.facts.undecided.get(record.name)

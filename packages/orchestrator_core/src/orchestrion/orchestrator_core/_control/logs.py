@@ -77,6 +77,7 @@ class LogReader:
             ConfigInvalid: A time has no time zone, or it has an end and is to go on.
             WorkloadNotFound: There is no such workload.
             InstanceNotFound: There is no such instance.
+            ContainerNotFound: No version of the workload that is kept has such a container.
             Unsupported: The runtime keeps no logs.
         """
         check_time(query.since)
@@ -89,6 +90,7 @@ class LogReader:
             msg = "the runtime keeps no logs"
             raise Unsupported(msg)
         self._instances(query)
+        self._check_container(query)
         async with background() as nursery:
             send, receive = trio.open_memory_channel[LogRecord](0)
             nursery.start_soon(self._produce, query, runtime, send)
@@ -103,6 +105,17 @@ class LogReader:
             raise WorkloadNotFound(msg, remedy="See what there is: orchestrion status")
         instances = sorted(record.instances.values(), key=lambda instance: instance.name)
         return subject.chosen(instances, _place, namespace=query.namespace)
+
+    def _check_container(self, query: LogQuery) -> None:
+        record = self.world.workloads.get(WorkloadName(query.namespace, parse_subject(query.subject).workload))
+        if query.container is None or record is None or record.spec is None:
+            return
+        # Instances of earlier versions, whose output is kept, may have had others.
+        versions = (record.spec.definition, *record.templates.values())
+        names = dict.fromkeys(container.name for version in versions for container in version.containers)
+        if query.container not in names:
+            msg = f"workload {record.name.name!r} has no container {query.container!r:.80}"
+            raise ContainerNotFound(msg, remedy=f"It has: {', '.join(names)}.")
 
     async def _produce(self, query: LogQuery, runtime: SupportsLogs, send: trio.MemorySendChannel[LogRecord]) -> None:
         # Closed without a checkpoint: else the reader may leave first, and take an error under way with it.

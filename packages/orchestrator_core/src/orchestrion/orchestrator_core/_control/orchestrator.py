@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -30,6 +30,7 @@ from orchestrion.orchestrator_core._control.explaining import Explainer
 from orchestrion.orchestrator_core._control.gate import NOTHING_BESIDE, Beside, Gate, no_gate
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.node_loops import NodeLoops
+from orchestrion.orchestrator_core._control.promoting import promote
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
 from orchestrion.orchestrator_core._control.retrying import Retrying
 from orchestrion.orchestrator_core._control.since import SinceGate
@@ -306,10 +307,11 @@ class Orchestrator:
         subject: str | None = None,
         since: datetime | None = None,
         limit: int = 1000,
+        types: Collection[str] = (),
     ) -> list[Event]:
         """Return the latest events, oldest first."""
         await self.recorder.flush()
-        return await read_events(self.store, namespace, subject, since, limit)
+        return await read_events(self.store, namespace, subject, since, limit, types)
 
     @asynccontextmanager
     async def watch(self, *, namespace: str | None = None) -> AsyncIterator[AsyncIterator[Update]]:
@@ -543,6 +545,22 @@ class Orchestrator:
             Conflict: Others kept changing it.
         """
         return await self._pause(name, namespace, gate, paused=False)
+
+    async def promote(
+        self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, gate: Gate = no_gate, dry_run: bool = False
+    ) -> WorkloadView:
+        """Let the update of a service go on beyond its canary, by its update strategy, whether or not that is healthy.
+
+        An update that is paused goes on once it is resumed, too. The next update has a canary of its own.
+
+        **Idempotency.** What is promoted already stays so. **Cancellation.** Indeterminate.
+
+        Raises:
+            WorkloadNotFound: There is none of that name.
+            Conflict: No update of it is to be promoted, or others kept changing it.
+        """
+        await promote(self._controls, self.recorder, WorkloadName(namespace, name), gate, dry_run=dry_run)
+        return await self.get_workload(name, namespace=namespace)
 
     async def _pause(self, name: str, namespace: str, gate: Gate, *, paused: bool) -> WorkloadView:
         await self._controls.catch_up()

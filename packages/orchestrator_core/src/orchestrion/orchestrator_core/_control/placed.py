@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import ceil
 
 from orchestrion.orchestrator_core._state.budgets import budget_of, least_available
-from orchestrion.orchestrator_core._state.facts import Facts, is_held, target_generation
+from orchestrion.orchestrator_core._state.facts import Facts, canary_of, is_held, target_generation
 from orchestrion.orchestrator_core._state.records import InstanceName, instance_key
 from orchestrion.orchestrator_core._state.taints import eviction_of
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
@@ -60,12 +60,19 @@ def leaving_words(instance: InstanceRecord, template: WorkloadDefinition, record
     return f"; it leaves in {ceil(eviction.left_seconds)} s unless the taint {eviction.taint} goes"
 
 
-def paused_words(instance: InstanceRecord, record: WorkloadRecord) -> str:
+def staying_words(instance: InstanceRecord, record: WorkloadRecord) -> str:
     """Return why an instance is not replaced by an update; to be put behind why it is there."""
     target = target_generation(record)
-    if not is_held(record) or instance.bound is None or instance.bound.binding.generation == target:
+    if instance.bound is None or instance.bound.binding.generation == target:
         return ""
-    return f"; it runs generation {instance.bound.binding.generation}: the update to generation {target} is paused"
+    runs = f"; it runs generation {instance.bound.binding.generation}: the update to generation {target}"
+    if is_held(record):
+        return f"{runs} is paused"
+    canary = canary_of(record)
+    if canary is None or instance.bound.binding.generation != canary.stable:
+        return ""
+    first = "1 instance" if canary.count == 1 else f"{canary.count} instances"
+    return f"{runs} begins with {first}, and goes on once it is promoted"
 
 
 def _drain_words(instance: InstanceRecord, record: WorkloadRecord, facts: Facts) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from attrs import define, evolve, field
@@ -73,7 +73,12 @@ def check_time(since: datetime | None, path: str = "since") -> None:
 
 
 async def read_events(
-    store: StateStore, namespace: str | None, subject: str | None, since: datetime | None, limit: int
+    store: StateStore,
+    namespace: str | None,
+    subject: str | None,
+    since: datetime | None,
+    limit: int,
+    types: Collection[str] = (),
 ) -> list[Event]:
     """Return the latest events, oldest first.
 
@@ -90,7 +95,7 @@ async def read_events(
         event = from_json(entry.value, Event)
         if since is not None and event.at < since:
             break
-        if subject is None or _is_about(event, subject):
+        if event.is_of(types) and (subject is None or _is_about(event, subject)):
             found.append(event)
     found.reverse()
     return found
@@ -149,9 +154,10 @@ class StoreReader:
         subject: str | None = None,
         since: datetime | None = None,
         limit: int = 1000,
+        types: Collection[str] = (),
     ) -> list[Event]:
         """Return the latest events, oldest first."""
-        return await read_events(self.store, namespace, subject, since, limit)
+        return await read_events(self.store, namespace, subject, since, limit, types)
 
     async def world(self) -> World:
         """Return what the store holds now."""

@@ -11,7 +11,7 @@ from orchestrion.orchestrator_core._control.logs import find_instance
 from orchestrion.orchestrator_core._control.subjects import parse_subject
 from orchestrion.orchestrator_core._state.commits import MAX_COMPARES, write_together
 from orchestrion.orchestrator_core._state.events import EventRecorder
-from orchestrion.orchestrator_core._state.facts import ended_as, is_retried, placed_generation
+from orchestrion.orchestrator_core._state.facts import ended_as, is_retried, placed_generations
 from orchestrion.orchestrator_core._state.records import BindingRecord, InstanceName, WorkloadName, binding_key
 from orchestrion.orchestrator_core._state.roll import Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
@@ -100,8 +100,9 @@ def _retried(bound: BindingRecord, attempts: Mapping[str, int]) -> BindingRecord
 def _failed(record: WorkloadRecord, only: InstanceName | None) -> Iterator[InstanceRecord]:
     """Yield of those that have failed and are not replaced yet the latest of each, which are waited after."""
     groups = dict[Hashable, list[InstanceRecord]]()
-    for instance in record.roll.of(Standing.FAILED, placed_generation(record)).values():
-        groups.setdefault(_waited_for(record, instance), []).append(instance)
+    for generation in placed_generations(record):
+        for instance in record.roll.of(Standing.FAILED, generation).values():
+            groups.setdefault((generation, _waited_for(record, instance)), []).append(instance)
     for instances in groups.values():
         if only is not None and all(each.name != only for each in instances):
             continue

@@ -9,7 +9,10 @@ from orchestrion.orchestrator_core._cluster.plan import WantedSlot
 from orchestrion.orchestrator_core._control.trouble import Trouble, trouble_of
 from orchestrion.orchestrator_core._control.views import WorkloadPhase, WorkloadView
 from orchestrion.orchestrator_core._state.facts import (
+    Canary,
     Facts,
+    available_of,
+    canary_of,
     count_available,
     dependencies_of,
     first_placed,
@@ -23,7 +26,7 @@ from orchestrion.orchestrator_core._state.facts import (
     wanted_replicas,
 )
 from orchestrion.orchestrator_core._state.lifecycle import STOPPED
-from orchestrion.orchestrator_core._state.records import Outcome, parse_ranges
+from orchestrion.orchestrator_core._state.records import InstanceName, Outcome, parse_ranges
 from orchestrion.orchestrator_core._state.roll import ENDS, Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.scheduler_interface import Explanation, describe
@@ -31,6 +34,11 @@ from orchestrion.shared_types import InstanceState, WorkloadKind
 
 PAUSED: Final = "paused"
 """Why an update does not go on that somebody has paused."""
+
+_PAUSED_WORDS: Final = "its updates are paused"
+
+CANARY: Final = "canary"
+"""Why an update does not go on whose first instances are healthy, and that nobody has promoted."""
 
 IDLE: Final = "no-orchestrator"
 """Why a workload lacks places that nobody looks for."""
@@ -99,6 +107,7 @@ def summarize(
         failed=failed + (progress.failed_total if progress is not None else 0),
         generation=generation,
         paused=bool(record.control.paused),
+        canary=canary.count if (canary := canary_of(record)) is not None else 0,
         started_at=first_placed(record),
         finished_at=progress.finished_at if progress is not None else None,
     )
@@ -120,6 +129,18 @@ def _completed(record: WorkloadRecord, generation: int) -> int:
     return len(done)
 
 
+def _removal_words(record: WorkloadRecord, live: int) -> str:
+    """Return what a workload that is being removed waits for."""
+    if live or record.spec is None or not record.spec.definition.metadata.finalizers:
+        return "it goes once nothing of it runs"
+    claims = [
+        f"finalizer {claim.name} of {claim.owner}"
+        + (f" (until {claim.deadline:%Y-%m-%d %H:%M:%SZ})" if claim.deadline is not None else "")
+        for claim in record.spec.definition.metadata.finalizers
+    ]
+    return f"nothing of it runs; it waits for {', '.join(claims)}"
+
+
 def _phase(
     record: WorkloadRecord,
     facts: Facts,
@@ -134,7 +155,7 @@ def _phase(
 ) -> tuple[WorkloadPhase, str, str]:
     spec, progress = record.spec, record.progress
     if record.control.removed:
-        return WorkloadPhase.STOPPING, "removed", "it goes once nothing of it runs"
+        return WorkloadPhase.STOPPING, "removed", _removal_words(record, live)
     outcome = outcome_of(record)
     if outcome is Outcome.SUCCEEDED and progress is not None:
         return WorkloadPhase.SUCCEEDED, "", progress.message
@@ -154,6 +175,11 @@ def _phase(
     reason = own.reason if own is not None else ""
     message = own.message if own is not None else ""
     held = is_held(record)
+    canary = None if held else canary_of(record)
+    healthy = 0
+    if canary is not None:
+        healthy = len(record.roll.of(Standing.SERVING, generation).keys() & _available(record, facts))
+        message = "; ".join(filter(None, (_canary_words(record.name.name, canary, healthy), message)))
     if held:
         message = "; ".join(filter(None, (_held_words(record, generation, wanted, updated), message)))
     if unplaced:
@@ -168,8 +194,10 @@ def _phase(
             return WorkloadPhase.PENDING, reason, message
         finished = parse_ranges(progress.completed) if progress is not None else ()
         return WorkloadPhase.RUNNING, *_with_trouble(reason, message, trouble_of(record, generation, finished))
-    if available >= wanted and updated >= wanted and live <= wanted:
-        return WorkloadPhase.HEALTHY, reason, message
+    if canary is not None and healthy >= canary.count and available >= wanted:
+        return WorkloadPhase.PROGRESSING, CANARY, message
+    if canary is None and available >= wanted and updated >= wanted and live <= wanted:
+        return WorkloadPhase.HEALTHY, reason, message or (_PAUSED_WORDS if record.control.paused else "")
     if held and available >= wanted:
         return WorkloadPhase.PROGRESSING, PAUSED, message
     trouble = trouble_of(record, generation)
@@ -178,11 +206,32 @@ def _phase(
     return WorkloadPhase.PROGRESSING, reason, message
 
 
+def _available(record: WorkloadRecord, facts: Facts) -> set[InstanceName]:
+    return available_of(record, record.spec.definition.update, facts)[0] if record.spec is not None else set()
+
+
 def _held_words(record: WorkloadRecord, generation: int, wanted: int, updated: int) -> str:
     """Return how far an update is that is held up, and what lets it go on."""
     how_far = f"{updated} of {wanted} instances run it" if updated else "no instance runs it"
     return (
         f"its update to generation {generation} is paused: {how_far}; `orchestrion rollout resume {record.name.name}`"
+    )
+
+
+def _canary_words(name: str, canary: Canary, healthy: int) -> str:
+    """Return how far a canary is, and what may be done once it is there.
+
+    Args:
+        name: The workload's name.
+        canary: Of its update.
+        healthy: How many of its instances have been healthy for long enough.
+    """
+    if healthy < canary.count:
+        waits = "where it waits for a promotion"
+        return f"{healthy} of {canary.count} new instances are healthy, as many as the update begins with, {waits}"
+    return (
+        f"{healthy} of {canary.count} new instances are healthy; `orchestrion rollout promote {name}` lets the update "
+        f"go on, `rollout undo {name}` goes back"
     )
 
 

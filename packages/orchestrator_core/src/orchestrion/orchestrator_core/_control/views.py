@@ -47,8 +47,8 @@ class WorkloadView:
     Attributes:
         definition: As its author wants it; `replicas` is the file's.
         phase: Where it is.
-        reason: A stable word for a phase that needs one, such as "unplaceable", "rolled-back", "paused" or
-            "no-orchestrator", which is of slots that nobody places; or empty.
+        reason: A stable word for a phase that needs one, such as "unplaceable", "rolled-back", "paused",
+            "canary", or "no-orchestrator", which is of slots that nobody places; or empty.
         message: One line for people, or empty.
         replicas: Instances wanted now, after `scale`; completions for batch; nodes for a daemon.
         scaled: Whether `scale` has overridden the file's replicas.
@@ -60,6 +60,7 @@ class WorkloadView:
         failed: Instances that have failed, of those that are remembered.
         generation: The generation whose template is wanted; after a rollback an earlier one than the definition's.
         paused: Whether updates are paused.
+        canary: With how many instances the update begins that goes no further until it is promoted; 0 where none does.
         started_at: When its first instance was placed (UTC), or None.
         finished_at: When it came to an end (UTC), or None.
     """
@@ -78,6 +79,7 @@ class WorkloadView:
     failed: int = 0
     generation: int = 0
     paused: bool = False
+    canary: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
 

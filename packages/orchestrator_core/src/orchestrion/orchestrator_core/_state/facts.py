@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 from orchestrion.orchestrator_core._clock import Deadlines
-from orchestrion.orchestrator_core._state.records import InstanceName, NodeTaints, Outcome, WorkloadName
+from orchestrion.orchestrator_core._state.records import InstanceName, NodeTaints, Outcome, WorkloadName, template_of
 from orchestrion.orchestrator_core._state.roll import Standing
 from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord
 from orchestrion.scheduler_interface import Explanation
@@ -147,9 +147,65 @@ def is_held(record: WorkloadRecord) -> bool:
     return paused in record.templates and paused != target_generation(record)
 
 
+@frozen
+class Canary:
+    """An update that goes no further than its first instances until somebody promotes it.
+
+    Attributes:
+        generation: The template generation that it leads to.
+        count: How many instances are to run that, >= 0; fewer than its author wants where fewer are wanted in all.
+        stable: The template generation that was there before, and is fully known.
+        rest: How many instances are to run that, >= 0.
+    """
+
+    generation: int
+    count: int
+    stable: int
+    rest: int
+
+
+def canary_of(record: WorkloadRecord) -> Canary | None:
+    """Return where the update of a service is to stop until it is promoted; None where there is no such update.
+
+    None, too, for one that leads back, and for one whose instances would run the same as those that it replaces: there
+    is nothing to be found out. Whether updates are paused makes no difference.
+    """
+    spec, progress = record.spec, record.progress
+    if spec is None or spec.definition.kind is not WorkloadKind.SERVICE or spec.definition.update.canary == 0:
+        return None
+    target = spec.template_generation
+    if progress is None or progress.uid != spec.definition.metadata.uid or record.control.promoted == target:
+        return None
+    stable = progress.stable_generation
+    if stable in (0, target) or target_generation(record) != target:
+        return None
+    before, after = record.templates.get(stable), record.templates.get(target)
+    if before is None or after is None or template_of(before) == template_of(after):
+        return None
+    wanted = wanted_replicas(record)
+    count = min(spec.definition.update.canary, wanted)
+    return Canary(generation=target, count=count, stable=stable, rest=wanted - count)
+
+
 def placed_generation(record: WorkloadRecord) -> int:
-    """Return the template generation that new places run: the target, unless the way to it is held up."""
-    return record.control.paused if is_held(record) else target_generation(record)
+    """Return the template generation that new places run: the target, unless the way to it is held up.
+
+    While an update waits for being promoted, what lacks of the rest goes first.
+    """
+    if is_held(record):
+        return record.control.paused
+    canary = canary_of(record)
+    if canary is not None:
+        there = sum(len(record.roll.of(standing, canary.stable)) for standing in (Standing.SERVING, Standing.STARTING))
+        if there < canary.rest:
+            return canary.stable
+    return target_generation(record)
+
+
+def placed_generations(record: WorkloadRecord) -> tuple[int, ...]:
+    """Return the template generations that instances of a workload are to run: several only where there is a canary."""
+    canary = None if is_held(record) else canary_of(record)
+    return (placed_generation(record),) if canary is None else (canary.stable, canary.generation)
 
 
 def generation_to_hold(record: WorkloadRecord) -> int:
@@ -333,7 +389,7 @@ def _holds(other: WorkloadRecord, condition: DependencyCondition, facts: Facts) 
     if spec is None:
         return False
     wanted = wanted_replicas(other)
-    generation = placed_generation(other)
+    generations = placed_generations(other)
     match condition:
         case DependencyCondition.SUCCEEDED:
             return outcome_of(other) is Outcome.SUCCEEDED
@@ -341,7 +397,8 @@ def _holds(other: WorkloadRecord, condition: DependencyCondition, facts: Facts) 
             available = len(available_of(other, spec.definition.update, facts)[0])
             return available >= wanted > 0 or (spec.definition.kind is WorkloadKind.DAEMON and available > 0)
         case DependencyCondition.STARTED:
-            started = (one for one in other.roll.of_generation(generation) if one.status.started_at is not None)
+            there = itertools.chain.from_iterable(map(other.roll.of_generation, generations))
+            started = (one for one in there if one.status.started_at is not None)
             if spec.definition.kind is WorkloadKind.SERVICE:
                 return wanted > 0 and sum(1 for _ in itertools.islice(started, wanted)) >= wanted
             return any(True for _ in started) or outcome_of(other) is Outcome.SUCCEEDED

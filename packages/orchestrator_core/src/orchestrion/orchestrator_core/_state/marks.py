@@ -8,12 +8,13 @@ from attrs import evolve
 from orchestrion.orchestrator_core._state.records import NodeMarks
 from orchestrion.shared_types import Node, NodeStatus
 
-_SEEN: Final = (NodeStatus.READY, NodeStatus.NOT_READY)
+SEEN: Final = (NodeStatus.READY, NodeStatus.NOT_READY)
+"""What a node is that its cluster manager sees."""
 
 
 def may_go(node: Node) -> bool:
     """Whether a node may be removed that the cluster manager tells of: it is drained, or nobody sees it."""
-    return node.drain is not None or node.status not in _SEEN
+    return node.drain is not None or node.status not in SEEN
 
 
 def marked(node: Node, marks: NodeMarks | None) -> Node | None:

@@ -11,6 +11,7 @@
 | `/event/{namespace}/{uid}` | `Event` | anybody; pruned by the cluster loop |
 | `/taints/default/{node}` | `NodeTaints` | the cluster loop |
 | `/marks/default/{node}` | `NodeMarks` | who looks after nodes, through the API |
+| `/report/default/{node}` | `NodeReport` | the node itself, through the API |
 | `/lease/default/{node}` | `NodeLease`, living by a lease of the store | the node loop |
 | `/leader/default/cluster` | `LeaderRecord`, living by a lease of the store | the cluster loop |
 """
@@ -25,6 +26,7 @@ from urllib.parse import quote
 
 from attrs import evolve, field, frozen
 from immutabledict import immutabledict
+from orchestrion.orchestrator_core._state.node_report import REPORTS_PREFIX
 from orchestrion.shared_types import Binding, InstanceKey, NodeId, Taint, Uid, WorkloadDefinition
 
 LEADER_KEY = "/leader/default/cluster"
@@ -36,7 +38,7 @@ APPLY_SET_LABEL = "orchestrion/apply-set"
 CAUSE_ANNOTATION = "orchestrion/cause"
 """The annotation of a template that says why there is its generation; a workload itself has none of it."""
 
-PREFIXES = ("/workload/", "/template/", "/instance/", TAINTS_PREFIX, MARKS_PREFIX, LEASE_PREFIX)
+PREFIXES = ("/workload/", "/template/", "/instance/", TAINTS_PREFIX, MARKS_PREFIX, REPORTS_PREFIX, LEASE_PREFIX)
 """What both loops follow; events are not among them."""
 
 
@@ -96,6 +98,7 @@ class WorkloadControl:
         removed: Whether the workload goes once nothing runs.
         removed_at: When that was asked for (UTC); None before, and where it was asked for by a version that kept none.
         paused: The template generation that is placed while updates are paused; 0 where they go on.
+        promoted: The template generation whose update was let go beyond its canary; 0 for none.
     """
 
     replicas: int | None = None
@@ -104,6 +107,7 @@ class WorkloadControl:
     removed: bool = False
     removed_at: datetime | None = None
     paused: int = 0
+    promoted: int = 0
 
 
 class Outcome(StrEnum):

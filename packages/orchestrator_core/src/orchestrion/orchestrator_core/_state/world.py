@@ -10,6 +10,7 @@ import trio
 from attrs import Factory, define, evolve, field
 from orchestrion.orchestrator_core._state.commits import CommitGate, unfinished
 from orchestrion.orchestrator_core._state.lifecycle import TERMINAL
+from orchestrion.orchestrator_core._state.node_report import NodeReport, report_key
 from orchestrion.orchestrator_core._state.records import (
     LEASE_PREFIX,
     PREFIXES,
@@ -193,6 +194,7 @@ class World:
         taints: Since when nodes have taints that end what runs, of those that have any.
         taint_revisions: The revisions of those records.
         marks: What people say of nodes, of those of which they say anything.
+        reports: What nodes report of themselves, those that do.
         revision: All changes up to this revision are in it.
         dependants: Workloads that come after a workload, by its name; in an order that is the same in every run.
         gate: Holds back what is written as one and not all there yet.
@@ -205,6 +207,7 @@ class World:
     taints: dict[NodeId, NodeTaints] = field(factory=dict)
     taint_revisions: dict[NodeId, Revision] = field(factory=dict)
     marks: dict[NodeId, NodeMarks] = field(factory=dict)
+    reports: dict[NodeId, NodeReport] = field(factory=dict)
     revision: Revision = Revision(0)
     dependants: dict[WorkloadName, dict[WorkloadName, None]] = field(factory=dict)
     synced: trio.Event = field(factory=trio.Event)
@@ -253,7 +256,7 @@ class World:
         self._taint_listeners.append(listener)
 
     def on_marks(self, listener: Callable[[NodeId], None]) -> None:
-        """Call `listener` with each node of which people say something else than before."""
+        """Call `listener` with each node of which people, or it itself, say something else than before."""
         self._mark_listeners.append(listener)
 
     def on_node(self, node_id: NodeId, listener: Callable[[InstanceName], None] | None) -> None:
@@ -354,6 +357,8 @@ class World:
             yield taints_key(node_id)
         for node_id in self.marks:
             yield marks_key(node_id)
+        for node_id in self.reports:
+            yield report_key(node_id)
 
     def _apply(self, key: str, entry: Entry | None, revision: Revision) -> None:
         _, kind, namespace, name, *parts = key.split("/")
@@ -372,6 +377,8 @@ class World:
                     self._apply_taints(NodeId(unquote(name)), entry)
                 case "marks":
                     self._apply_marks(NodeId(unquote(name)), entry)
+                case "report":
+                    self._apply_report(NodeId(unquote(name)), entry)
         except (ConfigInvalid, ValueError) as err:
             msg = f"key {key!r} holds what this version does not understand (revision {revision})"
             raise InternalError(msg, remedy="Was it written by a newer version? Use that one.") from err
@@ -481,6 +488,14 @@ class World:
             self.marks.pop(node_id, None)
         else:
             self.marks[node_id] = self._read(entry, NodeMarks)
+        for listener in self._mark_listeners:
+            listener(node_id)
+
+    def _apply_report(self, node_id: NodeId, entry: Entry | None) -> None:
+        if entry is None:
+            self.reports.pop(node_id, None)
+        else:
+            self.reports[node_id] = self._read(entry, NodeReport)
         for listener in self._mark_listeners:
             listener(node_id)
 
