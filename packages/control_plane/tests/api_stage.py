@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,9 +24,11 @@ from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.owning import Owning
 from orchestrion.control_plane._service.workloads import WorkloadWriter
 from orchestrion.control_plane._service.writing import Writer
+from orchestrion.control_plane._standing import Changes
 from orchestrion.control_plane._web.grants import Grants
 from orchestrion.control_plane._web.keeper import policy_of
 from orchestrion.control_plane._web.oversight import Oversight
+from orchestrion.control_plane._web.sections import DASHBOARD, Section
 from orchestrion.control_plane._web.server import ApiServer
 from orchestrion.mocks import (
     ClusterWorld,
@@ -50,6 +53,7 @@ class Keeper:
     principals: dict[str, Principal] = field(factory=lambda: {"admin": ADMIN})
     policy: Policy = field(factory=Policy)
     owners: Callable[[str, str, str], frozenset[str]] = owners_of
+    changes: Changes = field(factory=Changes)
 
     def claim(self, connection: Any, /) -> str:
         """Return whom a request names."""
@@ -68,7 +72,7 @@ class Keeper:
 
     def prove_again(self, _connection: Any, principal: Principal, /) -> None:
         """Make sure that somebody is still known."""
-        if principal not in self.principals.values():
+        if principal not in self.principals.values() or principal.is_expired(trio_time()):
             raise Unauthenticated("nobody that is known any longer")
 
     async def admit(self, token: str) -> Principal:
@@ -217,7 +221,7 @@ async def api_served(
     cluster = MockClusterManager(ClusterWorld(nodes=mock_nodes(2)))
     containers = ContainerWorld(now=trio_time)
     orchestrator = Orchestrator(MockRuntime(containers), cluster, CursorScheduler(), store, now=trio_time, **options)
-    keeper = Keeper()
+    keeper, sealings = Keeper(), count()
     grants = Grants(keeper, lambda: objects.history)
     objects = Objects(
         orchestrator,
@@ -225,9 +229,11 @@ async def api_served(
         Writer(
             store,
             admit=grants.admit,
-            seal=lambda name, text: f"sealed:{name}:{text.encode().hex()}",
+            # As with a key, the same text sealed twice is not the same.
+            seal=lambda name, text: f"sealed:{name}:{next(sealings)}:{text.encode().hex()}",
             now=trio_time,
             unseal=lambda _name, sealed: bytes.fromhex(sealed.rpartition(":")[2]).decode(),
+            may_read=grants.may_read,
         ),
         WorkloadWriter(orchestrator),
     )
@@ -236,8 +242,15 @@ async def api_served(
     sessions, streams = Sessions(keeper.admit, keeper.still, trio_time), OpenStreams(trio.Event())
     by_session = SessionKeeper(keeper, sessions)
     oversight = Oversight.over(objects, by_session)
-    dashboard = dashboard_handlers(Dashboard(management.control, objects, by_session, streams, oversight.pipeline))
-    server = ApiServer(management.control, objects, by_session, oversight=oversight, streams=streams, more=[dashboard])
+    dashboard = Dashboard(management.control, objects, by_session, streams, oversight.pipeline)
+    server = ApiServer(
+        management.control,
+        objects,
+        by_session,
+        oversight=oversight,
+        streams=streams,
+        more=[Section(DASHBOARD, lambda: [dashboard_handlers(dashboard)])],
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(orchestrator.run)
         await nursery.start(objects.run)

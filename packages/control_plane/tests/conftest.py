@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -320,9 +320,10 @@ class FakeControl:
         subject: str | None = None,
         since: datetime | None = None,
         limit: int = 1000,
+        types: Collection[str] = (),
     ) -> list[Event]:
         self._fail()
-        self.seen.append((namespace, subject, since, limit))
+        self.seen.append((namespace, subject, since, limit, tuple(types)))
         return [
             Event(
                 uid=Uid("u1"), namespace="default", subject="workload/web", reason="Placed", message="ä\u2028b", at=NOW

@@ -12,16 +12,30 @@ import trio
 class Socket:
     """A websocket to an ASGI application, with messages prepared."""
 
-    def __init__(self, app: Any, path: str, headers: Mapping[str, str], first: Any, stays: float = 5) -> None:
+    def __init__(
+        self,
+        app: Any,
+        path: str,
+        headers: Mapping[str, str],
+        first: Any,
+        stays: float = 5,
+        extensions: Mapping[str, Any] | None = None,
+    ) -> None:
         self._app = app
         self._path = path
         self._headers = headers
         self._stays = stays
+        self._extensions = dict(extensions or {})
         self._messages: list[dict[str, Any]] = [
             {"type": "websocket.connect"},
             {"type": "websocket.receive", "text": json.dumps(first), "bytes": None},
         ]
         self.sent: list[dict[str, Any]] = []
+
+    def say(self, message: str | bytes) -> None:
+        """Prepare another message."""
+        text, data = (message, None) if isinstance(message, str) else (None, message)
+        self._messages.append({"type": "websocket.receive", "text": text, "bytes": data})
 
     async def run(self, seconds: float = 30) -> None:
         """Serve it to its end, or until the client has had enough of waiting."""
@@ -38,6 +52,7 @@ class Socket:
             "headers": [(name.encode(), value.encode()) for name, value in self._headers.items()],
             "client": ("127.0.0.1", 1),
             "server": ("test", 80),
+            "extensions": self._extensions,
             "subprotocols": [
                 name.strip() for name in self._headers.get("sec-websocket-protocol", "").split(",") if name.strip()
             ],

@@ -12,6 +12,7 @@ import pytest
 import trio
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._service.intent import Review
+from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.shared_types import Denied
 
 from .api_stage import Api
@@ -125,6 +126,25 @@ async def test_output_is_read_in_three_forms(api: Api) -> None:
     assert messages.startswith(b"event: log\nid: ")
     by_instance = "/api/v1/namespaces/default/instances/web.0.1/logs"
     assert (await api.client.ask("GET", by_instance, accept="text/plain")).body == b"hello\n"
+
+
+async def test_the_output_of_a_container_that_there_is_not_is_not_empty_but_refused(api: Api) -> None:
+    await settled(api)
+    refused = await api.client.ask("GET", f"{WORKLOADS}/web/logs?container=nope")
+    assert (refused.status, refused.json["code"]) == (404, "container-not-found")
+    assert refused.json["remedy"] == "It has: main."
+
+
+async def test_what_is_being_removed_says_since_when_and_is_not_scaled(api: Api) -> None:
+    await settled(api)
+    claim = {"metadata": {"finalizers": [{"name": "backup", "owner": "me"}]}}
+    assert (await api.client.ask("PATCH", f"{WORKLOADS}/web", claim)).status == 200
+    tried = await api.client.ask("DELETE", f"{WORKLOADS}/web?dry_run=true")
+    assert not tried.json["metadata"].get("deleting_since")
+    removed = await api.client.ask("DELETE", f"{WORKLOADS}/web")
+    assert (removed.status, bool(removed.json["metadata"].get("deleting_since"))) == (200, True), removed.json
+    refused = await api.client.ask("PUT", f"{WORKLOADS}/web/scale", {"replicas": 2})
+    assert (refused.status, "is being removed" in refused.json["detail"]) == (409, True), refused.json
 
 
 async def test_of_output_the_last_lines_are_read_and_what_was_written_in_a_span_of_time(api: Api) -> None:
@@ -307,7 +327,100 @@ async def test_a_dry_run_pauses_nothing(api: Api) -> None:
     assert (await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"pause": {}}, if_match='"99"')).status == 412
 
 
-@pytest.mark.parametrize("body", [{}, {"pause": True}, {"pause": {"x": 1}}, {"pause": {}, "resume": {}}, [], "pause"])
+def versioned(word: str) -> Any:
+    """Return a workload of two instances whose update begins with one."""
+    main = {"name": "main", "command": ["run", "token", word]}
+    return workload(containers=[main], replicas=2, update={"canary": 1})
+
+
+async def waiting(api: Api) -> None:
+    """Bring an update to where it waits for being promoted."""
+    await settled(api)
+    await api.client.ask("PUT", f"{WORKLOADS}/web", versioned("old"))
+    await trio.sleep(60)
+    await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"promote": {}})
+    await trio.sleep(60)
+    await api.client.ask("PUT", f"{WORKLOADS}/web", versioned("new"))
+    await trio.sleep(60)
+    told = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json
+    assert (told["phase"], told["reason"], told["canary"], told["done"]) == ("Progressing", "canary", 1, False)
+
+
+async def test_an_update_with_a_canary_goes_on_once_it_is_promoted(api: Api) -> None:
+    await waiting(api)
+    asked: tuple[str, str, Any] = ("POST", f"{WORKLOADS}/web/rollout", {"promote": {}})
+    tried = await api.client.ask("POST", f"{WORKLOADS}/web/rollout?dry_run=true", {"promote": {}})
+    assert (tried.status, tried.json["status"]["canary"]) == (200, 1)
+    assert (await api.client.ask(*asked, if_match='"99"')).status == 412
+    assert (await api.client.ask(*asked)).status == 200
+    await trio.sleep(60)
+    told = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json
+    assert (told["phase"], told["canary"], told["updated"], told["done"]) == ("Healthy", 0, 2, True)
+
+
+async def test_an_undo_of_a_canary_and_of_what_was_promoted_goes_back_at_once(api: Api) -> None:
+    await waiting(api)
+    await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}})
+    await trio.sleep(60)
+    told = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json
+    assert (told["phase"], told["canary"], told["updated"]) == ("Healthy", 0, 2)
+    await waiting_for_another(api)
+    await api.client.ask("PUT", f"{WORKLOADS}/web/scale", {"replicas": 0})
+    undone = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}})
+    assert "canary" not in undone.json["status"]
+    await api.client.ask("PUT", f"{WORKLOADS}/web/scale", {"replicas": None})
+    await trio.sleep(60)
+    told = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json
+    assert (told["phase"], told["updated"], told["done"]) == ("Healthy", 2, True)
+
+
+async def test_to_go_back_to_what_is_tried_out_promotes_nothing(api: Api) -> None:
+    await waiting(api)
+    before = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json
+    asked = {"undo": {"generation": before["generation"]}}
+    assert (await api.client.ask("POST", f"{WORKLOADS}/web/rollout", asked)).status == 200
+    await trio.sleep(60)
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json == before
+
+
+@pytest.mark.parametrize("matched", [True, False])
+async def test_a_promotion_is_of_what_was_there_when_it_was_asked_for(
+    api: Api, monkeypatch: pytest.MonkeyPatch, matched: bool
+) -> None:
+    await waiting(api)
+    revision = (await api.client.ask("GET", f"{WORKLOADS}/web")).json["metadata"]["revision"]
+    how = {"if_match": f'"{revision}"'} if matched else {}
+    promote = Orchestrator.promote
+
+    async def late(*args: Any, **options: Any) -> Any:
+        assert (await api.client.ask("PUT", f"{WORKLOADS}/web", versioned("newest"))).status == 200
+        return await promote(*args, **options)
+
+    monkeypatch.setattr(Orchestrator, "promote", late)
+    answer = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"promote": {}}, **how)
+    assert (answer.status, "changed meanwhile" in answer.json["detail"]) == (409, True)
+    await trio.sleep(60)
+    told = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json
+    assert (told["phase"], told["canary"], told["updated"]) == ("Progressing", 1, 1), "it is tried out like any other"
+
+
+async def waiting_for_another(api: Api) -> None:
+    """Roll out another version to its end."""
+    await api.client.ask("PUT", f"{WORKLOADS}/web", versioned("newest"))
+    await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"promote": {}})
+    await trio.sleep(60)
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json["done"]
+
+
+async def test_what_has_no_canary_is_not_promoted(api: Api) -> None:
+    await settled(api)
+    refused = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"promote": {}})
+    assert (refused.status, "waits for a promotion" in refused.json["detail"]) == (409, True)
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"promote": {"x": 1}}, {"pause": True}, {"pause": {"x": 1}}, {"pause": {}, "resume": {}}, [], "pause"]
+)
 async def test_a_rollout_is_told_one_thing_in_its_form(api: Api, body: Any) -> None:
     await settled(api)
     assert (await api.client.ask("POST", f"{WORKLOADS}/web/rollout", body)).status == 400

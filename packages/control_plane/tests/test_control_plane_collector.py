@@ -171,8 +171,9 @@ async def test_a_finalizer_holds_an_object_until_its_owner_takes_it_off(api: Api
     await trio.sleep(300)
     assert await names(api) == ["kept"]
     more = {"metadata": {"finalizers": [{"name": "backup", "owner": "db-tool"}, {"name": "more", "owner": "me"}]}}
-    changed = (await api.client.ask("PATCH", f"{MAPS}/kept", more)).json
-    assert [each["name"] for each in changed["metadata"]["finalizers"]] == ["backup"]
+    refused = await api.client.ask("PATCH", f"{MAPS}/kept", more)
+    assert (refused.status, "metadata.finalizers[1]" in str(refused.json)) == (400, True)
+    assert await names(api) == ["kept"]
     await api.client.ask("PATCH", f"{MAPS}/kept", {"metadata": {"finalizers": []}})
     assert await names(api) == []
 
@@ -191,6 +192,52 @@ async def test_a_finalizer_is_waited_for_until_its_deadline_and_an_event_tells(a
     assert "late" not in await names(api)
     (event,) = [each for each in await api.orchestrator.events() if each.reason == "FinalizerExpired"]
     assert (event.subject, event.severity) == ("configmap/late", EventSeverity.WARNING)
+
+
+@pytest.mark.parametrize("path", [f"{MAPS}/kept", f"{WORKLOADS}/web"])
+async def test_how_long_a_finalizer_is_waited_for_can_be_changed_while_it_is(api: Api, path: str) -> None:
+    claim = {"name": "backup", "owner": "db-tool"}
+    await made(api, MAPS, config("kept", finalizers=[claim]))
+    await made(api, WORKLOADS, workload(finalizers=[claim]))
+    await api.client.ask("DELETE", path)
+    await trio.sleep(60)
+    for seconds in (1000, 100):
+        bound = {**claim, "deadline": (trio_time() + timedelta(seconds=seconds)).isoformat()}
+        changed = await api.client.ask("PATCH", path, {"metadata": {"finalizers": [bound]}})
+        assert changed.status == 200
+        assert changed.json["metadata"]["finalizers"][0]["name"] == "backup"
+    await trio.sleep(90)
+    assert not await gone(api, path)
+    await trio.sleep(20)
+    assert await gone(api, path)
+
+
+async def test_a_finalizer_is_there_once(api: Api) -> None:
+    claim = {"name": "backup", "owner": "db-tool"}
+    refused = await api.client.ask("POST", MAPS, config("twice", finalizers=[claim, claim]))
+    assert (refused.status, "metadata.finalizers[1]" in str(refused.json)) == (400, True)
+
+
+async def test_what_holds_up_a_namespace_or_a_kind_is_in_its_status(api: Api) -> None:
+    await made(api, "/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    kind = {"metadata": {"name": "backups"}, "spec": {"kind": "Backup", "plural": "backups"}}
+    await made(api, "/api/v1/customkinds", kind)
+    claims = [{"name": "hold", "owner": "me"}]
+    for number in range(12):
+        held = {"metadata": {"name": f"b{number:02}", "finalizers": claims}}
+        await made(api, "/api/v1/namespaces/shop/backups", held)
+    await api.client.ask("DELETE", "/api/v1/namespaces/shop")
+    await api.client.ask("DELETE", "/api/v1/customkinds/backups")
+    await trio.sleep(5)
+    for going in ("namespaces/shop", "customkinds/backups"):
+        waits_for = (await api.client.ask("GET", f"/api/v1/{going}")).json["status"]["waits_for"]
+        assert waits_for[0] == "backup shop/b00: finalizer hold of me"
+        assert waits_for[-1] == "2 more"
+    for number in range(12):
+        await api.client.ask("PATCH", f"/api/v1/namespaces/shop/backups/b{number:02}", {"metadata": {"finalizers": []}})
+    await trio.sleep(5)
+    assert await gone(api, "/api/v1/namespaces/shop")
+    assert await gone(api, "/api/v1/customkinds/backups")
 
 
 async def test_the_owner_of_a_finalizer_takes_it_off_a_workload_that_is_being_removed(api: Api) -> None:

@@ -20,6 +20,7 @@ from orchestrion.control_plane._identity.asking import ASKING
 from orchestrion.control_plane._identity.principals import ADMINS, Principal
 from orchestrion.control_plane._outgoing import HttpAnswer, Outgoing
 from orchestrion.control_plane._reach import Reach
+from orchestrion.orchestrator_core import WorkloadName
 from orchestrion.shared_types import ContainerConfig, Denied, Metadata, NetworkFailure, WorkloadDefinition
 
 from .api_stage import Api, api_served
@@ -173,6 +174,27 @@ async def test_workloads_are_judged_on_every_way_in() -> None:
             async with control.exec("web.0", ["true"]):
                 pass
         assert (await api.client.ask("DELETE", f"{SPACE}/workloads/web")).status == 403
+
+
+def is_stopped(api: Api) -> bool:
+    return api.orchestrator.world.workloads[WorkloadName("default", "web")].control.stopped
+
+
+async def test_a_workload_is_stopped_and_started_only_where_webhooks_let_it() -> None:
+    async with judged() as (api, judge):
+        await api.management.control.apply([definition()])
+        await created(api, VALIDATING, judge.hook("policy", rules=[{"kinds": ["Workload"], "operations": ["update"]}]))
+        for action in ("stop", "start"):
+            judge.says = lambda _: {"allowed": False, "reason": "not on Sundays"}
+            refused = await api.client.ask("POST", f"{SPACE}/workloads/web/{action}")
+            assert (refused.status, refused.json["message"]) == (403, "'policy' refused it: not on Sundays")
+            assert (judge.asked[-1]["action"], judge.asked[-1]["object"]["metadata"]["name"]) == (action, "web")
+            assert api.orchestrator.world.workloads[WorkloadName("default", "web")].control.stopped == (
+                action == "start"
+            )
+            judge.says = lambda _: {"allowed": True}
+            assert (await api.client.ask("POST", f"{SPACE}/workloads/web/{action}")).status == 200
+        assert not is_stopped(api)
 
 
 @pytest.mark.slow

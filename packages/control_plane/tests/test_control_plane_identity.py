@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,12 +19,15 @@ from orchestrion.control_plane._identity.policy import Policy
 from orchestrion.control_plane._identity.principals import ADMINS, Principal, PrincipalKind
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, Subject, SubjectKind
 from orchestrion.control_plane._identity.tokens import Tokens
+from orchestrion.control_plane._standing import Refusal, Standing
 from orchestrion.control_plane._web.identity_paths import identity_handlers
 from orchestrion.control_plane._web.keeper import Doorkeeper
 from orchestrion.control_plane._web.pipeline import Pipeline
 from orchestrion.control_plane._web.schemas import common_schemas
 from orchestrion.mocks import MemoryState, MemoryStore
 from orchestrion.shared_types import Unauthenticated
+from orchestrion.store_interface import Delete
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from .api_stage import Client
 from .identity_sources import once_of
@@ -161,6 +164,29 @@ async def test_nobody_gives_away_more_than_they_have(grant: dict[str, Any], stat
         assert (await client.ask("POST", "/api/v1/tokens", grant)).status == status
 
 
+@pytest.mark.parametrize("path", ["tokens", "keys"])
+@pytest.mark.parametrize(
+    ("grant", "groups"),
+    [
+        ({}, [ADMINS, "ops", "system:authenticated"]),
+        ({"name": "root", "kind": "user"}, [ADMINS, "ops", "system:authenticated"]),
+        ({"name": "bob"}, ["system:authenticated"]),
+        ({"kind": "service"}, ["system:authenticated", "system:services"]),
+        ({"name": "n1", "kind": "node"}, ["system:authenticated", "system:nodes"]),
+        ({"name": "shop/web", "kind": "workload"}, ["system:authenticated", "system:workloads"]),
+        ({"name": "bob", "groups": [ADMINS]}, [ADMINS, "system:authenticated"]),
+        ({"groups": []}, ["system:authenticated"]),
+    ],
+)
+async def test_another_has_none_of_the_groups_of_who_made_them_unless_they_are_named(
+    path: str, grant: dict[str, Any], groups: list[str]
+) -> None:
+    async with identity(Policy(), Principal("root", groups=[ADMINS, "ops"])) as (client, _):
+        key = {"public_key": KEY} if path == "keys" else {}
+        made = await client.ask("POST", f"/api/v1/{path}", {**grant, **key})
+        assert (made.status, made.json["groups"]) == (201, sorted(groups))
+
+
 async def test_what_is_narrow_makes_nothing_that_is_wide() -> None:
     scope = (Rule(["create"], ["tokens"]), Rule(["get"], ["workloads"]))
     narrow = Principal("root", groups=[ADMINS], scope=scope, namespaces=None)
@@ -277,3 +303,41 @@ async def test_what_was_made_is_on_record_with_whom_it_is_for() -> None:
         ("create", "tokens", f"{made['id']} of user:ci"),
         ("create", "keys", f"{trusted['fingerprint']} of user:ci"),
     ]
+
+
+async def revoked_here(keeper: Doorkeeper, via: str) -> None:
+    kind, _, name = via.partition(":")
+    if kind == "token":
+        await keeper.tokens.revoke(name)
+    else:
+        await keeper.keys.forget(name)  # type: ignore[union-attr] # it is given
+
+
+async def revoked_elsewhere(keeper: Doorkeeper, via: str) -> None:
+    kind, _, name = via.partition(":")
+    await keeper.tokens.store.transaction([], [Delete(f"/{kind}/default/{name}")])
+
+
+@pytest.mark.parametrize("kind", ["token", "key"])
+@pytest.mark.parametrize("revoke", [revoked_here, revoked_elsewhere])
+async def test_what_lasts_ends_at_once_when_its_proof_is_revoked(
+    kind: str, revoke: Callable[[Doorkeeper, str], Awaitable[None]], autojump_clock: MockClock
+) -> None:
+    async with identity(Policy(), ADMIN) as (_, keeper):
+        await keeper.tokens.issue(ANN)
+        keys = keeper.keys
+        assert keys is not None
+        key = await keys.trust(base64.b64decode(KEY), ANN)
+        shown = (await keeper.tokens.issue(ANN)).record.principal if kind == "token" else key.principal
+        refusal = Refusal(Standing(lambda: void(keeper.still(shown)), keeper.changes))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(refusal.end, nursery.cancel_scope)
+            await wait_all_tasks_blocked()
+            began = trio.current_time()
+            await revoke(keeper, shown.via)
+        assert isinstance(refusal.error, Unauthenticated)
+        assert trio.current_time() == began
+
+
+def void(_: object) -> None:
+    """Say nothing of what was found."""

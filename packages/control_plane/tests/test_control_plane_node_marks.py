@@ -177,6 +177,15 @@ async def test_only_a_node_that_is_drained_is_removed_and_it_is_back_when_it_may
     assert not api.orchestrator.world.marks
 
 
+async def test_the_last_node_that_is_there_is_not_removed(api: Api) -> None:
+    await tell(api, "node-00001", status=NodeStatus.DOWN)
+    await api.client.ask("POST", f"{FIRST}/drain", {"reason": "sold"})
+    await trio.sleep(120)
+    refused = await api.client.ask("DELETE", FIRST)
+    assert (refused.status, "orchestrion node cordon" in refused.json["remedy"]) == (409, True)
+    assert (await api.client.ask("GET", FIRST)).status == 200
+
+
 async def test_a_node_on_which_something_still_runs_is_not_drained(api: Api) -> None:
     await placed(api, "web", 2, select={"node": "node-00000"})
     await api.client.ask("POST", f"{FIRST}/drain", {"reason": "sold"})

@@ -7,12 +7,21 @@ from typing import Any
 import pytest
 import trio
 from attrs import define, evolve
+from orchestrion.control_plane._access import ACCESS
+from orchestrion.control_plane._app import make_app
+from orchestrion.control_plane._identity.keys import TrustedKeys
+from orchestrion.control_plane._identity.principals import Principal, PrincipalKind
+from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import SECRET
 from orchestrion.control_plane._service.custom_kinds import TAKEN
 from orchestrion.control_plane._service.intent import Admit, Review
+from orchestrion.control_plane._web.identity_paths import identity_handlers
+from orchestrion.control_plane._web.keeper import Doorkeeper
+from orchestrion.mocks import MemoryState, MemoryStore
 
 from .api_stage import Answer, Api
+from .identity_sources import once_of
 
 SPACE = "/api/v1/namespaces/default"
 MAPS = f"{SPACE}/configmaps"
@@ -81,11 +90,29 @@ async def test_a_manager_says_a_part_of_a_kind(api: Api) -> None:
     assert (await api.client.ask("POST", f"{SPACE}/backups", {"metadata": {"name": "b"}, "spec": {}})).status == 400
 
 
-@pytest.mark.parametrize("plural", ["tokens", "whoami", "keys", "rights", "can-i", "apply", "watch"])
+@pytest.mark.parametrize("plural", ["tokens", "whoami", "keys", "rights", "can-i", "apply", "create", "watch"])
 async def test_a_path_of_the_servers_own_is_no_plural(api: Api, plural: str) -> None:
     spec = {"kind": "Thing", "plural": plural, "namespaced": False}
     refused = await api.client.ask("POST", KINDS, {"metadata": {"name": "things"}, "spec": spec})
     assert (refused.status, plural in TAKEN) == (400, True)
+
+
+async def test_no_kind_is_called_as_what_rules_mean_something_else_by(api: Api) -> None:
+    stage = Doorkeeper(Tokens(MemoryStore(MemoryState())), TrustedKeys(MemoryStore(MemoryState())))
+    identity = make_app(identity_handlers(stage, once=once_of(stage)))
+    routes: list[Any] = [*api.server.sections().routes(), *identity.routes]
+    options = [
+        handler.opt.get(ACCESS)
+        for route in routes
+        for handler in (getattr(route, "route_handlers", ()) or (route.route_handler,))
+    ]
+    named = {needs.resource.partition("/")[0] for needs in options if needs is not None} - {"{plural}"}
+    named |= {kind.resource for kind in PrincipalKind if kind is not PrincipalKind.ANONYMOUS} | {"groups"}
+    assert {"metrics", "services", "tokens", "users", "workloads"} <= named
+    for plural in sorted(named):
+        spec = {"kind": "Thing", "plural": plural, "namespaced": False}
+        refused = await api.client.ask("POST", KINDS, {"metadata": {"name": "things"}, "spec": spec})
+        assert refused.status in (400, 409), plural
 
 
 async def test_what_a_stricter_schema_refuses_can_still_be_let_go(api: Api) -> None:
@@ -112,6 +139,38 @@ async def test_only_of_kinds_of_the_servers_own_immutable_is_a_word(api: Api) ->
 async def secret(api: Api, **spec: Any) -> None:
     data = {"metadata": {"name": "s"}, "spec": {"data": {"a": "hunter2"}, **spec}}
     assert (await api.client.ask("POST", SECRETS, data)).status == 201
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("way", ["PUT", "PATCH", "apply", "plan", "immutable"])
+async def test_by_trying_nobody_learns_a_secret_who_may_not_read_it(api: Api, way: str, reads: bool) -> None:
+    await secret(api, immutable=way == "immutable")
+    verbs = ["create", "update", "patch", "apply", "plan", *(["get"] if reads else [])]
+    rules = [{"verbs": verbs, "resources": ["secrets"]}]
+    await api.client.ask("POST", "/api/v1/roles", {"metadata": {"name": "writer"}, "spec": {"rules": rules}})
+    spec = {"role": "writer", "subjects": [{"kind": "user", "name": "eve"}]}
+    await api.client.ask("POST", "/api/v1/rolebindings", {"metadata": {"name": "eve"}, "spec": spec})
+    api.keeper.principals["eve"] = Principal("eve")
+    eve, told = api.as_("eve"), list[Any]()
+    for guess in ("hunter2", "hunter3"):
+        data: dict[str, Any] = {"metadata": {"name": "s"}, "spec": {"data": {"a": guess}}}
+        match way:
+            case "PUT" | "PATCH":
+                answer = await eve.ask(way, f"{SECRETS}/s?dry_run=true", data)
+            case "apply":
+                target = f"{SECRETS}/s?manager=eve&force=true&dry_run=true"
+                answer = await eve.ask("PATCH", target, {"spec": data["spec"]}, content_type=APPLY)
+            case "plan":
+                answer = await eve.ask("POST", "/api/v1/plan?force=true", {"kind": "Secret", **data})
+            case _:
+                both = {**data, "spec": {**data["spec"], "immutable": True}}
+                answer = await eve.ask("PUT", f"{SECRETS}/s", both)
+        document = answer.json
+        assert answer.status == 200 or way == "immutable", document
+        document.get("metadata", {}).pop("updated_at", None)
+        document.pop("trace_id", None)
+        told.append((answer.status, document))
+    assert (told[0] == told[1]) is not reads
 
 
 async def kept(api: Api) -> bytes:
@@ -252,3 +311,22 @@ async def test_what_becomes_of_what_an_object_owns_is_described(api: Api) -> Non
     removal = document["paths"]["/api/v1/namespaces/{namespace}/configmaps/{name}"]["delete"]
     names = [each.get("name") or each["$ref"].rpartition("/")[2] for each in removal["parameters"]]
     assert "cascade" in names
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"metadata": {"name": "a"}, "spec": {"data": {"a": "1", "a": "2"}}}',
+        b'{"metadata": {"name": "a"}, "spec": {}, "spec": {"data": {}}}',
+    ],
+)
+async def test_a_key_that_is_there_twice_is_refused(api: Api, body: bytes) -> None:
+    refused = await api.client.ask("POST", MAPS, body)
+    assert (refused.status, "is there twice" in refused.json["detail"]) == (400, True)
+    assert (await api.client.ask("GET", f"{MAPS}/a")).status == 404
+
+
+async def test_a_body_that_is_encoded_is_refused(api: Api) -> None:
+    refused = await api.client.ask("POST", MAPS, config(), content_encoding="gzip")
+    assert (refused.status, "Content-Encoding" in refused.json["detail"]) == (400, True)
+    assert (await api.client.ask("POST", MAPS, config(), content_encoding="identity")).status == 201

@@ -25,6 +25,7 @@ from orchestrion.control_plane._web.keeper import Doorkeeper
 from orchestrion.control_plane._web.once import Once
 from orchestrion.control_plane._web.passage import READING
 from orchestrion.control_plane._web.sealing_paths import sealing_handlers
+from orchestrion.control_plane._web.sections import API, Section
 from orchestrion.control_plane._web.server import ApiServer
 from orchestrion.mocks import MemoryState, MemoryStore
 from orchestrion.orchestrator_core import WorkloadName, trio_time
@@ -42,6 +43,9 @@ PUBLIC_KEY: Final = base64.b64encode(bytes(range(32))).decode()
 
 ONLY_ASKING: Final = ("can-i", "plan")
 """Operations that have a body, and change nothing."""
+
+ONLY_CARRYING: Final = ("mcp", "mcp-end")
+"""Operations whose messages have ids of their own, in a protocol that knows no key."""
 
 SHOWN_ONCE: Final = ("create-token", "issue-certificate")
 """Operations whose answer is nobody's to see a second time."""
@@ -77,6 +81,7 @@ REQUESTS: Final[dict[str, tuple[str, str, Any]]] = {
     "uncordon": ("POST", f"{NODE}/uncordon", None),
     "drain": ("POST", f"{NODE}/drain", {"reason": "repair"}),
     "apply": ("POST", "/api/v1/apply", {"kind": "ConfigMap", **config("applied")}),
+    "create-all-together": ("POST", "/api/v1/create", {"kind": "ConfigMap", **config("made")}),
     "create-token": ("POST", "/api/v1/tokens", {"note": "mine"}),
     "revoke-token": ("DELETE", "/api/v1/tokens/{token}", None),
     "trust-key": ("POST", "/api/v1/keys", {"public_key": PUBLIC_KEY}),
@@ -115,7 +120,8 @@ async def whole() -> AsyncIterator[Whole]:
             await nursery.start(each.follow)
         sealing = await nursery.start(sealed_in, store)
         more = [*identity_handlers(keeper, once=Once(replies)), *sealing_handlers(sealing, Once(replies))]
-        server = ApiServer(api.management.control, api.objects, api.keeper, more=more, replies=replies)
+        also = [Section(API, lambda: more)]
+        server = ApiServer(api.management.control, api.objects, api.keeper, more=also, replies=replies)
         client = Client(server.app())
         made = [
             await client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "own"}}),
@@ -135,7 +141,7 @@ async def whole() -> AsyncIterator[Whole]:
             ),
             await client.ask("POST", "/api/v1/things", {"metadata": {"name": "one"}, "spec": {}}),
             await client.ask("POST", "/api/v1/tokens", {}),
-            await client.ask("POST", "/api/v1/keys", {"public_key": base64.b64encode(b"k" * 32).decode()}),
+            await client.ask("POST", "/api/v1/keys", {"public_key": base64.b64encode(b"\x03" * 32).decode()}),
             await client.ask("POST", "/api/v1/certificates", {"name": "ann"}),
         ]
         assert {each.status for each in made} <= {200, 201}, [each.body for each in made if each.status > 201]
@@ -155,7 +161,7 @@ async def changes_of(client: Client) -> dict[str, dict[str, Any]]:
         for method, operation in item.items()
         if method != "get"
         and operation.get("x-access", {}).get("verb") not in READING
-        and operation["operationId"] not in ONLY_ASKING
+        and operation["operationId"] not in (*ONLY_ASKING, *ONLY_CARRYING)
     }
 
 
@@ -230,6 +236,27 @@ async def test_what_others_change_meanwhile_stays_also_after_a_kill(
     again = await api.client.ask(method, path, body, idempotency_key="k")
     assert again.status == 200
     assert (control(api).replicas, control(api).stopped, control(api).paused) == (5, False, 0)
+
+
+async def test_a_promotion_that_is_sent_again_does_not_promote_the_next_update(api: Api) -> None:
+    await api.client.ask("POST", f"{SPACE}/workloads", {"metadata": {"name": "web"}, "spec": RUN})
+    await trio.sleep(60)
+
+    async def update(word: str) -> None:
+        main = {"name": "main", "command": ["run", "token", word]}
+        spec = {"containers": [main], "update": {"canary": 1}}
+        await api.client.ask("PUT", WEB, {"metadata": {"name": "web"}, "spec": spec})
+        await trio.sleep(60)
+
+    await update("one")
+    asked: tuple[str, str, Any] = ("POST", f"{WEB}/rollout", {"promote": {}})
+    assert (await api.client.ask(*asked, idempotency_key="k")).status == 200
+    await trio.sleep(60)
+    assert control(api).promoted == 2
+    await update("two")
+    await lose_answers(api)
+    assert (await api.client.ask(*asked, idempotency_key="k")).status == 200
+    assert control(api).promoted == 2
 
 
 async def running(api: Api) -> list[str]:
@@ -355,6 +382,8 @@ async def test_what_is_kept_is_counted_again_after_a_start() -> None:
         ("DELETE", "/v1/workload?name=web", "idempotency_key"),
         ("POST", f"{WEB}/stop", "if_match"),
         ("POST", f"{NODE}/cordon", "if_match"),
+        ("DELETE", WEB, "if_none_match"),
+        ("PUT", f"{WEB}/scale", "if_unmodified_since"),
     ],
 )
 async def test_a_condition_that_nothing_heeds_is_refused(api: Api, method: str, path: str, header: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 from jsonschema import Draft202012Validator
-from litestar.routes import HTTPRoute
+from litestar.routes import HTTPRoute, WebSocketRoute
 from orchestrion.control_plane._app import make_app
 from orchestrion.control_plane._web.doc import DOC
 
@@ -37,9 +37,48 @@ async def test_every_path_of_the_api_is_described(api: Api) -> None:
         route.path
         for route in routes
         for handler in route.route_handlers
-        if route.path.startswith("/api") and DOC not in handler.opt and handler.http_methods != {"OPTIONS"}
+        if route.path.startswith(("/api", "/mcp")) and DOC not in handler.opt and handler.http_methods != {"OPTIONS"}
     ]
     assert silent == []
+
+
+async def test_every_websocket_below_objects_is_described_with_what_it_is_without_an_upgrade(api: Api) -> None:
+    paths = (await described(api))["paths"]
+    sockets = [
+        route.path_format for route in make_app(api.server.handlers()).routes if isinstance(route, WebSocketRoute)
+    ]
+    below = [path for path in sockets if path.startswith("/api")]
+    assert below
+    for path in below:
+        for plural in ("workloads", "instances"):
+            responses = paths[path.replace("{plural}", plural)]["get"]["responses"]
+            assert {"101", "401", "403", "404", "426", "429"} <= set(responses)
+    for plural, status in (("workloads", 426), ("instances", 426), ("configmaps", 404)):
+        plain = await api.client.ask("GET", f"/api/v1/namespaces/default/{plural}/web/exec")
+        assert (plain.status, plain.headers["content-type"]) == (status, "application/problem+json")
+        assert plain.headers.get("upgrade") == ("websocket" if status == 426 else None)
+
+
+async def test_what_is_asked_by_the_protocol_of_models_is_answered_as_described(api: Api) -> None:
+    document = await described(api)
+    responses = document["paths"]["/mcp"]["post"]["responses"]
+    started = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    first = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": started}
+    for data, headers, status in (
+        (first, {}, 200),
+        ({"jsonrpc": "2.0", "id": 2, "method": "ping"}, {}, 400),
+        ({"jsonrpc": "2.0", "id": 2, "method": "ping"}, {"mcp_session_id": "none"}, 404),
+        (first, {"accept": "text/html"}, 406),
+        (first, {"content_type": "text/plain"}, 415),
+        (first, {"origin": "https://elsewhere.example"}, 403),
+        (first, {"authorization": "Bearer nobody"}, 401),
+    ):
+        answer = await api.client.ask("POST", "/mcp", data, **headers)
+        assert answer.status == status
+        schema = responses[str(status)]["content"][answer.headers["content-type"]]["schema"]
+        checker = Draft202012Validator({**schema, "components": document["components"]})
+        assert [error.message for error in checker.iter_errors(answer.json)] == []
+    assert (await api.client.ask("DELETE", "/mcp", mcp_session_id="none")).json["code"] == "not-found"
 
 
 async def test_a_new_kind_is_described_at_once(api: Api) -> None:

@@ -14,7 +14,7 @@ from attrs import evolve
 from orchestrion.control_plane._admission.review import AdmissionRequest, Operation
 from orchestrion.control_plane._admission.webhooks import ValidatingWebhook, Webhook, WebhookRule, posting
 from orchestrion.control_plane._identity.principals import Principal
-from orchestrion.control_plane._outgoing import HttpAnswer, Outgoing
+from orchestrion.control_plane._outgoing import AnswerTooLarge, HttpAnswer, Outgoing
 from orchestrion.shared_types import NetworkFailure, Unavailable
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -144,6 +144,12 @@ async def test_an_answer_that_comes_before_the_request_was_read_is_taken() -> No
 async def test_what_is_no_answer_is_a_failure(answer: bytes) -> None:
     async with Peer(answer).at() as url:
         with pytest.raises(NetworkFailure):
+            await Outgoing(max_answer_bytes=10).get(url)
+
+
+async def test_an_answer_that_is_too_large_is_told_as_that() -> None:
+    async with Peer(b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nfar too big").at() as url:
+        with pytest.raises(AnswerTooLarge):
             await Outgoing(max_answer_bytes=10).get(url)
 
 

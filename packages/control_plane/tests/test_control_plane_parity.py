@@ -155,9 +155,20 @@ async def test_an_unknown_name_is_told_as_it_was_given(control: Control, name: s
 
 async def test_the_arguments_of_events_arrive_as_they_are(control: Control, fake: Any) -> None:
     since = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-    events = await control.events(namespace="a", subject="instance/web.0.1", since=since, limit=7)
-    assert fake.seen == [("a", "instance/web.0.1", since, 7)]
+    events = await control.events(
+        namespace="a", subject="instance/web.0.1", since=since, limit=7, types=("Warning", "Placed")
+    )
+    assert fake.seen == [("a", "instance/web.0.1", since, 7, ("Warning", "Placed"))]
     assert events == await fake.events()
+
+
+async def test_a_type_of_events_is_a_word(control: Control, fake: Any) -> None:
+    if control is fake:
+        assert await control.events(types=("a b",))
+        return
+    for types in (("a b",), ("x" * 64,), ("a",) * 21):
+        with pytest.raises(ConfigInvalid):
+            await control.events(types=types)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.orchestrator_core import APPLY_SET_LABEL
+from orchestrion.shared_types import Conflict, ContainerConfig, Metadata, WorkloadDefinition
 
 from .api_stage import Api
 
@@ -112,6 +114,35 @@ async def test_the_set_of_a_workload_is_nothing_that_restarts_it(api: Api) -> No
     shown = await api.client.ask("GET", "/api/v1/namespaces/default/workloads/web")
     assert shown.json["metadata"]["labels"] == {"orchestrion/apply-set": "shop"}
     assert await names(api, "instances") == before
+
+
+@pytest.mark.parametrize("mine", [config("a"), workload("a")], ids=["object", "workload"])
+async def test_what_is_of_another_set_is_taken_over_only_by_force(api: Api, mine: dict[str, Any]) -> None:
+    await apply(api, "set=app1", mine)
+    refused = await apply(api, "set=app2", config("new"), mine)
+    assert refused.status == 409
+    assert "'a' in namespace 'default' is of the set 'app1', not of 'app2'" in refused.json["message"]
+    assert await names(api) == (["a"] if mine["kind"] == "ConfigMap" else [])
+    assert (await apply(api, "", mine)).json["items"][0]["action"] == "unchanged"
+    assert (await apply(api, "set=app2&force=true", mine)).status == 200
+    # Its first set has no say any longer in whether it stays.
+    gone = await apply(api, "set=app1&prune=true", config("left"))
+    assert [each["name"] for each in gone.json["items"]] == ["left"]
+
+
+async def test_a_workload_that_a_manifest_names_is_not_taken_from_another_set_either(api: Api) -> None:
+    container = ContainerConfig(name="main", command=("run",))
+
+    def of(name: str) -> list[WorkloadDefinition]:
+        metadata = Metadata(name="web", labels={APPLY_SET_LABEL: name})
+        return [WorkloadDefinition(metadata=metadata, containers=(container,))]
+
+    control = api.management.control
+    await control.apply(of("app1"))
+    with pytest.raises(Conflict, match="'app1', not of 'app2'"):
+        await control.apply(of("app2"))
+    await control.apply(of("app2"), force=True)
+    assert (await control.get_workload("web")).definition.metadata.labels == {APPLY_SET_LABEL: "app2"}
 
 
 @pytest.mark.parametrize("query", ["prune=true", "set=Not%20a%20name", "set=&prune=true", "set=a&prune=yes"])

@@ -29,7 +29,9 @@ explain | workloads                                                          | v
 {WRITE} | workloads configmaps secrets                                       | operator admin
 {WRITE} | namespaces priorityclasses resourcequotas limitranges              | operator admin
 scale stop rollout | workloads                                               | operator admin
+exec    | workloads instances                                                | operator admin
 cordon drain patch delete | nodes                                             | operator admin
+update patch | nodes/status                                                   | operator admin
 """
 """Verbs, resources, and who may; what is not here only admins may."""
 
@@ -39,6 +41,7 @@ OWN_NAMESPACE = f"""
 get | workloads/status instances/status resourcequotas/status
 logs explain scale stop rollout | workloads
 logs delete | instances
+exec | workloads instances
 """
 """What an editor of a namespace may do within it."""
 

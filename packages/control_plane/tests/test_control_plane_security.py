@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from orchestrion.control_plane._identity.audit_records import AuditRecord, Outco
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._web import bodies
 from orchestrion.control_plane._web.assembly import Options
+from orchestrion.orchestrator_core import trio_time
 from orchestrion.shared_types.manifest import plain_documents
 
 from .api_stage import Api
@@ -72,6 +74,55 @@ async def test_rights_to_another_kind_run_no_command_in_an_instance(api: Api, pl
     own = exec_(api, "admin", f"{DEFAULT}/{plural}/web.0.1/exec")
     await own.run()
     assert own.accepted == (plural in ("workloads", "instances"))
+
+
+@pytest.mark.parametrize(
+    ("who", "path", "status", "code"),
+    [
+        ("nobody", "instances/web.0.1/exec", 401, "unauthenticated"),
+        ("eve", "instances/web.0.1/exec", 403, "denied"),
+        ("admin", "instances/web.0.1/exec?containr=m", 400, "config-invalid"),
+        ("admin", "configmaps/web/exec", 404, "not-found"),
+    ],
+)
+async def test_a_socket_that_is_refused_is_told_why_as_any_other_request(
+    api: Api, records: Records, who: str, path: str, status: int, code: str
+) -> None:
+    await enter(api, "eve")
+    head = {"host": "test", "authorization": f"Bearer {who}"}
+    socket = Socket(api.client.app, f"{DEFAULT}/{path}", head, {}, extensions={"websocket.http.response": {}})
+    await socket.run()
+    start, body = socket.sent
+    headers = dict(start["headers"])
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", status)
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert (b"www-authenticate" in headers) is (status == 401)
+    assert json.loads(body["body"])["code"] == code
+    assert all(record.outcome is not Outcome.DONE for record in records.kept)
+
+
+@pytest.mark.parametrize(
+    ("plural", "name", "replicas", "said"),
+    [
+        ("instances", "web.0.1", 2, "started"),
+        ("workloads", "web", 1, "started"),
+        ("workloads", "web", 2, "config-invalid"),
+        ("workloads", "web", 0, "instance-not-found"),
+        ("workloads", "web.0.1", 1, "workload-not-found"),
+        ("workloads", "other", 1, "workload-not-found"),
+        ("instances", "web", 1, "instance-not-found"),
+    ],
+)
+async def test_a_command_runs_in_what_the_path_names_for_which_the_right_was_asked(
+    api: Api, plural: str, name: str, replicas: int, said: str
+) -> None:
+    await api.client.ask("POST", f"{DEFAULT}/workloads", workload(replicas=replicas))
+    await trio.sleep(10)
+    await enter(api, "eve", {"verbs": ["exec"], "resources": [plural]})
+    socket = exec_(api, "eve", f"{DEFAULT}/{plural}/{name}/exec")
+    await socket.run()
+    told = socket.said[0]
+    assert said in (next(iter(told)), told.get("error", {}).get("code"))
 
 
 async def test_a_command_that_is_refused_is_on_record_as_denied_with_a_reason(api: Api, records: Records) -> None:
@@ -175,6 +226,46 @@ async def test_a_command_ends_with_the_right_to_it(api: Api, revoke: Revoke, cod
         await revoke(api)
     assert [next(iter(said)) for said in socket.said] == ["started", "error"]
     assert socket.said[-1]["error"]["code"] == code
+
+
+LASTS = pytest.mark.parametrize("path", ["configmaps?watch=true", "workloads/web/logs?follow=true", "exec"])
+
+
+async def last(api: Api, path: str) -> None:
+    """Have what lasts, until it ends."""
+    if path == "exec":
+        head = {"host": "test", "authorization": "Bearer eve"}
+        socket = Socket(api.client.app, f"{DEFAULT}/instances/web.0.1/exec", head, {"command": ["run"]}, stays=1000)
+        await socket.run()
+        assert [next(iter(said)) for said in socket.said] == ["started", "error"]
+        return
+    async with api.as_("eve").stream("GET", f"{DEFAULT}/{path}") as (status, _, chunks):
+        assert status == 200
+        assert [chunk async for chunk in chunks]
+
+
+@ENDS
+@LASTS
+async def test_what_lasts_ends_at_once_with_a_change_that_is_told(
+    api: Api, revoke: Revoke, code: str, path: str
+) -> None:
+    await settled(api)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(last, api, path)
+        await trio.sleep(0.5)
+        told_at = trio.current_time()
+        await revoke(api)
+        api.keeper.changes.tell()
+    assert trio.current_time() - told_at < 0.1, code
+
+
+@LASTS
+async def test_what_lasts_ends_when_its_proof_does(api: Api, path: str) -> None:
+    await settled(api)
+    api.keeper.principals["eve"] = Principal("eve", expires_at=trio_time() + timedelta(seconds=1.5))
+    began = trio.current_time()
+    await last(api, path)
+    assert 1.5 <= trio.current_time() - began < 1.6
 
 
 @ENDS

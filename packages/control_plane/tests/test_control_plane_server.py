@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import stat
 from functools import partial
@@ -182,6 +183,13 @@ async def test_a_server_that_dies_cuts_streams_off_with_an_error(fake: Any, sock
                 await anext(updates)
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 70}.b"])
+async def test_what_is_no_host_can_not_be_listened_at(host: str) -> None:
+    with pytest.raises(NetworkFailure, match=f"can't listen at {re.escape(host)}"):
+        async with listening(host, 0):
+            pytest.fail("it listens")
+
+
 async def test_a_port_that_is_taken_can_not_be_listened_at() -> None:
     async with listening("127.0.0.1", 0) as (listener, *_):
         port = listener.socket.getsockname()[1]
@@ -302,5 +310,5 @@ def test_a_malformed_problem_still_becomes_an_error(problem: dict[str, Any]) -> 
 
 def test_a_problem_document_has_what_the_standard_wants() -> None:
     problem = problem_of(NotFound("nothing there", remedy="look elsewhere"))
-    assert problem["type"] == "urn:orchestrion:error:not-found"
+    assert problem["type"] == "/problems/not-found"
     assert (problem["status"], problem["detail"]) == (404, "nothing there\nlook elsewhere")

@@ -19,9 +19,11 @@ from orchestrion.control_plane._admission.webhooks import (
     ValidatingWebhook,
     Webhook,
     WebhookRule,
+    posting,
 )
 from orchestrion.control_plane._identity.principals import Principal
-from orchestrion.control_plane._outgoing import HttpAnswer
+from orchestrion.control_plane._outgoing import AnswerTooLarge, HttpAnswer, Outgoing
+from orchestrion.control_plane._reach import OutOfReach, Reach
 from orchestrion.shared_types import Denied, NetworkFailure, OrchestrationError, Unavailable
 
 OBJECT: dict[str, Any] = {"kind": "ConfigMap", "metadata": {"name": "c", "namespace": "shop"}, "spec": {"data": {}}}
@@ -96,6 +98,21 @@ async def test_a_webhook_is_told_all_that_it_may_judge_by() -> None:
     ]
 
 
+@pytest.mark.parametrize("action", ["", "stop"])
+async def test_what_is_done_beside_writing_the_object_is_named(action: str) -> None:
+    server = Server({})
+    await chain(ValidatingWebhook(WEBHOOK, server.post)).admit(evolve(REQUEST, action=action))
+    assert server.asked[0][1].get("action", "") == action
+
+
+async def test_who_is_where_nothing_is_sent_is_let_in_by_the_network_and_not_by_a_look_at_that_server() -> None:
+    webhook = evolve(WEBHOOK, url="https://10.0.0.1/admit")
+    with pytest.raises(Unavailable, match="'policy' is at an address that is not public") as refused:
+        await chain(ValidatingWebhook(webhook, posting(Outgoing(reach=Reach())))).admit(REQUEST)
+    assert "--webhook-network" in refused.value.remedy
+    assert "10.0.0.1" not in str(refused.value)
+
+
 async def test_what_a_mutating_one_wants_is_done() -> None:
     server = Server({**setting("/metadata/labels", {"team": "dev"}), "warnings": ["say the team yourself"]})
 
@@ -137,6 +154,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no JSON": (HttpAnswer(200, b"<html>"), "gave an answer that is no JSON"),
     "no text": (HttpAnswer(200, b"\xff\xfe\xff"), "gave an answer that is no JSON"),
     "deep": (HttpAnswer(200, b"[" * 100_000), "gave an answer that is no JSON"),
+    "longer": (AnswerTooLarge("4 MiB"), "gave an answer that is too large"),
+    "elsewhere": (OutOfReach("it is at 10.0.0.1"), "is at an address that is not public"),
     "large": (HttpAnswer(200, b" " * (4 * 1024 * 1024 + 1)), "gave an answer that is too large"),
     "empty": (HttpAnswer(200, b"{}"), "gave an answer without a response"),
     "list": (HttpAnswer(200, b"[]"), "gave an answer without a response"),

@@ -142,9 +142,9 @@ async def test_an_image_policy_says_which_images_may_run(api: Api) -> None:
         "/api/v1/namespaces/default",
         {"spec": {"images": {"allow": ["registry.example/*"], "deny": ["*:latest"]}}},
     )
-    refused = await api.client.ask("POST", WORKLOADS, workload(containers=[{"name": "main", "image": "evil/miner"}]))
+    refused = await api.client.ask("POST", WORKLOADS, workload(containers=[{"name": "main", "image": "evil/miner:1"}]))
     assert refused.status == 403
-    assert "does not allow 'evil/miner'" in refused.json["message"]
+    assert "does not allow 'evil/miner:1'" in refused.json["message"]
     await made(api, WORKLOADS, workload())  # without an image
     container = ContainerConfig(name="main", image="registry.example/web:latest")
     with pytest.raises(Denied, match="denies"):

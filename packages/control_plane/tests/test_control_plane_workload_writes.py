@@ -192,6 +192,13 @@ async def test_an_undo_goes_back_beyond_restarts(api: Api) -> None:
     assert undone.json["spec"]["containers"][0]["command"] == ["one"]
 
 
+async def test_what_was_only_restarted_has_nothing_to_go_back_to_and_says_so(api: Api) -> None:
+    await applied(api, {"containers": [container(command=["one"])]})
+    await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"restart": {}})
+    refused = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}})
+    assert (refused.status, "it was restarted" in refused.json["detail"]) == (409, True), refused.json
+
+
 async def test_a_restart_that_is_only_tried_out_or_of_something_else_changes_nothing(api: Api) -> None:
     await applied(api, {"containers": [container(command=["one"])]})
     path = f"{WORKLOADS}/web/rollout"

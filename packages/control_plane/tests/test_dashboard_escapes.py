@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from typing import Any
@@ -147,6 +148,22 @@ async def test_a_line_for_a_terminal_whose_quotes_do_not_end_is_told(api: Api) -
     refused = (await tab(api)).socket("web.0.1", {"command": 'sh -c "echo'})
     await refused.run()
     assert "No closing quotation" in str(refused.said[0]["error"])
+
+
+async def test_a_terminal_is_as_large_as_the_page_says(api: Api) -> None:
+    await api.client.ask("POST", WORKLOADS, workload("web"))
+    await trio.sleep(10)
+    page = await tab(api)
+    mine = page.socket("web.0.1", {"command": "tell-size", "terminal": {"rows": 12, "columns": 345}})
+    mine.say(b"\r")
+    mine.say('{"resize": {"rows": 67, "columns": 89}}')
+    mine.say(b"\r\x04")
+    await mine.run()
+    shown = b"".join(each["bytes"][1:] for each in mine.sent if each.get("bytes"))
+    assert re.findall(rb"size (\d+) (\d+)", shown) == [(b"12", b"345"), (b"67", b"89")]
+    refused = page.socket("web.0.1", {"command": "tell-size", "terminal": {"rows": 0, "columns": 345}})
+    await refused.run()
+    assert [said["error"]["code"] for said in refused.said] == ["config-invalid"]
 
 
 @pytest.mark.parametrize(

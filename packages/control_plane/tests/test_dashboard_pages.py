@@ -124,6 +124,19 @@ async def test_who_signs_out_is_out(browser: Browser) -> None:
     assert (await browser.get("/")).status == 303
 
 
+async def test_what_somebody_follows_ends_when_they_sign_out(browser: Browser) -> None:
+    path = "/api/v1/namespaces/default/configmaps?watch=true"
+    headers = {"cookie": browser.cookie, "x_session_proof": browser.proof}
+    async with browser.client.stream("GET", path, **headers) as (status, _, chunks):
+        assert status == 200
+        await trio.sleep(1)
+        assert (await browser.change("POST", "/ui/logout", x_session_proof=browser.proof)).status == 204
+        out_at = trio.current_time()
+        said = b"".join([chunk async for chunk in chunks])
+    assert b"unauthenticated" in said
+    assert trio.current_time() - out_at < 1
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -183,7 +196,7 @@ async def test_no_form_of_any_page_works_without_the_proof(api: Api, browser: Br
         assert answer.status not in (401, 403), (method, action)
 
 
-FORMS = {"scale", "stop", "pause", "web", "cordon", "uncordon", "drain"}
+FORMS = {"scale", "stop", "pause", "rollout", "web", "cordon", "uncordon", "drain"}
 """What forms change, by the last word of their path."""
 
 
@@ -380,6 +393,39 @@ async def test_a_workload_that_is_not_there_is_a_page_that_says_so(browser: Brow
     assert b"there is no workload" in answer.body
 
 
+async def test_a_page_that_says_so_leads_to_where_there_is_something(browser: Browser) -> None:
+    answer = await browser.get("/ui/workloads/default/nothing")
+    assert b'See what there is: <a href="/ui/workloads">/ui/workloads</a>' in answer.body
+
+
+async def test_who_removes_a_workload_comes_to_the_others(api: Api, browser: Browser) -> None:
+    await api.client.ask("POST", WORKLOADS, workload())
+    forms = [attributes for tag, attributes in Texts((await browser.get("/ui/workloads/default/web")).body).elements]
+    (removal,) = [each for each in forms if each.get("data-call") == "DELETE"]
+    assert removal["data-then"] == "/ui/workloads"
+    assert removal["data-done"] == "default/web is being removed."
+
+
+async def test_what_waits_for_a_place_has_its_age(api: Api, browser: Browser) -> None:
+    await api.client.ask("POST", WORKLOADS, workload(placement={"expressions": [{"key": "gpu", "operator": "Exists"}]}))
+    page = (await browser.get("/ui/workloads")).body
+    assert b"Pending" in page
+    assert len([tag for tag, _ in Texts(page).elements if tag == "time"]) == 1
+
+
+async def test_what_was_updated_can_go_back_and_start_anew(api: Api, browser: Browser) -> None:
+    for word in ("old", "new"):
+        page = (await browser.get("/ui/workloads/default/web")).body.decode()
+        assert '{"undo": {}}' not in page
+        asked = ("POST", WORKLOADS) if word == "old" else ("PUT", f"{WORKLOADS}/web")
+        await api.client.ask(*asked, workload(containers=[{"name": "main", "command": ["run", word]}]))
+    page = (await browser.get("/ui/workloads/default/web")).body.decode()
+    for what in ("undo", "restart"):
+        assert f"data-body='{{\"{what}\": {{}}}}'" in page
+        answer = await browser.change("POST", f"{WORKLOADS}/web/rollout", {what: {}}, x_session_proof=browser.proof)
+        assert answer.status == 200
+
+
 @pytest.mark.parametrize("path", ["/ui/xyz", "/ui/workloads/default", "/ui/nodes/a/b", f"/ui/{quote(EVIL, safe='')}"])
 async def test_an_address_that_is_none_is_a_page_that_says_so(browser: Browser, path: str) -> None:
     answer = await browser.get(path)
@@ -434,12 +480,46 @@ async def test_what_is_reserved_and_used_is_there_to_plot(api: Api, browser: Bro
     await browser.get("/ui/samples")
     await trio.sleep(10)
     shown = (await browser.get("/ui/samples")).json
-    latest = {each["title"]: each["percent"][-1] for each in shown["series"]}
+    latest = {each["title"]: each["values"][-1] for each in shown["series"]}
     nodes = await api.orchestrator.list_nodes()
     cores = sum(node.allocatable.cpu_millicores for node in nodes) / 1000
     # The mock keeps busy what its container asks for.
     assert latest["CPU reserved"] == latest["CPU used"] == round(100 * 2 / cores)
     assert len(shown["times"]) == 2
+
+
+async def test_a_node_has_the_faults_that_it_reports_and_those_of_which_nobody_knows_are_grey(
+    api: Api, browser: Browser
+) -> None:
+    await trio.sleep(1)
+    conditions = [
+        {"type": "SlowDisk", "status": "true", "message": "90 ms <each>"},
+        {"type": "Skew", "status": "unknown"},
+    ]
+    said = {"status": {"report": {"conditions": conditions}}}
+    assert (await api.client.ask("PUT", "/api/v1/nodes/node-00000/status", said)).status == 200
+    page = (await browser.get("/ui/nodes")).body.decode()
+    assert '<span class="badge bad">SlowDisk</span> 90 ms &lt;each&gt;' in page
+    assert '<span class="badge off">Skew</span>' in page
+
+
+async def test_what_a_workload_uses_is_beside_what_it_requests(api: Api, browser: Browser) -> None:
+    containers = [{"name": "main", "command": ["run"], "resources": {"cpu": "500m", "memory": "64Mi"}}]
+    await api.client.ask("POST", WORKLOADS, workload(replicas=2, containers=containers))
+    await trio.sleep(10)
+    page = (await browser.get("/ui/workloads/default/web")).body.decode()
+    assert "64 MiB of 64 MiB" in page
+    await trio.sleep(10)
+    page = (await browser.get("/ui/workloads/default/web")).body.decode()
+    assert "0.5 of 0.5" in page
+    shown = (await browser.get("/ui/samples?namespace=default&name=web")).json
+    assert {each["title"]: each["values"] for each in shown["series"]} == {
+        "CPU": [None, 1.0],
+        "Memory": [128 << 20] * 2,
+    }
+    assert shown["words"].startswith("Now: CPU 1 of 1 cores, memory 128 MiB of 128 MiB")
+    assert "CPU used" in (await browser.get("/ui/nodes")).body.decode()
+    assert (await browser.get("/ui/samples?namespace=default&name=none")).status == 404
 
 
 async def test_a_quota_has_its_bars(api: Api, browser: Browser) -> None:
@@ -450,9 +530,9 @@ async def test_a_quota_has_its_bars(api: Api, browser: Browser) -> None:
     assert "of 8 GiB" in page
 
 
-async def ann_in(api: Api, namespace: str) -> Browser:
+async def ann_in(api: Api, namespace: str, role: str = "viewer") -> Browser:
     """Sign in somebody who may look at one namespace."""
-    binding = {"role": "viewer", "subjects": [{"kind": "user", "name": "ann"}], "namespace": namespace}
+    binding = {"role": role, "subjects": [{"kind": "user", "name": "ann"}], "namespace": namespace}
     made = await api.client.ask("POST", "/api/v1/rolebindings", {"metadata": {"name": "ann"}, "spec": binding})
     assert made.status == 201
     api.keeper.principals["ann"] = Principal("ann")
@@ -476,6 +556,24 @@ async def test_who_may_see_one_namespace_sees_nothing_of_another(api: Api) -> No
     assert "app-ours" in (await browser.get("/ui/workloads")).body.decode()
     assert (await browser.get("/ui/workloads/ours/app-ours")).status == 200
     assert (await browser.get("/ui/workloads/theirs/app-theirs")).status == 404
+
+
+async def test_who_sees_no_instances_neither_sees_what_they_use_nor_takes_it_from_others(
+    api: Api, browser: Browser
+) -> None:
+    plain = {"rules": [{"verbs": ["get", "list", "watch"], "resources": ["workloads", "dashboard"]}]}
+    await api.client.ask("POST", "/api/v1/roles", {"metadata": {"name": "plain"}, "spec": plain})
+    containers = [{"name": "main", "command": ["run"], "resources": {"cpu": "500m", "memory": "64Mi"}}]
+    await api.client.ask("POST", WORKLOADS, workload(containers=containers))
+    ann = await ann_in(api, "default", "plain")
+    plot = "/ui/samples?namespace=default&name=web"
+    for _ in range(3):
+        await trio.sleep(10)
+        assert (await ann.get("/ui/workloads/default/web")).status == 200
+        assert "64 MiB" not in (await ann.get(plot)).json["words"]
+        shown = (await browser.get(plot)).json
+    assert {each["title"]: each["values"][-1] for each in shown["series"]} == {"CPU": 0.5, "Memory": 64 << 20}
+    assert "64 MiB" not in (await ann.get(plot)).json["words"]
 
 
 async def test_a_viewer_is_offered_nothing_that_is_not_theirs(api: Api) -> None:
@@ -533,11 +631,17 @@ async def test_nothing_but_the_files_of_pages_is_given_out(browser: Browser, pat
     assert (await browser.get(f"/ui/static/x/{path}")).status == 404
 
 
+OF_A_WORKLOAD = {"output.js", "terminal.js", "terminal.css", "tty.js", "keys.js", "screen.js"}
+"""What only the page of a workload loads."""
+
+
 async def test_the_first_look_loads_little(browser: Browser) -> None:
     page = await browser.get("/")
     loaded = len(gzip.compress(page.body))
-    loaded += sum(len(asset.packed) for asset in assets().values())
+    loaded += sum(len(asset.packed) for name, asset in assets().items() if name not in OF_A_WORKLOAD)
     assert loaded <= 60 * 1024
+    assert assets().keys() >= OF_A_WORKLOAD
+    assert not [name for name in OF_A_WORKLOAD if name in page.body.decode()]
 
 
 def test_files_of_others_are_as_they_were_published() -> None:
@@ -660,8 +764,25 @@ async def test_a_page_offers_to_pause_updates_and_to_resume_them(api: Api, brows
     assert answer.status == 200
     page = (await browser.get("/ui/workloads/default/web")).body.decode()
     assert 'action="/v1/workload/resume?namespace=default&amp;name=web"' in page
+    assert "Updates paused" in page
+    assert "Updates paused" in (await browser.get("/ui/workloads")).body.decode()
     assert "Pause updates" not in page
     assert "updates" not in (await browser.get("/ui/workloads/default/job")).body.decode()
+
+
+async def test_a_page_offers_to_promote_an_update_that_waits_for_it(api: Api, browser: Browser) -> None:
+    for word in ("old", "new"):
+        main = {"name": "main", "command": ["run", "token", word]}
+        asked = ("POST", WORKLOADS) if word == "old" else ("PUT", f"{WORKLOADS}/web")
+        await api.client.ask(*asked, workload(containers=[main], update={"canary": 1}))
+        await trio.sleep(60)
+        page = (await browser.get("/ui/workloads/default/web")).body.decode()
+        assert ("Promote the update" in page) is (word == "new")
+    path = f"{WORKLOADS}/web/rollout"
+    assert f'action="{path}" data-body=\'{{"promote": {{}}}}\'' in page
+    assert (await browser.change("POST", path, {"promote": {}}, x_session_proof=browser.proof)).status == 200
+    await trio.sleep(60)
+    assert "Promote the update" not in (await browser.get("/ui/workloads/default/web")).body.decode()
 
 
 async def test_a_workload_that_is_stopped_can_be_started_and_not_scaled(api: Api, browser: Browser) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import trio
 from attrs import evolve
-from orchestrion.control_plane._dashboard.usage import MAX_CONTAINERS, Meter
+from orchestrion.control_plane._dashboard.usage import LEAST_SECONDS, MAX_CONTAINERS, Meter
+from orchestrion.control_plane.usage import Used
 from orchestrion.mocks import ContainerWorld, MockRuntime
 from orchestrion.orchestrator_core import RoutingRuntime
 from orchestrion.runtime_interface import CreateOptions, RuntimeCapability
@@ -43,7 +46,10 @@ async def running(runtime: Any, *on: tuple[str, str]) -> list[WorkloadInstance]:
 
 
 def meter(runtime: Any) -> Meter:
-    orchestrator: Any = SimpleNamespace(runtime=runtime, node_loops=dict.fromkeys(NODES))
+    def now() -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=trio.current_time())
+
+    orchestrator: Any = SimpleNamespace(runtime=runtime, node_loops=dict.fromkeys(NODES), now=now)
     return Meter(orchestrator)
 
 
@@ -84,3 +90,37 @@ async def test_where_there_are_too_many_nothing_is_told_rather_than_too_little()
     (one,) = await running(runtime, ("n1", "process"))
     assert await meter(runtime).look([one] * MAX_CONTAINERS) is not None
     assert await meter(runtime).look([one] * (MAX_CONTAINERS + 1)) is None
+
+
+async def test_what_each_instance_and_each_node_use_is_told_apart(autojump_clock: object) -> None:
+    runtime = MockRuntime(ContainerWorld(set(NODES)))
+    instances = await running(runtime, ("n1", "process"), ("n2", "process"), ("n2", "process"))
+    one = meter(runtime)
+    first = await one.look(instances)
+    assert first is not None
+    assert set(first.by_instance.values()) == {Used(None, 1 << 20, 1)}, "what processors do takes two looks"
+    await trio.sleep(10)
+    second = await one.look(instances)
+    assert second is not None
+    assert set(second.by_instance.values()) == {Used(1000, 1 << 20, 1)}
+    assert second.by_node == {NodeId("n1"): Used(1000, 1 << 20, 1), NodeId("n2"): Used(2000, 2 << 20, 2)}
+
+
+async def test_however_many_ask_it_is_looked_at_now_and_then(autojump_clock: object) -> None:
+    runtime = MockRuntime(ContainerWorld(set(NODES)))
+    there = await running(runtime, ("n1", "process"))
+    one = meter(runtime)
+    asked = list[float]()
+
+    async def instances() -> list[WorkloadInstance]:
+        await trio.sleep(1)
+        asked.append(trio.current_time())
+        return there
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(one.latest, instances)
+    assert len(asked) == 1
+    await trio.sleep(LEAST_SECONDS)
+    assert await one.latest(instances) is not None
+    assert len(asked) == 2

@@ -14,9 +14,11 @@ from orchestrion.control_plane._dashboard import workload_page
 from orchestrion.control_plane._dashboard.overview import MAX_CELLS, node_line, topology
 from orchestrion.control_plane._dashboard.pending import FAILS, PASSES, UNKNOWN, matrix, unplaced
 from orchestrion.control_plane._dashboard.rendering import render_in_turns
-from orchestrion.control_plane._dashboard.samples import LEAST_SECONDS, Sample, Samples
+from orchestrion.control_plane._dashboard.samples import Sample, Samples
 from orchestrion.control_plane._dashboard.scene import Scene
-from orchestrion.control_plane._dashboard.words import age, amount, ending, share, size, until
+from orchestrion.control_plane._dashboard.usage import LEAST_SECONDS, Usage
+from orchestrion.control_plane._dashboard.words import age, amount, share, size, until
+from orchestrion.control_plane.usage import Used
 from orchestrion.orchestrator_core import SlotPlacement
 from orchestrion.scheduler_interface import ChangeKind, Explanation, PlacementChange, Predicate, RefusalGroup
 from orchestrion.shared_types import (
@@ -95,6 +97,31 @@ def test_a_node_is_as_hot_as_its_scarcest_resource() -> None:
     assert [(bar["title"], bar["percent"]) for bar in line["bars"]] == [("CPU", 25), ("Memory", 75)]
     assert line["percent"] == 75
     assert line["heat"] == 7
+
+
+def test_a_node_says_what_is_used_of_what_it_has() -> None:
+    n1 = NodeId("n1")
+    usage = Usage(1000, 2 << 30, frozenset({n1}), by_node={n1: Used(1000, 2 << 30, 1)})
+    line = node_line(node(), Scene(now=NOW, usage=usage))
+    assert {bar["title"]: bar["used"]["text"] for bar in line["bars"]} == {
+        "CPU": "1 of 4 cores",
+        "Memory": "2 GiB of 8 GiB",
+    }
+    assert line["used"] == 25
+    once = Usage(0, 1 << 30, frozenset({n1}), by_node={n1: Used(None, 1 << 30, 1)})
+    assert [bar["used"] is None for bar in node_line(node(), Scene(now=NOW, usage=once))["bars"]] == [True, False]
+    other = node_line(node("n2"), Scene(now=NOW, usage=usage))
+    assert other["used"] is None, "of a node that is run from elsewhere it is not known"
+
+
+def test_an_instance_says_what_it_uses_of_what_is_requested() -> None:
+    wanted = Resources(cpu_millicores=500, memory_bytes=64 << 20)
+    usage = Usage(0, 0, frozenset(), by_instance={("default", "web.0.1"): Used(250, 16 << 20, 1)})
+    scene = Scene(now=NOW, instances=(instance(0), instance(1)), demands={("default", "web", 1): wanted}, usage=usage)
+    lines = workload_page.instance_lines(scene, "default", "web")["lines"]
+    assert (lines[0]["cpu"], lines[0]["memory"]) == ("0.25 of 0.5", "16 MiB of 64 MiB")
+    assert (lines[1]["cpu"], lines[1]["memory"]) == (workload_page.UNKNOWN, workload_page.UNKNOWN)
+    assert workload_page.used_words(Used(1500, 1 << 20, 1), Resources()) == ("1.5", "1 MiB")
 
 
 def test_a_node_says_what_is_done_to_it() -> None:
@@ -195,21 +222,6 @@ def test_nodes_of_the_same_name_are_told_apart() -> None:
     assert scene.node_names() == {LONG: "vm (01a204cd)", other: "vm (01b204cd)", "n1": "n1"}
 
 
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (ExitStatus(code=3), "exited with 3"),
-        (ExitStatus(signal=9), "ended by SIGKILL"),
-        (ExitStatus(signal=99), "ended by signal 99"),
-        (ExitStatus(signal=9, out_of_memory=True), "out of memory"),
-        (ExitStatus(reason="shim-lost", message="it is gone"), "shim-lost (it is gone)"),
-        (ExitStatus(), "ended"),
-    ],
-)
-def test_an_end_is_told_in_words(status: ExitStatus, words: str) -> None:
-    assert ending(status) == words
-
-
 def test_what_is_to_come_is_told_by_how_soon_it_is() -> None:
     assert [until(NOW + timedelta(seconds=seconds), NOW) for seconds in (-1, 0, 26, 90)] == [
         "now",
@@ -284,5 +296,5 @@ def test_a_resource_that_came_later_has_gaps_before() -> None:
     samples = Samples()
     samples.take(Sample(NOW, {"CPU": 1}))
     samples.take(Sample(NOW + timedelta(seconds=LEAST_SECONDS), {"CPU": 2, "GPUs": 50}))
-    shown = {each["title"]: each["percent"] for each in samples.shown()["series"]}
+    shown = {each["title"]: each["values"] for each in samples.shown()["series"]}
     assert shown == {"CPU": [1, 2], "GPUs": [None, 50]}

@@ -415,6 +415,22 @@ async def test_a_socket_carries_messages_both_ways() -> None:
         assert await socket.next() == CloseConnection(1000, "as you wish")
 
 
+async def test_a_socket_can_be_refused_with_an_answer_that_says_why() -> None:
+    async def refuse(scope: Any, _receive: Any, send: Any) -> None:
+        assert "websocket.http.response" in scope["extensions"]
+        headers = [(b"content-length", b"5"), (b"www-authenticate", b"Bearer")]
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": b"wh", "more_body": True})
+        await send({"type": "websocket.http.response.body", "body": b"o?!", "more_body": False})
+
+    async with connected(refuse) as peer:
+        await SocketPeer(peer).send(Request(host="x", target="/"))
+        told = await peer.rest()
+    assert told.startswith(b"HTTP/1.1 401 ")
+    assert b"www-authenticate: Bearer" in told
+    assert told.endswith(b"who?!")
+
+
 async def test_a_socket_can_be_refused() -> None:
     async with connected(talk) as peer:
         socket = SocketPeer(peer)

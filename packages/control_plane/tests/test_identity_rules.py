@@ -116,7 +116,7 @@ def test_the_groups_of_a_kind_come_with_it() -> None:
 
 def test_objects_belong_to_their_node_and_their_workloads() -> None:
     assert owners_of("nodes", "", "n1") == {"node:n1"}
-    assert owners_of("leases", "", "n1") == {"node:n1"}
+    assert owners_of("nodes/status", "", "n1") == {"node:n1"}
     assert owners_of("workloads/status", "default", "web") == {"workload:default/web"}
     assert owners_of("instances", "default", "web.0", node="n1", workloads=["web"]) == {
         "node:n1",

@@ -15,9 +15,11 @@ from attrs import define
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
+from orchestrion.control_plane._identity.curve import is_good_key
 from orchestrion.control_plane._identity.failures import NotProved, Reason
 from orchestrion.control_plane._identity.keys import MAX_AGE, MAX_AHEAD, TrustedKeys
 from orchestrion.control_plane._identity.principals import ANONYMOUS, Principal, PrincipalKind
+from orchestrion.control_plane._identity.records import StoredPrincipal
 from orchestrion.control_plane._identity.replays import ReplayCache
 from orchestrion.control_plane._identity.signing import HEADERS, RequestSigner, fingerprint_of_key
 from orchestrion.mocks import MemoryState, MemoryStore
@@ -295,6 +297,49 @@ async def test_what_is_no_key_of_anybody_is_not_trusted(key: bytes, principal: P
     async with serving() as server:
         with pytest.raises(ConfigInvalid):
             await server.keys.trust(key, principal)
+
+
+_PRIME = 2**255 - 19
+_ORDER_8 = (
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+)
+_SMALL = [(number + top * 2**255).to_bytes(32, "little") for top in (0, 1) for number in (0, 1, _PRIME - 1)]
+_SMALL += [bytes.fromhex(text) for text in _ORDER_8]
+_SMALL += [bytes([*key[:31], key[31] | 128]) for key in map(bytes.fromhex, _ORDER_8)]
+_OTHER_WORDS = [(number + top * 2**255).to_bytes(32, "little") for top in (0, 1) for number in range(_PRIME, 2**255)]
+NO_KEYS = [*_SMALL, *_OTHER_WORDS, b"k" * 32]
+"""Points of small order, numbers that are written otherwise than they should be, and what is no point of the curve."""
+
+
+def test_anybody_signs_any_text_for_a_point_of_small_order() -> None:
+    neutral = (1).to_bytes(32, "little")
+    for text in (b"one", b"another"):
+        Ed25519PublicKey.from_public_bytes(neutral).verify(neutral + bytes(32), text)
+
+
+async def test_a_key_for_which_anybody_can_sign_is_not_trusted() -> None:
+    async with serving() as server:
+        for key in NO_KEYS:
+            with pytest.raises(ConfigInvalid):
+                await server.keys.trust(key, CI)
+        assert len(server.keys.all()) == 1
+
+
+async def test_a_key_for_which_anybody_can_sign_is_left_out_where_it_is_stored() -> None:
+    async with serving() as server:
+        for key in (NO_KEYS[1], server.signer.public_key):
+            value = StoredPrincipal.of(CI, base64.b64encode(key).decode(), NOW, "").encode()
+            await server.keys.store.put(f"/key/default/{fingerprint_of_key(key)}", value)
+        await wait_all_tasks_blocked()
+        assert [key.public_key for key in server.keys.all()] == [server.signer.public_key]
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_whatever_private_key_somebody_has_its_public_key_is_good(seed: bytes) -> None:
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    assert is_good_key(public)
+    assert is_good_key(bytes([*public[:31], public[31] ^ 128])), "the point beside it has the same order"
 
 
 async def test_keys_are_trusted_after_a_restart_and_earlier_requests_are_not_taken() -> None:

@@ -47,7 +47,7 @@ async def test_a_session_begins_works_and_ends(api: Api) -> None:
 async def test_the_server_says_nothing_without_being_asked(api: Api) -> None:
     answer = await api.client.ask("GET", "/mcp", accept="text/event-stream")
     assert answer.status == 405
-    assert answer.headers["allow"] == "POST, DELETE"
+    assert answer.headers["allow"] == "DELETE, OPTIONS, POST"
 
 
 async def test_nobody_is_let_in_without_a_name(api: Api) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from attrs import define, field
 
 HERE = Path(__file__).parent
 
@@ -21,7 +23,12 @@ SECONDS = 4.0
 MOST_SECONDS = 0.2
 """What 99 of 100 heartbeats may take."""
 
+ROUNDS = 3
+"""How often it is tried until heartbeats are as fast by the clock as well: what other programs do is in that."""
+
 BEATS_PER_SECOND = 40
+HEARTBEAT, HEALTH = "/api/v1/nodes/node-00000/status", "/healthz"
+REPORT = {"conditions": [{"type": "ClockSkew", "status": "false"}], "heartbeat": {"seconds": 60}}
 MOST_GROWTH_BYTES = 150_000_000
 MAPS = "/api/v1/namespaces/default/configmaps"
 STATUSES = {"200", "201", "401", "404", "409", "429", "503"}
@@ -39,6 +46,7 @@ class Server:
         self.node = self.ask("POST", "/api/v1/tokens", self.token, grant)[1]["token"]
         made = self.ask("POST", MAPS, self.token, {"metadata": {"name": "a"}, "spec": {"data": {"b": "c"}}})
         assert made[0] == 201
+        assert self.ask("PUT", HEARTBEAT, self.node, {"status": {"report": REPORT}})[0] == 200
 
     def connection(self) -> http.client.HTTPConnection:
         """Return a new connection."""
@@ -58,6 +66,11 @@ class Server:
     def worked_seconds(self) -> float:
         """Return how long its loop has been at work: what other programs take of the machine is not in that."""
         return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[0]) / 1e9
+
+    def waited_seconds(self) -> float:
+        """Return how long its loop, and this thread, were ready to work while other programs had the processors."""
+        stats = (Path(f"/proc/{self.process.pid}/schedstat"), Path("/proc/thread-self/schedstat"))
+        return sum(int(each.read_text().split()[1]) for each in stats) / 1e9
 
     def resident_bytes(self) -> int:
         """Return how much memory it has."""
@@ -81,31 +94,51 @@ def server(tmp_path: Path) -> Iterator[Server]:
         process.kill()
 
 
-def beats(server: Server, seconds: float) -> dict[str, list[float]]:
-    """Ask as a node and as who looks after the server does, at a steady pace.
+@define(eq=False)
+class Beats:
+    """What came of asking at a steady pace.
 
-    Returns:
-        By path, for how long the server was at work on whatever it was at until each answer came.
+    Attributes:
+        work: By path, for how long the server was at work on whatever it was at until each answer came.
+        clock: By path, how long that took by the clock, but for what other programs had of the processors meanwhile.
+        walls: By path, how long it took altogether.
+        revisions: Of the node, in the answers to heartbeats.
     """
-    taken: dict[str, list[float]] = {"/api/v1/nodes/node-00000": [], "/healthz": []}
-    walls = list[float]()
+
+    work: dict[str, list[float]] = field(factory=lambda: {HEARTBEAT: [], HEALTH: []})
+    clock: dict[str, list[float]] = field(factory=lambda: {HEARTBEAT: [], HEALTH: []})
+    walls: dict[str, list[float]] = field(factory=lambda: {HEARTBEAT: [], HEALTH: []})
+    revisions: set[int] = field(factory=set)
+
+
+def beats(server: Server, seconds: float) -> Beats:
+    """Send heartbeats as a node does, and ask as who looks after the server does, at a steady pace."""
+    found = Beats()
+    report = json.dumps({"status": {"report": REPORT}})
+    headers = {"Authorization": f"Bearer {server.node}", "Content-Type": "application/json"}
     connection = server.connection()
     began = time.monotonic()
     number = 0
     while (due := began + number / BEATS_PER_SECOND) < began + seconds:
         time.sleep(max(0.0, due - time.monotonic()))
         number += 1
-        for path, seen in taken.items():
-            start, clock = server.worked_seconds(), time.monotonic()
-            connection.request("GET", path, headers={"Authorization": f"Bearer {server.node}"})
+        for path, seen in found.work.items():
+            start, waited, clock = server.worked_seconds(), server.waited_seconds(), time.monotonic()
+            if path == HEARTBEAT:
+                connection.request("PUT", path, report, headers)
+            else:
+                connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
-            answer.read()
+            text = answer.read()
+            wall = time.monotonic() - clock
             seen.append(server.worked_seconds() - start)
-            walls.append(time.monotonic() - clock)
-            assert answer.status == 200, path
+            found.walls[path].append(wall)
+            found.clock[path].append(max(seen[-1], wall - (server.waited_seconds() - waited)))
+            assert answer.status == 200, (path, text)
+            if path == HEARTBEAT:
+                found.revisions.add(json.loads(text)["metadata"]["revision"])
     connection.close()
-    sys.stdout.write(f"by the clock p50 {sorted(walls)[len(walls) // 2]:.3f}, p99 {p99(walls):.3f}\n")
-    return taken
+    return found
 
 
 def p99(seen: list[float]) -> float:
@@ -140,20 +173,35 @@ def test_nodes_are_heard_whatever_others_ask_for(server: Server, kind: str) -> N
     request = requests_of(server)[kind]
     carried = answered(server.flood(request, 8, 2))
     rate = sum(carried["answers"].values()) / 2
+    fastest = math.inf
+    for _ in range(ROUNDS):
+        fastest = min(fastest, flooded(server, request, rate))
+        if fastest <= MOST_SECONDS:
+            break
+    assert fastest <= MOST_SECONDS, "by the clock"
+    began = time.monotonic()
+    assert server.ask("GET", f"{MAPS}/a", server.token)[0] == 200
+    assert time.monotonic() - began < 5, "it is itself again"
+
+
+def flooded(server: Server, request: str, rate: float) -> float:
+    """Flood a server that carries so many requests a second, and return what 99 of 100 heartbeats take by the clock."""
     before = server.resident_bytes()
     flood = server.flood(request, CONNECTIONS, SECONDS + 1)
     assert flood.stdout is not None
     flood.stdout.readline()  # its height
-    taken = beats(server, SECONDS)
+    found = beats(server, SECONDS)
     told = answered(flood)
     grown = server.resident_bytes() - before
-    slow = {path: p99(seen) for path, seen in taken.items()}
-    sys.stdout.write(f"carries {rate:.0f}/s, {told}, p99 {slow}, grown {grown / 1e6:.0f} MB\n")
+    slow = {path: p99(seen) for path, seen in found.work.items()}
+    clock = {path: p99(seen) for path, seen in found.clock.items()}
+    walls = {path: p99(seen) for path, seen in found.walls.items()}
+    sys.stdout.write(f"carries {rate:.0f}/s, {told}, grown {grown / 1e6:.0f} MB\n")
+    sys.stdout.write(f"p99 of work {slow}, by the clock {clock}, with waits for a processor {walls}\n")
     assert told["sent"] >= 10 * rate * SECONDS
     assert set(told["answers"]) <= STATUSES
     assert told["silent"] == 0, "who is refused is told when to come again"
     assert grown < MOST_GROWTH_BYTES
     assert max(slow.values()) <= MOST_SECONDS, slow
-    began = time.monotonic()
-    assert server.ask("GET", f"{MAPS}/a", server.token)[0] == 200
-    assert time.monotonic() - began < 5, "it is itself again"
+    assert len(found.revisions) == 1, "a heartbeat that says nothing new is not written"
+    return clock[HEARTBEAT]

@@ -10,9 +10,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, TypeVar
 
 from litestar import Litestar, Request, Response, WebSocket, delete, get, post, websocket
+from litestar.connection import ASGIConnection
 from litestar.dto import AbstractDTO, DTOFieldDefinition
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, JSONBody
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, ControllerRouterHandler, Guard
 from litestar.typing import FieldDefinition
 from orchestrion.orchestrator_core import ApplyResult, LogQuery, Plan, SlotPlacement, Update, UpdateKind, WorkloadView
@@ -229,11 +232,12 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
         subject: FromQuery[str | None] = None,
         since: FromQuery[str | None] = None,
         limit: FromQuery[int] = 1000,
+        types: FromQuery[str] = "",
     ) -> Response[Any]:
-        given = {"namespace": namespace, "subject": subject, "since": since, "limit": limit}
+        given = {"namespace": namespace, "subject": subject, "since": since, "limit": limit, "types": types}
         query = structure(given, EventsQuery)
         found = await control.events(
-            namespace=query.namespace, subject=query.subject, since=query.since, limit=query.limit
+            namespace=query.namespace, subject=query.subject, since=query.since, limit=query.limit, types=query.words
         )
         if is_wanted(request.headers.get("accept", "")):
             return Response(batch(found), media_type=CLOUD_EVENTS)
@@ -332,7 +336,7 @@ def make_app(
         answer = lost(request) if lost is not None and error.status_code == 404 else None
         return answer if answer is not None else _answer_refusal(request, error)
 
-    return Litestar(
+    app = Litestar(
         handlers,
         guards=guards,
         dto=ConverterDTO,
@@ -346,6 +350,25 @@ def make_app(
         logging_config=None,
         request_max_body_size=MAX_REQUEST_BYTES,
     )
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                _ask_without_copies(handler)
+    return app
+
+
+def _ask_without_copies(handler: HTTPRouteHandler) -> None:
+    """Let guards see a handler itself: the framework gives each a copy, which takes as long as what our guard does.
+
+    This is only an optimisation.
+    """
+
+    async def authorize(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+        for guard in handler.resolve_guards():
+            await guard(connection, handler)  # type: ignore[misc] # it has made all of them asynchronous
+
+    if hasattr(handler, "__dict__"):  # those that the framework has added have nowhere to put it
+        handler.authorize_connection = authorize  # type: ignore[method-assign] # of this one alone
 
 
 def _answer_error(request: Request[Any, Any, Any], error: OrchestrationError) -> Response[bytes]:

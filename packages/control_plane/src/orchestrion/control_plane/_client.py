@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -169,11 +169,19 @@ class HttpControl:
         subject: str | None = None,
         since: datetime | None = None,
         limit: int = 1000,
+        types: Collection[str] = (),
     ) -> list[Event]:
         """See `Control.events`."""
         moment = None if since is None else since.isoformat()
         return await self._ask(
-            "GET", "/v1/events", list[Event], namespace=namespace, subject=subject, since=moment, limit=limit
+            "GET",
+            "/v1/events",
+            list[Event],
+            namespace=namespace,
+            subject=subject,
+            since=moment,
+            limit=limit,
+            types=",".join(types) or None,
         )
 
     async def _ask(self, method: str, path: str, kind: type[T], body: object = None, /, **parameters: Any) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -183,6 +183,7 @@ class Control(Protocol):
         subject: str | None = None,
         since: datetime | None = None,
         limit: int = 1000,
+        types: Collection[str] = (),
     ) -> list[Event]:
         """Return the latest events, oldest first.
 
@@ -191,5 +192,6 @@ class Control(Protocol):
             subject: "workload/web" or "instance/web.0.1"; a workload's also gives those of its instances. None is all.
             since: Only those at or after this time (UTC).
             limit: The most events to return, >= 1.
+            types: Only those whose severity or reason is one of these words, in any case; none are all.
         """
         ...

@@ -41,7 +41,9 @@ async def listening(host: str, port: int, /) -> AsyncIterator[Sequence[trio.Sock
     """
     check_port(port)
     try:
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+        # As bytes, where it can be: text is written in the ASCII of names first, whose tables take a while to import.
+        name = host.encode() if host.isascii() else host
+        listeners = await trio.open_tcp_listeners(port, host=name, backlog=BACKLOG)
     except OSError as err:
         msg = f"can't listen at {host}:{port}: {err.strerror or err}"
         raise NetworkFailure(msg, remedy="Choose another --host or --port.") from err

@@ -24,6 +24,10 @@ _MAX_RECEIVE_BYTES: Final = 65536
 _PORTS: Final = {"https": 443, "http": 80}
 
 
+class AnswerTooLarge(NetworkFailure):
+    """Who was asked has answered, with more than is taken."""
+
+
 @frozen
 class HttpAnswer:
     """What a server answered.
@@ -69,7 +73,9 @@ class Outgoing:
 
         Raises:
             NetworkFailure: There is no answer: nobody listens, who listens is not who it should be, the connection was
-                cut off, or the answer is too large or none.
+                cut off, or what came is no answer.
+            AnswerTooLarge: The answer is longer than is taken.
+            OutOfReach: The host has an address that may not be connected to.
         """
         return await self._send("GET", url, None, "")
 
@@ -141,7 +147,7 @@ class Outgoing:
             elif isinstance(event, h11.Data):
                 body += event.data
                 if len(body) > self._max_answer_bytes:
-                    raise NetworkFailure(f"the answer is longer than {self._max_answer_bytes:,} bytes")
+                    raise AnswerTooLarge(f"the answer is longer than {self._max_answer_bytes:,} bytes")
             elif isinstance(event, h11.EndOfMessage):
                 # Said at once, not by a polite end of the session: the other side may never join in that.
                 await trio.aclose_forcefully(stream)

@@ -31,6 +31,7 @@ from orchestrion.shared_types import (
 from orchestrion.store_interface import InvalidRequest
 
 from ._at_request import at_request
+from ._problem_table import type_of
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -59,6 +60,13 @@ def status_of(error: OrchestrationError) -> int:
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 
+def status_of_code(code: str) -> int:
+    """Return the HTTP status that errors of a code are answered with; 500 for one that is not known here."""
+    kinds = [kind for kind in _kinds(OrchestrationError) if vars(kind).get("code") == code]
+    # Of classes of one code that of the library comes first: others stand for it elsewhere.
+    return next((status for kind in kinds[:1] for base, status in _STATUSES if issubclass(kind, base)), 500)
+
+
 def problem_of(error: OrchestrationError) -> dict[str, Any]:
     """Return the problem document of an error: all that `error_of` needs to make it again.
 
@@ -68,7 +76,7 @@ def problem_of(error: OrchestrationError) -> dict[str, Any]:
     codes = [vars(kind)["code"] for kind in type(error).__mro__ if "code" in vars(kind)]
     fields = {name: getattr(error, name) for name in _field_types(type(error)) if hasattr(error, name)}
     return {
-        "type": f"urn:orchestrion:error:{codes[0]}",
+        "type": type_of(codes),
         "title": codes[0].replace("-", " "),
         "status": status_of(error),
         "detail": str(error),

@@ -22,6 +22,10 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _NAT64: Final = ip_network("64:ff9b::/96")
 
 
+class OutOfReach(NetworkFailure):
+    """Who is to be asked is where no request is sent."""
+
+
 @frozen
 class Reach:
     """Says whom requests may be sent to: who has a public address, and who is in a network that was allowed.
@@ -38,14 +42,14 @@ class Reach:
         """Return where a host is to be connected to, in the order in which it is to be tried.
 
         Raises:
-            NetworkFailure: It has an address that is not allowed.
+            OutOfReach: It has an address that is not allowed.
             OSError: It has none.
         """
         found = dict[tuple[str, int], None]()
         for *_, place in await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM):
             text = str(place[0]).partition("%")[0]
             if not self.allows(host, ip_address(text)):
-                raise NetworkFailure(
+                raise OutOfReach(
                     f"{host!r:.200} is at {text}, which is no public address",
                     remedy="Let the server reach that network: orchestrion server --webhook-network NETWORK",
                 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -156,7 +156,13 @@ class LineStream:
 
 
 async def serve_exec(
-    control: Control, receive: Receive, send: Send, given: Mapping[str, str], *, standing: Standing = always
+    control: Control,
+    receive: Receive,
+    send: Send,
+    given: Mapping[str, str],
+    *,
+    standing: Standing = always,
+    found: Callable[[], Awaitable[str]] | None = None,
 ) -> None:
     """Serve one WebSocket connection that runs one command. When the client goes, the command is killed.
 
@@ -166,6 +172,7 @@ async def serve_exec(
         send: Takes what goes to the client.
         given: What the address of the connection says, for which it was let in, and what comes can't say otherwise.
         standing: Says whether the command may go on; else it is killed, and the client is told why.
+        found: Finds the instance where the address names something else; None takes the one of that name.
     """
     await receive()  # the connection's own first event
     await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
@@ -173,6 +180,8 @@ async def serve_exec(
         request = await _exec_request(receive, given)
         if request is None:
             return
+        if found is not None:
+            request = evolve(request, instance=await found())
         status = await _run(control, request, receive, send, Refusal(standing))
         if status is None:
             return

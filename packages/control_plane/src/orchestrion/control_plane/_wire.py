@@ -63,12 +63,18 @@ class RetryRequest:
 
 @frozen(kw_only=True)
 class EventsQuery:
-    """The parameters of events."""
+    """The parameters of events; `types` are words with commas between."""
 
     namespace: str | None = None
     subject: str | None = None
     since: datetime | None = None
     limit: int = field(default=1000, validator=validators.ge(1))
+    types: str = field(default="", validator=validators.matches_re(r"([A-Za-z0-9]{1,63}(,[A-Za-z0-9]{1,63}){0,19})?"))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The severities and reasons that are wanted; none are all."""
+        return tuple(self.types.split(",")) if self.types else ()
 
 
 @frozen(kw_only=True)

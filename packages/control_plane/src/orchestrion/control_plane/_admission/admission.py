@@ -14,15 +14,13 @@ from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.json_values import JsonObject
 from orchestrion.control_plane._objects.kinds import (
     CUSTOM_KIND,
-    LIMIT_RANGE,
-    MUTATING_WEBHOOK,
     NAMESPACE,
     PRIORITY_CLASS,
-    VALIDATING_WEBHOOK,
     WORKLOAD,
     Kind,
     KindRegistry,
 )
+from orchestrion.control_plane._objects.label_form import check_labels
 from orchestrion.control_plane._objects.proposal import checked_spec
 from orchestrion.control_plane._objects.specs import CustomKindSpec, NamespaceSpec
 from orchestrion.control_plane._objects.workload_form import definition_of, workload_of
@@ -42,10 +40,10 @@ from orchestrion.shared_types import (
 )
 
 from .chain import AdmissionChain
-from .hooks import Hooks, mutating_of, validating_of
-from .images import check_policy
+from .forms import check_form
+from .hooks import Hooks
 from .review import AdmissionRequest, Mutator, Operation, Validator
-from .workload_rules import STANDARD_CLASSES, RuleBook, outline_of, range_of, stated_priority, with_changes
+from .workload_rules import RuleBook, outline_of, stated_priority, with_changes
 
 May = Callable[[Principal, Access], bool]
 """Says whether somebody may do something."""
@@ -143,6 +141,8 @@ class Admission:
         rules = self._rules.rules(definition.metadata.namespace)
         definition = rules.completed(definition)
         rules.check(definition)
+        known = before.metadata.labels if before is not None else {}
+        check_labels(definition.metadata.labels, known)
         if not self.hooks.any:
             return definition
         document = workload_of(definition)
@@ -167,6 +167,7 @@ class Admission:
             changed = self._rules.with_numbers(structure(request.object, Document))
             definition = rules.completed(definition_of(changed, others, PRIORITY_CLASSES))
             rules.check(definition)
+            check_labels(definition.metadata.labels, known)
             return workload_of(definition).plain()
 
         await self._pass(AdmissionChain(mutators, validators, check=check), request)
@@ -181,6 +182,7 @@ class Admission:
         plain: JsonObject | None,
         *,
         dry_run: bool = False,
+        action: str = "",
     ) -> None:
         """Ask validating webhooks about what is done with an object, other than writing it as a whole.
 
@@ -191,6 +193,7 @@ class Admission:
             name: Its name.
             plain: The object as it would be; None where it is not changed.
             dry_run: Whether nothing will be done.
+            action: What it is called; or empty, where the operation says it.
 
         Raises:
             Denied: One refuses it.
@@ -209,9 +212,29 @@ class Admission:
             old_object=item.document.plain() if item is not None else None,
             principal=ASKING.get(),
             dry_run=dry_run,
+            action=action,
         )
         _, validators = self._asked(request)
         await self._pass(AdmissionChain((), validators, check=lambda asked: asked.object or {}), request)
+
+    async def act(
+        self, action: str, workload: WorkloadDefinition, *, dry_run: bool = False, replicas: int | None = None
+    ) -> None:
+        """Ask validating webhooks about what is done with a workload; errors are as for `judge`.
+
+        Args:
+            action: "scale", "start" or "stop".
+            workload: The workload.
+            dry_run: Whether nothing will be done.
+            replicas: How many it would have; None leaves it at what it says.
+        """
+        if self.hooks.any:
+            metadata, plain = workload.metadata, workload_of(workload).plain()
+            if replicas is not None:
+                plain["spec"]["replicas"] = replicas
+            await self.judge(
+                Operation.UPDATE, WORKLOAD, metadata.namespace, metadata.name, plain, dry_run=dry_run, action=action
+            )
 
     def _asked(self, request: AdmissionRequest) -> tuple[list[Mutator], list[Validator]]:
         if request.principal is SERVER:
@@ -243,20 +266,12 @@ class Admission:
             Conflict: Its kind is being removed.
         """
         self._check_owners(document, before)
+        check_labels(document.labels, before.labels if before is not None else {})
         if kind is WORKLOAD:
             return self._fitting_workload(document)
+        check_form(kind, document, self.hooks.reach)
         if kind is NAMESPACE:
             self._check_namespace(document)
-        elif kind is LIMIT_RANGE:
-            range_of(document)
-        elif kind is PRIORITY_CLASS:
-            if document.metadata.name in STANDARD_CLASSES:
-                text = f"{document.metadata.name!r} is one of the standard classes, which can't be changed"
-                raise ConfigInvalid((Problem(text, path="metadata.name"),), remedy="Choose another name.")
-        elif kind is MUTATING_WEBHOOK:
-            mutating_of(document, reach=self.hooks.reach)
-        elif kind is VALIDATING_WEBHOOK:
-            validating_of(document, reach=self.hooks.reach)
         elif kind.custom is not None and before is None:
             self._check_stays(kind.custom)
         return document
@@ -276,7 +291,6 @@ class Admission:
 
     def _check_namespace(self, document: Document) -> None:
         spec = structure(dict(document.spec), NamespaceSpec)
-        check_policy(spec.images)
         if spec.priority_class and self._rules.priority_class(spec.priority_class) is None:
             problem = Problem(f"there is no priority class {spec.priority_class!r:.80}", path="spec.priority_class")
             raise ConfigInvalid((problem,), remedy="See what there is: orchestrion get priorityclasses")

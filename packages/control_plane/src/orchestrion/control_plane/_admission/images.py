@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from orchestrion.control_plane._objects.specs import ImagePolicy
 from orchestrion.shared_types import ConfigInvalid, Denied, Problem, WorkloadDefinition
 
+from .references import Reference, is_host, reference_of, registry_of
+
 MAX_PATTERN_PARTS: Final = 20
 """How many `*` a pattern may have, and one more."""
 
-_DIGEST: Final = re.compile(r"@sha256:[0-9a-f]{64}\Z")
-_STANDARD_REGISTRY: Final = ".".join(("docker", "io"))
-_STANDARD_FOLDER: Final = "library"
+_NO_POLICY: Final = ImagePolicy()
+_SHA_256: Final = "sha256:"
 
 
 def check_policy(policy: ImagePolicy) -> None:
@@ -37,51 +37,61 @@ def check_images(definition: WorkloadDefinition, policy: ImagePolicy) -> None:
     """Make sure that a policy allows all images of a definition; containers without an image are not its business.
 
     Raises:
+        ConfigInvalid: Something is no name of an image, of which a policy could say anything.
         Denied: It does not; the first image that it refuses is named.
     """
-    for container in definition.containers:
+    if policy == _NO_POLICY:
+        return
+    problems = list[Problem]()
+    denied = ""
+    for place, container in enumerate(definition.containers):
         if container.image is None:
             continue
-        refusal = refusal_of(container.image, policy)
-        if refusal:
+        reference = reference_of(container.image)
+        if reference is None:
+            text = f"{container.image!r:.200} is no name of an image, such as 'registry.example/shop/web:1'"
+            problems.append(Problem(text, path=f"spec.containers[{place}].image"))
+        elif not denied and (refusal := refusal_of(reference, policy, container.image)):
             namespace = definition.metadata.namespace
-            raise Denied(
-                f"container {container.name!r}: the image policy of namespace {namespace!r} {refusal}",
-                remedy="Use an image that it allows, or have the policy changed.",
-            )
+            denied = f"container {container.name!r}: the image policy of namespace {namespace!r} {refusal}"
+    if problems:
+        raise ConfigInvalid(tuple(problems))
+    if denied:
+        raise Denied(denied, remedy="Use an image that it allows, or have the policy changed.")
 
 
-def refusal_of(image: str, policy: ImagePolicy) -> str:
-    """Return why a policy refuses an image, or ""."""
-    names = (image, full_name(image))
-    denied = _fitting(names, policy.deny)
+def refusal_of(image: Reference, policy: ImagePolicy, written: str) -> str:
+    """Return why a policy refuses an image that is written so, or "".
+
+    An image fits a pattern in any of the ways in which it can be written: one that is refused passes in none of them.
+    """
+    ways = tuple(image.ways())
+    denied = _fitting(ways, policy.deny)
     if denied is not None:
-        return f"denies {denied!r}, which {image!r:.200} is"
-    if policy.allow and _fitting(names, policy.allow) is None:
-        return f"does not allow {image!r:.200}"
-    if policy.require_digest and _DIGEST.search(image) is None:
-        return f"wants images by digest (NAME@sha256:...), which {image!r:.200} is not"
+        return f"denies {denied!r}, which {image.full!r:.200} is"
+    if policy.allow and _fitting(ways, policy.allow) is None:
+        return f"does not allow {written!r:.200}"
+    if policy.require_digest and not image.digest.startswith(_SHA_256):
+        return f"wants images by digest (NAME@sha256:...), which {written!r:.200} is not"
     return ""
 
 
-def full_name(image: str) -> str:
-    """Return an image's name with its registry and folder, where it leaves out those that then are meant."""
-    first, slash, rest = image.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        registry, path = first, rest
-    else:
-        registry, path = _STANDARD_REGISTRY, image
-    if registry == f"index.{_STANDARD_REGISTRY}":
-        registry = _STANDARD_REGISTRY
-    if registry == _STANDARD_REGISTRY and "/" not in path:
-        path = f"{_STANDARD_FOLDER}/{path}"
-    return f"{registry}/{path}"
+def _fitting(ways: Iterable[str], patterns: Iterable[str]) -> str | None:
+    """Return the first pattern that one of the ways to write an image fits, or None."""
+    ways = tuple(ways)
+    for pattern in patterns:
+        meant = _meant(pattern)
+        if any(fits(way, meant) for way in ways):
+            return pattern
+    return None
 
 
-def _fitting(names: Iterable[str], patterns: Iterable[str]) -> str | None:
-    """Return the first pattern that one of the names fits, or None."""
-    names = tuple(names)
-    return next((pattern for pattern in patterns if any(fits(name, pattern) for name in names)), None)
+def _meant(pattern: str) -> str:
+    """Return a pattern with its registry written as that of a reference is."""
+    host, slash, rest = pattern.partition("/")
+    if not slash or not is_host(host):
+        return pattern
+    return f"{registry_of(host) or host.lower()}/{rest}"
 
 
 def fits(text: str, pattern: str) -> bool:

@@ -37,6 +37,7 @@ class AdmissionRequest:
         old_object: The object as it is; None where there is none yet.
         principal: Who asks.
         dry_run: Whether nothing will be written whatever is said; then nobody may change anything elsewhere either.
+        action: What is done beside writing the object as a whole: "scale", "start" or "stop"; or empty.
     """
 
     uid: str
@@ -48,6 +49,7 @@ class AdmissionRequest:
     old_object: JsonObject | None
     principal: Principal
     dry_run: bool = False
+    action: str = ""
 
 
 def _as_warnings(texts: Sequence[str]) -> tuple[str, ...]:

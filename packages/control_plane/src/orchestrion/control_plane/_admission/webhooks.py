@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 import trio
 from attrs import Attribute, field, frozen, validators
-from orchestrion.control_plane._outgoing import MAX_ANSWER_BYTES, HttpAnswer, Outgoing
+from orchestrion.control_plane._outgoing import MAX_ANSWER_BYTES, AnswerTooLarge, HttpAnswer, Outgoing
+from orchestrion.control_plane._reach import OutOfReach
 from orchestrion.shared_types import ConfigInvalid, PreconditionFailed, Unavailable
 
 from .review import AdmissionRequest, Operation, Review, patched
@@ -30,6 +31,7 @@ _MAX_WARNINGS: Final = 20
 _MAX_TEXT: Final = 500
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _OK: Final = 200
+_TOO_LARGE: Final = "gave an answer that is too large"
 
 
 Post: TypeAlias = Callable[[str, bytes, float], Awaitable[HttpAnswer]]
@@ -139,6 +141,10 @@ class Webhook:
 class _BadAnswer(Exception):
     """Why an answer is none; the sentence goes on after the webhook's name."""
 
+    def __init__(self, said: str, remedy: str = "See to that server, or try later.") -> None:
+        super().__init__(said)
+        self.remedy = remedy
+
 
 class _Called:
     """What both sorts of webhooks have in common."""
@@ -166,7 +172,7 @@ class _Called:
                 return Review(warnings=(f"webhook {webhook.name!r} was passed over: it {err}",))
             raise Unavailable(
                 f"webhook {webhook.name!r} {err}",
-                remedy="The change was refused because nobody else may judge it; see to that server, or try later.",
+                remedy=f"The change was refused because nobody else may judge it. {err.remedy}",
             ) from (err.__cause__ or err)
 
     async def _answer(self, body: bytes) -> bytes:
@@ -176,12 +182,17 @@ class _Called:
                 answer = await self._post(webhook.url, body, webhook.timeout_seconds)
         except trio.TooSlowError as err:
             raise _BadAnswer(f"did not answer within {webhook.timeout_seconds:g} s") from err
+        except OutOfReach as err:
+            # The address itself is for the log: whoever makes a change need not know it.
+            raise _BadAnswer("is at an address that is not public", err.remedy) from err
+        except AnswerTooLarge as err:
+            raise _BadAnswer(_TOO_LARGE) from err
         except Exception as err:
             raise _BadAnswer("could not be reached") from err
         if answer.status != _OK:
             raise _BadAnswer(f"answered with status {answer.status}")
         if len(answer.body) > MAX_ANSWER_BYTES:
-            raise _BadAnswer("gave an answer that is too large")
+            raise _BadAnswer(_TOO_LARGE)
         return answer.body
 
 
@@ -226,6 +237,7 @@ def _body(request: AdmissionRequest) -> bytes:
         "old_object": request.old_object,
         "principal": {"name": principal.name, "kind": principal.kind, "groups": sorted(principal.all_groups)},
         "dry_run": request.dry_run,
+        **({"action": request.action} if request.action else {}),
     }
     return json.dumps({"kind": "AdmissionReview", "request": asked}, separators=(",", ":")).encode()
 

@@ -20,7 +20,6 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
     structure,
 )
-from orchestrion.shared_types.manifest import to_manifest
 
 from .images import check_images
 from .limit_ranges import LimitRange, check_limits, limit_range_of, with_defaults
@@ -163,7 +162,7 @@ class RuleBook:
         return evolve(definition, priority=found.value, preempts=found.preempts, priority_class="")
 
     def _no_class(self, name: str, path: str) -> ConfigInvalid:
-        known = sorted({*STANDARD_CLASSES, *self.history.within(PRIORITY_CLASS.plural, "")})
+        known = sorted({*STANDARD_CLASSES, *self._classes.names()})
         problem = Problem(f"there is no priority class {name!r:.80}", path=path)
         return ConfigInvalid((problem,), remedy=f"There are: {', '.join(known)}")
 
@@ -235,6 +234,9 @@ def with_changes(document: Document, before: WorkloadDefinition, after: Workload
         spec.pop("priority_class", None)
         spec["priority"], spec["preempts"] = after.priority, after.preempts
     if before.containers != after.containers:
+        # Imported here: it brings a parser of YAML, which a start is not to wait for.
+        from orchestrion.shared_types.manifest import to_manifest
+
         form = to_manifest(after)["workloads"][after.metadata.name]["containers"]
         spec["containers"] = [
             {**given, "resources": made["resources"]} if was != is_now else given

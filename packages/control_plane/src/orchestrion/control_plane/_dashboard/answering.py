@@ -111,12 +111,19 @@ def _problem_page(request: AnyRequest, error: OrchestrationError) -> Response[by
     headers = retry_headers(error)
     if _is_stream(request):
         return Response(b"", status_code=status_of(error), headers=headers)
-    context = {"problem": error.message, "remedy": error.remedy, "theme": theme_of(request)}
+    remedy, place = _with_link(error.remedy)
+    context = {"problem": error.message, "remedy": remedy, "place": place, "theme": theme_of(request)}
     inside = request.headers.get("hx-request") == "true"
     base = "inside.html" if inside else "page.html"
     answer = _html(render("problem.html", base=base, **context), status_of(error))
     answer.headers.update(headers)
     return answer
+
+
+def _with_link(remedy: str) -> tuple[str, str]:
+    """Return what a remedy says, and the page of the dashboard that it ends with; empty if with none."""
+    words, space, place = remedy.rpartition(" ")
+    return (f"{words}{space}", place) if place.startswith("/ui/") else (remedy, "")
 
 
 def _is_stream(request: AnyRequest) -> bool:

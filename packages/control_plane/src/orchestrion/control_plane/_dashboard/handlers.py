@@ -17,7 +17,7 @@ from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._standing import standing_of
 from orchestrion.control_plane._web.caller import Connection, caller_of
 from orchestrion.control_plane._web.pipeline import Pipeline
-from orchestrion.orchestrator_core import LogQuery
+from orchestrion.orchestrator_core import LogQuery, WorkloadName
 from orchestrion.shared_types import Denied, NotFound, OrchestrationError, Unauthenticated, to_json
 
 from .answering import (
@@ -107,8 +107,11 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
 
     @get("/ui/samples", opt={ACCESS: Needs("get", "dashboard", anybody=True)}, name="page-samples")
     async def samples(request: AnyRequest) -> Response[bytes]:
+        namespace, name = (request.query_params.get(each, "") for each in ("namespace", "name"))
+        sight = dashboard.sight(request)
+        shown = await (pages.samples_of(sight, WorkloadName(namespace, name)) if name else pages.samples(sight))
         return Response(
-            to_json(await pages.samples(dashboard.sight(request))),
+            to_json(shown),
             media_type=MediaType.JSON,
             headers={"cache-control": "no-store"},
         )
@@ -174,6 +177,7 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
             socket.path_params["namespace"],
             socket.path_params["name"],
             dashboard.sight_now(socket),
+            standing_of(socket.scope),
             socket.receive,
             socket.send,
             protocol=TERMINAL_PROTOCOL in socket.scope["subprotocols"],

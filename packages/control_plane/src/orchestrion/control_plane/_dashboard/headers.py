@@ -27,6 +27,8 @@ _ALWAYS: Final = (
 )
 
 _STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000")
+_NAMES: Final = frozenset(name for name, _ in (*_ALWAYS, _STRICT_TRANSPORT))
+
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -53,7 +55,10 @@ class SecureHeaders:
             if message["type"] == "http.response.start":
                 headers: list[Any] = list(message["headers"])
                 given = {name.lower() for name, _ in headers}
-                headers.extend(pair for pair in wanted if pair[0] not in given)
+                if given.isdisjoint(_NAMES):
+                    headers += wanted
+                else:
+                    headers += [pair for pair in wanted if pair[0] not in given]
                 message["headers"] = headers
             await send(message)
 

@@ -9,6 +9,7 @@ from typing import Final
 from attrs import define
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._standing import Changes
 from orchestrion.control_plane._web.caller import Connection, Gatekeeper
 from orchestrion.shared_types import Denied, Unauthenticated
 
@@ -46,6 +47,14 @@ class SessionKeeper:
 
     keeper: Gatekeeper
     sessions: Sessions
+
+    def __attrs_post_init__(self) -> None:
+        self.sessions.call_when_ended(self.changes.tell)
+
+    @property
+    def changes(self) -> Changes:
+        """Tells when what somebody was let in by, or what they may do, may have ended."""
+        return self.keeper.changes
 
     def claim(self, connection: Connection, /) -> str:
         """Return whom a request names. See `Gatekeeper.claim`."""

@@ -8,6 +8,7 @@ from functools import reduce
 from operator import add
 from typing import Any, Final
 
+from orchestrion.control_plane.usage import together
 from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
 from orchestrion.shared_types import InstanceState, Node, NodeStatus, Resources, WorkloadInstance
 
@@ -73,15 +74,30 @@ def capacity(nodes: Sequence[Node], scene: Scene) -> list[dict[str, Any]]:
     whole = reduce(add, (node.allocatable for node in nodes), Resources())
     taken = reduce(add, (scene.allocated.get(node.id, Resources()) for node in nodes), Resources())
     used = dict(taken.dimensions())
+    busy = _busy(nodes, scene)
     bars = [
-        _bar(_TITLES.get(name, name), name, used.get(name, 0), most)
+        {**_bar(_TITLES.get(name, name), name, used.get(name, 0), most), "used": busy.get(name)}
         for name, most in whole.dimensions()
         if most or used.get(name)
     ]
     devices = sum(len(node.devices) for node in nodes)
     if devices:
-        bars.append(_bar("GPUs", "gpus", sum(scene.granted.get(node.id, 0) for node in nodes), devices))
+        held = sum(scene.granted.get(node.id, 0) for node in nodes)
+        bars.append({**_bar("GPUs", "gpus", held, devices), "used": None})
     return bars
+
+
+def _busy(nodes: Sequence[Node], scene: Scene) -> Mapping[str, dict[str, Any]]:
+    """Return what is really used, by the names of the resources; only where it is known of all of the nodes."""
+    usage = scene.usage
+    if usage is None or not all(node.id in usage.nodes for node in nodes):
+        return {}
+    used = together(usage.by_node[node.id] for node in nodes)
+    whole = reduce(add, (node.allocatable for node in nodes), Resources())
+    found = {"memory_bytes": _bar("Memory", "memory_bytes", used.memory_bytes, whole.memory_bytes)}
+    if used.cpu_millicores is not None:
+        found["cpu_millicores"] = _bar("CPU", "cpu_millicores", used.cpu_millicores, whole.cpu_millicores)
+    return found
 
 
 def used(nodes: Sequence[Node], usage: Usage) -> dict[str, int]:
@@ -161,9 +177,14 @@ def nodes(scene: Scene) -> list[dict[str, Any]]:
             "labels": sorted(node.labels.items()),
             "taints": [f"{taint.key}={taint.value}:{taint.effect.value}" for taint in node.taints],
             "conditions": [
-                {"type": each.type, "reason": each.reason, "since": each.since}
+                {
+                    "type": each.type,
+                    "reason": each.reason,
+                    "since": each.since,
+                    "tone": "bad" if each.active else "off",
+                }
                 for each in node.conditions
-                if each.active
+                if each.active or each.unknown
             ],
             "drivers": sorted(node.drivers),
             "address": node.address,
@@ -176,6 +197,7 @@ def node_line(node: Node, scene: Scene) -> dict[str, Any]:
     """Return what is said of a node wherever it is shown."""
     bars = capacity([node], scene)
     fullest = max((bar["percent"] for bar in bars), default=0)
+    busiest = max((bar["used"]["percent"] for bar in bars if bar["used"]), default=None)
     status = node.status.value
     if node.drain is not None:
         status = "Draining"
@@ -192,4 +214,5 @@ def node_line(node: Node, scene: Scene) -> dict[str, Any]:
         "bars": bars,
         "heat": fullest // 10,
         "percent": fullest,
+        "used": busiest,
     }

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 from litestar import Request
 from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.kinds import RESOURCE_QUOTA
 from orchestrion.control_plane._objects.specs import amount_of
 from orchestrion.control_plane._service.objects import Objects
-from orchestrion.orchestrator_core import WorkloadName
-from orchestrion.shared_types import Event, EventSeverity, WorkloadNotFound
+from orchestrion.orchestrator_core import WorkloadName, WorkloadView
+from orchestrion.shared_types import Event, EventSeverity, WorkloadInstance, WorkloadNotFound
 
 from . import overview, workload_page
 from .pending import unplaced
 from .samples import Sample, Samples
-from .scene import Scenes, is_ended
+from .scene import Scene, Scenes, is_ended
 from .sight import Sight
 from .usage import Meter
+from .watched import Watched, no_samples
 from .words import amount, share
 
 AnyRequest = Request[Any, Any, Any]
@@ -42,31 +43,35 @@ class Pages:
 
     objects: Objects
     _samples: Samples = field(factory=Samples)
+    _watched: Watched = field(init=False)
     _meter: Meter = field(init=False)
     _scenes: Scenes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._meter = Meter(self.objects.orchestrator)
+        self._watched = Watched(self.objects.orchestrator)
         self._scenes = Scenes(self.objects)
 
     async def overview(self, _request: AnyRequest, sight: Sight) -> dict[str, Any]:
         """Return how full the cluster is, what waits and what fails."""
-        scene = await self._scenes.seen_by(sight)
+        scene = await self._measured(sight)
         names = scene.node_names()
         events = await self._events(sight, None, SOME_EVENTS, warnings=True)
         return {
             "revision": scene.revision,
             "live": "workloads instances nodes events",
+            "fresh": True,
             "lines": [workload_page.event_line(event, names) for event in reversed(events)],
             **overview.overview(scene),
         }
 
     async def topology(self, _request: AnyRequest, sight: Sight) -> dict[str, Any]:
         """Return the map."""
-        scene = await self._scenes.seen_by(sight)
+        scene = await self._measured(sight)
         return {
             "revision": scene.revision,
             "live": "workloads instances nodes",
+            "fresh": True,
             "places": overview.topology(scene),
             "node_count": len(scene.nodes),
             "hidden": max(0, len(scene.nodes) - overview.MAX_NODES),
@@ -99,14 +104,9 @@ class Pages:
         """
         namespace, name = request.path_params["namespace"], request.path_params["name"]
         scene = await self._scenes.seen_by(sight)
-        found = [
-            view
-            for view in scene.workloads
-            if (view.definition.metadata.namespace, view.definition.metadata.name) == (namespace, name)
-        ]
-        if not found:
-            msg = f"there is no workload {name!r:.80} in namespace {namespace!r:.80}"
-            raise WorkloadNotFound(msg, remedy="See what there is: /ui/workloads")
+        found = _workload_of(scene, namespace, name)
+        if sight.sees("instances", namespace):
+            scene = evolve(scene, usage=await self._watched.look(scene, WorkloadName(namespace, name)))
         names = scene.node_names()
         events = await self._events(sight, f"workload/{name}", MAX_EVENTS, namespace=namespace)
         record = self.objects.orchestrator.world.workloads.get(WorkloadName(namespace, name))
@@ -114,11 +114,12 @@ class Pages:
         query = request.query_params
         return {
             "revision": scene.revision,
+            "fresh": True,
             "live": (
                 f"workloads={namespace}/{name} instances={namespace}/{name}. "
                 f"events={namespace}/workload/{name} events={namespace}/instance/{name}."
             ),
-            "line": workload_page.workload_line(found[0], names),
+            "line": workload_page.workload_line(found, names),
             "instances": workload_page.instance_lines(scene, namespace, name),
             "timeline": workload_page.timeline(events, names),
             "versions": workload_page.versions(templates, _number(query.get("from")), _number(query.get("to"))),
@@ -161,10 +162,11 @@ class Pages:
 
     async def nodes(self, _request: AnyRequest, sight: Sight) -> dict[str, Any]:
         """Return all nodes."""
-        scene = await self._scenes.seen_by(sight)
+        scene = await self._measured(sight)
         return {
             "revision": scene.revision,
             "live": "nodes instances",
+            "fresh": True,
             "lines": overview.nodes(scene),
             "hidden": max(0, len(scene.nodes) - overview.MAX_NODES),
             "may": {"cordon": sight.may("cordon", "nodes"), "drain": sight.may("drain", "nodes")},
@@ -218,15 +220,36 @@ class Pages:
         if not sight.sees("nodes"):
             return Samples().shown()
         if self._samples.is_due(self.objects.orchestrator.now()):
-            scene = await self._scenes.seen_by(sight)
+            scene = await self._measured(sight)
             percent = {f"{bar['title']} reserved": bar["percent"] for bar in overview.capacity(scene.nodes, scene)}
-            # Whoever sees nodes sees what is on them, as a sum.
-            instances = await self.objects.orchestrator.list_instances()
-            usage = await self._meter.look(each for each in instances if not is_ended(each))
-            if usage is not None:
-                percent |= overview.used(scene.nodes, usage)
-            self._samples.take(Sample(scene.now, percent))
+            if scene.usage is not None:
+                percent |= overview.used(scene.nodes, scene.usage)
+            now = ", ".join(f"{title} {value} %" for title, value in percent.items())
+            self._samples.take(Sample(scene.now, percent, f"Now: {now}." if now else self._samples.nothing))
         return self._samples.shown()
+
+    async def samples_of(self, sight: Sight, workload: WorkloadName) -> dict[str, Any]:
+        """Return what a workload used lately, and uses now.
+
+        Raises:
+            WorkloadNotFound: There is none of that name, or it is not seen.
+        """
+        scene = await self._scenes.seen_by(sight)
+        _workload_of(scene, workload.namespace, workload.name)
+        if not sight.sees("instances", workload.namespace):
+            return no_samples().shown()
+        await self._watched.look(scene, workload)
+        return self._watched.shown(workload)
+
+    async def _measured(self, sight: Sight) -> Scene:
+        """Return what somebody sees with what is used; that who sees nodes sees as a sum of all that is on them."""
+        scene = await self._scenes.seen_by(sight)
+        if not sight.sees("nodes"):
+            return scene
+        return evolve(scene, usage=await self._meter.latest(self._live))
+
+    async def _live(self) -> list[WorkloadInstance]:
+        return [each for each in await self.objects.orchestrator.list_instances() if not is_ended(each)]
 
     async def _events(
         self,
@@ -249,6 +272,14 @@ class Pages:
             if sight.sees("events", event.namespace) and (not warnings or event.severity is EventSeverity.WARNING)
         ]
         return seen[-limit:]
+
+
+def _workload_of(scene: Scene, namespace: str, name: str) -> WorkloadView:
+    for view in scene.workloads:
+        if (view.definition.metadata.namespace, view.definition.metadata.name) == (namespace, name):
+            return view
+    msg = f"there is no workload {name!r:.80} in namespace {namespace!r:.80}"
+    raise WorkloadNotFound(msg, remedy="See what there is: /ui/workloads")
 
 
 def _quota_bars(document: Any) -> list[dict[str, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-LEAST_SECONDS: Final = 5.0
-"""How far samples are apart at least, however many look."""
+from .usage import LEAST_SECONDS
 
 MAX_SAMPLES: Final = 720
 
@@ -20,38 +20,59 @@ class Sample:
 
     Attributes:
         at: When.
-        percent: How full each resource was, 0 to 100, by its title.
+        values: What each series was, by its title: how full a resource was, 0 to 100, or how much of it.
+        words: The same for people to read.
     """
 
     at: datetime
-    percent: dict[str, int]
+    values: Mapping[str, float]
+    words: str = ""
 
 
 @define(eq=False)
 class Samples:
-    """Keeps the last looks."""
+    """Keeps the last looks.
 
-    _kept: deque[Sample] = field(factory=lambda: deque(maxlen=MAX_SAMPLES))
+    Attributes:
+        most: How many, >= 1.
+        units: In what a series is, by its title: `cores` or `bytes`; of the others, in percent.
+        nothing: What is said as long as there are none.
+    """
+
+    most: int = MAX_SAMPLES
+    units: Mapping[str, str] = field(factory=dict)
+    nothing: str = "No nodes are seen."
+    _kept: deque[Sample] = field(factory=deque)
 
     def take(self, sample: Sample) -> None:
         """Keep a look; one that comes soon after another takes its place."""
         if self._kept and (sample.at - self._kept[-1].at).total_seconds() < LEAST_SECONDS:
-            sample = Sample(self._kept.pop().at, sample.percent)
+            sample = evolve(sample, at=self._kept.pop().at)
         self._kept.append(sample)
+        if len(self._kept) > self.most:
+            self._kept.popleft()
 
     def is_due(self, now: datetime) -> bool:
         """Whether the last look was long enough ago."""
         return not self._kept or (now - self._kept[-1].at).total_seconds() >= LEAST_SECONDS
 
     def shown(self) -> dict[str, Any]:
-        """Return them as a page plots them: times in seconds, and a row for each resource, with None where unknown."""
-        titles = list(dict.fromkeys(title for sample in self._kept for title in sample.percent))
-        latest = self._kept[-1].percent if self._kept else {}
-        words = ", ".join(f"{title} {percent} %" for title, percent in latest.items())
+        """Return them as a page plots them: times in seconds, and a row for each series, with None where unknown."""
+        found = dict.fromkeys(title for sample in self._kept for title in sample.values)
+        # Those with a unit in the order of the units, however late one is known.
+        titles = [
+            *(title for title in self.units if title in found),
+            *(each for each in found if each not in self.units),
+        ]
         return {
             "times": [int(sample.at.timestamp()) for sample in self._kept],
             "series": [
-                {"title": title, "percent": [sample.percent.get(title) for sample in self._kept]} for title in titles
+                {
+                    "title": title,
+                    "unit": self.units.get(title, "%"),
+                    "values": [sample.values.get(title) for sample in self._kept],
+                }
+                for title in titles
             ],
-            "words": f"Now: {words}." if words else "No nodes are seen.",
+            "words": self._kept[-1].words if self._kept else self.nothing,
         }

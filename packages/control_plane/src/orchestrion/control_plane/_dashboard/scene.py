@@ -17,6 +17,9 @@ from orchestrion.scheduler_interface import demand_of
 from orchestrion.shared_types import Node, NodeId, Resources, WorkloadInstance
 
 from .sight import Sight
+from .usage import Usage
+
+Version = tuple[str, str, int]
 
 _ID_CHARACTERS: Final = 8
 """How many of its id are said of a node whose name does not say which it is."""
@@ -35,6 +38,8 @@ class Scene:
         allocated: What the instances of a node reserve together, those that are not seen too; nodes without any are
             left out.
         granted: How many devices of a node they hold.
+        demands: What one instance reserves, by namespace, workload and version, of those that hold a place.
+        usage: What is used; None where it is not known.
     """
 
     now: datetime
@@ -44,6 +49,12 @@ class Scene:
     nodes: tuple[Node, ...] = ()
     allocated: Mapping[NodeId, Resources] = field(factory=dict)
     granted: Mapping[NodeId, int] = field(factory=dict)
+    demands: Mapping[Version, Resources] = field(factory=dict)
+    usage: Usage | None = None
+
+    def demand(self, instance: WorkloadInstance) -> Resources:
+        """Return what an instance reserves; nothing where its version is not kept."""
+        return self.demands.get(_version(instance), Resources())
 
     def node_names(self) -> Mapping[str, str]:
         """Return what people call the nodes, by id; those of the same name are told apart."""
@@ -127,6 +138,7 @@ async def _whole_scene(objects: Objects) -> Scene:
     instances = await orchestrator.list_instances()
     nodes = await orchestrator.list_nodes()
     live = [instance for instance in instances if not is_ended(instance)]
+    demands = _demands(orchestrator, live)
     granted = dict[NodeId, int]()
     for each in live:
         if each.binding.devices:
@@ -139,19 +151,27 @@ async def _whole_scene(objects: Objects) -> Scene:
         workloads=tuple(workloads),
         instances=tuple(instances),
         nodes=tuple(nodes),
-        allocated=_allocated(orchestrator, live),
+        allocated=_allocated(demands, live),
         granted=granted,
+        demands=demands,
     )
 
 
-def _allocated(orchestrator: Orchestrator, live: Sequence[WorkloadInstance]) -> Mapping[NodeId, Resources]:
-    demands = dict[tuple[str, str, int], Resources]()
+def _version(instance: WorkloadInstance) -> Version:
+    return (instance.namespace, instance.workload, instance.binding.generation)
+
+
+def _demands(orchestrator: Orchestrator, live: Sequence[WorkloadInstance]) -> Mapping[Version, Resources]:
+    demands = dict[Version, Resources]()
+    for version in dict.fromkeys(map(_version, live)):
+        record = orchestrator.world.workloads.get(WorkloadName(*version[:2]))
+        template = record.templates.get(version[2]) if record is not None else None
+        demands[version] = demand_of(template) if template is not None else Resources()
+    return demands
+
+
+def _allocated(demands: Mapping[Version, Resources], live: Sequence[WorkloadInstance]) -> Mapping[NodeId, Resources]:
     together = dict[NodeId, list[Resources]]()
     for instance in live:
-        version = (instance.namespace, instance.workload, instance.binding.generation)
-        if version not in demands:
-            record = orchestrator.world.workloads.get(WorkloadName(*version[:2]))
-            template = record.templates.get(version[2]) if record is not None else None
-            demands[version] = demand_of(template) if template is not None else Resources()
-        together.setdefault(instance.binding.node_id, []).append(demands[version])
+        together.setdefault(instance.binding.node_id, []).append(demands[_version(instance)])
     return {node_id: reduce(add, amounts) for node_id, amounts in together.items()}

@@ -122,7 +122,12 @@ class Sessions:
     _sessions: dict[str, Session] = field(factory=dict, init=False)
     _gone: set[str] = field(factory=set, init=False)
     """Those that have come to their end by themselves, and are kept still."""
+    _ended: Callable[[], None] | None = field(default=None, init=False)
     _invitations: dict[str, tuple[Principal, datetime]] = field(factory=dict, init=False)
+
+    def call_when_ended(self, listener: Callable[[], None], /) -> None:
+        """Have a listener called after a session has ended; it replaces the one before."""
+        self._ended = listener
 
     async def load(self) -> None:
         """Take up the sessions that are kept, for when the server begins."""
@@ -229,6 +234,8 @@ class Sessions:
     def _end(self, key: str) -> None:
         if self._sessions.pop(key, None) is not None:
             self._gone.add(key)
+            if self._ended is not None:
+                self._ended()
 
     def _end_of(self, keys: list[str]) -> None:
         self._end(min(keys, key=lambda key: self._sessions[key].used_at))

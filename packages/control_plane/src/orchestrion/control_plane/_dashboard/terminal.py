@@ -10,7 +10,7 @@ from typing import Any
 import trio
 from litestar.types import Receive, Send
 from orchestrion.control_plane._control import Control
-from orchestrion.control_plane._standing import LOOK_SECONDS
+from orchestrion.control_plane._standing import Standing
 from orchestrion.control_plane._streams import serve_exec
 from orchestrion.shared_types import ConfigInvalid, Problem
 
@@ -23,6 +23,7 @@ async def serve_terminal(
     namespace: str,
     instance: str,
     sight_now: Callable[[], Sight | None],
+    standing: Standing,
     receive: Receive,
     send: Send,
     *,
@@ -31,14 +32,17 @@ async def serve_terminal(
     """Serve one websocket that runs one command, until the command ends, the page goes, or its right is over.
 
     What it runs in is said by the address alone, for which the page's rights were checked; the first message says the
-    rest: `{"command": "...", "container": NAME or null}`. The command is a line as for a shell, of which quotes and
-    backslashes say where its words begin and end; all else is up to the command.
+    rest: `{"command": "...", "container": NAME or null, "terminal": {"rows": N, "columns": N} or null}`. The command is
+    a line as for a shell, of which quotes and backslashes say where its words begin and end; all else is up to the
+    command. With a size it runs at a terminal, and later texts `{"resize": {...}}` give that another size; where the
+    runtime has no terminals, that is the answer, and the page may ask again without.
 
     Args:
         control: Runs it.
         namespace: Of the instance.
         instance: In which it runs.
         sight_now: Says what the page's principal sees now; None once its session is over.
+        standing: Says when that is worth asking again.
         receive: Gives what comes from the page.
         send: Takes what goes to the page.
         protocol: Whether the page has named protocols, of which one has to be named in turn.
@@ -59,7 +63,7 @@ async def serve_terminal(
         await send(message)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_with_session, sight_now, nursery.cancel_scope)
+        nursery.start_soon(_end_with_session, sight_now, standing, nursery.cancel_scope)
         await serve_exec(control, checked, named, {"namespace": namespace, "instance": instance})
         nursery.cancel_scope.cancel()
 
@@ -76,6 +80,7 @@ def _request(text: str, namespace: str, instance: str) -> dict[str, Any]:
         "namespace": namespace,
         "command": _words(asked.get("command")),
         "container": asked.get("container"),
+        "terminal": asked.get("terminal"),
     }
 
 
@@ -88,7 +93,8 @@ def _words(line: object) -> object:
         raise ConfigInvalid((Problem(f"the line is no command: {err}", path="command"),)) from err
 
 
-async def _end_with_session(sight_now: Callable[[], Sight | None], scope: trio.CancelScope) -> None:
-    while sight_now() is not None:  # noqa: ASYNC110 - a session ends by the clock too, of which nothing tells
-        await trio.sleep(LOOK_SECONDS)
+async def _end_with_session(sight_now: Callable[[], Sight | None], standing: Standing, scope: trio.CancelScope) -> None:
+    while sight_now() is not None:
+        with standing.awake():
+            await trio.sleep_forever()
     scope.cancel()

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
+import trio
 from attrs import define, field, frozen
-from orchestrion.control_plane._service.usage import tells
+from orchestrion.control_plane._service.usage import usage_of
+from orchestrion.control_plane.usage import ContainerUsage, Used, together
 from orchestrion.orchestrator_core import Orchestrator, RoutingRuntime
-from orchestrion.runtime_interface import ContainerRuntime, ContainerStats, RuntimeCapability, SupportsStats
-from orchestrion.shared_types import ContainerId, ContainerState, NodeId, OrchestrationError, WorkloadInstance
+from orchestrion.runtime_interface import ContainerRuntime, RuntimeCapability, SupportsStats
+from orchestrion.shared_types import NodeId, WorkloadInstance
 
 MAX_CONTAINERS: Final = 500
 """How many containers are asked at most; where there are more, nothing is said rather than too little."""
+
+
+LEAST_SECONDS: Final = 5.0
+"""How far looks are apart at least, however many ask."""
 
 
 @frozen
@@ -24,11 +31,15 @@ class Usage:
         cpu_millicores: Thousandths of a core, since the look before.
         memory_bytes: Bytes of memory.
         nodes: Of which nodes.
+        by_instance: By namespace and instance, of those that have a container that runs.
+        by_node: By node, of those in `nodes`.
     """
 
     cpu_millicores: int
     memory_bytes: int
     nodes: frozenset[NodeId]
+    by_instance: Mapping[tuple[str, str], Used] = field(factory=dict)
+    by_node: Mapping[NodeId, Used] = field(factory=dict)
 
 
 @define(eq=False)
@@ -40,7 +51,19 @@ class Meter:
     """
 
     orchestrator: Orchestrator
-    _before: dict[ContainerId, tuple[datetime, int]] = field(factory=dict)
+    _before: dict[tuple[str, str, str, int], ContainerUsage] = field(factory=dict)
+    _lock: trio.Lock = field(factory=trio.Lock)
+    _looked_at: datetime | None = None
+    _latest: Usage | None = None
+
+    async def latest(self, instances: Callable[[], Awaitable[Iterable[WorkloadInstance]]]) -> Usage | None:
+        """Return what `look` did less than `LEAST_SECONDS` ago, or does now, for which instances are asked for."""
+        async with self._lock:
+            now = self.orchestrator.now()
+            if self._looked_at is None or not 0 <= (now - self._looked_at).total_seconds() < LEAST_SECONDS:
+                self._latest = await self.look(await instances())
+                self._looked_at = now
+            return self._latest
 
     async def look(self, instances: Iterable[WorkloadInstance]) -> Usage | None:
         """Return what some instances use now; None where no runtime can say, or there are too many.
@@ -48,38 +71,34 @@ class Meter:
         Those on nodes that are run from elsewhere, or that have containers of a runtime that can't say, are left out,
         and their nodes are not named.
         """
-        runtime = self.orchestrator.runtime
-        if not isinstance(runtime, SupportsStats):
+        runtime, here = self.orchestrator.runtime, self.orchestrator.node_loops
+        if not _tells_at_all(runtime):
             return None
-        there = {node_id: list[ContainerId]() for node_id in self.orchestrator.node_loops}
-        for instance in instances:
-            if instance.binding.node_id in there:
-                there[instance.binding.node_id] += [
-                    container.container_id
-                    for container in instance.status.containers
-                    if container.state is ContainerState.RUNNING
-                ]
-        told = {node_id: ids for node_id, ids in there.items() if all(tells(runtime, id_) for id_ in ids)}
-        wanted = [id_ for ids in told.values() for id_ in ids]
-        if len(wanted) > MAX_CONTAINERS or (there and not told) or not _tells_at_all(runtime):
+        report = await usage_of(
+            self.orchestrator, (each for each in instances if each.binding.node_id in here), MAX_CONTAINERS
+        )
+        told = here.keys() - report.untold_nodes
+        if report.left_out or (here and not told):
             return None
-        found = dict[ContainerId, ContainerStats]()
-        for container_id in wanted:
-            try:
-                found[container_id] = await runtime.get_container_stats(container_id)
-            except OrchestrationError:
-                continue  # it has gone meanwhile
-        cpu = sum(self._millicores(container_id, stats) for container_id, stats in found.items())
-        self._before = {id_: (stats.sampled_at, stats.cpu_nanoseconds) for id_, stats in found.items()}
-        return Usage(round(cpu), sum(stats.memory_bytes for stats in found.values()), frozenset(told))
-
-    def _millicores(self, container_id: ContainerId, stats: ContainerStats) -> float:
-        before = self._before.get(container_id)
-        if before is None:
-            return 0.0
-        seconds = (stats.sampled_at - before[0]).total_seconds()
-        return max(0, stats.cpu_nanoseconds - before[1]) / seconds / 1e6 if seconds > 0 else 0.0
+        by_instance = defaultdict[tuple[str, str], list[Used]](list)
+        by_node = {node_id: list[Used]() for node_id in told}
+        for item in report.items:
+            if item.node_id in told:
+                used = item.since(self._before.get(item.key))
+                by_instance[item.namespace, item.instance].append(used)
+                by_node[item.node_id].append(used)
+        self._before = {item.key: item for item in report.items}
+        nodes = {node_id: together(every) for node_id, every in by_node.items()}
+        whole = together(nodes.values())
+        return Usage(
+            whole.cpu_millicores or 0,
+            whole.memory_bytes,
+            frozenset(told),
+            {name: together(every) for name, every in by_instance.items()},
+            nodes,
+        )
 
 
 def _tells_at_all(runtime: ContainerRuntime) -> bool:
-    return isinstance(runtime, RoutingRuntime) or RuntimeCapability.STATS in runtime.capabilities
+    able = isinstance(runtime, RoutingRuntime) or RuntimeCapability.STATS in runtime.capabilities
+    return able and isinstance(runtime, SupportsStats)

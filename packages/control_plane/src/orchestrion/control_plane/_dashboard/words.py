@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
-
-from orchestrion.shared_types import ExitStatus
 
 NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -65,26 +62,6 @@ def named(text: str, names: Mapping[str, str]) -> str:
         names: What people call nodes, by id.
     """
     return _LONG_WORD.sub(lambda found: names.get(found[0]) or found[0], text)
-
-
-def ending(status: ExitStatus) -> str:
-    """Return how a container ended: `exited with 3`."""
-    if status.out_of_memory:
-        how = "out of memory"
-    elif status.signal is not None:
-        how = f"ended by {_signal_name(status.signal)}"
-    elif status.code is not None:
-        how = f"exited with {status.code}"
-    else:
-        how = status.reason or "ended"
-    return f"{how} ({status.message})" if status.message else how
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def until(then: datetime, now: datetime) -> str:

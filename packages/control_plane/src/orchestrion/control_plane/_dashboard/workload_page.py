@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from orchestrion.control_plane.usage import Used
 from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
 from orchestrion.shared_types import (
     ContainerStatus,
     Event,
     EventSeverity,
     InstanceState,
+    Resources,
     WorkloadDefinition,
     WorkloadInstance,
     WorkloadKind,
@@ -20,13 +22,16 @@ from orchestrion.shared_types.manifest import to_manifest
 
 from .overview import tone_of
 from .scene import Scene, is_ended, restarts_of
-from .words import NO_NAMES, ending, named, share, stamp
+from .words import NO_NAMES, cores, named, share, size, stamp
 
 MAX_INSTANCES: Final = 500
 MAX_GROUPS: Final = 60
 
 RESTARTING: Final = "Restarting"
 """What an instance is called of which a container has ended and is to be started again."""
+
+UNKNOWN: Final = "\u2013"
+"""In place of an amount."""
 
 TONES: Final = {
     WorkloadPhase.HEALTHY: "good",
@@ -55,7 +60,7 @@ def workload_line(view: WorkloadView, names: Mapping[str, str]) -> dict[str, Any
         "replicas": wanted,
         "scaled": view.scaled,
         "generation": view.generation,
-        "since": view.started_at,
+        "since": view.started_at or metadata.created_at,
         "done": view.succeeded if batch else view.available,
         "stages": [
             {"title": title, "count": count, "percent": share(count, wanted)}
@@ -74,7 +79,9 @@ def workload_line(view: WorkloadView, names: Mapping[str, str]) -> dict[str, Any
         "containers": [container.name for container in view.definition.containers],
         "can_scale": view.definition.kind is WorkloadKind.SERVICE,
         "can_pause": not batch,
+        "can_rerun": view.phase in (WorkloadPhase.SUCCEEDED, WorkloadPhase.FAILED),
         "is_paused": view.paused,
+        "can_promote": view.canary > 0,
         "is_stopped": view.phase in (WorkloadPhase.STOPPED, WorkloadPhase.STOPPING),
     }
 
@@ -86,9 +93,32 @@ def instance_lines(scene: Scene, namespace: str, workload: str) -> dict[str, Any
     ended = sorted((each for each in own if is_ended(each)), key=_ended_at, reverse=True)
     shown = [*live, *ended][:MAX_INSTANCES]
     names = scene.node_names()
-    lines = [{**_instance_line(each, names), "node_name": names.get(each.binding.node_id, "")} for each in shown]
+    lines = [
+        {
+            **_instance_line(each, names),
+            **_used_line(each, scene),
+            "node_name": names.get(each.binding.node_id, ""),
+        }
+        for each in shown
+    ]
     restarting = sum(line["state"] == RESTARTING for line in lines)
     return {"lines": lines, "hidden": len(own) - len(shown), "restarting": restarting}
+
+
+def used_words(used: Used, wanted: Resources) -> tuple[str, str]:
+    """Return what is used of the processor, in cores, and of the memory, each of what is requested, if anything is."""
+    cpu = UNKNOWN if used.cpu_millicores is None else cores(used.cpu_millicores)
+    memory = size(used.memory_bytes)
+    return (
+        f"{cpu} of {cores(wanted.cpu_millicores)}" if wanted.cpu_millicores else cpu,
+        f"{memory} of {size(wanted.memory_bytes)}" if wanted.memory_bytes else memory,
+    )
+
+
+def _used_line(instance: WorkloadInstance, scene: Scene) -> dict[str, str]:
+    used = scene.usage.by_instance.get((instance.namespace, instance.name)) if scene.usage is not None else None
+    cpu, memory = used_words(used, scene.demand(instance)) if used is not None else (UNKNOWN, UNKNOWN)
+    return {"cpu": cpu, "memory": memory}
 
 
 def _ended_at(instance: WorkloadInstance) -> str:
@@ -125,7 +155,7 @@ def _instance_line(instance: WorkloadInstance, names: Mapping[str, str]) -> dict
 def _container_reason(container: ContainerStatus) -> str:
     """Return what is to be said of a container: how it ended if not well, and why it waits."""
     ended = container.exit
-    told = [ending(ended)] if ended is not None and not (ended.succeeded and container.next_attempt_at is None) else []
+    told = [ended.words] if ended is not None and not (ended.succeeded and container.next_attempt_at is None) else []
     words = ", ".join([*told, *([container.reason] if container.reason else [])])
     return f"{container.name}: {words}" if words else ""
 

@@ -126,9 +126,9 @@ class Exchange:
                 msg = "an answer begins once"
                 raise RuntimeError(msg)
             self._start = message
-            if any(name.lower() == b"content-length" for name, _ in message["headers"]):
-                await trio.lowlevel.checkpoint()
-            else:
+            # A head whose length is known goes with the body, and to send that is the checkpoint of both: one more
+            # takes as long as writing the head.
+            if not any(name.lower() == b"content-length" for name, _ in message["headers"]):
                 # It may be long until there is a body, and who waits for it wants to know that it was let in.
                 await self._send_body(b"", more=message["status"] not in _BODILESS)
                 self._over = False

@@ -16,6 +16,7 @@ from wsproto.events import (
     CloseConnection,
     Ping,
     RejectConnection,
+    RejectData,
     Request,
     TextMessage,
 )
@@ -27,6 +28,9 @@ from .wire import Wire
 _log = logging.getLogger("orchestrion.control_plane")
 
 MAX_MESSAGE_BYTES: Final = 16_777_216
+DENIAL: Final = "websocket.http.response"
+"""The extension of ASGI by which who refuses a connection says why, as the answer of a request."""
+
 _GOING_AWAY: Final = 1001
 _TOO_BIG: Final = 1009
 
@@ -61,6 +65,7 @@ class SocketExchange:
             raise BadRequest(400, "no handshake") from err
         assert isinstance(request, Request)  # noqa: S101 - the first event of a server is this
         scope["subprotocols"] = list(request.subprotocols)
+        scope["extensions"][DENIAL] = {}
         try:
             await app(scope, self.receive, self.send)
         except Exception:
@@ -92,6 +97,18 @@ class SocketExchange:
         elif kind == "websocket.send":
             data = message.get("bytes")
             await self._write(BytesMessage(bytes(data)) if data is not None else TextMessage(message["text"]))
+        elif kind == f"{DENIAL}.start":
+            # The body that follows ends with the connection: its length is among the headers.
+            headers = [(bytes(name), bytes(value)) for name, value in message["headers"]]
+            refusal = RejectConnection(
+                status_code=message["status"], headers=[*headers, (b"connection", b"close")], has_body=True
+            )
+            await self._write(refusal)
+        elif kind == f"{DENIAL}.body":
+            more = message.get("more_body", False)
+            self._closed = not more
+            rest = RejectData(data=bytes(message.get("body", b"")), body_finished=not more)
+            await self._write(rest, also_closed=True)
         elif kind == "websocket.close":
             await self._end(403, message.get("code", 1000), message.get("reason") or "")
         else:

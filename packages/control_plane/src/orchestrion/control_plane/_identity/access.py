@@ -115,7 +115,7 @@ def owners_of(
 ) -> frozenset[str]:
     """Return whom an object belongs to, for `Access.owners`.
 
-    A node and its lease belong to the node, a workload to itself; an instance belongs to the node that it is bound to
+    A node belongs to itself, and so does a workload; an instance belongs to the node that it is bound to
     and to its workload; a ConfigMap or a Secret to the workloads that mount it.
 
     Args:
@@ -127,7 +127,7 @@ def owners_of(
     """
     kind = resource.partition("/")[0]
     owners = {f"workload:{namespace}/{workload}" for workload in workloads}
-    if kind in ("nodes", "leases"):
+    if kind == "nodes":
         owners.add(f"node:{name}")
     elif kind == "workloads":
         owners.add(f"workload:{namespace}/{name}")

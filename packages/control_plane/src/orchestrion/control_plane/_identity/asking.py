@@ -22,7 +22,8 @@ _MAX_TEXT: Final = 200
 
 def warnings_header() -> list[tuple[bytes, bytes]]:
     """Return the header (RFC 7234, 5.5) that tells of all warnings, if there are any."""
-    texts = [text[:_MAX_TEXT].replace("\\", "\\\\").replace('"', '\\"') for text in (WARNINGS.get() or ())[:_MAX_SHOWN]]
-    if not texts:
+    given = WARNINGS.get()
+    if not given:
         return []
+    texts = [text[:_MAX_TEXT].replace("\\", "\\\\").replace('"', '\\"') for text in given[:_MAX_SHOWN]]
     return [(b"warning", ", ".join(f'299 - "{text}"' for text in texts).encode("ascii", "replace"))]

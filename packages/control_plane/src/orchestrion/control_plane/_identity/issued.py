@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,6 +78,10 @@ class IssuedCertificates:
 
     def __attrs_post_init__(self) -> None:
         self._known = Mirror(self.store, KEY_PREFIX, _read)
+
+    def call_when_ended(self, listener: Callable[[], None], /) -> None:
+        """Have a listener called after a certificate was revoked, here or elsewhere; it replaces the one before."""
+        self._known.ended = listener
 
     async def follow(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the store until cancelled; started when all are known. See `Mirror.follow`."""

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +16,7 @@ from orchestrion.orchestrator_core import WallClock, system_time
 from orchestrion.shared_types import ConfigInvalid, NotFound, Problem
 from orchestrion.store_interface import ABSENT, Compare, Delete, Entry, Put, StateStore
 
+from .curve import is_good_key
 from .failures import NotProved, Reason
 from .mirror import Mirror
 from .principals import Principal, PrincipalKind
@@ -78,6 +79,10 @@ class TrustedKeys:
         self.replays = ReplayCache(MAX_AGE, self._began)
         self._known = Mirror(self.store, KEY_PREFIX, _read)
 
+    def call_when_ended(self, listener: Callable[[], None], /) -> None:
+        """Have a listener called after a key was revoked, here or elsewhere; it replaces the one before."""
+        self._known.ended = listener
+
     async def follow(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the store until cancelled; started when all keys are known. See `Mirror.follow`."""
         await self._known.follow(task_status=task_status)
@@ -90,11 +95,14 @@ class TrustedKeys:
         **Cancellation.** *Indeterminate*; a repeat is safe.
 
         Raises:
-            ConfigInvalid: It is no public key, or for nobody, or past its end.
+            ConfigInvalid: It is no public key or one for which anybody can sign, or for nobody, or past its end.
             RevisionConflict: It is trusted already, for somebody else or with another note.
         """
         if len(public_key) != KEY_BYTES:
             raise ConfigInvalid((Problem(f"{KEY_BYTES} bytes are wanted, in base64", "public_key"),))
+        if not is_good_key(public_key):
+            problem = Problem("is no public key of Ed25519, or one for which anybody can sign", "public_key")
+            raise ConfigInvalid((problem,), remedy="Make a key pair as `openssl genpkey -algorithm ed25519` does.")
         if not principal.name or principal.kind is PrincipalKind.ANONYMOUS:
             raise ConfigInvalid((Problem("a key is somebody's with a name", "principal"),))
         now = self.now()
@@ -241,4 +249,6 @@ def _read(entry: Entry) -> TrustedKey:
         raise ConfigInvalid((Problem("is no key in base64", "secret"),)) from err
     if len(key) != KEY_BYTES or fingerprint_of_key(key) != name:
         raise ConfigInvalid((Problem("is not the key that it is stored as", "secret"),))
+    if not is_good_key(key):
+        raise ConfigInvalid((Problem("is no key, or one for which anybody can sign", "secret"),))
     return TrustedKey(name, key, stored.principal(f"key:{name}"), stored.created_at, stored.note)

@@ -28,12 +28,14 @@ class Mirror(Generic[T]):
         prefix: What their keys begin with; the rest of a key is the name of the item.
         read: Makes an item of an entry. What it refuses with `ConfigInvalid` is left out, and logged.
         items: The items by name, as of the last change that was seen.
+        ended: Called after an item has gone or is another one.
     """
 
     store: StateStore
     prefix: str
     read: Callable[[Entry], T]
     items: dict[str, T] = field(init=False, factory=dict)
+    ended: Callable[[], None] = field(init=False, default=lambda: None)
     _own: dict[str, Revision] = field(init=False, factory=dict)
     """What this program wrote itself and the watch has not come to yet: what is older says nothing about it."""
 
@@ -91,11 +93,11 @@ class Mirror(Generic[T]):
             del self._own[name]
 
     def _set(self, name: str, entry: Entry | None) -> None:
-        if entry is None:
-            self.items.pop(name, None)
-            return
-        try:
-            self.items[name] = self.read(entry)
-        except ConfigInvalid as err:
-            self.items.pop(name, None)
-            _log.warning("what is stored as %s can't be used and is left out: %s", entry.key, err.message)
+        before = self.items.pop(name, None)
+        if entry is not None:
+            try:
+                self.items[name] = self.read(entry)
+            except ConfigInvalid as err:
+                _log.warning("what is stored as %s can't be used and is left out: %s", entry.key, err.message)
+        if before is not None and before != self.items.get(name):
+            self.ended()

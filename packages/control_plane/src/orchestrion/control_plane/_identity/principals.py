@@ -36,9 +36,33 @@ class PrincipalKind(StrEnum):
     ANONYMOUS = "anonymous"
     """Nobody that is known."""
 
+    @property
+    def resource(self) -> str:
+        """What rules call those of this kind, as whom somebody may speak."""
+        return f"{self.value}s"
+
 
 OWNERS: Final = frozenset({PrincipalKind.NODE, PrincipalKind.WORKLOAD})
 """To whom objects belong."""
+
+OWN_RESOURCES: Final = frozenset(
+    (
+        "certificates",
+        "dashboard",
+        "groups",
+        "keys",
+        "mcp",
+        "metrics",
+        "objects",
+        "sealingkeys",
+        "self",
+        "sessions",
+        "tokens",
+        *(kind.resource for kind in PrincipalKind if kind is not PrincipalKind.ANONYMOUS),
+    )
+)
+"""What rules and the audit log call what is no kind of object, or not alone. What users define is never called so: a
+rule for that would allow more than it says."""
 
 _IMPLIED: Final = {
     PrincipalKind.USER: frozenset({AUTHENTICATED}),

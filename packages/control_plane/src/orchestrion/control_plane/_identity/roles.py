@@ -72,16 +72,12 @@ WRITE: Final = ("create", "update", "patch", "delete", "apply")
 
 READABLE: Final = (
     "workloads",
-    "workloads/status",
     "instances",
-    "instances/status",
     "nodes",
-    "nodes/status",
     "namespaces",
     "configmaps",
     "priorityclasses",
     "resourcequotas",
-    "resourcequotas/status",
     "limitranges",
     "events",
     "customkinds",
@@ -90,14 +86,16 @@ READABLE: Final = (
 
 _VIEWER: Final = (
     Rule(READ, READABLE),
-    Rule(("logs", "explain", "plan"), ("workloads", "instances")),
+    Rule(("get",), ("workloads/status", "instances/status", "nodes/status", "resourcequotas/status")),
+    Rule(("explain", "plan"), ("workloads",)),
+    Rule(("logs",), ("workloads", "instances")),
 )
 _EDITOR: Final = (
     *_VIEWER,
     Rule((*READ, *WRITE), ("workloads", "configmaps", "secrets")),
-    Rule(("scale", "stop", "exec", "rollout", "copy", "forward"), ("workloads", "instances")),
+    Rule(("scale", "stop", "rollout"), ("workloads",)),
+    Rule(("exec",), ("workloads", "instances")),
     Rule(("delete",), ("instances",)),
-    Rule(("create",), ("events",)),
 )
 
 STANDARD_ROLES: Final[tuple[Role, ...]] = (
@@ -107,30 +105,30 @@ STANDARD_ROLES: Final[tuple[Role, ...]] = (
         "operator",
         (
             *_EDITOR,
-            Rule((*WRITE, "cordon", "drain", "label", "taint"), ("nodes",)),
+            Rule(("patch", "delete", "cordon", "drain", "label", "taint"), ("nodes",)),
+            Rule(("update", "patch"), ("nodes/status",)),
             Rule(WRITE, ("namespaces", "priorityclasses", "resourcequotas", "limitranges")),
             Rule(("use",), ("priorityclasses",)),
-            Rule(READ, ("metrics", "roles", "rolebindings")),
+            Rule(READ, ("roles", "rolebindings")),
+            Rule(("get",), ("metrics",)),
         ),
     ),
     Role("admin", (Rule("*", "*"),)),
     Role(
         "node",
         (
-            Rule(("get", "watch", "update", "patch", "create"), ("nodes", "nodes/status", "leases"), own=True),
+            Rule(("get", "watch"), ("nodes",), own=True),
+            Rule(("get", "update", "patch"), ("nodes/status",), own=True),
             Rule(("get", "list", "watch"), ("instances",), own=True),
-            Rule(("get", "update", "patch"), ("instances/status",), own=True),
-            Rule(("get",), ("configmaps", "secrets"), own=True),
-            Rule(("create",), ("events",), own=True),
+            Rule(("get",), ("instances/status", "configmaps", "secrets"), own=True),
         ),
     ),
     Role(
         "workload",
         (
-            Rule(("get", "watch"), ("workloads", "workloads/status"), own=True),
-            Rule(("get", "watch"), ("configmaps", "secrets"), own=True),
+            Rule(("get", "watch"), ("workloads", "configmaps", "secrets"), own=True),
+            Rule(("get",), ("workloads/status",), own=True),
             Rule(("get", "list"), ("instances",), own=True),
-            Rule(("heartbeat",), ("workloads", "instances"), own=True),
         ),
     ),
 )
@@ -189,6 +187,36 @@ def binding_of(name: str, namespace: str, spec: Mapping[str, Any]) -> RoleBindin
     if problems:
         raise ConfigInvalid(tuple(problems))
     return RoleBinding(name, str(role), tuple(subjects), namespace)
+
+
+def own_role(name: str, spec: Mapping[str, Any]) -> Role:
+    """Return the role that a Role document describes which somebody is to write.
+
+    Raises:
+        ConfigInvalid: It is none, or a standard role has its name.
+    """
+    if name in {role.name for role in STANDARD_ROLES}:
+        problem = Problem("a standard role has that name, and can't be replaced", path="metadata.name")
+        raise ConfigInvalid((problem,), remedy="Choose another name.")
+    return role_of(name, spec)
+
+
+def own_binding(name: str, spec: Mapping[str, Any]) -> RoleBinding:
+    """Return the binding that a RoleBinding document describes which somebody is to write.
+
+    Args:
+        name: The document's name.
+        spec: As `binding_of` has it, with `namespace` where it is not everywhere.
+
+    Raises:
+        ConfigInvalid: It is none, or a standard binding has its name.
+    """
+    if name in {binding.name for binding in STANDARD_BINDINGS}:
+        problem = Problem("a standard binding has that name", path="metadata.name")
+        raise ConfigInvalid((problem,), remedy="Choose another name.")
+    said = dict(spec)
+    namespace = str(said.pop("namespace", ""))
+    return binding_of(name, namespace, said)
 
 
 def _unknown(spec: Mapping[str, Any], known: Iterable[str]) -> list[Problem]:

@@ -90,6 +90,10 @@ class Tokens:
     def __attrs_post_init__(self) -> None:
         self._known = Mirror(self.store, KEY_PREFIX, _read)
 
+    def call_when_ended(self, listener: Callable[[], None], /) -> None:
+        """Have a listener called after a token was revoked, here or elsewhere; it replaces the one before."""
+        self._known.ended = listener
+
     async def follow(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the store until cancelled; started when all tokens are known. See `Mirror.follow`."""
         await self._known.follow(task_status=task_status)

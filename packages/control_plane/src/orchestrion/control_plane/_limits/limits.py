@@ -83,20 +83,24 @@ class _Rated:
     name: str
     rates: RateLimiter
     _policy: tuple[bytes, bytes] = field(init=False)
+    _name: bytes = field(init=False)
+    _untouched: Fields = field(init=False)
+    """What is said of a bucket that has all its tokens."""
 
     def __attrs_post_init__(self) -> None:
         rate = self.rates.rate
         # In the time that the policy has as its window, a bucket that is empty gets all its tokens.
         policy = f'"{self.name}";q={rate.burst};w={math.ceil(rate.burst / rate.per_second)}'
         self._policy = (b"ratelimit-policy", policy.encode())
+        self._name = self.name.encode()
+        self._untouched = self._policy, (b"ratelimit", b'"%b";r=%d' % (self._name, rate.burst))
 
     def fields(self, who: str, now: float) -> Fields:
         """Return the policy, and how much is left for somebody."""
         left, wait = self.rates.left(who, now)
-        limit = b'"%b";r=%d' % (self.name.encode(), left)
-        if wait:
-            limit += b";t=%d" % math.ceil(wait)
-        return self._policy, (b"ratelimit", limit)
+        if not wait:
+            return self._untouched
+        return self._policy, (b"ratelimit", b'"%b";r=%d;t=%d' % (self._name, left, math.ceil(wait)))
 
 
 @define(eq=False)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
-from litestar import Request, Router, delete, get, post
+from litestar import Request, Router, delete, post
 from litestar.types import ASGIApp
-from orchestrion.control_plane._access import ACCESS, Needs
+from orchestrion.control_plane._access import Needs
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.principals import ANONYMOUS, Principal
 from orchestrion.control_plane._limits import Lane
-from orchestrion.control_plane._web.answers import Raw
+from orchestrion.control_plane._web.answers import JSON, Raw
 from orchestrion.control_plane._web.caller import caller_of
+from orchestrion.control_plane._web.doc import Answered, Doc, described
 from orchestrion.control_plane._web.passage import Passage, passage_of
 from orchestrion.control_plane._web.pipeline import Pipeline
 from orchestrion.orchestrator_core import WallClock, system_time
-from orchestrion.shared_types import Denied, InternalError, OrchestrationError
+from orchestrion.shared_types import Denied, InternalError, NotFound, OrchestrationError
 
 from .desk import Desk
 from .messages import INVALID_REQUEST, MAX_MESSAGE_BYTES, RpcError, decode, encode, failure, id_of
@@ -36,6 +38,27 @@ _SESSION_HEADER: Final = "mcp-session-id"
 _VERSION_HEADER: Final = "mcp-protocol-version"
 
 _SOMEBODY: Final = Needs("get", "mcp", anybody=True)
+
+_ANSWER: Final = {JSON: "McpAnswer"}
+_ASKING: Final = Doc(
+    summary="Ask by the Model Context Protocol",
+    parameters=("Mcp-Session-Id", "MCP-Protocol-Version"),
+    body={JSON: "McpMessage"},
+    answers={
+        200: Answered(description="The answer.", forms=_ANSWER),
+        202: Answered(description="It was a notification.", forms={}),
+        **{
+            status: Answered(description=HTTPStatus(status).phrase, forms=_ANSWER)
+            for status in (400, 403, 404, 406, 415)
+        },
+    },
+)
+_ENDING: Final = Doc(
+    summary="End a session of the Model Context Protocol",
+    parameters=("Mcp-Session-Id",),
+    answers={204: Answered(description="It is over.", forms={})},
+    errors=(404,),
+)
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -106,7 +129,7 @@ def mcp_handlers(
     kept = sessions if sessions is not None else Sessions()
 
     # Here everybody is let in who is known; what they may do is asked for each thing that a tool does.
-    @post(PATH, opt={ACCESS: _SOMEBODY}, name="mcp", request_max_body_size=MAX_MESSAGE_BYTES)
+    @post(PATH, opt=described(_SOMEBODY, _ASKING), name="mcp", request_max_body_size=MAX_MESSAGE_BYTES)
     async def ask(request: AnyRequest) -> ASGIApp:
         refusal = _refusal(request)
         if refusal is not None:
@@ -142,18 +165,16 @@ def mcp_handlers(
         session_id = kept.add(principal.subject, session)
         return Raw(200, encode(answer), ((_SESSION_HEADER.encode(), session_id.encode()),))
 
-    @delete(PATH, status_code=200, opt={ACCESS: _SOMEBODY}, name="mcp-end")
+    @delete(PATH, status_code=200, opt=described(_SOMEBODY, _ENDING), name="mcp-end")
     async def end(request: AnyRequest) -> ASGIApp:
         principal = caller_of(request)
-        ended = kept.end(principal.subject, request.headers.get(_SESSION_HEADER, ""))
-        return Raw(204 if ended else 404, b"")
+        if not kept.end(principal.subject, request.headers.get(_SESSION_HEADER, "")):
+            msg = "there is no such session"
+            raise NotFound(msg)
+        return Raw(204, b"")
 
-    @get(PATH, opt={ACCESS: _SOMEBODY}, name="mcp-stream")
-    async def stream() -> ASGIApp:
-        # There is nothing that a server would say without being asked.
-        return Raw(405, b"", ((b"allow", b"POST, DELETE"),))
-
-    return Router("/", route_handlers=[ask, end, stream], dto=None, return_dto=None)
+    # There is nothing that a server would say without being asked: a GET is answered 405, as the protocol has it.
+    return Router("/", route_handlers=[ask, end], dto=None, return_dto=None)
 
 
 @frozen

@@ -53,7 +53,13 @@ def node_row(node: Node) -> dict[str, Any]:
         "draining": node.drain is not None,
         "labels": dict(node.labels),
         "taints": [f"{taint.key}={taint.value}:{taint.effect.value}" for taint in node.taints],
-        "troubles": [condition.reason or condition.type for condition in node.conditions if condition.active],
+        "troubles": [
+            f"{condition.type} is not known: {condition.reason}"
+            if condition.unknown
+            else condition.reason or condition.type
+            for condition in node.conditions
+            if condition.active or condition.unknown
+        ],
         "allocatable": amounts(node.allocatable),
         "devices": len(node.devices),
     }

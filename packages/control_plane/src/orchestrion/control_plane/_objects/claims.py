@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from orchestrion.shared_types import Finalizer
+from orchestrion.shared_types import ConfigInvalid, Finalizer, Problem
 
 from .kinds import CUSTOM_KIND, NAMESPACE, Kind
 
@@ -51,8 +51,33 @@ def with_claims(finalizers: tuple[Finalizer, ...], more: tuple[Finalizer, ...]) 
 
 
 def kept_claims(before: tuple[Finalizer, ...], given: tuple[Finalizer, ...], *, going: bool) -> tuple[Finalizer, ...]:
-    """Return the finalizers of a changed object: the server's stay, and none comes to one that is about to go."""
-    others = tuple(claim for claim in given if claim.owner != SERVER_OWNER and (not going or claim in before))
-    kept = tuple(claim for claim in before if claim.owner == SERVER_OWNER)
-    merged = (*others, *kept)
+    """Return the finalizers of a changed object: the server's stay as they are.
+
+    Args:
+        before: What it had.
+        given: What it is to have; a finalizer is known by its name and owner, so that its deadline can be changed.
+        going: Whether it is about to go.
+
+    Raises:
+        ConfigInvalid: One is there twice, or one is to come to what is about to go.
+    """
+    had = {_identity(claim): claim for claim in before}
+    wanted = dict[tuple[str, str], Finalizer]()
+    problems = list[Problem]()
+    for index, claim in enumerate(given):
+        known, path = _identity(claim), f"metadata.finalizers[{index}]"
+        if claim.owner == SERVER_OWNER:
+            continue
+        if known in wanted:
+            problems.append(Problem(f"finalizer {claim.name} of {claim.owner} is there twice", path=path))
+        elif going and known not in had:
+            problems.append(Problem("nothing new can hold up what is being removed", path=path))
+        wanted[known] = claim
+    if problems:
+        raise ConfigInvalid(tuple(problems))
+    merged = (*wanted.values(), *(claim for claim in before if claim.owner == SERVER_OWNER))
     return before if set(merged) == set(before) else merged
+
+
+def _identity(claim: Finalizer) -> tuple[str, str]:
+    return claim.name, claim.owner

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 from attrs import define, field, frozen
-from orchestrion.orchestrator_core import WorkloadView
+from orchestrion.orchestrator_core import NodeReport, WorkloadView
 from orchestrion.shared_types import Binding, Event, InstanceStatus, Node, unstructure
 from orchestrion.shared_types.manifest import manifest_schema
 
@@ -235,6 +235,7 @@ def _made(kind: Kind) -> Schema:
         return _object({**spec, "properties": {"workload": _TEXT, **spec["properties"]}}, _class(InstanceStatus), {})
     if kind is NODE:
         shown = {name: each for name, each in _class(Node)["properties"].items() if name in ("status", "conditions")}
+        shown["report"] = _class(NodeReport)
         return _object(_class(Node, {"status", "conditions", "labels"}), _closed(shown), {})
     if kind is EVENT:
         return _object(_class(Event, {"uid", "namespace"}), _closed({}), {})

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 from orchestrion.shared_types import NotFound
 
-from .schema_check import ObjectSchema, read_schema
 from .specs import (
     ConfigMapSpec,
     CustomKindSpec,
@@ -22,6 +21,9 @@ from .specs import (
     SecretSpec,
     ValidatingWebhookSpec,
 )
+
+if TYPE_CHECKING:
+    from .schema_check import ObjectSchema
 
 
 @frozen(kw_only=True)
@@ -73,7 +75,7 @@ class Kind:
 
 WORKLOAD: Final = Kind(name="Workload", plural="workloads")
 INSTANCE: Final = Kind(name="Instance", plural="instances", written=False, ended=True)
-NODE: Final = Kind(name="Node", plural="nodes", namespaced=False, written=False, ended=True, marked=True)
+NODE: Final = Kind(name="Node", plural="nodes", namespaced=False, written=False, ended=True, marked=True, status=True)
 EVENT: Final = Kind(name="Event", plural="events", written=False)
 NAMESPACE: Final = Kind(name="Namespace", plural="namespaces", namespaced=False, spec=NamespaceSpec)
 CONFIG_MAP: Final = Kind(name="ConfigMap", plural="configmaps", spec=ConfigMapSpec)
@@ -126,6 +128,13 @@ class KindRegistry:
         """Iterate over all kinds."""
         return iter(self._by_plural.values())
 
+    def copy(self) -> KindRegistry:
+        """Return another one with the same kinds, where more can be defined without anybody seeing them."""
+        other = KindRegistry()
+        other._by_plural.update(self._by_plural)
+        other._by_name.update(self._by_name)
+        return other
+
     def get(self, plural: str) -> Kind | None:
         """Return a kind by its plural name; None where there is none."""
         return self._by_plural.get(plural)
@@ -170,6 +179,12 @@ class KindRegistry:
             ConfigInvalid: Its schema is none that objects can be checked against.
         """
         self.forget(spec.kind)
+        schema = None
+        if spec.schema:
+            # Imported here: most servers never need it, and a start is not to wait for it.
+            from .schema_check import read_schema
+
+            schema = read_schema(dict(spec.schema), at="spec.schema")
         kind = Kind(
             name=spec.kind,
             plural=spec.plural,
@@ -177,7 +192,7 @@ class KindRegistry:
             custom=spec,
             defined_by=by,
             status=True,
-            schema=read_schema(dict(spec.schema), at="spec.schema") if spec.schema else None,
+            schema=schema,
         )
         self._by_plural[kind.plural] = self._by_name[kind.name] = kind
 

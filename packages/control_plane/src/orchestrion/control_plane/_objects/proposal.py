@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve
 from orchestrion.shared_types import (
@@ -21,6 +21,8 @@ from .claims import kept_claims
 from .document import API_VERSION, Document, ObjectMetadata
 from .kinds import SECRET, Kind
 
+_MAY_BE_NULL: Final = ("labels", "annotations", "owners", "finalizers")
+
 
 def read_document(data: Any, kind: Kind, namespace: str, name: str | None) -> Document:
     """Return the document that plain data stands for, as one of this kind, namespace and name.
@@ -34,7 +36,10 @@ def read_document(data: Any, kind: Kind, namespace: str, name: str | None) -> Do
         raise ConfigInvalid((Problem("an object is wanted: a mapping with metadata and spec"),))
     given = dict(data)
     metadata = given.get("metadata")
-    given["metadata"] = metadata = dict(metadata) if isinstance(metadata, Mapping) else {}
+    # What is written down as `labels:` with nothing behind it is null, and is meant to be none.
+    given["metadata"] = metadata = _without_nulls(metadata) if isinstance(metadata, Mapping) else {}
+    if given.get("spec", given) is None:
+        del given["spec"]
     given.setdefault("kind", kind.name)
     if namespace:
         metadata.setdefault("namespace", namespace)
@@ -83,6 +88,10 @@ def checked_spec(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
             ) from None
         raise ConfigInvalid(problems, remedy=err.remedy) from err
     return plain
+
+
+def _without_nulls(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metadata.items() if value is not None or key not in _MAY_BE_NULL}
 
 
 def created(document: Document, spec: Mapping[str, Any], now: datetime, new_uid: UidFactory) -> Document:

@@ -8,7 +8,6 @@ from typing import Final
 
 from attrs import evolve
 from orchestrion.shared_types import ConfigInvalid, PriorityClass, Problem, WorkloadDefinition
-from orchestrion.shared_types.manifest import parse_manifest, to_manifest
 
 from .document import Document, ObjectMetadata
 
@@ -17,6 +16,9 @@ _IN_METADATA: Final = ("labels", "annotations")
 
 def workload_of(definition: WorkloadDefinition) -> Document:
     """Return a definition as a document, without a status."""
+    # Imported here, and so below: it brings a parser of YAML, which a start is not to wait for.
+    from orchestrion.shared_types.manifest import to_manifest
+
     metadata = definition.metadata
     form = to_manifest(definition)["workloads"][metadata.name]
     return Document(
@@ -51,6 +53,8 @@ def definition_of(
     Raises:
         ConfigInvalid: It can't be accepted; problems have their paths in the document.
     """
+    from orchestrion.shared_types.manifest import parse_manifest
+
     metadata = document.metadata
     twice = [name for name in _IN_METADATA if name in document.spec]
     if twice:

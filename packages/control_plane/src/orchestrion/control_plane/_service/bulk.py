@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 from attrs import define, evolve, frozen
 from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.document import Document
-from orchestrion.control_plane._objects.kinds import CUSTOM_KIND, NAMESPACE, WORKLOAD, Kind
+from orchestrion.control_plane._objects.kinds import (
+    CUSTOM_KIND,
+    LIMIT_RANGE,
+    NAMESPACE,
+    PRIORITY_CLASS,
+    RESOURCE_QUOTA,
+    ROLE,
+    WORKLOAD,
+    Kind,
+)
+from orchestrion.control_plane._objects.specs import CustomKindSpec
 from orchestrion.control_plane._objects.workload_form import workload_of
 from orchestrion.orchestrator_core import (
     MAX_APPLIED,
@@ -26,23 +36,32 @@ from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
     Metadata,
+    NotFound,
     Problem,
     WorkloadDefinition,
     WorkloadKind,
+    structure,
 )
 from orchestrion.shared_types.manifest import read_manifest
 from orchestrion.store_interface import Compare, Operation, RevisionConflict
 
-from .intent import BESIDE, MAKING, Intent
+from .intent import BESIDE, MAKING, TOGETHER, Intent
 from .objects import Objects
 from .workloads import Overtaken, PreparedWorkload
-from .writing import Prepared
+from .writing import Prepared, already
 
 TRIES: Final = 8
 """How often all is thought through again because others came before."""
 
 MAX_OBJECTS: Final = MAX_APPLIED
 """The most objects of one apply."""
+
+_SAYING: Final = {kind.plural: 0 for kind in (PRIORITY_CLASS, ROLE, LIMIT_RANGE, RESOURCE_QUOTA)} | {
+    NAMESPACE.plural: 1
+}
+"""Kinds of objects that have a say in others, with when they are thought through: a namespace may name a class."""
+
+_LATEST: Final = 2
 
 
 @frozen
@@ -139,10 +158,10 @@ class Bulk:
             ConfigInvalid: A document is none of that, or an object is there twice.
             NotFound: There is no such kind.
         """
-        found = list[Part]()
+        found, made = list[Part](), {kind.name: kind for kind in _kinds_in(documents)}
         for place, document in enumerate(documents):
             at = f"[{place}]" if len(documents) > 1 else ""
-            found.extend(self._parts_of(document, namespace, at))
+            found.extend(self._parts_of(document, namespace, at, made))
         seen = set[tuple[str, str, str]]()
         for part in found:
             key = (part.kind.plural, part.namespace, part.name)
@@ -151,7 +170,7 @@ class Bulk:
             seen.add(key)
         return found
 
-    def _parts_of(self, document: Any, namespace: str, at: str) -> Iterator[Part]:
+    def _parts_of(self, document: Any, namespace: str, at: str, made: Mapping[str, Kind]) -> Iterator[Part]:
         if not isinstance(document, Mapping):
             raise ConfigInvalid((Problem("an object or a manifest is wanted", path=at),))
         if "kind" not in document and "items" not in document:
@@ -161,9 +180,9 @@ class Bulk:
         items = document.get("items")
         if isinstance(items, list):
             for place, item in enumerate(items):
-                yield from self._parts_of(item, namespace, f"{at}.items[{place}]".lstrip("."))
+                yield from self._parts_of(item, namespace, f"{at}.items[{place}]".lstrip("."), made)
             return
-        kind = self.objects.kinds.named(str(document.get("kind")))
+        kind = self._kind(str(document.get("kind")), made)
         if not kind.written:
             raise ConfigInvalid((Problem(f"{kind.plural} are written by nobody: they show what is", path=at),))
         metadata = document.get("metadata")
@@ -172,6 +191,14 @@ class Bulk:
             raise ConfigInvalid((Problem("a name is wanted", path=f"{at}.metadata.name".lstrip(".")),))
         within = str(metadata.get("namespace") or namespace) if kind.namespaced else ""
         yield Part(kind, within, name, dict(document))
+
+    def _kind(self, name: str, made: Mapping[str, Kind]) -> Kind:
+        try:
+            return self.objects.kinds.named(name)
+        except NotFound:
+            if name not in made:
+                raise
+            return made[name]
 
     def _manifest(self, document: Mapping[str, Any], namespace: str) -> Sequence[Any]:
         given = {"namespace": namespace, **document}
@@ -210,14 +237,35 @@ class Bulk:
             NotFound: A namespace is not there, and is not made with them.
             QuotaExceeded: More would be asked for than a quota grants.
         """
+        return await self._written(parts, intent)
+
+    async def _written(self, parts: Sequence[Part], intent: Intent, *, only_new: bool = False) -> BulkResult:
         _check_count(len(parts))
         with _making(parts):
             for _ in range(TRIES):
                 try:
-                    return await self._tried(parts, intent)
+                    return await self._tried(parts, intent, only_new=only_new)
                 except (RevisionConflict, Overtaken):
                     continue
         raise Conflict("others kept changing the same objects", remedy="Look at what they did, and apply again.")
+
+    async def create(self, parts: Sequence[Part], intent: Intent) -> BulkResult:
+        """Make all objects, or none of them; who reads sees all of them or none.
+
+        **Idempotency.** None: a second time there they are. **Cancellation.** Indeterminate: all of it is written,
+        perhaps later, or nothing.
+
+        Args:
+            parts: Each object once.
+            intent: How it is meant.
+
+        Raises:
+            ConfigInvalid: They can't be accepted, or are more than `MAX_OBJECTS`.
+            Conflict: One of them is there, or others kept changing what they depend on.
+            NotFound: A namespace is not there, and is not made with them.
+            QuotaExceeded: More would be asked for than a quota grants.
+        """
+        return await self._written([_anew(part) for part in parts], intent, only_new=True)
 
     async def plan(self, parts: Sequence[Part], intent: Intent) -> tuple[BulkResult, Plan]:
         """Say what `apply` would do, and where instances would go.
@@ -240,21 +288,30 @@ class Bulk:
         objects = self.objects
         workloads = list[tuple[int, PreparedWorkload]]()
         others = list[tuple[int, Prepared]]()
-        for place, part in enumerate(parts):
+        defining = [(part.name, part.data) for part in parts if part.kind is CUSTOM_KIND]
+        kinds = objects.custom_kinds.with_defined(defining) if defining else objects.kinds
+        together = dict[ObjectName, Document]()
+        # Anew each time: of a try that others came before nothing is to be left.
+        TOGETHER.set(together)
+        for place, part in sorted(enumerate(parts), key=_when):
             if part.kind is WORKLOAD:
                 prepared = await objects.workloads.prepare(part.namespace, part.name, part.data, intent)
                 workloads.append((place, prepared))
                 continue
-            if part.kind is CUSTOM_KIND:
-                objects.custom_kinds.check_defined(part.data, part.name)
-            one = await objects.writer.prepare(
-                part.kind, part.namespace, part.name, part.data, intent, made=MAKING.get()
-            )
+            kind = (kinds.get(part.kind.plural) or part.kind) if part.kind.custom is not None else part.kind
+            one = await objects.writer.prepare(kind, part.namespace, part.name, part.data, intent, made=MAKING.get())
             others.append((place, one))
+            if kind.plural in _SAYING:
+                together[ObjectName(kind.plural, part.namespace, part.name)] = one.document
         return workloads, others
 
-    async def _tried(self, parts: Sequence[Part], intent: Intent) -> BulkResult:
+    async def _tried(self, parts: Sequence[Part], intent: Intent, *, only_new: bool = False) -> BulkResult:
         workloads, others = await self._prepared(parts, intent)
+        if only_new:
+            there = [each.before for _, each in workloads if each.before is not None]
+            there += [one.document for _, one in others if not one.new]
+            if there:
+                raise already(there[0])
         if intent.if_index is not None:
             await self._check_since(intent.if_index, [one for _, one in others])
         compares = [compare for _, one in others for compare in one.compares]
@@ -326,23 +383,59 @@ class _Beside:
 
 @contextmanager
 def _making(parts: Sequence[Part]) -> Iterator[None]:
-    """Let the namespaces be there that come with what they hold, and the workloads that others come after."""
+    """Let those be there that others need and come with: namespaces, and workloads that others come after.
+
+    Those that have a say in others are added once it is known how they will be.
+    """
     namespaces = MAKING.set(frozenset(part.name for part in parts if part.kind is NAMESPACE))
     beside = {WorkloadName(part.namespace, part.name): _rough(part) for part in parts if part.kind is WORKLOAD}
     workloads = BESIDE.set(beside)
+    together = TOGETHER.set({})
     try:
         yield
     finally:
+        TOGETHER.reset(together)
         BESIDE.reset(workloads)
         MAKING.reset(namespaces)
 
 
+def _when(placed: tuple[int, Part]) -> int:
+    return _SAYING.get(placed[1].kind.plural, _LATEST)
+
+
 def _rough(part: Part) -> WorkloadDefinition:
     """Return as much of a workload as those have to know that come after it; what is no workload is refused later."""
-    spec = part.data.get("spec")
-    kind = spec.get("kind") if isinstance(spec, Mapping) else None
+    spec = _spec_of(part)
+    kind = None if spec is None else spec.get("kind")
     known = next((each for each in WorkloadKind if each == kind), WorkloadKind.SERVICE)
     return WorkloadDefinition(metadata=Metadata(name=part.name, namespace=part.namespace), kind=known)
+
+
+def _spec_of(part: Part) -> Mapping[str, Any] | None:
+    spec = part.data.get("spec")
+    return spec if isinstance(spec, Mapping) else None
+
+
+def _kinds_in(documents: Iterable[Any]) -> Iterator[Kind]:
+    """Give the kinds that documents define, by their names alone: whether they can be defined is looked at later."""
+    for document in documents:
+        if not isinstance(document, Mapping):
+            continue
+        items = document.get("items")
+        if isinstance(items, list):
+            yield from _kinds_in(items)
+        elif document.get("kind") == CUSTOM_KIND.name:
+            try:
+                spec = structure({**document.get("spec", {}), "schema": {}}, CustomKindSpec)
+            except (ConfigInvalid, TypeError):
+                continue
+            yield Kind(name=spec.kind, plural=spec.plural, namespaced=spec.namespaced, custom=spec)
+
+
+def _anew(part: Part) -> Part:
+    """Return what is said of an object that is to be made, without what was said of one like it that was there."""
+    metadata = {key: value for key, value in part.data["metadata"].items() if key not in ("uid", "revision")}
+    return evolve(part, data={**part.data, "metadata": metadata})
 
 
 def _workload_part(document: Document) -> Part:

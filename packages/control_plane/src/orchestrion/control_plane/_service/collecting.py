@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
@@ -30,7 +31,7 @@ from orchestrion.shared_types import (
 )
 from orchestrion.store_interface import Compare, Delete, Operation, RevisionConflict
 
-from .collection_plan import MAX_FORGOTTEN, CollectionPlan, Forget, Remove, Settle, Step, plan_collection
+from .collection_plan import MAX_FORGOTTEN, CollectionPlan, Forget, Remove, Settle, Step, Tell, plan_collection
 from .intent import Intent
 from .objects import Objects
 from .writing import TRIES, Writer
@@ -185,13 +186,15 @@ class Collector:
         )
 
     async def _do(self, step: Step) -> None:
-        if self.recorder is not None and self.recorder.failure is not None and not isinstance(step, Forget):
+        if self.recorder is not None and self.recorder.failure is not None and isinstance(step, Remove | Settle):
             raise self.recorder.failure  # what can't go on record is not done
         match step:
             case Remove():
                 await self._remove(step)
             case Settle():
                 await self._settle(step)
+            case Tell():
+                await self._tell(step)
             case Forget(namespace, names):
                 await self._writer.store.transaction([], [Delete(f"/event/{namespace}/{name}") for name in names])
 
@@ -237,6 +240,20 @@ class Collector:
                 self._note_down(step.name, "delete" if goes else "update", before.document.metadata.revision, reason)
             return
         raise Conflict(f"others kept changing {kind.name} {name!r}")
+
+    async def _tell(self, step: Tell) -> None:
+        plural, namespace, name = step.name
+        key = object_key(self.objects.kinds.find(plural), namespace, name)
+        entry = (await self._writer.store.get(key)).entry
+        if entry is None:
+            return
+        before = object_of(entry)
+        status = {each: value for each, value in before.document.status.items() if each != "waits_for"}
+        if step.waits_for:
+            status["waits_for"] = list(step.waits_for)
+        told = evolve(before, document=evolve(before.document, status=status))
+        with suppress(RevisionConflict):  # the change that came between is looked at next
+            await write_together(self._writer.store, [Compare(key, entry.modified)], [told.put(key)])
 
     def _tell_expired(self, kind: Kind, namespace: str, name: str, expired: tuple[Finalizer, ...]) -> None:
         for claim in expired:

@@ -29,6 +29,9 @@ from orchestrion.shared_types import Finalizer, NotFound, OwnerReference, Uid
 MAX_STEPS: Final = 500
 """Steps of one plan; what is left is for the next."""
 
+MAX_TOLD: Final = 10
+"""What holds up a removal is named up to so many."""
+
 MAX_FORGOTTEN: Final = 100
 """Events that are forgotten in one step."""
 
@@ -80,7 +83,20 @@ class Forget:
     names: tuple[str, ...]
 
 
-Step = Remove | Settle | Forget
+@frozen
+class Tell:
+    """Put into an object's status what holds up its removal.
+
+    Attributes:
+        name: Which object.
+        waits_for: What holds it up, for people, at most `MAX_TOLD`, and behind that how many more; empty is nothing.
+    """
+
+    name: ObjectName
+    waits_for: tuple[str, ...]
+
+
+Step = Remove | Settle | Forget | Tell
 
 
 @frozen
@@ -154,6 +170,10 @@ class _Planning:
         claims = frozenset((*done, *expired))
         if claims or not (document.metadata.finalizers or name.kind == WORKLOAD.plural):
             self.steps.append(Settle(name, finalizers=claims, expired=tuple(expired)))
+        elif CONTENTS in document.metadata.finalizers:
+            waits_for = told(self._blocking(document))
+            if waits_for != tuple(document.status.get("waits_for", ())):
+                self.steps.append(Tell(name, waits_for))
 
     def _clear_for(self, claim: Finalizer, name: ObjectName, document: Document) -> bool:
         """Do what one of the server's own claims is for; return whether anything is left of it."""
@@ -172,15 +192,34 @@ class _Planning:
             return bool(owned)
         return False
 
+    def _blocking(self, document: Document) -> Iterator[str]:
+        """Yield what is left in what goes and does not go of itself at once: workloads, and what others hold."""
+        if document.kind == NAMESPACE.name:
+            space = document.metadata.name
+            left = [*self.history.names(WORKLOAD.plural, space), *self._others_in(space)]
+        else:
+            left = self._of_kind(document)
+        for name in sorted(left):
+            going = self.claimed.get(name)
+            claims = () if going is None else going.metadata.finalizers
+            held = [f"finalizer {claim.name} of {claim.owner}" for claim in claims if claim.owner != SERVER_OWNER]
+            if held or name.kind == WORKLOAD.plural:
+                why = f": {', '.join(held)}" if held else ""
+                yield f"{self.kinds.find(name.kind).name.lower()} {'/'.join(filter(None, name[1:]))}{why}"
+
+    def _of_kind(self, document: Document) -> list[ObjectName]:
+        """Return what is of a custom kind."""
+        try:
+            kind = self.kinds.named(str(document.spec.get("kind")))
+        except NotFound:
+            return []
+        return list(self.history.names(kind.plural)) if kind.custom is not None else []
+
     def _empty(self, document: Document) -> bool:
         """Remove what is in a namespace, or of a custom kind; return whether anything is left."""
         if document.kind != NAMESPACE.name:
-            try:
-                kind = self.kinds.named(str(document.spec.get("kind")))
-            except NotFound:
-                return False
-            names = self.history.names(kind.plural) if kind.custom is not None else []
-            self._remove(names, f"its kind {kind.name} goes")
+            names = self._of_kind(document)
+            self._remove(names, f"its kind {document.spec.get('kind')} goes")
             return bool(names)
         namespace = document.metadata.name
         why = f"its namespace {namespace} goes"
@@ -233,6 +272,13 @@ class _Planning:
             return None
         item = self.history.find(kind.plural, of.namespace if kind.namespaced else "", owner.name)
         return None if item is None or item.document.metadata.uid != owner.uid else item.document
+
+
+def told(blocking: Iterable[str]) -> tuple[str, ...]:
+    """Return what holds up a removal as its status tells it."""
+    every = tuple(blocking)
+    more = len(every) - MAX_TOLD
+    return (*every[:MAX_TOLD], f"{more} more") if more > 0 else every
 
 
 def _circle_of(waiting: Mapping[ObjectName, Iterable[ObjectName]]) -> frozenset[ObjectName]:

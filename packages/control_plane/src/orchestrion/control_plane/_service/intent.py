@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import frozen
+from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._objects.document import Document
@@ -54,6 +55,10 @@ class Intent:
 MAKING: Final[ContextVar[frozenset[str]]] = ContextVar("orchestrion.making", default=frozenset())
 """Namespaces that are made in the transaction that is thought through; the core's gates have no word for it."""
 
+TOGETHER: Final[ContextVar[Mapping[ObjectName, Document]]] = ContextVar(
+    "orchestrion.together", default=MappingProxyType({})
+)
+"""As they will be, objects that are written in the same transaction and have a say in others of it."""
 
 BESIDE: Final[ContextVar[Mapping[WorkloadName, WorkloadDefinition]]] = ContextVar(
     "orchestrion.beside", default=MappingProxyType({})

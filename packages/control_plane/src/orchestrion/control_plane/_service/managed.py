@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 
@@ -12,7 +12,6 @@ from orchestrion.control_plane._admission.quota import WorkloadGate, namespaces_
 from orchestrion.control_plane._admission.review import Operation
 from orchestrion.control_plane._objects.claims import kept_claims
 from orchestrion.control_plane._objects.kinds import INSTANCE, WORKLOAD
-from orchestrion.control_plane._objects.workload_form import workload_of
 from orchestrion.orchestrator_core import (
     ApplyResult,
     LogQuery,
@@ -109,15 +108,18 @@ class ManagedControl:
             admitted.append(await self.admission.workload(definition, before, others, dry_run=dry_run))
         return admitted
 
+    def _definition(self, namespace: str, name: str) -> WorkloadDefinition | None:
+        record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))
+        return record.spec.definition if record is not None and record.spec is not None else None
+
     async def scale(
         self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False
     ) -> WorkloadView:
         """See `Control.scale`. Webhooks that only validate are asked, about the workload with that number."""
-        record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))
-        if record is not None and record.spec is not None and self.admission.hooks.any:
-            plain = workload_of(record.spec.definition).plain()
-            plain["spec"]["replicas"] = record.spec.definition.replicas if replicas is None else replicas
-            await self.admission.judge(Operation.UPDATE, WORKLOAD, namespace, name, plain, dry_run=dry_run)
+        known = self._definition(namespace, name)
+        if known is not None:
+            wanted = known.replicas if replicas is None else replicas
+            await self.admission.act("scale", known, dry_run=dry_run, replicas=wanted)
         async with self.gate.turn((namespace,)):
             gate = with_request(self.orchestrator.store, self.gate)
             return await self.orchestrator.scale(name, replicas, namespace=namespace, gate=gate, dry_run=dry_run)
@@ -131,7 +133,10 @@ class ManagedControl:
         return await self.orchestrator.resume(name, namespace=namespace)
 
     async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False) -> WorkloadView:
-        """See `Control.stop`."""
+        """See `Control.stop`. Webhooks that only validate are asked."""
+        known = self._definition(namespace, name)
+        if known is not None:
+            await self.admission.act("stop", known, dry_run=dry_run)
         gate = with_request(self.orchestrator.store)
         return await self.orchestrator.stop(name, namespace=namespace, gate=gate, dry_run=dry_run)
 
@@ -199,6 +204,9 @@ class ManagedControl:
         subject: str | None = None,
         since: datetime | None = None,
         limit: int = 1000,
+        types: Collection[str] = (),
     ) -> list[Event]:
         """See `Control.events`."""
-        return await self.orchestrator.events(namespace=namespace, subject=subject, since=since, limit=limit)
+        return await self.orchestrator.events(
+            namespace=namespace, subject=subject, since=since, limit=limit, types=types
+        )

@@ -62,6 +62,7 @@ def managed(
     gate = WorkloadGate(objects.orchestrator, objects.history, needs_namespaces)
     objects.writer.admit = admission
     objects.workloads.admit = admission
+    objects.workloads.act = admission.act
     objects.workloads.quota = gate
     objects.workloads.turn = gate.turn
     return Management(

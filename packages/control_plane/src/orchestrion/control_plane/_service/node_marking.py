@@ -8,12 +8,20 @@ from typing import Any, Final
 from attrs import define, evolve
 from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._history.history import History
-from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import NODE
 from orchestrion.control_plane._objects.proposal import check_precondition
 from orchestrion.control_plane._objects.stored import object_key
-from orchestrion.orchestrator_core import TERMINAL, NodeMarks, Orchestrator, marks_key, may_go, write_together
+from orchestrion.orchestrator_core import (
+    SEEN,
+    TERMINAL,
+    NodeMarks,
+    Orchestrator,
+    marked,
+    marks_key,
+    may_go,
+    reported,
+)
 from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
@@ -26,12 +34,11 @@ from orchestrion.shared_types import (
     to_json,
     unstructure,
 )
-from orchestrion.store_interface import ABSENT, Compare, Delete, Entry, Operation, Put, RevisionConflict
+from orchestrion.store_interface import Delete, Entry, Operation
 
 from .intent import ChangeKind, Edit, Intent, Review
+from .node_records import known_node, node_record, write_node_record
 from .nodes import NodeMirror
-from .reading import no_such
-from .requested import asked_twice
 from .writing import Writer
 
 TRIES: Final = 8
@@ -81,12 +88,13 @@ class NodeMarking:
         """
         node_id = NodeId(name)
         for _ in range(TRIES):
-            entry = await self._entry(node_id)
-            before = (await self._seen(node_id)).document
+            entry = await node_record(self.orchestrator, marks_key(node_id))
+            before = (await self.seen(node_id)).document
             told = await self.orchestrator.cluster.get_node(node_id)
             if told is None:
                 msg = f"node {name!r:.80} is not there any longer"
                 raise Conflict(msg, remedy=f"Remove it: orchestrion node rm {name:.80}")
+            told = reported(told, self.orchestrator.world.reports.get(node_id))
             given = structure(edit(before.plain()), Document)
             check_precondition(before, given, intent.if_revision)
             _check_rest(before, given)
@@ -95,7 +103,11 @@ class NodeMarking:
                 permit("label")
             if set(taints) != set(_taints_of(before.spec)):
                 permit("taint")
-            marks = NodeMarks(labels=_own_labels(told, labels), taints=_own_taints(told, taints))
+            # What else it is tainted with is the server's doing, and comes and goes without anybody saying so.
+            kept = marked(told, evolve(_marks_of(entry), removed=False)) or told
+            passing = set(_taints_of(before.spec)) - set(kept.taints)
+            own = tuple(taint for taint in taints if taint not in passing)
+            marks = NodeMarks(labels=_own_labels(told, labels), taints=_own_taints(told, own))
             document = evolve(
                 before,
                 metadata=evolve(before.metadata, labels=labels),
@@ -108,9 +120,9 @@ class NodeMarking:
             if intent.dry_run:
                 return Item(document.encoded(), before.metadata.revision, document.labels)
             if marks == _marks_of(entry):
-                return self._known(name)
+                return known_node(self.history, name)
             if await self._written(node_id, entry, marks, (), intent):
-                return await self._seen(node_id)
+                return await self.seen(node_id)
         raise _busy(name)
 
     async def remove(self, name: str, intent: Intent) -> Item:
@@ -123,18 +135,20 @@ class NodeMarking:
 
         Raises:
             NotFound: There is none of that id.
-            Conflict: It is there and not drained, something still runs on it, or others kept changing it.
+            Conflict: It is there and not drained, something still runs on it, no other node is there, or others kept
+                changing it.
             PreconditionFailed: It is not what the caller takes it for.
         """
         node_id = NodeId(name)
         for _ in range(TRIES):
-            entry = await self._entry(node_id)
-            item = self._known(name)
+            entry = await node_record(self.orchestrator, marks_key(node_id))
+            item = known_node(self.history, name)
             before = item.document
             check_precondition(before, None, intent.if_revision)
             told = await self.orchestrator.cluster.get_node(node_id)
             if told is not None:
                 self._check_may_go(told)
+                await self._check_others(told)
             review = Review(change=ChangeKind.DELETE, kind=NODE, document=before, before=before, intent=intent)
             await self.writer.admit(review)
             if intent.dry_run:
@@ -152,21 +166,18 @@ class NodeMarking:
         if marks is None or not marks.removed:
             return
         told = await self.orchestrator.cluster.get_node(node_id)
-        entry = await self._entry(node_id)
+        entry = await node_record(self.orchestrator, marks_key(node_id))
         if told is not None and not may_go(told) and _marks_of(entry).removed:
             await self._written(node_id, entry, evolve(_marks_of(entry), removed=False), (), Intent())
 
-    def _known(self, name: str) -> Item:
-        item = self.history.get(ObjectName(NODE.plural, "", name))
-        if item is None:
-            raise no_such(NODE, "", name)
-        return item
-
-    async def _entry(self, node_id: NodeId) -> Entry | None:
-        found = await self.writer.store.get(marks_key(node_id))
-        # What is on record is shown before anybody thinks about it.
-        await self.orchestrator.world.wait_for(found.revision)
-        return found.entry
+    async def _check_others(self, told: Node) -> None:
+        """Refuse to remove the last node that is there: nothing could run, and nobody would see what to bring back."""
+        if told.status not in SEEN:
+            return
+        others = await self.orchestrator.list_nodes()
+        if not any(node.status in SEEN for node in others if node.id != told.id):
+            msg = f"node {told.name!r} is there, and no other is: without it nothing could run"
+            raise Conflict(msg, remedy=f"Keep work off it: orchestrion node cordon {told.name}")
 
     def _check_may_go(self, told: Node) -> None:
         if not may_go(told):
@@ -183,36 +194,19 @@ class NodeMarking:
     async def _written(
         self, node_id: NodeId, entry: Entry | None, marks: NodeMarks, besides: tuple[Operation, ...], intent: Intent
     ) -> bool:
-        """Write marks that were thought through by an entry, and say whether nobody came before."""
+        value = to_json(marks) if marks != NodeMarks() else None
         key = marks_key(node_id)
-        operations = list[Operation](besides)
-        if marks != NodeMarks():
-            operations.append(Put(key, to_json(marks)))
-        elif entry is not None:
-            operations.append(Delete(key))
-        try:
-            revision = await write_together(
-                self.writer.store,
-                [*intent.compares, Compare(key, ABSENT if entry is None else entry.modified)],
-                [*operations, *intent.operations],
-            )
-        except RevisionConflict as err:
-            if err.key != key:
-                raise asked_twice() from err
-            return False
-        await self.orchestrator.world.wait_for(revision)
-        await self.history.wait_for(revision)
-        return True
+        return await write_node_record(self.orchestrator, self.history, key, entry, value, intent, besides)
 
-    async def _seen(self, node_id: NodeId) -> Item:
+    async def seen(self, node_id: NodeId) -> Item:
         """Return a node as it is now, once everybody sees it so."""
         await self._mirror(node_id)
-        return self._known(node_id)
+        return known_node(self.history, node_id)
 
     async def _mirror(self, node_id: NodeId) -> None:
         node = next((each for each in await self.orchestrator.list_nodes() if each.id == node_id), None)
         if node is not None:
-            await NodeMirror(self.writer).put(node)
+            await NodeMirror(self.writer, self.orchestrator.world.reports).put(node)
             await self.history.wait_for((await self.writer.store.get(object_key(NODE, "", node_id))).revision)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import define
 from orchestrion.control_plane._objects.document import Document, ObjectMetadata
 from orchestrion.control_plane._objects.kinds import NODE
 from orchestrion.control_plane._objects.stored import StoredObject, object_key, object_of
-from orchestrion.shared_types import Node, Uid, unstructure
+from orchestrion.orchestrator_core import NodeReport
+from orchestrion.shared_types import Node, NodeId, Uid, unstructure
 from orchestrion.store_interface import ABSENT, Delete, RevisionConflict
 
 from .writing import Writer
@@ -19,6 +22,7 @@ class NodeMirror:
     """Keeps the objects of nodes as the nodes are. What is as it was is not written."""
 
     _writer: Writer
+    _reports: Mapping[NodeId, NodeReport]
 
     async def put(self, node: Node) -> None:
         """Write a node down as it is now."""
@@ -44,6 +48,9 @@ class NodeMirror:
         now = self._writer.now()
         plain = unstructure(node)
         status = {"status": node.status.value, "conditions": plain.pop("conditions", [])}
+        report = self._reports.get(node.id)
+        if report is not None:
+            status["report"] = unstructure(report)
         plain.pop("status", None)
         labels = plain.pop("labels", {})
         if before is not None:

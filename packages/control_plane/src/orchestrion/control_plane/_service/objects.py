@@ -30,6 +30,7 @@ from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
     NodeId,
+    NotFound,
     Problem,
     Unavailable,
     to_json,
@@ -41,6 +42,7 @@ from .custom_kinds import CustomKinds
 from .following import ObjectFollower
 from .intent import ChangeKind, Edit, Intent, Review
 from .node_marking import NodeMarking
+from .node_reports import NodeReports
 from .nodes import NodeMirror
 from .reading import DEFAULT_LIMIT, NO_PAGE, Page, PageStart, Reader, Selection, no_such
 from .releasing import released
@@ -66,6 +68,7 @@ class Objects:
         history: What changes.
         custom_kinds: Says which kinds may be defined.
         marking: Writes what people say of nodes.
+        reports: Writes what nodes say of themselves.
     """
 
     orchestrator: Orchestrator
@@ -76,6 +79,7 @@ class Objects:
     history: History = field(init=False)
     custom_kinds: CustomKinds = field(init=False)
     marking: NodeMarking = field(init=False)
+    reports: NodeReports = field(init=False)
     _reader: Reader = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -84,6 +88,7 @@ class Objects:
         self.history.listen(self.custom_kinds.note)
         self.writer.check = self.custom_kinds.check
         self.marking = NodeMarking(self.orchestrator, self.writer, self.history)
+        self.reports = NodeReports(self.orchestrator, self.history, self.marking)
         self._reader = Reader(self.store, self.history, self.status_of)
 
     def status_of(self, namespace: str, name: str) -> Mapping[str, Any] | None:
@@ -104,6 +109,7 @@ class Objects:
                     self.custom_kinds.define(item)
             await self._make_default_namespace()
             nursery.start_soon(self._follow_orchestrator)
+            nursery.start_soon(self.reports.run)
             task_status.started()
 
     async def _make_default_namespace(self) -> None:
@@ -112,7 +118,7 @@ class Objects:
                 await self.create(NAMESPACE, "", {"metadata": {"name": DEFAULT_NAMESPACE}}, Intent(manager="server"))
 
     async def _follow_orchestrator(self) -> None:
-        mirror = NodeMirror(self.writer)
+        mirror = NodeMirror(self.writer, self.orchestrator.world.reports)
         async with self.orchestrator.watch() as updates:
             async for update in updates:
                 if update.kind is UpdateKind.WORKLOAD:
@@ -134,6 +140,7 @@ class Objects:
             await self.marking.welcome_back(update.node.id)
         elif update.kind is UpdateKind.NODE_REMOVED:
             await mirror.remove(update.name)
+            await self.reports.forget(NodeId(update.name))
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -175,7 +182,7 @@ class Objects:
             while True:
                 node = next((each for each in await self.orchestrator.list_nodes() if each.id == node_id), None)
                 if node is not None and (node.cordoned, node.drain) == (told.cordoned, told.drain):
-                    await NodeMirror(self.writer).put(node)
+                    await NodeMirror(self.writer, self.orchestrator.world.reports).put(node)
                     await self.history.wait_for((await self.store.get(object_key(NODE, "", node_id))).revision)
                     break
                 await trio.sleep(_NODE_POLL_SECONDS)
@@ -287,11 +294,17 @@ class Objects:
         if kind is INSTANCE:
             return await self._stop_instance(namespace, name, intent)
         if kind is NODE:
-            return await self.marking.remove(name, intent)
+            item = await self.marking.remove(name, intent)
+            if not intent.dry_run:
+                await self.reports.forget(NodeId(name))
+            return item
         _check_written(kind)
         if kind is WORKLOAD:
             item = self.get(kind, namespace, name)
             await self.workloads.remove(namespace, name, intent)
+            if not intent.dry_run:
+                with suppress(NotFound):  # nothing held it, and it is gone
+                    item = await self.refreshed(namespace, name)
             return item
         document = await self.writer.remove(kind, namespace, name, intent)
         if not intent.dry_run:

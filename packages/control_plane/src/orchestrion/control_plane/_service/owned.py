@@ -15,6 +15,7 @@ from orchestrion.control_plane._objects.workload_form import definition_of, work
 from orchestrion.orchestrator_core import Beside, Gate, Orchestrator, ProposedChange, WorkloadName
 from orchestrion.shared_types import WorkloadDefinition
 
+from .sets import check_set
 from .workload_fields import CONTROL, Fields, WorkloadFields
 from .workloads import Overtaken
 
@@ -42,7 +43,7 @@ async def owned(
 
     Raises:
         ConfigInvalid: What all say together can't be accepted.
-        Conflict: Others say something else, and `force` is False.
+        Conflict: Others say something else, or a workload is of another set, and `force` is False.
     """
     kept, known = WorkloadFields(orchestrator.store), orchestrator.world.workloads
     found = list[Owned]()
@@ -52,6 +53,7 @@ async def owned(
         before = None
         if record is not None and record.spec is not None:
             before = workload_of(record.spec.definition).at(record.spec_revision)
+            check_set(before, given, force=force)
         fields = await kept.read(name.namespace, name.name, before)
         if manager == CONTROL and fields.applied.keys() <= {CONTROL}:
             found.append(Owned(given, 0, None))

@@ -45,10 +45,15 @@ async def released(workloads: WorkloadWriter, namespace: str, name: str, edit: E
     after = evolve(before, metadata=evolve(before.metadata, finalizers=kept))
     if intent.dry_run:
         return after
-    gone = {claim for claim in held if claim not in kept}
+    left = {(claim.name, claim.owner): claim for claim in kept}
     revision = await workloads.orchestrator.relate(
         name,
-        lambda now: evolve(now, finalizers=tuple(claim for claim in now.finalizers if claim not in gone)),
+        lambda now: evolve(
+            now,
+            finalizers=tuple(
+                left[claim.name, claim.owner] for claim in now.finalizers if (claim.name, claim.owner) in left
+            ),
+        ),
         namespace=namespace,
     )
     return after.at(revision)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+import trio
 from attrs import evolve, frozen
 from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._objects.kinds import WORKLOAD
 from orchestrion.control_plane._objects.proposal import check_precondition
 from orchestrion.control_plane._objects.workload_form import workload_of
-from orchestrion.orchestrator_core import CAUSE_ANNOTATION, WorkloadName, WorkloadPhase
+from orchestrion.orchestrator_core import (
+    CAUSE_ANNOTATION,
+    Beside,
+    Gate,
+    ProposedChange,
+    WorkloadName,
+    WorkloadPhase,
+)
 from orchestrion.shared_types import Conflict, NotFound, WorkloadDefinition
 
 from .intent import Intent
@@ -67,7 +77,7 @@ class Rollouts:
     async def undo(self, namespace: str, name: str, generation: int | None, intent: Intent) -> Item:
         """Go back to what an earlier generation ran; numbers, and the way of updating, stay as they are.
 
-        A generation that only restarts the one before is no other one to go back from.
+        A generation that only restarts the one before is no other one to go back from. The way back has no canary.
 
         Args:
             namespace: The workload's namespace.
@@ -87,7 +97,9 @@ class Rollouts:
                 known for known, template in templates.items() if known < current and not _runs_same(template, now)
             ]
             if not earlier:
-                msg = f"nothing is known of what workload {name!r} ran before"
+                msg = f"nothing is known of what else workload {name!r} ran before"
+                if any(known < current for known in templates):
+                    msg = f"workload {name!r} ran the same in all generations before that are known: it was restarted"
                 raise Conflict(msg, remedy="Apply what it should run.")
             generation = max(earlier)
         template = templates.get(generation)
@@ -102,9 +114,32 @@ class Rollouts:
             metadata = {**plain["metadata"], "labels": dict(document.labels)}
             return {**plain, "metadata": metadata, "spec": {**run, **kept}}
 
-        return await self.objects.change(
+        item = await self.objects.change(
             WORKLOAD, namespace, name, edit, evolve(intent, manager="rollout", hands_on=True)
         )
+        record = self.objects.orchestrator.world.workloads.get(WorkloadName(namespace, name))
+        if intent.dry_run or record is None or generation == current:
+            return item
+        # What has run before need not be tried out first.
+        with suppress(Conflict):
+            gate = _only_at(record.spec_revision)
+            await self.objects.orchestrator.promote(name, namespace=namespace, gate=gate)
+            return await self.objects.refreshed(namespace, name)
+        return item
+
+    async def promote(self, namespace: str, name: str, intent: Intent) -> Item:
+        """Let an update go on beyond its canary; see `Orchestrator.promote`.
+
+        Raises:
+            NotFound: There is no such workload.
+            PreconditionFailed: It is not what the caller takes it for.
+            Conflict: No update of it is to be promoted, or others changed it meanwhile.
+        """
+        document = self.objects.workloads.document(namespace, name)
+        check_precondition(document, None, intent.if_revision)
+        gate = with_request(self.objects.store, _only_at(document.metadata.revision))
+        await self.objects.orchestrator.promote(name, namespace=namespace, gate=gate, dry_run=intent.dry_run)
+        return await self.objects.refreshed(namespace, name)
 
     async def pause(self, namespace: str, name: str, intent: Intent, *, paused: bool) -> Item:
         """Hold up a workload's updates, or let them go on; see `Orchestrator.pause`.
@@ -146,6 +181,19 @@ class Rollouts:
         return record.spec.template_generation if record.spec is not None else 0
 
 
+def _only_at(revision: int) -> Gate:
+    """Return a gate that lets a workload be changed for as long as its definition is at a revision."""
+
+    async def gate(changes: Sequence[ProposedChange], _world: Any, /) -> Beside:
+        await trio.lowlevel.checkpoint()
+        if any(change.revision != revision for change in changes):
+            msg = "the workload was changed meanwhile"
+            raise Conflict(msg, remedy="Look at what it is to run now.")
+        return Beside()
+
+    return gate
+
+
 def _runs_same(one: WorkloadDefinition, other: WorkloadDefinition | None) -> bool:
     """Whether instances of two templates run the same."""
     if other is None:
@@ -157,6 +205,6 @@ def _run_of(template: WorkloadDefinition) -> dict[str, Any]:
     return {key: value for key, value in workload_of(template).spec.items() if key not in _NOT_RUN}
 
 
-_SHOWN = ("phase", "reason", "message", "replicas", "updated", "available", "paused")
+_SHOWN = ("phase", "reason", "message", "replicas", "updated", "available", "paused", "canary")
 
 _DONE = (WorkloadPhase.HEALTHY, WorkloadPhase.SUCCEEDED)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Final
 
-from attrs import frozen
+from orchestrion.control_plane.usage import ContainerUsage, UsageReport
 from orchestrion.orchestrator_core import Orchestrator, RoutingRuntime
 from orchestrion.runtime_interface import ContainerRuntime, RuntimeCapability, SupportsStats
 from orchestrion.shared_types import (
@@ -20,51 +19,6 @@ from orchestrion.shared_types import (
 
 MOST_CONTAINERS: Final = 2_000
 """How many containers are asked at most for one answer; each costs a few reads of files."""
-
-
-@frozen(kw_only=True)
-class ContainerUsage:
-    """What one container uses.
-
-    Attributes:
-        namespace: Of its workload.
-        instance: `workload.index.epoch`.
-        node_id: Where it runs.
-        container: Its name.
-        attempt: Which attempt it is.
-        sampled_at: When it was looked at (UTC).
-        cpu_nanoseconds: Processor time since the start of the attempt; never falls. Two looks tell what it uses now.
-        memory_bytes: Memory in use.
-        processes: Processes and threads, or processes alone where the system counts those.
-    """
-
-    namespace: str
-    instance: str
-    node_id: NodeId
-    container: str
-    attempt: int
-    sampled_at: datetime
-    cpu_nanoseconds: int
-    memory_bytes: int
-    processes: int
-
-
-@frozen(kw_only=True)
-class UsageReport:
-    """What containers use.
-
-    Attributes:
-        items: Containers that run and of which it can be told, by namespace, instance and name.
-        untold: How many containers run of which it can't: on nodes that are run from elsewhere, or with a runtime that
-            can't say.
-        left_out: How many were not asked because they are too many for one answer.
-        untold_nodes: The nodes of both: what the items of such a node add up to is not all that is used there.
-    """
-
-    items: tuple[ContainerUsage, ...]
-    untold: int
-    left_out: int
-    untold_nodes: tuple[NodeId, ...]
 
 
 def tells(runtime: ContainerRuntime, container_id: ContainerId) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import define, evolve, frozen
 from orchestrion.control_plane._objects.claims import claims_of, kept_claims, with_claims
@@ -34,6 +34,7 @@ from orchestrion.store_interface import Revision, RevisionConflict
 from .intent import BESIDE, Admit, ChangeKind, Edit, Intent, Review, admit_all
 from .reading import no_such
 from .requested import asked_twice, check_once, with_request
+from .sets import check_set
 from .workload_fields import Fields, WorkloadFields
 
 TRIES = 8
@@ -64,6 +65,17 @@ def no_turn(_namespaces: Iterable[str]) -> AbstractAsyncContextManager[None]:
     return nullcontext()
 
 
+class Act(Protocol):
+    """Looks at what is done with a workload; raises to refuse."""
+
+    async def __call__(self, action: str, workload: WorkloadDefinition, *, dry_run: bool) -> None:
+        """Look at an action, such as "start"."""
+
+
+async def act_freely(action: str, workload: WorkloadDefinition, *, dry_run: bool) -> None:
+    """Let everything be done."""
+
+
 @define(eq=False)
 class WorkloadWriter:
     """Writes workloads.
@@ -73,12 +85,14 @@ class WorkloadWriter:
         admit: Looks at each change.
         quota: Has its say in the transaction that writes.
         turn: Waits for one's turn to write into namespaces; it only saves tries.
+        act: Looks at what is done with a workload that stays as it was written.
     """
 
     orchestrator: Orchestrator
     admit: Admit = admit_all
     quota: Gate = no_gate
     turn: Callable[[Iterable[str]], AbstractAsyncContextManager[None]] = no_turn
+    act: Act = act_freely
 
     @property
     def fields(self) -> WorkloadFields:
@@ -190,6 +204,8 @@ class WorkloadWriter:
         before = self._found(namespace, given.metadata.name)
         if before is None and intent.creating is not None:
             intent.creating()
+        if before is not None:
+            check_set(before, given, force=intent.force)
         fields = await self.fields.read(namespace, given.metadata.name, before)
         wanted = in_words_of_others(
             fields.applied, intent.manager, dict(given.spec), lambda spec: self._meaning(given, spec)
@@ -233,10 +249,13 @@ class WorkloadWriter:
 
         Raises:
             NotFound: There is none of that name.
+            Denied: A webhook refuses it.
+            Unavailable: A webhook did not answer, and nobody else may judge.
         """
         record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))
         if record is None or record.spec is None:
             raise no_such(WORKLOAD, namespace, name)
+        await self.act("start", record.spec.definition, dry_run=dry_run)
         gate = with_request(self.orchestrator.store, self.quota)
         await self.orchestrator.apply([record.spec.definition], dry_run=dry_run, rerun=rerun, gate=gate)
 

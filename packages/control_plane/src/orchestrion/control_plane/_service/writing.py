@@ -46,6 +46,7 @@ from orchestrion.store_interface import (
 from .intent import Admit, ChangeKind, Edit, Intent, Review, admit_all
 from .reading import no_such
 from .requested import asked_twice
+from .sets import check_set
 
 TRIES: Final = 8
 """How often a change is tried again that others came before."""
@@ -55,6 +56,9 @@ Seal = Callable[[str, str], str]
 
 Unseal = Callable[[str, str], str]
 """From the name and what is kept of a secret text to that text."""
+
+MayRead = Callable[[Intent, str, str], bool]
+"""Whether who means something may read the secret of a namespace and a name."""
 
 Check = Callable[[Kind, Document, Document | None], None]
 """Has the last word on an object as it will be, after admission; with how it is, or None where it is new."""
@@ -98,6 +102,8 @@ class Writer:
         unseal: Opens what was sealed, to find out whether a secret text has changed; None takes each for a new one.
         check: Has the last word on each change.
         sealed_by: Returns what has to hold for what is sealed from then on to be written; None is nothing.
+        may_read: Whether who writes a secret may read it. Who may not is not told, by trying, whether a text is the one
+            that is kept; None lets everybody.
     """
 
     store: StateStore
@@ -108,6 +114,7 @@ class Writer:
     unseal: Unseal | None = field(default=None, kw_only=True)
     check: Check = field(default=_no_check, kw_only=True)
     sealed_by: Callable[[], Compare] | None = field(default=None, kw_only=True)
+    may_read: MayRead | None = field(default=None, kw_only=True)
 
     async def create(self, kind: Kind, namespace: str, data: Any, intent: Intent) -> Document:
         """Make an object.
@@ -131,7 +138,7 @@ class Writer:
             compares = [Compare(key, ABSENT), *await self._at_home(kind, namespace), *sealing]
             if intent.dry_run:
                 if (await self.store.get(key)).entry is not None:
-                    raise _exists(document)
+                    raise already(document)
                 return stored.shown()
             try:
                 # Whether the request was done before comes first: then what is there is what it has made.
@@ -142,7 +149,7 @@ class Writer:
                 if err.key in {compare.key for compare in intent.compares}:
                     raise asked_twice() from err
                 if err.key == key:
-                    raise _exists(document) from err
+                    raise already(document) from err
                 continue  # Its namespace or its kind was changed, or another key seals.
             return stored.shown().at(revision)
         raise _busy(kind, given.metadata.name)
@@ -251,6 +258,8 @@ class Writer:
         key = object_key(kind, namespace, given.metadata.name)
         entry = (await self.store.get(key)).entry
         before = object_of(entry) if entry is not None else None
+        if before is not None:
+            check_set(before.document, given, force=intent.force)
         if kind is SECRET:
             spec, applied = dict(given.spec), dict[str, Any]()
         else:
@@ -325,7 +334,7 @@ class Writer:
             return evolve(before, document=evolve(before.document, status=given.status))
         shown = before.shown()
         if kind is SECRET:
-            given = self._masked(before, given)
+            given = self._masked(before, given, intent)
         # What was accepted once is not asked about again: its kind may have come to want more.
         wanted = given if given.spec == shown.spec else evolve(given, spec=checked_spec(kind, given.spec))
         if kind.custom is None and shown.spec.get("immutable") and wanted.spec != shown.spec:
@@ -366,12 +375,15 @@ class Writer:
         self.check(kind, admitted, shown)
         return StoredObject(document=admitted, applied=applied)
 
-    def _masked(self, before: StoredObject, given: Document) -> Document:
+    def _masked(self, before: StoredObject, given: Document, intent: Intent) -> Document:
         """Return what somebody wants of a secret, with those texts masked that are as they were."""
-        data = given.spec.get("data")
+        data, metadata = given.spec.get("data"), given.metadata
         if self.unseal is None or not isinstance(data, Mapping):
             return given
-        metadata = given.metadata
+        # Where a wrong guess would change nothing, a right one is not to be told from it.
+        is_trial = intent.dry_run or before.document.spec.get("immutable")
+        if is_trial and self.may_read is not None and not self.may_read(intent, metadata.namespace, metadata.name):
+            return given
         masked = dict(data)
         for name in data.keys() & before.sealed.keys():
             with suppress(OrchestrationError):  # what can't be read any longer is written anew
@@ -488,7 +500,8 @@ def _may_go(document: Document) -> bool:
     return document.metadata.deleting_since is not None and not document.metadata.finalizers
 
 
-def _exists(document: Document) -> Conflict:
+def already(document: Document) -> Conflict:
+    """Return the refusal of what is to be made and is there."""
     metadata = document.metadata
     where = f" in namespace {metadata.namespace!r}" if metadata.namespace else ""
     return Conflict(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from attrs import frozen
-from litestar.types import ControllerRouterHandler
 from orchestrion.control_plane._admission.admission import May
-from orchestrion.control_plane._dashboard.handlers import Dashboard, dashboard_handlers
 from orchestrion.control_plane._dashboard.keeper import SessionKeeper
 from orchestrion.control_plane._dashboard.kept_sessions import KeptInStore
 from orchestrion.control_plane._dashboard.sessions import Sessions
@@ -48,16 +46,17 @@ from orchestrion.shared_types import DEFAULT_NAMESPACE, EventSeverity
 from orchestrion.store_interface import StateStore
 
 from .grants import Grants
-from .identity_paths import identity_handlers
 from .keeper import Doorkeeper, SocketKeeper
 from .once import Once
 from .oversight import Oversight
 from .pipeline import Tracer
-from .sealing_paths import sealing_handlers
+from .sections import API, DASHBOARD, Section
 from .server import Address, ApiServer, replies_of
 from .sources import networks_of
 
 if TYPE_CHECKING:
+    from litestar.types import ControllerRouterHandler
+
     from .own_tls import OwnTls
 
 TRUST_DOMAIN: Final = "orchestrion.local"
@@ -122,6 +121,7 @@ class Served:
         fingerprint: That certificate's; empty where there is none.
         at_socket: Gives the same as an application for the socket of the state directory, whose user may do everything.
         login_link: Makes an address that signs a browser in as an administrator: once, and soon.
+        prepare: Makes what the first request for a path would have to wait for, while others are answered.
     """
 
     url: str
@@ -130,6 +130,7 @@ class Served:
     fingerprint: str
     at_socket: Callable[[OpenStreams], Any]
     login_link: Callable[[], str]
+    prepare: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -138,7 +139,7 @@ async def serving(
     state_dir: Path,
     options: Options,
     *,
-    more: Sequence[ControllerRouterHandler] = (),
+    more: Sequence[Section] = (),
     listeners: Sequence[trio.SocketListener] = (),
 ) -> AsyncIterator[Served]:
     """Serve an orchestrator that runs, for as long as the context lasts.
@@ -149,7 +150,7 @@ async def serving(
         orchestrator: It runs already.
         state_dir: A directory of the server's own, for keys and certificates.
         options: How it is to be.
-        more: Handlers of other paths, which the network gets besides.
+        more: Sections of other paths, which the network gets besides.
         listeners: Sockets that listen already, as `listening` gives them; without any, they are made as options say.
 
     Raises:
@@ -186,10 +187,13 @@ async def serving(
     )
     reach = Reach(networks_of(options.webhook_networks))
     management = managed(objects, reach, may=_may(keeper), recorder=audit)
-    dashboard = Dashboard(management.control, objects, by_session, streams, oversight.pipeline)
     replies = replies_of(objects, secret)
-    identity = identity_handlers(keeper, authority, options.oidc, once=Once(replies))
-    sealing = sealing_handlers(secret_keys, Once(replies))
+
+    def dashboard() -> list[ControllerRouterHandler]:
+        from orchestrion.control_plane._dashboard.handlers import Dashboard, dashboard_handlers
+
+        return [dashboard_handlers(Dashboard(management.control, objects, by_session, streams, oversight.pipeline))]
+
     server = ApiServer(
         management.control,
         objects,
@@ -197,7 +201,11 @@ async def serving(
         oversight=oversight,
         streams=streams,
         secret=secret,
-        more=[*identity, *sealing, dashboard_handlers(dashboard), *more],
+        more=[
+            _identity(keeper, secret_keys, replies, authority, options.oidc),
+            Section(DASHBOARD, dashboard, ("_dashboard.handlers",)),
+            *more,
+        ],
         replies=replies,
     )
     async with trio.open_nursery() as nursery:
@@ -233,6 +241,7 @@ async def serving(
             fingerprint=tls.authority.fingerprint if tls is not None and authority else "",
             at_socket=partial(_at_socket, management, oversight, keeper, replies, secret_keys, secret),
             login_link=lambda: f"{url}/ui/login?code={sessions.invite(_LINK)}",
+            prepare=server.prepare,
         )
         server.streams.ending.set()
         await oversight.pipeline.sum_up(at_the_end=True)
@@ -309,10 +318,29 @@ def _at_socket(
         oversight=also,
         streams=streams,
         secret=secret,
-        more=[*identity_handlers(keeper, once=Once(replies)), *sealing_handlers(secret_keys, Once(replies))],
+        more=[_identity(keeper, secret_keys, replies)],
         replies=replies,
     )
     return server.app()
+
+
+def _identity(
+    keeper: Doorkeeper,
+    secret_keys: SecretKeys,
+    replies: Replies,
+    authority: bytes = b"",
+    oidc: OidcConfig | None = None,
+) -> Section:
+    """Return the section of identity, and of the keys of secrets."""
+
+    def make() -> list[ControllerRouterHandler]:
+        from .identity_paths import identity_handlers
+        from .sealing_paths import sealing_handlers
+
+        once = Once(replies)
+        return [*identity_handlers(keeper, authority, oidc, once=once), *sealing_handlers(secret_keys, once)]
+
+    return Section(API, make, ("_web.identity_paths", "_web.sealing_paths"))
 
 
 def _objects(orchestrator: Orchestrator, secret_keys: SecretKeys, keeper: Doorkeeper) -> Objects:
@@ -325,6 +353,7 @@ def _objects(orchestrator: Orchestrator, secret_keys: SecretKeys, keeper: Doorke
         now=now,
         unseal=secret_keys.unseal,
         sealed_by=secret_keys.unchanged,
+        may_read=grants.may_read,
     )
     objects = Objects(orchestrator, store, writer, WorkloadWriter(orchestrator))
     keeper.owners = Owning(objects).of
@@ -348,6 +377,7 @@ def _take_certificates(keeper: Doorkeeper, tls: OwnTls, store: StateStore) -> No
     from orchestrion.control_plane._identity.issued import IssuedCertificates
 
     keeper.issued = IssuedCertificates(store, tls.authority)
+    keeper.issued.call_when_ended(keeper.changes.tell)
     keeper.certificates = PeerCertificates(tls.authority.trust_domain, revoked=keeper.issued.is_revoked)
 
 

@@ -53,14 +53,19 @@ async def body_of(request: AnyRequest) -> Any:
     """
     body = await request.body()
     try:
-        plain = json.loads(body, parse_constant=_no_number, parse_float=_finite)
-        if b"\\u" in body:
-            # An escape can make half of a surrogate pair, a text that could never be written again.
-            json.dumps(plain, ensure_ascii=False).encode()
+        plain = _loaded(body.decode())
     except (ValueError, RecursionError) as err:
         raise ConfigInvalid((Problem(f"the body is no JSON: {err}"),)) from err
     check_size(plain, "the body")
     return plain
+
+
+def _loaded(text: str) -> Any:
+    found = json.loads(text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_each_once)
+    if "\\u" in text:
+        # An escape can make half of a surrogate pair, a text that could never be written again.
+        json.dumps(found, ensure_ascii=False).encode()
+    return found
 
 
 def _finite(text: str) -> float:
@@ -100,10 +105,7 @@ def _as_json(body: bytes) -> Any:
     if body[:1] not in (b"{", b"[") or len(body) > MAX_BYTES:
         return None
     try:
-        found = json.loads(body.decode(), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_each_once)
-        if b"\\u" in body:
-            # An escape can make half of a surrogate pair, a text that could never be written again.
-            json.dumps(found, ensure_ascii=False).encode()
+        found = _loaded(body.decode())
     except (ValueError, RecursionError):
         return None
     count, depth = measure(found, enough=MAX_NODES)
@@ -113,8 +115,12 @@ def _as_json(body: bytes) -> Any:
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        msg = "a key is there twice"
-        raise ValueError(msg)
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                msg = f"the key {name!r:.80} is there twice"
+                raise ValueError(msg)
+            seen.add(name)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import trio
 from attrs import evolve
 from litestar import Router, post
 from litestar.types import ASGIApp
@@ -28,6 +29,7 @@ from .queries import AnyRequest, flag, intent_of
 
 _BODY: Final = {JSON: "Bulk", YAML: "Bulk"}
 _MANAGER: Final = "apply"
+_CREATE: Final = "create"
 
 
 def bulk_handlers(objects: Objects, pipeline: Pipeline, once: Once) -> Router:
@@ -44,6 +46,9 @@ def bulk_handlers(objects: Objects, pipeline: Pipeline, once: Once) -> Router:
         if "set" in request.query_params:
             parts = in_set(parts, request.query_params["set"])
         for part in parts:
+            if verb == _CREATE:
+                # Who may make only some by name may not where one is made alone, which has no name in its path.
+                pipeline.refuse(passage, Access(verb, part.kind.plural, part.namespace))
             pipeline.permit(passage, Access(verb, part.kind.plural, part.namespace, part.name))
         return parts
 
@@ -89,6 +94,32 @@ def bulk_handlers(objects: Objects, pipeline: Pipeline, once: Once) -> Router:
 
         return await once.answer(request, act, again)
 
+    creating = Doc(
+        summary="Make objects, all of them or none",
+        answers={200: Answered(description="All of it is made.", forms={JSON: "BulkResult"})},
+        parameters=("namespace", "manager", "dry_run", "Idempotency-Key"),
+        body=_BODY,
+        errors=(404, 409, 412, 422),
+    )
+
+    @post(
+        "/api/v1/create",
+        status_code=200,
+        opt=described(Needs(_CREATE, "objects", anybody=True), creating),
+        name="create-all-together",
+    )
+    async def create(request: AnyRequest) -> ASGIApp:
+        parts = await asked(request, _CREATE)
+
+        async def act(intent: Intent) -> Raw:
+            return value_answer(await bulk.create(parts, intent))
+
+        async def again() -> Raw:
+            await trio.lowlevel.checkpoint()
+            return value_answer(BulkResult(items=tuple(bulk.found(parts)), revision=0))
+
+        return await once.answer(request, act, again)
+
     planning = Doc(
         summary="Say what apply would do, and where instances would go",
         answers={200: Answered(forms={JSON: "BulkPlan"})},
@@ -105,7 +136,7 @@ def bulk_handlers(objects: Objects, pipeline: Pipeline, once: Once) -> Router:
         told: dict[str, Any] = unstructure(planned)
         return value_answer({"items": unstructure(result.items), **told, "revision": planned.revision})
 
-    return Router("/", route_handlers=[apply, plan], dto=None, return_dto=None)
+    return Router("/", route_handlers=[apply, create, plan], dto=None, return_dto=None)
 
 
 def _passage_of(request: AnyRequest) -> Passage:

@@ -10,6 +10,7 @@ from litestar.connection import ASGIConnection, Request
 from orchestrion.control_plane._access import CHECK, READ, Check, Needs
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.principals import Principal
+from orchestrion.control_plane._standing import Changes
 from orchestrion.control_plane._wire import WorkloadsRequest
 from orchestrion.orchestrator_core import LogQuery
 from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem
@@ -31,11 +32,16 @@ def named_by(needs: Needs, connection: Connection) -> Access:
     return Access("watch" if watches else needs.verb, resource, namespace, name)
 
 
-async def accesses_of(needs: Needs, connection: Connection) -> tuple[Access, ...]:
+async def accesses_of(needs: Needs, connection: Connection, named: Access) -> tuple[Access, ...]:
     """Return what a request asks for, all of which has to be allowed.
 
     It is read from where the handler reads it, and from nowhere else: a query that a handler passes over would
     otherwise let its caller name a namespace that is allowed, and reach another.
+
+    Args:
+        needs: Of the path.
+        connection: The request.
+        named: What its path says; see `named_by`.
 
     Raises:
         ConfigInvalid: A parameter is there twice, or the body is not what it has to be.
@@ -48,7 +54,6 @@ async def accesses_of(needs: Needs, connection: Connection) -> tuple[Access, ...
         )
         scope[READ] = value
         return tuple(Access(needs.verb, needs.resource, namespace, name) for namespace, name in named_in(value))
-    named = named_by(needs, connection)
     if "name" in needs.query:
         namespace = _parameter(connection, "namespace") or DEFAULT_NAMESPACE
         return (evolve(named, name=_parameter(connection, "name"), namespace=namespace),)
@@ -81,6 +86,11 @@ _BODIES: Final[Mapping[str, tuple[type[Any], Callable[[Any], list[tuple[str, str
 
 class Gatekeeper(Protocol):
     """Finds out who asks, and says whether they may."""
+
+    @property
+    def changes(self) -> Changes:
+        """Tells when what somebody was let in by, or what they may do, may have ended."""
+        ...
 
     def claim(self, connection: Connection, /) -> str:
         """Return whom a request names, of those who are known here; empty for nobody.

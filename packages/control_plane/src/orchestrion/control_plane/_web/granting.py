@@ -26,12 +26,13 @@ _MAX_GRANTED: Final = 20_000
 
 @frozen(kw_only=True)
 class Grant:
-    """Somebody that is to be known by a token or a key. What is left out is as with who asks.
+    """Somebody that is to be known by a token or a key. What is left out is as with who asks, but groups of another.
 
     Attributes:
         name: Who it is.
         kind: What kind of one.
-        groups: The groups that it is in.
+        groups: The groups that it is in, besides what its kind implies. None is those of who asks where that is whom it
+            is for, and none where it is for another: nobody becomes an administrator by being made by one.
         namespaces: The only namespaces that it may reach; None is no such restriction.
         scope: The only things that it may do, as the rules of a role; None is all that its roles grant.
         expires_at: From when on (UTC) it is no longer good; None is never.
@@ -61,14 +62,17 @@ def granted(policy: Policy, who: Principal, grant: Grant) -> Principal:
     given = Principal(
         grant.name or who.name,
         grant.kind or who.kind,
-        groups=who.groups if grant.groups is None else grant.groups,
+        groups=grant.groups or (),
         namespaces=who.namespaces if grant.namespaces is None else grant.namespaces,
         scope=who.scope if grant.scope is None else rules_of(list(grant.scope), "scope"),
         expires_at=grant.expires_at or who.expires_at,
     )
+    if grant.groups is None and given.subject == who.subject:
+        given = evolve(given, groups=who.groups)
     if who.expires_at is not None and (given.expires_at is None or given.expires_at > who.expires_at):
         msg = f"{who} can't give away what is good for longer than what it has shown itself"
-        raise Denied(msg, remedy=f"let it end before {who.expires_at.isoformat()}")
+        end = who.expires_at.isoformat()
+        raise Denied(msg, remedy=f"let it end by {end}, or ask on the server's machine with --state, which has no end")
     _check_names(policy, who, given)
     rules = [right.rule for right in policy.rights_of(given)]
     if given.subject != who.subject:
@@ -95,7 +99,7 @@ def _check_names(policy: Policy, who: Principal, given: Principal) -> None:
     if strange:
         raise Denied(f"{who} is not in {strange[0]!r:.80} itself", remedy="groups of the system are given by bindings")
     if given.subject != who.subject:
-        policy.check(who, Access("impersonate", f"{given.kind.value}s", name=given.name))
+        policy.check(who, Access("impersonate", given.kind.resource, name=given.name))
     for group in sorted(given.groups - who.groups):
         _check_near(policy, group)
         policy.check(who, Access("impersonate", "groups", name=group))

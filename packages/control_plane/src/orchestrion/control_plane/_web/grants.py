@@ -8,12 +8,12 @@ from typing import Protocol
 from attrs import define
 from orchestrion.control_plane._history.history import History
 from orchestrion.control_plane._history.projection import ObjectName
-from orchestrion.control_plane._identity.access import Rule
+from orchestrion.control_plane._identity.access import Access, Rule
 from orchestrion.control_plane._identity.policy import Policy
-from orchestrion.control_plane._identity.roles import STANDARD_BINDINGS, STANDARD_ROLES, binding_of, role_of
+from orchestrion.control_plane._identity.roles import STANDARD_ROLES, own_binding, own_role, role_of
 from orchestrion.control_plane._objects.document import Document
-from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING
-from orchestrion.control_plane._service.intent import ChangeKind, Review
+from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING, SECRET
+from orchestrion.control_plane._service.intent import TOGETHER, ChangeKind, Intent, Review
 from orchestrion.shared_types import ConfigInvalid, Denied, Problem
 
 
@@ -49,28 +49,29 @@ class Grants:
         if review.change is ChangeKind.DELETE or review.intent.principal is None:
             return document
         if review.kind is ROLE:
-            if name in {role.name for role in STANDARD_ROLES}:
-                problem = Problem("a standard role has that name, and can't be replaced", path="metadata.name")
-                raise ConfigInvalid((problem,), remedy="Choose another name.")
-            self._check(review, role_of(name, document.spec).rules, "")
+            self._check(review, own_role(name, document.spec).rules, "")
         elif review.kind is ROLE_BINDING:
-            if name in {binding.name for binding in STANDARD_BINDINGS}:
-                problem = Problem("a standard binding has that name", path="metadata.name")
-                raise ConfigInvalid((problem,), remedy="Choose another name.")
-            spec = dict(document.spec)
-            namespace = str(spec.pop("namespace", ""))
-            binding = binding_of(name, namespace, spec)
-            self._check(review, self._rules_of(binding.role), namespace)
+            binding = own_binding(name, document.spec)
+            self._check(review, self._rules_of(binding.role), binding.namespace)
         return document
+
+    def may_read(self, intent: Intent, namespace: str, name: str) -> bool:
+        """Whether who means something may read a secret. The server itself may."""
+        who = intent.principal
+        return who is None or self.keeper.policy.may(who, Access("get", SECRET.plural, namespace, name)).allowed
 
     def _rules_of(self, role: str) -> Iterable[Rule]:
         for standard in STANDARD_ROLES:
             if standard.name == role:
                 return standard.rules
-        item = self.history().get(ObjectName(ROLE.plural, "", role))
+        name = ObjectName(ROLE.plural, "", role)
+        beside, item = TOGETHER.get().get(name), self.history().get(name)
+        if beside is not None:
+            # It was looked at as well, and comes with the binding or not at all.
+            return role_of(role, beside.spec).rules
         if item is None:
             problem = Problem(f"there is no role {role!r:.80}", path="spec.role")
-            raise ConfigInvalid((problem,), remedy="Make the role first.")
+            raise ConfigInvalid((problem,), remedy="Make the role first, or together with this.")
         return role_of(role, item.document.spec).rules
 
     def _check(self, review: Review, rules: Iterable[Rule], namespace: str) -> None:

@@ -28,6 +28,7 @@ from orchestrion.control_plane._identity.signing import COVERED
 from orchestrion.control_plane._identity.tokens import TOKEN_PREFIX, Tokens
 from orchestrion.control_plane._limits import LaneSize, Seats
 from orchestrion.control_plane._objects.kinds import ROLE, ROLE_BINDING
+from orchestrion.control_plane._standing import Changes
 from orchestrion.shared_types import ConfigInvalid, NotFound, Unauthenticated
 
 from .caller import Connection
@@ -74,6 +75,7 @@ class Doorkeeper:
         issuer: Who else issues tokens that are good, or None for nobody.
         policy: What everybody may do.
         owners: From a resource, a namespace and a name to whom that belongs; see `Owning.of`.
+        changes: Tells when what somebody was let in by, or what they may do, may have ended.
     """
 
     tokens: Tokens
@@ -83,10 +85,16 @@ class Doorkeeper:
     issuer: Vouching | None = None
     policy: Policy = field(factory=Policy)
     owners: Callable[[str, str, str], frozenset[str]] = owners_of
+    changes: Changes = field(init=False, factory=Changes)
     _vouched: OrderedDict[str, None] = field(init=False, factory=OrderedDict)
     """What the issuer's tokens are called that were good lately; the first is forgotten first."""
     _small: Seats = field(init=False, factory=lambda: Seats(LaneSize(each=64, all=128, queue=256)))
     _large: Seats = field(init=False, factory=lambda: Seats(LaneSize(each=1, all=2, queue=8)))
+
+    def __attrs_post_init__(self) -> None:
+        for proofs in (self.tokens, self.keys, self.issued):
+            if proofs is not None:
+                proofs.call_when_ended(self.changes.tell)
 
     def claim(self, connection: Connection, /) -> str:
         """Return whom a request names. See `Gatekeeper.claim`."""
@@ -213,6 +221,7 @@ class Doorkeeper:
         def note(event: ObjectEvent) -> None:
             if event.kind in (ROLE.plural, ROLE_BINDING.plural):
                 self.policy = policy_of(history)
+                self.changes.tell()
 
         history.listen(note)
         self.policy = policy_of(history)
@@ -242,6 +251,11 @@ class SocketKeeper:
     """
 
     keeper: Doorkeeper
+
+    @property
+    def changes(self) -> Changes:
+        """Tells when rights may have ended."""
+        return self.keeper.changes
 
     def claim(self, _connection: Connection, /) -> str:
         """Return the owner: nobody else comes."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, frozen
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import ASGIApp, Message, Receive, Send
 from orchestrion.control_plane._access import ACCESS, METHODS, Needs
@@ -79,7 +80,12 @@ class Methods:
 
     app: ASGIApp
     kinds: KindRegistry
-    _paths: Sequence[_Path] = field(converter=_paths_of)
+    routes: Sequence[BaseRoute]
+
+    @cached_property
+    def _paths(self) -> Sequence[_Path]:
+        # Most applications are never asked for it.
+        return _paths_of(self.routes)
 
     def allowed(self, path: str) -> tuple[str, ...]:
         """Return the methods of a path, in order; none where there is no such path."""

@@ -14,7 +14,7 @@ from orchestrion.control_plane._access import Needs
 from orchestrion.control_plane._cloud_events import CLOUD_EVENT
 from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._identity.access import Access
-from orchestrion.control_plane._objects.kinds import Kind
+from orchestrion.control_plane._objects.kinds import NODE, Kind
 from orchestrion.control_plane._objects.paging import ContinueTokens, Position
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.intent import Edit, Intent
@@ -27,6 +27,7 @@ from .bodies import PATCH_TYPES, body_of, edit_of, is_apply, part_of
 from .caller import check_of
 from .doc import Answered, Doc, described
 from .once import Once
+from .passage import note_unchanged
 from .places import COLLECTION, NAMESPACED, NAMESPACES, Found, Places
 from .queries import AnyRequest, flag, number
 from .selecting import query_of, selection_of
@@ -298,6 +299,11 @@ def _status(
 
     async def changed(request: AnyRequest, found: Found, edit: Edit) -> ASGIApp:
         async def act(intent: Intent) -> Raw:
+            if found.kind is NODE:
+                item, is_beat = await objects.reports.change(found.name, edit, intent)
+                if is_beat:
+                    note_unchanged(request.scope)
+                return object_answer(item)
             item = await objects.change(found.kind, found.namespace, found.name, edit, intent, status=True)
             return object_answer(item)
 

@@ -171,12 +171,13 @@ def _responses(kind: Kind | None, needs: Needs | None, doc: Doc) -> dict[str, An
     for status in _UNREAD:
         found[str(status)] = {"description": HTTPStatus(status).phrase}
     for status in sorted(refusals):
+        others = found.get(str(status), {}).get("content", {})
         found[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "headers": {**headers, **_references(("Retry-After",))}
             if status == HTTPStatus.TOO_MANY_REQUESTS
             else headers,
-            "content": {PROBLEM_MEDIA_TYPE: {"schema": ref("Problem")}},
+            "content": {**others, PROBLEM_MEDIA_TYPE: {"schema": ref("Problem")}},
         }
     return found
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
 from litestar import Request, Router, get
+from litestar.routes import BaseRoute
 from litestar.types import ASGIApp
 from orchestrion.control_plane._access import ACCESS
 from orchestrion.control_plane._objects.kinds import KindRegistry
@@ -29,16 +31,21 @@ _POLICY: Final = (
 """Styles are also set by Swagger UI on elements that it makes."""
 
 
-def openapi_handlers(kinds: KindRegistry) -> Router:
-    """Return the handlers of the description of the API."""
+def openapi_handlers(kinds: KindRegistry, routes: Callable[[], Sequence[BaseRoute]]) -> Router:
+    """Return the handlers of the description of the API.
+
+    Args:
+        kinds: That there are.
+        routes: Gives all paths.
+    """
     known: tuple[Any, bytes] = ((), b"")
 
     @get("/openapi.json", opt={ACCESS: None}, name="openapi")
-    async def openapi(request: Request[Any, Any, Any]) -> ASGIApp:
+    async def openapi() -> ASGIApp:
         nonlocal known
         now = tuple(kinds)
         if known[0] != now:
-            known = now, to_json(openapi_document(request.app.routes, now))
+            known = now, to_json(openapi_document(routes(), now))
         return Raw(200, known[1])
 
     @get("/docs", opt={ACCESS: None}, name="docs")

@@ -136,6 +136,12 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     ),
     "only-namespace": _query("namespace", "Only in this namespace.", {"type": "string", "pattern": NAME_PATTERN}),
     "node": _query("node", "Say only whether the node of this id would take each slot.", {"type": "string"}),
+    "Mcp-Session-Id": _header(
+        "Mcp-Session-Id", "The session, as `initialize` was answered with it.", {"type": "string"}
+    ),
+    "MCP-Protocol-Version": _header(
+        "MCP-Protocol-Version", "Which version of the protocol is spoken.", {"type": "string"}
+    ),
     "namespace": _query(
         "namespace", "Where objects are that do not say it.", {"type": "string", "pattern": NAME_PATTERN}
     ),
@@ -172,19 +178,26 @@ def check_query(connection: Connection, handler: BaseRouteHandler, kinds: KindRe
 
 
 def check_headers(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Make sure that a change is not asked for under a condition, or to be done once, where that is not heeded.
+    """Make sure that nothing is asked for under a condition, to be done once, or in an encoding, that is not heeded.
 
     Raises:
         ConfigInvalid: It is.
     """
     doc = handler.opt.get(DOC)
     known = doc.parameters if isinstance(doc, Doc) else ()
-    for word in _CONDITIONS:
+    reads = connection.scope.get("method") in ("GET", "HEAD", "OPTIONS")
+    for word in _CONDITIONS if reads else (*_CONDITIONS, *_CONDITIONS_OF_CHANGES):
         if word in connection.headers and word not in known:
             raise ConfigInvalid((Problem("nothing here heeds that", path=word),), remedy="Send it without.")
+    if connection.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        problem = Problem("what is sent is read as it is", path="Content-Encoding")
+        raise ConfigInvalid((problem,), remedy="Send it neither compressed nor otherwise encoded.")
 
 
 _CONDITIONS: Final = ("If-Match", "Idempotency-Key")
+
+_CONDITIONS_OF_CHANGES: Final = ("If-None-Match", "If-Unmodified-Since")
+"""What asks for a copy to be renewed may be passed over (RFC 9110, 13.1); a change under a condition is another one."""
 
 _SHOWN: Final = 10
 

@@ -19,10 +19,10 @@ PASSAGE: Final = "orchestrion.passage"
 READING: Final = frozenset({"get", "list", "watch", "logs", "explain", "plan", "can-i", "search"})
 """Verbs that change nothing: they go on record only where they are refused."""
 
-STREAMING: Final = frozenset({"watch", "logs", "exec", "attach", "forward", "copy"})
+STREAMING: Final = frozenset({"watch", "logs", "exec"})
 """Verbs whose answer may stay open."""
 
-_NODE_PARTS: Final = frozenset({"nodes", "nodes/status", "leases", "instances/status"})
+_NODE_PARTS: Final = frozenset({"nodes", "nodes/status", "instances/status"})
 
 RevisionOf = Callable[[Access], int]
 """Says at which revision what is asked for is now; 0 where there is none."""
@@ -51,6 +51,7 @@ class Passage:
         leave: Gives back what it holds while it is at work; None where it holds nothing.
         only_of: Whose objects alone it reaches, as `Principal.subject` has it; empty for no such restriction.
         trace_id: What it is a part of, in several programs; its own id where it is part of nothing.
+        unchanged: Whether it was a heartbeat that changed nothing.
         quota: Header fields about a limit that is not that of its lane; none where that is meant.
     """
 
@@ -69,11 +70,12 @@ class Passage:
     only_of: str = ""
     trace_id: str = ""
     quota: Sequence[tuple[bytes, bytes]] = ()
+    unchanged: bool = False
 
     @property
     def goes_on_record(self) -> bool:
         """Whether the audit log is to have it, now that its status is known."""
-        if not self.accesses or self.status == 429:
+        if not self.accesses or self.status == 429 or (self.unchanged and self.status < 400):
             return False
         return self.status in (401, 403) or self.denied or (self.changes and self.principal is not None)
 
@@ -137,6 +139,13 @@ def call_in_record(scope: Any, name: str) -> None:
     passage = passage_of(scope)
     if passage is not None:
         passage.accesses = tuple([evolve(access, name=name) for access in passage.accesses])
+
+
+def note_unchanged(scope: Any) -> None:
+    """Say of a heartbeat that it changed nothing: the audit log is not to be filled with what comes all the time."""
+    passage = passage_of(scope)
+    if passage is not None:
+        passage.unchanged = True
 
 
 def lane_of(principal: Principal, access: Access) -> Lane:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from itertools import count
 from typing import Any, Final, Protocol
@@ -20,6 +21,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from orchestrion.control_plane._access import ACCESS, CHECK, Needs
 from orchestrion.control_plane._app import ERROR, retry_headers
 from orchestrion.control_plane._at_request import AtRequest, answering, trace_id_of
+from orchestrion.control_plane._http1.sockets import DENIAL
 from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.asking import ASKING, WARNINGS, warnings_header
 from orchestrion.control_plane._identity.audit_records import AuditRecord
@@ -28,7 +30,7 @@ from orchestrion.control_plane._identity.principals import ANONYMOUS, OWNERS, Pr
 from orchestrion.control_plane._limits import Lane, Limits
 from orchestrion.control_plane._objects.kinds import KindRegistry
 from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of, status_of
-from orchestrion.control_plane._standing import STANDING
+from orchestrion.control_plane._standing import STANDING, Standing
 from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.control_plane._telemetry.counts import RequestCounts
 from orchestrion.control_plane._telemetry.refusals import Refusals
@@ -63,6 +65,8 @@ UNKNOWN_OPERATION: Final = "unknown"
 """What requests for paths that are none are counted as: names that others choose would take memory without end."""
 
 _DRY_RUN: Final = "dry_run"
+
+_CHALLENGE: Final = ((b"www-authenticate", b"Bearer"),)
 
 
 class Recorder(Protocol):
@@ -135,6 +139,14 @@ class Pipeline:
 
     async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Let a request through to its handler, or raise what it is refused with."""
+        try:
+            await self._let_through(connection, handler)
+        except OrchestrationError as err:
+            # The framework closes a socket for it, and does not say why.
+            connection.scope[ERROR] = err  # type: ignore[typeddict-unknown-key] # what it is for
+            raise
+
+    async def _let_through(self, connection: Connection, handler: BaseRouteHandler) -> None:
         needs: Needs | None = handler.opt.get(ACCESS)
         if needs is None:
             return
@@ -160,7 +172,7 @@ class Pipeline:
         scope[CALLER], scope[CHECK] = principal, partial(self.keeper.check, principal)
         passage.lane = lane = lane_of(principal, passage.accesses[0])
         passage.leave = await self.limits.enter(principal, passage.source, lane)
-        accesses = await accesses_of(needs, connection)
+        accesses = await accesses_of(needs, connection, passage.accesses[0])
         checked = list[Access]()
         for access in () if needs.anybody else accesses:
             try:
@@ -175,7 +187,8 @@ class Pipeline:
                 raise
             checked.append(access)
         if lane is Lane.STREAM:
-            stands = partial(self._stands, connection, principal, checked)
+            check = partial(self._stands, connection, principal, checked)
+            stands = Standing(check, self.keeper.changes, partial(self._seconds_left, principal))
             connection.scope[STANDING] = stands  # type: ignore[typeddict-unknown-key] # what it is for
         passage.accesses = accesses
         check_query(connection, handler, self.kinds)
@@ -275,6 +288,9 @@ class Pipeline:
         for access in accesses:
             self.keeper.check(principal, access)
 
+    def _seconds_left(self, principal: Principal) -> float:
+        return math.inf if principal.expires_at is None else (principal.expires_at - self.now()).total_seconds()
+
     def _may_own(self, principal: Principal, access: Access) -> bool:
         """Whether somebody may do something with what is their own, where nothing else is named."""
         if access.name or principal.kind not in OWNERS:
@@ -297,8 +313,12 @@ class Pipeline:
         scope[PASSAGE] = passage  # type: ignore[typeddict-unknown-key] # what it is for
         self.counts.at_work += 1
         try:
-            with answering(AtRequest(passage.request_id, passage.trace_id)) as at, self._traced(scope, passage, at):
-                await self._answer(app, scope, receive, _Answer(self, scope, passage, send))
+            with answering(AtRequest(passage.request_id, passage.trace_id)) as at:
+                if self.tracer is None:
+                    await self._answer(app, scope, receive, _Answer(self, scope, passage, send))
+                else:
+                    with self._inside(self.tracer, scope, passage, at):
+                        await self._answer(app, scope, receive, _Answer(self, scope, passage, send))
         finally:
             if passage.leave is not None:
                 passage.leave()
@@ -316,9 +336,6 @@ class Pipeline:
         await app(scope, receive, answer.send)
         if passage.principal is None:
             self.limits.count_open(passage.source, health=health)
-
-    def _traced(self, scope: Scope, passage: Passage, at: AtRequest) -> AbstractContextManager[None]:
-        return nullcontext() if self.tracer is None else self._inside(self.tracer, scope, passage, at)
 
     @contextmanager
     def _inside(self, tracer: Tracer, scope: Scope, passage: Passage, at: AtRequest) -> Iterator[None]:
@@ -446,17 +463,29 @@ class _Answer:
         passage = self.passage
         passage.status = status_of(error)
         if str(self._scope["type"]) == "websocket":
-            await self._send({"type": "websocket.close", "code": 1013, "reason": ""})
+            await self._refuse_socket(error, {"type": "websocket.close", "code": 1013, "reason": ""})
             return
-        body = json.dumps(problem_of(error)).encode()
+        await self._say("http.response", error)
+
+    async def _refuse_socket(self, error: OrchestrationError, close: Any) -> None:
+        if DENIAL in (self._scope.get("extensions") or {}):
+            await self._say(DENIAL, error)
+        else:
+            await self._send(close)
+
+    async def _say(self, kind: str, error: OrchestrationError) -> None:
+        body = json.dumps(problem_of(error) | {"status": self.passage.status}).encode()
         headers = [
             (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
             (b"content-length", b"%d" % len(body)),
             *self._own_headers(),
+            *(_CHALLENGE if isinstance(error, Unauthenticated) else ()),
             *((name.encode(), value.encode()) for name, value in retry_headers(error).items()),
         ]
-        await self._send({"type": "http.response.start", "status": passage.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        start: Any = {"type": f"{kind}.start", "status": self.passage.status, "headers": headers}
+        rest: Any = {"type": f"{kind}.body", "body": body, "more_body": False}
+        await self._send(start)
+        await self._send(rest)
 
     def _own_headers(self) -> Iterator[tuple[bytes, bytes]]:
         passage = self.passage
@@ -471,7 +500,10 @@ class _Answer:
         passage = self.passage
         if passage.status == 0 and kind in ("websocket.accept", "websocket.close"):
             # A handler that closes before it accepts refuses; which error it was, the close code does not say.
+            refusal = self._scope.get(ERROR)
             refused = 401 if passage.principal is None else 403
+            if isinstance(refusal, OrchestrationError):
+                refused = status_of(refusal)
             if kind == "websocket.close":
                 passage.reason = passage.reason or "refused before it began"
             passage.status = 101 if kind == "websocket.accept" else refused
@@ -479,6 +511,9 @@ class _Answer:
             if error is not None and kind == "websocket.accept":
                 passage.status = status_of(error)
                 raise error
+            if kind == "websocket.close" and isinstance(refusal, OrchestrationError):
+                await self._refuse_socket(refusal, message)
+                return
         await self._send(message)
 
 

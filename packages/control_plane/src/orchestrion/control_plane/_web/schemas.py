@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from orchestrion.control_plane._objects.class_schema import Schema, schema_of
 from orchestrion.control_plane._objects.document import API_VERSION
-from orchestrion.control_plane._objects.kinds import WORKLOAD, Kind
+from orchestrion.control_plane._objects.kinds import NODE, WORKLOAD, Kind
 from orchestrion.control_plane._service.bulk import BulkResult
-from orchestrion.control_plane._service.usage import UsageReport
 from orchestrion.control_plane._telemetry.health import Condition
 from orchestrion.control_plane._wire import RetryRequest, ScaleRequest
-from orchestrion.orchestrator_core import Plan, SlotPlacement
+from orchestrion.control_plane.usage import UsageReport
+from orchestrion.orchestrator_core import NodeReport, Plan, SlotPlacement
 from orchestrion.shared_types.manifest import manifest_schema
 
 from .certificate_paths import CertificateGrant
@@ -45,7 +45,7 @@ _FLAG: Final = {"type": "boolean"}
 _AMOUNTS: Final = _record(cpu_millicores=_COUNT, memory_bytes=_COUNT)
 
 _PROBLEM_FIELDS: Final = _record(
-    type=_TEXT,
+    type={"type": "string", "format": "uri-reference", "description": "A page of this server that explains the code."},
     title=_TEXT,
     status={"type": "integer", "minimum": 400, "maximum": 599},
     detail=_TEXT,
@@ -142,6 +142,7 @@ def common_schemas() -> dict[str, Schema]:
             "properties": {
                 "pause": _NOTHING,
                 "resume": _NOTHING,
+                "promote": _NOTHING,
                 "restart": _NOTHING,
                 "undo": {
                     "type": "object",
@@ -154,6 +155,17 @@ def common_schemas() -> dict[str, Schema]:
             "additionalProperties": False,
         },
         "DrainRequest": schema_of(DrainRequest, strict=True),
+        "McpMessage": {
+            "type": "object",
+            "description": "A request or a notification of JSON-RPC 2.0, as the Model Context Protocol has it.",
+            "properties": {"jsonrpc": {"const": "2.0"}, "method": _TEXT, "params": {"type": "object"}},
+            "required": ["jsonrpc", "method"],
+        },
+        "McpAnswer": {
+            "type": "object",
+            "properties": {"jsonrpc": {"const": "2.0"}, "result": {"type": "object"}, "error": {"type": "object"}},
+            "required": ["jsonrpc", "id"],
+        },
         "Question": schema_of(Question, strict=True),
         "Verdict": _record(allowed={"type": "boolean"}, why=_TEXT),
         "Grant": schema_of(Grant, strict=True),
@@ -173,7 +185,14 @@ def common_schemas() -> dict[str, Schema]:
         "BuiltIn": _record(items=_list_of(_ANYTHING)),
         "Usage": schema_of(UsageReport),
         "Placements": _record(items=_list_of(schema_of(SlotPlacement))),
-        "Rollout": _record(phase=_TEXT, generation=_COUNT, paused=_FLAG, done=_FLAG, history=_list_of(_ANYTHING)),
+        "Rollout": _record(
+            phase=_TEXT,
+            generation=_COUNT,
+            paused=_FLAG,
+            canary=_COUNT,
+            done=_FLAG,
+            history=_list_of(_ANYTHING),
+        ),
         "Alive": _record(status={"const": "ok"}),
         "Health": _record(status=_CONDITION, parts={"type": "object", "additionalProperties": _CONDITION}),
         "Bulk": {"description": "An object, a list of objects under `items`, or a manifest.", "type": "object"},
@@ -221,6 +240,10 @@ def kind_schemas(kind: Kind) -> dict[str, Schema]:
             "spec": ref(f"{kind.name}Spec"),
         }
         found[f"{kind.name}Input"] = {"type": "object", "properties": properties, "required": ["metadata", "spec"]}
+    elif kind is NODE:
+        said = {"type": "object", "properties": {"report": schema_of(NodeReport, strict=True)}}
+        properties = {"api_version": api_version, "kind": name, "status": said}
+        found["NodeInput"] = {"type": "object", "properties": properties, "required": ["status"]}
     return found
 
 

@@ -6,34 +6,31 @@ import secrets
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from attrs import Factory, define, field, frozen
+from litestar import Litestar, Request, Response
 from litestar.types import ASGIApp, ControllerRouterHandler
 from orchestrion.control_plane._app import control_handlers, make_app
 from orchestrion.control_plane._control import Control
-from orchestrion.control_plane._dashboard.answering import lost_page
 from orchestrion.control_plane._dashboard.headers import SecureHeaders
 from orchestrion.control_plane._listening import listening
-from orchestrion.control_plane._mcp.http import Sessions, mcp_handlers
 from orchestrion.control_plane._objects.paging import MIN_KEY_BYTES, ContinueTokens
 from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.replies import Replies
 from orchestrion.control_plane._serving import serve_app
 
-from .bulk_paths import bulk_handlers
 from .caller import Gatekeeper
-from .event_socket import event_socket_handlers
 from .methods import Methods
-from .node_paths import discovery_handlers, node_handlers
-from .object_paths import object_handlers
 from .once import Once
-from .openapi_paths import openapi_handlers
 from .oversight import Oversight
+from .sections import API, CONTROL, DESCRIPTION, HEALTH, TOOLS, Section, Sections
 from .secure_listener import SecureListener
-from .workload_paths import workload_handlers
+
+if TYPE_CHECKING:
+    from orchestrion.control_plane._mcp.http import Sessions as ToolSessions
 
 KEEP_ALIVE_SECONDS: Final = 75.0
 STALLED_SECONDS: Final = 20.0
@@ -58,6 +55,9 @@ class Address:
     tls: Callable[[], ssl.SSLContext] | None = None
 
 
+_API_MODULES: Final = ("_web.object_paths", "_web.workload_paths", "_web.node_paths", "_web.bulk_paths")
+
+
 def replies_of(objects: Objects, secret: bytes, /) -> Replies:
     """Return what keeps the answers of a server of some objects; the secret is as for `ApiServer`."""
     return Replies(objects.store, objects.writer.now, secret)
@@ -72,9 +72,8 @@ class ApiServer:
         objects: All objects.
         keeper: Finds out who asks, and says whether they may.
         oversight: Watches over it.
-        sessions: Of clients of the Model Context Protocol.
         streams: Counts streams, and says when they are to come to their end.
-        more: Handlers of other paths.
+        more: Sections of other paths.
         secret: What tells the server's own tokens from those that others make; servers of one state share it.
         replies: Keeps answers for who asks again; all ways in to the same objects share it.
     """
@@ -85,36 +84,85 @@ class ApiServer:
     oversight: Oversight = field(
         default=Factory(lambda self: Oversight.over(self.objects, self.keeper), takes_self=True), kw_only=True
     )
-    sessions: Sessions = field(factory=Sessions)
     streams: OpenStreams = field(factory=lambda: OpenStreams(trio.Event()))
-    more: Sequence[ControllerRouterHandler] = ()
+    more: Sequence[Section] = ()
     secret: bytes = field(factory=lambda: secrets.token_bytes(MIN_KEY_BYTES), repr=False)
     replies: Replies = field(
         default=Factory(lambda self: replies_of(self.objects, self.secret), takes_self=True), kw_only=True
     )
+    _tool_sessions: ToolSessions | None = field(default=None, init=False)
+    """Of clients of the Model Context Protocol."""
+    _served: Sections | None = field(default=None, init=False)
+    """What `serve` serves."""
 
     def app(self) -> ASGIApp:
         """Return the ASGI application."""
-        pipeline = self.oversight.pipeline
-        app = make_app(self.handlers(), guards=[pipeline.guard], lost=lost_page)
-        return SecureHeaders(pipeline.around(Methods(app, self.objects.kinds, app.routes)))
+        return self._whole(self.sections())
+
+    async def prepare(self) -> None:
+        """Make what the first request for a path would have to wait for, while others are answered."""
+        if self._served is not None:
+            await self._served.prepare()
+
+    def _whole(self, sections: Sections) -> ASGIApp:
+        return SecureHeaders(self.oversight.pipeline.around(sections))
 
     def handlers(self) -> list[ControllerRouterHandler]:
         """Return the handlers of all paths."""
-        once, pipeline = Once(self.replies), self.oversight.pipeline
+        return self.sections().handlers()
+
+    def sections(self) -> Sections:
+        """Return all paths, in the order of how soon they are likely to be asked for."""
+        once = Once(self.replies)
+        sections = Sections(self._made, lambda app: Methods(app, self.objects.kinds, app.routes))
+        for section in (
+            Section(HEALTH, self.oversight.handlers),
+            Section(API, lambda: self._api(once), _API_MODULES),
+            *self.more,
+            Section(CONTROL, self._control, ("_web.event_socket",)),
+            Section(TOOLS, self._tools, ("_mcp.http",)),
+            Section(DESCRIPTION, lambda: self._description(sections), ("_web.openapi_paths", "_web.problem_pages")),
+        ):
+            sections.add(section)
+        return sections
+
+    def _made(self, handlers: Sequence[ControllerRouterHandler]) -> Litestar:
+        return make_app(handlers, guards=[self.oversight.pipeline.guard], lost=_lost)
+
+    # Handlers are imported here, and not above: a server is there sooner than they are.
+
+    def _api(self, once: Once) -> list[ControllerRouterHandler]:
+        from .bulk_paths import bulk_handlers
+        from .node_paths import discovery_handlers, node_handlers
+        from .object_paths import object_handlers
+        from .workload_paths import workload_handlers
+
         return [
-            *self.oversight.handlers(),
-            *control_handlers(self.control, self.streams),
-            event_socket_handlers(self.objects, self.streams),
             object_handlers(self.objects, self.streams, ContinueTokens(self.secret), once),
             workload_handlers(self.control, self.objects, self.streams, once),
             node_handlers(self.objects.orchestrator, self.objects, once),
             discovery_handlers(self.control, self.objects),
-            bulk_handlers(self.objects, pipeline, once),
-            openapi_handlers(self.objects.kinds),
-            *self.more,
-            mcp_handlers(self.control, self.oversight.pipeline, self.sessions),
+            bulk_handlers(self.objects, self.oversight.pipeline, once),
         ]
+
+    def _control(self) -> list[ControllerRouterHandler]:
+        from .event_socket import event_socket_handlers
+
+        return [*control_handlers(self.control, self.streams), event_socket_handlers(self.objects, self.streams)]
+
+    def _tools(self) -> list[ControllerRouterHandler]:
+        from orchestrion.control_plane._mcp.http import Sessions as ToolSessions
+        from orchestrion.control_plane._mcp.http import mcp_handlers
+
+        if self._tool_sessions is None:
+            self._tool_sessions = ToolSessions()
+        return [mcp_handlers(self.control, self.oversight.pipeline, self._tool_sessions)]
+
+    def _description(self, sections: Sections) -> list[ControllerRouterHandler]:
+        from .openapi_paths import openapi_handlers
+        from .problem_pages import problem_handlers
+
+        return [openapi_handlers(self.objects.kinds, sections.routes), problem_handlers()]
 
     async def serve(self, address: Address, /, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, or until `streams.ending` is set and what is under way has ended.
@@ -141,13 +189,14 @@ class ApiServer:
         listeners: Sequence[trio.abc.Listener[Any]] = sockets
         if address.tls is not None:
             listeners = [SecureListener(each, address.tls) for each in sockets]
+        self._served = self.sections()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_after, nursery.cancel_scope)
             nursery.start_soon(self.oversight.run)
             nursery.start_soon(self.replies.run)
             task_status.started(port)
             await serve_app(
-                self.app(),
+                self._whole(self._served),
                 listeners,
                 self.streams,
                 keep_alive_seconds=KEEP_ALIVE_SECONDS,
@@ -160,3 +209,9 @@ class ApiServer:
         await self.streams.wait_over()
         await trio.sleep(GRACE_SECONDS)
         scope.cancel()
+
+
+def _lost(request: Request[Any, Any, Any]) -> Response[Any] | None:
+    from orchestrion.control_plane._dashboard.answering import lost_page
+
+    return lost_page(request)

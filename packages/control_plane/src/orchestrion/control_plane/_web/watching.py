@@ -142,7 +142,7 @@ class Watch:
                         await outlet.give([self.form.bookmark(now_known)], always)
                         silent_since = now
                         continue
-                    with trio.move_on_at(min(silent_since + BOOKMARK_SECONDS, end)):
+                    with standing.awake(min(silent_since + BOOKMARK_SECONDS, end) - now):
                         await follower.wait()
         except OrchestrationError as err:
             if begun:

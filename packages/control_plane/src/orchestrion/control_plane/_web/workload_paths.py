@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from litestar import Router, WebSocket, get, post, put, websocket
 from litestar.types import ASGIApp
-from orchestrion.control_plane._access import ACCESS, Needs
+from orchestrion.control_plane._access import Needs
+from orchestrion.control_plane._app import ERROR
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._objects.kinds import INSTANCE, WORKLOAD, Kind
 from orchestrion.control_plane._open_streams import OpenStreams
+from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of
 from orchestrion.control_plane._service.intent import Intent
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.requested import requested
@@ -20,7 +24,16 @@ from orchestrion.control_plane._standing import standing_of
 from orchestrion.control_plane._streams import serve_exec
 from orchestrion.control_plane._wire import RetryRequest, ScaleRequest
 from orchestrion.orchestrator_core import MAX_TAIL_LINES, LogQuery, parse_subject
-from orchestrion.shared_types import ConfigInvalid, NodeId, NotFound, Problem, structure
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    InstanceNotFound,
+    InstanceState,
+    NodeId,
+    NotFound,
+    Problem,
+    Unsupported,
+    structure,
+)
 
 from .answers import JSON, Raw, items_answer, object_answer, value_answer
 from .bodies import body_of
@@ -33,6 +46,8 @@ from .queries import AnyRequest, flag, moment, number
 from .watch_forms import NDJSON, SSE
 
 _ONE: Final = f"{NAMESPACED}/{{name:str}}"
+
+_NO_UPGRADE: Final = 426
 
 
 def _is_workload(kind: Kind) -> bool:
@@ -215,7 +230,7 @@ def _rollouts(objects: Objects, once: Once) -> list[Any]:
         return value_answer(rollouts.status(*name_of(request, WORKLOAD)))
 
     changing = Doc(
-        summary="Hold up updates, let them go on, go back to what an earlier generation ran, or restart all instances",
+        summary="Hold up updates, let them go on, promote a canary, go back to an earlier generation, or restart all",
         answers={200: Answered()},
         parameters=("manager", "dry_run", "If-Match", "Idempotency-Key"),
         body={JSON: "RolloutRequest"},
@@ -234,6 +249,8 @@ def _rollouts(objects: Objects, once: Once) -> list[Any]:
             if what == "restart":
                 return object_answer(await rollouts.restart(namespace, name, intent))
             with requested(intent):
+                if what == "promote":
+                    return object_answer(await rollouts.promote(namespace, name, intent))
                 return object_answer(await rollouts.pause(namespace, name, intent, paused=what == "pause"))
 
         async def again() -> Raw:
@@ -250,12 +267,15 @@ def _asked(data: Any) -> tuple[str, Mapping[str, Any]]:
         ((what, given),) = data.items()
         known = ("generation",) if what == "undo" else ()
         if (
-            what in ("pause", "resume", "restart", "undo")
+            what in ("pause", "resume", "promote", "restart", "undo")
             and isinstance(given, Mapping)
             and not set(given) - set(known)
         ):
             return what, given
-    text = "one of {pause: {}}, {resume: {}}, {restart: {}}, {undo: {generation: NUMBER}}, {undo: {}} is wanted"
+    text = (
+        "one of {pause: {}}, {resume: {}}, {promote: {}}, {restart: {}}, {undo: {generation: NUMBER}}, {undo: {}} is "
+        "wanted"
+    )
     raise ConfigInvalid((Problem(text),))
 
 
@@ -294,14 +314,56 @@ def _output(control: Control, objects: Objects, streams: OpenStreams) -> list[An
         namespace, name = name_of(request, WORKLOAD, INSTANCE)
         return log_stream(control, streams, request, _log_query(request, namespace, name, objects.orchestrator.now()))
 
-    @websocket(f"{_ONE}/exec", opt={ACCESS: Needs("exec", "{plural}")}, name="exec")
-    async def exec_(socket: WebSocket[Any, Any, Any]) -> None:
-        # The rights that were asked for are those of what the path names, whatever that is.
-        namespace, name = name_of(socket, WORKLOAD, INSTANCE)
-        given = {"namespace": namespace, "instance": name}
-        await serve_exec(control, socket.receive, socket.send, given, standing=standing_of(socket.scope))
+    running = Doc(
+        summary="Run a command in an instance, over a WebSocket",
+        answers={101: Answered(description="A WebSocket.", forms={})},
+        kinds=_runs,
+        errors=(404, 426),
+    )
 
-    return [logs, exec_]
+    @websocket(f"{_ONE}/exec", opt=described(Needs("exec", "{plural}"), running), name="exec-socket")
+    async def exec_(socket: WebSocket[Any, Any, Any]) -> None:
+        # The rights that were asked for are those of what the path names: that is what it has to be.
+        try:
+            namespace, name = name_of(socket, WORKLOAD, INSTANCE)
+        except NotFound as err:
+            socket.scope[ERROR] = err  # type: ignore[typeddict-unknown-key] # for who watches over requests
+            raise
+        given, standing = {"namespace": namespace, "instance": name}, standing_of(socket.scope)
+        is_workload = socket.path_params["plural"] == WORKLOAD.plural
+        found = partial(_only_instance, control, namespace, name) if is_workload else None
+        await serve_exec(control, socket.receive, socket.send, given, standing=standing, found=found)
+
+    @get(f"{_ONE}/exec", opt=described(Needs("exec", "{plural}"), running), name="exec")
+    async def exec_plainly(request: AnyRequest) -> ASGIApp:
+        name_of(request, WORKLOAD, INSTANCE)
+        msg = "a command runs over a WebSocket, and the request asks for none"
+        error = Unsupported(msg, remedy="Ask with `Upgrade: websocket`, or by orchestrion exec.")
+        request.scope[ERROR] = error  # type: ignore[typeddict-unknown-key] # for who watches over requests
+        headers = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
+        body = json.dumps(problem_of(error) | {"status": _NO_UPGRADE}).encode()
+        return Raw(_NO_UPGRADE, body, headers, PROBLEM_MEDIA_TYPE)
+
+    return [logs, exec_, exec_plainly]
+
+
+async def _only_instance(control: Control, namespace: str, name: str) -> str:
+    """Return the instance of a workload that runs.
+
+    Raises:
+        WorkloadNotFound: There is no such workload.
+        InstanceNotFound: None of its instances runs.
+        ConfigInvalid: Several do.
+    """
+    await control.get_workload(name, namespace=namespace)
+    instances = await control.list_instances(namespace=namespace, workload=name)
+    running = [each.name for each in instances if each.status.state is InstanceState.RUNNING]
+    if not running:
+        raise InstanceNotFound(f"no instance of workload {name!r:.80} runs", remedy="see why: orchestrion explain")
+    if len(running) > 1:
+        problem = Problem(f"{len(running)} instances of {name} run, such as {running[0]}")
+        raise ConfigInvalid((problem,), remedy="Name one by the path: /instances/NAME/exec.")
+    return running[0]
 
 
 def _log_query(request: AnyRequest, namespace: str, subject: str, now: datetime) -> LogQuery:

@@ -1,6 +1,6 @@
 // Forms that ask the API for a change, with the session's proof that only pages of this origin have.
 
-import { say } from "./live.js";
+import { say, sayAt, sayLeft } from "./live.js";
 import { again, forget, proof } from "./proof.js";
 
 export async function call(method, path, body) {
@@ -19,6 +19,7 @@ export async function call(method, path, body) {
 }
 
 function content(form) {
+  if (form.dataset.body) return JSON.parse(form.dataset.body);
   const given = {};
   for (const input of form.querySelectorAll("input[name], select[name]")) {
     // A number that was left out is left out: the API has a default for it.
@@ -29,6 +30,7 @@ function content(form) {
 }
 
 export function calls() {
+  sayLeft();
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     if (!form.dataset.call) return;
@@ -38,7 +40,8 @@ export function calls() {
     button.disabled = true;
     try {
       await call(form.dataset.call, form.getAttribute("action"), content(form));
-      say(form.dataset.done);
+      if (form.dataset.then) sayAt(form.dataset.then, form.dataset.done);
+      else say(form.dataset.done);
     } catch (error) {
       say(error.message);
     } finally {

@@ -5,6 +5,7 @@ import { proof } from "./proof.js";
 
 const LEAST_MS = 400;
 const MOST_MS = 5000;
+const FRESH_MS = 5000;
 const AGES_MS = 10000;
 
 const main = document.getElementById("content");
@@ -12,11 +13,13 @@ const badge = document.getElementById("live");
 
 const AGAIN_MS = 1000;
 const SAID_MS = 8000;
+const SAYING = "orchestrion-said";
 
 let since = main.dataset.revision;
 let busy = false;
 let again = false;
 let saying = null;
+let refreshed = performance.now();
 
 /** Says something in the box that goes away again by itself, or when it is clicked. */
 export function say(text) {
@@ -25,6 +28,27 @@ export function say(text) {
   box.textContent = text;
   box.onclick = () => (box.textContent = "");
   saying = setTimeout(box.onclick, SAID_MS);
+}
+
+/** Goes to another page, and says something there. */
+export function sayAt(place, text) {
+  try {
+    sessionStorage.setItem(SAYING, text);
+  } catch {
+    // Nothing may be kept: then the page itself has to tell it.
+  }
+  location.assign(place);
+}
+
+/** Says what the page before has left to be said on this one. */
+export function sayLeft() {
+  try {
+    const text = sessionStorage.getItem(SAYING);
+    sessionStorage.removeItem(SAYING);
+    if (text) say(text);
+  } catch {
+    // Nothing may be kept, so nothing was.
+  }
 }
 
 function show(tone, text) {
@@ -54,7 +78,8 @@ async function refresh() {
     await htmx.ajax("GET", location.pathname + location.search, { target: "#content", swap: "innerMorph" });
     document.dispatchEvent(new CustomEvent("refreshed"));
   } finally {
-    const took = performance.now() - began;
+    refreshed = performance.now();
+    const took = refreshed - began;
     setTimeout(
       () => {
         busy = false;
@@ -68,6 +93,11 @@ async function refresh() {
   }
 }
 
+/** On pages that show what changes all the time, which no event tells of. */
+function freshen() {
+  if (main.dataset.fresh !== undefined && !document.hidden && performance.now() - refreshed >= FRESH_MS) refresh();
+}
+
 function relogin() {
   location.reload();
 }
@@ -78,9 +108,15 @@ export function follow() {
   const tokens = main.dataset.live.split(" ").filter(Boolean);
   const listeners = new Map([
     ["begun", () => show("good", "live")],
-    ["changed", (changes) => concerns(tokens, changes) && refresh()],
+    ["changed", (changes) => (concerns(tokens, changes) ? refresh() : freshen())],
     ["everything", refresh],
-    ["beat", () => document.dispatchEvent(new CustomEvent("beat"))],
+    [
+      "beat",
+      () => {
+        freshen();
+        document.dispatchEvent(new CustomEvent("beat"));
+      },
+    ],
     ["over", relogin],
   ]);
   let current = new AbortController();

@@ -15,18 +15,29 @@ export function output(live) {
   let streams = new Map();
   let held = [];
   let paused = false;
+  let fresh = [];
+  let waiting = 0;
 
   function append(texts) {
+    // Together once per picture: what is shown is laid out anew each time.
+    fresh = [...fresh, ...texts].slice(-MOST_LINES);
+    waiting ||= requestAnimationFrame(draw);
+  }
+
+  function draw() {
+    const texts = fresh;
+    waiting = 0;
+    fresh = [];
     const atEnd = shown.scrollHeight - shown.scrollTop - shown.clientHeight < 40;
     const fragment = document.createDocumentFragment();
     for (const [text, tone] of texts) {
       const line = document.createElement("span");
       line.textContent = text;
       if (tone) line.className = tone;
-      fragment.append(line, "\n");
+      fragment.append(line);
     }
     shown.append(fragment);
-    while (shown.childNodes.length > 2 * MOST_LINES) shown.firstChild.remove();
+    while (shown.childElementCount > MOST_LINES) shown.firstChild.remove();
     if (atEnd) shown.scrollTop = shown.scrollHeight;
   }
 
@@ -61,10 +72,15 @@ export function output(live) {
   }
 
   instances(form.elements.instance, true);
-  function begin() {
-    shown.replaceChildren();
-    streams = new Map();
+  function clear() {
+    fresh = [];
     held = [];
+    shown.replaceChildren();
+  }
+
+  function begin() {
+    clear();
+    streams = new Map();
     const chosen = new FormData(form);
     const namespace = workload.split("/")[0];
     const parameters = { output: chosen.get("instance") ? `${namespace}/${chosen.get("instance")}` : workload };
@@ -91,5 +107,5 @@ export function output(live) {
       held = [];
     }
   });
-  document.getElementById("logs-clear").addEventListener("click", () => shown.replaceChildren());
+  document.getElementById("logs-clear").addEventListener("click", clear);
 }

@@ -1,6 +1,21 @@
-// How full the cluster was lately.
+// How full the cluster was lately, or what a workload used.
 
 const LEAST_SECONDS = 60;
+const SIZES = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/** How values of a unit are drawn: divided by what, up to what at least, and with which word behind them. */
+function measure(unit, most) {
+  if (unit === "%") return { by: 1, top: 100, word: " %" };
+  if (unit === "cores") return { by: 1, top: Math.max(0.01, most), word: "" };
+  const power = Math.max(0, Math.min(SIZES.length - 1, Math.floor(Math.log2(Math.max(1, most)) / 10)));
+  return { by: 1024 ** power, top: Math.max(1, most / 1024 ** power), word: ` ${SIZES[power]}` };
+}
+
+/** Times of a day, to the second where there is room for it. */
+function clock(_, ticks) {
+  const digits = ticks.length > 1 && ticks[1] - ticks[0] >= 60 ? 5 : 8;
+  return ticks.map((tick) => new Date(tick * 1000).toTimeString().slice(0, digits));
+}
 
 function load(tag, attributes) {
   return new Promise((done, failed) => {
@@ -9,6 +24,11 @@ function load(tag, attributes) {
     element.addEventListener("error", failed);
     document.head.append(element);
   });
+}
+
+/** A time of a day to the second, as the chart's legend tells it. */
+function moment(time) {
+  return time === null || time === undefined ? "–" : new Date(time * 1000).toTimeString().slice(0, 8);
 }
 
 export async function plot() {
@@ -28,13 +48,35 @@ export async function plot() {
       return getComputedStyle(place).color;
     };
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
+    const units = [...new Set(samples.series.map((each) => each.unit))];
+    const measures = new Map(
+      units.map((unit) => {
+        const values = samples.series.filter((each) => each.unit === unit).flatMap((each) => each.values);
+        return [unit, measure(unit, Math.max(0, ...values))];
+      }),
+    );
+    const words = (unit, value) => `${Number(value.toPrecision(3))}${measures.get(unit).word}`;
     const series = samples.series.map((each, index) => ({
-      label: each.title,
+      label: each.unit === "cores" ? `${each.title}, cores` : each.title,
+      scale: each.unit,
       stroke: colour(`--series-${index % 6}`),
       width: 2,
       dash: index ? [6, 4 * index] : undefined,
       points: { show: false },
+      value: (_, value) => (value === null || value === undefined ? "–" : words(each.unit, value)),
     }));
+    const scales = Object.fromEntries(units.map((unit) => [unit, { range: [0, measures.get(unit).top * (unit === "%" ? 1 : 1.1)] }]));
+    const axes = units.map((unit, index) => ({
+      ...axis,
+      scale: unit,
+      side: index ? 1 : 3,
+      size: 64,
+      grid: { ...axis.grid, show: index === 0 },
+      values: (_, ticks) => ticks.map((tick) => words(unit, tick)),
+    }));
+    const rows = samples.series.map((each) =>
+      each.values.map((value) => (value === null ? null : value / measures.get(each.unit).by)),
+    );
     place.style.color = "";
     chart?.destroy();
     const last = samples.times.at(-1);
@@ -45,11 +87,11 @@ export async function plot() {
         width: place.clientWidth,
         height: 180,
         cursor: { y: false },
-        scales: { x: { range }, y: { range: [0, 100] } },
-        axes: [axis, { ...axis, values: (_, ticks) => ticks.map((tick) => `${tick} %`) }],
-        series: [{}, ...series],
+        scales: { x: { range }, ...scales },
+        axes: [{ ...axis, space: 72, values: clock }, ...axes],
+        series: [{ value: (_, time) => moment(time) }, ...series],
       },
-      [samples.times, ...samples.series.map((each) => each.percent)],
+      [samples.times, ...rows],
       place,
     );
   }
@@ -65,6 +107,7 @@ export async function plot() {
       return;
     }
     words.textContent = latest.words;
+    place.hidden = !latest.times.length;
     if (latest.times.length) draw(latest);
   }
   document.addEventListener("theme", () => latest && draw(latest));
