@@ -107,7 +107,12 @@ def test_what_left_the_set_of_a_file_goes_with_prune(do: Do) -> None:
     planned = ["configmap/one: unchanged", "configmap/other: would be removed"]
     assert do("apply", "set.yaml", "--set", "pair", "--prune", "--dry-run")[1].splitlines() == planned
     assert do("get", "configmap", "other")[0] == 0
-    assert do("apply", "set.yaml", "--set", "pair", "--prune")[1].splitlines()[1:] == ["configmap/other: removed"]
+    code, out, err = do("apply", "set.yaml", "--set", "pair", "--prune")
+    assert (code, out, "configmap/other" in err, "--yes" in err) == (2, "", True, True)
+    assert do("get", "configmap", "other")[0] == 0
+    told = do("apply", "set.yaml", "--set", "pair", "--prune", "--yes")[1]
+    assert told.splitlines()[1:] == ["configmap/other: removed"]
+    assert do("apply", "set.yaml", "--set", "pair", "--prune")[0] == 0
     assert do("get", "configmap", "other")[0] == 3
 
 
@@ -118,7 +123,9 @@ def test_objects_of_a_set_go_also_when_its_file_has_nothing_but_workloads(do: Do
     Path("set.yaml").write_text(manifest)
     assert "configmap/lone: would be removed" in do("apply", "set.yaml", "--set", "lonely", "--prune", "--dry-run")[2]
     assert do("get", "configmap", "lone")[0] == 0
-    assert "configmap/lone: removed" in do("apply", "set.yaml", "--set", "lonely", "--prune")[2]
+    assert do("apply", "set.yaml", "--set", "lonely", "--prune")[0] == 2
+    assert do("get", "configmap", "lone")[0] == 0
+    assert "configmap/lone: removed" in do("apply", "set.yaml", "--set", "lonely", "--prune", "--yes")[2]
     assert do("get", "configmap", "lone")[0] == 3
     assert do("get", "workload", "only")[0] == 0
 
@@ -146,6 +153,22 @@ def test_what_is_no_object_and_no_manifest_is_told_with_its_file(text: str, code
     Path("objects.yaml").write_text(text)
     given, _, said = do("apply", "objects.yaml")
     assert (given, told in said) == (code, True), said
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ("kind: ConfigMap\nmetadata: {name: b}\nspec:\n  dta: {}\n", "two.yaml:7:3: spec: unknown key 'dta'"),
+        ("kind: ConfigMap\nmetadata: {}\n", "two.yaml:5:11: metadata.name: a name is wanted"),
+        ("kind: ConfigMap\nmetadata: {name: b}\nspec: {data: {a: 1}}\n", "two.yaml:6:18: spec.data[a]: "),
+        ("workloads: {w: {knd: x}}\n", "two.yaml:4:"),
+        ("kind: ResourceQuota\nmetadata: {name: q}\nspec: {hard: {cpu: lots}}\n", "two.yaml:6:"),
+    ],
+)
+def test_what_a_server_refuses_is_told_with_its_place(bad: str, told: str, do: Do) -> None:
+    Path("two.yaml").write_text("kind: ConfigMap\nmetadata: {name: a}\n---\n" + bad)
+    code, _, err = do("apply", "two.yaml")
+    assert (code, err.startswith(told)) == (2, True), err
 
 
 def test_a_file_that_is_not_there_is_told(do: Do) -> None:

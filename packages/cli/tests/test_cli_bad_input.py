@@ -187,3 +187,9 @@ def test_without_a_directory_there_is_nobody_to_ask_and_nothing_to_look_at(
 def test_a_number_of_events_is_one_or_more(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["events", "--limit", limit]) == 2
     assert "1 or more are possible" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("types", ["a b", ",", "Warning,", ",".join("a" * 21)])
+def test_what_is_no_type_of_events_is_told(types: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["events", "--types", types]) == 2
+    assert "next:  orchestrion events --types Warning" in capsys.readouterr().err

@@ -22,7 +22,7 @@ def collector() -> Iterator[None]:
 def test_what_is_there_when_the_work_begins_is_spared_and_the_rest_is_seldom_looked_at() -> None:
     there = len(gc.get_objects())
 
-    _owner._spare_what_stays()
+    _owner.spare_what_stays()
 
     assert gc.get_freeze_count() >= there
     assert gc.get_threshold()[0] >= 10_000

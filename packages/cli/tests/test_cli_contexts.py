@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from orchestrion.cli import _contexts, run
+from orchestrion.cli import _contexts, _login, run
 from orchestrion.cli._contexts import Context, Contexts
 from orchestrion.cli._places import RemoteServer, namespace_of, namespaces_of, place_of
 from orchestrion.cli._state_directory import StateDirectory
@@ -188,6 +188,33 @@ def test_contexts_are_shown_chosen_and_forgotten(settings: Path, capsys: pytest.
     assert _contexts.load() == Contexts()
     assert (token.exists(), elsewhere.exists()) == (False, True)
     assert run(["logout"]) == 3
+
+
+def test_another_server_of_one_host_is_another_context(
+    settings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def who(_context: Context) -> str:
+        return "user ann"
+
+    monkeypatch.setattr(_login, "_who", who)
+    file = settings / "given"
+    file.write_text("orc_x")
+
+    def login(url: str, *options: str) -> int:
+        return run(["login", url, "--token-file", str(file), *options])
+
+    def known() -> dict[str, str]:
+        return {name: one.url for name, one in _contexts.load().known.items()}
+
+    first, second = "http://127.0.0.1:7171", "http://127.0.0.1:7272"
+    both = {"127.0.0.1": first, "127.0.0.1-7272": second}
+    assert [login(first), login(second), login(first), login(second)] == [0, 0, 0, 0]
+    assert known() == both
+    assert login(second, "--name", "127.0.0.1") == 4
+    assert first in capsys.readouterr().err
+    assert known() == both
+    assert login(second, "--name", "127.0.0.1", "--replace") == 0
+    assert known() == {"127.0.0.1": second, "127.0.0.1-7272": second}
 
 
 @pytest.mark.parametrize("options", [["--token-file", "a", "--key-file", "b"], ["--name", "local"]])

@@ -57,3 +57,39 @@ def test_a_bad_document_in_a_namespace_of_the_file_keeps_the_namespace_from_bein
     code, _, err = do("create", "-f", "half.yaml")
     assert (code, "half.yaml:4: configmap/bad spec.data: " in err) == (2, True), err
     assert do("get", "namespace", "half")[0] == 3
+
+
+KIND = """kind: CustomKind
+metadata: {name: backups}
+spec: {kind: Backup, plural: backups, schema: {required: [every]}}
+"""
+BACKUP = "kind: Backup\nmetadata: {name: nightly, namespace: vault}\nspec: {every: day}\n"
+VAULT = "kind: Namespace\nmetadata: {name: vault}\n"
+READER = (
+    "kind: RoleBinding\nmetadata: {name: readers}\nspec: {role: vault-reader, namespace: vault}\n---\n"
+    "kind: Role\nmetadata: {name: vault-reader}\nspec: {rules: [{verbs: [get], resources: [backups]}]}\n"
+)
+
+
+def test_a_kind_its_objects_and_all_that_they_need_are_made_with_one_file_in_any_order(do: Do, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text("---\n".join((BACKUP, READER, KIND, VAULT)))
+    names = ("namespace/vault", "customkind/backups", "role/vault-reader", "backup/nightly", "rolebinding/readers")
+    assert do("create", "-f", "all.yaml", "--dry-run") == (0, "", "".join(f"{name}: would be made\n" for name in names))
+    assert do("get", "backups")[0] == 3
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("---\n".join((KIND, VAULT, BACKUP.replace("every", "evry"))))
+    code, _, err = do("create", "-f", "bad.yaml")
+    assert (code, "bad.yaml:8: backup/nightly spec: 'every' is missing" in err) == (2, True), err
+    assert do("get", "customkind", "backups")[0] == 3
+    assert do("create", "-f", "all.yaml") == (0, "", "".join(f"{name}: made\n" for name in names))
+    assert do("get", "backup", "nightly", "-n", "vault")[0] == 0
+    code, _, err = do("create", "-f", "all.yaml")
+    assert (code, "all.yaml:17: namespace/vault: " in err) == (4, True), err
+
+
+def test_a_kind_and_its_objects_are_applied_with_one_file(do: Do, tmp_path: Path) -> None:
+    text = "---\n".join((BACKUP.replace(", namespace: vault", ""), KIND)).replace("ackup", "atch")
+    (tmp_path / "batch.yaml").write_text(text)
+    assert do("apply", "batch.yaml")[0] == 0
+    assert do("get", "batch", "nightly")[0] == 0
+    assert "batch/nightly: unchanged" in do("apply", "batch.yaml")[1]

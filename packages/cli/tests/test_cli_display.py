@@ -106,6 +106,19 @@ def test_the_table_shows_what_is_going_on_below_the_output() -> None:
     assert "Progressing" in shown
 
 
+def test_a_table_takes_no_orders_from_what_was_reported() -> None:
+    screen = StringIO()
+    live = Live(console=Console(file=screen, force_terminal=True, width=100, color_system=None), auto_refresh=False)
+    display = LiveDisplay(lambda: NOW, live)
+    live.update(display)
+    broken = evolve(INSTANCE, status=evolve(INSTANCE.status, message="no [/such] mount \x1b]2;mine\x07"))
+    with live:
+        feed(display, of_view(evolve(VIEW, message="see [/docs]")), of_instance(broken))
+        live.refresh()
+    shown = screen.getvalue()
+    assert ("see [/docs]" in shown, "no [/such] mount  ]2;mine" in shown) == (True, True)
+
+
 def test_later_updates_leave_a_copy_as_it_is() -> None:
     picture = feed(PlainDisplay(lambda: NOW), of_view(VIEW), of_instance(INSTANCE))
     copy = picture.copy()

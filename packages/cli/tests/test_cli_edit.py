@@ -78,3 +78,12 @@ def test_nothing_stays_of_what_was_written_or_not_typed(
     assert run(["edit", "configmap", "sky"]) == code
     assert "is kept" not in capsys.readouterr().err
     assert list((tmp_path / "typed").iterdir()) == []
+
+
+def test_without_a_terminal_an_editor_has_to_be_named(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("VISUAL", "EDITOR"):
+        monkeypatch.delenv(name, raising=False)
+    assert run(["edit", "configmap", "sky"]) == 2
+    assert "no terminal for vi" in capsys.readouterr().err

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
@@ -13,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrion.cli import _log_lines
 from orchestrion.cli._log_lines import Lines, Wish, pattern_of, show_lines
+from orchestrion.cli._log_names import Epochs, told_once
 from orchestrion.cli._logs import RecordPrinter, run_logs, wish_of
 from orchestrion.cli._where import Where
+from orchestrion.control_plane import HttpControl, SocketPeer
 from orchestrion.orchestrator_core import LogQuery, LogRecord
 from orchestrion.runtime_interface import LogStream
-from orchestrion.shared_types import ConfigInvalid, WorkloadNotFound
+from orchestrion.shared_types import ConfigInvalid, InstanceNotFound, WorkloadNotFound
 
 START = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
 WEB = LogQuery(subject="web")
@@ -162,6 +167,38 @@ def test_what_is_no_longer_kept_is_told_before_what_comes_after_it() -> None:
     printer = RecordPrinter(lambda _, prefix, found: printed.append((prefix, list(found))))
     printer.take(two)
     assert printed == [("w", [b"... 5 bytes are no longer kept ...", b"x", b"y"])]
+
+
+def test_a_name_before_a_line_is_of_the_instance_that_it_means_as_an_argument() -> None:
+    printed = list[str]()
+    epochs = Epochs()
+    epochs.see("web.0.1")
+    printer = RecordPrinter(lambda _, prefix, found: printed.append(prefix), epochs=epochs)
+    for instance, container in [("web.0.1", "a"), ("web.0.2", "a"), ("web.0.1", "a"), ("web.1.1", "b")]:
+        printer.take(
+            LogRecord(instance=instance, container=container, attempt=0, stream=LogStream.STDOUT, offset=0, data=b"x\n")
+        )
+    assert printed == ["web.0", "web.0.2", "web.0.1", "web.1/b"]
+    source = ("web.1.1", "a", 1, LogStream.STDOUT)
+    epochs.see("web.1.3")
+    assert epochs.prefix(source, with_container=True) == "web.1.1/a#1"
+    assert epochs.prefix(("w", "a", 0, LogStream.STDOUT), with_container=False) == "w"
+
+
+class Slots(HttpControl):
+    """Knows one instance of each workload: that of slot 0."""
+
+    async def list_instances(self, **_: object) -> list[Any]:
+        return [SimpleNamespace(key=SimpleNamespace(index=0, epoch=3))]
+
+
+def test_an_instance_is_not_shown_beside_its_workload_and_has_to_be_there() -> None:
+    async def told(*names: str) -> list[str]:
+        return await told_once(Slots(SocketPeer(Path("nowhere"))), "default", names)
+
+    assert trio.run(told, "web.0", "web", "db.1", "web", "db.1", "web.0.3") == ["web", "db.1"]
+    with pytest.raises(InstanceNotFound):
+        trio.run(told, "web", "web.9")
 
 
 PIECES = st.lists(

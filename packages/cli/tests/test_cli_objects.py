@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from orchestrion.cli import run
+import trio
+from orchestrion.cli import _bundle, _get, run
 from orchestrion.cli._contexts import LOCAL
+from orchestrion.cli._objects import Objects
+from orchestrion.cli._places import place_of
+from orchestrion.cli._where import Where
+from orchestrion.shared_types import Denied
 
 from .served_directory import Do, served_directory
 
@@ -136,7 +142,7 @@ def test_a_workload_is_described_with_its_instances_and_events(do: Do) -> None:
     assert "Created" in out
 
 
-@pytest.mark.parametrize(("kind", "has"), [("workload", 2), ("instance", 1), ("node", 1), ("configmap", 0)])
+@pytest.mark.parametrize(("kind", "has"), [("workload", 2), ("instance", 1), ("node", 2), ("configmap", 0)])
 def test_a_description_is_data_for_programs_as_well(kind: str, has: int, do: Do) -> None:
     do("create", "configmap", "told")
     names = {"workload": "web", "instance": "web.0.1", "configmap": "told"}
@@ -272,6 +278,27 @@ def test_a_workload_goes_back_to_what_it_ran_before(do: Do) -> None:
     assert do("rollout", "undo", "web", "--to", "99")[0] == 3
 
 
+def test_an_update_with_a_canary_goes_on_once_it_is_promoted(do: Do) -> None:
+    containers = [{"name": "main", "command": ["serve", "--new"]}]
+    assert do("rollout", "promote", "web")[0] == 4
+    assert (
+        do("patch", "workload", "web", json.dumps({"spec": {"update": {"canary": 1}, "containers": containers}}))[0]
+        == 0
+    )
+    assert do("wait", "workload", "web", "--for", "status.reason=canary", "--timeout", "50s")[0] == 0
+    code, _, err = do("rollout", "status", "web", "--timeout", "1s")
+    assert (code, "`orchestrion rollout promote web` lets the update go on" in err) == (8, True)
+    code, _, err = do("rollout", "promote", "web", "--dry-run")
+    assert (code, "web: its update would go on beyond its canary" in err) == (0, True)
+    assert do("rollout", "promote", "web")[0] == 0
+    assert do("rollout", "status", "web", "--timeout", "50s")[0] == 0
+    assert do("rollout", "promote", "web")[0] == 0
+    assert do("rollout", "undo", "web")[0] == 0
+    assert do("patch", "workload", "web", '{"spec": {"update": null}}')[0] == 0
+    assert do("rollout", "status", "web", "--timeout", "50s")[0] == 0
+    assert do("rollout", "promote", "nobody")[0] == 3
+
+
 def test_a_workload_is_restarted_and_its_history_says_so(do: Do) -> None:
     before = json.loads(do("get", "instances", "-o", "json")[1])
     code, _, err = do("rollout", "restart", "web", "--dry-run")
@@ -299,6 +326,10 @@ def test_output_is_of_names_or_of_labels(do: Do) -> None:
     assert do("logs", "--all")[0] == 0
     assert do("logs", "--all", "web")[0] == 2
     assert "no workload has the labels tier=back" in do("logs", "-l", "tier=back")[2]
+    assert do("status", "workload/web") == do("status", "default/web") == do("status", "web", "-n", "default")
+    assert do("logs", "nowhere/web")[0] == 3
+    assert [do("logs", *whose, "-n", "*")[0] for whose in (["web"], ["--all"], ["-l", "tier=front"])] == [2, 2, 2]
+    assert "nothing was written by an attempt before the latest one" in do("logs", "web", "--previous")[2]
 
 
 @pytest.mark.parametrize(
@@ -402,7 +433,31 @@ def test_where_a_command_acts_may_stand_before_its_name(do: Do, owned: Path) -> 
     assert do("-C", "prod")[0] == 2
 
 
-def test_a_token_is_shown_once(do: Do) -> None:
+def test_rows_of_what_is_followed_are_aligned_from_the_first_on(
+    do: Do, owned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a-short", "b-name-that-is-long"]
+    for name in names:
+        assert do("create", "configmap", name, "-d", "x=1", "-d", "y=1", "-d", "z=1", "-d", "v=1")[0] == 0
+
+    async def look(kind: str) -> list[str]:
+        where, told = Where(owned), ""
+        with trio.fail_after(50):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_get._follow, where, place_of(where), kind, "!lost", None, "table")
+                while not all(name in told for name in names):
+                    await trio.sleep(0.01)
+                    told += capsys.readouterr().out
+                nursery.cancel_scope.cancel()
+        return told.splitlines()
+
+    titles, *rows = trio.run(look, "configmaps")
+    own = [row for row in rows if any(name in row for name in names)]
+    assert [row[titles.index("KEYS") :].split()[0] for row in own] == ["4", "4"]
+    assert do("delete", "configmap", *names, "--yes")[0] == 0
+
+
+def test_a_token_is_shown_once_and_what_it_lacks_is_told(do: Do, tmp_path: Path) -> None:
     code, token, err = do(
         "token", "create", "ci", "--kind", "service", "--allow", "get,list:workloads", "--lifetime", "1h"
     )
@@ -412,6 +467,14 @@ def test_a_token_is_shown_once(do: Do) -> None:
     assert token not in listed
     (made,) = [one for one in json.loads(listed) if one["name"] == "ci"]
     assert made["scope"] == [{"resources": ["workloads"], "verbs": ["get", "list"]}]
+    assert "it may do nothing yet" in err
+    binding = json.loads(shlex.split(err.partition("next:  echo ")[2])[0])
+    assert binding["spec"] == {"role": "viewer", "subjects": [{"kind": "service", "name": "ci"}]}
+    (tmp_path / "binding.json").write_text(json.dumps(binding))
+    assert do("create", "-f", str(tmp_path / "binding.json"))[0] == 0
+    assert "nothing yet" not in do("token", "create", "ci", "--kind", "service")[2]
+    assert do("delete", "rolebinding", "ci-viewer", "--yes")[0] == 0
+    assert "nothing yet" not in do("token", "create", "root", "--group", "system:admins")[2]
     assert do("token", "revoke", made["id"])[0] == 0
     assert do("token", "revoke", made["id"])[0] == 3
 
@@ -422,6 +485,9 @@ def test_a_token_that_nobody_understands_is_not_made(options: list[str], do: Do)
 
 
 def test_names_of_what_there_is_are_completed(do: Do) -> None:
+    Path("ported.yaml").write_text(
+        "workloads: {ported: {replicas: 0, containers: [{name: main, command: [run], ports: {http: {port: 80}}}]}}"
+    )
     assert do("__complete", "status", "")[1] == "web\n"
     assert do("__complete", "status", "x")[1] == ""
     assert do("__complete", "logs", "web.")[1] == ""
@@ -446,6 +512,14 @@ def test_names_of_what_there_is_are_completed(do: Do) -> None:
     assert do("__complete", "cp", "web.0:/x", "")[1] == ":files\n"
     assert do("__complete", "-n", "default", "status", "")[1] == "web\n"
     assert do("__complete", "-n", "default", "roll")[1] == "rollout\n"
+    assert do("__complete", "-C", "l")[1] == f"{LOCAL}\n"
+    assert do("__complete", "-n", "def")[1] == "default\n"
+    assert do("__complete", "delete", "workload/")[1] == do("__complete", "get", "workload/w")[1] == "workload/web\n"
+    assert do("__complete", "logs", "web", "-c", "")[1] == do("__complete", "exec", "web.0", "-c", "m")[1] == "main\n"
+    assert do("__complete", "logs", "nobody", "-c", "")[1] == ""
+    assert do("apply", "ported.yaml")[0] == 0
+    assert do("__complete", "port-forward", "ported.0", "h")[1] == "http\n"
+    assert do("rm", "ported", "--yes")[0] == 0
     made = do("token", "create", "completed", "-o", "name")[1]
     assert do("__complete", "token", "revoke", made.strip())[1] == made
 
@@ -465,6 +539,42 @@ def test_a_bundle_has_everything_but_secrets(do: Do, tmp_path: Path) -> None:
     assert '"PASSWORD": "***"' in texts["objects/workloads.json"]
     assert (tmp_path / "all.zip").stat().st_mode & 0o077 == 0
     assert do("debug", "bundle", "all.zip")[0] == 4
+
+
+def test_a_bundle_that_can_not_be_made_is_told_before_anybody_is_asked(
+    do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*_: object) -> None:
+        pytest.fail("somebody was asked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_bundle, "run_async", nobody)
+        assert do("debug", "bundle", "nodir/x.zip")[0] == 2
+
+    async def denied(*_: object, **__: object) -> None:
+        raise Denied("you may not list that")
+
+    monkeypatch.setattr(Objects, "list", denied)
+    code, _, err = do("debug", "bundle", "none.zip")
+    assert (code, "nothing of it can be read" in err, (tmp_path / "none.zip").exists()) == (5, True, False)
+
+
+def test_a_bundle_has_what_workloads_ran_and_why_what_waits_has_no_place(do: Do, tmp_path: Path) -> None:
+    huge = "{name: main, command: [run], env: {WORD: hunter9}, resources: {memory: 1000Ti}}"
+    (tmp_path / "huge.yaml").write_text(f"workloads: {{huge: {{kind: batch, containers: [{huge}]}}}}")
+    (tmp_path / "small.yaml").write_text("workloads: {small: {containers: [{name: main, command: [run]}]}}")
+    assert do("apply", "huge.yaml")[0] == 0
+    assert do("apply", "small.yaml")[0] == 0
+    assert do("wait", "workload", "small", "--for", "status.placed=1", "--timeout", "50s")[0] == 0
+    assert do("debug", "bundle", "waiting.zip")[0] == 0
+    with zipfile.ZipFile(tmp_path / "waiting.zip") as bundle:
+        texts = {name: bundle.read(name).decode() for name in bundle.namelist()}
+    (slot,) = json.loads(texts["pending/default/huge.json"])
+    assert (slot["instance"], "memory" in slot["text"]) == ("huge.0", True)
+    assert "pending/default/small.json" not in texts
+    assert json.loads(texts["rollouts/default/small.json"])["history"][0]["generation"] == 1
+    assert "hunter9" not in "".join(texts.values())
+    assert do("rm", "huge", "small", "--yes")[0] == 0
 
 
 BEYOND = """
@@ -582,7 +692,9 @@ def test_workloads_that_left_the_set_of_a_file_go_with_prune(do: Do) -> None:
     assert do("get", "workload", "shop-a")[0] == 0
     assert do("apply", "shop.yaml", "--set", "shop")[0] == 0
     assert do("get", "workload", "shop-a")[0] == 0
-    assert do("apply", "shop.yaml", "--set", "shop", "--prune")[1].splitlines()[1:] == [
+    assert do("apply", "shop.yaml", "--set", "shop", "--prune")[0] == 2
+    assert do("get", "workload", "shop-a")[0] == 0
+    assert do("apply", "shop.yaml", "--set", "shop", "--prune", "--yes")[1].splitlines()[1:] == [
         "shop-b: delete",
         "shop-a: delete",
     ]
@@ -612,6 +724,7 @@ def test_what_was_stopped_is_started_without_its_file(do: Do, tmp_path: Path) ->
     (tmp_path / "idle.yaml").write_text(APP.replace("web:", "idle:"))
     assert do("apply", "idle.yaml")[0] == 0
     assert do("stop", "idle")[0] == 0
+    assert "next: `orchestrion start idle` starts it again" in do("status", "idle")[1]
     code, _, told = do("scale", "idle", "1")
     assert (code, "orchestrion start idle" in told) == (4, True)
     assert do("start", "idle")[0] == 0
@@ -635,3 +748,12 @@ def test_an_apply_leaves_what_other_managers_say_unless_it_is_forced(do: Do, tmp
 
 def at_replicas(do: Do) -> int:
     return int(json.loads(do("get", "workload", "shared", "-o", "json")[1])["spec"]["replicas"])
+
+
+def test_events_are_chosen_by_severity_and_reason(do: Do) -> None:
+    reasons = {event["reason"] for event in json.loads(do("events", "-o", "json")[1])}
+    some = sorted(reasons)[0]
+    found = json.loads(do("events", "--types", some.lower(), "-o", "json")[1])
+    assert {event["reason"] for event in found} == {some}
+    assert do("events", "--types", "Normal,Warning", "-o", "name")[1] == do("events", "-o", "name")[1]
+    assert do("events", "--types", "Nothing") == (0, "", "nothing of what has happened is of Nothing\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from orchestrion.shared_types import (
     Metadata,
     NetworkFailure,
     Placement,
+    Uid,
     WorkloadDefinition,
     WorkloadKind,
     WorkloadNotFound,
@@ -279,23 +281,25 @@ async def test_events_are_followed_over_a_restart(server: Server, nursery: trio.
     assert uids == [event.uid for event in there][: len(uids)]
 
 
-async def cut_watch(control: Somebody, ended: bool) -> list[Event]:
-    """Follow the events of somebody who ends the stream and is gone then."""
+async def cut_watch(
+    control: Somebody, ended: bool, happening: tuple[Event, ...] = (), types: tuple[str, ...] = ()
+) -> list[Event]:
+    """Follow the events of somebody who ends the stream after some, and is gone then."""
 
     @asynccontextmanager
     async def watch(namespace: str | None) -> AsyncIterator[AsyncIterator[Any]]:
-        async def nothing() -> AsyncIterator[Any]:
-            return
-            yield
+        async def told() -> AsyncIterator[Any]:
+            for event in happening:
+                yield Update(kind=UpdateKind.EVENT, event=event)
 
-        yield nothing()
+        yield told()
 
     async def events(**_: object) -> list[Event]:
         return []
 
     anything: Any = control
     anything.watch, anything.events = watch, events
-    return [event async for event in followed_events(anything, None, None, None, 10, ended=lambda: ended)]
+    return [event async for event in followed_events(anything, None, None, None, 10, types, ended=lambda: ended)]
 
 
 async def test_events_end_soon_after_an_owner_that_has_ended_in_good_order(
@@ -304,6 +308,16 @@ async def test_events_end_soon_after_an_owner_that_has_ended_in_good_order(
     assert await cut_watch(Somebody(float("inf")), ended=True) == []
     assert trio.current_time() == pytest.approx(20, abs=0.2)
     assert "up to 20 s" in capsys.readouterr().err
+
+
+async def test_of_what_happens_only_the_wanted_types_are_given(autojump_clock: MockClock) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    happening = tuple(
+        Event(uid=Uid(reason), namespace="default", subject="workload/web", reason=reason, message="", at=at)
+        for reason in ("BackOff", "Placed", "Started")
+    )
+    given = await cut_watch(Somebody(float("inf")), True, happening, ("started", "backoff"))
+    assert [event.reason for event in given] == ["BackOff", "Started"]
 
 
 async def test_events_do_not_end_in_silence_after_an_owner_that_was_cut_off(autojump_clock: MockClock) -> None:

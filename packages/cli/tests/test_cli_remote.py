@@ -87,6 +87,8 @@ def test_everything_that_is_done_here_is_done_there(remote: Any) -> None:
     assert remote.run("cp", "note.txt", f"web.0:{remote.folder}/there").returncode == 0
     assert remote.run("cp", f"web.0:{remote.folder}/there/note.txt", "back.txt").returncode == 0
     assert (remote.folder / "back.txt").read_text() == "words"
+    assert remote.run("cp", "note.txt", f"web.0:{remote.folder}/there/new").returncode == 0
+    assert remote.run("cp", f"web.0:{remote.folder}/there/new", "-").stdout == "words"
     assert remote.run("__complete", "status", "w").stdout == "web\n"
     assert remote.run("stop", "web").returncode == 0
     assert remote.run("rm", "web").returncode == 2

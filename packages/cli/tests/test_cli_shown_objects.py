@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import tarfile
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from orchestrion.cli import _get
+from orchestrion.cli._apply import all_confirmed
 from orchestrion.cli._bundle import redacted
 from orchestrion.cli._copy import CopyFailed, Spot, _pack, _unpack
 from orchestrion.cli._forward import Forward
+from orchestrion.cli._kinds import KindName
+from orchestrion.cli._objects import Listed
+from orchestrion.cli._places import place_of
+from orchestrion.cli._put import put
 from orchestrion.cli._tables import amount_of_cpu, amount_of_memory, at, object_rows
 from orchestrion.cli._times import seconds_of
+from orchestrion.cli._where import Where
 from orchestrion.shared_types import ConfigInvalid
 
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
@@ -29,6 +41,15 @@ def test_a_row_says_what_and_how_old() -> None:
     assert (titles.split(), row.split()) == (["NAME", "KEYS", "AGE"], ["x", "2", "5", "min"])
 
 
+def test_rows_that_come_later_stand_below_the_titles() -> None:
+    least = list[int]()
+    long, short = shown("ConfigMap", spec={"data": {}}), shown("ConfigMap", spec={"data": {}})
+    long["metadata"]["name"] = "x" * 30
+    titles, _ = object_rows([long], NOW, least=least)
+    (line,) = object_rows([short], NOW, titles=False, least=least)
+    assert line.index("0") == titles.index("KEYS")
+
+
 def test_an_unknown_kind_is_shown_by_name_and_age() -> None:
     assert [row.split() for row in object_rows([shown("Boat")], NOW, titles=False)] == [["x", "5", "min"]]
 
@@ -37,6 +58,17 @@ def test_the_namespace_is_told_where_it_is_not_the_default_one() -> None:
     item = shown("Boat")
     item["metadata"]["namespace"] = "shop"
     assert object_rows([item], NOW)[0].startswith("NAMESPACE")
+
+
+def test_a_wide_row_of_a_node_has_its_faults_and_a_question_mark_where_nobody_knows() -> None:
+    conditions = [
+        {"type": "SlowDisk", "active": True},
+        {"type": "Fine", "active": False},
+        {"type": "ClockSkew", "active": False, "unknown": True},
+    ]
+    node = shown("Node", status={"status": "Ready", "conditions": conditions})
+    assert "SlowDisk,ClockSkew?" in object_rows([node], NOW, wide=True)[1].split()
+    assert "SlowDisk" not in object_rows([node], NOW)[1]
     assert object_rows([], NOW) == []
 
 
@@ -44,6 +76,13 @@ def test_a_terminal_takes_no_orders_from_an_object() -> None:
     item = shown("Event", spec={"subject": "workload/\x1b[2Jweb", "message": "one\ntwo\x07", "reason": "\x9b31m"})
     rows = object_rows([item], NOW)
     assert not any(character in "".join(rows) for character in "\x1b\x07\x9b\n")
+
+
+def test_a_terminal_takes_no_orders_from_what_a_node_says_of_itself() -> None:
+    order = "\x1b[2J"
+    node = shown("Node", spec={"drivers": [order]}, status={"conditions": [{"type": order, "active": True}]})
+    node["metadata"]["labels"] = {"zone": order}
+    assert "\x1b" not in "".join(object_rows([node], NOW, wide=True))
 
 
 def test_a_path_that_leads_nowhere_is_a_default() -> None:
@@ -146,3 +185,100 @@ def test_values_of_variables_are_hidden_wherever_they_are() -> None:
         "spec": {"containers": [{"env": {"A": "***", "B": "***"}, "name": "main"}]},
         "env_vars": "***",
     }
+
+
+def test_a_folder_is_put_also_where_another_file_system_lies_below(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, target = tmp_path / "found", tmp_path / "target"
+    mount = target / "mount"
+    (found / "mount").mkdir(parents=True)
+    mount.mkdir(parents=True)
+    (found / "mount" / "a").write_text("new")
+    (found / "mount" / "a").chmod(0o640)
+    (found / "mount" / "link").symlink_to("nowhere")
+    (mount / "a").write_text("old")
+
+    def replace(self: Path, to: Path) -> Path:
+        if to.is_relative_to(mount) and not self.is_relative_to(mount):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        os.replace(self, to)  # noqa: PTH105 # the method of paths is this one here
+        return to
+
+    monkeypatch.setattr(Path, "replace", replace)
+    put(found, target)
+    assert ((mount / "a").read_text(), (mount / "a").stat().st_mode & 0o777) == ("new", 0o640)
+    assert (mount / "link").readlink() == Path("nowhere")
+    assert sorted(each.name for each in mount.iterdir()) == ["a", "link"]
+
+
+@pytest.mark.parametrize(
+    ("plans", "asked"),
+    [
+        (["", ""], []),
+        (["a", "a"], [["boat/a"]]),
+        (["ab", "a"], [["boat/a", "boat/b"]]),
+        (["a", "ab", "ab"], [["boat/a"], ["boat/a", "boat/b"]]),
+        (["a", "b", "b"], [["boat/a"], ["boat/b"]]),
+    ],
+)
+def test_nothing_goes_that_nobody_was_asked_about(plans: list[str], asked: list[list[str]]) -> None:
+    left, questions = list(plans), list[list[str]]()
+
+    async def planned() -> list[dict[str, Any]]:
+        return [{"kind": "Boat", "name": name, "namespace": "sea"} for name in left.pop(0)]
+
+    def ask(names: Sequence[str]) -> bool:
+        questions.append(list(names))
+        return True
+
+    assert trio.run(all_confirmed, planned, ask)
+    assert questions == asked
+
+
+def test_a_no_is_not_asked_again() -> None:
+    async def planned() -> list[dict[str, Any]]:
+        return [{"kind": "Boat", "name": "a"}]
+
+    assert not trio.run(all_confirmed, planned, lambda _: False)
+
+
+class Followed:
+    """Objects of a kind: one that is there, and one that comes."""
+
+    looked_at = "default"
+
+    def __init__(self) -> None:
+        self.sent = list[str]()
+
+    async def kind(self, text: str) -> KindName:
+        return KindName(kind="Boat", plural=text, short=(), namespaced=True)
+
+    async def list(self, kind: KindName, **_: object) -> Listed:
+        self.sent.append("there")
+        return Listed([self._boat("there")], 7)
+
+    async def watch(self, kind: KindName, since: str | None, **_: object) -> AsyncGenerator[tuple[str, Any], None]:
+        for name in ("there", "comes")[1 if since == "7" else 0 :]:
+            self.sent.append(name)
+            yield "ADDED", self._boat(name)
+
+    def _boat(self, name: str) -> dict[str, Any]:
+        boat = shown("Boat")
+        boat["metadata"]["name"] = name
+        return boat
+
+
+def test_what_is_followed_is_sent_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    followed, where = Followed(), Where(tmp_path)
+
+    @asynccontextmanager
+    async def reach(*_: object) -> AsyncIterator[Followed]:
+        yield followed
+
+    monkeypatch.setattr(_get, "reach_objects", reach)
+    trio.run(_get._follow, where, place_of(where), "boats", None, None, "table")
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["NAME", "there", "comes"]
+    assert followed.sent == ["there", "comes"]

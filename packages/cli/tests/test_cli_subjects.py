@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import pytest
+from attrs import evolve
 from orchestrion.cli._logs import record_line
 from orchestrion.cli._look import placement_lines
 from orchestrion.cli._node_names import names_of
@@ -75,6 +76,7 @@ class Known:
         subject: str | None = None,
         since: datetime | None = None,
         limit: int = 1000,
+        types: Collection[str] = (),
     ) -> list[Event]:
         return []
 
@@ -216,3 +218,5 @@ def test_what_fits_one_node_alone_has_nothing_to_be_compared_with() -> None:
         "web.0: on a (0f9e4c1a): it fits there",
         "    no other node would do",
     ]
+    alone = evolve(placement, explanation=evolve(explanation, nodes_considered=1))
+    assert list(placement_lines([alone], names_of([])))[1:] == ["    there is no other node"]

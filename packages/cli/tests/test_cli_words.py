@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from orchestrion.cli._apply_workloads import change_lines
 from orchestrion.cli._lines import LineMaker, prefix_of
 from orchestrion.cli._output import Form, columns, show, show_one
+from orchestrion.cli._status import event_rows
 from orchestrion.cli._times import moment, since, span
 from orchestrion.cli._words import (
     container_words,
-    exit_words,
     instance_words,
     next_action,
     ready,
@@ -39,6 +39,8 @@ from orchestrion.shared_types import (
     ContainerHealth,
     ContainerState,
     ContainerStatus,
+    Event,
+    EventSeverity,
     ExitStatus,
     InstanceKey,
     InstanceState,
@@ -176,20 +178,6 @@ def test_later_instances_of_a_slot_and_attempts_are_told_apart(instance: str, at
     assert prefix_of((instance, "main", attempt, LogStream.STDOUT), with_container=True) == prefix
 
 
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (ExitStatus(code=3), "exited with 3"),
-        (ExitStatus(signal=9), "ended by SIGKILL"),
-        (ExitStatus(signal=99), "ended by signal 99"),
-        (ExitStatus(signal=9, out_of_memory=True), "out of memory"),
-        (ExitStatus(reason="shim-lost", message="its shim died"), "shim-lost (its shim died)"),
-    ],
-)
-def test_an_end_is_told_in_words(status: ExitStatus, words: str) -> None:
-    assert exit_words(status) == words
-
-
 def view(kind: WorkloadKind, phase: WorkloadPhase, *, completions: int = 1, **fields: Any) -> WorkloadView:
     definition = WorkloadDefinition(metadata=Metadata(name="web"), kind=kind, completions=completions)
     return WorkloadView(definition=definition, phase=phase, **fields)
@@ -216,6 +204,24 @@ def test_the_next_try_is_the_earliest_one() -> None:
     assert next_action(web, [waiting(30), waiting(12)], NOW) == "a container starts again in 12 s"
     assert next_action(web, [waiting(-1)], NOW) == "a container starts again now"
     assert next_action(web, [], NOW) == ""
+
+
+def test_what_was_reported_is_one_line_without_orders_to_a_terminal() -> None:
+    loops = waiting(12)
+    (container,) = loops.status.containers
+    told = evolve(container, reason="gone\x1b[2J\nWeb is fine")
+    assert container_words(told, NOW).isprintable()
+    assert instance_words(evolve(loops, status=InstanceStatus(message="a\x9b31m\nb")), NOW) == "a 31m b"
+    event = Event(
+        uid=Uid("1"),
+        namespace="default",
+        subject="node/\x1b",
+        reason="\x1b[2J",
+        message="a\rb",
+        severity=EventSeverity.NORMAL,
+        at=NOW,
+    )
+    assert "".join(event_rows([event])[0]).isprintable()
 
 
 def test_what_waits_for_a_restart_is_not_said_to_run() -> None:

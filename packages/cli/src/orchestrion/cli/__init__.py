@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "run"]
 
-_COLLECTIONS = (50_000, 20, 100)
+_COLLECTIONS = (200_000, 20, 100)
 
 
 def main() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from attrs import frozen
-from orchestrion.shared_types import ConfigInvalid, Problem
+from orchestrion.shared_types import ConfigInvalid, Denied, Problem
 
 from ._exit_codes import ExitCode
 from ._kinds import OTHER_RESOURCES, VERBS
@@ -22,6 +24,9 @@ from ._times import seconds_of, since
 from ._where import Where
 
 Data = Mapping[str, Any]
+
+_READING: Final = frozenset({"get", "list", "watch", "logs", "explain", "plan"})
+"""Verbs for which the role of who only looks is enough."""
 
 
 def asked(where: Where, method: str, path: str, data: Any = None) -> Any:
@@ -137,27 +142,74 @@ def _rule(text: str) -> dict[str, Any]:
 
 def run_token_create(wanted: Wanted, where: Where, form: Form) -> int:
     """Make a token, and print it."""
-    made: Data = asked(where, "POST", "/api/v1/tokens", wanted.document(datetime.now(UTC)))
+    made, is_bound = run_async(_token, where, wanted.document(datetime.now(UTC)))
     show_one(made, form, table=lambda one: [str(one["token"])], name=lambda one: str(one["id"]))
     until = f", good until {at(made, 'expires_at')}" if made.get("expires_at") else ""
     note(f"{at(made, 'id')}: a token of {at(made, 'kind')} {at(made, 'name')}{until}; it is not shown again")
+    if not is_bound:
+        reads = all(set(rule["verbs"]) <= _READING for rule in wanted.document(datetime.now(UTC)).get("scope", ()))
+        narrows = ", and --allow only narrows what roles allow" if wanted.allow else ""
+        note(f"it may do nothing yet: no binding gives a role to whose it is{narrows}")
+        note(f"next:  {_binding_command(made, 'viewer' if reads else 'editor')}")
     return 0
+
+
+async def _token(where: Where, document: Data) -> tuple[Data, bool]:
+    """Return a new token, and whether a binding gives a role to whose it is, as far as one may know."""
+    async with reach_objects(where, place_of(where)) as objects:
+        made: Data = (await objects.api.ask("POST", "/api/v1/tokens", document)).data
+        if "groups" not in document:
+            return made, True  # it is one's own, with one's own groups
+        try:
+            kind = await objects.kind("rolebindings")
+            bindings = [*await objects.built_in(kind), *(await objects.list(kind)).items]
+        except Denied:
+            return made, True
+        groups = [*document["groups"], "system:authenticated", f"system:{at(made, 'kind')}s"]
+        own = {("group", one) for one in groups} | {(str(at(made, "kind")), str(at(made, "name")))}
+        given = {(one.get("kind"), one.get("name")) for each in bindings for one in at(each, "spec.subjects") or ()}
+        return made, bool(own & given)
+
+
+def _binding_command(made: Data, role: str) -> str:
+    name, spaces = str(at(made, "name")), list(made.get("namespaces") or ())
+    spec: dict[str, Any] = {"role": role, "subjects": [{"kind": at(made, "kind"), "name": name}]}
+    if len(spaces) == 1:
+        spec["namespace"] = spaces[0]
+    binding = {"kind": "RoleBinding", "metadata": {"name": f"{name}-{role}"}, "spec": spec}
+    return f"echo {shlex.quote(json.dumps(binding))} | orchestrion create -f -"
 
 
 def run_token_list(where: Where, form: Form) -> int:
     """Print what is known of tokens."""
     items: Sequence[Data] = asked(where, "GET", "/api/v1/tokens")["items"]
     now = datetime.now(UTC)
-    show(items, form, table=lambda given: columns(_token_rows(given, now)), name=lambda one: str(one["id"]))
+    show(items, form, table=lambda given: columns(proof_rows(given, "ID", "id", now)), name=lambda one: str(one["id"]))
     return 0
 
 
-def _token_rows(items: Sequence[Data], now: datetime) -> list[tuple[str, ...]]:
-    rows = [tuple(coloured(title, "dim") for title in ("ID", "WHOSE", "AGE", "UNTIL", "WHAT FOR"))]
+def lasting(one: Data) -> str:
+    """Return until when somebody is known by something."""
+    return str(at(one, "expires_at") or "for ever")
+
+
+def proof_rows(
+    items: Sequence[Data], title: str, key: str, now: datetime, until: Callable[[Data], str] = lasting
+) -> list[tuple[str, ...]]:
+    """Return by what somebody is known as rows.
+
+    Args:
+        items: Tokens, certificates or keys.
+        title: What stands above their ids.
+        key: What has their ids.
+        now: The time.
+        until: Says of one until when it is good.
+    """
+    rows = [tuple(coloured(each, "dim") for each in (title, "WHOSE", "AGE", "UNTIL", "WHAT FOR"))]
     for one in items:
         made = datetime.fromisoformat(one["created_at"])
-        until = str(at(one, "expires_at") or "for ever")
-        rows.append((one["id"], f"{at(one, 'kind')}:{at(one, 'name')}", since(made, now), until, str(at(one, "note"))))
+        whose = f"{at(one, 'kind')}:{at(one, 'name')}"
+        rows.append((str(at(one, key)), whose, since(made, now), until(one), str(at(one, "note"))))
     return rows
 
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from attrs import evolve
 from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem
-from orchestrion.shared_types.manifest import MAX_BYTES, SUFFIXES, plain_documents
+from orchestrion.shared_types.manifest import MAX_BYTES, PlacedDocument
 
 from ._apply_workloads import Application, check_application, run_apply
+from ._exit_codes import ExitCode
 from ._manifests import STDIN_NAME, is_stdin, naming
-from ._objects import Data, reach_objects
+from ._object_files import objects_of
+from ._objects import Data, Objects, reach_objects
 from ._output import Form, coloured, is_for_people, note, show_one
 from ._places import Place, place_of
+from ._removal import may_prune
 from ._running import run_async
 from ._where import Where
-
-_PERHAPS: Final = re.compile(rb"""(?:^|[{,])\s*["']?(?:kind|items)["']?\s*:""", re.MULTILINE)
-"""What is in every file with objects. Of workloads some have it too: only those files are read twice."""
 
 _DONE: Final = {
     "create": ("created", "would be created", "green"),
@@ -49,10 +48,12 @@ def run_apply_file(file: Path, where: Where, form: Form, application: Applicatio
     """Apply a file, or all files of a folder, with workloads or with objects of any kind, or both."""
     check_application(application)
     text = sys.stdin.buffer.read(MAX_BYTES + 1) if is_stdin(file) else None
-    documents = objects_of(file, text)
-    if documents is None:
+    placed = objects_of(file, text)
+    if placed is None:
         return run_apply(file, where, form, application, text)
-    result: Data = run_async(_applied, file, where, place_of(where), documents, application)
+    result = run_async(_applied, file, where, place_of(where), placed, application)
+    if result is None:
+        return ExitCode.USAGE
     dry_run = application.dry_run
     show_one(
         result,
@@ -66,59 +67,61 @@ def run_apply_file(file: Path, where: Where, form: Form, application: Applicatio
     return 0
 
 
-def objects_of(path: Path, text: bytes | None) -> list[Any] | None:
-    """Return the documents of a file or a folder that holds objects, perhaps with manifests; None where it has none.
+async def _applied(
+    file: Path, where: Where, place: Place, placed: Sequence[PlacedDocument], application: Application
+) -> Data | None:
+    """Return what was done; None where something would go, and somebody said that it may not."""
+    async with reach_objects(where, place) as objects, naming(file, objects.control):
+        if application.prune and not (application.dry_run or application.yes):
+
+            async def planned() -> Sequence[Data]:
+                plan = await _sent(objects, file, placed, evolve(application, dry_run=True))
+                return [item for item in plan["items"] if item["action"] == "delete"]
+
+            if not await all_confirmed(planned, lambda names: may_prune(place, names, sure=False)):
+                return None
+        return await _sent(objects, file, placed, application)
+
+
+async def all_confirmed(planned: Callable[[], Awaitable[Sequence[Data]]], ask: Callable[[Sequence[str]], bool]) -> bool:
+    """Ask whether objects may go, and anew where more of them would go by the time that there is an answer.
 
     Args:
-        path: Where it is.
-        text: What was read of standard input, where it is that.
-
-    Raises:
-        ConfigInvalid: A file with objects can't be understood.
+        planned: Tells what would go now.
+        ask: Asks whether what has these names may go.
     """
-    files = [(STDIN_NAME, text)] if text is not None else [(str(one), _text_of(one)) for one in _files(path)]
-    if not any(source is not None and _PERHAPS.search(source) for _, source in files):
-        return None
+    sure = set[tuple[str, str]]()
+    while True:
+        going = {(item.get("namespace") or "", _name_of(item)): item for item in await planned()}
+        if going.keys() <= sure:
+            return True
+        if not ask([name for _, name in going]):
+            return False
+        sure = set(going)
+
+
+async def _sent(objects: Objects, file: Path, placed: Sequence[PlacedDocument], application: Application) -> Data:
+    query = {**application.query, "namespace": objects.namespace}
+    items = [each.data for each in placed]
     try:
-        documents = [
-            document for name, source in files if source is not None for document in plain_documents(source, file=name)
-        ]
-    except ConfigInvalid:
-        if any(source is not None and re.search(rb"^(?:kind|items):", source, re.MULTILINE) for _, source in files):
-            raise
-        return None  # Who loads manifests says the same of it.
-    return documents if any(_is_object(document) for document in documents) else None
-
-
-def _is_object(document: Any) -> bool:
-    return isinstance(document, Mapping) and ("kind" in document or "items" in document)
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and each.is_file())
-
-
-def _text_of(path: Path) -> bytes | None:
-    """Return what is in a file; None where it can't be read, which who loads manifests tells."""
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except (OSError, ValueError):
-        return None
-
-
-async def _applied(file: Path, where: Where, place: Place, documents: list[Any], application: Application) -> Data:
-    async with reach_objects(where, place) as objects, naming(file, objects.control):
-        query = {**application.query, "namespace": objects.namespace}
-        try:
-            result: Data = (await objects.api.ask("POST", "/api/v1/apply", {"items": documents}, query=query)).data
-        except ConfigInvalid as err:
-            name = STDIN_NAME if is_stdin(file) else str(file)
-            problems = [each if each.file else evolve(each, file=name) for each in err.problems]
-            raise ConfigInvalid(tuple(problems) or (Problem(err.message, file=name),), remedy=err.remedy) from err
+        result: Data = (await objects.api.ask("POST", "/api/v1/apply", {"items": items}, query=query)).data
+    except ConfigInvalid as err:
+        name = STDIN_NAME if is_stdin(file) else str(file)
+        problems = list(_placed(err.problems, placed, objects.namespace, name))
+        raise ConfigInvalid(tuple(problems) or (Problem(err.message, file=name),), remedy=err.remedy) from err
     return result
+
+
+def _placed(
+    problems: Iterable[Problem], documents: Sequence[PlacedDocument], namespace: str, file: str
+) -> Iterable[Problem]:
+    """Give what a server has found wrong with the places that are found for the same here; else with the file alone."""
+    from orchestrion.control_plane.checking import check_documents  # what was accepted never needs it
+
+    found = check_documents(documents, namespace=namespace).problems
+    for each in problems:
+        same = (one for one in found if one.message == each.message and each.path.endswith(one.path))
+        yield next(same, each if each.file else evolve(each, file=file))
 
 
 def _name_of(item: Data) -> str:

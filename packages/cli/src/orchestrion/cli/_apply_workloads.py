@@ -20,11 +20,14 @@ from orchestrion.shared_types import (
 )
 
 from ._change import dependants_first
+from ._exit_codes import ExitCode
+from ._get import name_of
 from ._manifests import load, naming
 from ._objects import Objects
 from ._output import Form, coloured, is_for_people, note, show_one
 from ._places import Place, namespace_of, place_of
 from ._reach import reach_owner
+from ._removal import may_prune
 from ._running import run_async
 from ._sets import Stray, let_go, strays
 from ._where import Where
@@ -63,6 +66,7 @@ class Application:
         of_set: The set that its objects are of; None is none.
         prune: Whether objects of the set go that it does not name.
         if_index: Only if nothing that it names was written after this revision; None is whatever was.
+        yes: Whether nobody is asked before something goes.
     """
 
     voice: Voice
@@ -70,6 +74,7 @@ class Application:
     of_set: str | None = None
     prune: bool = False
     if_index: int | None = None
+    yes: bool = False
 
     @property
     def query(self) -> Mapping[str, Any]:
@@ -103,6 +108,8 @@ def check_application(application: Application) -> None:
 def run_apply(file: Path, where: Where, form: Form, application: Application, text: bytes | None = None) -> int:
     """Apply a manifest to the owner or to a server; its text is what was read of standard input, where it is that."""
     result = run_async(_apply, place_of(where), file, application, text)
+    if result is None:
+        return ExitCode.USAGE
     show_one(
         result,
         form,
@@ -116,7 +123,7 @@ def run_apply(file: Path, where: Where, form: Form, application: Application, te
     return 0
 
 
-async def _apply(place: Place, file: Path, application: Application, text: bytes | None) -> ApplyResult:
+async def _apply(place: Place, file: Path, application: Application, text: bytes | None) -> ApplyResult | None:
     of_set, dry_run, voice = application.of_set, application.dry_run, application.voice
     async with reach_owner(place) as control:
         workloads = load(file, others=await others_at(control, place), text=text)
@@ -128,6 +135,9 @@ async def _apply(place: Place, file: Path, application: Application, text: bytes
         if application.prune and of_set is not None:
             going = await _surplus(control, workloads, of_set)
             others = await strays(objects, of_set, namespaces)
+            names = [*(f"workload/{each.name}" for each in going), *(name_of(each.item) for each in others)]
+            if not dry_run and not may_prune(place, names, sure=application.yes):
+                return None
         async with naming(file, control):
             result = await control.apply(
                 workloads,

@@ -22,6 +22,8 @@ class Argument(NamedTuple):
         default: What it is where it is not given, if its value does not tell; None shows the value.
         can_be_denied: Whether "--no-..." turns it off.
         takes_dashes: Whether its values may begin with a dash.
+        dash: What `-` is for it: the standard input, or the standard output; "" where it is nothing.
+        is_subject: Whether it names workloads or instances, which may be typed as `workload/web` and `team/web`.
     """
 
     names: tuple[str, ...]
@@ -30,6 +32,8 @@ class Argument(NamedTuple):
     default: str | None = None
     can_be_denied: bool = False
     takes_dashes: bool = False
+    dash: Literal["", "/dev/stdin", "/dev/stdout"] = ""
+    is_subject: bool = False
 
     @property
     def goes_by_place(self) -> bool:

@@ -19,8 +19,9 @@ from ._reach import reach_owner
 from ._running import run_async
 from ._state_directory import StateDirectory
 from ._subjects import chosen, runnable
+from ._tables import harmless
 from ._where import Where
-from ._words import TERMINAL, exit_words
+from ._words import TERMINAL
 
 _TRIES = 5
 _PAUSE_SECONDS = 0.2
@@ -105,9 +106,9 @@ async def _last_known(place: Place, name: str, namespace: str) -> WorkloadInstan
 def _told(name: str, instance: WorkloadInstance, ended: ContainerStatus | None) -> int:
     exit_status = ended.exit if ended is not None else None
     if exit_status is None:
-        note(f"{name} has ended: {instance.status.message or instance.status.state.value}")
+        note(f"{name} has ended: {harmless(instance.status.message) or instance.status.state.value}")
         return ExitCode.FAILED
-    note(f"{name}: it {exit_words(exit_status)}")
+    note(f"{name}: it {exit_status.words}")
     if exit_status.code is not None:
         return exit_status.code
     return ExitCode.FAILED if exit_status.signal is None else _SIGNAL_BASE + exit_status.signal

@@ -7,15 +7,24 @@ import os
 import platform
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import trio
 from orchestrion.control_plane.audit import last_records
 from orchestrion.orchestrator_core import LogQuery
-from orchestrion.shared_types import Conflict, OrchestrationError, StateFailure
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    Conflict,
+    Denied,
+    OrchestrationError,
+    Problem,
+    StateFailure,
+    unstructure,
+)
 
 from ._kinds import KINDS, KindName
 from ._objects import Data, Objects, reach_objects
@@ -29,10 +38,18 @@ from ._where import Where
 
 MASKED: Final = "***"
 
+_MISSING: Final = "missing.txt"
+
 _LOG_BYTES: Final = 262_144
 _LOG_SECONDS: Final = 10.0
 
 _AUDIT_RECORDS: Final = 1_000
+
+_LOOKED_AT: Final = 200
+"""Of how many workloads it is asked one by one what they ran before and what they wait for."""
+
+_ENDED: Final = ("Succeeded", "Failed", "Stopped")
+_WELL: Final = ("Healthy", "Succeeded", "Stopped")
 
 _HIDDEN_KEYS: Final = frozenset({"env", "env_vars"})
 """Whose values are hidden: what authors put there is as often as not a password."""
@@ -47,6 +64,11 @@ _TELLING: Final = re.compile(r"pass(?!ive)|secret|token|credential|private|api_?
 
 def run_bundle(path: Path, where: Where, *, logs: bool) -> int:
     """Write the file."""
+    if path.exists() or path.is_symlink():
+        raise Conflict(f"there is a {path} already", remedy="Name another file.")
+    if not path.absolute().parent.is_dir():
+        problem = Problem(f"{path.parent} is no folder that is there")
+        raise ConfigInvalid((problem,), remedy="Make the folder first, or name another file.")
     where = where._replace(namespace="*")
     place = place_of(where)
     files = run_async(_gathered, where, place, logs)
@@ -62,22 +84,27 @@ def run_bundle(path: Path, where: Where, *, logs: bool) -> int:
     except OSError as err:
         raise StateFailure(f"writing {path} failed: {err.strerror}", remedy="Name another file.") from err
     note(f"{path}: {len(files)} files, without secrets and without the values of environment variables")
+    if _MISSING in files:
+        count = len(files[_MISSING].splitlines())
+        note(f"{count} {'thing' if count == 1 else 'things'} could not be read; {_MISSING} in it says which")
     return 0
 
 
 async def _gathered(where: Where, place: Place, logs: bool) -> dict[str, bytes]:
     files = {"about.json": _encoded(_about())}
-    troubles: list[str] = []
+    troubles, denied, read = list[str](), list[Denied](), False
     async with reach_objects(where, place) as objects:
         for kind in await _kinds(objects, troubles):
             try:
-                items = (await objects.list(kind)).items
+                items, read = (await objects.list(kind)).items, True
             except OrchestrationError as err:
+                denied += [err] if isinstance(err, Denied) else []
                 troubles.append(f"{kind.plural}: {err.message}")
                 continue
             files[f"objects/{kind.plural}.json"] = _encoded([_shown(kind, item) for item in items])
-            if logs and kind.kind == "Workload":
-                for item in items:
+            if kind.kind == "Workload":
+                await _add_more(objects, items, files, troubles)
+                for item in items if logs else ():
                     await _add_log(objects, item, files, troubles)
         for path in ("/livez", "/readyz", "/healthz", "/metrics", "/api/v1/whoami"):
             try:
@@ -86,13 +113,37 @@ async def _gathered(where: Where, place: Place, logs: bool) -> dict[str, bytes]:
                 troubles.append(f"{path}: {err.message}")
                 continue
             files[f"server{path}.txt"] = data.encode() if isinstance(data, str) else _encoded(data)
+    if denied and not read:
+        raise Denied(f"nothing of it can be read: {denied[0].message}", remedy=denied[0].remedy)
     try:
         files |= await trio.to_thread.run_sync(_audited, place)
     except (OSError, ValueError) as err:
         troubles.append(f"audit log: {err}")
     if troubles:
-        files["missing.txt"] = "\n".join(troubles).encode() + b"\n"
+        files[_MISSING] = "\n".join(troubles).encode() + b"\n"
     return files
+
+
+async def _add_more(objects: Objects, items: Sequence[Data], files: dict[str, bytes], troubles: list[str]) -> None:
+    """Add what workloads ran before, and why what waits for a place has none; first of those that are not well."""
+    looked_at = sorted(items, key=lambda item: at(item, "status.phase") in _WELL)[:_LOOKED_AT]
+    if len(items) > len(looked_at):
+        troubles.append(f"rollouts and places: only of {len(looked_at)} of {len(items)} workloads")
+    for item in looked_at:
+        namespace, name = str(at(item, "metadata.namespace")), str(at(item, "metadata.name"))
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/workloads/{quote(name, safe='')}/rollout"
+        try:
+            rollout = (await objects.api.ask("GET", path)).data
+            files[f"rollouts/{namespace}/{name}.json"] = _encoded(redacted(rollout))
+            if at(item, "status.phase") in _ENDED or at(item, "status.replicas", 0) <= at(item, "status.placed", 0):
+                continue
+            placements = await objects.control.explain(name, namespace=namespace)
+        except OrchestrationError as err:
+            troubles.append(f"rollout and places of {namespace}/{name}: {err.message}")
+            continue
+        pending = [unstructure(placement) for placement in placements if placement.node_id is None]
+        if pending:
+            files[f"pending/{namespace}/{name}.json"] = _encoded(pending)
 
 
 async def _kinds(objects: Objects, troubles: list[str]) -> list[KindName]:

@@ -21,10 +21,11 @@ from orchestrion.shared_types import (
 from ._acting import reach_or_observe, reach_or_own
 from ._objects import reach_objects
 from ._offline import stored_picture
-from ._output import confirmed, note
+from ._output import note
 from ._picture import Picture, wait_until
 from ._places import Place, RemoteServer, namespace_of, place_of
 from ._reach import reach_owner
+from ._removal import may_remove
 from ._running import run_async
 from ._where import Where
 from ._words import ENDED, TERMINAL, full_name, ready
@@ -140,10 +141,7 @@ async def _remove(place: Place, names: Sequence[str], namespace: str, yes: bool,
         names = dependants_first(names, namespace, await control.list_workloads(namespace=namespace))
         for line in await _what_goes(control, names, namespace):
             note(line)
-        if isinstance(place, RemoteServer):
-            note(f"at {place.url} ({place.name})")
-        if not yes and not confirmed():
-            note("nothing was removed")
+        if not may_remove(place, sure=yes):
             return 2
         for name in names:
             await control.remove(name, namespace=namespace)

@@ -90,6 +90,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
             Command("rollout history", "rollout_history", "Show what a workload ran before.", _CARE),
             Command("rollout pause", "rollout_pause", "Hold up the updates of a workload.", _CARE),
             Command("rollout resume", "rollout_resume", "Let the updates of a workload go on.", _CARE),
+            Command("rollout promote", "rollout_promote", "Let an update go on beyond its canary.", _CARE),
             Command("rollout restart", "rollout_restart", "Replace all instances by new ones of the same.", _CARE),
             Command("rollout undo", "rollout_undo", "Go back to what a workload ran before.", _CARE),
             Command("node ls", "node_ls", "Show nodes.", _CARE),
@@ -128,7 +129,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Command, ...]], ...]] = (
         "Check",
         (
             Command("init", "init", "Write a manifest to begin with."),
-            Command("validate", "validate", "Check manifests, and change nothing."),
+            Command("validate", "validate", "Check manifests and objects of every kind, and change nothing."),
             Command("fmt", "fmt", "Write manifests in one form."),
             Command("plan", "plan", "Show what applying would change, and where instances would go."),
             Command("diff", "plan", "The same as plan."),

@@ -39,7 +39,10 @@ _VALUE_OPTIONS: Final = {
     "--namespace": "namespaces",
     "--only-namespace": "namespaces",
     "--context": "contexts",
+    "--container": "containers",
 }
+_LEADING: Final = {"--context": "contexts", "-C": "contexts", "--namespace": "namespaces", "-n": "namespaces"}
+"""What the values are of options that may stand before a command's name."""
 
 
 def complete(words: Sequence[str], /) -> int:
@@ -71,7 +74,9 @@ def candidates(before: Sequence[str], current: str, /) -> Iterable[str]:
     named = name_first(before)
     command = command_of(named)
     if command is None:
-        return _names_of_commands(before[leading(before) :]) if leading(before) <= len(before) else ()
+        if leading(before) > len(before):
+            return _SOURCES[_LEADING[before[-1]]](before, ()) if before[-1] in _LEADING else [FILES]
+        return _names_of_commands(before[leading(before) :])
     before = named
     typed = list(before[len(command.name.split()) :])
     taken = list(taken_by(command.load()))
@@ -89,7 +94,11 @@ def candidates(before: Sequence[str], current: str, /) -> Iterable[str]:
     placed = _placed(typed, taken)
     if not places or (len(placed) >= len(places) and not places[-1].is_several):
         return []
-    return _values(places[min(len(placed), len(places) - 1)], command, typed, taken)
+    place = places[min(len(placed), len(places) - 1)]
+    if place.argument.names[0] == "KIND" and "/" in current:
+        kind = current.partition("/")[0]
+        return [f"{kind}/{name}" for name in _objects([*typed, kind], taken)]
+    return _values(place, command, typed, taken)
 
 
 def _names_of_commands(before: Sequence[str]) -> Iterable[str]:
@@ -184,6 +193,23 @@ def _copied(typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
     return [FILES] if there else [*(f"{name}:" for name in _instances(typed, taken)), FILES]
 
 
+def _parts(typed: Sequence[str], taken: Sequence[Taken], part: str) -> Iterable[Any]:
+    """Return the parts of a kind of all containers of the workload that the command line is about."""
+    text = next(iter(_placed(typed, taken)), "")
+    workload = text.rpartition("/")[2].partition(":")[0].partition(".")[0]
+    views = _asked(f"/v1/workloads?namespace={_space(typed)}", typed)
+    found = [view["definition"] for view in views if view["definition"]["metadata"]["name"] == workload]
+    return [one.get(part) for definition in found for one in definition["containers"]]
+
+
+def _containers(typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
+    return map(str, _parts(typed, taken, "name"))
+
+
+def _ports(typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
+    return [str(port["name"]) for ports in _parts(typed, taken, "ports") for port in ports or ()]
+
+
 def _spaces(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
     return _named(_NAMESPACES, typed)
 
@@ -206,6 +232,8 @@ _SOURCES: Final[dict[str, Callable[[Sequence[str], Sequence[Taken]], Iterable[st
     "CONTEXT": _contexts,
     "namespaces": _spaces,
     "contexts": _contexts,
+    "containers": _containers,
+    "PORT": _ports,
 }
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 import trio
 from attrs import frozen
 from orchestrion.control_plane import Control
-from orchestrion.runtime_interface import LogStream
+from orchestrion.runtime_interface import LogStream, RuntimeFailure
 from orchestrion.shared_types import ConfigInvalid, NotFound, OrchestrationError, Problem
 
 from ._output import note
 from ._places import Place, namespace_of, place_of
+from ._put import put, target_of
 from ._reach import reach_owner
 from ._running import run_async
 from ._subjects import runnable
@@ -24,6 +30,18 @@ from ._where import Where
 _CHUNK_BYTES: Final = 65536
 _MAX_WORDS: Final = 4096
 """How much of what the other side complains about is told."""
+
+STDOUT: Final = "/dev/stdout"
+"""What `-` as a target is."""
+
+_KINDS: Final = """
+kind() {
+    if [ -d "$1" ]; then echo folder; elif [ -L "$1" ]; then echo link; elif [ -f "$1" ]; then echo file
+    elif [ -e "$1" ]; then echo other; else echo nothing; fi
+}
+for path; do kind "$path"; done
+"""
+"""Says of paths what is there."""
 
 
 @frozen
@@ -59,6 +77,11 @@ def run_copy(source: str, target: str, container: str | None, where: Where) -> i
         )
     if not (from_.path and to.path):
         raise ConfigInvalid((Problem("both paths are said, as in web.0:/tmp"),))
+    if not from_.instance and from_.path in ("-", STDOUT):
+        problem = Problem("the standard input has no name, and is not copied")
+        raise ConfigInvalid((problem,), remedy="orchestrion exec -i web.0 -- sh -c 'cat > /tmp/words'")
+    if from_.instance and to.path != STDOUT:
+        target_of(Path(to.path))
     place = place_of(where)
     run_async(_copy, place, namespace_of(where, place), from_, to, container)
     return 0
@@ -72,11 +95,14 @@ async def _copy(place: Place, namespace: str, from_: Spot, to: Spot, container: 
             if from_.instance:
                 path = PurePosixPath(from_.path)
                 await inside.run(["tar", "-cf", "-", "-C", str(path.parent), "--", path.name], None, archive)
-                await trio.to_thread.run_sync(_unpack, archive, path.name, Path(to.path))
+                write = _write_out if to.path == STDOUT else partial(_unpack, to=Path(to.path))
+                await trio.to_thread.run_sync(write, archive, path.name)
             else:
-                await trio.to_thread.run_sync(_pack, Path(from_.path), archive)
-                await inside.run(["tar", "-xf", "-", "-C", to.path], archive, None)
-    note(f"copied {from_.path} to {to.path}")
+                source = Path(from_.path)
+                folder, name = await inside.landing(source, to.path)
+                await trio.to_thread.run_sync(_pack, source, archive, name)
+                await inside.run(["tar", "-xf", "-", "-C", folder], archive, None)
+    note(f"copied {from_.path} to {'the standard output' if to.path == STDOUT else to.path}")
 
 
 @frozen
@@ -120,6 +146,44 @@ class _Inside:
             told = words.decode(errors="replace").strip() or f"{command[0]} ended with {status.code}"
             raise CopyFailed(f"copying failed in {self.instance}: {told}")
 
+    async def landing(self, source: Path, target: str) -> tuple[str, str]:
+        """Return the folder in which a file or a folder of here is to be, and its name there.
+
+        Raises:
+            NotFound: It is not here, or the folder is not there.
+            ConfigInvalid: What is there under that name is not to be replaced.
+        """
+        own, wanted = await trio.to_thread.run_sync(_name_and_kind, source)
+        path = PurePosixPath(target)
+        known = await self._kinds(target, f"{path / own}", f"{path.parent}")
+        if known is None:
+            # Where there is no shell to ask, `tar` says what is wrong.
+            return target, own
+        is_folder = known[0] == "folder"
+        if not is_folder and target.endswith("/"):
+            raise NotFound(f"there is no folder {target} in {self.instance}")
+        if not is_folder and known[2] != "folder":
+            msg = f"there is no folder {path.parent} in {self.instance}"
+            raise NotFound(msg, remedy=f"orchestrion exec {self.instance} -- mkdir -p {shlex.quote(str(path.parent))}")
+        folder, name = (target, own) if is_folder else (str(path.parent), path.name)
+        there = known[1 if is_folder else 0]
+        if there not in (wanted, "nothing"):
+            told = {"other": "a pipe or a device"}.get(there, f"a {there}")
+            problem = Problem(f"{PurePosixPath(folder) / name} in {self.instance} is {told}, and not a {wanted}")
+            raise ConfigInvalid((problem,), remedy="Remove it, or name another place.")
+        return folder, name
+
+    async def _kinds(self, *paths: str) -> list[str] | None:
+        """Return of each path what is there; None where nobody can say."""
+        with tempfile.TemporaryFile(prefix="orchestrion-cp-") as words:
+            try:
+                await self.run(["sh", "-c", _KINDS, "sh", *paths], None, words)
+            except (CopyFailed, RuntimeFailure):
+                return None
+            words.seek(0)
+            told = words.read().decode(errors="replace").split()
+            return told if len(told) == len(paths) else None
+
 
 class CopyFailed(OrchestrationError):
     """Files could not be copied; some of them may be there."""
@@ -127,31 +191,60 @@ class CopyFailed(OrchestrationError):
     code = "copy-failed"
 
 
-def _pack(path: Path, archive: IO[bytes]) -> None:
+def _name_and_kind(path: Path) -> tuple[str, str]:
+    if not path.exists():
+        raise NotFound(f"there is no {path}")
+    return path.resolve().name, "folder" if path.is_dir() else "file"
+
+
+def _pack(path: Path, archive: IO[bytes], name: str = "") -> None:
     if not path.exists():
         raise NotFound(f"there is no {path}")
     with tarfile.open(fileobj=archive, mode="w") as packed:
-        packed.add(path, arcname=path.resolve().name)
+        # A link is followed: it would lead nowhere in the instance.
+        packed.add(path.resolve(), arcname=name or path.resolve().name)
     archive.seek(0)
 
 
 def _unpack(archive: IO[bytes], name: str, to: Path) -> None:
     """Write what an archive holds: below a folder that is there, or else under the name that was said."""
     archive.seek(0)
-    with tempfile.TemporaryDirectory(
-        prefix="orchestrion-cp-", dir=to if to.is_dir() else to.absolute().parent
-    ) as folder:
-        try:
-            with tarfile.open(fileobj=archive) as packed:
+    to = target_of(to)
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix="orchestrion-cp-", dir=to if to.is_dir() else to.absolute().parent
+        ) as folder:
+            with _opened(archive) as packed:
                 packed.extractall(folder, filter="data")
-        except tarfile.TarError as err:
-            msg = f"what came out of the instance can't be unpacked: {err}"
-            raise CopyFailed(msg, remedy="A link that leads elsewhere, or a device, is not copied.") from err
-        found = Path(folder) / name
-        if not found.exists():
-            raise CopyFailed(f"what came out of the instance is not {name!r}")
-        target = to / name if to.is_dir() else to
-        if found.is_dir() and target.is_dir():
-            shutil.copytree(found, target, dirs_exist_ok=True, symlinks=True)
-        else:
-            found.replace(target)
+            found = Path(folder) / name
+            if found.is_symlink():
+                raise CopyFailed(f"{name!r} is a link there; name what it leads to: {found.readlink()}")
+            if not found.exists():
+                raise CopyFailed(f"what came out of the instance is not {name!r}")
+            put(found, to / name if to.is_dir() else to)
+    except OSError as err:
+        raise CopyFailed(f"{err.filename or to} can't be written: {err.strerror}") from err
+
+
+def _write_out(archive: IO[bytes], name: str) -> None:
+    """Write the one file that an archive holds to the standard output."""
+    archive.seek(0)
+    with _opened(archive) as packed:
+        first = packed.next()
+        content = packed.extractfile(first) if first is not None and first.isreg() else None
+        if content is None:
+            problem = Problem(f"{name!r} is no file, and the standard output takes one file")
+            raise ConfigInvalid((problem,), remedy="Name a folder of this machine instead of -.")
+        sys.stdout.flush()
+        shutil.copyfileobj(content, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _opened(archive: IO[bytes]) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(fileobj=archive) as packed:
+            yield packed
+    except tarfile.TarError as err:
+        msg = f"what came out of the instance can't be unpacked: {err}"
+        raise CopyFailed(msg, remedy="A link that leads elsewhere, or a device, is not copied.") from err

@@ -6,13 +6,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve, frozen
-from orchestrion.shared_types import ConfigInvalid, NotFound, OrchestrationError, Problem
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    Conflict,
+    Denied,
+    NotFound,
+    OrchestrationError,
+    PreconditionFailed,
+    Problem,
+)
 
-from ._get import name_of
-from ._kinds import KindName
+from ._kinds import KindName, known_kind
 from ._manifests import STDIN_NAME, is_stdin
 from ._objects import Data, Objects, reach_objects
 from ._output import note
@@ -20,6 +27,13 @@ from ._places import Place, place_of
 from ._running import run_async
 from ._where import Where
 from ._write import parsed
+
+_STAGES: Final = ("namespace", "customkind", "priorityclass", "role")
+"""The kinds of objects that others need, in the order in which these are looked at, in lower case."""
+
+
+_REFUSALS: Final = (ConfigInvalid, Conflict, Denied, NotFound, PreconditionFailed)
+"""What is said of objects that can't be made, after which nothing was."""
 
 
 @frozen
@@ -112,23 +126,53 @@ def _text_of(path: Path) -> str:
 
 
 async def _create(where: Where, place: Place, wanted: Sequence[_Wanted], dry_run: bool) -> None:
+    wanted = sorted(wanted, key=_stage)
     async with reach_objects(where, place) as objects:
+        defined = [kind for one in wanted if (kind := _defined_by(one)) is not None]
         kinds = list[KindName]()
         for one in wanted:
             with _naming(one):
-                kinds.append(await objects.kind(one.kind))
+                kinds.append(known_kind(one.kind, defined) or await objects.kind(one.kind))
         _check_once(objects, wanted, kinds)
-        if dry_run or len(wanted) > 1:
-            for number, (one, kind) in enumerate(zip(wanted, kinds, strict=True)):
-                with _naming(one):
-                    await _check(objects, kind, one, wanted[:number])
-                if dry_run:
-                    note(f"{kind.kind.lower()}/{one.metadata.get('name', '')}: would be made")
-        if dry_run:
-            return
+        if len(wanted) == 1:
+            with _naming(wanted[0]):
+                await objects.create(kinds[0], wanted[0].data, dry_run=dry_run)
+        else:
+            try:
+                await _create_together(objects, wanted, dry_run=dry_run)
+            except _REFUSALS:
+                # Which of them is refused, only asking for each tells.
+                for number, (one, kind) in enumerate(zip(wanted, kinds, strict=True)):
+                    with _naming(one):
+                        await _check(objects, kind, one, wanted[:number])
+                raise
         for one, kind in zip(wanted, kinds, strict=True):
-            with _naming(one):
-                note(f"{name_of(await objects.create(kind, one.data))}: made")
+            note(f"{kind.kind.lower()}/{one.metadata.get('name', '')}: {'would be made' if dry_run else 'made'}")
+
+
+def _stage(one: _Wanted) -> int:
+    """Return where an object comes in the order in which objects need each other."""
+    return _STAGES.index(one.kind.lower()) if one.kind.lower() in _STAGES else len(_STAGES)
+
+
+def _defined_by(one: _Wanted) -> KindName | None:
+    """Return the kind that an object defines; None where it defines none, or in words that no server takes."""
+    spec = one.data.get("spec")
+    if one.kind.lower() != "customkind" or not isinstance(spec, Mapping):
+        return None
+    kind, plural = spec.get("kind"), spec.get("plural")
+    if not isinstance(kind, str) or not isinstance(plural, str):
+        return None
+    if not (plural.isascii() and plural.isalnum()):
+        return None  # It could lead to another path than that of a kind.
+    return KindName(plural, kind, spec.get("namespaced") is not False)
+
+
+async def _create_together(objects: Objects, wanted: Sequence[_Wanted], *, dry_run: bool) -> None:
+    """Have objects made, all of them or none."""
+    items = [dict(each.data) for each in wanted]
+    query = {"dry_run": dry_run, "namespace": objects.namespace}
+    await objects.api.ask("POST", "/api/v1/create", {"items": items}, query=query)
 
 
 def _check_once(objects: Objects, wanted: Sequence[_Wanted], kinds: Sequence[KindName]) -> None:
@@ -154,11 +198,11 @@ async def _check(objects: Objects, kind: KindName, one: _Wanted, before: Sequenc
     except (ConfigInvalid, NotFound) as err:
         if not before:
             raise
-        # Its namespace, or a workload that it comes after, may be among those before it.
-        items = [dict(each.data) for each in (*before, one)]
-        query = {"dry_run": True, "namespace": objects.namespace}
+        # Its namespace, its kind, its role, or a workload that it comes after, may be among those before it.
         try:
-            await objects.api.ask("POST", "/api/v1/apply", {"items": items}, query=query)
+            await _create_together(objects, (*before, one), dry_run=True)
+        except Denied:
+            raise
         except ConfigInvalid as why:
             raise (err if isinstance(err, ConfigInvalid) else why) from None
         except OrchestrationError:

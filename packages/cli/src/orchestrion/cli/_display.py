@@ -26,6 +26,7 @@ from ._words import (
     ready,
     state_words,
     view_name,
+    why,
 )
 
 Clock = Callable[[], datetime]
@@ -89,9 +90,9 @@ class PlainDisplay:
             note(line)
 
     def _workload_line(self, view: WorkloadView) -> str:
-        why = ": ".join(text for text in (view.reason, view.message) if text)
+        cause = why(view.reason, view.message)
         phase = coloured(view.phase.value, phase_colour(view.phase), sys.stderr)
-        return f"{view_name(view)}: {phase} ({ready(view)}){f': {why}' if why else ''}"
+        return f"{view_name(view)}: {phase} ({ready(view)}){f': {cause}' if cause else ''}"
 
     def _instance_line(self, instance: WorkloadInstance) -> str:
         name = full_name(instance.namespace, instance.name)
@@ -182,9 +183,9 @@ def _table(picture: Picture, moment: datetime, *, with_nodes: bool) -> Any:
         view = picture.views[key]
         if view.phase in ENDED and key not in picture.active:
             continue
-        why = ": ".join(text for text in (view.reason, view.message) if text)
+        cause = why(view.reason, view.message)
         phase = Text(view.phase.value, style=phase_colour(view.phase))
-        table.add_row(view_name(view), phase, ready(view), *([""] if with_nodes else []), why)
+        table.add_row(view_name(view), phase, ready(view), *([""] if with_nodes else []), Text(cause))
         for instance in picture.instances_of(key):
             if instance.status.state in TERMINAL:
                 continue
@@ -192,5 +193,5 @@ def _table(picture: Picture, moment: datetime, *, with_nodes: bool) -> Any:
                 container_words(container, moment) for container in instance.status.containers
             )
             node = [Text(names.of(instance.binding.node_id))] if with_nodes else []
-            table.add_row(f"  {instance.name}", state_words(instance), "", *node, words)
+            table.add_row(f"  {instance.name}", state_words(instance), "", *node, Text(words))
     return table

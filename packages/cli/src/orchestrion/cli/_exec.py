@@ -19,7 +19,6 @@ from ._reach import reach_owner
 from ._running import run_async
 from ._subjects import runnable
 from ._where import Where
-from ._words import exit_words
 
 _CHUNK_BYTES = 65536
 _SIGNAL_BASE = 128
@@ -40,7 +39,7 @@ def run_exec(instance: str, command: Sequence[str], where: Where, container: str
         return _SIGNAL_BASE + status
     if status.code is not None:
         return status.code
-    note(f"the command {exit_words(status)}")
+    note(f"the command {status.words}")
     return ExitCode.FAILED if status.signal is None else _SIGNAL_BASE + status.signal
 
 

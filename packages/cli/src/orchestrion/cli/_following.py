@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -98,6 +98,7 @@ async def followed_events(
     namespace: str | None,
     start: datetime | None,
     limit: int,
+    types: Collection[str] = (),
     *,
     ended: Callable[[], bool] = lambda: False,
 ) -> AsyncGenerator[Event, None]:
@@ -111,6 +112,7 @@ async def followed_events(
         namespace: Where; None is everywhere.
         start: None from before.
         limit: How many there are at most to begin with.
+        types: Only those whose severity or reason is one of these words; none are all.
         ended: Says whether who gives them has ended in good order.
 
     Raises:
@@ -123,7 +125,7 @@ async def followed_events(
             # The watch is entered before what there is is asked for, so that none is missed.
             async with control.watch(namespace=namespace) as updates:
                 most = MOST_EVENTS if begun else limit
-                there = await control.events(namespace=namespace, subject=subject, since=start, limit=most)
+                there = await control.events(namespace=namespace, subject=subject, since=start, limit=most, types=types)
                 if not begun:
                     given.begin(there)
                 begun = True
@@ -132,7 +134,7 @@ async def followed_events(
                     yield event
                 async for update in updates:
                     happened = update.event if update.kind is UpdateKind.EVENT else None
-                    if happened is None or not concerns(happened, subject):
+                    if happened is None or not concerns(happened, subject) or not happened.is_of(types):
                         continue
                     if start is None or happened.at >= start:
                         for event in given.new([happened]):

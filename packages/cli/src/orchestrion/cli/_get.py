@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 
 from attrs import frozen
-from orchestrion.shared_types import ConfigInvalid, Denied, Event, Problem
+from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Denied, Event, Problem
 
 from ._kinds import KindName, kind_and_name
 from ._objects import Data, Objects, reach_objects
-from ._output import Form, coloured, columns, is_for_people, note, show, show_one, yaml_text
+from ._output import Form, coloured, columns, is_for_people, line_for, note, show, show_one, yaml_text
 from ._places import Place, place_of
 from ._running import run_async
 from ._tables import at, harmless, object_rows
@@ -76,27 +75,40 @@ async def _name_within(objects: Objects, kind: KindName, text: str) -> str:
 async def _follow(where: Where, place: Place, kind: str, labels: str | None, fields: str | None, form: Form) -> None:
     async with reach_objects(where, place) as objects:
         found = await objects.kind(kind)
-        titles = True
-        async with aclosing(objects.watch(found, None, labels=labels, fields=fields)) as events:
+        titles, least = True, list[int]()
+        since: str | None = None
+        there: Sequence[Data] = ()
+        spaces = found.namespaced and objects.looked_at is None
+        if is_for_people(form):
+            # What there is says how wide columns are; who may not list it has each row from the watch.
+            with suppress(Denied):
+                listed = await objects.list(found, labels=labels, fields=fields)
+                since, there = str(listed.revision), listed.items
+            for line in object_rows(there, datetime.now(UTC), wide=form == "wide", namespaces=spaces, least=least):
+                print(line, flush=True)
+            titles = not there
+        following = objects.watch(found, since, labels=labels, fields=fields, known=there)
+        async with aclosing(following) as events:
             async for what, item in events:
-                for line in _event_lines(what, item, form, where, titles=titles):
+                for line in _event_lines(what, item, form, spaces, least, titles=titles):
                     print(line, flush=True)
                 titles = False
 
 
-def _event_lines(what: str, item: Data, form: Form, where: Where, *, titles: bool) -> Iterable[str]:
+def _event_lines(what: str, item: Data, form: Form, spaces: bool, least: list[int], *, titles: bool) -> Iterable[str]:
     gone = what == "DELETED"
     if form == "name":
         return [f"{name_of(item)}{' gone' if gone else ''}"]
     if is_for_people(form):
-        *head, line = _rows([item], form, where, titles=titles)
+        now, wide = datetime.now(UTC), form == "wide"
+        *head, line = object_rows([item], now, wide=wide, titles=titles, namespaces=spaces, least=least)
         return [*head, f"{line}  {coloured('gone', 'red')}" if gone else line]
-    return [json.dumps({"type": what, "object": item}, ensure_ascii=False, separators=(",", ":"))]
+    return [line_for({"type": what, "object": item}, form)]
 
 
-def _rows(items: Sequence[Data], form: Form, where: Where, *, titles: bool = True) -> list[str]:
+def _rows(items: Sequence[Data], form: Form, where: Where) -> list[str]:
     spaces = True if where.namespace == "*" else None
-    return object_rows(items, datetime.now(UTC), wide=form == "wide", titles=titles, namespaces=spaces)
+    return object_rows(items, datetime.now(UTC), wide=form == "wide", namespaces=spaces)
 
 
 def name_of(item: Data) -> str:
@@ -151,11 +163,13 @@ async def _instances(objects: Objects, kind: KindName, name: str) -> Sequence[Da
 
 
 async def _events(objects: Objects, kind: KindName, name: str) -> Sequence[Event] | None:
-    if kind.kind not in ("Workload", "Instance"):
+    if kind.kind not in ("Workload", "Instance", "Node"):
         return None
     try:
         subject = f"{kind.kind.lower()}/{name}"
-        return await objects.control.events(namespace=objects.namespace, subject=subject, limit=_EVENTS_SHOWN)
+        # Nodes are in no namespace, and what happens to them is told in the one that there always is.
+        namespace = DEFAULT_NAMESPACE if kind.kind == "Node" else objects.namespace
+        return await objects.control.events(namespace=namespace, subject=subject, limit=_EVENTS_SHOWN)
     except Denied:
         return []
 
@@ -171,7 +185,7 @@ def _lines(given: Description) -> Iterable[str]:
         title = "instances here:" if at(item, "kind") == "Node" else "instances:"
         yield from ("", coloured(title, "dim"), *_indented("\n".join(object_rows(given.instances, datetime.now(UTC)))))
     if given.events:
-        rows = [(clock_time(one.at), one.reason, harmless(one.message)) for one in given.events]
+        rows = [(clock_time(one.at), harmless(one.reason), harmless(one.message)) for one in given.events]
         yield from ("", coloured("latest events:", "dim"), *_indented("\n".join(columns(rows))))
 
 

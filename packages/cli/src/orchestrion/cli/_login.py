@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 from orchestrion.control_plane import ApiClient, ServerPeer
 from orchestrion.shared_types import (
     ConfigInvalid,
+    Conflict,
     Denied,
     NetworkFailure,
     NotFound,
@@ -25,7 +26,7 @@ from orchestrion.shared_types import (
 )
 
 from . import _contexts
-from ._contexts import Context
+from ._contexts import Context, Contexts
 from ._output import Form, coloured, columns, confirmed, note, show
 from ._running import run_async
 from ._where import settings_folder
@@ -50,6 +51,7 @@ class Login:
     server_name: str
     namespace: str
     yes: bool
+    replace: bool = False
 
 
 def run_login(login: Login) -> int:
@@ -64,9 +66,8 @@ def run_login(login: Login) -> int:
     if login.certificate is not None and not url.startswith("https:"):
         raise ConfigInvalid((Problem("a certificate is shown where TLS is spoken, at an https:// URL"),))
     ServerPeer(url=url)  # what is no URL is told before anything else
-    name = login.name or (urlsplit(url).hostname or "").replace(":", "-")
-    _contexts.check_name(name)
     contexts = _contexts.load()
+    name = _name_for(url, login, contexts)
     context = Context(name=name, url=url, server_name=login.server_name, namespace=login.namespace)
     if login.authority is not None:
         context = evolve(context, authority=str(login.authority.absolute()))
@@ -83,6 +84,28 @@ def run_login(login: Login) -> int:
     note(f"known at {url} as {who}; commands are about {name!r} from now on")
     note("`orchestrion context use local` goes back to the state directory")
     return 0
+
+
+def _name_for(url: str, login: Login, contexts: Contexts) -> str:
+    """Return what a server is called: as was typed, or its host, with the port where another address has that name.
+
+    Raises:
+        ConfigInvalid: A context can't be called that.
+        Conflict: Another address has the name.
+    """
+    parts = urlsplit(url)
+    name = login.name or (parts.hostname or "").replace(":", "-")
+    if login.name is None and not login.replace and _is_of_another(name, url, contexts):
+        name = f"{name}-{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    _contexts.check_name(name)
+    if _is_of_another(name, url, contexts) and not login.replace:
+        msg = f"{name!r} is the server at {contexts.known[name].url} already"
+        raise Conflict(msg, remedy="Say another --name, or --replace to forget that server.")
+    return name
+
+
+def _is_of_another(name: str, url: str, contexts: Contexts) -> bool:
+    return name in contexts.known and contexts.known[name].url != url
 
 
 def _is_trusted(url: str, fingerprint: str, login: Login) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -16,8 +16,9 @@ from orchestrion.control_plane import HttpControl
 from orchestrion.orchestrator_core import LogQuery, LogRecord, parse_subject
 from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, unstructure
 
-from ._lines import LineMaker, Print, prefix_of, print_lines
+from ._lines import LineMaker, Print, print_lines
 from ._log_lines import Wish, pattern_of, show_lines
+from ._log_names import Epochs, naming_of, told_once
 from ._output import note
 from ._patience import Patience
 from ._places import Place, namespace_of, place_of
@@ -69,6 +70,9 @@ def run_logs(
     if (bool(subjects), labels is not None, all_).count(True) != 1:
         problem = Problem("say whose output: by names, by --labels, or --all")
         raise ConfigInvalid((problem,), remedy="orchestrion logs -f web, or: orchestrion logs -f -l tier=front")
+    if where.namespace == "*":
+        problem = Problem("output is of the workloads of one namespace")
+        raise ConfigInvalid((problem,), remedy="Name one with -n; `orchestrion get namespaces` shows those there are.")
     place = place_of(where)
     query = LogQuery(
         subject="",
@@ -79,7 +83,7 @@ def run_logs(
         previous=previous,
     )
     try:
-        run_async(_logs, place, tuple(dict.fromkeys(subjects)), "" if all_ else labels, query, form, wish)
+        run_async(_logs, place, subjects, "" if all_ else labels, query, form, wish)
     except NotFound as err:
         if where.namespace is not None and where.namespace.isdecimal():
             err.remedy = f"-n names a namespace. For the last lines: --tail {where.namespace}"
@@ -107,6 +111,8 @@ async def _logs(
             subjects = await workloads_with(found, query.namespace, labels)
             if not subjects:
                 note(f"no workload has the labels {labels}" if labels else "there is no workload")
+        elif len(subjects) > 1:
+            subjects = await told_once(found, query.namespace, subjects)
         for subject in subjects:
             one = evolve(query, subject=subject)
             if query.follow and len(subjects) > 1:
@@ -131,24 +137,37 @@ class _Source:
 
 
 async def _show(source: _Source, query: LogQuery, form: LogForm, wish: Wish) -> None:
-    if not wish.is_everything:
-        opened = partial(_records, source)
-        if form == "jsonl":
-            # There each line has its time in a field of its own.
-            await show_lines(opened, query, evolve(wish, timestamps=False), partial(_print_record, query))
-            return
-        printer = RecordPrinter(print_lines)
-        try:
-            await show_lines(opened, query, wish, printer.take)
-        finally:
-            printer.end()
-        return
-    async with _records(source, query) as records:
-        if form == "jsonl":
-            async for record in records:
-                _print_record(query, record)
+    seen = False
+    taker: Callable[[LogRecord], None]
+    end: Callable[[], None]
+
+    def take(record: LogRecord) -> None:
+        nonlocal seen
+        seen = True
+        taker(record)
+
+    if form == "jsonl":
+        # There each line has its time in a field of its own.
+        wish, taker, end = evolve(wish, timestamps=False), partial(_print_record, query), _nothing
+    else:
+        naming = await naming_of(source.found, query)
+        printer = RecordPrinter(print_lines, naming.with_container, naming.epochs)
+        taker, end = printer.take, printer.end
+    try:
+        if wish.is_everything:
+            async with _records(source, query) as records:
+                async for record in records:
+                    take(record)
         else:
-            await print_records(records, print_lines)
+            await show_lines(partial(_records, source), query, wish, take)
+    finally:
+        end()
+    if query.previous and not seen:
+        note(f"{query.subject}: nothing was written by an attempt before the latest one")
+
+
+def _nothing() -> None:
+    pass
 
 
 def _print_record(query: LogQuery, record: LogRecord) -> None:
@@ -212,24 +231,27 @@ class RecordPrinter:
     Attributes:
         print_: Prints lines.
         with_container: Whether the prefix names the container; None: as soon as there is more than one.
+        epochs: The instances that there are.
     """
 
     print_: Print
     with_container: bool | None = None
+    epochs: Epochs = field(factory=Epochs)
     _maker: LineMaker = field(factory=LineMaker)
     _containers: set[str] = field(factory=set)
 
     def take(self, record: LogRecord) -> None:
         """Print the lines that a record completes."""
         self._containers.add(record.container)
+        self.epochs.see(record.instance)
         source, lines = self._maker.take(record)
         if lines:
-            self.print_(source[3], prefix_of(source, with_container=self._several()), lines)
+            self.print_(source[3], self.epochs.prefix(source, with_container=self._several()), lines)
 
     def end(self) -> None:
         """Print what has no end of line."""
         for source, line in self._maker.end():
-            self.print_(source[3], prefix_of(source, with_container=self._several()), (line,))
+            self.print_(source[3], self.epochs.prefix(source, with_container=self._several()), (line,))
 
     def _several(self) -> bool:
         return len(self._containers) > 1 if self.with_container is None else self.with_container

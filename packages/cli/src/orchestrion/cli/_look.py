@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from itertools import groupby
+from typing import Final
 
 from orchestrion.control_plane import HttpControl
 from orchestrion.orchestrator_core import SlotPlacement, Subject, parse_subject
@@ -21,7 +22,7 @@ from orchestrion.shared_types import (
 from ._acting import reach_or_observe
 from ._node_names import NodeNames, named_node, names_at
 from ._offline import store_reader
-from ._output import Form, coloured, columns, is_for_people, json_line, note, show
+from ._output import Form, coloured, columns, is_for_people, line_for, note, show
 from ._places import Place, namespace_of, namespaces_of, place_of
 from ._reach import owner_or_lock
 from ._reader import Reader
@@ -32,6 +33,8 @@ from ._subjects import event_subject
 from ._times import moment
 from ._where import Where
 
+_MOST_TYPES: Final = 20
+
 
 def run_events(
     subject: str | None,
@@ -41,14 +44,25 @@ def run_events(
     form: Form,
     *,
     follow: bool,
+    types: str = "",
 ) -> int:
     """Print what has happened."""
     if limit < 1:
         raise ConfigInvalid((Problem(f"{limit} is no number of events: 1 or more are possible"),))
     start = None if since_text is None else moment(since_text, datetime.now(UTC))
     place = place_of(where)
-    run_async(_events, place, subject, namespaces_of(where, place), start, limit, form, follow)
+    run_async(_events, place, subject, namespaces_of(where, place), start, limit, form, follow, _words(types))
     return 0
+
+
+def _words(types: str) -> tuple[str, ...]:
+    """Return severities and reasons that were typed with commas between."""
+    words = tuple(word.strip() for word in types.split(",")) if types else ()
+    for word in words:
+        if not (word.isascii() and word.isalnum()) or len(words) > _MOST_TYPES:
+            problem = Problem(f"{word!r:.80} is no type of events: severities and reasons are words, 20 at most")
+            raise ConfigInvalid((problem,), remedy="orchestrion events --types Warning, or: --types Placed,BackOff")
+    return words
 
 
 async def _events(
@@ -59,16 +73,17 @@ async def _events(
     limit: int,
     form: Form,
     follow: bool,
+    types: Collection[str],
 ) -> None:
     place.must_exist()
     async with owner_or_lock(place) as found:
         if not isinstance(found, HttpControl):
             async with store_reader(found) as reader:
-                await _print_kept_events(reader, name, namespace, start, limit, form)
+                await _print_kept_events(reader, name, namespace, start, limit, form, types)
             if follow:
                 note("no orchestrator runs here: nothing comes after this")
         elif not follow:
-            await _print_kept_events(found, name, namespace, start, limit, form)
+            await _print_kept_events(found, name, namespace, start, limit, form, types)
         else:
             from ._following import followed_events
 
@@ -77,7 +92,7 @@ async def _events(
                 note(f"there is no workload {parse_subject(name).workload!r} yet")
             # Of a server of the network nothing tells whether it has only ended for a moment.
             ended = place.has_ended if isinstance(place, StateDirectory) else lambda: False
-            following = followed_events(found, subject, namespace, start, limit, ended=ended)
+            following = followed_events(found, subject, namespace, start, limit, types, ended=ended)
             async with aclosing(following) as events:
                 async for event in events:
                     _print_event(event, form)
@@ -85,11 +100,20 @@ async def _events(
 
 
 async def _print_kept_events(
-    reader: Reader, name: str | None, namespace: str | None, start: datetime | None, limit: int, form: Form
+    reader: Reader,
+    name: str | None,
+    namespace: str | None,
+    start: datetime | None,
+    limit: int,
+    form: Form,
+    types: Collection[str],
 ) -> None:
     subject, namespace = (None, namespace) if name is None else await event_subject(name, namespace, reader)
-    events = await reader.events(namespace=namespace, subject=subject, since=start, limit=limit)
-    if not events and name is not None and not await _is_known(name, namespace, reader):
+    events = await reader.events(namespace=namespace, subject=subject, since=start, limit=limit, types=types)
+    if types and not events and await reader.events(namespace=namespace, subject=subject, since=start, limit=1):
+        if is_for_people(form):
+            note(f"nothing of what has happened is of {', '.join(types)}")
+    elif not events and name is not None and not await _is_known(name, namespace, reader):
         workload = parse_subject(name).workload
         where = "" if namespace is None else f" in namespace {namespace!r}"
         raise WorkloadNotFound(
@@ -112,12 +136,12 @@ def _print_events(events: Sequence[Event], form: Form) -> None:
 
 
 def _print_event(event: Event, form: Form) -> None:
-    if form in ("json", "jsonl", "yaml"):
-        print(json_line(event), flush=True)
-    elif form == "name":
+    if form == "name":
         print(event.uid, flush=True)
-    else:
+    elif is_for_people(form):
         print("  ".join(event_rows([event])[0]), flush=True)
+    else:
+        print(line_for(event, form), flush=True)
 
 
 def run_explain(name: str, where: Where, form: Form, node: str | None = None) -> int:
@@ -208,7 +232,7 @@ def _score_lines(explanation: Explanation, chosen: NodeId, names: NodeNames) -> 
         return
     others = sorted((node_id for node_id in scores if node_id != chosen), key=lambda node_id: -scores[node_id])
     if not others:
-        yield "    no other node would do"
+        yield "    there is no other node" if explanation.nodes_considered == 1 else "    no other node would do"
         return
     here, there = describe_score(explanation, chosen), describe_score(explanation, others[0])
     if scores[others[0]] > scores[chosen]:

@@ -144,10 +144,15 @@ def _ours(arguments: Sequence[str]) -> Sequence[str]:
     return arguments[: list(arguments).index("--")] if "--" in arguments else arguments
 
 
-def _with_stdin(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with `-` as a path: the parser takes it for an option."""
+def _with_streams(arguments: Sequence[str], command: Command | None) -> list[str]:
+    """Return the arguments with `-` as a path where a command reads or writes it: the parser takes it for an option."""
     ours = _ours(arguments)
-    return ["/dev/stdin" if argument == "-" else argument for argument in ours] + list(arguments[len(ours) :])
+    if "-" not in ours or command is None:
+        return list(arguments)
+    from ._arguments import taken_by
+
+    meant = next((one.argument.dash for one in taken_by(command.load()) if one.argument.dash), "-")
+    return [meant if argument == "-" else argument for argument in ours] + list(arguments[len(ours) :])
 
 
 def _with_kind_apart(arguments: Sequence[str], command: Command) -> list[str]:
@@ -189,7 +194,8 @@ def _dev_quickly(asked: QuickDev) -> int:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
-    arguments = _with_stdin(arguments)
+    command = command_of(arguments)
+    arguments = _with_streams(arguments, command)
     quick = quick_up(arguments)
     if quick is not None:
         return _quickly(*quick)
@@ -198,7 +204,6 @@ def _dispatch(arguments: Sequence[str]) -> int:
         return _dev_quickly(asked)
     from cyclopts import CycloptsError
 
-    command = command_of(arguments)
     if command is None and len(arguments) == 1 and commands_under(arguments[0]):
         print(group_overview(arguments[0]), file=sys.stderr)
         return 2

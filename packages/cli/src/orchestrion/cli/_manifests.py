@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from orchestrion.shared_types import ConfigInvalid, OrchestrationError, WorkloadDefinition
+from orchestrion.shared_types import OrchestrationError, WorkloadDefinition
 from orchestrion.shared_types.manifest import MAX_BYTES, Manifest, load_manifest, manifest_schema, parse_manifest
 
-from ._complaints import told
 from ._node_names import names_at
 from ._output import note
 
@@ -67,26 +66,6 @@ async def naming(path: Path, control: Control) -> AsyncIterator[None]:
             file = STDIN_NAME if is_stdin(path) else path
             err.message = f"{file}: {(await names_at(control)).within(err.message)}"
         raise
-
-
-def run_validate(paths: Collection[Path]) -> int:
-    """Check manifests; the exit code is that of the first error."""
-    code = 0
-    for path in paths:
-        try:
-            workloads = load(path)
-        except ConfigInvalid as err:
-            this = told(err)
-            code = code or this
-        else:
-            name = STDIN_NAME if is_stdin(path) else path
-            for workload in workloads:
-                if workload.priority_class:
-                    what = f"priority class {workload.priority_class} of {workload.metadata.name}"
-                    note(f"{name}: {what} is none of the standard ones: whoever runs it has to know it")
-            count = len(workloads)
-            note(f"{name}: {count} workload{'' if count == 1 else 's'}, no problem found")
-    return code
 
 
 def run_schema(kind: str, where: Where) -> int:

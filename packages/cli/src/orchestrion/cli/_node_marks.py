@@ -10,8 +10,9 @@ from orchestrion.shared_types import ConfigInvalid, NotFound, PreconditionFailed
 from ._kinds import KindName
 from ._named import node_meant, node_names
 from ._objects import MERGE_PATCH, Data, Objects, reach_objects
-from ._output import confirmed, note
-from ._places import RemoteServer, place_of
+from ._output import note
+from ._places import place_of
+from ._removal import may_remove
 from ._running import run_async
 from ._tables import at
 from ._where import Where
@@ -125,10 +126,7 @@ def run_node_remove(names: Sequence[str], where: Where, *, yes: bool, dry_run: b
     nodes = run_async(found)
     for node in nodes:
         note(f"rm node {_name_of(node)} ({at(node, 'status.status')}), {_id_of(node)}")
-    if isinstance(place, RemoteServer):
-        note(f"at {place.url} ({place.name})")
-    if not dry_run and not yes and not confirmed():
-        note("nothing was removed")
+    if not may_remove(place, sure=dry_run or yes):
         return 2
 
     async def removed() -> None:

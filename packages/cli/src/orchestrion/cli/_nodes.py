@@ -24,7 +24,7 @@ from ._output import Form, coloured, columns, is_for_people, note, show
 from ._places import Place, place_of
 from ._reach import reach_owner
 from ._running import run_async
-from ._tables import amount_of_cpu, amount_of_memory, harmless
+from ._tables import amount_of_cpu, amount_of_memory, faults, harmless
 from ._times import seconds_of
 from ._where import Where
 from ._words import TERMINAL, full_name
@@ -105,7 +105,7 @@ def _use_rows(uses: Iterable[NodeUse], *, wide: bool = False) -> list[tuple[str,
 
 def node_titles(*, wide: bool) -> tuple[str, ...]:
     """Return the titles of what `node_cells` tells."""
-    titles = ("ID", "ADDRESS", "ZONE", "DRIVERS", "LABELS") if wide else ("ID",)
+    titles = ("ID", "ADDRESS", "ZONE", "DRIVERS", "LABELS", "CONDITIONS") if wide else ("ID",)
     return tuple(coloured(title, "dim") for title in titles)
 
 
@@ -114,14 +114,21 @@ def node_cells(node: Node, *, wide: bool) -> tuple[str, ...]:
     if not wide:
         return (node.id[:12],)
     labels = ",".join(f"{key}={value}" for key, value in sorted(node.labels.items()))
-    return (node.id, node.address, node.topology.zone or "", ",".join(sorted(node.drivers)), harmless(labels))
+    return (
+        node.id,
+        harmless(node.address),
+        harmless(node.topology.zone or ""),
+        harmless(",".join(sorted(node.drivers))),
+        harmless(labels),
+        faults((each.type, each.active, each.unknown) for each in node.conditions),
+    )
 
 
 def state_of(node: Node) -> str:
     """Return how a node is, and the orders that it has."""
     told = coloured(node.status.value, "green" if node.status.value == "Ready" else "yellow")
     if node.drain is not None:
-        return f"{told}, drains: {node.drain.reason}"
+        return f"{told}, drains: {harmless(node.drain.reason)}"
     return f"{told}, cordoned" if node.cordoned else told
 
 

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from ._arguments import Argument
 
 FormChoice = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
 """How data is written."""
+
+JSONPATH = "jsonpath="
+"""What a template of paths begins with, as a form."""
+
+
+class Expression(str):
+    """A template of paths into the data, as `jsonpath={.metadata.name}`; see `_jsonpath`."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Expression:
+        """Take what was typed.
+
+        Raises:
+            ValueError: It is none.
+        """
+        if not text.startswith(JSONPATH) or text == JSONPATH:
+            msg = f"{text!r:.80} is none of {', '.join(get_args(FormChoice))}, {JSONPATH}TEMPLATE"
+            raise ValueError(msg)
+        return super().__new__(cls, text)
+
+    @property
+    def template(self) -> str:
+        """What is behind the name."""
+        return self.removeprefix(JSONPATH)
+
 
 State = Annotated[
     Path | None,
@@ -28,13 +54,15 @@ Namespace = Annotated[
 AnyNamespace = Annotated[
     str | None, Argument(("--namespace", "-n"), "Only this namespace; * is all, also where the context names one.")
 ]
-OutputForm = Annotated[FormChoice, Argument(("--output", "-o"), "How the data is written.")]
+OutputForm = Annotated[
+    FormChoice | Expression, Argument(("--output", "-o"), "How the data is written; jsonpath='{.metadata.name}' alike.")
+]
 Manifest = Annotated[
     Path,
-    Argument(("FILE",), "A manifest, a directory of manifests, or - for stdin."),
+    Argument(("FILE",), "A manifest, a directory of manifests, or - for stdin.", dash="/dev/stdin"),
 ]
-Subject = Annotated[str, Argument(("NAME",), "A workload, or an instance such as web.0.")]
-WorkloadName = Annotated[str, Argument(("NAME",), "A workload.")]
+Subject = Annotated[str, Argument(("NAME",), "A workload, or an instance such as web.0.", is_subject=True)]
+WorkloadName = Annotated[str, Argument(("NAME",), "A workload.", is_subject=True)]
 Follow = Annotated[bool, Argument(("--follow", "-f"), "Go on as more comes.")]
 Container = Annotated[str | None, Argument(("--container", "-c"), "Only this container.")]
 PLUGIN = "A plug-in, or NAME=MODULE:FACTORY."

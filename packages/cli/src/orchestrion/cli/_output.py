@@ -7,13 +7,16 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import zip_longest
 from typing import Any, Literal, TextIO, TypeVar
 
 from orchestrion.shared_types import ConfigInvalid, Problem, unstructure
 
+from ._options import Expression
+
 T = TypeVar("T")
 
-Form = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
+Form = Literal["table", "wide", "json", "jsonl", "yaml", "name"] | Expression
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36", "dim": "2"}
 
@@ -40,6 +43,8 @@ def show(
             lines = (json_line(item) for item in items)
         case "yaml":
             lines = [yaml_text([unstructure(item) for item in items])]
+        case _:
+            lines = _filled(form, [unstructure(item) for item in items])
     for line in lines:
         print(line)
 
@@ -51,6 +56,8 @@ def show_one(item: T, form: Form, *, table: Callable[[T], Iterable[str]], name: 
             print(json.dumps(unstructure(item), indent=2, ensure_ascii=False))
         case "yaml":
             print(yaml_text(unstructure(item)))
+        case Expression():
+            print("\n".join(_filled(form, unstructure(item))))
         case _:
             show([item], form, table=lambda items: table(items[0]), name=name)
 
@@ -63,6 +70,25 @@ def is_for_people(form: Form) -> bool:
 def json_line(item: object) -> str:
     """Return a value as one line of JSON."""
     return json.dumps(unstructure(item), ensure_ascii=False, separators=(",", ":"))
+
+
+def line_for(item: object, form: Form) -> str:
+    """Return a value of those that come one by one as a form for programs has it, which is a line of JSON but for one.
+
+    Args:
+        item: The value.
+        form: How; none for people.
+    """
+    if isinstance(form, Expression):
+        return "\n".join(_filled(form, unstructure(item)))
+    return json_line(item)
+
+
+def _filled(form: Expression, data: Any) -> list[str]:
+    """Return what a template comes to, in lines: it needs no end of its own for the last one."""
+    from ._jsonpath import template
+
+    return [template(form.template).text(data).removesuffix("\n")]
 
 
 def yaml_text(data: Any) -> str:
@@ -78,8 +104,13 @@ def yaml_text(data: Any) -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines with aligned columns; colour codes take no width, and a row of one cell is no column."""
+def columns(rows: Sequence[Sequence[str]], least: list[int] | None = None) -> list[str]:
+    """Return rows as lines with aligned columns; colour codes take no width, and a row of one cell is no column.
+
+    Args:
+        rows: The cells.
+        least: How wide columns are at least, as those of rows that came before; it grows with these.
+    """
     aligned = [row for row in rows if len(row) > 1]
     widths = (
         [
@@ -89,6 +120,9 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
         if aligned
         else [0]
     )
+    if least is not None:
+        widths = [max(pair) for pair in zip_longest(widths, least, fillvalue=0)]
+        least[:] = widths
     lines = []
     for row in rows:
         cells = [cell + " " * max(0, width - _width(cell)) for cell, width in zip(row, widths, strict=False)]

@@ -100,7 +100,7 @@ async def orchestrating(
 
         async with trio.open_nursery() as running:
             await running.start(orchestrator.run)
-            _spare_what_stays()
+            spare_what_stays()
             running.start_soon(_set_after, begin, _SERVER_DELAY_SECONDS)
             # The server ends first, so that what it still says is of an orchestrator that runs.
             async with trio.open_nursery() as serving:
@@ -179,7 +179,7 @@ async def _object_api(orchestrator: Orchestrator, place: StateDirectory, streams
         yield app
 
 
-def _spare_what_stays() -> None:
+def spare_what_stays() -> None:
     """Let the collector leave alone what is there now, modules above all, and come less often for the rest."""
     gc.freeze()  # with what little garbage there is: to look for it first would cost more time than the start has
     gc.set_threshold(*_COLLECTIONS)

@@ -25,6 +25,8 @@ GROUPS: Final = {
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 """It becomes part of a folder's name."""
 
+_OTHER: Final = "Reinstall or remove it, or name another."
+
 
 class PluginBroken(OrchestrationError):
     """A plug-in is there but can't be used."""
@@ -78,17 +80,19 @@ def _installed(_path: tuple[str, ...], /) -> Mapping[str, EntryPoints]:
 
 
 def _loaded(interface: str, point: EntryPoint) -> Any:
-    where = f"the {interface} {point.name!r} ({point.value}, of {_origin(point)})"
-    remedy = "Reinstall or remove it, or name another."
     try:
         target = point.load()
     except Exception as err:
-        msg = f"{where} can't be imported: {type(err).__name__}: {err}"
-        raise PluginBroken(msg, remedy=remedy) from err
+        msg = f"{_told(interface, point)} can't be imported: {type(err).__name__}: {err}"
+        raise PluginBroken(msg, remedy=_OTHER) from err
     if not callable(target):
-        msg = f"{where} is no callable but {target!r:.80}"
-        raise PluginBroken(msg, remedy=remedy)
+        msg = f"{_told(interface, point)} is no callable but {target!r:.80}"
+        raise PluginBroken(msg, remedy=_OTHER)
     return target
+
+
+def _told(interface: str, point: EntryPoint) -> str:
+    return f"the {interface} {point.name!r} ({point.value}, of {_origin(point)})"
 
 
 def broken(interface: str, name: str, error: Exception) -> PluginBroken:
@@ -100,4 +104,5 @@ def broken(interface: str, name: str, error: Exception) -> PluginBroken:
 
 
 def _origin(point: EntryPoint) -> str:
+    """Return whose it is. This reads the distribution's whole metadata: it is for errors."""
     return point.dist.name if point.dist is not None else "an unknown distribution"

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from orchestrion.shared_types import ConfigInvalid, Problem, StateFailure
 
-from ._access import Wanted, asked
-from ._output import Form, coloured, columns, note, show, show_one
+from ._access import Wanted, asked, lasting, proof_rows
+from ._output import Form, columns, note, show, show_one
 from ._tables import at
-from ._times import seconds_of, since
+from ._times import seconds_of
 from ._where import Where
 
 Data = Mapping[str, Any]
@@ -76,20 +76,17 @@ def run_certificate_list(where: Where, form: Form) -> int:
     """Print what is known of certificates."""
     items: Sequence[Data] = asked(where, "GET", "/api/v1/certificates")["items"]
     now = datetime.now(UTC)
-    show(items, form, table=lambda given: columns(_certificate_rows(given, now)), name=lambda one: str(one["serial"]))
-    return 0
 
-
-def _certificate_rows(items: Sequence[Data], now: datetime) -> list[tuple[str, ...]]:
-    rows = [tuple(coloured(title, "dim") for title in ("SERIAL", "WHOSE", "AGE", "UNTIL", "WHAT FOR"))]
-    for one in items:
-        until = str(at(one, "expires_at"))
+    def until(one: Data) -> str:
         if one.get("revoked"):
-            until = "revoked"
-        elif datetime.fromisoformat(one["expires_at"]) <= now:
-            until = "over"
-        rows.append((str(at(one, "serial")), _whose(one), _age(one, now), until, str(at(one, "note"))))
-    return rows
+            return "revoked"
+        return "over" if datetime.fromisoformat(one["expires_at"]) <= now else lasting(one)
+
+    def table(given: Sequence[Data]) -> list[str]:
+        return columns(proof_rows(given, "SERIAL", "serial", now, until))
+
+    show(items, form, table=table, name=lambda one: str(one["serial"]))
+    return 0
 
 
 def run_certificate_revoke(serials: Sequence[str], where: Where) -> int:
@@ -151,16 +148,12 @@ def run_key_list(where: Where, form: Form) -> int:
     """Print which keys are trusted."""
     items: Sequence[Data] = asked(where, "GET", "/api/v1/keys")["items"]
     now = datetime.now(UTC)
-    show(items, form, table=lambda given: columns(_key_rows(given, now)), name=lambda one: str(one["fingerprint"]))
+
+    def table(given: Sequence[Data]) -> list[str]:
+        return columns(proof_rows(given, "FINGERPRINT", "fingerprint", now))
+
+    show(items, form, table=table, name=lambda one: str(one["fingerprint"]))
     return 0
-
-
-def _key_rows(items: Sequence[Data], now: datetime) -> list[tuple[str, ...]]:
-    rows = [tuple(coloured(title, "dim") for title in ("FINGERPRINT", "WHOSE", "AGE", "UNTIL", "WHAT FOR"))]
-    for one in items:
-        until = str(at(one, "expires_at") or "for ever")
-        rows.append((str(at(one, "fingerprint")), _whose(one), _age(one, now), until, str(at(one, "note"))))
-    return rows
 
 
 def run_key_remove(fingerprints: Sequence[str], where: Where) -> int:
@@ -177,11 +170,3 @@ def run_rotate_sealing(where: Where, form: Form) -> int:
     show_one(keys, form, table=lambda one: [str(at(one, "current"))], name=lambda one: str(one["current"]))
     note(f"{at(keys, 'current')} seals from now on; what others have sealed is sealed anew, and then they are removed")
     return 0
-
-
-def _whose(one: Data) -> str:
-    return f"{at(one, 'kind')}:{at(one, 'name')}"
-
-
-def _age(one: Data, now: datetime) -> str:
-    return since(datetime.fromisoformat(one["created_at"]), now)

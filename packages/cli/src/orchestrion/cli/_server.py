@@ -23,7 +23,7 @@ from orchestrion.shared_types import ConfigInvalid, Conflict, NetworkFailure, Pr
 from ._exit_codes import ExitCode
 from ._open_files import open_files_raised
 from ._output import note
-from ._owner import orchestrating
+from ._owner import orchestrating, spare_what_stays
 from ._reach import owner_or_lock
 from ._service_manager import ServiceManager
 from ._state_directory import Ownership, StateDirectory, at
@@ -201,8 +201,17 @@ async def _serve_at(
                 handed.over(served.at_socket)
                 _tell(served, options, request)
                 await around.manager.ready(f"serving at {served.url}")
-                await _until_end(orchestrator, request, around)
+                async with trio.open_nursery() as preparing:
+                    preparing.start_soon(_prepare, served)
+                    await _until_end(orchestrator, request, around)
+                    preparing.cancel_scope.cancel()
         found.end()
+
+
+async def _prepare(served: Served) -> None:
+    """Do at once after the start what would keep the first requests waiting."""
+    await served.prepare()
+    spare_what_stays()
 
 
 async def _until_end(orchestrator: Orchestrator, request: Request, around: _Around) -> None:

@@ -23,6 +23,7 @@ from ._reach import owner_or_lock
 from ._running import run_async
 from ._state_directory import StateDirectory
 from ._subjects import chosen
+from ._tables import harmless
 from ._times import clock_time, since
 from ._where import Where
 from ._words import (
@@ -38,6 +39,7 @@ from ._words import (
     state_colour,
     state_words,
     view_name,
+    why,
 )
 
 EVENTS_IN_STATUS = 5
@@ -168,9 +170,9 @@ def tree(
     for report in reports:
         view = report.workload
         phase = coloured(view.phase.value, phase_colour(view.phase))
-        why = ": ".join(text for text in (view.reason, view.message) if text)
+        cause = why(view.reason, view.message)
         more = (str(view.generation), "") if wide else ()
-        rows.append((view_name(view), phase, ready(view), "", since(view.started_at, now), *more, why))
+        rows.append((view_name(view), phase, ready(view), "", since(view.started_at, now), *more, cause))
         for instance in report.instances:
             if detailed or instance.status.state not in TERMINAL:
                 rows.extend(_instance_rows(instance, names, now, detailed=detailed, wide=wide))
@@ -205,9 +207,9 @@ def event_rows(events: Iterable[Event]) -> list[tuple[str, ...]]:
     return [
         (
             coloured(clock_time(event.at), "dim"),
-            full_name(event.namespace, event.subject.partition("/")[2]),
-            coloured(event.reason, "yellow" if event.severity is EventSeverity.WARNING else "green"),
-            event.message,
+            harmless(full_name(event.namespace, event.subject.partition("/")[2])),
+            coloured(harmless(event.reason), "yellow" if event.severity is EventSeverity.WARNING else "green"),
+            harmless(event.message),
         )
         for event in events
     ]

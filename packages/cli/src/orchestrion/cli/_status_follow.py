@@ -19,7 +19,7 @@ from orchestrion.shared_types import DEFAULT_NAMESPACE, Event, InstanceNotFound,
 from ._following import concerns
 from ._node_names import names_of
 from ._offline import stored_picture
-from ._output import Form, is_for_people, json_line, note
+from ._output import Form, is_for_people, line_for, note
 from ._patience import OUTAGES, Patience
 from ._picture import Key, Picture
 from ._places import Place
@@ -259,7 +259,7 @@ class LineTeller:
         if form == "name":
             return [view_name(report.workload) for report in news]
         if not is_for_people(form):
-            return [json_line(report) for report in news]
+            return [line_for(report, form) for report in news]
         names = names_of(glimpse.picture.nodes.values())
         detailed = self.wish.subject is not None
         lines = list(tree(news, names, now, detailed=detailed, wide=form == "wide", titles=not self._titled))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -95,6 +95,21 @@ def amount_of_memory(size: object) -> str:
     return f"{number:.1f}Gi"
 
 
+def faults(conditions: Iterable[tuple[object, object, object]]) -> str:
+    """Return the faults that a node has, and those of which nobody knows whether it has them, with a question mark.
+
+    Args:
+        conditions: Of each its type, whether it is active, and whether it is unknown.
+    """
+    told = (f"{name}?" if unknown else str(name) for name, active, unknown in conditions if active or unknown)
+    return harmless(",".join(told))
+
+
+def _faults(data: Data) -> str:
+    conditions: Sequence[Mapping[str, Any]] = at(data, "status.conditions", ())
+    return faults((each.get("type", ""), each.get("active"), each.get("unknown")) for each in conditions)
+
+
 _BUILT_IN: Final = ("BUILT IN", lambda data: "yes" if at(data, "built_in", False) else "")
 
 _COLUMNS: Final[Mapping[str, Sequence[tuple[str, Cell]]]] = {
@@ -130,7 +145,9 @@ _COLUMNS: Final[Mapping[str, Sequence[tuple[str, Cell]]]] = {
         ("ROLE", _field("spec.role")),
         (
             "WHO",
-            lambda data: ", ".join(f"{one.get('kind')}:{one.get('name')}" for one in at(data, "spec.subjects", ())),
+            lambda data: harmless(
+                ", ".join(f"{one.get('kind')}:{one.get('name')}" for one in at(data, "spec.subjects", ()))
+            ),
         ),
         ("WHERE", lambda data: at(data, "spec.namespace") or "everywhere"),
         _BUILT_IN,
@@ -146,18 +163,25 @@ _WIDE: Final[Mapping[str, Sequence[tuple[str, Cell]]]] = {
     "Node": (
         ("ADDRESS", _field("spec.address")),
         ("ZONE", _field("spec.topology.zone")),
-        ("DRIVERS", lambda data: ",".join(at(data, "spec.drivers", ()))),
+        ("DRIVERS", lambda data: harmless(",".join(at(data, "spec.drivers", ())))),
+        ("CONDITIONS", _faults),
     ),
     "Instance": (("ON", _field("spec.node_id")), ("UID", _field("metadata.uid"))),
 }
 
 
 def _amounts(amounts: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in sorted(amounts.items()))
+    return harmless(" ".join(f"{name}={value}" for name, value in sorted(amounts.items())))
 
 
 def object_rows(
-    items: Sequence[Data], now: datetime, *, wide: bool = False, titles: bool = True, namespaces: bool | None = None
+    items: Sequence[Data],
+    now: datetime,
+    *,
+    wide: bool = False,
+    titles: bool = True,
+    namespaces: bool | None = None,
+    least: list[int] | None = None,
 ) -> list[str]:
     """Return objects of one kind as lines with aligned columns.
 
@@ -167,6 +191,7 @@ def object_rows(
         wide: Whether less important columns are shown too.
         titles: Whether the columns have titles.
         namespaces: Whether the namespace is a column; None is where one is not the default one.
+        least: How wide columns are at least, as those of rows that came before; it grows with these.
     """
     if not items:
         return []
@@ -185,7 +210,7 @@ def object_rows(
         shown += [*_WIDE.get(kind, ()), ("REVISION", _field("metadata.revision")), ("LABELS", _labels)]
     rows = [tuple(coloured(title, "dim") for title, _ in shown)] if titles else []
     rows += [tuple(_text(cell(item)) for _, cell in shown) for item in items]
-    return columns(rows)
+    return columns(rows, least)
 
 
 def _text(value: object) -> str:
@@ -194,7 +219,7 @@ def _text(value: object) -> str:
 
 
 def _labels(data: Data) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(at(data, "metadata.labels", {}).items()))
+    return harmless(",".join(f"{key}={value}" for key, value in sorted(at(data, "metadata.labels", {}).items())))
 
 
 def age(data: Data, now: datetime) -> str:

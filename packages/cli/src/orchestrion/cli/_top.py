@@ -7,13 +7,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from datetime import datetime
 from io import StringIO
 from typing import Final, Literal, TextIO
 
 import trio
 from attrs import frozen
 from orchestrion.control_plane import ApiClient, HttpControl
+from orchestrion.control_plane.usage import NOTHING, ContainerUsage, Used, together
 from orchestrion.shared_types import Node, NodeId, NotFound, Resources, structure
 
 from ._node_names import NodeNames, names_at
@@ -35,32 +35,6 @@ REDRAW_SECONDS: Final = 2.0
 
 _AWAY: Final = "\x1b[H\x1b[J"
 """Lets a terminal begin at its top, with nothing below."""
-
-
-@frozen(kw_only=True)
-class Used:
-    """What is used.
-
-    Attributes:
-        cpu_millicores: Thousandths of a core, between two looks.
-        memory_bytes: Memory in use.
-        processes: Processes and threads, or processes alone where the system counts those.
-    """
-
-    cpu_millicores: int
-    memory_bytes: int
-    processes: int
-
-    def __add__(self, other: Used) -> Used:
-        """Return both together."""
-        return Used(
-            cpu_millicores=self.cpu_millicores + other.cpu_millicores,
-            memory_bytes=self.memory_bytes + other.memory_bytes,
-            processes=self.processes + other.processes,
-        )
-
-
-NOTHING: Final = Used(cpu_millicores=0, memory_bytes=0, processes=0)
 
 
 @frozen(kw_only=True)
@@ -99,47 +73,6 @@ class InstanceTop:
     used: Used | None
 
 
-@frozen(kw_only=True)
-class Look:
-    """One container at one moment, as it is told of.
-
-    Attributes:
-        namespace: Of its workload.
-        instance: `workload.index.epoch`.
-        node_id: Where it runs.
-        container: Its name.
-        attempt: Which attempt it is.
-        sampled_at: When (UTC).
-        cpu_nanoseconds: Processor time since its start.
-        memory_bytes: Memory in use.
-        processes: Processes and threads, or processes alone where the system counts those.
-    """
-
-    namespace: str
-    instance: str
-    node_id: NodeId
-    container: str
-    attempt: int
-    sampled_at: datetime
-    cpu_nanoseconds: int
-    memory_bytes: int
-    processes: int
-
-    @property
-    def key(self) -> tuple[str, str, str, int]:
-        """Which container it is."""
-        return (self.namespace, self.instance, self.container, self.attempt)
-
-    def since(self, before: Look | None) -> Used:
-        """Return what it uses, by an earlier look at it; without one, no processor time is known."""
-        millicores = 0.0
-        if before is not None:
-            seconds = (self.sampled_at - before.sampled_at).total_seconds()
-            done = max(0, self.cpu_nanoseconds - before.cpu_nanoseconds)
-            millicores = done / seconds / 1e6 if seconds > 0 else 0.0
-        return Used(cpu_millicores=round(millicores), memory_bytes=self.memory_bytes, processes=self.processes)
-
-
 @frozen
 class Looks:
     """What is known to be used at a moment.
@@ -150,16 +83,16 @@ class Looks:
         knows: Whether anything can be told at all: older servers can't.
     """
 
-    found: Mapping[tuple[str, str, str, int], Look]
+    found: Mapping[tuple[str, str, str, int], ContainerUsage]
     untold: frozenset[NodeId]
     knows: bool = True
 
     def used(self, before: Looks) -> dict[tuple[str, str], Used]:
         """Return what each instance uses, by earlier looks."""
-        sums = defaultdict[tuple[str, str], Used](lambda: NOTHING)
+        found = defaultdict[tuple[str, str], list[Used]](list)
         for key, look in self.found.items():
-            sums[look.namespace, look.instance] += look.since(before.found.get(key))
-        return dict(sums)
+            found[look.namespace, look.instance].append(look.since(before.found.get(key)))
+        return {name: together(every) for name, every in found.items()}
 
 
 def run_top(topic: Topic, where: Where, form: Form, *, once: bool) -> int:
@@ -216,23 +149,23 @@ async def _looks(control: HttpControl, namespace: str | None) -> Looks:
         told = (await ApiClient(control.peer).ask("GET", "/api/v1/cluster/usage", query=query)).data
     except NotFound:
         return Looks({}, frozenset(), knows=False)
-    looks = [structure(item, Look) for item in told["items"]]
+    looks = [structure(item, ContainerUsage) for item in told["items"]]
     return Looks({look.key: look for look in looks}, frozenset(NodeId(each) for each in told["untold_nodes"]))
 
 
 async def _show_nodes(
     control: HttpControl, looks: Looks, used: Mapping[tuple[str, str], Used], _namespace: str | None, form: Form
 ) -> None:
-    on = defaultdict[NodeId, Used](lambda: NOTHING)
+    on = defaultdict[NodeId, list[Used]](list)
     places = {(look.namespace, look.instance): look.node_id for look in looks.found.values()}
     for key, amount in used.items():
-        on[places[key]] += amount
+        on[places[key]].append(amount)
     tops = [
         NodeTop(
             node=use.node,
             promised=use.promised,
             instances=use.instances,
-            used=on[use.node.id] if looks.knows and use.node.id not in looks.untold else None,
+            used=together(on[use.node.id]) if looks.knows and use.node.id not in looks.untold else None,
         )
         for use in await node_uses(control)
     ]
@@ -279,7 +212,7 @@ async def _show_instances(
         for one in instances
         if one.status.state not in TERMINAL
     ]
-    tops.sort(key=lambda top: (-(top.used or NOTHING).cpu_millicores, top.namespace, top.instance))
+    tops.sort(key=lambda top: (-((top.used or NOTHING).cpu_millicores or 0), top.namespace, top.instance))
     names = await names_at(control)
     show(tops, form, table=lambda items: columns(_instance_rows(items, names)), name=lambda top: top.instance)
 
@@ -309,7 +242,7 @@ def _titles(*titles: str) -> tuple[str, ...]:
 
 
 def _cpu(used: Used | None) -> str:
-    return "?" if used is None else amount_of_cpu(used.cpu_millicores)
+    return "?" if used is None or used.cpu_millicores is None else amount_of_cpu(used.cpu_millicores)
 
 
 def _memory(used: Used | None) -> str:

@@ -32,7 +32,7 @@ from ._picture import Key, Picture, gone, key_of
 from ._quick import LogChoice
 from ._reach import owner_or_lock
 from ._state_directory import Ownership, StateDirectory, at
-from ._words import ENDED, full_name, view_name
+from ._words import ENDED, full_name, view_name, why
 
 _SILENCE_SECONDS = 30.0
 """How long output is waited for of which nothing has come; what has ended comes to the end of its output sooner."""
@@ -281,8 +281,8 @@ class _Outputs:
 def _conclude(picture: Picture, keys: Collection[Key], shown: Display) -> int:
     failed = picture.failed(keys)
     for view in failed:
-        why = ": ".join(text for text in (view.reason, view.message) if text)
-        shown.say(f"{view_name(view)} failed{f': {why}' if why else ''}")
+        cause = why(view.reason, view.message)
+        shown.say(f"{view_name(view)} failed{f': {cause}' if cause else ''}")
     return ExitCode.FAILED if failed else ExitCode.OK
 
 

@@ -88,7 +88,8 @@ def mcp(*, state: State = None, context: Context = None) -> int:
 
 def apply(
     file: Annotated[
-        Path | None, Argument(("FILE",), "A file or a folder of manifests and objects, or - for stdin.")
+        Path | None,
+        Argument(("FILE",), "A file or a folder of manifests and objects, or - for stdin.", dash="/dev/stdin"),
     ] = None,
     /,
     *,
@@ -112,15 +113,16 @@ def apply(
         int | None,
         Argument(("--if-index",), "Only if nothing the file names was written after this index, which `plan` tells."),
     ] = None,
+    yes: Yes = False,
     output: OutputForm = "table",
 ) -> int:
     """Change what a running orchestrator is to run.
 
     The file holds a manifest, or objects of any kind (ConfigMap, Role, ...), several of them, or both. All of it is
     accepted, or nothing. What the file does not name stays as it is, unless it is of its set and --prune says that
-    those go. Where another manager, as an autoscaler, says something else, that is a conflict, which names it. With
-    --if-index, so is what others have changed, scaled, stopped, made or removed since `plan` told the index; what
-    becomes of instances does not count.
+    those go, which are named first: without a terminal to ask on, --yes is needed. Where another manager, as an
+    autoscaler, says something else, that is a conflict, which names it. With --if-index, so is what others have
+    changed, scaled, stopped, made or removed since `plan` told the index; what becomes of instances does not count.
 
     Examples: orchestrion apply app.yaml; orchestrion apply app.yaml --set shop --prune --dry-run
     """
@@ -128,7 +130,7 @@ def apply(
     from ._apply_workloads import Application, Voice
 
     voice = Voice(manager, force_conflicts)
-    application = Application(voice=voice, dry_run=dry_run, of_set=set_, prune=prune, if_index=if_index)
+    application = Application(voice=voice, dry_run=dry_run, of_set=set_, prune=prune, if_index=if_index, yes=yes)
     return run_apply_file(one_file(file, named), Where(state, context), output, application)
 
 
@@ -193,7 +195,7 @@ def start(
 
 
 def rm(
-    names: Annotated[tuple[str, ...], Argument(("NAME",), "Workloads.")],
+    names: Annotated[tuple[str, ...], Argument(("NAME",), "Workloads.", is_subject=True)],
     /,
     *,
     yes: Yes = False,
@@ -213,7 +215,9 @@ def rm(
 
 
 def exec_(
-    instance: Annotated[str, Argument(("INSTANCE",), "An instance, such as web.0, or a workload of which one runs.")],
+    instance: Annotated[
+        str, Argument(("INSTANCE",), "An instance, such as web.0, or a workload of which one runs.", is_subject=True)
+    ],
     /,
     *command: Annotated[str, Argument(("COMMAND",), "Program and arguments.", takes_dashes=True)],
     tty: Annotated[bool, Argument(("--tty", "-t"), "Give the command a terminal, which is this one.")] = False,
@@ -237,7 +241,10 @@ def exec_(
 
 
 def init(
-    file: Annotated[Path, Argument(("FILE",), "What to write; it must not be there.")] = Path("orchestrion.yaml"), /
+    file: Annotated[
+        Path, Argument(("FILE",), "What to write; it must not be there. - is stdout.", dash="/dev/stdout")
+    ] = Path("orchestrion.yaml"),
+    /,
 ) -> int:
     """Write a manifest to begin with."""
     from ._workshop import run_init
@@ -246,7 +253,9 @@ def init(
 
 
 def fmt(
-    files: Annotated[tuple[Path, ...], Argument(("FILE",), "Manifests or directories; - for stdin to stdout.")],
+    files: Annotated[
+        tuple[Path, ...], Argument(("FILE",), "Manifests or directories; - for stdin to stdout.", dash="/dev/stdin")
+    ],
     /,
     *,
     check: Annotated[bool, Argument(("--check",), "Change nothing; end with 1 where something would.")] = False,
@@ -276,9 +285,18 @@ def explain_field(
     return run_explain_field(path, Where(state, context))
 
 
-def validate(files: Annotated[tuple[Path, ...], Argument(("FILE",), "Manifests or directories.")], /) -> int:
-    """Check manifests, and change nothing. Each problem is told as file:line:column."""
-    from ._manifests import run_validate
+def validate(
+    files: Annotated[
+        tuple[Path, ...],
+        Argument(("FILE",), "Manifests, files of objects of any kind, directories, or - for stdin.", dash="/dev/stdin"),
+    ],
+    /,
+) -> int:
+    """Check manifests and objects of every kind, and change nothing. Each problem is told as file:line:column.
+
+    Nobody is asked. Kinds of one's own are those whose CustomKind is in one of the files.
+    """
+    from ._validate import run_validate
 
     return run_validate(files)
 

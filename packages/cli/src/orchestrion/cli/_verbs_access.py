@@ -16,9 +16,16 @@ def login(
     url: Annotated[str, Argument(("URL",), "Where the server is: https://HOST:PORT.")],
     /,
     *,
-    name: Annotated[str | None, Argument(("--name",), "What to call it; unless given, its host.")] = None,
+    name: Annotated[
+        str | None,
+        Argument(("--name",), "What to call it; unless given, its host, with the port where that name is another's."),
+    ] = None,
+    replace: Annotated[bool, Argument(("--replace",), "Forget another server that is called so.")] = False,
     token_file: Annotated[
-        Path | None, Argument(("--token-file",), "A file with a token, or - for stdin; unless given, it is asked for.")
+        Path | None,
+        Argument(
+            ("--token-file",), "A file with a token, or - for stdin; unless given, it is asked for.", dash="/dev/stdin"
+        ),
     ] = None,
     token_command: Annotated[
         str | None, Argument(("--token-command",), "A command that prints a token, run each time.", takes_dashes=True)
@@ -73,6 +80,7 @@ def login(
             server_name=server_name,
             namespace=namespace,
             yes=yes,
+            replace=replace,
         )
     )
 
@@ -146,7 +154,9 @@ def token_create(
     allow: Annotated[
         tuple[str, ...], Argument(("--allow",), "All that it may do: VERB,VERB:RESOURCE,RESOURCE; * is all.")
     ] = (),
-    lifetime: Annotated[str | None, Argument(("--lifetime",), "How long it is good: 8h, 90d.")] = None,
+    lifetime: Annotated[
+        str | None, Argument(("--lifetime",), "How long it is good: 8h, 7d; no longer than what you show.")
+    ] = None,
     note: Annotated[str, Argument(("--note",), "What it is for.")] = "",
     state: State = None,
     context: Context = None,
@@ -154,7 +164,10 @@ def token_create(
 ) -> int:
     """Make a token, and show it once. Nobody gives more than they have.
 
-    Example: orchestrion token create ci --kind service --allow get,list,apply:workloads --lifetime 90d
+    Roles say what may be done with it: a RoleBinding gives one to its NAME, or to one of its groups. --allow and
+    --only-namespace narrow that, and give nothing by themselves.
+
+    Example: orchestrion token create ci --kind service --allow get,list,apply:workloads --lifetime 7d
     """
     from ._access import Wanted, run_token_create
 

@@ -24,7 +24,7 @@ from ._where import Where
 Timeout = Annotated[str | None, Argument(("--timeout",), "How long to wait at most: 90s, 10m; then it ends with 8.")]
 Nodes = Annotated[tuple[str, ...], Argument(("NODE",), "Nodes, by name, id, or the beginning of an id.")]
 OneNode = Annotated[str, Argument(("NODE",), "A node, by name, id, or the beginning of an id.")]
-InstanceName = Annotated[str, Argument(("INSTANCE",), "An instance, or a workload of which one runs.")]
+InstanceName = Annotated[str, Argument(("INSTANCE",), "An instance, or a workload of which one runs.", is_subject=True)]
 
 
 def wait(
@@ -113,6 +113,27 @@ def rollout_resume(
     from ._wait import run_rollout_pause
 
     return run_rollout_pause(name, Where(state, context, namespace), paused=False)
+
+
+def rollout_promote(
+    name: WorkloadName,
+    /,
+    *,
+    dry_run: DryRun = False,
+    state: State = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> int:
+    """Let an update go on that has a canary: the instances that it has left out until now are replaced as well.
+
+    It ends once that is on record: 0, or 4 where no update of the workload has a canary. An update whose updates are
+    paused goes on once they are resumed.
+
+    Example: orchestrion rollout promote web
+    """
+    from ._wait import run_rollout_promote
+
+    return run_rollout_promote(name, Where(state, context, namespace), dry_run=dry_run)
 
 
 def rollout_undo(
@@ -319,7 +340,9 @@ def attach(
 
 def cp(
     source: Annotated[str, Argument(("FROM",), "A path here, or INSTANCE:PATH.")],
-    target: Annotated[str, Argument(("TO",), "A path here, or INSTANCE:FOLDER.")],
+    target: Annotated[
+        str, Argument(("TO",), "A path here, - for one file to stdout, or INSTANCE:PATH.", dash="/dev/stdout")
+    ],
     /,
     *,
     container: Container = None,
@@ -328,6 +351,9 @@ def cp(
     namespace: Namespace = None,
 ) -> int:
     """Copy a file or a folder into an instance, or out of one. The instance needs a `tar`.
+
+    It goes into the folder that is named; where nothing is there, that is its new name. A file takes the place of a
+    file, and of nothing else.
 
     Examples: orchestrion cp web.0:/tmp/report.txt .; orchestrion cp ./site web.0:/srv
     """

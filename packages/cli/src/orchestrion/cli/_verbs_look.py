@@ -10,7 +10,9 @@ from ._where import Where
 
 
 def status(
-    name: Annotated[str | None, Argument(("NAME",), "Only this workload, or an instance such as web.0.")] = None,
+    name: Annotated[
+        str | None, Argument(("NAME",), "Only this workload, or an instance such as web.0.", is_subject=True)
+    ] = None,
     /,
     *,
     watch: Annotated[bool, Argument(("--watch", "-w"), "Go on as that changes, until Ctrl-C.")] = False,
@@ -34,7 +36,7 @@ def status(
 
 
 def logs(
-    *names: Annotated[str, Argument(("NAME",), "Workloads, or instances such as web.0.")],
+    *names: Annotated[str, Argument(("NAME",), "Workloads, or instances such as web.0.", is_subject=True)],
     labels: Annotated[str | None, Argument(("--labels", "-l"), "Of all workloads with these labels.")] = None,
     all_: Annotated[bool, Argument(("--all",), "Of all workloads.")] = False,
     follow: Follow = False,
@@ -80,6 +82,10 @@ def events(
     follow: Follow = False,
     since: Annotated[str | None, Argument(("--since",), "Only what happened since: 10m, 2h, or a time.")] = None,
     limit: Annotated[int, Argument(("--limit",), "The most events; the latest are shown.")] = 1000,
+    types: Annotated[
+        str,
+        Argument(("--types",), "Only of these severities or reasons, with commas between: Warning or Placed,BackOff."),
+    ] = "",
     state: State = None,
     context: Context = None,
     namespace: AnyNamespace = None,
@@ -88,7 +94,7 @@ def events(
     """Show what has happened, oldest first."""
     from ._look import run_events
 
-    return run_events(for_, Where(state, context, namespace), since, limit, output, follow=follow)
+    return run_events(for_, Where(state, context, namespace), since, limit, output, follow=follow, types=types)
 
 
 def explain(

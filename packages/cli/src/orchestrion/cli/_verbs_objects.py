@@ -70,7 +70,8 @@ def create(
     /,
     *,
     file: Annotated[
-        Path | None, Argument(("--file", "-f"), "A file of YAML or JSON with whole objects, or - for stdin.")
+        Path | None,
+        Argument(("--file", "-f"), "A file of YAML or JSON with whole objects, or - for stdin.", dash="/dev/stdin"),
     ] = None,
     data: Annotated[
         tuple[str, ...], Argument(("--data", "-d"), "An entry of a configmap or a secret: KEY=TEXT, KEY=@FILE, KEY=@-.")

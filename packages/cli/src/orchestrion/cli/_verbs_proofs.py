@@ -12,7 +12,9 @@ from ._where import Where
 Holder = Annotated[str, Argument(("NAME",), "Who it is; unless given, you.")]
 Kind = Annotated[str | None, Argument(("--kind",), "user, service, node or workload; unless given, as you.")]
 Note = Annotated[str, Argument(("--note",), "What it is for.")]
-Lifetime = Annotated[str | None, Argument(("--lifetime",), "How long it is good: 8h, 90d.")]
+Lifetime = Annotated[
+    str | None, Argument(("--lifetime",), "How long it is good: 8h, 7d; no longer than what you show.")
+]
 
 
 def certificate_create(
@@ -20,7 +22,10 @@ def certificate_create(
     /,
     *,
     kind: Annotated[str | None, Argument(("--kind",), "user, node or workload; unless given, as you.")] = None,
-    lifetime: Annotated[str | None, Argument(("--lifetime",), "How long it is good: 8h, 90d.", default="1h")] = None,
+    lifetime: Annotated[
+        str | None,
+        Argument(("--lifetime",), "How long it is good: 8h, 7d; no longer than what you show.", default="1h"),
+    ] = None,
     file: Annotated[Path | None, Argument(("--file",), "Where it goes, with its key.", default="NAME.pem")] = None,
     note: Note = "",
     state: State = None,
@@ -32,7 +37,7 @@ def certificate_create(
     The key is made here, and the server never sees it. It takes the right to create certificates, and to speak as
     whom it is for; nobody gives more than they have.
 
-    Example: orchestrion certificate create ann --lifetime 30d --file ann.pem
+    Example: orchestrion certificate create ann --lifetime 7d --file ann.pem
     """
     from ._proofs import run_certificate_create
 
@@ -60,7 +65,12 @@ def certificate_revoke(
 
 
 def key_add(
-    file: Annotated[Path, Argument(("FILE",), "A public key of Ed25519: PEM, a line of ssh-ed25519, or base64.")],
+    file: Annotated[
+        Path,
+        Argument(
+            ("FILE",), "A public key of Ed25519: PEM, a line of ssh-ed25519, or base64; - for stdin.", dash="/dev/stdin"
+        ),
+    ],
     name: Holder = "",
     /,
     *,

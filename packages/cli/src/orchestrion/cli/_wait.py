@@ -25,7 +25,7 @@ from ._times import seconds_of
 from ._unplaced import Unplaced
 from ._watching import followed_updates
 from ._where import Where
-from ._words import full_name, phase_colour, ready
+from ._words import full_name, phase_colour, ready, why
 
 _OVER: Final = {"Healthy", "Succeeded"}
 _LOST: Final = {"Failed"}
@@ -185,10 +185,10 @@ async def _followed(place: Place, name: str, namespace: str, seconds: float | No
 
 
 def _progress(view: WorkloadView) -> str:
-    why = ": ".join(text for text in (view.reason, view.message) if text)
+    cause = why(view.reason, view.message)
     name = full_name(view.definition.metadata.namespace, view.definition.metadata.name)
     updated = f", {view.updated} of generation {view.generation}" if view.generation else ""
-    return f"{name}: {view.phase.value} ({ready(view)}{updated}){f': {why}' if why else ''}"
+    return f"{name}: {view.phase.value} ({ready(view)}{updated}){f': {cause}' if cause else ''}"
 
 
 def _is_rolled_out(view: WorkloadView) -> bool:
@@ -253,6 +253,11 @@ def run_rollout_restart(name: str, where: Where, *, dry_run: bool) -> int:
     return _roll(name, {"restart": {}}, where, dry_run=dry_run)
 
 
+def run_rollout_promote(name: str, where: Where, *, dry_run: bool) -> int:
+    """Let an update go on beyond its canary."""
+    return _roll(name, {"promote": {}}, where, dry_run=dry_run)
+
+
 def _roll(name: str, body: Mapping[str, Any], where: Where, *, dry_run: bool) -> int:
     place = place_of(where)
 
@@ -265,6 +270,9 @@ def _roll(name: str, body: Mapping[str, Any], where: Where, *, dry_run: bool) ->
     item = run_async(change)
     if dry_run and "restart" in body:
         note(f"{name}: all of its instances would be replaced")
+        return 0
+    if dry_run and "promote" in body:
+        note(f"{name}: its update would go on beyond its canary")
         return 0
     phase = str(at(item, "status.phase"))
     told = coloured(phase, phase_colour(WorkloadPhase(phase))) if phase in set(WorkloadPhase) else phase

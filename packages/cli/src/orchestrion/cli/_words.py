@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
@@ -13,12 +12,12 @@ from orchestrion.shared_types import (
     ContainerHealth,
     ContainerState,
     ContainerStatus,
-    ExitStatus,
     InstanceState,
     WorkloadInstance,
     WorkloadKind,
 )
 
+from ._tables import harmless
 from ._times import since, span
 
 ENDED: Final = frozenset({WorkloadPhase.SUCCEEDED, WorkloadPhase.FAILED, WorkloadPhase.STOPPED})
@@ -75,31 +74,16 @@ def ready(view: WorkloadView) -> str:
     return f"{view.available}/{view.replicas} up{scaled}"
 
 
-def exit_words(exit_status: ExitStatus) -> str:
-    """Return how a container ended."""
-    if exit_status.out_of_memory:
-        how = "out of memory"
-    elif exit_status.signal is not None:
-        how = f"ended by {_signal_name(exit_status.signal)}"
-    elif exit_status.code is not None:
-        how = f"exited with {exit_status.code}"
-    else:
-        how = exit_status.reason or "ended"
-    return f"{how} ({exit_status.message})" if exit_status.message else how
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def why(reason: str, message: str) -> str:
+    """Return what was reported of why something is as it is: one line, with no order to a terminal in it."""
+    return harmless(": ".join(text for text in (reason, message) if text))
 
 
 def container_words(container: ContainerStatus, now: datetime) -> str:
     """Return what a container does: its state, its health, its ports, and what comes next."""
     parts = [container.state.value]
     if container.exit is not None:
-        parts = [exit_words(container.exit)]
+        parts = [container.exit.words]
     elif container.started_at is not None:
         parts.append(f"for {since(container.started_at, now)}")
     if container.health is not ContainerHealth.UNCHECKED and container.state is ContainerState.RUNNING:
@@ -109,7 +93,7 @@ def container_words(container: ContainerStatus, now: datetime) -> str:
         parts.append(container.reason)
     if container.next_attempt_at is not None:
         parts.append(next_try(container.next_attempt_at, now))
-    return ", ".join(parts)
+    return harmless(", ".join(parts))
 
 
 def next_try(at: datetime, now: datetime) -> str:
@@ -148,9 +132,9 @@ def restart_words(instance: WorkloadInstance, now: datetime) -> str:
 def instance_words(instance: WorkloadInstance, now: datetime) -> str:
     """Return what is worth knowing of an instance beyond its state, in one line."""
     status = instance.status
-    told = [text for text in (status.reason, status.message) if text]
+    told = why(status.reason, status.message)
     if told and not is_restarting(instance):
-        return ": ".join(told)
+        return told
     # What waits is told with how long it still does.
     troubled = [one for one in status.containers if one.next_attempt_at or (one.exit and not one.exit.succeeded)]
     return "; ".join(container_words(one, now) for one in troubled)
@@ -176,7 +160,7 @@ def next_action(view: WorkloadView, instances: Iterable[WorkloadInstance], now: 
         case WorkloadPhase.PENDING:
             return f"it is placed as soon as a node can take it; `orchestrion explain {name}` says why none can"
         case WorkloadPhase.STOPPED:
-            return "`orchestrion start` starts it again, and so does applying its file"
+            return f"`orchestrion start {name}` starts it again, and so does applying its file"
         case WorkloadPhase.FAILED:
             return wrote
         case WorkloadPhase.DEGRADED:

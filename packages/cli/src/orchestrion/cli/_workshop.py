@@ -36,7 +36,11 @@ workloads:
 
 def run_init(path: Path) -> int:
     """Write a manifest to begin with."""
-    text = _BEGINNING.format(file=path.name)
+    is_stdout = path == Path("/dev/stdout")
+    text = _BEGINNING.format(file="orchestrion.yaml" if is_stdout else path.name)
+    if is_stdout:
+        sys.stdout.write(text)
+        return 0
     try:
         with path.open("x") as file:
             file.write(text)

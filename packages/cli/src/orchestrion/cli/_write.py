@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,11 +20,15 @@ from ._get import name_of
 from ._interrupts import in_good_order
 from ._kinds import KindName, kind_and_name
 from ._objects import JSON_PATCH, MERGE_PATCH, Data, reach_objects
-from ._output import confirmed, note, yaml_text
-from ._places import Place, RemoteServer, place_of
+from ._output import note, yaml_text
+from ._places import Place, place_of
+from ._removal import may_remove
 from ._running import run_async
 from ._tables import at
 from ._where import Where
+
+_EDITOR: Final = "vi"
+"""What an object is changed in where nobody says by what."""
 
 _MANAGED: Final = ("uid", "generation", "created_at", "updated_at", "deleting_since")
 """What the server writes of the metadata: nobody edits it."""
@@ -52,6 +57,7 @@ def parsed(text: str, file: str) -> list[Any]:
 
 def run_edit(kind: str, name: str, where: Where) -> int:
     """Let an object be changed in an editor, and write it if it was."""
+    _check_editor()
     place = place_of(where)
     found, item = run_async(_read, where, place, kind, name)
     shown = _editable(item)
@@ -101,9 +107,24 @@ def _editable(item: Data) -> dict[str, Any]:
     return {key: metadata if key == "metadata" else value for key, value in item.items() if key != "status"}
 
 
+def _check_editor() -> None:
+    """Make sure that the editor which is there unless one is named has a terminal.
+
+    Raises:
+        ConfigInvalid: It has none.
+    """
+    if not (_named_editor() or (sys.stdin.isatty() and sys.stdout.isatty())):
+        problem = Problem(f"there is no terminal for {_EDITOR}")
+        raise ConfigInvalid((problem,), remedy="Set EDITOR to a program that needs none, or use `orchestrion patch`.")
+
+
+def _named_editor() -> str:
+    return os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+
+
 def _let_edit(path: Path) -> None:
     """Let the user change a file in an editor."""
-    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    command = shlex.split(_named_editor() or _EDITOR)
     try:
         subprocess.run([*command, str(path)], check=True)
     except (OSError, subprocess.CalledProcessError) as err:
@@ -160,10 +181,7 @@ def run_delete(kind: str, names: Sequence[str], where: Where, *, yes: bool, dry_
     for item in items.values():
         space = at(item, "metadata.namespace")
         note(f"delete {name_of(item)}{f' in namespace {space}' if space else ''}")
-    if isinstance(place, RemoteServer):
-        note(f"at {place.url} ({place.name})")
-    if not dry_run and not yes and not confirmed():
-        note("nothing was removed")
+    if not may_remove(place, sure=dry_run or yes):
         return 2
 
     async def removed() -> None:

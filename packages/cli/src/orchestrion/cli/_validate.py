@@ -1,0 +1,115 @@
+"""`validate`: checking files of workloads and of objects of every kind, without asking anybody."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from orchestrion.shared_types import ConfigInvalid, Problem, WorkloadDefinition
+from orchestrion.shared_types.manifest import MAX_BYTES, PlacedDocument
+
+from ._complaints import told
+from ._manifests import STDIN_NAME, is_stdin, load
+from ._object_files import documents_of, files_of, objects_of
+from ._output import note
+
+
+def run_validate(paths: Collection[Path]) -> int:
+    """Check files; the exit code is that of the first error.
+
+    Each is checked by itself, but kinds that one of the files defines are known in all of them. What is also in a
+    folder that was named is checked once, with that.
+    """
+    code = 0
+    typed: bytes | None = None
+    found = dict[Path, Sequence[PlacedDocument] | None]()
+    for path in _apart(paths):
+        if is_stdin(path):
+            typed = sys.stdin.buffer.read(MAX_BYTES + 1)
+        try:
+            found[path] = objects_of(path, typed if is_stdin(path) else None)
+        except ConfigInvalid as err:
+            this = told(err)
+            code = code or this
+    for path, documents in found.items():
+        try:
+            if documents is None:
+                _check_manifest(path, typed)
+            else:
+                others = (those for other, those in found.items() if other != path)
+                _check_objects(path, documents, [document for those in others for document in those or ()])
+        except ConfigInvalid as err:
+            this = told(err)
+            code = code or this
+    return code
+
+
+def _apart(paths: Iterable[Path]) -> list[Path]:
+    """Return paths without those that mean nothing but files which another one means too."""
+    files = {path: frozenset([str(path)]) if is_stdin(path) else _real(files_of(path)) for path in dict.fromkeys(paths)}
+    kept = list[Path]()
+    for path, own in sorted(files.items(), key=lambda item: -len(item[1])):
+        if not own or not any(own <= files[other] for other in kept):
+            kept.append(path)
+    return [path for path in files if path in kept]
+
+
+def _real(files: Iterable[Path]) -> frozenset[str]:
+    return frozenset(os.path.realpath(file) for file in files)
+
+
+def _check_manifest(path: Path, typed: bytes | None) -> None:
+    workloads = load(path, text=typed if is_stdin(path) else None)
+    if any(workload.metadata.labels for workload in workloads):
+        _check_labels(path, typed, workloads)
+    name = _name_of(path)
+    for workload in workloads:
+        if workload.priority_class:
+            what = f"priority class {workload.priority_class} of {workload.metadata.name}"
+            note(f"{name}: {what} is none of the standard ones: whoever runs it has to know it")
+    note(f"{name}: {_count(len(workloads), 'workload')}, no problem found")
+
+
+def _check_labels(path: Path, typed: bytes | None, workloads: Collection[WorkloadDefinition]) -> None:
+    from orchestrion.control_plane.checking import check_manifest_labels
+
+    try:
+        check_manifest_labels(workloads)
+    except ConfigInvalid as err:
+        documents = documents_of(path, typed if is_stdin(path) else None)
+        problems = tuple(_placed(problem, documents) for problem in err.problems)
+        raise ConfigInvalid(problems, remedy=err.remedy) from err
+
+
+def _placed(problem: Problem, documents: Collection[PlacedDocument]) -> Problem:
+    """Return a problem of a workload with its place in the one document that has the workload."""
+    name = problem.path.split(".")[1]
+    for document in documents:
+        named = document.data.get("workloads") if isinstance(document.data, Mapping) else None
+        if isinstance(named, Mapping) and name in named:
+            return document.problem(problem.message, problem.path)
+    return problem
+
+
+def _check_objects(path: Path, documents: Sequence[PlacedDocument], beside: Sequence[PlacedDocument]) -> None:
+    from orchestrion.control_plane.checking import check_documents  # of all checks only this one needs a server
+
+    checked = check_documents(documents, beside=beside)
+    if checked.problems:
+        raise ConfigInvalid(tuple(checked.problems))
+    for file, remarks in sorted(checked.remarks.items()):
+        for remark in remarks:
+            note(f"{file}: {remark}")
+    counts = ((sum(checked.objects.values()), "object"), (sum(checked.workloads.values()), "workload"))
+    told = ", ".join(_count(number, what) for number, what in counts if number)
+    note(f"{_name_of(path)}: {told or 'nothing'}, no problem found")
+
+
+def _name_of(path: Path) -> str:
+    return STDIN_NAME if is_stdin(path) else str(path)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
