@@ -33,6 +33,8 @@ REPEATABLE = {"CI": "true"}
 """Lets hypothesis draw the same examples in each run, and mind no time that a busy machine takes."""
 ON_ALL_CORES = ("-n", "auto", "--dist", "worksteal")
 """For tests that start no programs that have to answer in time."""
+FILE_BY_FILE = ("-n", "2", "--dist", "loadfile")
+"""For tests that start programs: two at a time, since they wait for the most part; those of a file one by one."""
 TEST_TOOLS = ("pytest", "pytest-trio", "hypothesis", "trustme")
 EXPORT = (
     "uv",
@@ -145,18 +147,22 @@ def types(session: nox.Session) -> None:
 def _tests_on(version: str) -> None:
     @nox.session(name=f"tests-{version}", python=interpreter(version))
     def tests(session: nox.Session) -> None:
-        """The tests on one Python, the slow ones on the oldest only; skipped where the machine has no such Python."""
+        """The tests on one Python, the slow ones on the oldest only; skipped where the machine has no such Python.
+
+        On the Python that this runs on, `alone` has run those of each package already.
+        """
         everything(session, "test")
         if session.posargs:
             session.run("pytest", results(f"tests-{version}"), *session.posargs, env=REPEATABLE)
             return
         quick = ["-m", "not engine and not slow", *ON_ALL_CORES, "--durations=10"]
+        if session.python == sys.executable:
+            quick.append(str(ROOT / "tests"))
         try:
             session.run("pytest", results(f"tests-{version}"), *quick, env=REPEATABLE)
         finally:
             if version == PYTHONS[0]:
-                # One after the other: most start processes, and say within which time these are to answer.
-                slow = ["-m", "slow and not engine", "--durations=10"]
+                slow = ["-m", "slow and not engine", *FILE_BY_FILE, "--durations=10"]
                 session.run("pytest", results(f"tests-{version}-slow"), *slow, env=REPEATABLE)
 
 

@@ -25,6 +25,7 @@ from litestar.types import ASGIApp
 from orchestrion.cluster_local import open_cluster
 from orchestrion.control_plane._access import ACCESS, Needs
 from orchestrion.control_plane._web.answers import Raw
+from orchestrion.control_plane._web.sections import API, Section
 from orchestrion.control_plane.server import Options, serving
 from orchestrion.mocks import ClusterWorld, ContainerWorld, CursorScheduler, MockClusterManager, MockRuntime, mock_nodes
 from orchestrion.orchestrator_core import Orchestrator
@@ -35,7 +36,7 @@ from orchestrion.store_sqlite import open_store
 from waits import Waits
 
 MAPS = "/api/v1/namespaces/default/configmaps"
-CONSTANT = "/constant"
+CONSTANT = "/api/constant"
 COLLECTIONS = (100_000, 50, 1_000)
 """What the command sets, too: an orchestrator keeps what it knows for long and makes few cycles."""
 
@@ -129,7 +130,7 @@ async def serve(directory: Path, *, processes: bool, explains: bool) -> None:
         nursery.cancel_scope.cancel()
 
 
-def constant() -> Router:
+def constant() -> Section:
     """Return a path behind all that others are behind, that answers with as much as a small object has."""
     body = b'{"constant":"%b"}' % (b"x" * 360)
 
@@ -137,7 +138,10 @@ def constant() -> Router:
     async def answer() -> ASGIApp:
         return Raw(200, body, ((b"etag", b'"1"'),))
 
-    return Router("/", route_handlers=[answer], dto=None, return_dto=None)
+    def make() -> list[Router]:
+        return [Router("/", route_handlers=[answer], dto=None, return_dto=None)]
+
+    return Section(API, make)
 
 
 @define
