@@ -63,7 +63,8 @@ def script_for(behaviour: Behaviour, starts: Path) -> str:
         case IgnoresSigterm():
             return "trap '' TERM; echo ready; exec sleep 100000"
         case Forks():
-            return "trap '' TERM; setsid sleep 100000 & trap - TERM; echo ready; exec sleep 100000"
+            # Neither becomes another program once it is ready: in that moment a process shows no environment.
+            return "(trap '' TERM; exec setsid sh -c 'echo ready; sleep 100000; :') & wait"
         case Prints(size, stream, then_sleeps):
             to = " >&2" if stream is LogStream.STDERR else ""
             return f"seq -f %015.0f 0 16 {size} | head -c {size}{to}" + ("; exec sleep 100000" if then_sleeps else "")
