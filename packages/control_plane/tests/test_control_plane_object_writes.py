@@ -15,12 +15,13 @@ from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import SECRET
 from orchestrion.control_plane._service.custom_kinds import TAKEN
-from orchestrion.control_plane._service.intent import Admit, Review
+from orchestrion.control_plane._service.intent import Admit, ChangeKind, Review
 from orchestrion.control_plane._web.identity_paths import identity_handlers
 from orchestrion.control_plane._web.keeper import Doorkeeper
 from orchestrion.mocks import MemoryState, MemoryStore
+from orchestrion.shared_types import Denied
 
-from .api_stage import Answer, Api
+from .api_stage import Answer, Api, Client
 from .identity_sources import once_of
 
 SPACE = "/api/v1/namespaces/default"
@@ -141,17 +142,29 @@ async def secret(api: Api, **spec: Any) -> None:
     assert (await api.client.ask("POST", SECRETS, data)).status == 201
 
 
-@pytest.mark.parametrize("reads", [False, True])
-@pytest.mark.parametrize("way", ["PUT", "PATCH", "apply", "plan", "immutable"])
-async def test_by_trying_nobody_learns_a_secret_who_may_not_read_it(api: Api, way: str, reads: bool) -> None:
-    await secret(api, immutable=way == "immutable")
-    verbs = ["create", "update", "patch", "apply", "plan", *(["get"] if reads else [])]
-    rules = [{"verbs": verbs, "resources": ["secrets"]}]
+async def no_update_of_secrets(review: Review) -> Document:
+    """Refuse each change of a secret, as a webhook may."""
+    if review.kind is SECRET and review.change is ChangeKind.UPDATE:
+        raise Denied("nobody changes secrets here")
+    return review.document
+
+
+async def writer_of_secrets(api: Api, *verbs: str) -> Client:
+    rules = [{"verbs": ["create", "update", "patch", "apply", "plan", *verbs], "resources": ["secrets"]}]
     await api.client.ask("POST", "/api/v1/roles", {"metadata": {"name": "writer"}, "spec": {"rules": rules}})
     spec = {"role": "writer", "subjects": [{"kind": "user", "name": "eve"}]}
     await api.client.ask("POST", "/api/v1/rolebindings", {"metadata": {"name": "eve"}, "spec": spec})
     api.keeper.principals["eve"] = Principal("eve")
-    eve, told = api.as_("eve"), list[Any]()
+    return api.as_("eve")
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("way", ["PUT", "PATCH", "apply", "plan", "immutable", "refused"])
+async def test_by_trying_nobody_learns_a_secret_who_may_not_read_it(api: Api, way: str, reads: bool) -> None:
+    await secret(api, immutable=way == "immutable")
+    if way == "refused":
+        api.objects.writer.admit = no_update_of_secrets
+    eve, told = await writer_of_secrets(api, *(["get"] if reads else [])), list[Any]()
     for guess in ("hunter2", "hunter3"):
         data: dict[str, Any] = {"metadata": {"name": "s"}, "spec": {"data": {"a": guess}}}
         match way:
@@ -162,11 +175,13 @@ async def test_by_trying_nobody_learns_a_secret_who_may_not_read_it(api: Api, wa
                 answer = await eve.ask("PATCH", target, {"spec": data["spec"]}, content_type=APPLY)
             case "plan":
                 answer = await eve.ask("POST", "/api/v1/plan?force=true", {"kind": "Secret", **data})
+            case "refused":
+                answer = await eve.ask("PUT", f"{SECRETS}/s", data)
             case _:
                 both = {**data, "spec": {**data["spec"], "immutable": True}}
                 answer = await eve.ask("PUT", f"{SECRETS}/s", both)
         document = answer.json
-        assert answer.status == 200 or way == "immutable", document
+        assert answer.status == 200 or way in ("immutable", "refused"), document
         document.get("metadata", {}).pop("updated_at", None)
         document.pop("trace_id", None)
         told.append((answer.status, document))
@@ -190,6 +205,20 @@ async def test_the_same_secret_again_is_no_change(api: Api, immutable: bool) -> 
     other = await applied(api, f"{SECRETS}/s", {**spec, "data": {"a": "hunter3"}})
     assert other.status == (400 if immutable else 200)
     assert (await kept(api) == before) is immutable
+
+
+@pytest.mark.parametrize("reads", [False, True])
+async def test_the_same_secret_again_is_a_change_by_who_may_not_read_it(api: Api, reads: bool) -> None:
+    await secret(api)
+    before, eve = await kept(api), await writer_of_secrets(api, *(["get"] if reads else []))
+    for generation in (2, 3):
+        answer = await eve.ask("PUT", f"{SECRETS}/s", {"metadata": {"name": "s"}, "spec": {"data": {"a": "hunter2"}}})
+        assert answer.json["metadata"]["generation"] == (1 if reads else generation)
+    assert (await kept(api) == before) is reads
+    masked = {"metadata": {"name": "s"}, "spec": {"data": {"a": "***"}}}
+    now = await kept(api)
+    assert (await eve.ask("PUT", f"{SECRETS}/s", masked)).status == 200
+    assert await kept(api) == now
 
 
 @pytest.mark.parametrize("op", ["move", "copy"])

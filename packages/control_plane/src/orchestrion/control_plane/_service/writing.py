@@ -103,7 +103,7 @@ class Writer:
         check: Has the last word on each change.
         sealed_by: Returns what has to hold for what is sealed from then on to be written; None is nothing.
         may_read: Whether who writes a secret may read it. Who may not is not told, by trying, whether a text is the one
-            that is kept; None lets everybody.
+            that is kept: each is a new one. None lets everybody.
     """
 
     store: StateStore
@@ -380,9 +380,8 @@ class Writer:
         data, metadata = given.spec.get("data"), given.metadata
         if self.unseal is None or not isinstance(data, Mapping):
             return given
-        # Where a wrong guess would change nothing, a right one is not to be told from it.
-        is_trial = intent.dry_run or before.document.spec.get("immutable")
-        if is_trial and self.may_read is not None and not self.may_read(intent, metadata.namespace, metadata.name):
+        # A right guess is not to be told from a wrong one, also where a webhook lets nothing be changed.
+        if self.may_read is not None and not self.may_read(intent, metadata.namespace, metadata.name):
             return given
         masked = dict(data)
         for name in data.keys() & before.sealed.keys():
