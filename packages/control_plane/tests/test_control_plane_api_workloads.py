@@ -404,6 +404,27 @@ async def test_a_promotion_is_of_what_was_there_when_it_was_asked_for(
     assert (told["phase"], told["canary"], told["updated"]) == ("Progressing", 1, 1), "it is tried out like any other"
 
 
+async def test_what_is_applied_right_after_an_undo_is_tried_out_like_any_other(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await waiting(api)
+    apply, written = Orchestrator.apply, list[int]()
+
+    async def followed(*args: Any, **options: Any) -> Any:
+        result = await apply(*args, **options)
+        written.append(result.revision)
+        if len(written) == 1:
+            assert (await api.client.ask("PUT", f"{WORKLOADS}/web", versioned("newest"))).status == 200
+        return result
+
+    monkeypatch.setattr(Orchestrator, "apply", followed)
+    assert (await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}})).status == 200
+    assert len(written) == 2
+    await trio.sleep(60)
+    told = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json
+    assert (told["phase"], told["reason"], told["canary"], told["updated"]) == ("Progressing", "canary", 1, 1)
+
+
 async def waiting_for_another(api: Api) -> None:
     """Roll out another version to its end."""
     await api.client.ask("PUT", f"{WORKLOADS}/web", versioned("newest"))

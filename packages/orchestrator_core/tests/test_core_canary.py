@@ -108,6 +108,26 @@ async def test_what_is_promoted_again_is_left_as_it_is(stage: Stage) -> None:
     assert (await stage.event_reasons("workload/web")).count("RolloutPromoted") == 1
 
 
+async def test_an_update_can_be_promoted_by_the_write_that_makes_it(stage: Stage) -> None:
+    await stage.apply(version("old"))
+    await trio.sleep(20)
+    result = await stage.orchestrator.apply([version("new")], promoted=True)
+    assert (result.changes[0].generation, result.changes[0].note) == (2, "")
+    record = stage.orchestrator.world.workloads[WorkloadName("default", "web")]
+    assert record.control.promoted == 2
+    assert record.control_revision == record.spec_revision == result.revision
+    await trio.sleep(40)
+    assert await running(stage) == {2: 3}
+
+
+async def test_a_write_that_makes_no_update_promotes_none(stage: Stage) -> None:
+    await waiting(stage)
+    await stage.orchestrator.apply([version("new")], promoted=True)
+    await stage.orchestrator.apply([version("new", replicas=4)], promoted=True)
+    await trio.sleep(100)
+    assert await running(stage) == {1: 3, 2: 1}
+
+
 async def test_nothing_is_written_while_it_waits_and_no_time_counts(stage: Stage) -> None:
     await waiting(stage)
     await stage.orchestrator.recorder.flush()

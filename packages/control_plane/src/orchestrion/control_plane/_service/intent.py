@@ -28,6 +28,7 @@ class Intent:
         dry_run: Whether all is checked, and nothing written.
         force: Whether fields of other managers are taken over.
         hands_on: Whether who said what is changed is to say it still, as it is then.
+        promoted: Whether the update of a workload that it leads to goes on beyond its canary at once.
         if_revision: Only if the object's last write was at this revision; None is whatever it is.
         if_there: Only if the object is there.
         if_index: Only if nothing of many objects was written after this revision; None is whatever was.
@@ -42,6 +43,7 @@ class Intent:
     dry_run: bool = False
     force: bool = False
     hands_on: bool = False
+    promoted: bool = False
     if_revision: int | None = None
     if_there: bool = False
     if_index: int | None = None

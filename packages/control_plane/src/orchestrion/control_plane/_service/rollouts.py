@@ -114,17 +114,12 @@ class Rollouts:
             metadata = {**plain["metadata"], "labels": dict(document.labels)}
             return {**plain, "metadata": metadata, "spec": {**run, **kept}}
 
-        item = await self.objects.change(
-            WORKLOAD, namespace, name, edit, evolve(intent, manager="rollout", hands_on=True)
-        )
-        record = self.objects.orchestrator.world.workloads.get(WorkloadName(namespace, name))
-        if intent.dry_run or record is None or generation == current:
-            return item
         # What has run before need not be tried out first.
-        with suppress(Conflict):
-            gate = _only_at(record.spec_revision)
-            await self.objects.orchestrator.promote(name, namespace=namespace, gate=gate)
-            return await self.objects.refreshed(namespace, name)
+        going_back = evolve(intent, manager="rollout", hands_on=True, promoted=True)
+        item = await self.objects.change(WORKLOAD, namespace, name, edit, going_back)
+        if not intent.dry_run:
+            with suppress(NotFound):  # somebody has removed it right after
+                item = await self.objects.refreshed(namespace, name)
         return item
 
     async def promote(self, namespace: str, name: str, intent: Intent) -> Item:

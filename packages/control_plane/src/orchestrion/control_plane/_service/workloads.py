@@ -303,7 +303,7 @@ class WorkloadWriter:
         async with self.turn((prepared.definition.metadata.namespace,)):
             # Who writes down what is wanted does not say with it that it is to run now: that is what `start` is for.
             result = await self.orchestrator.apply(
-                [prepared.definition], dry_run=intent.dry_run, starts=False, gate=gate
+                [prepared.definition], dry_run=intent.dry_run, starts=False, promoted=intent.promoted, gate=gate
             )
         was = prepared.before.metadata.revision if prepared.before is not None else 0
         return workload_of(written[0]).at(result.revision or was)

@@ -32,6 +32,7 @@ from orchestrion.shared_types import (
     Problem,
     UidFactory,
     WorkloadDefinition,
+    WorkloadKind,
     check_workloads,
     unstructure,
 )
@@ -75,6 +76,7 @@ def admit(
     *,
     rerun: bool = False,
     starts: bool = True,
+    promoted: bool = False,
 ) -> list[Admission]:
     """Return what an apply of these definitions does.
 
@@ -86,6 +88,7 @@ def admit(
         rerun: Whether work that has ended runs again although nothing of its definition has changed.
         starts: Whether what was stopped runs again, and what was rolled back is tried again although nothing of what
             its instances run from has changed.
+        promoted: Whether the updates that it leads to go on beyond their canaries.
 
     Raises:
         ConfigInvalid: They can't be accepted together, or are more than `MAX_APPLIED`.
@@ -93,9 +96,10 @@ def admit(
     """
     _check_count(definitions)
     _check(definitions, world)
+    named = ((definition, world.workloads.get(name_of(definition))) for definition in definitions)
     return [
-        _admit_one(definition, world.workloads.get(name_of(definition)), now, new_uid, rerun=rerun, starts=starts)
-        for definition in definitions
+        _admit_one(definition, record, now, new_uid, rerun=rerun, starts=starts, promoted=promoted)
+        for definition, record in named
     ]
 
 
@@ -141,6 +145,7 @@ def _admit_one(
     *,
     rerun: bool,
     starts: bool,
+    promoted: bool,
 ) -> Admission:
     before = record.spec if record is not None else None
     name = name_of(definition)
@@ -155,7 +160,7 @@ def _admit_one(
             namespace=name.namespace, name=name.name, action=ChangeAction.CREATE, generation=1, differences=()
         )
         return Admission(change, spec, None, record)
-    return _compare(definition, before, record, now, rerun=rerun, starts=starts)
+    return _compare(definition, before, record, now, rerun=rerun, starts=starts, promoted=promoted)
 
 
 def _compare(
@@ -166,6 +171,7 @@ def _compare(
     *,
     rerun: bool,
     starts: bool,
+    promoted: bool,
 ) -> Admission:
     old = before.definition
     kept = evolve(
@@ -202,6 +208,8 @@ def _compare(
     if next_control is not None and (outcome is None or again):
         differences = (*differences, _noting("it was stopped, and starts again"))
     generation = old.metadata.generation + (1 if changed or again else 0)
+    if promoted and (retemplated or again) and new.kind is WorkloadKind.SERVICE:
+        next_control = evolve(next_control or control, promoted=generation)
     change = WorkloadChange(
         namespace=record.name.namespace,
         name=record.name.name,
@@ -214,7 +222,7 @@ def _compare(
     if control.paused and retemplated and outcome is None:
         note = f"updates are paused; `orchestrion rollout resume {record.name.name}` lets it go on"
         change = evolve(change, note=note, restarts=False)
-    elif change.restarts and outcome is None and (canary := _canary_after(new, record)):
+    elif change.restarts and outcome is None and not promoted and (canary := _canary_after(new, record)):
         first = "1 instance is" if canary == 1 else f"{canary} instances are"
         note = f"{first} replaced first; `orchestrion rollout promote {record.name.name}` lets the update go on"
         change = evolve(change, note=note)

@@ -62,12 +62,13 @@ class Applying:
         rerun: bool,
         starts: bool,
         only_new: bool,
+        promoted: bool,
     ) -> ApplyResult:
         """Want these workloads, all of them or none; see `Orchestrator.apply`."""
         named = await with_classes(workloads, self.classes)
 
         async def admitted() -> list[Admission]:
-            admissions = self._admit(named, rerun=rerun, starts=starts)
+            admissions = self._admit(named, rerun=rerun, starts=starts, promoted=promoted)
             if self.refuse_impossible:
                 await EmptyCluster(self.decider, self.cluster_loop.nodes.values()).check(admissions)
             if only_new:
@@ -121,5 +122,20 @@ class Applying:
         await preview.foresee()
         return evolve(preview.plan(admissions), revision=revision)
 
-    def _admit(self, workloads: Sequence[WorkloadDefinition], *, rerun: bool, starts: bool = True) -> list[Admission]:
-        return admit(workloads, self.controls.world, self.controls.now(), self.new_uid, rerun=rerun, starts=starts)
+    def _admit(
+        self,
+        workloads: Sequence[WorkloadDefinition],
+        *,
+        rerun: bool,
+        starts: bool = True,
+        promoted: bool = False,
+    ) -> list[Admission]:
+        return admit(
+            workloads,
+            self.controls.world,
+            self.controls.now(),
+            self.new_uid,
+            rerun=rerun,
+            starts=starts,
+            promoted=promoted,
+        )

@@ -30,7 +30,7 @@ from orchestrion.orchestrator_core._control.explaining import Explainer
 from orchestrion.orchestrator_core._control.gate import NOTHING_BESIDE, Beside, Gate, no_gate
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.node_loops import NodeLoops
-from orchestrion.orchestrator_core._control.promoting import promote
+from orchestrion.orchestrator_core._control.promoting import hold, promote
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
 from orchestrion.orchestrator_core._control.retrying import Retrying
 from orchestrion.orchestrator_core._control.since import SinceGate
@@ -371,6 +371,7 @@ class Orchestrator:
         rerun: bool = False,
         starts: bool = True,
         only_new: bool = False,
+        promoted: bool = False,
         manager: str = "control",
         force: bool = False,
         if_index: int | None = None,
@@ -389,6 +390,7 @@ class Orchestrator:
             starts: False leaves what was stopped as it is, and does not try again what was rolled back unless what its
                 instances run from has changed.
             only_new: True refuses all of it where there is a workload of one of these names.
+            promoted: True lets the updates that it leads to, and no others, go on beyond their canaries at once.
             manager: Whose word it is; it matters to those who keep who says what, and not here.
             force: Whether it goes before that of others; it matters to them, too.
             if_index: As for `Control.apply`.
@@ -411,7 +413,7 @@ class Orchestrator:
         names = (f"{workload.metadata.namespace}/{workload.metadata.name}" for workload in workloads)
         with self.observed.step("apply", ",".join(names)):
             return await self._applying().apply(
-                workloads, gate, dry_run=dry_run, rerun=rerun, starts=starts, only_new=only_new
+                workloads, gate, dry_run=dry_run, rerun=rerun, starts=starts, only_new=only_new, promoted=promoted
             )
 
     async def restart(
@@ -532,7 +534,8 @@ class Orchestrator:
             ConfigInvalid: It is batch work, whose runs are no updates.
             Conflict: Others kept changing it.
         """
-        return await self._pause(name, namespace, gate, paused=True)
+        await hold(self._controls, self.recorder, WorkloadName(namespace, name), gate, paused=True)
+        return await self.get_workload(name, namespace=namespace)
 
     async def resume(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, gate: Gate = no_gate) -> WorkloadView:
         """Let updates go on that were paused; the time for which an update may make no progress begins anew.
@@ -544,7 +547,8 @@ class Orchestrator:
             ConfigInvalid: It is batch work, whose runs are no updates.
             Conflict: Others kept changing it.
         """
-        return await self._pause(name, namespace, gate, paused=False)
+        await hold(self._controls, self.recorder, WorkloadName(namespace, name), gate, paused=False)
+        return await self.get_workload(name, namespace=namespace)
 
     async def promote(
         self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, gate: Gate = no_gate, dry_run: bool = False
@@ -560,14 +564,6 @@ class Orchestrator:
             Conflict: No update of it is to be promoted, or others kept changing it.
         """
         await promote(self._controls, self.recorder, WorkloadName(namespace, name), gate, dry_run=dry_run)
-        return await self.get_workload(name, namespace=namespace)
-
-    async def _pause(self, name: str, namespace: str, gate: Gate, *, paused: bool) -> WorkloadView:
-        await self._controls.catch_up()
-        record = self._controls.record(WorkloadName(namespace, name))
-        if await self._controls.pause(record, gate, paused=paused):
-            what = ("RolloutPaused", "its updates are paused") if paused else ("RolloutResumed", "its updates go on")
-            self.recorder.record(namespace, f"workload/{name}", *what)
         return await self.get_workload(name, namespace=namespace)
 
     async def stop(

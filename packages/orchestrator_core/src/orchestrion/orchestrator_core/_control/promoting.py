@@ -1,4 +1,4 @@
-"""Updates that go no further than their canary: how somebody lets one go on."""
+"""Updates that go no further than their canary, or are paused: how somebody holds them up, and lets them go on."""
 
 from __future__ import annotations
 
@@ -38,3 +38,17 @@ async def promote(
     if not dry_run and promoted != before:
         text = f"generation {promoted} goes on beyond its canary"
         recorder.record(name.namespace, f"workload/{name.name}", "RolloutPromoted", text)
+
+
+async def hold(controls: Controls, recorder: EventRecorder, name: WorkloadName, gate: Gate, *, paused: bool) -> None:
+    """Hold up a workload's updates, or let them go on; see `Orchestrator.pause` and `Orchestrator.resume`.
+
+    Raises:
+        WorkloadNotFound: There is none of that name.
+        ConfigInvalid: It is batch work, whose runs are no updates.
+        Conflict: Others kept changing it.
+    """
+    await controls.catch_up()
+    if await controls.pause(controls.record(name), gate, paused=paused):
+        what = ("RolloutPaused", "its updates are paused") if paused else ("RolloutResumed", "its updates go on")
+        recorder.record(name.namespace, f"workload/{name.name}", *what)
