@@ -16,8 +16,9 @@ from orchestrion.cli._objects import Objects, _Seen
 from orchestrion.cli._patience import Patience
 from orchestrion.cli._picture import Picture
 from orchestrion.cli._places import RemoteServer
+from orchestrion.cli._rollout_follow import Teller, followed
 from orchestrion.cli._state_directory import at
-from orchestrion.cli._wait import _followed, _goal, _wait
+from orchestrion.cli._wait import _goal, _wait
 from orchestrion.cli._watching import followed_updates
 from orchestrion.cli._where import Where
 from orchestrion.control_plane import ApiClient, HttpControl, SocketPeer, StoredClasses, serve_control
@@ -539,7 +540,7 @@ async def test_an_update_is_followed_over_a_restart_to_its_end(server: Server, n
     send, receive = trio.open_memory_channel[Any](1)
 
     async def follow() -> None:
-        send.send_nowait(await _followed(place, "web", "default", 30.0))
+        send.send_nowait((await followed(place, "default", ["web"], 30.0, Teller().tell))["web"])
 
     with trio.fail_after(30):
         async with server.at_work() as orchestrator:

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 import trio
+from orchestrion.cli import _rollout_follow as rollout_module
 from orchestrion.cli import _unplaced as unplaced_module
 from orchestrion.cli import _wait as wait_module
 from orchestrion.cli import run
 from orchestrion.cli._kinds import KINDS, KindName
 from orchestrion.cli._objects import Data, Listed
 from orchestrion.cli._places import RemoteServer
+from orchestrion.cli._rollout_follow import Teller, followed
 from orchestrion.cli._unplaced import GRACE_SECONDS, NoPlace, Unplaced
-from orchestrion.cli._wait import _followed, _goal, _wait
+from orchestrion.cli._wait import _goal, _wait
 from orchestrion.cli._where import Where
 from orchestrion.control_plane import SocketPeer
 from orchestrion.orchestrator_core import Update, UpdateKind, WorkloadPhase, WorkloadView
@@ -192,13 +194,13 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> None:
     async def reach(*_where: Any) -> AsyncIterator[Any]:
         yield queueing
 
-    async def followed(*_arguments: Any, **_more: Any) -> AsyncGenerator[Update, None]:
+    async def updates(*_arguments: Any, **_more: Any) -> AsyncGenerator[Update, None]:
         yield Update(kind=UpdateKind.WORKLOAD, namespace="default", name="job", workload=queueing.view)
         await trio.sleep_forever()
 
     monkeypatch.setattr(wait_module, "reach_objects", reach)
-    monkeypatch.setattr(wait_module, "reach_owner", reach)
-    monkeypatch.setattr(wait_module, "followed_updates", followed)
+    monkeypatch.setattr(rollout_module, "reach_owner", reach)
+    monkeypatch.setattr(rollout_module, "followed_updates", updates)
 
 
 PLACE: Any = RemoteServer("there", "http://localhost", SocketPeer(Path("/nowhere")))
@@ -209,7 +211,7 @@ async def test_work_that_queues_has_no_place_when_time_is_over(
 ) -> None:
     reached(monkeypatch)
     with pytest.raises(NoPlace, match="job: no"):
-        await _followed(PLACE, "job", "default", 3600)
+        await followed(PLACE, "default", ["job"], 3600, Teller().tell)
     for goal in ("done", "status.succeeded=1"):
         with pytest.raises(NoPlace, match="job: no"):
             await _wait(Where(namespace="default"), PLACE, "workload", "job", _goal(goal), 3600)
@@ -241,6 +243,7 @@ def test_where_nothing_fits_following_ends_with_7(
             ("rollout", "status", "web"),
             ("wait", "workload", "web"),
             ("wait", "w", "web", "--for", "status.available=1"),
+            ("apply", "app.yaml", "--wait"),
         ):
             capsys.readouterr()
             assert run([*command, "--timeout", "50s"]) == 7

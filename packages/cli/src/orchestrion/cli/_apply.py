@@ -13,6 +13,7 @@ from orchestrion.shared_types.manifest import MAX_BYTES, PlacedDocument
 
 from ._apply_workloads import Application, check_application, run_apply
 from ._exit_codes import ExitCode
+from ._follow_applied import Follow, follow_applied
 from ._manifests import STDIN_NAME, is_stdin, naming
 from ._object_files import objects_of
 from ._objects import Data, Objects, reach_objects
@@ -44,14 +45,15 @@ def one_file(*given: Path | None) -> Path:
     return found[0]
 
 
-def run_apply_file(file: Path, where: Where, form: Form, application: Application) -> int:
+def run_apply_file(file: Path, where: Where, form: Form, application: Application, follow: Follow) -> int:
     """Apply a file, or all files of a folder, with workloads or with objects of any kind, or both."""
     check_application(application)
     text = sys.stdin.buffer.read(MAX_BYTES + 1) if is_stdin(file) else None
     placed = objects_of(file, text)
     if placed is None:
-        return run_apply(file, where, form, application, text)
-    result = run_async(_applied, file, where, place_of(where), placed, application)
+        return run_apply(file, where, form, application, follow, text)
+    place = place_of(where)
+    result = run_async(_applied, file, where, place, placed, application)
     if result is None:
         return ExitCode.USAGE
     dry_run = application.dry_run
@@ -64,7 +66,14 @@ def run_apply_file(file: Path, where: Where, form: Form, application: Applicatio
     if is_for_people(form) and not dry_run:
         unchanged = all(item["action"] == "unchanged" for item in result["items"])
         note("nothing to change" if unchanged else f"revision {result['revision']}")
-    return 0
+    workloads = {
+        (str(item["namespace"]), str(item["name"]))
+        for item in result["items"]
+        if item["kind"] == "Workload" and item["action"] != "delete"
+    }
+    if dry_run or not workloads or not follow.suits(form):
+        return 0
+    return follow_applied(place, workloads, follow, form)
 
 
 async def _applied(

@@ -21,6 +21,7 @@ from orchestrion.shared_types import (
 
 from ._change import dependants_first
 from ._exit_codes import ExitCode
+from ._follow_applied import Follow, follow_applied
 from ._get import name_of
 from ._manifests import load, naming
 from ._objects import Objects
@@ -105,9 +106,12 @@ def check_application(application: Application) -> None:
         raise ConfigInvalid((Problem(f"{index} is no index"),), remedy="`orchestrion plan FILE` tells the one of now.")
 
 
-def run_apply(file: Path, where: Where, form: Form, application: Application, text: bytes | None = None) -> int:
+def run_apply(
+    file: Path, where: Where, form: Form, application: Application, follow: Follow, text: bytes | None = None
+) -> int:
     """Apply a manifest to the owner or to a server; its text is what was read of standard input, where it is that."""
-    result = run_async(_apply, place_of(where), file, application, text)
+    place = place_of(where)
+    result = run_async(_apply, place, file, application, text)
     if result is None:
         return ExitCode.USAGE
     show_one(
@@ -116,11 +120,15 @@ def run_apply(file: Path, where: Where, form: Form, application: Application, te
         table=lambda given: change_lines(given.changes),
         name=lambda given: "\n".join(full_name(change.namespace, change.name) for change in given.changes),
     )
+    is_followed = follow.suits(form) and not application.dry_run
     if is_for_people(form) and not application.dry_run:
         unchanged = all(change.action is ChangeAction.UNCHANGED for change in result.changes)
         told = "nothing to change" if unchanged else f"revision {result.revision}" if result.revision else "done"
-        note(f"{told}; `orchestrion status` shows how it goes")
-    return 0
+        note(told if is_followed else f"{told}; `orchestrion status` shows how it goes")
+    if not is_followed:
+        return 0
+    there = {(each.namespace, each.name) for each in result.changes if each.action is not ChangeAction.DELETE}
+    return follow_applied(place, there, follow, form)
 
 
 async def _apply(place: Place, file: Path, application: Application, text: bytes | None) -> ApplyResult | None:

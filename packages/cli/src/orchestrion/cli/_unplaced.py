@@ -16,6 +16,9 @@ from ._reader import Reader
 GRACE_SECONDS: Final = 10.0
 """How long a workload may have no place, with nothing of it that changes, before it is given up."""
 
+COUNTS: Final = ("generation", "replicas", "placed", "running", "available", "updated", "succeeded")
+"""What tells, in the status of a workload, that something of it goes on."""
+
 _REASON: Final = "unplaceable"
 
 

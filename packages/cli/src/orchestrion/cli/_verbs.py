@@ -114,6 +114,13 @@ def apply(
         Argument(("--if-index",), "Only if nothing the file names was written after this index, which `plan` tells."),
     ] = None,
     yes: Yes = False,
+    wait: Annotated[
+        bool, Argument(("--wait",), "Follow what was applied until it is rolled out; a terminal need not ask for it.")
+    ] = False,
+    detach: Annotated[bool, Argument(("--detach",), "Do not follow it, at a terminal either.")] = False,
+    timeout: Annotated[
+        str | None, Argument(("--timeout",), "How long to follow it at most: 90s, 10m; then it ends with 8.")
+    ] = None,
     output: OutputForm = "table",
 ) -> int:
     """Change what a running orchestrator is to run.
@@ -124,14 +131,18 @@ def apply(
     autoscaler, says something else, that is a conflict, which names it. With --if-index, so is what others have
     changed, scaled, stopped, made or removed since `plan` told the index; what becomes of instances does not count.
 
+    At a terminal, and elsewhere with --wait, the workloads of the file are followed until they are rolled out, and it
+    ends as `rollout status` does; Ctrl-C then leaves the rollout going.
+
     Examples: orchestrion apply app.yaml; orchestrion apply app.yaml --set shop --prune --dry-run
     """
     from ._apply import one_file, run_apply_file
     from ._apply_workloads import Application, Voice
+    from ._follow_applied import follows
 
-    voice = Voice(manager, force_conflicts)
+    voice, follow = Voice(manager, force_conflicts), follows(wait=wait, detach=detach, timeout=timeout)
     application = Application(voice=voice, dry_run=dry_run, of_set=set_, prune=prune, if_index=if_index, yes=yes)
-    return run_apply_file(one_file(file, named), Where(state, context), output, application)
+    return run_apply_file(one_file(file, named), Where(state, context), output, application, follow)
 
 
 def scale(

@@ -62,7 +62,7 @@ def rollout_status(
 
     It ends with 7 where there is no place for its instances, for 10 s in which nothing else goes on.
     """
-    from ._wait import run_rollout_status
+    from ._rollout_follow import run_rollout_status
 
     return run_rollout_status(name, timeout, Where(state, context, namespace))
 
@@ -77,7 +77,7 @@ def rollout_history(
     output: OutputForm = "table",
 ) -> int:
     """Show what a workload ran before, generation by generation, as far as that is remembered."""
-    from ._wait import run_rollout_history
+    from ._rollout import run_rollout_history
 
     return run_rollout_history(name, Where(state, context, namespace), output)
 
@@ -96,7 +96,7 @@ def rollout_pause(
 
     Example: orchestrion rollout pause web
     """
-    from ._wait import run_rollout_pause
+    from ._rollout import run_rollout_pause
 
     return run_rollout_pause(name, Where(state, context, namespace), paused=True)
 
@@ -110,7 +110,7 @@ def rollout_resume(
     namespace: Namespace = None,
 ) -> int:
     """Let the updates of a workload go on that were paused."""
-    from ._wait import run_rollout_pause
+    from ._rollout import run_rollout_pause
 
     return run_rollout_pause(name, Where(state, context, namespace), paused=False)
 
@@ -131,7 +131,7 @@ def rollout_promote(
 
     Example: orchestrion rollout promote web
     """
-    from ._wait import run_rollout_promote
+    from ._rollout import run_rollout_promote
 
     return run_rollout_promote(name, Where(state, context, namespace), dry_run=dry_run)
 
@@ -147,7 +147,7 @@ def rollout_undo(
     namespace: Namespace = None,
 ) -> int:
     """Go back to what a workload ran before; how many instances there are stays as it is."""
-    from ._wait import run_rollout_undo
+    from ._rollout import run_rollout_undo
 
     return run_rollout_undo(name, to, Where(state, context, namespace), dry_run=dry_run)
 
@@ -168,7 +168,7 @@ def rollout_restart(
 
     Example: orchestrion rollout restart web
     """
-    from ._wait import run_rollout_restart
+    from ._rollout import run_rollout_restart
 
     return run_rollout_restart(name, Where(state, context, namespace), dry_run=dry_run)
 
