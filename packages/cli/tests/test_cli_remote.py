@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import signal
+import socket
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -269,3 +270,29 @@ def test_a_port_of_an_instance_or_a_workload_is_reached_here(remote: Any) -> Non
     assert (refused.returncode, "it has: http" in refused.stderr) == (2, True)
     assert remote.run("port-forward", "nobody", "http").returncode == 3
     assert remote.run("rm", "--yes", "site").returncode == 0
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_forward_ends_when_the_token_that_allowed_it_is_revoked(remote: Any, busy: bool) -> None:
+    (remote.folder / "site").mkdir()
+    logged_in(remote, "--name", "mine")
+    path = remote.write("site.yaml", SITE.replace("FOLDER", str(remote.folder / "site")))
+    assert remote.run("apply", str(path)).returncode == 0
+    assert remote.run("rollout", "status", "site", "--timeout", "50s").returncode == 0
+    made = json.loads(remote.run("token", "create", "helper", "--group", "system:admins", "-o", "json").stdout)
+    (remote.folder / "helper").write_text(made["token"])
+    remote.token_file = remote.folder / "helper"
+    logged_in(remote, "--name", "helper")
+    forward = remote.begin("port-forward", "site", "http", "-C", "helper")
+    found = re.search(r"127\.0\.0\.1:(\d+) -> site\.0\.1 http", forward.wait_for("->"))
+    assert found is not None
+    with socket.create_connection(("127.0.0.1", int(found[1]))) as connection:
+        if busy:
+            connection.sendall(b"GET / HTTP/1.1\r\n")  # and never the rest of it
+        else:
+            connection.close()
+        assert remote.run("token", "revoke", made["id"], "-C", "mine").returncode == 0
+        assert forward.end() == 5
+    told = "\n".join(forward.err)
+    assert "revoked" in told, told
+    assert remote.run("rm", "--yes", "site", "-C", "mine").returncode == 0

@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import trio
@@ -18,7 +19,7 @@ from orchestrion.cli import _get
 from orchestrion.cli._apply import all_confirmed
 from orchestrion.cli._bundle import redacted
 from orchestrion.cli._copy import CopyFailed, Spot, _pack, _unpack
-from orchestrion.cli._forward import Forward
+from orchestrion.cli._forward import Forward, end_with_right
 from orchestrion.cli._kinds import KindName
 from orchestrion.cli._objects import Listed
 from orchestrion.cli._places import place_of
@@ -26,7 +27,8 @@ from orchestrion.cli._put import put
 from orchestrion.cli._tables import amount_of_cpu, amount_of_memory, at, object_rows
 from orchestrion.cli._times import seconds_of
 from orchestrion.cli._where import Where
-from orchestrion.shared_types import ConfigInvalid
+from orchestrion.control_plane import ApiClient
+from orchestrion.shared_types import ConfigInvalid, Denied, NetworkFailure, OrchestrationError, Unauthenticated
 
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
 
@@ -70,6 +72,34 @@ def test_a_wide_row_of_a_node_has_its_faults_and_a_question_mark_where_nobody_kn
     assert "SlowDisk,ClockSkew?" in object_rows([node], NOW, wide=True)[1].split()
     assert "SlowDisk" not in object_rows([node], NOW)[1]
     assert object_rows([], NOW) == []
+
+
+class Judge:
+    """Answers each time what comes next."""
+
+    def __init__(self, *answers: bool | OrchestrationError) -> None:
+        self.answers, self.asked = list(answers), list[Any]()
+
+    async def ask(self, _method: str, path: str, question: Any) -> Any:
+        self.asked.append((path, question, trio.current_time()))
+        answer = self.answers.pop(0)
+        if isinstance(answer, OrchestrationError):
+            raise answer
+        return SimpleNamespace(data={"allowed": answer, "why": "no role allows it"})
+
+
+@pytest.mark.parametrize(
+    ("last", "error"), [(False, Denied), (Unauthenticated("what you showed was revoked"), Unauthenticated)]
+)
+async def test_a_forward_without_connections_ends_with_the_right_to_it(
+    last: bool | OrchestrationError, error: type[Exception], autojump_clock: object
+) -> None:
+    judge = Judge(True, NetworkFailure("no answer"), True, last)
+    began = trio.current_time()
+    with pytest.raises(error, match=r"no role allows it|revoked"):
+        await end_with_right(cast("ApiClient", judge), "shop", "web.0.1")
+    question = {"verb": "exec", "resource": "instances", "namespace": "shop", "name": "web.0.1"}
+    assert judge.asked == [("/api/v1/can-i", question, began + seconds) for seconds in (5, 10, 15, 20)]
 
 
 def test_a_terminal_takes_no_orders_from_an_object() -> None:

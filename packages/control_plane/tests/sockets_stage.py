@@ -37,6 +37,10 @@ class Socket:
         text, data = (message, None) if isinstance(message, str) else (None, message)
         self._messages.append({"type": "websocket.receive", "text": text, "bytes": data})
 
+    def say_nothing(self) -> None:
+        """Prepare to connect, and to say nothing."""
+        del self._messages[1:]
+
     async def run(self, seconds: float = 30) -> None:
         """Serve it to its end, or until the client has had enough of waiting."""
         path, _, query = self._path.partition("?")

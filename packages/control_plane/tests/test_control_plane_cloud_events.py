@@ -146,7 +146,7 @@ async def test_who_may_no_longer_watch_is_told_so_and_cut_off(api: Api) -> None:
         await trio.sleep(1)
         api.keeper.principals.clear()
     assert (socket.said[-1]["type"], socket.said[-1]["object"]["code"]) == ("ERROR", "unauthenticated")
-    assert close_of(socket) == (1008, "unauthenticated")
+    assert close_of(socket) == (1008, "nobody that is known any longer")
 
 
 async def test_who_is_too_far_behind_is_told_so_and_where_it_was(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ async def test_who_is_too_far_behind_is_told_so_and_where_it_was(api: Api, monke
     (cut,) = [event for event in socket.said if event["type"] == "dev.orchestrion.stream.error"]
     is_one(cut)
     assert (cut["data"]["code"], int(cut["position"]) >= revision) == ("compacted", True)
-    assert close_of(socket) == (1013, "compacted")
+    assert close_of(socket) == (1013, "no longer kept")
 
 
 @pytest.mark.parametrize("query", ["since=yesterday", "sinc=12", "timeout_seconds=soon", "label_selector=((("])
@@ -173,7 +173,7 @@ async def test_what_a_socket_cant_be_asked_is_said_on_it(api: Api, query: str) -
     socket = await followed(api, f"/v1/events?{query}")
     (error,) = socket.said
     assert (error["type"], error["object"]["code"]) == ("ERROR", "config-invalid")
-    assert close_of(socket) == (1008, "config-invalid")
+    assert close_of(socket) == (1008, error["object"]["detail"].partition("\n")[0])
 
 
 async def test_a_server_that_ends_says_so_to_sockets(api: Api) -> None:

@@ -12,10 +12,10 @@ from orchestrion.control_plane._exec_client import open_exec
 from orchestrion.control_plane._peer import Peer
 from orchestrion.control_plane._wire import ExecRequest
 from orchestrion.runtime_interface import ExecSession, TerminalSession, TerminalSize
-from orchestrion.shared_types import ConfigInvalid
+from orchestrion.shared_types import ConfigInvalid, Denied, NetworkFailure
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, CloseConnection, TextMessage
+from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, RejectData, TextMessage
 
 KEPT_BYTES = 1_048_576
 MANY_BYTES = 6 * KEPT_BYTES
@@ -177,3 +177,41 @@ async def test_a_command_without_a_terminal_has_no_size(fake: Any, socket_path: 
         await session._send(TextMessage('{"resize": {"rows": 1, "columns": 1}}'))
         with pytest.raises(ConfigInvalid):
             await session.wait()
+
+
+async def test_a_command_whose_connection_is_closed_with_a_reason_says_it() -> None:
+    peer = Slow()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.begin)
+        async with open_exec(cast("Peer", peer), ExecRequest(instance="web.0", command=("read",))) as session:
+            await peer.tell(CloseConnection(1008, "a proxy lets nobody stay for so long"))
+            with pytest.raises(NetworkFailure, match="while a command ran: a proxy lets nobody stay for so long"):
+                await session.wait()
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "said"),
+    [
+        (b'{"codes": ["denied"], "detail": "user:eve may not exec"}', Denied, "user:eve may not exec"),
+        (b'{"detail": "the proxy says no"}', Denied, "who can't show that they may"),
+        (b"<html>no</html>", Denied, "who can't show that they may"),
+        (b"[]", Denied, "who can't show that they may"),
+    ],
+)
+async def test_who_is_refused_a_command_is_told_what_the_server_said(
+    body: bytes, error: type[Exception], said: str
+) -> None:
+    peer = Slow()
+
+    async def refuse() -> None:
+        peer.protocol.receive_data(bytes(await peer.server.receive_some()))
+        headers = [(b"content-length", b"%d" % len(body))]
+        await peer.tell(
+            RejectConnection(status_code=403, headers=headers, has_body=True), RejectData(body, body_finished=True)
+        )
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(refuse)
+        with pytest.raises(error, match=said):
+            async with open_exec(cast("Peer", peer), ExecRequest(instance="web.0", command=("read",))):
+                raise AssertionError

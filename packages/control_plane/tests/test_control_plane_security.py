@@ -11,31 +11,19 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from orchestrion.control_plane._identity.audit_records import AuditRecord, Outcome
+from orchestrion.control_plane._identity.audit_records import Outcome
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._web import bodies
 from orchestrion.control_plane._web.assembly import Options
 from orchestrion.orchestrator_core import trio_time
+from orchestrion.shared_types import StateFailure
 from orchestrion.shared_types.manifest import plain_documents
 
-from .api_stage import Api
+from .api_stage import Api, Records
 from .sockets_stage import Socket
 
 DEFAULT = "/api/v1/namespaces/default"
 YAML = "application/yaml"
-
-
-class Records:
-    """Keeps records."""
-
-    failure = None
-
-    def __init__(self) -> None:
-        self.kept: list[AuditRecord] = []
-
-    async def write(self, record: AuditRecord, /) -> int:
-        self.kept.append(record)
-        return len(self.kept)
 
 
 @pytest.fixture
@@ -133,6 +121,57 @@ async def test_a_command_that_is_refused_is_on_record_as_denied_with_a_reason(ap
     assert "exec" in record.reason
 
 
+@pytest.mark.parametrize(
+    ("path", "command", "outcome", "reason"),
+    [
+        ("instances/web.0.1", ["echo"], Outcome.DONE, ""),
+        ("workloads/web", ["echo"], Outcome.DONE, ""),
+        ("instances/web.9.1", ["echo"], Outcome.FAILED, "instance-not-found"),
+        ("workloads/none", ["echo"], Outcome.FAILED, "workload-not-found"),
+        ("instances/web.0.1", "echo", Outcome.FAILED, "config-invalid"),
+        ("instances/web.0.1", None, Outcome.FAILED, "closed"),
+    ],
+)
+async def test_the_record_of_a_command_says_whether_it_began(
+    api: Api, records: Records, path: str, command: object, outcome: Outcome, reason: str
+) -> None:
+    await api.client.ask("POST", f"{DEFAULT}/workloads", workload())
+    await trio.sleep(10)
+    records.kept.clear()
+    head = {"host": "test", "authorization": "Bearer admin"}
+    socket = Socket(api.client.app, f"{DEFAULT}/{path}/exec", head, {"command": command})
+    if command is None:
+        socket.say_nothing()
+    await socket.run()
+    (record,) = records.kept
+    assert (record.verb, record.name) == ("exec", path.partition("/")[2])
+    assert (record.outcome, record.reason) == (outcome, reason)
+
+
+async def test_a_command_that_is_cut_off_before_it_began_is_on_record_as_that(api: Api, records: Records) -> None:
+    head = {"host": "test", "authorization": "Bearer admin"}
+    socket = Socket(api.client.app, f"{DEFAULT}/instances/web.0.1/exec", head, {"command": ["echo"]}, stays=1000)
+    socket.say_nothing()
+    await socket.run(seconds=5)
+    (record,) = records.kept
+    assert (record.outcome, record.reason) == (Outcome.FAILED, "cut off before it began")
+
+
+async def test_a_command_that_cant_go_on_record_is_killed_and_nobody_sees_what_it_writes(
+    api: Api, records: Records
+) -> None:
+    await api.client.ask("POST", f"{DEFAULT}/workloads", workload())
+    await trio.sleep(10)
+    records.error = StateFailure("the disk is full")
+    socket = exec_(api, "admin", f"{DEFAULT}/instances/web.0.1/exec")
+    await socket.run()
+    assert [said["error"]["code"] for said in socket.said] == ["state-failure"]
+    assert not any(each.get("bytes") for each in socket.sent)
+    refused = exec_(api, "admin", f"{DEFAULT}/instances/none.0.1/exec")
+    await refused.run()
+    assert [said["error"]["code"] for said in refused.said] == ["instance-not-found"]
+
+
 async def test_aliases_of_a_long_text_are_refused_before_they_are_replaced(api: Api) -> None:
     await enter(api, "eve")
     body = f"a: &x {'A' * 200_000}\nb: [{','.join(['*x'] * 3000)}]\n".encode()
@@ -225,7 +264,9 @@ async def test_a_command_ends_with_the_right_to_it(api: Api, revoke: Revoke, cod
         await trio.sleep(1)
         await revoke(api)
     assert [next(iter(said)) for said in socket.said] == ["started", "error"]
-    assert socket.said[-1]["error"]["code"] == code
+    error = socket.said[-1]["error"]
+    assert error["code"] == code
+    assert socket.sent[-1] == {"type": "websocket.close", "code": 1008, "reason": error["detail"].partition("\n")[0]}
 
 
 LASTS = pytest.mark.parametrize("path", ["configmaps?watch=true", "workloads/web/logs?follow=true", "exec"])

@@ -8,10 +8,20 @@ from typing import Final
 
 import trio
 from attrs import frozen
-from orchestrion.control_plane import Control
+from orchestrion.control_plane import ApiClient, Control, HttpControl
 from orchestrion.orchestrator_core import parse_subject
 from orchestrion.runtime_interface import ExecSession, LogStream
-from orchestrion.shared_types import ConfigInvalid, NetworkFailure, OrchestrationError, Problem, WorkloadInstance
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    Denied,
+    NetworkFailure,
+    OrchestrationError,
+    Problem,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    WorkloadInstance,
+)
 
 from ._output import note
 from ._places import Place, RemoteServer, namespace_of, place_of
@@ -21,6 +31,9 @@ from ._subjects import chosen, runnable
 from ._where import Where
 
 _CHUNK_BYTES: Final = 65536
+
+_LOOK_SECONDS: Final = 5.0
+"""How often a server is asked whether the right is still there: as often as it looks itself at what is open."""
 
 _RELAY: Final = """
 if command -v socat >/dev/null 2>&1; then exec socat - "TCP:$1:$2"; fi
@@ -88,15 +101,56 @@ async def _serve(
         subject = parse_subject(full)
         instances = await control.list_instances(namespace=namespace, workload=subject.workload)
         instance = chosen(subject, instances)[-1]
-        async with trio.open_nursery() as nursery:
-            for each in wanted:
-                address, port = _target(instance, each, container)
-                direct = not isinstance(place, RemoteServer)
-                tunnel = _Tunnel(control, instance.name, namespace, container, address, port, direct)
-                listeners = await _listening(host, each.local)
-                local = listeners[0].socket.getsockname()[1]
-                note(f"{host}:{local} -> {instance.name} {each.remote} ({address}:{port}); Ctrl-C ends it")
-                nursery.start_soon(partial(trio.serve_listeners, tunnel.carry, listeners))
+        try:
+            await _forward(place, control, namespace, instance, wanted, container, host)
+        except BaseExceptionGroup as group:
+            # However many connections the end of a right has cut off, it is one thing to be told.
+            refused = [error for error in leaves(group) if isinstance(error, (Denied, Unauthenticated))]
+            if refused:
+                raise refused[0] from None
+            raise
+
+
+async def _forward(
+    place: Place,
+    control: HttpControl,
+    namespace: str,
+    instance: WorkloadInstance,
+    wanted: Sequence[Forward],
+    container: str | None,
+    host: str,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        if isinstance(place, RemoteServer):
+            nursery.start_soon(end_with_right, ApiClient(control.peer), namespace, instance.name)
+        for each in wanted:
+            address, port = _target(instance, each, container)
+            direct = not isinstance(place, RemoteServer)
+            tunnel = _Tunnel(control, instance.name, namespace, container, address, port, direct)
+            listeners = await _listening(host, each.local)
+            local = listeners[0].socket.getsockname()[1]
+            note(f"{host}:{local} -> {instance.name} {each.remote} ({address}:{port}); Ctrl-C ends it")
+            nursery.start_soon(partial(trio.serve_listeners, tunnel.carry, listeners))
+
+
+async def end_with_right(api: ApiClient, namespace: str, instance: str) -> None:
+    """Ask again and again whether one may still run commands in an instance, and raise once one may not.
+
+    A server ends what is under way by itself; where there is no connection, nobody else would tell.
+
+    Raises:
+        Denied: The right is over.
+        Unauthenticated: What one showed is no longer good.
+    """
+    question = {"verb": "exec", "resource": "instances", "namespace": namespace, "name": instance}
+    while True:
+        await trio.sleep(_LOOK_SECONDS)
+        try:
+            verdict = (await api.ask("POST", "/api/v1/can-i", question)).data
+        except (NetworkFailure, Unavailable, TooManyRequests):
+            continue  # a server that can't be asked has refused nothing
+        if not verdict["allowed"]:
+            raise Denied(str(verdict["why"]), remedy="Ask an administrator, or see: orchestrion auth can-i --list")
 
 
 async def _listening(host: str, port: int) -> list[trio.SocketListener]:
@@ -133,7 +187,12 @@ class _Tunnel:
     direct: bool
 
     async def carry(self, client: trio.SocketStream) -> None:
-        """Carry one connection to its end; what goes wrong ends this one alone."""
+        """Carry one connection to its end; what goes wrong ends this one alone, but for the right to it.
+
+        Raises:
+            Denied: One may no longer reach the instance.
+            Unauthenticated: What one showed is no longer good.
+        """
         async with client:
             try:
                 if self.direct:
@@ -142,6 +201,8 @@ class _Tunnel:
                     await self._through(client)
             except* (OrchestrationError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as group:
                 (err, *_) = leaves(group)
+                if isinstance(err, (Denied, Unauthenticated)):
+                    raise err from None
                 note(f"a connection to {self.address}:{self.port} ended: {err or type(err).__name__}")
 
     async def _directly(self, client: trio.SocketStream) -> None:

@@ -60,6 +60,16 @@ T = TypeVar("T")
 ERROR: Final = "orchestrion.error"
 """Where in a request's scope the error is that it was answered with."""
 
+
+def noting_failure(scope: Any, /) -> Callable[[OrchestrationError], None]:
+    """Return what notes why what was asked for failed, for who watches over requests."""
+
+    def note(error: OrchestrationError) -> None:
+        scope[ERROR] = error
+
+    return note
+
+
 _BODY = "data"
 """What handlers, and so the framework's errors, call a request's body."""
 
@@ -263,7 +273,8 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
         socket: WebSocket[Any, Any, Any], name: FromQuery[str], namespace: FromQuery[str] = DEFAULT_NAMESPACE
     ) -> None:
         given = {"namespace": namespace, "instance": name}
-        await serve_exec(control, socket.receive, socket.send, given, standing=standing_of(socket.scope))
+        standing, failed = standing_of(socket.scope), noting_failure(socket.scope)
+        await serve_exec(control, socket.receive, socket.send, given, standing=standing, failed=failed)
 
     return [
         ping,

@@ -29,6 +29,7 @@ from wsproto.events import (
     CloseConnection,
     Ping,
     RejectConnection,
+    RejectData,
     Request,
     TextMessage,
 )
@@ -45,6 +46,7 @@ _MAX_UNREAD_BYTES = 1_048_576
 """What is taken in ahead of the reader: then the command waits, or, as `ExecSession.wait` says, output is dropped."""
 
 _MAX_RECEIVE_BYTES = 65536
+_MAX_REFUSAL_BYTES = 65536
 
 
 class _Messages:
@@ -182,7 +184,9 @@ class RemoteExecSession:
                         await self._keep(ExecOutput(stream=_STREAMS[event.data[0]], data=bytes(event.data[1:])))
                     case TextMessage():
                         self._conclude(json.loads(event.data))
-                    case CloseConnection():
+                    case CloseConnection(reason=reason):
+                        if not self._over and reason:
+                            self._error = _cut_off(reason)
                         break
         except (trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError, ValueError, KeyError, IndexError):
             pass
@@ -273,6 +277,9 @@ async def _begin(peer: Peer, messages: _Messages, events: AsyncIterator[Any], re
         case AcceptConnection():
             pass
         case RejectConnection(status_code=status):
+            told = await _told_why(events)
+            if told is not None:
+                raise told
             kind = _REFUSALS.get(status)
             if kind is not None:
                 msg = "the server lets nobody run commands who can't show that they may"
@@ -299,8 +306,24 @@ def _path_of(request: ExecRequest) -> str:
     return f"/api/v1/namespaces/{namespace}/instances/{instance}/exec"
 
 
-def _cut_off() -> NetworkFailure:
+async def _told_why(events: AsyncIterator[Any]) -> OrchestrationError | None:
+    """Return the error that a refusal comes with; None where none can be read from it."""
+    body = b""
+    try:
+        async for event in events:
+            if isinstance(event, RejectData):
+                body += event.data
+            if not isinstance(event, RejectData) or event.body_finished or len(body) > _MAX_REFUSAL_BYTES:
+                break
+        problem = json.loads(body)
+        # What stands between may refuse too, with a document of its own.
+        return error_of(problem) if problem.get("codes") else None
+    except (trio.BrokenResourceError, ProtocolError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _cut_off(reason: str = "") -> NetworkFailure:
     return NetworkFailure(
-        "the connection to the orchestrator was cut off while a command ran",
+        "the connection to the orchestrator was cut off while a command ran" + (f": {reason}" if reason else ""),
         remedy="Look whether the orchestrator still runs; the command was killed.",
     )

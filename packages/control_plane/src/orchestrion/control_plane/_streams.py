@@ -18,10 +18,13 @@ from attrs import evolve, frozen
 from litestar.types import Receive, Scope, Send
 from orchestrion.runtime_interface import ExecSession, TerminalSession
 from orchestrion.shared_types import (
+    Closed,
     ConfigInvalid,
+    Denied,
     ExitStatus,
     OrchestrationError,
     Problem,
+    Unauthenticated,
     from_json,
     structure,
     to_json,
@@ -47,6 +50,10 @@ QUIET_SECONDS = 2.0
 
 STALLED_SECONDS = 30.0
 """How long a reader is waited for then that takes nothing."""
+
+
+REFUSED: Final = 1008
+"""The code of a WebSocket's close that says: not for who asks (RFC 6455, 7.4.1, policy violation)."""
 
 
 @frozen(kw_only=True)
@@ -163,8 +170,12 @@ async def serve_exec(
     *,
     standing: Standing = always,
     found: Callable[[], Awaitable[str]] | None = None,
+    failed: Callable[[OrchestrationError], None] | None = None,
 ) -> None:
     """Serve one WebSocket connection that runs one command. When the client goes, the command is killed.
+
+    Why it does not run, or no longer, is said as a text. Where that is because who asks may not, the connection closes
+    with 1008 and says it there too, otherwise with 1000.
 
     Args:
         control: Runs it.
@@ -173,13 +184,15 @@ async def serve_exec(
         given: What the address of the connection says, for which it was let in, and what comes can't say otherwise.
         standing: Says whether the command may go on; else it is killed, and the client is told why.
         found: Finds the instance where the address names something else; None takes the one of that name.
+        failed: Is told what goes wrong before the client is, so that a record of it says so; None for nobody.
     """
+    closing = _close(1000)
     await receive()  # the connection's own first event
     await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
     try:
         request = await _exec_request(receive, given)
         if request is None:
-            return
+            raise Closed("the client went before it said what to run")
         if found is not None:
             request = evolve(request, instance=await found())
         status = await _run(control, request, receive, send, Refusal(standing))
@@ -187,8 +200,22 @@ async def serve_exec(
             return
         await _send_text(send, {"exit": unstructure(status)})
     except Exception as err:
-        await _send_text(send, {"error": problem_of(_told(err, "running a command"))})
-    await send({"type": "websocket.close", "code": 1000, "reason": ""})
+        error = _told(err, "running a command")
+        if failed is not None:
+            failed(error)
+        await _send_text(send, {"error": problem_of(error)})
+        if isinstance(error, (Denied, Unauthenticated)):
+            closing = _close(REFUSED, close_reason(error))
+    await send(closing)
+
+
+def close_reason(error: OrchestrationError) -> str:
+    """Return what a WebSocket's close has room for of an error: one line in plain words."""
+    return error.message.partition("\n")[0]
+
+
+def _close(code: int, reason: str = "") -> Any:
+    return {"type": "websocket.close", "code": code, "reason": reason}
 
 
 async def _run(

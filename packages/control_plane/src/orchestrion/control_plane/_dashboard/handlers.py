@@ -9,6 +9,7 @@ from attrs import frozen
 from litestar import MediaType, Response, Router, WebSocket, get, post, websocket
 from litestar.types import ASGIApp
 from orchestrion.control_plane._access import ACCESS, Needs
+from orchestrion.control_plane._app import noting_failure
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._history.event import Position, parse_position
 from orchestrion.control_plane._identity.access import Access
@@ -176,11 +177,11 @@ def dashboard_handlers(dashboard: Dashboard) -> Router:
             dashboard.control,
             socket.path_params["namespace"],
             socket.path_params["name"],
-            dashboard.sight_now(socket),
             standing_of(socket.scope),
             socket.receive,
             socket.send,
             protocol=TERMINAL_PROTOCOL in socket.scope["subprotocols"],
+            failed=noting_failure(socket.scope),
         )
 
     return Router(

@@ -7,27 +7,25 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-import trio
 from litestar.types import Receive, Send
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._standing import Standing
 from orchestrion.control_plane._streams import serve_exec
-from orchestrion.shared_types import ConfigInvalid, Problem
+from orchestrion.shared_types import ConfigInvalid, OrchestrationError, Problem
 
 from .keeper import TERMINAL_PROTOCOL
-from .sight import Sight
 
 
 async def serve_terminal(
     control: Control,
     namespace: str,
     instance: str,
-    sight_now: Callable[[], Sight | None],
     standing: Standing,
     receive: Receive,
     send: Send,
     *,
     protocol: bool = False,
+    failed: Callable[[OrchestrationError], None] | None = None,
 ) -> None:
     """Serve one websocket that runs one command, until the command ends, the page goes, or its right is over.
 
@@ -41,11 +39,11 @@ async def serve_terminal(
         control: Runs it.
         namespace: Of the instance.
         instance: In which it runs.
-        sight_now: Says what the page's principal sees now; None once its session is over.
-        standing: Says when that is worth asking again.
+        standing: Says whether the page's session and its right go on; else the command is killed, and the page is told.
         receive: Gives what comes from the page.
         send: Takes what goes to the page.
         protocol: Whether the page has named protocols, of which one has to be named in turn.
+        failed: Is told what goes wrong; see `serve_exec`.
     """
     begun = False
 
@@ -62,10 +60,8 @@ async def serve_terminal(
             message = {**message, "subprotocol": TERMINAL_PROTOCOL}
         await send(message)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_with_session, sight_now, standing, nursery.cancel_scope)
-        await serve_exec(control, checked, named, {"namespace": namespace, "instance": instance})
-        nursery.cancel_scope.cancel()
+    given = {"namespace": namespace, "instance": instance}
+    await serve_exec(control, checked, named, given, standing=standing, failed=failed)
 
 
 def _request(text: str, namespace: str, instance: str) -> dict[str, Any]:
@@ -91,10 +87,3 @@ def _words(line: object) -> object:
         return shlex.split(line)
     except ValueError as err:
         raise ConfigInvalid((Problem(f"the line is no command: {err}", path="command"),)) from err
-
-
-async def _end_with_session(sight_now: Callable[[], Sight | None], standing: Standing, scope: trio.CancelScope) -> None:
-    while sight_now() is not None:
-        with standing.awake():
-            await trio.sleep_forever()
-    scope.cancel()

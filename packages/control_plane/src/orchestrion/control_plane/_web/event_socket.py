@@ -18,6 +18,7 @@ from orchestrion.control_plane._problems import problem_of
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.owning import Owning
 from orchestrion.control_plane._standing import Standing, always, standing_of
+from orchestrion.control_plane._streams import REFUSED, close_reason
 from orchestrion.shared_types import (
     Closed,
     Compacted,
@@ -34,7 +35,6 @@ from .watch_forms import CLOUD_LINES, LINES, WatchForm
 from .watching import Watch, cancel_on_disconnect, cancel_on_end, time_limit
 
 GOING_AWAY: Final = 1001
-REFUSED: Final = 1008
 CUT: Final = 1013
 """Try again later (IANA, WebSocket Close Code Number Registry): the same may be answered then."""
 
@@ -115,7 +115,7 @@ class _Socket:
         await self.give([self.form.error(problem_of(error), known)], always)
         self.cut = True
         code = CUT if isinstance(error, _CUT_BY) else REFUSED
-        await self.send({"type": "websocket.close", "code": code, "reason": error.code})
+        await self.send({"type": "websocket.close", "code": code, "reason": close_reason(error)})
 
     async def refuse(self, error: OrchestrationError, /) -> None:
         # Before it is accepted there is no text: the status alone would not say what is wrong.

@@ -333,7 +333,10 @@ class Pipeline:
             passage.quota = self.limits.quota_of_open(passage.source, health=health)
             await answer.refuse(_flooded(passage.source, wait))
             return
-        await app(scope, receive, answer.send)
+        try:
+            await app(scope, receive, answer.send)
+        finally:
+            await answer.conclude()
         if passage.principal is None:
             self.limits.count_open(passage.source, health=health)
 
@@ -435,6 +438,8 @@ class _Answer:
     passage: Passage
     _send: Send
     _replaced: bool = False
+    _pending: bool = False
+    """Whether it was let in over a socket, and it is not known yet whether what it asks for has begun."""
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
@@ -507,6 +512,11 @@ class _Answer:
             if kind == "websocket.close":
                 passage.reason = passage.reason or "refused before it began"
             passage.status = 101 if kind == "websocket.accept" else refused
+            if kind == "websocket.accept" and passage.changes:
+                # What it is to do comes only then; what is said first tells whether it was done.
+                self._pending = True
+                await self._send(message)
+                return
             error = await self._pipeline.put_down(self._scope, passage, ())
             if error is not None and kind == "websocket.accept":
                 passage.status = status_of(error)
@@ -514,7 +524,20 @@ class _Answer:
             if kind == "websocket.close" and isinstance(refusal, OrchestrationError):
                 await self._refuse_socket(refusal, message)
                 return
+        elif self._pending:
+            self._pending = False
+            error = await self._pipeline.put_down(self._scope, passage, ())
+            if error is not None and self._scope.get(ERROR) is None:
+                raise error  # the command is killed before anybody is told that it runs
         await self._send(message)
+
+    async def conclude(self) -> None:
+        """Put down what was let in and came to no word; also where it was cancelled."""
+        if self._pending:
+            self._pending = False
+            self.passage.reason = self.passage.reason or "cut off before it began"
+            with trio.CancelScope(shield=True):
+                await self._pipeline.put_down(self._scope, self.passage, ())
 
 
 def _is_dry_run(connection: Connection, needs: Needs, handler: BaseRouteHandler) -> bool:

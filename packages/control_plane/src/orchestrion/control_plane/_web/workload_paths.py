@@ -11,7 +11,7 @@ from typing import Any, Final
 from litestar import Router, WebSocket, get, post, put, websocket
 from litestar.types import ASGIApp
 from orchestrion.control_plane._access import Needs
-from orchestrion.control_plane._app import ERROR
+from orchestrion.control_plane._app import ERROR, noting_failure
 from orchestrion.control_plane._control import Control
 from orchestrion.control_plane._objects.kinds import INSTANCE, WORKLOAD, Kind
 from orchestrion.control_plane._open_streams import OpenStreams
@@ -332,7 +332,8 @@ def _output(control: Control, objects: Objects, streams: OpenStreams) -> list[An
         given, standing = {"namespace": namespace, "instance": name}, standing_of(socket.scope)
         is_workload = socket.path_params["plural"] == WORKLOAD.plural
         found = partial(_only_instance, control, namespace, name) if is_workload else None
-        await serve_exec(control, socket.receive, socket.send, given, standing=standing, found=found)
+        failed = noting_failure(socket.scope)
+        await serve_exec(control, socket.receive, socket.send, given, standing=standing, found=found, failed=failed)
 
     @get(f"{_ONE}/exec", opt=described(Needs("exec", "{plural}"), running), name="exec")
     async def exec_plainly(request: AnyRequest) -> ASGIApp:
