@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 from orchestrion import shared_types as o
-from orchestrion.shared_types.manifest import parse_manifest, read_manifest, to_manifest, to_yaml
+from orchestrion.shared_types.manifest import (
+    load_manifest,
+    parse_manifest,
+    plain_documents,
+    read_manifest,
+    to_manifest,
+    to_yaml,
+)
 
 FOLDER = Path("/home/me/app")
 
@@ -397,6 +404,20 @@ def test_what_is_written_is_what_an_author_would_write() -> None:
               other: started
         """
     )
+
+
+def test_what_names_no_namespace_is_where_the_caller_says(tmp_path: Path) -> None:
+    silent = "workloads: {a: {containers: [{name: m, command: [x]}]}}\n"
+    speaking = "namespace: own\nworkloads: {b: {containers: [{name: m, command: [x]}]}}\n"
+    (tmp_path / "a.yaml").write_text(silent)
+    for manifest in (
+        parse_manifest(silent, namespace="given"),
+        load_manifest(tmp_path, namespace="given"),
+        read_manifest(plain_documents(silent)[0], namespace="given"),
+    ):
+        assert (manifest.namespace, manifest.workloads[0].metadata.namespace) == ("given", "given")
+    assert parse_manifest(f"{silent}---\n{speaking}", namespace="given").namespace == "own"
+    assert parse_manifest(silent).namespace == "default"
 
 
 def test_workloads_of_two_namespaces_or_of_one_name_make_no_manifest() -> None:

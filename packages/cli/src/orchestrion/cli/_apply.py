@@ -15,6 +15,7 @@ from ._apply_workloads import Application, check_application, run_apply
 from ._exit_codes import ExitCode
 from ._follow_applied import Follow, follow_applied
 from ._manifests import STDIN_NAME, is_stdin, naming
+from ._namespaces import check_namespace, check_within
 from ._object_files import objects_of
 from ._objects import Data, Objects, reach_objects
 from ._output import Form, coloured, is_for_people, note, show_one
@@ -48,10 +49,12 @@ def one_file(*given: Path | None) -> Path:
 def run_apply_file(file: Path, where: Where, form: Form, application: Application, follow: Follow) -> int:
     """Apply a file, or all files of a folder, with workloads or with objects of any kind, or both."""
     check_application(application)
+    check_namespace(where.namespace)
     text = sys.stdin.buffer.read(MAX_BYTES + 1) if is_stdin(file) else None
     placed = objects_of(file, text)
     if placed is None:
         return run_apply(file, where, form, application, follow, text)
+    check_within(placed, where.namespace)
     place = place_of(where)
     result = run_async(_applied, file, where, place, placed, application)
     if result is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +19,15 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
     is_name,
 )
+from orchestrion.shared_types.manifest import MAX_BYTES
 
 from ._change import dependants_first
 from ._exit_codes import ExitCode
 from ._follow_applied import Follow, follow_applied
 from ._get import name_of
-from ._manifests import load, naming
+from ._manifests import is_stdin, load, naming
+from ._namespaces import check_within
+from ._object_files import documents_of
 from ._objects import Objects
 from ._output import Form, coloured, is_for_people, note, show_one
 from ._places import Place, namespace_of, place_of
@@ -111,7 +115,7 @@ def run_apply(
 ) -> int:
     """Apply a manifest to the owner or to a server; its text is what was read of standard input, where it is that."""
     place = place_of(where)
-    result = run_async(_apply, place, file, application, text)
+    result = run_async(_apply, where, place, file, application, text)
     if result is None:
         return ExitCode.USAGE
     show_one(
@@ -131,10 +135,12 @@ def run_apply(
     return follow_applied(place, there, follow, form)
 
 
-async def _apply(place: Place, file: Path, application: Application, text: bytes | None) -> ApplyResult | None:
+async def _apply(
+    where: Where, place: Place, file: Path, application: Application, text: bytes | None
+) -> ApplyResult | None:
     of_set, dry_run, voice = application.of_set, application.dry_run, application.voice
     async with reach_owner(place) as control:
-        workloads = load(file, others=await others_at(control, place), text=text)
+        workloads = await loaded(control, where, place, file, text)
         if of_set is not None:
             workloads = tuple(_in_set(workload, of_set) for workload in workloads)
         going, others = list[WorkloadChange](), list[Stray]()
@@ -199,12 +205,35 @@ async def _surplus(control: Control, workloads: Sequence[WorkloadDefinition], of
     return found
 
 
-async def others_at(control: Control, place: Place) -> list[WorkloadDefinition]:
+async def loaded(
+    control: Control, where: Where, place: Place, file: Path, text: bytes | None = None
+) -> tuple[WorkloadDefinition, ...]:
+    """Return the workloads of a manifest, which may come after those that there are.
+
+    Args:
+        control: Who knows these.
+        where: What was typed, with the namespace of manifests that name none.
+        place: Where that is.
+        file: The manifest.
+        text: What was read of standard input, where it is that.
+
+    Raises:
+        ConfigInvalid: It can't be accepted, or names another namespace than was typed.
+    """
+    if text is None and where.namespace is not None and is_stdin(file):
+        text = sys.stdin.buffer.read(MAX_BYTES + 1)  # it can be read once, and is looked at twice
+    namespace = namespace_of(where, place)
+    workloads = load(file, others=await _others_at(control, namespace), text=text, namespace=namespace)
+    if where.namespace is not None:
+        check_within(documents_of(file, text), where.namespace)
+    return workloads
+
+
+async def _others_at(control: Control, namespace: str) -> list[WorkloadDefinition]:
     """Return the workloads that there are, which those of a file may come after, as far as who asks may see them."""
     try:
         views = await control.list_workloads()
     except Denied:
-        namespace = namespace_of(Where(), place)
         try:
             views = await control.list_workloads(namespace=namespace)
         except Denied:

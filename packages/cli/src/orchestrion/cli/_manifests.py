@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from orchestrion.shared_types import OrchestrationError, WorkloadDefinition
+from orchestrion.shared_types import DEFAULT_NAMESPACE, OrchestrationError, WorkloadDefinition
 from orchestrion.shared_types.manifest import MAX_BYTES, Manifest, load_manifest, manifest_schema, parse_manifest
 
 from ._node_names import names_at
@@ -25,7 +25,12 @@ STDIN_NAME: Final = "-"
 
 
 def load(
-    path: Path, /, *, others: Collection[WorkloadDefinition] = (), text: bytes | None = None
+    path: Path,
+    /,
+    *,
+    others: Collection[WorkloadDefinition] = (),
+    text: bytes | None = None,
+    namespace: str = DEFAULT_NAMESPACE,
 ) -> tuple[WorkloadDefinition, ...]:
     """Return all workloads of a file, of all manifests in a directory (sorted by name), or of stdin.
 
@@ -33,11 +38,12 @@ def load(
         path: Where it is; "-" on the command line is /dev/stdin here.
         others: Workloads that exist already, which those of the file may come after.
         text: What was read of standard input already; None reads it.
+        namespace: Where workloads are that do not say it.
 
     Raises:
         ConfigInvalid: Something can't be read or accepted.
     """
-    manifest = _manifest(path, others, text)
+    manifest = _manifest(path, others, text, namespace)
     for warning in manifest.warnings:
         note(f"warning: {warning}")
     return manifest.workloads
@@ -48,12 +54,13 @@ def is_stdin(path: Path) -> bool:
     return path == Path("/dev/stdin")
 
 
-def _manifest(path: Path, others: Collection[WorkloadDefinition], text: bytes | None) -> Manifest:
+def _manifest(path: Path, others: Collection[WorkloadDefinition], text: bytes | None, namespace: str) -> Manifest:
     if not is_stdin(path):
-        return load_manifest(path, others=others, classes=None)
+        return load_manifest(path, others=others, classes=None, namespace=namespace)
     if text is None:
         text = sys.stdin.buffer.read(MAX_BYTES + 1)
-    return parse_manifest(text, file=STDIN_NAME, folder=Path.cwd(), others=others, classes=None)
+    folder = Path.cwd()
+    return parse_manifest(text, file=STDIN_NAME, folder=folder, others=others, classes=None, namespace=namespace)
 
 
 @asynccontextmanager

@@ -51,6 +51,13 @@ Context = Annotated[
 Namespace = Annotated[
     str | None, Argument(("--namespace", "-n"), "Its namespace; unless given, the context's.", default="default")
 ]
+FileNamespace = Annotated[
+    str | None,
+    Argument(
+        ("--namespace", "-n"),
+        "Where that is which names no namespace; what names another one is refused.",
+    ),
+]
 AnyNamespace = Annotated[
     str | None, Argument(("--namespace", "-n"), "Only this namespace; * is all, also where the context names one.")
 ]

@@ -7,21 +7,27 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from orchestrion.shared_types import ConfigInvalid, Problem, WorkloadDefinition
+from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem, WorkloadDefinition
 from orchestrion.shared_types.manifest import MAX_BYTES, PlacedDocument
 
 from ._complaints import told
 from ._manifests import STDIN_NAME, is_stdin, load
+from ._namespaces import check_namespace, check_within
 from ._object_files import documents_of, files_of, objects_of
 from ._output import note
 
 
-def run_validate(paths: Collection[Path]) -> int:
+def run_validate(paths: Collection[Path], namespace: str | None = None) -> int:
     """Check files; the exit code is that of the first error.
 
     Each is checked by itself, but kinds that one of the files defines are known in all of them. What is also in a
     folder that was named is checked once, with that.
+
+    Args:
+        paths: The files.
+        namespace: Where things are that do not say it, and none may say another one; None lets each say its own.
     """
+    check_namespace(namespace)
     code = 0
     typed: bytes | None = None
     found = dict[Path, Sequence[PlacedDocument] | None]()
@@ -36,10 +42,11 @@ def run_validate(paths: Collection[Path]) -> int:
     for path, documents in found.items():
         try:
             if documents is None:
-                _check_manifest(path, typed)
+                _check_manifest(path, typed, namespace)
             else:
                 others = (those for other, those in found.items() if other != path)
-                _check_objects(path, documents, [document for those in others for document in those or ()])
+                beside = [document for those in others for document in those or ()]
+                _check_objects(path, documents, beside, namespace)
         except ConfigInvalid as err:
             this = told(err)
             code = code or this
@@ -60,8 +67,11 @@ def _real(files: Iterable[Path]) -> frozenset[str]:
     return frozenset(os.path.realpath(file) for file in files)
 
 
-def _check_manifest(path: Path, typed: bytes | None) -> None:
-    workloads = load(path, text=typed if is_stdin(path) else None)
+def _check_manifest(path: Path, typed: bytes | None, namespace: str | None) -> None:
+    text = typed if is_stdin(path) else None
+    workloads = load(path, text=text, namespace=namespace or DEFAULT_NAMESPACE)
+    if namespace is not None:
+        check_within(documents_of(path, text), namespace)
     if any(workload.metadata.labels for workload in workloads):
         _check_labels(path, typed, workloads)
     name = _name_of(path)
@@ -93,12 +103,15 @@ def _placed(problem: Problem, documents: Collection[PlacedDocument]) -> Problem:
     return problem
 
 
-def _check_objects(path: Path, documents: Sequence[PlacedDocument], beside: Sequence[PlacedDocument]) -> None:
+def _check_objects(
+    path: Path, documents: Sequence[PlacedDocument], beside: Sequence[PlacedDocument], namespace: str | None
+) -> None:
     from orchestrion.control_plane.checking import check_documents  # of all checks only this one needs a server
 
-    checked = check_documents(documents, beside=beside)
+    checked = check_documents(documents, namespace=namespace or DEFAULT_NAMESPACE, beside=beside)
     if checked.problems:
         raise ConfigInvalid(tuple(checked.problems))
+    check_within(documents, namespace)
     for file, remarks in sorted(checked.remarks.items()):
         for remark in remarks:
             note(f"{file}: {remark}")

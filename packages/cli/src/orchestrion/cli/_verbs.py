@@ -11,6 +11,7 @@ from ._options import (
     Container,
     Context,
     DryRun,
+    FileNamespace,
     Manifest,
     Namespace,
     OutputForm,
@@ -96,6 +97,7 @@ def apply(
     named: Annotated[Path | None, Argument(("--file", "-f"), "The same as FILE.")] = None,
     state: State = None,
     context: Context = None,
+    namespace: FileNamespace = None,
     dry_run: Annotated[bool, Argument(("--dry-run",), "Say what would change, and change nothing.")] = False,
     set_: Annotated[
         str | None, Argument(("--set",), "The set that all of the file is of; each object gets it as a label.")
@@ -142,7 +144,7 @@ def apply(
 
     voice, follow = Voice(manager, force_conflicts), follows(wait=wait, detach=detach, timeout=timeout)
     application = Application(voice=voice, dry_run=dry_run, of_set=set_, prune=prune, if_index=if_index, yes=yes)
-    return run_apply_file(one_file(file, named), Where(state, context), output, application, follow)
+    return run_apply_file(one_file(file, named), Where(state, context, namespace), output, application, follow)
 
 
 def scale(
@@ -302,6 +304,8 @@ def validate(
         Argument(("FILE",), "Manifests, files of objects of any kind, directories, or - for stdin.", dash="/dev/stdin"),
     ],
     /,
+    *,
+    namespace: FileNamespace = None,
 ) -> int:
     """Check manifests and objects of every kind, and change nothing. Each problem is told as file:line:column.
 
@@ -309,17 +313,25 @@ def validate(
     """
     from ._validate import run_validate
 
-    return run_validate(files)
+    return run_validate(files, namespace)
 
 
-def plan(file: Manifest, /, *, state: State = None, context: Context = None, output: OutputForm = "table") -> int:
+def plan(
+    file: Manifest,
+    /,
+    *,
+    state: State = None,
+    context: Context = None,
+    namespace: FileNamespace = None,
+    output: OutputForm = "table",
+) -> int:
     """Show what applying would change, and where instances would go.
 
     It ends with 0 if nothing would change, and with 1 if something would.
     """
     from ._plan import run_plan
 
-    return run_plan(file, Where(state, context), output)
+    return run_plan(file, Where(state, context, namespace), output)
 
 
 def schema(

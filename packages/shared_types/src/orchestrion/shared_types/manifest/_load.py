@@ -49,6 +49,7 @@ def load_manifest(
     max_bytes: int = MAX_BYTES,
     others: Collection[WorkloadDefinition] = (),
     classes: Collection[PriorityClass] | None = PRIORITY_CLASSES,
+    namespace: str = DEFAULT_NAMESPACE,
 ) -> Manifest:
     """Return the manifest of a file, or of all `SUFFIXES` files of a folder, in the order of their names.
 
@@ -58,11 +59,12 @@ def load_manifest(
         others: Workloads that exist already, which those of the manifest may come after.
         classes: The priority classes that may be named; None are the standard ones, and any others, whose names are
             passed on to whoever runs it.
+        namespace: Where its workloads live if it names no namespace; it has to be a name.
 
     Raises:
         ConfigInvalid: It can't be read, or what it says can't be accepted; each problem has its place.
     """
-    return load_manifests((path,), max_bytes=max_bytes, others=others, classes=classes)
+    return load_manifests((path,), max_bytes=max_bytes, others=others, classes=classes, namespace=namespace)
 
 
 def load_manifests(
@@ -71,13 +73,14 @@ def load_manifests(
     max_bytes: int = MAX_BYTES,
     others: Collection[WorkloadDefinition] = (),
     classes: Collection[PriorityClass] | None = PRIORITY_CLASSES,
+    namespace: str = DEFAULT_NAMESPACE,
 ) -> Manifest:
     """Return one manifest of several files and folders; see `load_manifest`.
 
     Raises:
         ConfigInvalid: See `load_manifest`. A file that is not YAML does not hide the problems of the others.
     """
-    collected = _Collected(classes)
+    collected = _Collected(classes, namespace)
     for path in paths:
         for file in _files(path, collected):
             try:
@@ -97,6 +100,7 @@ def parse_manifest(
     max_bytes: int = MAX_BYTES,
     others: Collection[WorkloadDefinition] = (),
     classes: Collection[PriorityClass] | None = PRIORITY_CLASSES,
+    namespace: str = DEFAULT_NAMESPACE,
 ) -> Manifest:
     """Return the manifest that a text stands for.
 
@@ -108,11 +112,12 @@ def parse_manifest(
         others: Workloads that exist already, which those of the manifest may come after.
         classes: The priority classes that may be named; None are the standard ones, and any others, whose names are
             passed on to whoever runs it.
+        namespace: Where its workloads live if it names no namespace; it has to be a name.
 
     Raises:
         ConfigInvalid: What it says can't be accepted; each problem has its place.
     """
-    collected = _Collected(classes)
+    collected = _Collected(classes, namespace)
     collected.add(text, file, None if folder is None else os.path.abspath(folder), max_bytes)  # noqa: PTH100 # the same
     return collected.manifest(others)
 
@@ -122,6 +127,7 @@ def read_manifest(
     *,
     others: Collection[WorkloadDefinition] = (),
     classes: Collection[PriorityClass] | None = PRIORITY_CLASSES,
+    namespace: str = DEFAULT_NAMESPACE,
 ) -> Manifest:
     """Return the manifest that plain data stands for, as `plain_documents` gives it; relative paths are refused.
 
@@ -132,11 +138,12 @@ def read_manifest(
         others: Workloads that exist already, which those of the manifest may come after.
         classes: The priority classes that may be named; None are the standard ones, and any others, whose names are
             passed on to whoever runs it.
+        namespace: Where its workloads live if it names no namespace; it has to be a name.
 
     Raises:
         ConfigInvalid: What it says can't be accepted.
     """
-    collected = _Collected(classes)
+    collected = _Collected(classes, namespace)
     collected.take([node_of(dict(data))], "", None)
     return collected.manifest(others)
 
@@ -226,9 +233,10 @@ class _Written:
 class _Collected:
     """What the documents read so far have said."""
 
-    def __init__(self, classes: Collection[PriorityClass] | None) -> None:
+    def __init__(self, classes: Collection[PriorityClass] | None, namespace: str) -> None:
         self.problems: list[Problem] = []
         self._classes = classes
+        self._otherwise = namespace
         self._namespace: tuple[str, str] | None = None
         self._volumes: dict[str, tuple[Volume, Problem]] = {}
         self._workloads: dict[str, _Written] = {}
@@ -314,7 +322,7 @@ class _Collected:
         if not self._workloads and not self.problems:
             file = next(iter(self._files), "")
             self.problems.append(Problem("nothing is defined here; a manifest needs the key workloads", file=file))
-        namespace = DEFAULT_NAMESPACE if self._namespace is None else self._namespace[0]
+        namespace = self._otherwise if self._namespace is None else self._namespace[0]
         definitions = tuple(
             self._definition(name, namespace, written.attributes)
             for name, written in self._workloads.items()
