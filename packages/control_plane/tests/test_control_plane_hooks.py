@@ -197,6 +197,78 @@ async def test_a_workload_is_stopped_and_started_only_where_webhooks_let_it() ->
         assert not is_stopped(api)
 
 
+DONE_WITH: list[tuple[str, dict[str, Any], str]] = [
+    ("rollout", {"pause": {}}, "pause"),
+    ("rollout", {"resume": {}}, "resume"),
+    ("rollout", {"promote": {}}, "promote"),
+    ("rollout", {"restart": {}}, "restart"),
+    ("retry", {}, "retry"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "action"), DONE_WITH)
+async def test_what_is_done_with_a_workload_is_an_update_that_webhooks_judge(
+    path: str, body: dict[str, Any], action: str
+) -> None:
+    async with judged() as (api, judge), Judge().at_work() as labeller:
+        labeller.says = lambda _: {"allowed": True, "patch": [{"op": "add", "path": "/spec/replicas", "value": 9}]}
+        await api.management.control.apply([definition(replicas=2)])
+        await created(api, VALIDATING, judge.hook("policy", rules=[{"kinds": ["Workload"], "operations": ["update"]}]))
+        await created(api, MUTATING, labeller.hook("numbers", rules=[{"kinds": ["Workload"]}]))
+        before = (await api.client.ask("GET", f"{SPACE}/workloads/web")).json
+        judge.says = lambda _: {"allowed": False, "reason": "not on Sundays"}
+        refused = await api.client.ask("POST", f"{SPACE}/workloads/web/{path}", body)
+        assert (refused.status, refused.json["message"]) == (403, "'policy' refused it: not on Sundays")
+        (asked,) = judge.asked
+        assert (asked["operation"], asked["action"], asked["dry_run"]) == ("update", action, False)
+        assert asked["object"]["spec"] == asked["old_object"]["spec"] == before["spec"]
+        assert labeller.asked == []
+        after = (await api.client.ask("GET", f"{SPACE}/workloads/web")).json
+        assert ("paused" in after["status"], after["metadata"]) == (False, before["metadata"])
+        judge.says = lambda _: {"allowed": True}
+        expected = 409 if action == "promote" else 200  # there is no canary
+        assert (await api.client.ask("POST", f"{SPACE}/workloads/web/{path}", body)).status == expected
+        after = (await api.client.ask("GET", f"{SPACE}/workloads/web")).json
+        assert (after["spec"], after["status"].get("paused", False)) == (before["spec"], action == "pause")
+
+
+async def test_a_dry_run_of_what_is_done_with_a_workload_is_judged_as_one() -> None:
+    async with judged() as (api, judge):
+        await api.management.control.apply([definition()])
+        await created(api, VALIDATING, judge.hook("policy", rules=[{"kinds": ["Workload"]}]))
+        await api.client.ask("POST", f"{SPACE}/workloads/web/rollout?dry_run=true", {"pause": {}})
+        assert [(asked["action"], asked["dry_run"]) for asked in judge.asked] == [("pause", True)]
+
+
+async def test_a_pause_by_the_way_of_control_is_judged_too() -> None:
+    async with judged() as (api, judge):
+        control = api.management.control
+        await control.apply([definition()])
+        await created(api, VALIDATING, judge.hook("policy", rules=[{"kinds": ["Workload"]}]))
+        ASKING.set(Principal("ann", groups=[ADMINS]))
+        judge.says = lambda _: {"allowed": False, "reason": "not on Sundays"}
+        for change in (control.pause, control.resume):
+            with pytest.raises(Denied, match="not on Sundays"):
+                await change("web")
+        assert [asked["action"] for asked in judge.asked] == ["pause", "resume"]
+
+
+async def test_what_was_changed_while_it_was_judged_is_left_alone() -> None:
+    async with judged() as (api, judge):
+        await api.management.control.apply([definition()])
+        await created(api, VALIDATING, judge.hook("policy", rules=[{"kinds": ["Workload"]}]))
+        changed = list[int]()
+
+        async def meddle(action: str, workload: WorkloadDefinition, *, dry_run: bool) -> None:
+            labels = {"metadata": {"labels": {"team": "shop"}}}
+            changed.append((await api.client.ask("PATCH", f"{SPACE}/workloads/web", labels)).status)
+
+        api.objects.workloads.act = meddle
+        answer = await api.client.ask("POST", f"{SPACE}/workloads/web/rollout", {"pause": {}})
+        assert (changed, answer.status) == ([200], 409)
+        assert not api.orchestrator.world.workloads[WorkloadName("default", "web")].control.paused
+
+
 @pytest.mark.slow
 async def test_a_webhook_that_has_gone_wrong_can_be_changed_and_removed() -> None:
     async with judged() as (api, judge):

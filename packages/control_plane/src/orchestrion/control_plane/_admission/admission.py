@@ -223,7 +223,7 @@ class Admission:
         """Ask validating webhooks about what is done with a workload; errors are as for `judge`.
 
         Args:
-            action: "scale", "start" or "stop".
+            action: What is done: "scale", "start", "stop", "pause", "resume", "promote" or "retry".
             workload: The workload.
             dry_run: Whether nothing will be done.
             replicas: How many it would have; None leaves it at what it says.
@@ -239,7 +239,9 @@ class Admission:
     def _asked(self, request: AdmissionRequest) -> tuple[list[Mutator], list[Validator]]:
         if request.principal is SERVER:
             return [], []
-        return self.hooks.mutators(request), self.hooks.validators(request)
+        # What is done beside writing the object leaves it as it is, whatever somebody would make of it.
+        mutators = [] if request.action else self.hooks.mutators(request)
+        return mutators, self.hooks.validators(request)
 
     async def _pass(self, chain: AdmissionChain, request: AdmissionRequest) -> None:
         admitted = await chain.admit(request)
@@ -344,4 +346,5 @@ def _request_of(review: Review, document: Document, uid: str) -> AdmissionReques
         old_object=before.plain() if before is not None else None,
         principal=review.intent.principal or ASKING.get(),
         dry_run=review.intent.dry_run,
+        action=review.action,
     )

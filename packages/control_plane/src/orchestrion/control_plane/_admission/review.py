@@ -37,7 +37,7 @@ class AdmissionRequest:
         old_object: The object as it is; None where there is none yet.
         principal: Who asks.
         dry_run: Whether nothing will be written whatever is said; then nobody may change anything elsewhere either.
-        action: What is done beside writing the object as a whole: "scale", "start" or "stop"; or empty.
+        action: What is done beside writing the object as a whole, such as "scale" or "pause"; or empty.
     """
 
     uid: str

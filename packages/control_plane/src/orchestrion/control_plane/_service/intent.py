@@ -86,6 +86,8 @@ class Review:
         document: The object as it would be; for DELETE as it is.
         before: The object as it is; None where it is new.
         intent: How it is meant.
+        action: What is done beside writing the object, such as "restart"; empty where it is written. Then the object
+            is judged, and nobody changes it.
     """
 
     change: ChangeKind
@@ -93,6 +95,7 @@ class Review:
     document: Document
     before: Document | None
     intent: Intent
+    action: str = ""
 
 
 Admit = Callable[[Review], Awaitable[Document]]

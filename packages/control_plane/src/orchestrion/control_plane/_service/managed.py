@@ -112,6 +112,11 @@ class ManagedControl:
         record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))
         return record.spec.definition if record is not None and record.spec is not None else None
 
+    async def _judged(self, action: str, namespace: str, name: str, *, dry_run: bool = False) -> None:
+        known = self._definition(namespace, name)
+        if known is not None:
+            await self.admission.act(action, known, dry_run=dry_run)
+
     async def scale(
         self, name: str, replicas: int | None, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False
     ) -> WorkloadView:
@@ -125,18 +130,18 @@ class ManagedControl:
             return await self.orchestrator.scale(name, replicas, namespace=namespace, gate=gate, dry_run=dry_run)
 
     async def pause(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
-        """See `Control.pause`."""
+        """See `Control.pause`. Webhooks that only validate are asked."""
+        await self._judged("pause", namespace, name)
         return await self.orchestrator.pause(name, namespace=namespace)
 
     async def resume(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE) -> WorkloadView:
-        """See `Control.resume`."""
+        """See `Control.resume`. Webhooks that only validate are asked."""
+        await self._judged("resume", namespace, name)
         return await self.orchestrator.resume(name, namespace=namespace)
 
     async def stop(self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, dry_run: bool = False) -> WorkloadView:
         """See `Control.stop`. Webhooks that only validate are asked."""
-        known = self._definition(namespace, name)
-        if known is not None:
-            await self.admission.act("stop", known, dry_run=dry_run)
+        await self._judged("stop", namespace, name, dry_run=dry_run)
         gate = with_request(self.orchestrator.store)
         return await self.orchestrator.stop(name, namespace=namespace, gate=gate, dry_run=dry_run)
 

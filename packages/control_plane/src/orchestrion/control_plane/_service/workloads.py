@@ -165,7 +165,7 @@ class WorkloadWriter:
             before = self.document(namespace, name)
             check_precondition(before, None, intent.if_revision)
             fields = await self.fields.read(namespace, name, before)
-            prepared = await self._prepared(before, before, fields, intent)
+            prepared = await self._prepared(before, before, fields, intent, action="restart")
             try:
                 async with self.turn((namespace,)):
                     await self.orchestrator.restart(
@@ -252,12 +252,40 @@ class WorkloadWriter:
             Denied: A webhook refuses it.
             Unavailable: A webhook did not answer, and nobody else may judge.
         """
-        record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))
-        if record is None or record.spec is None:
-            raise no_such(WORKLOAD, namespace, name)
-        await self.act("start", record.spec.definition, dry_run=dry_run)
+        definition = await self.judged("start", namespace, name, dry_run=dry_run)
         gate = with_request(self.orchestrator.store, self.quota)
-        await self.orchestrator.apply([record.spec.definition], dry_run=dry_run, rerun=rerun, gate=gate)
+        await self.orchestrator.apply([definition], dry_run=dry_run, rerun=rerun, gate=gate)
+
+    async def judged(
+        self, action: str, namespace: str, name: str, *, dry_run: bool = False, if_revision: int | None = None
+    ) -> WorkloadDefinition:
+        """Have looked at what is done with a workload that stays as it was written; return how that is.
+
+        Whoever goes on from this without waiting does it with the workload that was looked at.
+
+        Args:
+            action: What is done, such as "pause".
+            namespace: The workload's namespace.
+            name: Its name.
+            dry_run: Whether nothing will be done.
+            if_revision: Only if its last write was at this revision; None is whatever it is.
+
+        Raises:
+            NotFound: There is none of that name.
+            PreconditionFailed: It is not what the caller takes it for.
+            Denied: A webhook refuses it.
+            Unavailable: A webhook did not answer, and nobody else may judge.
+            Conflict: Others changed it meanwhile.
+        """
+        before = self.document(namespace, name)
+        check_precondition(before, None, if_revision)
+        definition = self.orchestrator.world.workloads[WorkloadName(namespace, name)].spec
+        assert definition is not None  # noqa: S101 - for the type checker: there is a document of it
+        await self.act(action, definition.definition, dry_run=dry_run)
+        if self.document(namespace, name).metadata.revision != before.metadata.revision:
+            msg = f"workload {name!r} was changed while it was judged whether to {action} it"
+            raise Conflict(msg, remedy="Look at what it is to run now, and try again.")
+        return definition.definition
 
     def _meaning(self, given: Document, spec: JsonObject) -> JsonObject:
         return dict(workload_of(self.definition(evolve(given, spec=spec))).spec)
@@ -280,7 +308,7 @@ class WorkloadWriter:
         return workload_of(record.spec.definition).at(record.spec_revision)
 
     async def _prepared(
-        self, document: Document, before: Document | None, fields: Fields, intent: Intent
+        self, document: Document, before: Document | None, fields: Fields, intent: Intent, *, action: str = ""
     ) -> PreparedWorkload:
         change = ChangeKind.CREATE if before is None else ChangeKind.UPDATE
         metadata = document.metadata
@@ -288,7 +316,7 @@ class WorkloadWriter:
         kept = kept_claims(held, metadata.finalizers, going=False)
         if kept != metadata.finalizers:
             document = evolve(document, metadata=evolve(metadata, finalizers=kept))
-        review = Review(change=change, kind=WORKLOAD, document=document, before=before, intent=intent)
+        review = Review(change=change, kind=WORKLOAD, document=document, before=before, intent=intent, action=action)
         reviewed = await self.admit(review)
         return PreparedWorkload(self.definition(reviewed), before, fields)
 

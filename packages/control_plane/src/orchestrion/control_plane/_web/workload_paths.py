@@ -177,6 +177,7 @@ def _lives(control: Control, objects: Objects, once: Once) -> list[Any]:
         done = list[str]()
 
         async def do() -> None:
+            await objects.workloads.judged("retry", namespace, name)
             done.extend(await objects.orchestrator.retry(subject, namespace=namespace))
 
         async def show() -> Raw:
@@ -248,6 +249,9 @@ def _rollouts(objects: Objects, once: Once) -> list[Any]:
                 return object_answer(await rollouts.undo(namespace, name, _generation(given), intent))
             if what == "restart":
                 return object_answer(await rollouts.restart(namespace, name, intent))
+            await objects.workloads.judged(
+                what, namespace, name, dry_run=intent.dry_run, if_revision=intent.if_revision
+            )
             with requested(intent):
                 if what == "promote":
                     return object_answer(await rollouts.promote(namespace, name, intent))
