@@ -120,6 +120,15 @@ async def test_an_update_can_be_promoted_by_the_write_that_makes_it(stage: Stage
     assert await running(stage) == {2: 3}
 
 
+async def test_an_update_that_would_wait_for_nothing_is_not_promoted_by_its_write(stage: Stage) -> None:
+    await stage.apply(version("old", canary=0))
+    await trio.sleep(20)
+    await stage.orchestrator.apply([version("new", canary=0)], promoted=True)
+    assert stage.orchestrator.world.workloads[WorkloadName("default", "web")].control.promoted == 0
+    with pytest.raises(Conflict, match="waits for a promotion"):
+        await stage.orchestrator.promote("web")
+
+
 async def test_a_write_that_makes_no_update_promotes_none(stage: Stage) -> None:
     await waiting(stage)
     await stage.orchestrator.apply([version("new")], promoted=True)

@@ -11,7 +11,7 @@ from attrs import define, evolve
 from orchestrion.orchestrator_core._control.gate import ProposedChange
 from orchestrion.orchestrator_core._control.views import ChangeAction, FieldDifference, WorkloadChange
 from orchestrion.orchestrator_core._state.events import EventRecorder
-from orchestrion.orchestrator_core._state.facts import canary_of, ended_as, is_scaled, target_generation
+from orchestrion.orchestrator_core._state.facts import Canary, canary_of, ended_as, is_scaled, target_generation
 from orchestrion.orchestrator_core._state.records import (
     CAUSE_ANNOTATION,
     Outcome,
@@ -32,7 +32,6 @@ from orchestrion.shared_types import (
     Problem,
     UidFactory,
     WorkloadDefinition,
-    WorkloadKind,
     check_workloads,
     unstructure,
 )
@@ -208,8 +207,9 @@ def _compare(
     if next_control is not None and (outcome is None or again):
         differences = (*differences, _noting("it was stopped, and starts again"))
     generation = old.metadata.generation + (1 if changed or again else 0)
-    if promoted and (retemplated or again) and new.kind is WorkloadKind.SERVICE:
-        next_control = evolve(next_control or control, promoted=generation)
+    canary = _canary_after(new, record) if (retemplated or again) and outcome is None else None
+    if promoted and canary is not None:
+        next_control, canary = evolve(next_control or control, promoted=canary.generation), None
     change = WorkloadChange(
         namespace=record.name.namespace,
         name=record.name.name,
@@ -222,8 +222,8 @@ def _compare(
     if control.paused and retemplated and outcome is None:
         note = f"updates are paused; `orchestrion rollout resume {record.name.name}` lets it go on"
         change = evolve(change, note=note, restarts=False)
-    elif change.restarts and outcome is None and not promoted and (canary := _canary_after(new, record)):
-        first = "1 instance is" if canary == 1 else f"{canary} instances are"
+    elif canary is not None and canary.count:
+        first = "1 instance is" if canary.count == 1 else f"{canary.count} instances are"
         note = f"{first} replaced first; `orchestrion rollout promote {record.name.name}` lets the update go on"
         change = evolve(change, note=note)
     if not changed and not again:
@@ -238,8 +238,8 @@ def _compare(
     return Admission(change, spec, next_control, record, idle)
 
 
-def _canary_after(new: WorkloadDefinition, record: WorkloadRecord) -> int:
-    """Return with how many instances an update to a definition would begin, and wait; 0 where it would not."""
+def _canary_after(new: WorkloadDefinition, record: WorkloadRecord) -> Canary | None:
+    """Return where an update to a definition would wait until it is promoted; None where it would not."""
     generation = new.metadata.generation + 1
     spec = WorkloadSpec(definition=new, template_generation=generation)
     control = evolve(record.control, stopped=False)
@@ -250,8 +250,7 @@ def _canary_after(new: WorkloadDefinition, record: WorkloadRecord) -> int:
         progress=record.progress,
         templates={**record.templates, generation: templated(spec)},
     )
-    canary = canary_of(after)
-    return canary.count if canary is not None else 0
+    return canary_of(after)
 
 
 _ENDED: Final = {Outcome.SUCCEEDED: "it has succeeded", Outcome.FAILED: "it failed"}
