@@ -18,7 +18,7 @@ from orchestrion.cli._picture import Picture
 from orchestrion.cli._places import RemoteServer
 from orchestrion.cli._rollout_follow import Teller, followed
 from orchestrion.cli._state_directory import at
-from orchestrion.cli._wait import _goal, _wait
+from orchestrion.cli._wait import _goal, wait_for
 from orchestrion.cli._watching import followed_updates
 from orchestrion.cli._where import Where
 from orchestrion.control_plane import ApiClient, HttpControl, SocketPeer, StoredClasses, serve_control
@@ -389,7 +389,7 @@ async def test_what_is_waited_for_may_come_after_a_restart(server: Server, nurse
     send, receive = trio.open_memory_channel[bool | None](1)
 
     async def wait() -> None:
-        send.send_nowait(await _wait(Where(namespace="default"), place, "configmap", "late", _goal("exists"), 30.0))
+        send.send_nowait(await wait_for(Where(namespace="default"), place, "configmap", "late", _goal("exists"), 30.0))
 
     with trio.fail_after(30):
         async with server.at_work():

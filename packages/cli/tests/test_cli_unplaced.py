@@ -18,7 +18,7 @@ from orchestrion.cli._objects import Data, Listed
 from orchestrion.cli._places import RemoteServer
 from orchestrion.cli._rollout_follow import Teller, followed
 from orchestrion.cli._unplaced import GRACE_SECONDS, NoPlace, Unplaced
-from orchestrion.cli._wait import _goal, _wait
+from orchestrion.cli._wait import _goal, wait_for
 from orchestrion.cli._where import Where
 from orchestrion.control_plane import SocketPeer
 from orchestrion.orchestrator_core import Update, UpdateKind, WorkloadPhase, WorkloadView
@@ -214,7 +214,7 @@ async def test_work_that_queues_has_no_place_when_time_is_over(
         await followed(PLACE, "default", ["job"], 3600, Teller().tell)
     for goal in ("done", "status.succeeded=1"):
         with pytest.raises(NoPlace, match="job: no"):
-            await _wait(Where(namespace="default"), PLACE, "workload", "job", _goal(goal), 3600)
+            await wait_for(Where(namespace="default"), PLACE, "workload", "job", _goal(goal), 3600)
     assert trio.current_time() == 3 * 3600
 
 
@@ -223,7 +223,7 @@ async def test_what_needs_no_place_is_waited_for_until_time_is_over(
 ) -> None:
     reached(monkeypatch)
     for goal in ("deleted", "metadata.labels.tier=front"):
-        assert await _wait(Where(namespace="default"), PLACE, "workload", "job", _goal(goal), 60) is None
+        assert await wait_for(Where(namespace="default"), PLACE, "workload", "job", _goal(goal), 60) is None
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from ._running import run_async
 from ._where import Where
 from ._write import parsed
 
-_STAGES: Final = ("namespace", "customkind", "priorityclass", "role")
+STAGES: Final = ("namespace", "customkind", "priorityclass", "role")
 """The kinds of objects that others need, in the order in which these are looked at, in lower case."""
 
 
@@ -152,7 +152,7 @@ async def _create(where: Where, place: Place, wanted: Sequence[_Wanted], dry_run
 
 def _stage(one: _Wanted) -> int:
     """Return where an object comes in the order in which objects need each other."""
-    return _STAGES.index(one.kind.lower()) if one.kind.lower() in _STAGES else len(_STAGES)
+    return STAGES.index(one.kind.lower()) if one.kind.lower() in STAGES else len(STAGES)
 
 
 def _defined_by(one: _Wanted) -> KindName | None:

@@ -52,6 +52,22 @@ def documents_of(path: Path, text: bytes | None) -> list[PlacedDocument]:
     return _documents_in(_texts_of(path, text))
 
 
+def all_documents_of(path: Path, text: bytes | None) -> list[PlacedDocument]:
+    """Return what `documents_of` does, of what can be read altogether.
+
+    Raises:
+        ConfigInvalid: A file can't be read or understood, or nothing is in what there is.
+    """
+    files = _texts_of(path, text)
+    problems = [Problem("this can't be read", file=name) for name, source in files if source is None]
+    documents = _documents_in(files)
+    if not documents and not problems:
+        problems.append(Problem("there is nothing in it", file=STDIN_NAME if text is not None else str(path)))
+    if problems:
+        raise ConfigInvalid(tuple(problems))
+    return documents
+
+
 def _documents_in(files: Sequence[tuple[str, bytes | None]]) -> list[PlacedDocument]:
     return [
         document for name, source in files if source is not None for document in placed_documents(source, file=name)

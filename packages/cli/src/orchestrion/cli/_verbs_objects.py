@@ -134,22 +134,40 @@ def patch(
 
 
 def delete(
-    kind: Kind,
-    names: Annotated[tuple[str, ...], Argument(("OBJECT",), "The objects' names.")],
+    kind: Annotated[str, Argument(("KIND",), "A kind, or its name; with an object: KIND/NAME.")] = "",
+    names: Annotated[tuple[str, ...], Argument(("OBJECT",), "The objects' names.")] = (),
     /,
     *,
+    file: Annotated[
+        Path | None,
+        Argument(
+            ("--file", "-f"),
+            "What the manifests and objects of a file or a folder are called, or - for stdin.",
+            dash="/dev/stdin",
+        ),
+    ] = None,
     yes: Yes = False,
+    wait: Annotated[
+        bool, Argument(("--wait",), "With a file: wait until all of it is gone.", can_be_denied=True)
+    ] = True,
     dry_run: DryRun = False,
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
 ) -> int:
-    """Remove objects, after naming them and asking.
+    """Remove objects, after naming them and asking: some of a kind, or all that a file names.
 
-    An instance is stopped, and its workload replaces it. Without a terminal to ask on, --yes is needed.
+    An instance is stopped, and its workload replaces it. Without a terminal to ask on, --yes is needed. Of a file, what
+    is not there is told and is no error; what names another namespace than -n does is refused.
 
-    Examples: orchestrion delete configmap/a secret/b; orchestrion delete instance web.0.1 --yes
+    Examples: orchestrion delete configmap/a secret/b; orchestrion delete -f app.yaml --yes
     """
-    from ._write import run_delete
+    where = Where(state, context, namespace)
+    if file is not None and not kind:
+        from ._delete_file import run_delete_file
 
-    return run_delete(kind, names, Where(state, context, namespace), yes=yes, dry_run=dry_run)
+        return run_delete_file(file, where, yes=yes, wait=wait, dry_run=dry_run)
+    from ._write import check_named, run_delete
+
+    check_named(kind, names, file)
+    return run_delete(kind, names, where, yes=yes, dry_run=dry_run)

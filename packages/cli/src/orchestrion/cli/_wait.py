@@ -42,12 +42,16 @@ class _Goal:
     needs_place: bool = False
 
 
+DELETED: Final = _Goal("deleted", lambda item: item is None)
+"""That it is gone."""
+
+
 def run_wait(kind: str, name: str, goal: str, timeout: str | None, where: Where) -> int:
     """Wait until something holds of an object."""
     place = place_of(where)
     wanted = _goal(goal)
     seconds = None if timeout is None else seconds_of(timeout)
-    reached = run_async(_wait, where, place, kind, name, wanted, seconds)
+    reached = run_async(wait_for, where, place, kind, name, wanted, seconds)
     if reached is None:
         note(f"{kind} {name}: {wanted.text} was not reached within {timeout}")
         return ExitCode.TIMEOUT
@@ -56,8 +60,8 @@ def run_wait(kind: str, name: str, goal: str, timeout: str | None, where: Where)
 
 
 def _goal(text: str) -> _Goal:
-    if text == "deleted":
-        return _Goal(text, lambda item: item is None)
+    if text == DELETED.text:
+        return DELETED
     if text == "exists":
         return _Goal(text, lambda item: item is not None)
     if text == "done":
@@ -82,7 +86,7 @@ def _said(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-async def _wait(where: Where, place: Place, kind: str, name: str, goal: _Goal, seconds: float | None) -> bool | None:
+async def wait_for(where: Where, place: Place, kind: str, name: str, goal: _Goal, seconds: float | None) -> bool | None:
     """Return whether the goal was reached, False where it can't be any longer, None where time has run out.
 
     Raises:

@@ -163,6 +163,18 @@ def run_patch(kind: str, name: str, patch: str, type_: str, where: Where, *, dry
     return 0
 
 
+def check_named(kind: str, names: Sequence[str], file: Path | None) -> None:
+    """Make sure that it was said once what is to go.
+
+    Raises:
+        ConfigInvalid: It was not.
+    """
+    if file is None and kind and names:
+        return
+    wrong = "say which kind and names, or which file" if file is None else "the file says what is to go"
+    raise ConfigInvalid((Problem(wrong),), remedy="orchestrion delete KIND NAME..., or: orchestrion delete -f FILE")
+
+
 def run_delete(kind: str, names: Sequence[str], where: Where, *, yes: bool, dry_run: bool) -> int:
     """Remove objects, after naming them and asking."""
     place = place_of(where)
