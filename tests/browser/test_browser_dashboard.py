@@ -32,7 +32,7 @@ PAGES = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def populated(server: Any) -> None:
     """Something to see: what talks, what has no place, what fails, and a quota."""
     server.run(
