@@ -116,6 +116,13 @@ def test_priority_classes_are_those_of_the_documents_and_others_are_remarked() -
     assert checked(workload, "{kind: PriorityClass, metadata: {name: gold}, spec: {value: 7}}").remarks == {}
 
 
+def test_resources_that_only_some_node_may_have_are_remarked() -> None:
+    quota = "kind: ResourceQuota\nmetadata: {name: a}\nspec: {hard: {cpu: 1, memroy: 1, example.org/seats: 2}}\n"
+    assert [*checked(quota).remarks["0.yaml"]] == [
+        "resource memroy of a is none that all nodes have: a server has to know it"
+    ]
+
+
 def test_what_is_there_twice_is_told_with_both_places() -> None:
     text = "kind: ConfigMap\nmetadata: {name: a}\n"
     assert told(text, text) == ["1.yaml:2:18: metadata.name: ConfigMap 'a' is there twice; first in 0.yaml:1"]

@@ -14,11 +14,14 @@ from orchestrion.control_plane._admission.amounts import sum_of
 from orchestrion.control_plane._objects.kinds import NAMESPACE, RESOURCE_QUOTA
 from orchestrion.control_plane._service.intent import Intent
 from orchestrion.control_plane._service.workloads import no_turn
+from orchestrion.mocks import MockClusterManager
 from orchestrion.orchestrator_core import WorkloadName, claimed_now
 from orchestrion.shared_types import (
     Conflict,
     ContainerConfig,
     Metadata,
+    Node,
+    NodeId,
     NotFound,
     OrchestrationError,
     QuotaExceeded,
@@ -103,6 +106,47 @@ async def test_what_is_limited_may_be_counts_and_extended_resources(api: Api) ->
         await control.apply([definition("c", replicas=0)])
 
 
+KNOWN = "There are: cpu, memory, disk, gpus, instances, workloads. What no node has yet is named with a slash"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("memroy", "did you mean 'memory'?"), ("podss", "known: "), ("licences", "known: ")]
+)
+async def test_a_resource_that_nobody_has_is_refused_with_those_that_there_are(api: Api, name: str, told: str) -> None:
+    refused = await api.client.ask("POST", QUOTAS, quota(cpu=1, **{name: 1}))
+    assert (refused.status, refused.json["code"]) == (400, "config-invalid")
+    ((problem,), detail) = (refused.json["fields"]["problems"], refused.json["detail"])
+    assert problem["path"] == f"spec.hard.{name}"
+    assert f"unknown resource '{name}'" in problem["message"]
+    assert told in problem["message"]
+    assert KNOWN in detail
+    assert (await api.client.ask("GET", f"{QUOTAS}/team")).status == 404
+
+
+async def test_what_a_node_has_and_what_may_come_with_one_is_limited(api: Api) -> None:
+    cluster = api.orchestrator.cluster
+    assert isinstance(cluster, MockClusterManager)
+    assert (await api.client.ask("POST", QUOTAS, quota("own", **{"example.org/seats": 2}))).status == 201
+    cluster.add_node(Node(id=NodeId("big"), name="big", capacity=Resources(extended={"licences": 4})))
+    await trio.sleep(1)
+    assert (await api.client.ask("POST", QUOTAS, quota(licences=2))).status == 201
+    asking = ContainerConfig(name="main", command=("run",), resources=Resources(extended={"licences": 3}))
+    with pytest.raises(QuotaExceeded, match="grants 2 of licences"):
+        await api.management.control.apply([evolve(definition(), containers=(asking,))])
+    cluster.remove_node(NodeId("big"))
+    await trio.sleep(1)
+    changed = await api.client.ask("PATCH", f"{QUOTAS}/team", {"spec": {"hard": {"licences": 3}}})
+    assert changed.status == 200, "of what it has spoken before it may speak"
+    assert (await api.client.ask("POST", QUOTAS, quota("more", licences=2))).status == 400
+
+
+@pytest.mark.parametrize("part", ["default", "min", "max"])
+async def test_a_limit_range_speaks_of_resources_that_there_are_too(api: Api, part: str) -> None:
+    spec = {"metadata": {"name": "small"}, "spec": {part: {"instances": 1}}}
+    refused = await api.client.ask("POST", "/api/v1/namespaces/default/limitranges", spec)
+    assert (refused.status, refused.json["fields"]["problems"][0]["path"]) == (400, f"spec.{part}.instances")
+
+
 async def test_all_quotas_of_a_namespace_hold_and_those_of_others_do_not(api: Api) -> None:
     control = api.management.control
     await api.client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "other"}})
@@ -141,11 +185,11 @@ async def test_a_workload_needs_its_namespace(api: Api) -> None:
 
 
 async def test_what_is_used_is_shown_and_nothing_is_written_once_it_is(api: Api) -> None:
-    await api.client.ask("POST", QUOTAS, quota(cpu="8", memory="1Gi", instances=10, fpga=1))
+    await api.client.ask("POST", QUOTAS, quota(cpu="8", memory="1Gi", instances=10, **{"a/fpga": 1}))
     await api.client.ask("POST", WORKLOADS, workload(cpu="500m", replicas=3))
     await trio.sleep(10)
     shown = (await api.client.ask("GET", f"{QUOTAS}/team")).json
-    assert shown["status"]["used"] == {"cpu": "1500m", "memory": "3Mi", "instances": "3", "fpga": "0"}
+    assert shown["status"]["used"] == {"cpu": "1500m", "memory": "3Mi", "instances": "3", "a/fpga": "0"}
     assert shown["metadata"]["generation"] == 1
     revision = (await api.objects.store.get("/")).revision
     await trio.sleep(600)

@@ -21,6 +21,7 @@ from orchestrion.shared_types import (
 from orchestrion.shared_types.manifest import PlacedDocument, read_manifest
 
 from ._admission.forms import check_form
+from ._admission.resource_names import unknown_resources
 from ._identity.roles import own_binding, own_role
 from ._objects.document import Document
 from ._objects.kinds import CUSTOM_KIND, NAMESPACE, PRIORITY_CLASS, ROLE, ROLE_BINDING, WORKLOAD, Kind, KindRegistry
@@ -296,6 +297,8 @@ class _Checking:
     def _check_object(self, file: str, kind: Kind, document: Document) -> None:
         spec, name = checked_spec(kind, document.spec), document.metadata.name
         check_form(kind, document, Reach())
+        for resource in unknown_resources(kind, document, ()):
+            self._tell(file, f"resource {resource} of {name} is none that all nodes have: a server has to know it")
         if kind is ROLE:
             own_role(name, document.spec)
         elif kind is ROLE_BINDING:
@@ -310,7 +313,10 @@ class _Checking:
     def _remark(self, file: str, of: str, named: str) -> None:
         if named not in _STANDARD and named not in self._classes:
             text = f"priority class {named} of {of} is none of the standard ones: whoever runs it has to know it"
-            self.remarks.setdefault(file, []).append(text)
+            self._tell(file, text)
+
+    def _tell(self, file: str, text: str) -> None:
+        self.remarks.setdefault(file, []).append(text)
 
     def _refuse(self, said: _Said, err: ConfigInvalid) -> None:
         self.problems.extend((said, said.at(problem)) for problem in err.problems)

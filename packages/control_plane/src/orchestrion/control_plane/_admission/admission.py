@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from attrs import define, evolve, field
@@ -42,6 +42,7 @@ from orchestrion.shared_types import (
 from .chain import AdmissionChain
 from .forms import check_form
 from .hooks import Hooks
+from .resource_names import check_resources
 from .review import AdmissionRequest, Mutator, Operation, Validator
 from .workload_rules import RuleBook, outline_of, stated_priority, with_changes
 
@@ -70,6 +71,7 @@ class Admission:
         last: Has its say about an object when all others have had theirs.
         may: Says whether somebody may do something; by default everybody may everything.
         new_uid: Makes the ids of requests.
+        resources: Returns what resources nodes have beside those that all have; None while that is not known.
     """
 
     kinds: KindRegistry
@@ -78,6 +80,7 @@ class Admission:
     last: Admit = admit_all
     may: May = field(default=everybody, kw_only=True)
     new_uid: UidFactory = field(default=new_uid, kw_only=True)
+    resources: Callable[[], Collection[str] | None] = field(default=lambda: None, kw_only=True)
     _rules: RuleBook = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -272,6 +275,9 @@ class Admission:
         if kind is WORKLOAD:
             return self._fitting_workload(document)
         check_form(kind, document, self.hooks.reach)
+        others = self.resources()
+        if others is not None:
+            check_resources(kind, document, before, others)
         if kind is NAMESPACE:
             self._check_namespace(document)
         elif kind.custom is not None and before is None:

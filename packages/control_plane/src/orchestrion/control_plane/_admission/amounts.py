@@ -15,6 +15,9 @@ DISK: Final = "disk"
 GPUS: Final = "gpus"
 """In thousandths of a device here; whole devices where people write them."""
 
+INSTANCES: Final = "instances"
+WORKLOADS: Final = "workloads"
+
 Amounts = Mapping[str, int]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 import trio
 from attrs import define, field, frozen
@@ -37,11 +37,8 @@ from orchestrion.shared_types import (
 )
 from orchestrion.store_interface import ABSENT, Compare, Operation, Put, Revision
 
-from .amounts import Amounts, limits_of, sum_of, written
+from .amounts import INSTANCES, WORKLOADS, Amounts, limits_of, sum_of, written
 from .looking import Looked
-
-INSTANCES: Final = "instances"
-WORKLOADS: Final = "workloads"
 
 
 @frozen(kw_only=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import trio
 from attrs import define
 from orchestrion.control_plane._admission.admission import Admission, May, everybody
 from orchestrion.control_plane._admission.hooks import Hooks
 from orchestrion.control_plane._admission.quota import WorkloadGate
 from orchestrion.control_plane._reach import Reach
+from orchestrion.orchestrator_core import Orchestrator
 
 from .collecting import Collector, Recorder
 from .managed import ManagedControl
@@ -58,7 +61,14 @@ def managed(
         recorder: Where it is put down what is removed of itself; None is nowhere.
     """
     hooks = Hooks(objects.history, reach)
-    admission = Admission(objects.kinds, objects.history, hooks, objects.writer.admit, may=may)
+    admission = Admission(
+        objects.kinds,
+        objects.history,
+        hooks,
+        objects.writer.admit,
+        may=may,
+        resources=partial(_resources, objects.orchestrator),
+    )
     gate = WorkloadGate(objects.orchestrator, objects.history, needs_namespaces)
     objects.writer.admit = admission
     objects.workloads.admit = admission
@@ -71,3 +81,11 @@ def managed(
         collector=Collector(objects, recorder=recorder),
         quotas=QuotaStatus(objects, gate),
     )
+
+
+def _resources(orchestrator: Orchestrator) -> set[str] | None:
+    """Return what nodes have beside what all have; None while it is not known which nodes there are."""
+    cluster = orchestrator.cluster_loop
+    if not cluster.nodes_known.is_set():
+        return None
+    return {name for node in cluster.nodes.values() for name in (*node.capacity.extended, *node.allocatable.extended)}
