@@ -100,14 +100,23 @@ def check_application(application: Application) -> None:
     Raises:
         ConfigInvalid: It is not.
     """
-    of_set, index = application.of_set, application.if_index
-    if application.prune and of_set is None:
+    check_set(application.of_set, prune=application.prune)
+    index = application.if_index
+    if index is not None and not 0 <= index <= MAX_INDEX:
+        raise ConfigInvalid((Problem(f"{index} is no index"),), remedy="`orchestrion plan FILE` tells the one of now.")
+
+
+def check_set(of_set: str | None, *, prune: bool) -> None:
+    """Make sure that a set is one, and is named where what left it is to go.
+
+    Raises:
+        ConfigInvalid: It is not.
+    """
+    if prune and of_set is None:
         raise ConfigInvalid((Problem("say of which set, to remove what is no longer in it"),), remedy="--set NAME")
     if of_set is not None and not is_name(of_set):
         text = f"{of_set!r:.80} is no name: 1 to 63 lower-case letters, digits and inner hyphens"
         raise ConfigInvalid((Problem(text),))
-    if index is not None and not 0 <= index <= MAX_INDEX:
-        raise ConfigInvalid((Problem(f"{index} is no index"),), remedy="`orchestrion plan FILE` tells the one of now.")
 
 
 def run_apply(
@@ -142,12 +151,12 @@ async def _apply(
     async with reach_owner(place) as control:
         workloads = await loaded(control, where, place, file, text)
         if of_set is not None:
-            workloads = tuple(_in_set(workload, of_set) for workload in workloads)
+            workloads = in_set(workloads, of_set)
         going, others = list[WorkloadChange](), list[Stray]()
         namespaces = {workload.metadata.namespace for workload in workloads}
         objects = Objects(control, ApiClient(control.peer), DEFAULT_NAMESPACE, None)
         if application.prune and of_set is not None:
-            going = await _surplus(control, workloads, of_set)
+            going = await surplus(control, workloads, of_set)
             others = await strays(objects, of_set, namespaces)
             names = [*(f"workload/{each.name}" for each in going), *(name_of(each.item) for each in others)]
             if not dry_run and not may_prune(place, names, sure=application.yes):
@@ -166,12 +175,15 @@ async def _apply(
         return evolve(result, changes=(*result.changes, *going))
 
 
-def _in_set(workload: WorkloadDefinition, of_set: str) -> WorkloadDefinition:
-    metadata = workload.metadata
-    return evolve(workload, metadata=evolve(metadata, labels={**metadata.labels, APPLY_SET_LABEL: of_set}))
+def in_set(workloads: Iterable[WorkloadDefinition], of_set: str) -> tuple[WorkloadDefinition, ...]:
+    """Return workloads as members of a set."""
+    label = {APPLY_SET_LABEL: of_set}
+    return tuple(
+        evolve(one, metadata=evolve(one.metadata, labels={**one.metadata.labels, **label})) for one in workloads
+    )
 
 
-async def _surplus(control: Control, workloads: Sequence[WorkloadDefinition], of_set: str) -> list[WorkloadChange]:
+async def surplus(control: Control, workloads: Sequence[WorkloadDefinition], of_set: str) -> list[WorkloadChange]:
     """Return the workloads of a set that go, as nothing names them any longer, in an order in which they can.
 
     Raises:

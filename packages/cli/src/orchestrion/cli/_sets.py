@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 from orchestrion.orchestrator_core import APPLY_SET_LABEL
-from orchestrion.shared_types import Denied
+from orchestrion.shared_types import DEFAULT_NAMESPACE, Denied
 
 from ._get import name_of
 from ._kinds import KindName
@@ -29,6 +29,18 @@ class Stray:
 
     kind: KindName
     item: Data
+
+    @property
+    def name(self) -> str:
+        """What it is called, with its namespace where that is not the usual one."""
+        namespace = self.item["metadata"]["namespace"]
+        return f"{name_of(self.item)}{'' if namespace == DEFAULT_NAMESPACE else f' in namespace {namespace}'}"
+
+    @property
+    def reference(self) -> Data:
+        """What names it for programs."""
+        metadata = self.item["metadata"]
+        return {"kind": self.kind.kind, "namespace": metadata["namespace"], "name": metadata["name"]}
 
 
 async def strays(objects: Objects, of_set: str, namespaces: Collection[str]) -> list[Stray]:

@@ -320,6 +320,10 @@ def plan(
     file: Manifest,
     /,
     *,
+    set_: Annotated[str | None, Argument(("--set",), "The set that the file would be applied as.")] = None,
+    prune: Annotated[
+        bool, Argument(("--prune",), "Show too what is of the set and not in the file, which would go.")
+    ] = False,
     state: State = None,
     context: Context = None,
     namespace: FileNamespace = None,
@@ -327,11 +331,13 @@ def plan(
 ) -> int:
     """Show what applying would change, and where instances would go.
 
-    It ends with 0 if nothing would change, and with 1 if something would.
+    It ends with 0 if nothing would change, and with 1 if something would. --set and --prune are those of `apply`.
+
+    Examples: orchestrion plan app.yaml; orchestrion plan app.yaml --set shop --prune
     """
     from ._plan import run_plan
 
-    return run_plan(file, Where(state, context, namespace), output)
+    return run_plan(file, Where(state, context, namespace), output, of_set=set_, prune=prune)
 
 
 def schema(
