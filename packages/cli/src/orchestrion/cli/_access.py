@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
 from attrs import frozen
-from orchestrion.shared_types import ConfigInvalid, Denied, Problem
+from orchestrion.shared_types import ConfigInvalid, OrchestrationError, Problem
 
 from ._exit_codes import ExitCode
 from ._kinds import OTHER_RESOURCES, VERBS
@@ -142,29 +143,41 @@ def _rule(text: str) -> dict[str, Any]:
 
 def run_token_create(wanted: Wanted, where: Where, form: Form) -> int:
     """Make a token, and print it."""
-    made, is_bound = run_async(_token, where, wanted.document(datetime.now(UTC)))
-    show_one(made, form, table=lambda one: [str(one["token"])], name=lambda one: str(one["id"]))
-    until = f", good until {at(made, 'expires_at')}" if made.get("expires_at") else ""
-    note(f"{at(made, 'id')}: a token of {at(made, 'kind')} {at(made, 'name')}{until}; it is not shown again")
+    document = wanted.document(datetime.now(UTC))
+
+    def tell(made: Data) -> None:
+        show_one(made, form, table=lambda one: [str(one["token"])], name=lambda one: str(one["id"]))
+        sys.stdout.flush()
+        until = f", good until {at(made, 'expires_at')}" if made.get("expires_at") else ""
+        note(f"{at(made, 'id')}: a token of {at(made, 'kind')} {at(made, 'name')}{until}; it is not shown again")
+
+    made, is_bound = run_async(_token, where, document, tell)
     if not is_bound:
-        reads = all(set(rule["verbs"]) <= _READING for rule in wanted.document(datetime.now(UTC)).get("scope", ()))
+        reads = all(set(rule["verbs"]) <= _READING for rule in document.get("scope", ()))
         narrows = ", and --allow only narrows what roles allow" if wanted.allow else ""
         note(f"it may do nothing yet: no binding gives a role to whose it is{narrows}")
         note(f"next:  {_binding_command(made, 'viewer' if reads else 'editor')}")
     return 0
 
 
-async def _token(where: Where, document: Data) -> tuple[Data, bool]:
-    """Return a new token, and whether a binding gives a role to whose it is, as far as one may know."""
+async def _token(where: Where, document: Data, tell: Callable[[Data], None]) -> tuple[Data, bool]:
+    """Return a new token, and whether a binding gives a role to whose it is, as far as one may know.
+
+    Args:
+        where: Where it is made.
+        document: What the server is asked for.
+        tell: Shows the token, before anything else is asked: nobody can show it a second time.
+    """
     async with reach_objects(where, place_of(where)) as objects:
         made: Data = (await objects.api.ask("POST", "/api/v1/tokens", document)).data
+        tell(made)
         if "groups" not in document:
             return made, True  # it is one's own, with one's own groups
         try:
             kind = await objects.kind("rolebindings")
             bindings = [*await objects.built_in(kind), *(await objects.list(kind)).items]
-        except Denied:
-            return made, True
+        except OrchestrationError:
+            return made, True  # the token is as good as if that were known
         groups = [*document["groups"], "system:authenticated", f"system:{at(made, 'kind')}s"]
         own = {("group", one) for one in groups} | {(str(at(made, "kind")), str(at(made, "name")))}
         given = {(one.get("kind"), one.get("name")) for each in bindings for one in at(each, "spec.subjects") or ()}
