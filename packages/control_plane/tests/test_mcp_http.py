@@ -102,6 +102,10 @@ async def test_a_role_in_one_namespace_reaches_no_other(api: Api) -> None:
         call("get_workload", name="hidden", namespace="other"),
         call("get_logs", name="hidden", namespace="other"),
         call("apply_workloads", manifest=json.dumps({"namespace": "other", "workloads": {"x": SPEC}})),
+        call(
+            "apply_workloads",
+            manifest=json.dumps({"kind": "Workload", "metadata": {"name": "x", "namespace": "other"}, "spec": SPEC}),
+        ),
     ):
         assert refusal(await editor.ask(message)).startswith("denied: "), message
 

@@ -294,6 +294,66 @@ async def test_a_manifest_that_can_not_be_is_refused_with_its_places(api: Api) -
     assert refusal(await session.answer(call("apply_workloads", manifest="workloads: {}"), desk))
 
 
+MIXED = """
+kind: Workload
+api_version: orchestrion/v1
+metadata: {name: load, labels: {team: shop}}
+spec: {kind: batch, containers: [{name: main, command: [run]}]}
+---
+workloads:
+  web: {after: {load: succeeded}, containers: [{name: main, command: [run]}]}
+---
+items:
+  - kind: Workload
+    metadata: {name: last, annotations: {note: a}}
+    spec: {after: [web], containers: [{name: main, command: [run]}]}
+  - workloads: {side: {containers: [{name: main, command: [run]}]}}
+"""
+
+
+async def test_workloads_come_as_objects_too_and_after_each_other(api: Api) -> None:
+    session, desk = await begun(api)
+    names = ["load", "web", "last", "side"]
+    planned = told(await session.answer(call("plan_workloads", manifest=MIXED), desk))
+    assert [(each["name"], each["action"]) for each in planned["changes"]] == [(name, "create") for name in names]
+    assert told(await session.answer(call("list_workloads"), desk))["total"] == 0
+    told(await session.answer(call("apply_workloads", manifest=MIXED), desk))
+    views = {view.definition.metadata.name: view.definition for view in await api.management.control.list_workloads()}
+    assert sorted(views) == sorted(names)
+    assert views["load"].metadata.labels == {"team": "shop"}
+    assert views["last"].metadata.annotations == {"note": "a"}
+    assert [each.workload for each in views["web"].after] == ["load"]
+    again = told(await session.answer(call("apply_workloads", manifest=MIXED), desk))
+    assert {each["action"] for each in again["changes"]} == {"unchanged"}
+
+
+MAIN = "containers: [{name: main, command: [run]}]"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ("kind: ConfigMap\nmetadata: {name: a}\n", "kind: 'ConfigMap' is no Workload"),
+        (f"kind: Workload\nmetadata: {{name: a, revision: 7}}\nspec: {{{MAIN}}}\n", "metadata.revision: it would not"),
+        ("kind: Workload\nmetadata: {name: a}\nspec: {replicas: -1}\n", "spec.replicas"),
+        (
+            f"workloads: {{a: {{{MAIN}}}}}\n---\nkind: Workload\nmetadata: {{name: a}}\nspec: {{{MAIN}}}\n",
+            "[1]: workload",
+        ),
+        (f"kind: Workload\nmetadata: {{name: a}}\nspec: {{after: [b], {MAIN}}}\n", "'b'"),
+        ("items: [7]\n", "items[0]: a manifest or a Workload is wanted"),
+        ("kind: Workload\nspec: {}\n", "name"),
+    ],
+)
+async def test_an_object_that_can_not_be_is_refused_with_its_place(api: Api, manifest: str, said: str) -> None:
+    session, desk = await begun(api)
+    for tool in ("plan_workloads", "apply_workloads"):
+        text = refusal(await session.answer(call(tool, manifest=manifest), desk))
+        assert text.startswith("config-invalid: ")
+        assert said in text
+    assert await api.management.control.list_workloads() == []
+
+
 async def test_resources_are_read_by_their_addresses(api: Api) -> None:
     session, desk = await begun(api)
     await session.answer(call("create_workload", name="web", spec=SPEC), desk)

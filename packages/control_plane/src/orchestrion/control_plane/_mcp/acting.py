@@ -14,9 +14,10 @@ from orchestrion.shared_types import (
     Problem,
     WorkloadDefinition,
 )
-from orchestrion.shared_types.manifest import parse_manifest, to_yaml
+from orchestrion.shared_types.manifest import to_yaml
 
 from .desk import Desk
+from .said import workloads_said
 from .shown import workload_row
 from .tool import NAMESPACE, WORKLOAD, Tool, flag
 
@@ -93,10 +94,10 @@ async def _definitions(desk: Desk, manifest: str, namespace: str = DEFAULT_NAMES
     namespaces = {other.metadata.namespace for other in others}
     seen = {each for each in namespaces if desk.may("list", "workloads", each)}
     others = [other for other in others if other.metadata.namespace in seen]
-    parsed = parse_manifest(manifest, max_bytes=4 * MAX_MANIFEST_CHARS, others=others, classes=None)
-    if not parsed.workloads:
+    found = workloads_said(manifest, others, 4 * MAX_MANIFEST_CHARS)
+    if not found:
         raise ConfigInvalid((Problem("it has no workloads", path="manifest"),))
-    return parsed.workloads
+    return found
 
 
 def _change(change: WorkloadChange) -> dict[str, Any]:
@@ -120,7 +121,9 @@ _MANIFEST: Final = {
     "minLength": 1,
     "maxLength": MAX_MANIFEST_CHARS,
     "description": "A manifest as YAML or JSON, such as: workloads: {web: {kind: service, replicas: 2, containers: "
-    "[{name: main, command: [python3, -m, http.server, '${PORT_HTTP}'], ports: {http: {}}}]}}. Paths are absolute.",
+    "[{name: main, command: [python3, -m, http.server, '${PORT_HTTP}'], ports: {http: {}}}]}}. Or objects, such as: "
+    "{kind: Workload, metadata: {name: web, namespace: default}, spec: {replicas: 2, containers: [...]}}. Several YAML "
+    "documents, and a list of them under items, may be mixed. Paths are absolute.",
 }
 _DRY_RUN: Final = flag("Check everything, and change nothing.")
 _FORCE: Final = flag("Take over what other managers, as an autoscaler, say differently; without it that is a conflict.")
@@ -129,7 +132,8 @@ ACTING: Final = (
     Tool(
         name="plan_workloads",
         title="Plan a change",
-        description="Says what applying a manifest would change, and where new instances would go. Changes nothing.",
+        description="Says what applying a manifest, or Workload objects, would change, and where new instances would "
+        "go. Changes nothing.",
         properties={"manifest": _MANIFEST},
         required=("manifest",),
         act=plan_workloads,
@@ -137,8 +141,9 @@ ACTING: Final = (
     Tool(
         name="apply_workloads",
         title="Apply a manifest",
-        description="Wants the workloads of a manifest, all of them or none: makes those that are new and changes "
-        "those that differ, which may replace their instances. Workloads that it does not name stay as they are.",
+        description="Wants the workloads of a manifest or of Workload objects, all of them or none: makes those that "
+        "are new and changes those that differ, which may replace their instances. Workloads that it does not name "
+        "stay as they are.",
         properties={"manifest": _MANIFEST, "dry_run": _DRY_RUN, "force": _FORCE},
         required=("manifest",),
         act=apply_workloads,
