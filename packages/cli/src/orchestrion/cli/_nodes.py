@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 
-import trio
 from attrs import frozen
 from orchestrion.control_plane import HttpControl
-from orchestrion.orchestrator_core import Update, UpdateKind
 from orchestrion.shared_types import (
     Node,
     NodeNotFound,
     Resources,
     WorkloadDefinition,
-    WorkloadInstance,
 )
 
-from ._exit_codes import ExitCode
 from ._node_names import named_node
 from ._objects import Objects, reach_objects
-from ._output import Form, coloured, columns, is_for_people, note, show
+from ._output import Form, coloured, columns, note, show
 from ._places import Place, place_of
 from ._reach import reach_owner
 from ._running import run_async
 from ._tables import amount_of_cpu, amount_of_memory, faults, harmless
-from ._times import seconds_of
 from ._where import Where
-from ._words import TERMINAL, full_name
+from ._words import TERMINAL
 
 
 @frozen(kw_only=True)
@@ -157,7 +151,7 @@ def run_node_cordon(names: Sequence[str], where: Where, *, let: bool, dry_run: b
 async def _cordoned(objects: Objects, name: str, *, let: bool) -> tuple[str, str]:
     """Return the id and the name of a node; one that was removed may work again, and is known by its id alone."""
     try:
-        node = await _node(objects, name)
+        node = await node_called(objects, name)
     except NodeNotFound:
         if not let:
             raise
@@ -165,82 +159,10 @@ async def _cordoned(objects: Objects, name: str, *, let: bool) -> tuple[str, str
     return node.id, node.name
 
 
-async def _node(objects: Objects, name: str) -> Node:
+async def node_called(objects: Objects, name: str) -> Node:
+    """Return the node that is called so.
+
+    Raises:
+        NodeNotFound: There is none.
+    """
     return named_node(await objects.control.list_nodes(), name)
-
-
-def run_node_drain(
-    name: str,
-    reason: str,
-    deadline: str | None,
-    timeout: str | None,
-    where: Where,
-    form: Form,
-    *,
-    wait: bool,
-    dry_run: bool = False,
-) -> int:
-    """Move everything off a node, and show how that goes; or say what would be moved."""
-    place = place_of(where)
-    now = datetime.now(UTC)
-    until = None if deadline is None else now + timedelta(seconds=seconds_of(deadline))
-    seconds = None if timeout is None else seconds_of(timeout)
-
-    async def drain() -> bool:
-        async with reach_objects(where, place) as objects:
-            node = await _node(objects, name)
-            body = {"reason": reason, "deadline": None if until is None else until.isoformat()}
-            await objects.order(await objects.kind("node"), node.id, "drain", body, dry_run=dry_run)
-            if dry_run:
-                note(f"{node.name}: would move off {await _moved(objects, node) or 'nothing: nothing runs there'}")
-                return True
-            if not wait:
-                note(f"{node.name}: drains; `orchestrion node ls` shows how far it is")
-                return True
-            with trio.move_on_after(float("inf") if seconds is None else seconds):
-                await _empty(objects, node, tells=is_for_people(form))
-                note(f"{node.name}: drained; `orchestrion node uncordon {node.name}` lets work on it again")
-                return True
-            return False
-
-    if run_async(drain):
-        return ExitCode.OK
-    note(f"{name}: not empty within {timeout}; the drain goes on")
-    return ExitCode.TIMEOUT
-
-
-async def _moved(objects: Objects, node: Node) -> str:
-    instances = await objects.control.list_instances()
-    here = [one for one in instances if one.binding.node_id == node.id and one.status.state not in TERMINAL]
-    return ", ".join(sorted(full_name(one.namespace, one.name) for one in here))
-
-
-async def _empty(objects: Objects, node: Node, *, tells: bool) -> None:
-    """Wait until nothing runs on a node, and tell what is left as that changes."""
-    here: dict[tuple[str, str], WorkloadInstance] = {}
-    told = ""
-    async with objects.control.watch() as updates:
-        synced = False
-        async for update in updates:
-            _take(here, update, node)
-            synced = synced or update.kind is UpdateKind.SYNCED
-            if not synced:
-                continue
-            if not here:
-                return
-            left = ", ".join(full_name(*key) for key in sorted(here)[:5])
-            line = f"{node.name}: {len(here)} left: {left}{', ...' if len(here) > 5 else ''}"
-            if tells and line != told:
-                note(line)
-                told = line
-
-
-def _take(here: dict[tuple[str, str], WorkloadInstance], update: Update, node: Node) -> None:
-    key = (update.namespace, update.name)
-    if update.kind is UpdateKind.INSTANCE_REMOVED:
-        here.pop(key, None)
-    elif update.instance is not None and update.instance.binding.node_id == node.id:
-        if update.instance.status.state in TERMINAL:
-            here.pop(key, None)
-        else:
-            here[key] = update.instance

@@ -231,11 +231,11 @@ def node_drain(
     context: Context = None,
     output: OutputForm = "table",
 ) -> int:
-    """Move everything off a node, and tell what is left there.
+    """Move everything off a node, and tell what is left there, why, and since when.
 
     Example: orchestrion node drain alpha --reason "new disks" --deadline 30m
     """
-    from ._nodes import run_node_drain
+    from ._drain import run_node_drain
 
     where = Where(state, context)
     return run_node_drain(name, reason, deadline, timeout, where, output, wait=wait, dry_run=dry_run)
