@@ -108,6 +108,33 @@ def first_placed(words: Sequence[str], taken: Sequence[Taken], /) -> int | None:
     return None
 
 
+def with_streams(words: Sequence[str], taken: Sequence[Taken], /) -> list[str]:
+    """Return words with a path in the place of `-`, where that is a stream for the argument that it fills.
+
+    Args:
+        words: What was typed behind the command's name.
+        taken: What the command takes.
+    """
+    by_option = {name: one.argument for one in taken if not one.is_flag for name in one.argument.names}
+    places = [one.argument for one in taken if one.argument.goes_by_place]
+    found, option, placed = list[str](), None, 0
+    for word in words:
+        argument, value = option, word
+        front, option = "", None
+        if argument is None and word.startswith("-") and word != "-":
+            name, equals, value = word.partition("=")
+            front = name + equals
+            if equals:
+                argument = by_option.get(name)
+            else:
+                option = by_option.get(name)
+        elif argument is None and places:
+            argument = places[min(placed, len(places) - 1)]
+            placed += 1
+        found.append(front + argument.dash if value == "-" and argument is not None and argument.dash else word)
+    return found
+
+
 def _parts(annotation: Any) -> tuple[Any, Argument]:
     kind, argument = get_args(annotation)
     return kind, argument

@@ -31,6 +31,9 @@ _CHUNK_BYTES: Final = 65536
 _MAX_WORDS: Final = 4096
 """How much of what the other side complains about is told."""
 
+STDIN: Final = "/dev/stdin"
+"""What `-` as a source is."""
+
 STDOUT: Final = "/dev/stdout"
 """What `-` as a target is."""
 
@@ -77,7 +80,7 @@ def run_copy(source: str, target: str, container: str | None, where: Where) -> i
         )
     if not (from_.path and to.path):
         raise ConfigInvalid((Problem("both paths are said, as in web.0:/tmp"),))
-    if not from_.instance and from_.path in ("-", STDOUT):
+    if not from_.instance and from_.path == STDIN:
         problem = Problem("the standard input has no name, and is not copied")
         raise ConfigInvalid((problem,), remedy="orchestrion exec -i web.0 -- sh -c 'cat > /tmp/words'")
     if from_.instance and to.path != STDOUT:

@@ -147,12 +147,13 @@ def _ours(arguments: Sequence[str]) -> Sequence[str]:
 def _with_streams(arguments: Sequence[str], command: Command | None) -> list[str]:
     """Return the arguments with `-` as a path where a command reads or writes it: the parser takes it for an option."""
     ours = _ours(arguments)
-    if "-" not in ours or command is None:
+    if command is None or not any(argument == "-" or argument.endswith("=-") for argument in ours):
         return list(arguments)
-    from ._arguments import taken_by
+    from ._arguments import taken_by, with_streams
 
-    meant = next((one.argument.dash for one in taken_by(command.load()) if one.argument.dash), "-")
-    return [meant if argument == "-" else argument for argument in ours] + list(arguments[len(ours) :])
+    head = len(command.name.split())
+    words = with_streams(ours[head:], list(taken_by(command.load())))
+    return [*ours[:head], *words, *arguments[len(ours) :]]
 
 
 def _with_kind_apart(arguments: Sequence[str], command: Command) -> list[str]:

@@ -94,7 +94,7 @@ def apply(
     ] = None,
     /,
     *,
-    named: Annotated[Path | None, Argument(("--file", "-f"), "The same as FILE.")] = None,
+    named: Annotated[Path | None, Argument(("--file", "-f"), "The same as FILE.", dash="/dev/stdin")] = None,
     state: State = None,
     context: Context = None,
     namespace: FileNamespace = None,

@@ -339,7 +339,7 @@ def attach(
 
 
 def cp(
-    source: Annotated[str, Argument(("FROM",), "A path here, or INSTANCE:PATH.")],
+    source: Annotated[str, Argument(("FROM",), "A path here, or INSTANCE:PATH.", dash="/dev/stdin")],
     target: Annotated[
         str, Argument(("TO",), "A path here, - for one file to stdout, or INSTANCE:PATH.", dash="/dev/stdout")
     ],
