@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import zipfile
@@ -293,7 +294,14 @@ def test_an_update_with_a_canary_goes_on_once_it_is_promoted(do: Do) -> None:
     assert do("rollout", "promote", "web")[0] == 0
     assert do("rollout", "status", "web", "--timeout", "50s")[0] == 0
     assert do("rollout", "promote", "web")[0] == 0
+    better = {"spec": {"containers": [{"name": "main", "command": ["serve", "--newer"]}]}}
+    assert do("patch", "workload", "web", json.dumps(better))[0] == 0
     assert do("rollout", "undo", "web")[0] == 0
+    rows = do("rollout", "history", "web")[1].splitlines()
+    assert re.search(r"^\d+ +current +brought back by generation \d+ +main: serve --new$", rows[-1])
+    known = json.loads(do("rollout", "history", "web", "-o", "json")[1])
+    first = next(str(each["generation"]) for each in known if each["containers"][0]["command"] == ["serve"])
+    assert do("rollout", "undo", "web", "--to", first)[0] == 0
     assert do("patch", "workload", "web", '{"spec": {"update": null}}')[0] == 0
     assert do("rollout", "status", "web", "--timeout", "50s")[0] == 0
     assert do("rollout", "promote", "nobody")[0] == 3

@@ -374,6 +374,43 @@ async def test_an_undo_of_a_canary_and_of_what_was_promoted_goes_back_at_once(ap
     assert (told["phase"], told["updated"], told["done"]) == ("Healthy", 2, True)
 
 
+async def current(api: Api) -> set[str]:
+    """Return the instances that are to run."""
+    items = (await api.client.ask("GET", "/api/v1/namespaces/default/instances")).json["items"]
+    return {item["metadata"]["name"] for item in items if item["status"]["state"] == "Running"}
+
+
+async def history(api: Api) -> list[tuple[int, int, bool]]:
+    """Return the generations that are known, since when each is wanted, and which one is wanted now."""
+    told = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json["history"]
+    return [(each["generation"], each["since"], each["current"]) for each in told]
+
+
+async def test_an_undo_leaves_what_runs_already_what_it_goes_back_to(api: Api) -> None:
+    await waiting(api)
+    old, new = [item for item in await history(api) if item[0] > 1]
+    before = await current(api)
+    undone = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}})
+    generation = undone.json["metadata"]["generation"]
+    assert (generation, undone.json["status"]["generation"]) == (new[0] + 1, old[0])
+    await trio.sleep(60)
+    assert len(await current(api) & before) == 1
+    assert [item for item in await history(api) if item[0] > 1] == [
+        (new[0], new[0], False),
+        (old[0], generation, True),
+    ]
+
+
+async def test_an_undo_goes_back_to_what_was_wanted_last_whatever_its_generation(api: Api) -> None:
+    await waiting(api)
+    await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}})
+    again = await api.client.ask("POST", f"{WORKLOADS}/web/rollout?dry_run=true", {"undo": {}})
+    assert again.json["spec"]["containers"][0]["command"] == ["run", "token", "new"], "an undo can be undone"
+    await api.client.ask("PUT", f"{WORKLOADS}/web", versioned("newest"))
+    undone = await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"undo": {}})
+    assert undone.json["spec"]["containers"][0]["command"] == ["run", "token", "old"]
+
+
 async def test_to_go_back_to_what_is_tried_out_promotes_nothing(api: Api) -> None:
     await waiting(api)
     before = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json

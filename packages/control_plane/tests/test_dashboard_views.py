@@ -278,6 +278,14 @@ def test_versions_differ_in_what_was_changed_and_in_nothing_else() -> None:
     ]
 
 
+def test_what_was_brought_back_is_the_latest_version() -> None:
+    back = template(1, "run")
+    back = evolve(back, metadata=evolve(back.metadata, annotations={"orchestrion/since": "3"}))
+    shown = workload_page.versions({1: back, 2: template(2, "run", "--fast")}, None, None)
+    assert (shown["known"], shown["old"], shown["new"]) == ([2, 1], 2, 1)
+    assert workload_page.versions({1: back, 2: template(2, "run")}, None, 2)["old"] is None
+
+
 def test_versions_that_are_not_kept_are_not_compared() -> None:
     assert workload_page.versions({}, 1, 2) == {"known": [], "old": None, "new": None, "lines": []}
     assert workload_page.versions({3: template(3, "run")}, None, None)["lines"] == []

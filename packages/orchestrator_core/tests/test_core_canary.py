@@ -241,7 +241,7 @@ async def test_what_runs_the_same_as_before_needs_no_canary(stage: Stage) -> Non
     await waiting(stage)
     await stage.apply(version("old"))
     await trio.sleep(60)
-    assert await running(stage) == {3: 3}
+    assert await running(stage) == {1: 3}
     await stage.orchestrator.restart("web")
     await trio.sleep(60)
     assert await running(stage) == {4: 3}

@@ -195,15 +195,20 @@ class Driver:
                 await self.remove(name)
 
     async def careful(self) -> None:
-        """Let an author try out an update, or an operator let one go on."""
+        """Let an author try out an update or take it back, or an operator let one go on."""
         self._steps += 1
         # A chance of its own, so that what else a seed does stays as it is.
         own = random.Random(f"careful {self.world.options.seed} {self._steps}")
         names = sorted(self.accepted.keys() & set(SERVICES))
         if names and own.random() < CAREFUL:
-            await self._try_out(own.choice(names), own, good=own.random() < 0.8)
+            name = own.choice(names)
+            if await self._try_out(name, own, good=own.random() < 0.8) and own.random() < 0.5:
+                await trio.sleep(own.choice((0.0, 1.0, 5.0)))
+                await self._take_back(name, own)
         elif names and own.random() < CAREFUL:
             await self.promote(own.choice(names))
+        elif names and own.random() < CAREFUL:
+            await self._take_back(own.choice(names), own)
 
     async def careful_end(self) -> bool:
         """Try out updates once all is well, and let some of them go on; return whether there are any."""
@@ -221,6 +226,14 @@ class Driver:
         )
         update = evolve(definition.update, canary=own.randint(1, min(2, definition.replicas)))
         return await self.want(evolve(definition, update=update), "careful")
+
+    async def _take_back(self, name: str, own: random.Random) -> None:
+        """Let an author want again what a workload ran before, of whatever generation that is still known."""
+        prefix = f"/template/default/{name}."
+        entries = [entry for key, entry in sorted(self.world.state.entries.items()) if key.startswith(prefix)]
+        if len(entries) > 1:
+            known = from_json(own.choice(entries[:-1]).value, WorkloadDefinition)
+            await self.want(evolve(known, metadata=evolve(known.metadata, annotations={})), "again")
 
     async def promote(self, name: str) -> bool:
         """Let an update go on beyond its canary, and return whether there was one."""

@@ -167,11 +167,18 @@ async def _update_careful(stage: Stage) -> None:
     await stage.ask(lambda o: o.apply([_careful("new")]))
 
 
+async def _try_out(stage: Stage) -> None:
+    await _deploy_careful(stage)
+    await stage.settle()
+    await _update_careful(stage)
+
+
 SCENARIOS: Final = (
     Scenario("deploy", _nothing, _deploy),
     Scenario("scale", _deploy, _scale),
     Scenario("update", _deploy, _update),
     Scenario("canary", _deploy_careful, _update_careful),
+    Scenario("take-back", _try_out, _deploy_careful),
     Scenario("rollback", _deploy, _break, restarts=True),
     Scenario("node-loss", _deploy, _lose_node),
     Scenario("drain", _deploy, _drain),

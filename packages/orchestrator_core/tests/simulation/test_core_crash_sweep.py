@@ -10,6 +10,7 @@ from orchestrion.orchestrator_core._cluster import placing, workload_plan
 from orchestrion.orchestrator_core._cluster.plan import WantedSlot
 from orchestrion.orchestrator_core._cluster.planning import Planning
 from orchestrion.orchestrator_core._cluster.pushing import Pusher
+from orchestrion.orchestrator_core._control import admission
 from orchestrion.orchestrator_core._node.containers import ContainerBook
 from orchestrion.orchestrator_core._node.loop import NodeLoop
 from orchestrion.orchestrator_core._state import facts
@@ -74,6 +75,13 @@ def test_the_watchdog_notices_an_update_that_does_not_wait_mutant(monkeypatch: p
         monkeypatch.setattr(module, "canary_of", lambda _record: None)
     with pytest.RaisesGroup(pytest.RaisesExc(Violation, match="whose canary is 1"), flatten_subgroups=True):
         play(_scenario("canary"))
+
+
+def test_the_watchdog_notices_what_is_replaced_by_others_of_the_same_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert play(_scenario("take-back")).end.workloads["web"].startswith("template 1, ")
+    monkeypatch.setattr(admission, "generation_kept", lambda _definition, _record: 0)
+    with pytest.RaisesGroup(pytest.RaisesExc(Violation, match="which runs the same"), flatten_subgroups=True):
+        play(_scenario("take-back"))
 
 
 def test_the_watchdog_notices_a_slot_that_starts_before_its_victims_have_ended_mutant(

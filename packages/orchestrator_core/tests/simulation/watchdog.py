@@ -271,6 +271,8 @@ class Watchdog:
             tolerations = known.template.placement.tolerations
             if any(toleration.seconds is None for toleration in tolerations):
                 self.trace.violated(f"{name} was {binding.stop_reason}, which it tolerates for ever")
+        if old.desired is DesiredState.RUN and binding.stop_reason.endswith("replaces it"):
+            self._check_replaced(name, known)
         if old.lost_at is not None and binding.lost_at != old.lost_at:
             self.trace.violated(f"{name} was lost twice")
         if known.ended and binding.lost_at is not None and old.lost_at is None:
@@ -309,6 +311,21 @@ class Watchdog:
         )
         if there > canary[2]:
             self.trace.violated(f"{name} is one of {there} of generation {generation}, whose canary is {canary[2]}")
+
+    def _check_replaced(self, name: InstanceName, placed: _Placed) -> None:
+        """Check that what was rolled out is not replaced by others of the same, unless a restart was asked for."""
+        entry = self.state.entries.get(spec_key(name.owner))
+        status = self.state.entries.get(progress_key(name.owner))
+        if entry is None or status is None:
+            return
+        spec, progress = from_json(entry.value, WorkloadSpec), from_json(status.value, WorkloadProgress)
+        uid, generation = placed.record.workload_id, placed.record.binding.generation
+        if (spec.definition.metadata.uid, progress.uid, progress.stable_generation) != (uid, uid, generation):
+            return
+        if spec.template_generation == generation or spec.restarted > generation:
+            return
+        if template_of(placed.template) == template_of(spec.definition):
+            self.trace.violated(f"{name} is replaced by generation {spec.template_generation}, which runs the same")
 
     def _template(self, name: InstanceName, generation: int) -> WorkloadDefinition | None:
         entry = self.state.entries.get(template_key(name.owner, generation))

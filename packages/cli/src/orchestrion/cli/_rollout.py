@@ -58,7 +58,10 @@ def _history_rows(items: Any) -> list[tuple[str, ...]]:
             for container in one.get("containers", ())
         ]
         current = "current" if one.get("current") else ""
-        rows.append((str(one["generation"]), current, str(one.get("cause", "")), "; ".join(told)[:200]))
+        since = one.get("since", one["generation"])
+        back = f"brought back by generation {since}" if since != one["generation"] else ""
+        cause = ", ".join(filter(None, (str(one.get("cause", "")), back)))
+        rows.append((str(one["generation"]), current, cause, "; ".join(told)[:200]))
     return rows
 
 

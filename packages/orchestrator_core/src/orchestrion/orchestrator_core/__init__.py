@@ -55,6 +55,7 @@ from ._state.records import (
     WorkloadProgress,
     WorkloadSpec,
     marks_key,
+    wanted_since,
 )
 
 __all__ = [
@@ -135,6 +136,7 @@ __all__ = [
     "system_time",
     "trio_time",
     "wait_free",
+    "wanted_since",
     "whole_revision",
     "write_together",
 ]

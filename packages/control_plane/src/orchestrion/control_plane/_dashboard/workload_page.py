@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from orchestrion.control_plane.usage import Used
-from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
+from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView, wanted_since
 from orchestrion.shared_types import (
     ContainerStatus,
     Event,
@@ -198,14 +198,15 @@ def versions(templates: Mapping[int, WorkloadDefinition], old: int | None, new: 
 
     Args:
         templates: By generation.
-        old: The generation to compare with; None is the one before `new`.
-        new: The generation that is compared; None is the latest.
+        old: The generation to compare with; None is the one that was wanted before `new`.
+        new: The generation that is compared; None is the one that was wanted last.
     """
-    known = sorted(templates)
+    known = sorted(templates, key=lambda generation: (wanted_since(templates[generation]), generation))
     if new not in templates:
         new = known[-1] if known else None
     if old not in templates:
-        old = max((each for each in known if new is not None and each < new), default=None)
+        place = known.index(new) if new is not None else 0
+        old = known[place - 1] if place else None
     lines = list[dict[str, str]]()
     if old is not None and new is not None:
         before, after = (dict(_flat(_form(templates[each]), "")) for each in (old, new))

@@ -19,6 +19,7 @@ from orchestrion.orchestrator_core import (
     ProposedChange,
     WorkloadName,
     WorkloadPhase,
+    wanted_since,
 )
 from orchestrion.shared_types import Conflict, NotFound, WorkloadDefinition
 
@@ -56,7 +57,7 @@ class Rollouts:
     objects: Objects
 
     def status(self, namespace: str, name: str) -> dict[str, Any]:
-        """Return how an update gets on, and which generations are still known.
+        """Return how an update gets on, and which generations are still known, what was wanted last at the end.
 
         Raises:
             NotFound: There is no such workload.
@@ -66,18 +67,20 @@ class Rollouts:
         history = [
             {
                 "generation": generation,
+                "since": wanted_since(template),
                 "current": generation == view.generation,
                 "cause": template.metadata.annotations.get(CAUSE_ANNOTATION, ""),
                 "containers": workload_of(template).spec.get("containers", []),
             }
-            for generation, template in sorted(self._templates(namespace, name).items())
+            for generation, template in sorted(self._templates(namespace, name).items(), key=_by_time)
         ]
         return {**shown, "generation": view.generation, "done": view.phase in _DONE, "history": history}
 
     async def undo(self, namespace: str, name: str, generation: int | None, intent: Intent) -> Item:
         """Go back to what an earlier generation ran; numbers, and the way of updating, stay as they are.
 
-        A generation that only restarts the one before is no other one to go back from. The way back has no canary.
+        A generation that only restarts the one before is no other one to go back from. The way back has no canary, and
+        keeps the instances that are still there of what is gone back to.
 
         Args:
             namespace: The workload's namespace.
@@ -93,15 +96,13 @@ class Rollouts:
         current = self._current(namespace, name)
         if generation is None:
             now = templates.get(current)
-            earlier = [
-                known for known, template in templates.items() if known < current and not _runs_same(template, now)
-            ]
+            earlier = {known: template for known, template in templates.items() if not _runs_same(template, now)}
             if not earlier:
                 msg = f"nothing is known of what else workload {name!r} ran before"
-                if any(known < current for known in templates):
+                if len(templates) > 1:
                     msg = f"workload {name!r} ran the same in all generations before that are known: it was restarted"
                 raise Conflict(msg, remedy="Apply what it should run.")
-            generation = max(earlier)
+            generation, _ = max(earlier.items(), key=_by_time)
         template = templates.get(generation)
         if template is None:
             known = ", ".join(str(each) for each in sorted(templates)) or "none"
@@ -187,6 +188,12 @@ def _only_at(revision: int) -> Gate:
         return Beside()
 
     return gate
+
+
+def _by_time(known: tuple[int, WorkloadDefinition]) -> tuple[int, int]:
+    """Return what sorts generations by when they were wanted last."""
+    generation, template = known
+    return wanted_since(template), generation
 
 
 def _runs_same(one: WorkloadDefinition, other: WorkloadDefinition | None) -> bool:

@@ -8,17 +8,20 @@ from datetime import datetime
 from typing import Any, Final
 
 from attrs import define, evolve
+from orchestrion.orchestrator_core._control.bringing_back import generation_kept, replaces, staying_note
 from orchestrion.orchestrator_core._control.gate import ProposedChange
 from orchestrion.orchestrator_core._control.views import ChangeAction, FieldDifference, WorkloadChange
 from orchestrion.orchestrator_core._state.events import EventRecorder
 from orchestrion.orchestrator_core._state.facts import Canary, canary_of, ended_as, is_scaled, target_generation
 from orchestrion.orchestrator_core._state.records import (
     CAUSE_ANNOTATION,
+    SINCE_ANNOTATION,
     Outcome,
     WorkloadControl,
     WorkloadName,
     WorkloadSpec,
     control_key,
+    progress_key,
     spec_key,
     template_key,
     template_of,
@@ -28,7 +31,6 @@ from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
     InternalError,
-    Metadata,
     Problem,
     UidFactory,
     WorkloadDefinition,
@@ -173,7 +175,7 @@ def _compare(
     promoted: bool,
 ) -> Admission:
     old = before.definition
-    kept = evolve(
+    identified = evolve(
         definition.metadata,
         uid=old.metadata.uid,
         generation=old.metadata.generation,
@@ -181,7 +183,7 @@ def _compare(
         created_at=old.metadata.created_at,
         updated_at=old.metadata.updated_at,
     )
-    new = evolve(definition, metadata=kept)
+    new = evolve(definition, metadata=identified)
     differences = tuple(_differences(unstructure(old), unstructure(new), ""))
     control = record.control
     differences = tuple(_with_note(difference, record, new) for difference in differences)
@@ -207,51 +209,58 @@ def _compare(
     if next_control is not None and (outcome is None or again):
         differences = (*differences, _noting("it was stopped, and starts again"))
     generation = old.metadata.generation + (1 if changed or again else 0)
-    canary = _canary_after(new, record) if (retemplated or again) and outcome is None else None
+    kept = generation_kept(new, record) if retemplated and outcome is None else 0
+    target = kept or (generation if retemplated or again else before.template_generation)
+    if kept and control.promoted == kept:
+        # Each update has a canary of its own, also one that leads back to what was promoted when it was new.
+        next_control = evolve(next_control or control, promoted=0)
+    updates = (retemplated or again) and outcome is None
+    canary = _canary_after(new, record, target, next_control) if updates else None
     if promoted and canary is not None:
-        next_control, canary = evolve(next_control or control, promoted=canary.generation), None
+        next_control, canary = evolve(next_control or control, promoted=target), None
     change = WorkloadChange(
         namespace=record.name.namespace,
         name=record.name.name,
         action=ChangeAction.UPDATE if differences else ChangeAction.UNCHANGED,
         generation=generation,
         differences=differences,
-        restarts=retemplated or again,
+        restarts=(retemplated or again) and (not kept or replaces(record, kept)),
         note=note,
     )
-    if control.paused and retemplated and outcome is None:
+    if control.paused and retemplated and outcome is None and change.restarts:
         note = f"updates are paused; `orchestrion rollout resume {record.name.name}` lets it go on"
         change = evolve(change, note=note, restarts=False)
     elif canary is not None and canary.count:
         first = "1 instance is" if canary.count == 1 else f"{canary.count} instances are"
         note = f"{first} replaced first; `orchestrion rollout promote {record.name.name}` lets the update go on"
         change = evolve(change, note=note)
+    if kept:
+        change = evolve(change, note="; ".join(filter(None, (staying_note(record, kept), change.note))))
     if not changed and not again:
         return Admission(change, None, next_control, record, idle)
-    metadata = evolve(kept, generation=generation, updated_at=now)
-    spec = WorkloadSpec(
-        definition=evolve(new, metadata=metadata),
-        template_generation=generation if retemplated or again else before.template_generation,
-    )
+    metadata = evolve(new.metadata, generation=generation, updated_at=now)
+    spec = evolve(before, definition=evolve(new, metadata=metadata), template_generation=target)
     if control.replicas is not None and control.scaled_from != new.replicas:
         next_control = evolve(next_control or control, replicas=None, scaled_from=0)
     return Admission(change, spec, next_control, record, idle)
 
 
-def _canary_after(new: WorkloadDefinition, record: WorkloadRecord) -> Canary | None:
+def _canary_after(
+    new: WorkloadDefinition, record: WorkloadRecord, generation: int, control: WorkloadControl | None
+) -> Canary | None:
     """Return where an update to a definition would wait until it is promoted; None where it would not."""
-    generation = new.metadata.generation + 1
     spec = WorkloadSpec(definition=new, template_generation=generation)
-    control = evolve(record.control, stopped=False)
     after = WorkloadRecord(
         record.name,
         spec=spec,
-        control=control,
+        control=evolve(control or record.control, stopped=False),
         progress=record.progress,
-        templates={**record.templates, generation: templated(spec)},
+        templates={**record.templates, generation: templated(spec, record)},
     )
     return canary_of(after)
 
+
+_NOTES: Final = (CAUSE_ANNOTATION, SINCE_ANNOTATION)
 
 _ENDED: Final = {Outcome.SUCCEEDED: "it has succeeded", Outcome.FAILED: "it failed"}
 
@@ -300,12 +309,32 @@ def _as_text(value: object) -> str:
     return "" if value is _MISSING else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def templated(spec: WorkloadSpec, cause: str = "") -> WorkloadDefinition:
-    """Return what instances of a spec's template generation run from, with why there is that generation."""
-    metadata: Metadata = evolve(spec.definition.metadata, generation=spec.template_generation)
+def templated(spec: WorkloadSpec, record: WorkloadRecord | None, cause: str = "") -> WorkloadDefinition:
+    """Return what instances of a spec's template generation run from, with what is noted of that generation.
+
+    Args:
+        spec: The author's part as it is to be.
+        record: What is there before, or None.
+        cause: Why there is that generation, where it is a new one; "" is because of its author.
+    """
+    generation, own = spec.template_generation, spec.definition.metadata
+    known = record.templates.get(generation) if record is not None else None
+    notes = {key: value for key, value in own.annotations.items() if key not in _NOTES}
+    if known is not None:
+        notes.update((key, value) for key, value in known.metadata.annotations.items() if key in _NOTES)
+    if _is_brought_back(spec, record):
+        notes[SINCE_ANNOTATION] = str(own.generation)
     if cause:
-        metadata = evolve(metadata, annotations={**metadata.annotations, CAUSE_ANNOTATION: cause})
-    return evolve(spec.definition, metadata=metadata)
+        notes[CAUSE_ANNOTATION] = cause
+    return evolve(spec.definition, metadata=evolve(own, generation=generation, annotations=notes))
+
+
+def _is_brought_back(spec: WorkloadSpec, record: WorkloadRecord | None) -> bool:
+    """Whether a spec goes on with a template generation of before the current one."""
+    if record is None or record.spec is None:
+        return False
+    generation = spec.template_generation
+    return generation != record.spec.template_generation and generation < spec.definition.metadata.generation
 
 
 def writes_of(admissions: Sequence[Admission], world: World) -> tuple[list[Compare], list[Operation]]:
@@ -320,9 +349,12 @@ def writes_of(admissions: Sequence[Admission], world: World) -> tuple[list[Compa
         revision = admission.record.spec_revision if admission.record is not None else Revision(0)
         compares.append(Compare(spec_key(name), revision))
         if admission.spec is not None:
-            template = templated(admission.spec, admission.cause)
+            template = templated(admission.spec, admission.record, admission.cause)
             operations.append(world.put(spec_key(name), admission.spec))
             operations.append(world.put(template_key(name, admission.spec.template_generation), template))
+            if admission.record is not None and _is_brought_back(admission.spec, admission.record):
+                # What is to go on has to be what was rolled out, or at least has not failed, until this is on record.
+                compares.append(Compare(progress_key(name), admission.record.progress_revision))
         # Also where only the definition is written: what is removed meanwhile does not come back by it.
         held = admission.record.control_revision if admission.record is not None else Revision(0)
         compares.append(Compare(control_key(name), held))

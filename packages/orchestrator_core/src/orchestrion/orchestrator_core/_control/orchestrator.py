@@ -381,7 +381,8 @@ class Orchestrator:
 
         Applying the same again changes nothing: a batch workload that has succeeded or failed is left as it ended. A
         changed definition runs it again; where only the way it is run has changed, as retries or parallelism, only if
-        it had failed; where only its metadata has changed, not at all.
+        it had failed; where only its metadata has changed, not at all. Where services and daemons are to run again what
+        they did before, instances that still run that stay.
 
         Args:
             workloads: Each (namespace, name) once.

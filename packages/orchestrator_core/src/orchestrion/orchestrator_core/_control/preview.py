@@ -368,7 +368,7 @@ def _draft_of(admission: Admission) -> WorkloadRecord:
             record.note(evolve(instance))
     if admission.spec is not None:
         record.spec = admission.spec
-        record.templates[admission.spec.template_generation] = templated(admission.spec)
+        record.templates[admission.spec.template_generation] = templated(admission.spec, before)
     if admission.control is not None:
         record.control = admission.control
     return record

@@ -48,7 +48,8 @@ def restarted(record: WorkloadRecord, now: datetime) -> Admission:
         restarts=True,
     )
     metadata = evolve(spec.definition.metadata, generation=generation, revision=0, updated_at=now)
-    after = WorkloadSpec(definition=evolve(spec.definition, metadata=metadata), template_generation=generation)
+    definition = evolve(spec.definition, metadata=metadata)
+    after = WorkloadSpec(definition=definition, template_generation=generation, restarted=generation)
     return Admission(change, after, None, record, cause=RESTART)
 
 

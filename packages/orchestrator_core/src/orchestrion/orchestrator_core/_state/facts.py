@@ -140,11 +140,18 @@ def target_generation(record: WorkloadRecord) -> int:
 
 
 def is_held(record: WorkloadRecord) -> bool:
-    """Whether there is an update of a workload that is held up because its updates are paused."""
+    """Whether there is an update of a workload that is held up because its updates are paused.
+
+    That may be one which leads back to what is placed meanwhile: then it is held up for as long as others are there.
+    """
     spec, paused = record.spec, record.control.paused
-    if not paused or spec is None or spec.definition.kind is WorkloadKind.BATCH:
+    if not paused or spec is None or spec.definition.kind is WorkloadKind.BATCH or paused not in record.templates:
         return False
-    return paused in record.templates and paused != target_generation(record)
+    target = target_generation(record)
+    return paused != target or any(
+        group and generation != target
+        for generation, group in record.roll.standing(Standing.SERVING, Standing.STARTING)
+    )
 
 
 @frozen
@@ -211,11 +218,11 @@ def placed_generations(record: WorkloadRecord) -> tuple[int, ...]:
 def generation_to_hold(record: WorkloadRecord) -> int:
     """Return the template generation that is placed if updates are paused now: what there was before the current one.
 
-    Where no update is going on, that is the target itself.
+    Where no update is going on, or it leads back to what was rolled out before, that is the target itself.
     """
     target = target_generation(record)
     stable = record.progress.stable_generation if record.progress is not None else 0
-    if stable and stable != target and stable in record.templates:
+    if stable and stable in record.templates:
         return stable
     live = {
         generation

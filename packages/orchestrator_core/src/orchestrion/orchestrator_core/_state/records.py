@@ -37,6 +37,8 @@ APPLY_SET_LABEL = "orchestrion/apply-set"
 """The label that says with which others a workload is applied: nothing that runs needs to know it."""
 CAUSE_ANNOTATION = "orchestrion/cause"
 """The annotation of a template that says why there is its generation; a workload itself has none of it."""
+SINCE_ANNOTATION = "orchestrion/since"
+"""The annotation of a template that was brought back: since which generation of the workload it is wanted again."""
 
 PREFIXES = ("/workload/", "/template/", "/instance/", TAINTS_PREFIX, MARKS_PREFIX, REPORTS_PREFIX, LEASE_PREFIX)
 """What both loops follow; events are not among them."""
@@ -80,11 +82,14 @@ class WorkloadSpec:
 
     Attributes:
         definition: What the author wants; its metadata is complete.
-        template_generation: The generation at which the part that instances run from last changed.
+        template_generation: The generation of the template that instances are to run: the one at which that part of
+            the definition last changed, or an earlier one whose instances were still there when it was wanted again.
+        restarted: The generation of the latest restart, 0 for none: what is of an earlier one is never kept.
     """
 
     definition: WorkloadDefinition
     template_generation: int
+    restarted: int = 0
 
 
 @frozen(kw_only=True)
@@ -318,6 +323,13 @@ def template_of(definition: WorkloadDefinition) -> WorkloadDefinition:
         after=(),
         retention=blank.retention,
     )
+
+
+def wanted_since(template: WorkloadDefinition) -> int:
+    """Return the generation of the workload since which a template is, or was, wanted: mostly its own."""
+    since = template.metadata.annotations.get(SINCE_ANNOTATION, "")
+    # A version that knew no such note may have kept an author's own annotation of that name.
+    return int(since) if since.isdecimal() else template.metadata.generation
 
 
 def format_ranges(indexes: frozenset[int]) -> str:
