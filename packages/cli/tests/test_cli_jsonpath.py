@@ -46,6 +46,7 @@ DB = {"metadata": {"name": "db"}, "spec": {"replicas": 1, "ports": []}}
         ("{.spec.ports[?(@.port >= 80)].name}|{.spec.ports[?(@.port < 80.5)].name}", WEB, "http|http"),
         ("{.spec.ports[?(@.name != 'http')].name}", WEB, "https"),
         ("{.spec.ports[?(@.name > 80)]}", WEB, ""),
+        (f"{{.spec.ports[?(@.port < {'9' * 1000})].name}}", WEB, "http"),
         ("{[?(@.spec.replicas==1)].metadata.name}", [WEB, DB], "db"),
         ("{[*].metadata.name}", [WEB, DB], "web db"),
         ("{.items[*].metadata.name}", [WEB, DB], "web db"),
@@ -87,6 +88,7 @@ def test_a_template_finds_what_its_paths_say(text: str, value: Any, wanted: str 
         ("x{end}", 2, "no range that ends here"),
         ("{.a b}", 5, "the brace is not closed here"),
         ("{range .a}" * 21, 201, "nested more than 20"),
+        (f"{{.a[?(@.b=={'9' * 5000})]}}", 12, "a number has at most 1000 digits"),
     ],
 )
 def test_what_is_not_known_is_told_with_its_place(text: str, place: int, words: str) -> None:

@@ -20,6 +20,8 @@ _SPACE: Final = re.compile(r"\s*")
 _OPERATORS: Final = ("==", "!=", "<=", ">=", "<", ">")
 _WORDS: Final = {"true": True, "false": False, "null": None}
 _MAX_RANGES: Final = 20
+_MAX_DIGITS: Final = 1000
+"""Far more than any value has; Python itself refuses to read numbers of some thousands of digits."""
 
 Step = Callable[[Any, Any], Iterable[Any]]
 """From the whole value and one in it to those that a step from there leads to."""
@@ -213,6 +215,8 @@ class _Reader:
             return _constant(self._quoted())
         number = _NUMBER.match(self._text, self._at)
         if number is not None:
+            if len(number[0]) > _MAX_DIGITS:
+                self._fail(f"a number has at most {_MAX_DIGITS} digits")
             self._at = number.end()
             return _constant(json.loads(number[0]) if not re.match("-?0[0-9]", number[0]) else float(number[0]))
         for word, value in _WORDS.items():
