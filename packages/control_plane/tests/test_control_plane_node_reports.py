@@ -299,4 +299,4 @@ async def test_names_of_no_nodes_and_nodes_at_rest_take_no_memory(api: Api) -> N
     for number in range(20):
         assert (await api.client.ask("PUT", f"/api/v1/nodes/none-{number}/status", {"status": {}})).status == 404
     assert (await api.client.ask("PUT", STATUS, {"status": {"report": {"heartbeat": {"seconds": 5}}}})).status == 200
-    assert not api.objects.reports._locks
+    assert not api.objects.reports._turns

@@ -58,13 +58,15 @@ class NodeMarking:
 
     Attributes:
         orchestrator: Takes it in.
-        writer: Writes objects, and knows who admits changes.
+        writer: Knows who admits changes.
         history: Shows the nodes.
+        mirror: Writes the objects of nodes.
     """
 
     orchestrator: Orchestrator
     writer: Writer
     history: History
+    mirror: NodeMirror
 
     async def change(self, name: str, edit: Edit, intent: Intent, permit: Permit = permit_all) -> Item:
         """Change a node's labels and taints, and return it once everybody sees that.
@@ -155,8 +157,9 @@ class NodeMarking:
                 return item
             marks = NodeMarks(removed=told is not None)
             if await self._written(node_id, entry, marks, (Delete(object_key(NODE, "", name)),), intent):
-                # It may have been let work again meanwhile: then it stays.
-                await self._mirror(node_id)
+                # It may have been let work again meanwhile: then it stays. Or others may just have written it down.
+                if not await self.show(node_id):
+                    await self.mirror.remove(node_id)
                 return item
         raise _busy(name)
 
@@ -199,15 +202,20 @@ class NodeMarking:
         return await write_node_record(self.orchestrator, self.history, key, entry, value, intent, besides)
 
     async def seen(self, node_id: NodeId) -> Item:
-        """Return a node as it is now, once everybody sees it so."""
-        await self._mirror(node_id)
+        """Return a node as it is now, once everybody sees it so.
+
+        Raises:
+            NotFound: It is not there any longer.
+        """
+        await self.show(node_id)
         return known_node(self.history, node_id)
 
-    async def _mirror(self, node_id: NodeId) -> None:
-        node = next((each for each in await self.orchestrator.list_nodes() if each.id == node_id), None)
-        if node is not None:
-            await NodeMirror(self.writer, self.orchestrator.world.reports).put(node)
+    async def show(self, node_id: NodeId) -> bool:
+        """Make everybody see a node as it is now; return whether it is there."""
+        there = await self.mirror.put(node_id)
+        if there:
             await self.history.wait_for((await self.writer.store.get(object_key(NODE, "", node_id))).revision)
+        return there
 
 
 def _marks_of(entry: Entry | None) -> NodeMarks:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,7 +12,6 @@ import trio
 from attrs import define, evolve, field
 from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._history.history import History
-from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.kinds import NODE
 from orchestrion.control_plane._objects.proposal import check_precondition, read_document
 from orchestrion.orchestrator_core import NodeReport, Orchestrator, report_key, reported
@@ -35,6 +33,7 @@ from orchestrion.store_interface import Delete, Entry
 from .intent import Edit, Intent
 from .node_marking import NodeMarking
 from .node_records import known_node, node_record, write_node_record
+from .turns import Turns
 
 TRIES: Final = 8
 """How often a change is thought through again because others came before."""
@@ -65,7 +64,7 @@ class NodeReports:
     marking: NodeMarking
     _until: dict[NodeId, float] = field(factory=dict)
     """By the clock of the loop; of those alone whose heartbeat is waited for."""
-    _locks: dict[NodeId, trio.Lock] = field(factory=dict)
+    _turns: Turns = field(factory=Turns, init=False)
     _woken: trio.Event = field(factory=trio.Event)
     _wakes_at: float = math.inf
 
@@ -90,7 +89,7 @@ class NodeReports:
         """
         node_id = NodeId(name)
         known_node(self.history, name)
-        async with self._alone(node_id):
+        async with self._turns.of(node_id):
             for _ in range(TRIES):
                 item = known_node(self.history, name)
                 before = item.document
@@ -123,7 +122,7 @@ class NodeReports:
 
     async def forget(self, node_id: NodeId) -> None:
         """Let go of what a node that is gone has reported; it is written down only where there is anything."""
-        async with self._alone(node_id):
+        async with self._turns.of(node_id):
             self._until.pop(node_id, None)
             if node_id in self.orchestrator.world.reports:
                 await self.orchestrator.store.transaction([], [Delete(report_key(node_id))])
@@ -147,7 +146,7 @@ class NodeReports:
 
     async def _note_silence(self, node_id: NodeId) -> None:
         """Write down that a node's report is out of date, unless it was heard after all."""
-        async with self._alone(node_id):
+        async with self._turns.of(node_id):
             until = self._until.get(node_id)
             if until is None or until > trio.current_time():
                 return
@@ -161,12 +160,8 @@ class NodeReports:
                 self.orchestrator.recorder.record(
                     "default", f"node/{node_id}", "ReportOutOfDate", text, EventSeverity.WARNING
                 )
-                await self._shown(node_id)
+                await self.marking.show(node_id)
             del self._until[node_id]
-
-    async def _shown(self, node_id: NodeId) -> None:
-        if self.history.get(ObjectName(NODE.plural, "", node_id)) is not None:
-            await self.marking.seen(node_id)
 
     def _hear(self, node_id: NodeId, report: NodeReport) -> None:
         """Believe a report from now on, for as long as it says itself."""
@@ -176,16 +171,6 @@ class NodeReports:
         until = self._until[node_id] = trio.current_time() + report.heartbeat.seconds
         if until < self._wakes_at:
             self._woken.set()
-
-    @asynccontextmanager
-    async def _alone(self, node_id: NodeId) -> AsyncIterator[None]:
-        lock = self._locks.setdefault(node_id, trio.Lock())
-        try:
-            async with lock:
-                yield
-        finally:
-            if not lock.locked():  # nobody waits for it either
-                self._locks.pop(node_id, None)
 
     async def _written(self, node_id: NodeId, entry: Entry | None, report: NodeReport, intent: Intent) -> bool:
         value = to_json(report) if report != NodeReport() else None

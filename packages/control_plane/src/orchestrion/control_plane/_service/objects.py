@@ -81,13 +81,15 @@ class Objects:
     marking: NodeMarking = field(init=False)
     reports: NodeReports = field(init=False)
     _reader: Reader = field(init=False)
+    _mirror: NodeMirror = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.history = History(self.store, self.status_of)
         self.custom_kinds = CustomKinds(self.kinds, self.history)
         self.history.listen(self.custom_kinds.note)
         self.writer.check = self.custom_kinds.check
-        self.marking = NodeMarking(self.orchestrator, self.writer, self.history)
+        self._mirror = NodeMirror(self.writer, self.orchestrator)
+        self.marking = NodeMarking(self.orchestrator, self.writer, self.history, self._mirror)
         self.reports = NodeReports(self.orchestrator, self.history, self.marking)
         self._reader = Reader(self.store, self.history, self.status_of)
 
@@ -118,7 +120,6 @@ class Objects:
                 await self.create(NAMESPACE, "", {"metadata": {"name": DEFAULT_NAMESPACE}}, Intent(manager="server"))
 
     async def _follow_orchestrator(self) -> None:
-        mirror = NodeMirror(self.writer, self.orchestrator.world.reports)
         async with self.orchestrator.watch() as updates:
             async for update in updates:
                 if update.kind is UpdateKind.WORKLOAD:
@@ -126,20 +127,20 @@ class Objects:
                     continue
                 while True:
                     try:
-                        await self._note_update(update, mirror)
+                        await self._note_update(update)
                     except Unavailable:
                         await trio.sleep(_RETRY_SECONDS)
                     else:
                         break
 
-    async def _note_update(self, update: Update, mirror: NodeMirror) -> None:
+    async def _note_update(self, update: Update) -> None:
         if update.kind is UpdateKind.WORKLOAD_REMOVED:
             await self.workloads.fields.forget(update.namespace, update.name)
         elif update.kind is UpdateKind.NODE and update.node is not None:
-            await mirror.put(update.node)
+            await self._mirror.put(update.node.id)
             await self.marking.welcome_back(update.node.id)
         elif update.kind is UpdateKind.NODE_REMOVED:
-            await mirror.remove(update.name)
+            await self._mirror.remove(NodeId(update.name))
             await self.reports.forget(NodeId(update.name))
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -182,8 +183,7 @@ class Objects:
             while True:
                 node = next((each for each in await self.orchestrator.list_nodes() if each.id == node_id), None)
                 if node is not None and (node.cordoned, node.drain) == (told.cordoned, told.drain):
-                    await NodeMirror(self.writer, self.orchestrator.world.reports).put(node)
-                    await self.history.wait_for((await self.store.get(object_key(NODE, "", node_id))).revision)
+                    await self.marking.show(node_id)
                     break
                 await trio.sleep(_NODE_POLL_SECONDS)
         return self.get(NODE, "", node_id)
