@@ -13,7 +13,7 @@ import trio
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._service.intent import Review
 from orchestrion.orchestrator_core import Orchestrator
-from orchestrion.shared_types import Denied
+from orchestrion.shared_types import Denied, ExitStatus
 
 from .api_stage import Api
 
@@ -206,6 +206,52 @@ async def test_output_goes_on_where_a_reader_was(api: Api) -> None:
     data = json.loads(more.split(b"data: ")[1].partition(b"\n")[0])
     assert (base64.b64decode(data["data"]), data["offset"]) == (b"two\n", 4)
     assert (await api.client.ask("GET", path, accept=sse, last_event_id="nonsense")).status == 400
+
+
+def pieces_of(events: bytes) -> list[tuple[str, int, bytes]]:
+    """Return of each piece of output whose it is, which attempt it is of, and what it says."""
+    plain = [json.loads(line[6:]) for line in events.splitlines() if line.startswith(b'data: {"instance"')]
+    return [(one["instance"], one["attempt"], base64.b64decode(one["data"])) for one in plain]
+
+
+def places_of(events: bytes) -> list[str]:
+    """Return the ids of events."""
+    return [line[4:].decode() for line in events.splitlines() if line.startswith(b"id: ")]
+
+
+@pytest.mark.parametrize("asked", ["tail=2", "tail_bytes=4", "since=1s"])
+async def test_what_was_cut_off_at_first_does_not_come_to_a_reader_that_goes_on(api: Api, asked: str) -> None:
+    await settled(api, replicas=2)
+    for number in range(9):
+        await trio.sleep(0.6)
+        for container_id in list(api.containers.containers):
+            api.containers.write(container_id, b"%d\n" % number)
+    path, sse = f"{WORKLOADS}/web/logs?{asked}", "text/event-stream"
+    first = (await api.client.ask("GET", path, accept=sse)).body
+    told = pieces_of(first)
+    assert {instance: b"".join(data for of, _, data in told if of == instance) for instance, _, _ in told} == {
+        "web.0.1": b"7\n8\n",
+        "web.1.1": b"7\n8\n",
+    }
+    await trio.sleep(60)
+    for number, place in enumerate(places_of(first), 1):
+        more = (await api.client.ask("GET", path, accept=sse, last_event_id=place)).body
+        assert pieces_of(more) == told[number:]
+
+
+async def test_what_an_attempt_before_said_does_not_come_to_a_reader_that_goes_on(api: Api) -> None:
+    await written(api, b"one\ntwo\n")
+    path, sse = f"{WORKLOADS}/web/logs?tail=1", "text/event-stream"
+    for container_id in list(api.containers.containers):
+        api.containers.exit(container_id, ExitStatus(code=1))
+    await trio.sleep(60)
+    (container_id,) = (each for each, one in api.containers.containers.items() if one.options.attempt == 1)
+    api.containers.write(container_id, b"three\n")
+    first = (await api.client.ask("GET", path, accept=sse)).body
+    assert pieces_of(first) == [("web.0.1", 1, b"three\n")]
+    api.containers.write(container_id, b"four\n")
+    more = (await api.client.ask("GET", path, accept=sse, last_event_id=places_of(first)[-1])).body
+    assert pieces_of(more) == [("web.0.1", 1, b"four\n")]
 
 
 async def test_what_runs_is_not_of_every_kind(api: Api) -> None:

@@ -102,6 +102,19 @@ async def test_following_goes_on_behind_the_last_lines(stage: Stage) -> None:
     assert await lines_of(stage, LogQuery(subject="web", tail=0)) == []
 
 
+async def test_a_reader_is_told_first_where_each_stream_begins(stage: Stage) -> None:
+    await stage.apply(service(containers=(A,)))
+    await trio.sleep(10)
+    query = LogQuery(subject="web", tail=1, placed=True)
+    async with stage.orchestrator.logs(query) as records:
+        told = [(record.stream.value, record.offset, record.data) async for record in records]
+    (last,) = [line for line in told if line[2]]
+    assert sorted(told[:2]) == sorted((stream, told_at, b"") for stream, told_at, _ in told[:2])
+    assert (last[0], last[1], b"") in told[:2]
+    assert {stream for stream, _, _ in told[:2]} == {"stdout", "stderr"}
+    assert told[2:] == [last]
+
+
 async def test_an_end_is_a_time_of_a_zone_and_is_not_gone_beyond(stage: Stage) -> None:
     await stage.apply(service(containers=(container("a", "print", "stdout", "x\n"),)))
     for query in (

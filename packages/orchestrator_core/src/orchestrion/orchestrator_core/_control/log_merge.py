@@ -117,6 +117,11 @@ class LogSource:
                 low = middle + 1
         return low
 
+    def place(self) -> LogRecord:
+        """Return a record without data of where the next byte to be read is."""
+        nothing = LogChunk(stream=self.stream, offset=self.offset, data=b"")
+        return record_of(nothing, self.summary, self.instance)
+
     @property
     def has_more(self) -> bool:
         """Whether something is left of what there was at the beginning; True where that is not known."""

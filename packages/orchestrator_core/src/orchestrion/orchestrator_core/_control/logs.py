@@ -202,6 +202,9 @@ class LogReader:
             there.append(source)
         if query.tail is not None:
             there = await last_lines(there, query.tail)
+        if query.placed:
+            for source in there:
+                await send.send(source.place())
         await self._give(LogMerge(there), send)
 
     async def _give(self, merge: LogMerge, send: trio.MemorySendChannel[LogRecord]) -> None:

@@ -205,6 +205,8 @@ class LogQuery:
             together, 0 to `MAX_TAIL_LINES`; None is all. Of each stream 64 KiB for each line are looked at, at most.
         tail_bytes: At most so many bytes of each stream to begin with; None is all that is kept.
         timed: Of what there is to begin with, no record has lines of several times, so that each line's time is told.
+        placed: Before all else comes, of each stream that there is at the beginning, a record without data and without
+            a gap, whose `offset` is the place from which on the stream is told.
     """
 
     subject: str
@@ -219,6 +221,7 @@ class LogQuery:
     )
     tail_bytes: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
     timed: bool = False
+    placed: bool = False
 
 
 @frozen(kw_only=True)
@@ -231,7 +234,7 @@ class LogRecord:
         attempt: Which attempt.
         stream: Which output.
         offset: The place of the first byte in all that the attempt wrote to the stream.
-        data: The bytes; may be empty where `gap_bytes` is not 0.
+        data: The bytes; may be empty where `gap_bytes` is not 0, or where `placed` was asked for.
         gap_bytes: Bytes before `offset` that are no longer kept.
         written_at: When the first byte was written (UTC), or None.
     """
