@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 from attrs import define, evolve, field
+from orchestrion.cli._attach import _attach
 from orchestrion.cli._following import followed_events, followed_logs, unseen
 from orchestrion.cli._objects import Objects, _Seen
 from orchestrion.cli._patience import Patience
@@ -362,6 +363,89 @@ async def test_output_is_followed_over_a_restart_to_its_end(server: Server, nurs
             await orchestrator.stop("web")
             seen += [one async for one in output]
     assert b"".join(one.data for one in seen) == b"one\ntwo\n"
+
+
+@define(slots=False)
+class Writing(Somebody):
+    """Gives at each question what a test wants of one stream, and is cut off but for the last time."""
+
+    pieces: list[list[tuple[int, bytes]]] = field(factory=list, kw_only=True)
+    queries: list[LogQuery] = field(factory=list, init=False)
+
+    @asynccontextmanager
+    async def logs(self, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
+        self.queries.append(query)
+        pieces = self.pieces.pop(0)
+
+        async def told() -> AsyncIterator[LogRecord]:
+            for offset, data in pieces:
+                yield LogRecord(
+                    instance="web.0.1", container="main", attempt=0, stream=LogStream.STDOUT, offset=offset, data=data
+                )
+            if self.pieces:
+                raise NetworkFailure("it was cut off")
+
+        yield told()
+
+
+async def test_what_is_known_is_not_given_and_after_an_outage_all_that_was_missed_is(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    writing = Writing(3, pieces=[[(0, b"old new")], [(0, b"old new and"), (11, b" more")]])
+    control: Any = writing
+    place: Any = RemoteServer("there", "http://localhost", SocketPeer(tmp_path))
+    query = LogQuery(subject="web.0.1", follow=True, tail_bytes=100)
+    ends = {("web.0.1", "main", 0, LogStream.STDOUT): 3}
+    given = [one.data async for one in followed_logs(control, place, query, Patience(control), ends=ends)]
+    assert given == [b" new", b" and", b" more"]
+    assert [one.tail_bytes for one in writing.queries] == [100, None]
+
+
+@pytest.mark.slow
+async def test_who_is_attached_stays_so_over_a_restart(
+    server: Server, nursery: trio.Nursery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place: Any = RemoteServer("there", "http://localhost", SocketPeer(server.socket))
+    script = ("stdout", "before\n", "print-at", "0.3s", "stdout", "one\n", "print-at", "0.6s", "stderr", "two\n")
+    send, receive = trio.open_memory_channel[int](1)
+
+    async def attached() -> None:
+        send.send_nowait(await _attach(place, "web", "default", None))
+
+    async def comes(text: str) -> str:
+        """Wait until a text is written, and return all that was."""
+        out = err = ""
+        while text not in out + err:
+            await trio.sleep(0.02)
+            more = capsys.readouterr()
+            out, err = out + more.out, err + more.err
+        written.append(out)
+        return err
+
+    written = list[str]()
+    with trio.fail_after(30):
+        async with server.at_work() as orchestrator:
+            await orchestrator.apply([web("print", *script)])
+            async with followed_at(server, place) as output:
+                await anext(output)
+            nursery.start_soon(attached)
+            said = await comes("one\n")
+            assert "attached to web.0.1" in said
+        async with server.at_work() as orchestrator:
+            said = await comes("two\n")
+            assert SAID in said
+            await orchestrator.stop("web")
+            assert await receive.receive() >= 128
+            said += capsys.readouterr().err
+    assert ("".join(written), said.count("two\n")) == ("one\n", 1)
+
+
+@asynccontextmanager
+async def followed_at(server: Server, place: Any) -> AsyncIterator[AsyncIterator[LogRecord]]:
+    """Give the output of a workload."""
+    query = LogQuery(subject="web", follow=True)
+    async with aclosing(followed_logs(server.control, place, query, Patience(server.control))) as records:
+        yield records
 
 
 @define

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from contextlib import aclosing
 
 import trio
+from attrs import evolve
 from orchestrion.control_plane import HttpControl
 from orchestrion.orchestrator_core import LogQuery, LogRecord, parse_subject
 from orchestrion.runtime_interface import LogStream
 from orchestrion.shared_types import ContainerNotFound, ContainerStatus, WorkloadInstance
 
 from ._exit_codes import ExitCode
+from ._following import followed_logs, unseen
+from ._lines import Source
 from ._offline import reading
 from ._output import note
-from ._patience import OUTAGES
+from ._patience import OUTAGES, Patience
 from ._places import Place, namespace_of, place_of
 from ._reach import reach_owner
 from ._running import run_async
@@ -25,6 +29,9 @@ from ._words import TERMINAL
 
 _TRIES = 5
 _PAUSE_SECONDS = 0.2
+_BEGINNING_BYTES = 1 << 20
+"""So much of each stream is asked for to begin with: what is written while it is asked where the streams end."""
+
 _SIGNAL_BASE = 128
 """What shells add to the number of the signal that ended a command."""
 
@@ -38,16 +45,24 @@ async def _attach(place: Place, name: str, namespace: str, container: str | None
     async with reach_owner(place) as control:
         instance = await _found(control, await runnable(name, namespace, control), namespace)
         main = await _main(control, instance, container)
-        query = LogQuery(subject=instance.name, namespace=namespace, container=main, follow=True, tail_bytes=0)
-        try:
-            async with control.logs(query) as records:
-                note(f"attached to {instance.name}, container {main}, whose output is shown; it has no input")
-                async for record in records:
-                    _show(record)
-        except OUTAGES:
-            if not isinstance(place, StateDirectory):
-                raise
+        query = LogQuery(subject=instance.name, namespace=namespace, container=main, follow=True)
+        ends = await _ends(control, query)
+        note(f"attached to {instance.name}, container {main}, whose output is shown; it has no input")
+        beginning = evolve(query, tail_bytes=_BEGINNING_BYTES)
+        following = followed_logs(control, place, beginning, Patience(control), ends=ends)
+        async with aclosing(following) as records:
+            async for record in records:
+                _show(record)
     return await _exit_code(place, instance.name, namespace, main)
+
+
+async def _ends(control: HttpControl, query: LogQuery) -> dict[Source, int]:
+    """Return where what is written by now ends, by source: what comes after it can be told, also after an outage."""
+    ends = dict[Source, int]()
+    async with control.logs(evolve(query, follow=False, tail_bytes=1)) as records:
+        async for record in records:
+            unseen(record, ends)
+    return ends
 
 
 def _show(record: LogRecord) -> None:

@@ -24,7 +24,12 @@ MOST_EVENTS: Final = 10_000
 
 
 async def followed_logs(
-    control: HttpControl, place: Place, query: LogQuery, patience: Patience
+    control: HttpControl,
+    place: Place,
+    query: LogQuery,
+    patience: Patience,
+    *,
+    ends: dict[Source, int] | None = None,
 ) -> AsyncGenerator[LogRecord, None]:
     """Give output as it comes, until what writes it has ended or is gone. Close the iterator to end it before.
 
@@ -33,16 +38,19 @@ async def followed_logs(
         place: Where that is.
         query: What is wanted; it follows.
         patience: Waits for who gives it.
+        ends: By source what is not wanted because it is known, up to there; it is kept up to date. `query.tail_bytes`
+            is for the beginning then: what was missed in an outage is asked for whatever its size.
 
     Raises:
         NetworkFailure: Nobody answers, or nobody for so long that it is given up.
         NotFound: There is no such workload or instance.
     """
-    ends, begun = dict[Source, int](), False
+    again = query if ends is None else evolve(query, tail_bytes=None)
+    ends, begun = {} if ends is None else ends, False
     while True:
         error: OrchestrationError | None = None
         try:
-            async with control.logs(query) as records:
+            async with control.logs(again if begun else query) as records:
                 begun = True
                 patience.met()
                 async for record in records:
