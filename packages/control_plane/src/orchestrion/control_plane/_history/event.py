@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property, lru_cache
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from orchestrion.control_plane._objects.document import Document, decoded
@@ -67,6 +68,9 @@ class EventType(StrEnum):
     """Nothing: it only says up to where all is known."""
 
 
+TAG_BYTES: Final = 8
+"""How much of a tag is of the content: who would find two of the same could write the workload as well."""
+
 _MAX_READ: Final = 4_096
 """Of how many objects the documents are kept once they were read; of very many objects that would be most memory."""
 
@@ -78,15 +82,26 @@ class Item:
         data: The document as JSON.
         revision: The store's revision of its last write.
         labels: What selects it.
+        derived: Whether there is more in it than what was written at that revision, as a workload's status.
     """
 
-    __slots__ = ("data", "labels", "revision")
+    __slots__ = ("data", "derived", "labels", "revision")
 
-    def __init__(self, data: bytes, revision: int, labels: Mapping[str, str] = NO_LABELS) -> None:
+    def __init__(
+        self, data: bytes, revision: int, labels: Mapping[str, str] = NO_LABELS, *, derived: bool = False
+    ) -> None:
         """Take what is known."""
         self.data = data
         self.revision = revision
         self.labels = labels
+        self.derived = derived
+
+    @property
+    def tag(self) -> str:
+        """What tells it from the same object at any other time: its revision and, where that can't, its content."""
+        if not self.derived:
+            return str(self.revision)
+        return f"{self.revision}-{blake2b(self.data, digest_size=TAG_BYTES).hexdigest()}"
 
     @property
     def document(self) -> Document:

@@ -180,7 +180,7 @@ def read_object(name: ObjectName, parts: Parts, status_of: StatusOf) -> Item | N
         if spec is None:
             return None
         status = status_of(name.namespace, name.name) or {}
-        return _item(workload_document(spec, parts.get("control"), status))
+        return _item(workload_document(spec, parts.get("control"), status), derived=True)
     if name.kind == _INSTANCES:
         return _instance(name, parts)
     entry = parts.get("")
@@ -260,8 +260,9 @@ def _event_document(entry: Entry) -> Document:
     return Document(kind="Event", metadata=metadata, spec=plain)
 
 
-def _item(document: Document) -> Item:
-    return Item(document.encoded(), document.metadata.revision, document.metadata.labels or NO_LABELS)
+def _item(document: Document, *, derived: bool = False) -> Item:
+    metadata = document.metadata
+    return Item(document.encoded(), metadata.revision, metadata.labels or NO_LABELS, derived=derived)
 
 
 def place_of(key: str) -> tuple[ObjectName, str] | None:

@@ -277,7 +277,8 @@ class Objects:
             entry = (await self.store.get(object_key(kind, metadata.namespace, metadata.name))).entry
             parts = owned(object_of(entry)) if entry is not None and kind.written else {}
         plain["owners"] = owners_of(parts)
-        return Item(to_json(plain), item.revision, item.labels)
+        # Who says what of a workload is kept apart from it, with revisions of its own.
+        return Item(to_json(plain), item.revision, item.labels, derived=True)
 
     async def remove(self, kind: Kind, namespace: str, name: str, intent: Intent) -> Item:
         """Remove an object, or begin to, and return it as it was then. See `Writer.remove`.
@@ -338,7 +339,7 @@ class Objects:
                 return item
         if kind is WORKLOAD:
             document = evolve(document, status=self.status_of(metadata.namespace, metadata.name) or {})
-        return Item(document.encoded(), metadata.revision, document.labels)
+        return Item(document.encoded(), metadata.revision, document.labels, derived=kind is WORKLOAD)
 
 
 def _status(view: WorkloadView) -> Mapping[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from litestar.types import Receive, Scope, Send
 from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._objects.kinds import Kind
 from orchestrion.shared_types import to_json, unstructure
 
 JSON: Final = "application/json"
+ETAG: Final = b"etag"
+
+_NOT_MODIFIED: Final = 304
 
 
 @frozen
@@ -25,22 +28,43 @@ class Raw:
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Send it."""
-        headers = [
-            (b"content-type", self.media_type.encode()),
-            (b"cache-control", b"no-store"),
-            (b"content-length", b"%d" % len(self.body)),
-            *self.headers,
-        ]
+        headers = [(b"cache-control", b"no-store"), *self.headers]
+        if self.status != _NOT_MODIFIED:  # whose length would be taken for that of what the client has
+            headers = [
+                (b"content-type", self.media_type.encode()),
+                (b"content-length", b"%d" % len(self.body)),
+                *headers,
+            ]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
 def object_answer(item: Item, *, status: int = 200, location: str = "") -> Raw:
-    """Return an answer that is one object, with its revision as the ETag."""
-    headers = [(b"etag", b'"%d"' % item.revision)]
+    """Return an answer that is one object, with what tells it from itself at other times as the ETag."""
+    headers = [(ETAG, b'"%b"' % item.tag.encode())]
     if location:
         headers.append((b"location", location.encode()))
     return Raw(status, item.data, tuple(headers))
+
+
+def read_answer(scope: Any, item: Item) -> Raw:
+    """Return the answer to who reads one object: nothing but its ETag to who says to have just that already."""
+    known = [value for name, value in scope["headers"] if name == b"if-none-match"]
+    answer = object_answer(item)
+    if known and _is_among(known, answer.headers[0][1]):
+        return Raw(_NOT_MODIFIED, b"", answer.headers)
+    return answer
+
+
+def _is_among(known: Sequence[bytes], etag: bytes) -> bool:
+    """Whether `If-None-Match` names an ETag; whether weakly makes no difference here (RFC 9110, 13.1.2)."""
+    given = [each.strip() for value in known for each in value.split(b",")]
+    return b"*" in given or etag in [each.removeprefix(b"W/") for each in given]
+
+
+def without_etag(answer: Raw) -> Raw:
+    """Return an answer that shows what is not there, as that of a dry run: nobody is to ask for it again."""
+    return evolve(answer, headers=tuple(each for each in answer.headers if each[0] != ETAG))
 
 
 def list_answer(kind: Kind, items: Sequence[Item], revision: int, token: str) -> Raw:

@@ -22,7 +22,7 @@ from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.reading import DEFAULT_LIMIT, NO_PAGE, PageStart
 from orchestrion.shared_types import ConfigInvalid, Problem
 
-from .answers import JSON, Raw, list_answer, object_answer
+from .answers import JSON, Raw, list_answer, object_answer, read_answer
 from .bodies import PATCH_TYPES, body_of, edit_of, is_apply, part_of
 from .caller import check_of
 from .doc import Answered, Doc, described
@@ -45,6 +45,7 @@ _STREAM_FORMS: Final = {NDJSON: "", SSE: "", CLOUD_EVENT: ""}
 _LIST: Final = {200: Answered(description="A page, or what happens.", forms={JSON: "List", **_STREAM_FORMS})}
 _STREAM: Final = {200: Answered(description="What happens.", forms=_STREAM_FORMS)}
 _MADE: Final = {201: Answered(description="It was made.")}
+_SAME: Final = {304: Answered(description="It is as `If-None-Match` has it.", forms={})}
 _OBJECT: Final = {JSON: "Object"}
 
 
@@ -200,7 +201,13 @@ def _one(
 
         return Doc(summary=summary, parameters=parameters, kinds=kinds, **more)  # type: ignore[arg-type] # all are Doc's
 
-    reading = doc("Read an object", of=lambda _: True, parameters=("show",), errors=(404,))
+    reading = doc(
+        "Read an object",
+        of=lambda _: True,
+        parameters=("show", "If-None-Match"),
+        answers={200: Answered(), **_SAME},
+        errors=(404,),
+    )
 
     @get(paths, opt=described(Needs("get", "{plural}"), reading), name=f"get{suffix}")
     async def get_one(request: AnyRequest) -> ASGIApp:
@@ -211,7 +218,7 @@ def _one(
             raise ConfigInvalid((Problem(f"object or owners is wanted, not {shown!r:.80}", path="show"),))
         if shown == "owners":
             item = await objects.with_owners(found.kind, item)
-        return object_answer(item)
+        return read_answer(request.scope, item)
 
     changing = (*_WRITTEN, "If-Match", "Idempotency-Key")
     refusing = (404, 409, 412)
@@ -325,12 +332,18 @@ def _status(
             raise MethodNotAllowedException(text, headers={"allow": "GET"})
         return found
 
-    reading = Doc(summary="Read an object with its status", kinds=reads, errors=(404,))
+    reading = Doc(
+        summary="Read an object with its status",
+        parameters=("If-None-Match",),
+        answers={200: Answered(), **_SAME},
+        kinds=reads,
+        errors=(404,),
+    )
 
     @get(paths, opt=described(Needs("get", "{plural}/status"), reading), name=f"get-status{suffix}")
     async def get_status(request: AnyRequest) -> ASGIApp:
         found = find(request)
-        return object_answer(objects.get(found.kind, found.namespace, found.name))
+        return read_answer(request.scope, objects.get(found.kind, found.namespace, found.name))
 
     parameters, refusing = (*_WRITTEN, "If-Match", "Idempotency-Key"), (404, 409, 412)
     replacing = Doc(

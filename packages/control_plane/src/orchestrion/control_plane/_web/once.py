@@ -13,7 +13,7 @@ from orchestrion.control_plane._service.replies import Answer, Asked, Replies
 from orchestrion.control_plane._service.requested import requested
 from orchestrion.shared_types import ConfigInvalid, Conflict, NotFound, Problem
 
-from .answers import Raw
+from .answers import Raw, without_etag
 from .caller import caller_of
 from .queries import AnyRequest, intent_of
 
@@ -81,7 +81,9 @@ class Once:
         """
         intent = intent_of(request)
         word = request.headers.get(HEADER)
-        if word is None or intent.dry_run:
+        if intent.dry_run:
+            return without_etag(await act(intent))
+        if word is None:
             return await act(intent)
         if not _WORD.fullmatch(word):
             raise ConfigInvalid((Problem("1 to 255 visible characters are wanted", path=HEADER),))

@@ -41,6 +41,10 @@ _HEADERS: Final = {
         "description": 'What is left of it, `"NAME";r=REQUESTS;t=SECONDS`; `t` is when there is more.',
         "schema": {"type": "string"},
     },
+    "ETag": {
+        "description": "What tells the object from itself at any other time; not in the answer to a dry run.",
+        "schema": {"type": "string"},
+    },
     "Retry-After": {
         "description": "After how many seconds to come again.",
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
@@ -162,7 +166,12 @@ def _responses(kind: Kind | None, needs: Needs | None, doc: Doc) -> dict[str, An
             for media_type, schema in answer.forms.items()
             if media_type != CLOUD_EVENT or kind is EVENT
         }
-        found[str(status)] = {"description": answer.description, "headers": headers, "content": content}
+        tagged = "Object" in answer.forms.values() or status == HTTPStatus.NOT_MODIFIED
+        found[str(status)] = {
+            "description": answer.description,
+            "headers": {**headers, **_references(("ETag",))} if tagged else headers,
+            "content": content,
+        }
     refusals = {*_ALWAYS, *doc.errors}
     if needs is not None:
         refusals.update(_KNOWN)

@@ -98,8 +98,13 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "rerun": _flag("rerun", "Run work once more that has ended."),
     "If-Match": _header(
         "If-Match",
-        "Only if the object is at this revision: its ETag.",
-        {"type": "string", "pattern": r'^(\*|(W/)?"?[0-9]{1,18}"?)$'},
+        "Only if the object is at this revision: its ETag, of which no more counts.",
+        {"type": "string", "pattern": r'^(\*|(W/)?"?[0-9]{1,18}(-[0-9a-f]{16})?"?)$'},
+    ),
+    "If-None-Match": _header(
+        "If-None-Match",
+        "Only if the object is another than that of one of these ETags: 304 otherwise.",
+        {"type": "string"},
     ),
     "Idempotency-Key": _header(
         "Idempotency-Key",

@@ -48,6 +48,9 @@ def number(request: AnyRequest, name: str, default: int) -> int:
 
 _MAX_DIGITS = 18
 
+_CONTENT: Final = re.compile("[0-9a-f]{16}")
+"""What an ETag has behind its revision where that does not tell all; see `Item.tag`."""
+
 
 def moment(request: AnyRequest, name: str, now: datetime) -> datetime | None:
     """Return the time that a parameter says, also as a span such as "10m" or "1h30m" before `now`; None without one.
@@ -125,8 +128,11 @@ def _if_match(request: AnyRequest) -> int | None:
     text = request.headers.get("if-match")
     if text is None or text == "*":
         return None
-    bare = text.strip().removeprefix("W/").strip('"')
-    if not (bare.isascii() and bare.isdecimal() and len(bare) <= _MAX_DIGITS):
+    # What else is in an ETag tells of how the object is, and a change depends on what was written of it.
+    bare, dash, content = text.strip().removeprefix("W/").strip('"').partition("-")
+    if not (bare.isascii() and bare.isdecimal() and len(bare) <= _MAX_DIGITS) or bool(dash) != bool(
+        _CONTENT.fullmatch(content)
+    ):
         problem = Problem(f'the ETag of an object is wanted, such as "12", not {text!r:.80}', path="If-Match")
         raise ConfigInvalid((problem,))
     return int(bare)
