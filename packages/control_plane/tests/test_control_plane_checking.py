@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 from orchestrion.control_plane.checking import Checked, check_documents
 from orchestrion.shared_types.manifest import placed_documents
@@ -104,6 +106,33 @@ def test_workloads_may_come_after_those_of_other_documents() -> None:
     assert (found.problems, found.workloads) == ([], {"0.yaml": 1, "1.yaml": 1})
     (problem,) = told(two + "---\n" + KIND)
     assert problem.startswith("0.yaml:2:")
+
+
+@pytest.mark.parametrize("after", ["{on: succeeded}", "[on, one]"])
+def test_who_comes_after_a_workload_that_is_not_there_is_told_which_there_are(after: str) -> None:
+    main = "containers: [{name: main, command: [run]}]"
+    one = f"kind: Workload\nmetadata: {{name: one}}\nspec: {{kind: batch, {main}}}\n"
+    two = f"kind: Workload\nmetadata: {{name: two}}\nspec: {{kind: batch, after: {after}, {main}}}\n"
+    (problem,) = told(one, two)
+    assert problem.startswith("1.yaml:3:")
+    assert problem.endswith("unknown workload 'on'; did you mean 'one'?")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["kind: Workload\nmetadata: {name: %s}\nspec: %s\n", "workloads: {%s: %s}\n"])
+def test_four_times_as_many_workloads_take_about_four_times_as_long(form: str) -> None:
+    """Each looks at those that it names, and not at all others."""
+
+    def seconds(count: int) -> float:
+        body = "{kind: batch, after: [w0], containers: [{name: main, command: [run]}]}"
+        texts = [form % ("w0", body.replace("after: [w0], ", "")), *(form % (f"w{n}", body) for n in range(1, count))]
+        documents = placed_documents("---\n".join(texts), file="0.yaml")
+        begun = process_time()
+        assert check_documents(documents).workloads == {"0.yaml": count}
+        return process_time() - begun
+
+    seconds(10)  # imports
+    assert seconds(4000) < 8 * seconds(1000)
 
 
 def test_priority_classes_are_those_of_the_documents_and_others_are_remarked() -> None:

@@ -144,6 +144,13 @@ def _said(document: PlacedDocument, data: Any, path: str) -> Iterator[_Said]:
         yield from _said(document, item, f"{path}.items[{place}]".lstrip("."))
 
 
+def _come_after(form: Any) -> Iterator[str]:
+    """Yield the names that are said of a workload to come before it."""
+    after = form.get("after") if isinstance(form, Mapping) else None
+    if isinstance(after, Mapping | list):
+        yield from (name for name in after if isinstance(name, str))
+
+
 @define(eq=False)
 class _Checking:
     namespace: str
@@ -153,7 +160,7 @@ class _Checking:
     workloads: dict[str, int] = field(factory=dict)
     remarks: dict[str, list[str]] = field(factory=dict)
     _classes: set[str] = field(factory=set)
-    _known: list[WorkloadDefinition] = field(factory=list)
+    _known: dict[str, dict[str, WorkloadDefinition]] = field(factory=dict)
     _seen: dict[tuple[str, str, str], _Said] = field(factory=dict)
 
     # -- what others need of it -------------------------------------------------------------------------------------
@@ -183,7 +190,8 @@ class _Checking:
     def _learn_workload(self, namespace: str, name: str, form: Any) -> None:
         told = form.get("kind") if isinstance(form, Mapping) else None
         kind = next((each for each in WorkloadKind if each == told), WorkloadKind.SERVICE)
-        self._known.append(WorkloadDefinition(metadata=Metadata(name=name, namespace=namespace), kind=kind))
+        known = WorkloadDefinition(metadata=Metadata(name=name, namespace=namespace), kind=kind)
+        self._known.setdefault(namespace, {})[name] = known
 
     def learn_beside(self, said: _Said, wanted: Collection[object]) -> None:
         """Take in a kind that is wanted, or a priority class, of what is checked elsewhere."""
@@ -241,7 +249,7 @@ class _Checking:
             document = read_document(data, kind, namespace, name)
             check_labels(document.labels, {})
             if kind is WORKLOAD:
-                self._remark_class(file, definition_of(document, self._others(namespace, {name}), None))
+                self._remark_class(file, definition_of(document, self._others(namespace, {name: document.spec}), None))
             elif kind is not CUSTOM_KIND:
                 self._check_object(file, kind, document)
         except ConfigInvalid as err:
@@ -254,9 +262,8 @@ class _Checking:
         given = {"namespace": self.namespace, **data}
         names = given.get("workloads")
         file, namespace = said.document.file, str(given["namespace"])
-        manifest = read_manifest(
-            given, others=self._others(namespace, names if isinstance(names, Mapping) else ()), classes=None
-        )
+        others = self._others(namespace, names if isinstance(names, Mapping) else {})
+        manifest = read_manifest(given, others=others, classes=None)
         for workload in manifest.workloads:
             self._check_once(said, WORKLOAD, namespace, workload.metadata.name)
         check_manifest_labels(manifest.workloads)
@@ -264,8 +271,16 @@ class _Checking:
             self._remark_class(file, workload)
         self.workloads[file] = self.workloads.get(file, 0) + len(manifest.workloads)
 
-    def _others(self, namespace: str, names: Any) -> list[WorkloadDefinition]:
-        return [one for one in self._known if one.metadata.namespace == namespace and one.metadata.name not in names]
+    def _others(self, namespace: str, forms: Mapping[str, Any]) -> list[WorkloadDefinition]:
+        """Return the others that workloads come after; where one is not there, all, so that it's told which there are.
+
+        To look at all of them for each of many would take far longer than all other checks.
+        """
+        known = self._known.get(namespace, {})
+        wanted = {name: None for form in forms.values() for name in _come_after(form) if name not in forms}
+        if wanted.keys() <= known.keys():
+            return [known[name] for name in wanted]
+        return [one for name, one in known.items() if name not in forms]
 
     def _kind_of(self, data: Mapping[str, Any]) -> Kind:
         named = data["kind"]
