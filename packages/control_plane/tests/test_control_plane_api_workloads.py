@@ -147,6 +147,40 @@ async def test_what_is_being_removed_says_since_when_and_is_not_scaled(api: Api)
     assert (refused.status, "is being removed" in refused.json["detail"]) == (409, True), refused.json
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "", None),
+        ("PUT", "/scale", {"replicas": 2}),
+        ("POST", "/stop", None),
+        ("POST", "/rollout", {"pause": {}}),
+    ],
+)
+async def test_what_is_wanted_otherwise_has_another_revision_which_a_condition_asks_for(
+    api: Api, method: str, path: str, body: Any
+) -> None:
+    await settled(api)
+    claim = {"metadata": {"finalizers": [{"name": "backup", "owner": "me"}]}}
+    claimed = await api.client.ask("PATCH", f"{WORKLOADS}/web", claim)
+    before = claimed.headers["etag"]
+    assert (await api.client.ask(method, f"{WORKLOADS}/web{path}", body)).status == 200
+    now = await api.client.ask("GET", f"{WORKLOADS}/web")
+    etag, revision = now.headers["etag"], now.json["metadata"]["revision"]
+    assert revision > claimed.json["metadata"]["revision"]
+    listed = (await api.client.ask("GET", WORKLOADS)).json["items"][0]["metadata"]["revision"]
+    followed = f"{WORKLOADS}?watch=true&since={revision - 1}&timeout_seconds=1"
+    told = [json.loads(line) for line in (await api.client.ask("GET", followed)).body.splitlines()]
+    assert {listed, *(each["object"]["metadata"]["revision"] for each in told if each["type"] == "MODIFIED")} == {
+        revision
+    }
+    label = {"metadata": {"labels": {"a": "b"}}}
+    released: dict[str, Any] = {"metadata": {"finalizers": []}}
+    for verb, data in (("PATCH", label), ("PATCH", released), ("DELETE", None), ("PUT", {**now.json, **label})):
+        refused = await api.client.ask(verb, f"{WORKLOADS}/web", data, if_match=before)
+        assert (refused.status, refused.json["code"]) == (412, "precondition-failed"), verb
+    assert (await api.client.ask("PATCH", f"{WORKLOADS}/web", released, if_match=etag)).status == 200
+
+
 async def test_of_output_the_last_lines_are_read_and_what_was_written_in_a_span_of_time(api: Api) -> None:
     path = f"{WORKLOADS}/web/logs"
 

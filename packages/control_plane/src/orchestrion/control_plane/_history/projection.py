@@ -198,7 +198,7 @@ def workload_document(spec: Entry, control: Entry | None, status: Mapping[str, A
     operator = from_json(control.value, WorkloadControl) if control is not None else WorkloadControl()
     metadata = evolve(
         document.metadata,
-        revision=spec.modified,
+        revision=max(spec.modified, control.modified if control is not None else 0),
         deleting_since=(operator.removed_at or document.metadata.updated_at) if operator.removed else None,
     )
     return evolve(document, metadata=metadata, status=status)

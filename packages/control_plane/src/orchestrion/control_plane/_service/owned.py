@@ -52,7 +52,7 @@ async def owned(
         record = known.get(name)
         before = None
         if record is not None and record.spec is not None:
-            before = workload_of(record.spec.definition).at(record.spec_revision)
+            before = workload_of(record.spec.definition).at(record.revision)
             check_set(before, given, force=force)
         fields = await kept.read(name.namespace, name.name, before)
         if manager == CONTROL and fields.applied.keys() <= {CONTROL}:

@@ -178,7 +178,7 @@ class Rollouts:
 
 
 def _only_at(revision: int) -> Gate:
-    """Return a gate that lets a workload be changed for as long as its definition is at a revision."""
+    """Return a gate that lets a workload be changed for as long as what is wanted is at a revision."""
 
     async def gate(changes: Sequence[ProposedChange], _world: Any, /) -> Beside:
         await trio.lowlevel.checkpoint()

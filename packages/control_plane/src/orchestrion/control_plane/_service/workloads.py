@@ -305,7 +305,7 @@ class WorkloadWriter:
         record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))
         if record is None or record.spec is None:
             return None
-        return workload_of(record.spec.definition).at(record.spec_revision)
+        return workload_of(record.spec.definition).at(record.revision)
 
     async def _prepared(
         self, document: Document, before: Document | None, fields: Fields, intent: Intent, *, action: str = ""

@@ -375,7 +375,7 @@ def proposed(admission: Admission) -> ProposedChange:
     scaled = control.replicas if control is not None else None
     return ProposedChange(
         before=before.definition if before is not None else None,
-        revision=record.spec_revision if record is not None else Revision(0),
+        revision=record.revision if record is not None else Revision(0),
         after=spec.definition,
         replicas=spec.definition.replicas if scaled is None else scaled,
         generation=admission.change.generation,

@@ -102,7 +102,7 @@ class Controls:
             wanted = change(before)
             metadata = evolve(before, owners=wanted.owners, finalizers=wanted.finalizers)
             if metadata == before:
-                return record.spec_revision
+                return record.revision
             after = evolve(spec, definition=evolve(spec.definition, metadata=metadata))
             try:
                 revision = await write_together(
@@ -316,13 +316,13 @@ def unrelated(metadata: Metadata) -> Metadata:
 
 
 def check_expected(record: WorkloadRecord, expected: Revision | None) -> None:
-    """Make sure that a workload's definition is at a revision; None is whatever it is.
+    """Make sure that what is wanted of a workload is at a revision; None is whatever it is.
 
     Raises:
         PreconditionFailed: It is at another one.
     """
-    if expected not in (None, record.spec_revision):
-        msg = f"workload {record.name.name!r} is at revision {record.spec_revision}, not {expected}"
+    if expected not in (None, record.revision):
+        msg = f"workload {record.name.name!r} is at revision {record.revision}, not {expected}"
         raise PreconditionFailed(msg, remedy="Read it again, then decide.")
 
 
@@ -332,7 +332,7 @@ def _proposed(record: WorkloadRecord, control: WorkloadControl) -> ProposedChang
     definition = record.spec.definition
     return ProposedChange(
         before=definition,
-        revision=record.spec_revision,
+        revision=record.revision,
         after=definition,
         replicas=definition.replicas if control.replicas is None else control.replicas,
         generation=definition.metadata.generation,

@@ -17,7 +17,8 @@ class ProposedChange:
 
     Attributes:
         before: The definition on record; None where the workload is new.
-        revision: The store's revision of the last write of the definition; 0 where it is new.
+        revision: The store's revision of the last write of what is wanted, by its author or an operator; 0 where the
+            workload is new.
         after: The definition as it would be; equal to `before` where only numbers of the operator change, or nothing.
         replicas: Instances that would be wanted: what `scale` has set or sets, or else the definition's.
         generation: The definition's generation afterwards.

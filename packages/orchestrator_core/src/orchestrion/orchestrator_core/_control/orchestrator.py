@@ -665,7 +665,7 @@ class Orchestrator:
         Args:
             name: The workload's name.
             namespace: Its namespace.
-            expected: Only if the definition's last write was at this revision; None is whatever it is.
+            expected: Only if what is wanted of it was last written at this revision; None is whatever it is.
             relate: Changes its owners and finalizers with that, as `relate` does; called again if others come before.
             beside: What is written with that, and what it depends on besides.
             dry_run: True checks everything, and changes nothing.

@@ -41,7 +41,7 @@ class SinceGate:
             metadata = change.after.metadata
             name = WorkloadName(metadata.namespace, metadata.name)
             record = world.workloads.get(name)
-            latest = max(record.spec_revision, record.control_revision) if record is not None else 0
+            latest = record.revision if record is not None else 0
             there = record is not None and record.spec is not None
             await check_unchanged(
                 self.store, f"workload {name.name!r}", spec_key(name), latest if there else 0, self.index

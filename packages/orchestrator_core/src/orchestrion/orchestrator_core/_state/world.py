@@ -171,6 +171,11 @@ class WorkloadRecord:
             self.roll.note(record)
 
     @property
+    def revision(self) -> Revision:
+        """The revision of the last write of what is wanted of it, by its author or an operator."""
+        return max(self.spec_revision, self.control_revision)
+
+    @property
     def empty(self) -> bool:
         """Whether nothing of it is left."""
         return (
