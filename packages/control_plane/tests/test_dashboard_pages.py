@@ -785,6 +785,21 @@ async def test_a_page_offers_to_promote_an_update_that_waits_for_it(api: Api, br
     assert "Promote the update" not in (await browser.get("/ui/workloads/default/web")).body.decode()
 
 
+async def test_an_update_of_a_service_that_is_scaled_to_nothing_is_done_and_can_be_promoted(
+    api: Api, browser: Browser
+) -> None:
+    for word in ("old", "new"):
+        main = {"name": "main", "command": ["run", "token", word]}
+        asked = ("POST", WORKLOADS) if word == "old" else ("PUT", f"{WORKLOADS}/web")
+        await api.client.ask(*asked, workload(containers=[main], update={"canary": 1}))
+        await trio.sleep(60)
+        await api.client.ask("PUT", f"{WORKLOADS}/web/scale", {"replicas": 0})
+        await trio.sleep(60)
+    told = (await api.client.ask("GET", f"{WORKLOADS}/web/rollout")).json
+    assert (told["phase"], told["canary"], told["done"]) == ("Healthy", 1, True)
+    assert "Promote the update" in (await browser.get("/ui/workloads/default/web")).body.decode()
+
+
 async def test_a_workload_that_is_stopped_can_be_started_and_not_scaled(api: Api, browser: Browser) -> None:
     await api.client.ask("POST", WORKLOADS, workload())
     await api.client.ask("POST", f"{WORKLOADS}/web/stop")

@@ -215,6 +215,25 @@ async def test_the_canary_stays_as_it_is_when_the_service_is_scaled(stage: Stage
         assert await running(stage) == wanted
 
 
+async def test_where_none_is_wanted_an_update_waits_for_nothing_and_can_be_promoted(stage: Stage) -> None:
+    await stage.apply(version("old"))
+    await trio.sleep(20)
+    await stage.orchestrator.scale("web", 0)
+    await stage.apply(version("new"))
+    await trio.sleep(20)
+    view = await stage.view("web")
+    assert (view.phase, view.reason, view.message, view.canary) == (WorkloadPhase.HEALTHY, "", "", 1)
+    await stage.orchestrator.scale("web", 3)
+    await trio.sleep(60)
+    assert await running(stage) == {1: 2, 2: 1}
+    await stage.orchestrator.scale("web", 0)
+    await trio.sleep(20)
+    assert (await stage.orchestrator.promote("web")).canary == 0
+    await stage.orchestrator.scale("web", 3)
+    await trio.sleep(60)
+    assert await running(stage) == {2: 3}
+
+
 async def test_a_canary_that_is_made_smaller_gives_way_to_what_there_was(stage: Stage) -> None:
     await waiting(stage, canary=2)
     await stage.apply(version("new", canary=1))

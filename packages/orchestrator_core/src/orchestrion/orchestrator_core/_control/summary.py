@@ -107,7 +107,7 @@ def summarize(
         failed=failed + (progress.failed_total if progress is not None else 0),
         generation=generation,
         paused=bool(record.control.paused),
-        canary=canary.count if (canary := canary_of(record)) is not None else 0,
+        canary=definition.update.canary if canary_of(record) is not None else 0,
         started_at=first_placed(record),
         finished_at=progress.finished_at if progress is not None else None,
     )
@@ -175,7 +175,8 @@ def _phase(
     reason = own.reason if own is not None else ""
     message = own.message if own is not None else ""
     held = is_held(record)
-    canary = None if held else canary_of(record)
+    # Where nothing is wanted there is nothing to promote that somebody could look at first: it is where it should be.
+    canary = canary_of(record) if wanted and not held else None
     healthy = 0
     if canary is not None:
         healthy = len(record.roll.of(Standing.SERVING, generation).keys() & _available(record, facts))

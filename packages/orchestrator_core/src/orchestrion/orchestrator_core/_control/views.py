@@ -60,7 +60,8 @@ class WorkloadView:
         failed: Instances that have failed, of those that are remembered.
         generation: The generation whose template is wanted; after a rollback an earlier one than the definition's.
         paused: Whether updates are paused.
-        canary: With how many instances the update begins that goes no further until it is promoted; 0 where none does.
+        canary: With how many instances the update begins that goes no further until it is promoted, as the definition
+            says, also where fewer are wanted in all; 0 where there is no such update.
         started_at: When its first instance was placed (UTC), or None.
         finished_at: When it came to an end (UTC), or None.
     """
