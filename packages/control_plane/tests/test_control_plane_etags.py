@@ -160,6 +160,15 @@ async def test_a_change_takes_no_if_none_match(api: Api) -> None:
     assert refused.status == 400
 
 
+@pytest.mark.parametrize("header", ["if_none_match", "if_match", "idempotency_key"])
+@pytest.mark.parametrize("path", ["/api/v1/nodes/node-00000", f"{SPACE}/workloads/one/status"])
+async def test_what_a_path_does_not_take_it_refuses_as_that_whatever_the_condition(
+    api: Api, path: str, header: str
+) -> None:
+    refused = await api.client.ask("PUT", path, {}, **{header: '"1"'})
+    assert refused.status == 405
+
+
 async def test_it_is_described(api: Api) -> None:
     described = (await api.client.ask("GET", "/openapi.json")).json
     reading = described["paths"]["/api/v1/namespaces/{namespace}/configmaps/{name}"]["get"]

@@ -164,10 +164,7 @@ def check_query(connection: Connection, handler: BaseRouteHandler, kinds: KindRe
     """
     given = connection.query_params
     doc = handler.opt.get(DOC)
-    if not given or not isinstance(doc, Doc):
-        return
-    kind = kinds.get(connection.path_params.get("plural", NAMESPACE.plural))
-    if kind is None or not doc.kinds(kind):
+    if not given or not isinstance(doc, Doc) or not _is_there(connection, doc, kinds):
         return
     known = {PARAMETERS[word]["name"] for word in doc.parameters if PARAMETERS[word]["in"] == "query"}
     unknown = sorted(set(given.keys()) - known)
@@ -182,13 +179,23 @@ def check_query(connection: Connection, handler: BaseRouteHandler, kinds: KindRe
     raise ConfigInvalid(tuple(problems))
 
 
-def check_headers(connection: Connection, handler: BaseRouteHandler) -> None:
+def _is_there(connection: Connection, doc: Doc, kinds: KindRegistry) -> bool:
+    """Whether the kind that a path names has an operation."""
+    kind = kinds.get(connection.path_params.get("plural", NAMESPACE.plural))
+    return kind is not None and doc.kinds(kind)
+
+
+def check_headers(connection: Connection, handler: BaseRouteHandler, kinds: KindRegistry) -> None:
     """Make sure that nothing is asked for under a condition, to be done once, or in an encoding, that is not heeded.
+
+    Where the kind that the path names has no such operation, the handler says so, whatever is asked for.
 
     Raises:
         ConfigInvalid: It is.
     """
     doc = handler.opt.get(DOC)
+    if isinstance(doc, Doc) and not _is_there(connection, doc, kinds):
+        return
     known = doc.parameters if isinstance(doc, Doc) else ()
     reads = connection.scope.get("method") in ("GET", "HEAD", "OPTIONS")
     for word in _CONDITIONS if reads else (*_CONDITIONS, *_CONDITIONS_OF_CHANGES):

@@ -195,7 +195,7 @@ class Pipeline:
         if passage.changes:
             passage.before = tuple([self.revision_of(access) for access in accesses])
             passage.dry_run = _is_dry_run(connection, needs, handler)
-            check_headers(connection, handler)
+            check_headers(connection, handler, self.kinds)
             self._check_recorder()
 
     async def take_lane(self, passage: Passage, lane: Lane) -> None:
