@@ -398,7 +398,7 @@ async def test_what_is_known_is_not_given_and_after_an_outage_all_that_was_misse
     ends = {("web.0.1", "main", 0, LogStream.STDOUT): 3}
     given = [one.data async for one in followed_logs(control, place, query, Patience(control), ends=ends)]
     assert given == [b" new", b" and", b" more"]
-    assert [one.tail_bytes for one in writing.queries] == [100, None]
+    assert [(one.tail_bytes, one.also) for one in writing.queries] == [(100, ()), (None, ("web.0.1",))]
 
 
 @pytest.mark.slow

@@ -109,6 +109,17 @@ async def test_a_place_names_all_streams_as_long_as_there_is_room_for_them() -> 
     assert _Places.read(place).rest(LogQuery(subject="web", since=AT)).since is None
 
 
+async def test_who_goes_on_sees_what_was_replaced_meanwhile_to_its_end() -> None:
+    """An instance that a reader has seen is asked for by its name, since it may be none of the current ones by now."""
+    places = _Places.read("")
+    streams = [evolve(record(9, b""), instance=f"web.{number}.1") for number in range(2)]
+    async with places.unseen(kept_of(*streams), LogQuery(subject="web")) as records:
+        assert [one async for one in records] == []
+    place = place_of(places.message(evolve(streams[0], data=b"x")))
+    assert _Places.read(place).rest(LogQuery(subject="web")).also == ("web.0.1", "web.1.1")
+    assert _Places.read("").rest(LogQuery(subject="web")).also == ()
+
+
 async def test_a_place_has_a_bounded_length_and_leaves_nothing_out() -> None:
     """Of more streams than there is room for, those that were told least come again, from before the first piece on."""
     places = _Places.read("")

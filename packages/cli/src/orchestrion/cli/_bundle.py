@@ -183,7 +183,7 @@ def _record(line: bytes) -> bytes:
 
 async def _add_log(objects: Objects, item: Data, files: dict[str, bytes], troubles: list[str]) -> None:
     namespace, name = str(at(item, "metadata.namespace")), str(at(item, "metadata.name"))
-    query = LogQuery(subject=name, namespace=namespace, tail_bytes=_LOG_BYTES)
+    query = LogQuery(subject=name, namespace=namespace, tail_bytes=_LOG_BYTES, replaced=True)
     text = b""
     try:
         with trio.fail_after(_LOG_SECONDS):

@@ -50,7 +50,9 @@ async def followed_logs(
     while True:
         error: OrchestrationError | None = None
         try:
-            async with control.logs(again if begun else query) as records:
+            # What was followed may have been replaced meanwhile, and has written more before that.
+            also = tuple(sorted({source[0] for source in ends}))
+            async with control.logs(evolve(again, also=also) if begun else query) as records:
                 begun = True
                 patience.met()
                 async for record in records:

@@ -59,6 +59,7 @@ def run_logs(
     *,
     follow: bool,
     previous: bool,
+    replaced: bool = False,
     all_: bool = False,
     wish: Wish | None = None,
 ) -> int:
@@ -81,6 +82,7 @@ def run_logs(
         follow=follow,
         since=None if since is None else moment(since, datetime.now(UTC)),
         previous=previous,
+        replaced=replaced,
     )
     try:
         run_async(_logs, place, subjects, "" if all_ else labels, query, form, wish)

@@ -48,6 +48,9 @@ def logs(
     ] = None,
     timestamps: Annotated[bool, Argument(("--timestamps",), "Say of each line when it was written, in UTC.")] = False,
     previous: Annotated[bool, Argument(("--previous",), "The attempt before the latest one.")] = False,
+    replaced: Annotated[
+        bool, Argument(("--replaced",), "Of instances too that have ended and were replaced by a newer generation.")
+    ] = False,
     container: Container = None,
     state: State = None,
     context: Context = None,
@@ -56,6 +59,7 @@ def logs(
 ) -> int:
     """Show what instances have written: stdout on stdout, stderr on stderr, each line behind its instance's name.
 
+    Of a workload it shows instances that run or are of its newest generation; --replaced shows all that are kept.
     With --follow, instances that come later are shown as well; with --labels or --all, workloads that do, too.
 
     Examples: orchestrion logs -f --tail 20 web; orchestrion logs -f -l tier=front
@@ -71,6 +75,7 @@ def logs(
         output,
         follow=follow,
         previous=previous,
+        replaced=replaced,
         all_=all_,
         wish=wish_of(tail, until, grep, timestamps=timestamps),
     )

@@ -139,6 +139,7 @@ async def get_logs(desk: Desk, given: Mapping[str, Any]) -> str:
         container=given.get("container"),
         since=None if minutes is None else desk.now() - timedelta(minutes=minutes),
         previous=given["previous"],
+        replaced=given["replaced"],
         tail_bytes=_TAIL_BYTES,
     )
     lines = _LastLines(given["lines"])
@@ -254,6 +255,7 @@ LOOKING: Final = (
             "namespace": NAMESPACE,
             "container": text("Only this container."),
             "previous": flag("The attempt before the latest one: what a container wrote before it was restarted."),
+            "replaced": flag("Also what instances wrote that have ended and were replaced by a newer generation."),
             "since_minutes": _SINCE,
             "lines": number("The most lines, of all instances together.", 1, 1000, 100),
         },

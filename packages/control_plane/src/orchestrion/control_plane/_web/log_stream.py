@@ -113,7 +113,9 @@ class _Places:
         if not self.seen and self.since is None:
             return evolve(query, placed=True)
         # What a client has seen may be all that there was: what the query cuts off was cut off before that.
-        return evolve(query, tail=None, tail_bytes=None, since=self.since, placed=True)
+        # What has been replaced since then was followed to its end neither.
+        also = tuple(sorted({stream.partition("/")[0] for stream in self.seen}))
+        return evolve(query, tail=None, tail_bytes=None, since=self.since, placed=True, also=also)
 
     @asynccontextmanager
     async def unseen(self, control: Control, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:

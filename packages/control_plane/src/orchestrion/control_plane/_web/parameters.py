@@ -136,6 +136,10 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "As text, say before each line when it was written; else no piece has lines of several times.",
     ),
     "previous": _flag("previous", "Of the attempt before the latest one."),
+    "replaced": _flag(
+        "replaced",
+        "Of a workload, also of instances that have ended and are of an older generation than is wanted now.",
+    ),
     "tail_bytes": _query(
         "tail_bytes", "So many bytes of each stream at most to begin with.", {"type": "integer", "minimum": 0}
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import trio
@@ -13,9 +13,9 @@ from orchestrion.orchestrator_core._control.log_tail import last_lines
 from orchestrion.orchestrator_core._control.reader import check_time
 from orchestrion.orchestrator_core._control.subjects import parse_subject
 from orchestrion.orchestrator_core._control.views import LogQuery, LogRecord
-from orchestrion.orchestrator_core._state.facts import outcome_of
+from orchestrion.orchestrator_core._state.facts import outcome_of, target_generation
 from orchestrion.orchestrator_core._state.records import InstanceName, WorkloadName, instance_key
-from orchestrion.orchestrator_core._state.world import InstanceRecord, World
+from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadRecord, World
 from orchestrion.runtime_interface import (
     ContainerRuntime,
     ContainerSummary,
@@ -104,7 +104,8 @@ class LogReader:
             msg = f"there is no workload {subject.workload!r} in namespace {query.namespace!r}"
             raise WorkloadNotFound(msg, remedy="See what there is: orchestrion status")
         instances = sorted(record.instances.values(), key=lambda instance: instance.name)
-        return subject.chosen(instances, _place, namespace=query.namespace)
+        chosen = subject.chosen(instances, _place, namespace=query.namespace)
+        return chosen if subject.index is not None or query.replaced else _current(record, chosen, query.also)
 
     def _check_container(self, query: LogQuery) -> None:
         record = self.world.workloads.get(WorkloadName(query.namespace, parse_subject(query.subject).workload))
@@ -251,6 +252,20 @@ def _chosen(summaries: list[ContainerSummary], query: LogQuery) -> Iterator[Cont
         if query.previous and status.attempt != latest[status.name] - 1:
             continue
         yield summary
+
+
+def _current(
+    record: WorkloadRecord, instances: Sequence[InstanceRecord], also: Collection[str]
+) -> list[InstanceRecord]:
+    """Return those of a workload's instances that have not been replaced by a newer generation, and some others."""
+    generations = {each.name: each.bound.binding.generation for each in instances if each.bound is not None}
+    # Where nothing of what is wanted was there yet, what was there last is what people ask for.
+    least = min(target_generation(record), max(generations.values(), default=0))
+    return [
+        each
+        for each in instances
+        if not each.ended or each.name.short in also or generations.get(each.name, least) >= least
+    ]
 
 
 def _place(instance: InstanceRecord) -> tuple[int, int]:

@@ -201,6 +201,9 @@ class LogQuery:
         follow: Go on as more is written, and as instances come, until the workload has ended or is removed.
         since: Only what was written at or after this time (UTC).
         previous: The attempt before the latest one of each container.
+        replaced: Of a workload, also what instances have written that have ended and are of an older generation than is
+            wanted now, or than the newest there is of it. Instances that are named are read in any case.
+        also: Of those, only these, as `workload.index.epoch`: whoever follows has seen the beginning of them.
         until: Only what was written at or before this time (UTC); not with `follow`.
         tail: At most so many of the last lines of each container to begin with, those of all its streams and attempts
             together, 0 to `MAX_TAIL_LINES`; None is all. Of each stream 64 KiB for each line are looked at, at most.
@@ -216,6 +219,8 @@ class LogQuery:
     follow: bool = False
     since: datetime | None = None
     previous: bool = False
+    replaced: bool = False
+    also: tuple[str, ...] = ()
     until: datetime | None = None
     tail: int | None = field(
         default=None, validator=validators.optional([validators.ge(0), validators.le(MAX_TAIL_LINES)])
