@@ -106,7 +106,7 @@ class Tab:
     def socket(self, instance: str, first: Any, headers: Mapping[str, str] | None = None) -> Socket:
         """Return a websocket that the page opens."""
         given = {"host": "test", "origin": "http://test", **self.headers, **(headers or {})}
-        return Socket(self.api.client.app, f"/ui/terminal/default/{instance}", given, first)
+        return Socket(self.api.client.app, f"/ui/terminal/default/{instance}", given, first, stays=1000)
 
 
 async def tab(api: Api, name: str = "admin") -> Tab:
@@ -197,3 +197,28 @@ async def test_a_terminal_opens_for_nobody_who_may_not(api: Api) -> None:
     refused = (await tab(api, "ann")).socket("web.0.1", {"command": "echo"})
     await refused.run()
     assert "websocket.accept" not in [each["type"] for each in refused.sent]
+
+
+@pytest.mark.parametrize("how", ["session", "role"])
+async def test_a_terminal_ends_with_its_session_or_its_right_and_says_why(api: Api, how: str) -> None:
+    await api.client.ask("POST", WORKLOADS, workload("web"))
+    await trio.sleep(10)
+    api.keeper.principals["ann"] = Principal("ann")
+    rules = [{"verbs": ["*"], "resources": ["*"]}]
+    await api.client.ask("POST", "/api/v1/roles", {"metadata": {"name": "all"}, "spec": {"rules": rules}})
+    spec = {"role": "all", "subjects": [{"kind": "user", "name": "ann"}]}
+    await api.client.ask("POST", "/api/v1/rolebindings", {"metadata": {"name": "ann"}, "spec": spec})
+    page = await tab(api, "ann")
+    mine = page.socket("web.0.1", {"command": "run"})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mine.run, 1000)
+        await trio.sleep(1)
+        assert mine.said == [{"started": True}]
+        if how == "session":
+            await api.sessions.log_out(page.headers["cookie"].partition("=")[2])
+        else:
+            assert (await api.client.ask("DELETE", "/api/v1/rolebindings/ann")).status == 200
+        api.keeper.changes.tell()
+    error = mine.said[-1]["error"]
+    assert error["code"] == ("unauthenticated" if how == "session" else "denied")
+    assert (mine.sent[-1]["code"], mine.sent[-1]["reason"]) == (1008, error["detail"].partition("\n")[0])
