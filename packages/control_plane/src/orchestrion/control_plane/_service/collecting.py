@@ -98,7 +98,7 @@ class Collector:
 
     def __attrs_post_init__(self) -> None:
         writer = self.objects.writer
-        self._writer = Writer(writer.store, now=writer.now, new_uid=writer.new_uid)
+        self._writer = Writer(writer.store, now=writer.now, new_uid=writer.new_uid, turns=writer.turns)
 
     async def run(self) -> None:
         """Work until cancelled. The objects must be running."""

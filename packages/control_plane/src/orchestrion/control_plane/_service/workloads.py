@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any, Protocol
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 from orchestrion.control_plane._objects.claims import claims_of, kept_claims, with_claims
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.field_owners import apply, hand_on, replace, revise
@@ -35,10 +35,11 @@ from .intent import BESIDE, Admit, ChangeKind, Edit, Intent, Review, admit_all
 from .reading import no_such
 from .requested import asked_twice, check_once, with_request
 from .sets import check_set
+from .turns import Turns
 from .workload_fields import Fields, WorkloadFields
 
 TRIES = 8
-"""How often a change is tried again that others came before."""
+"""How often a change is tried again that others came before: those of other servers, who wait for no turn here."""
 
 
 class Overtaken(Conflict):
@@ -86,6 +87,7 @@ class WorkloadWriter:
         quota: Has its say in the transaction that writes.
         turn: Waits for one's turn to write into namespaces; it only saves tries.
         act: Looks at what is done with a workload that stays as it was written.
+        turns: Whose turn it is to change a workload.
     """
 
     orchestrator: Orchestrator
@@ -93,6 +95,7 @@ class WorkloadWriter:
     quota: Gate = no_gate
     turn: Callable[[Iterable[str]], AbstractAsyncContextManager[None]] = no_turn
     act: Act = act_freely
+    turns: Turns = field(factory=Turns, kw_only=True)
 
     @property
     def fields(self) -> WorkloadFields:
@@ -135,22 +138,23 @@ class WorkloadWriter:
             PreconditionFailed: It is not what the caller takes it for.
             Conflict: Others kept changing it.
         """
-        for _ in range(TRIES):
-            before = self.document(namespace, name)
-            given = read_document(edit(before.plain()), WORKLOAD, namespace, name)
-            check_precondition(before, given, intent.if_revision)
-            fields = await self.fields.read(namespace, name, before)
-            prepared = await self._prepared(given, before, fields, intent)
-            was, will = dict(before.spec), dict(workload_of(prepared.definition).spec)
-            if intent.hands_on:
-                applied = hand_on(fields.applied, was, will, intent.manager)
-            else:
-                applied = revise(fields.applied, intent.manager, was, dict(given.spec), will)
-            try:
-                return await self._write(evolve(prepared, fields=fields.saying(applied)), intent)
-            except Overtaken:
-                continue
-        raise _busy(name)
+        async with self._own_turn(namespace, name, intent):
+            for _ in range(TRIES):
+                before = self.document(namespace, name)
+                given = read_document(edit(before.plain()), WORKLOAD, namespace, name)
+                check_precondition(before, given, intent.if_revision)
+                fields = await self.fields.read(namespace, name, before)
+                prepared = await self._prepared(given, before, fields, intent)
+                was, will = dict(before.spec), dict(workload_of(prepared.definition).spec)
+                if intent.hands_on:
+                    applied = hand_on(fields.applied, was, will, intent.manager)
+                else:
+                    applied = revise(fields.applied, intent.manager, was, dict(given.spec), will)
+                try:
+                    return await self._write(evolve(prepared, fields=fields.saying(applied)), intent)
+                except Overtaken:
+                    continue
+            raise _busy(name)
 
     async def restart(self, namespace: str, name: str, intent: Intent) -> None:
         """Replace all instances of a workload by new ones that run the same; who says what of it stays.
@@ -161,23 +165,24 @@ class WorkloadWriter:
             ConfigInvalid: It is batch work.
             Conflict: It can't be restarted as it is, or others kept changing it.
         """
-        for _ in range(TRIES):
-            before = self.document(namespace, name)
-            check_precondition(before, None, intent.if_revision)
-            fields = await self.fields.read(namespace, name, before)
-            prepared = await self._prepared(before, before, fields, intent, action="restart")
-            try:
-                async with self.turn((namespace,)):
-                    await self.orchestrator.restart(
-                        name,
-                        namespace=namespace,
-                        dry_run=intent.dry_run,
-                        gate=partial(self.beside, [prepared], intent=intent),
-                    )
-            except Overtaken:
-                continue
-            return
-        raise _busy(name)
+        async with self._own_turn(namespace, name, intent):
+            for _ in range(TRIES):
+                before = self.document(namespace, name)
+                check_precondition(before, None, intent.if_revision)
+                fields = await self.fields.read(namespace, name, before)
+                prepared = await self._prepared(before, before, fields, intent, action="restart")
+                try:
+                    async with self.turn((namespace,)):
+                        await self.orchestrator.restart(
+                            name,
+                            namespace=namespace,
+                            dry_run=intent.dry_run,
+                            gate=partial(self.beside, [prepared], intent=intent),
+                        )
+                except Overtaken:
+                    continue
+                return
+            raise _busy(name)
 
     async def apply(self, namespace: str, name: str, part: Any, intent: Intent) -> tuple[Document, bool]:
         """Apply a manager's part of a workload.
@@ -190,13 +195,14 @@ class WorkloadWriter:
             PreconditionFailed: It is not what the caller takes it for.
             Conflict: Others say something else, or kept changing it.
         """
-        for _ in range(TRIES):
-            prepared = await self.prepare(namespace, name, part, intent)
-            try:
-                return await self._write(prepared, intent), prepared.before is None
-            except Overtaken:
-                continue
-        raise _busy(name)
+        async with self._own_turn(namespace, name, intent):
+            for _ in range(TRIES):
+                prepared = await self.prepare(namespace, name, part, intent)
+                try:
+                    return await self._write(prepared, intent), prepared.before is None
+                except Overtaken:
+                    continue
+            raise _busy(name)
 
     async def prepare(self, namespace: str, name: str | None, part: Any, intent: Intent) -> PreparedWorkload:
         """Think an apply through; see `apply`."""
@@ -335,6 +341,10 @@ class WorkloadWriter:
             )
         was = prepared.before.metadata.revision if prepared.before is not None else 0
         return workload_of(written[0]).at(result.revision or was)
+
+    def _own_turn(self, namespace: str, name: str, intent: Intent) -> AbstractAsyncContextManager[None]:
+        # What is only tried comes in nobody's way.
+        return nullcontext() if intent.dry_run else self.turns.of(f"{namespace}/{name}")
 
     async def beside(
         self, prepared: Sequence[PreparedWorkload], changes: Sequence[ProposedChange], world: Any, intent: Intent

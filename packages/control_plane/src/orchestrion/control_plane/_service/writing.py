@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -47,9 +47,10 @@ from .intent import Admit, ChangeKind, Edit, Intent, Review, admit_all
 from .reading import no_such
 from .requested import asked_twice
 from .sets import check_set
+from .turns import Turns
 
 TRIES: Final = 8
-"""How often a change is tried again that others came before."""
+"""How often a change is tried again that others came before: those of other servers, who wait for no turn here."""
 
 Seal = Callable[[str, str], str]
 """From the name and a secret text to what may be kept of it."""
@@ -102,6 +103,7 @@ class Writer:
         unseal: Opens what was sealed, to find out whether a secret text has changed; None takes each for a new one.
         check: Has the last word on each change.
         sealed_by: Returns what has to hold for what is sealed from then on to be written; None is nothing.
+        turns: Whose turn it is to change an object; shared by all who write into one store.
         may_read: Whether who writes a secret may read it. Who may not is not told, by trying, whether a text is the one
             that is kept: each is a new one. None lets everybody.
     """
@@ -115,6 +117,7 @@ class Writer:
     check: Check = field(default=_no_check, kw_only=True)
     sealed_by: Callable[[], Compare] | None = field(default=None, kw_only=True)
     may_read: MayRead | None = field(default=None, kw_only=True)
+    turns: Turns = field(factory=Turns, kw_only=True)
 
     async def create(self, kind: Kind, namespace: str, data: Any, intent: Intent) -> Document:
         """Make an object.
@@ -174,32 +177,33 @@ class Writer:
             Conflict: Others kept changing it.
         """
         key = object_key(kind, namespace, name)
-        for _ in range(TRIES):
-            sealing = self._sealing(kind)
-            before = await self._stored(kind, namespace, name)
-            shown = before.shown()
-            given = read_document(edit(shown.plain()), kind, namespace, name)
-            check_precondition(shown, given, intent.if_revision)
-            after = await self._next(kind, before, given, intent, status=status)
-            if after == before:
-                return shown
-            operation: Operation = after.put(key)
-            if _may_go(after.document):
-                operation = Delete(key)
-            if intent.dry_run:
-                return after.shown()
-            try:
-                revision = await write_together(
-                    self.store,
-                    [*intent.compares, Compare(key, Revision(shown.metadata.revision)), *sealing],
-                    [operation, *intent.operations],
-                )
-            except RevisionConflict as err:
-                if err.key in {compare.key for compare in intent.compares}:
-                    raise asked_twice() from err
-                continue
-            return after.shown().at(revision)
-        raise _busy(kind, name)
+        async with self._turn(key, intent):
+            for _ in range(TRIES):
+                sealing = self._sealing(kind)
+                before = await self._stored(kind, namespace, name)
+                shown = before.shown()
+                given = read_document(edit(shown.plain()), kind, namespace, name)
+                check_precondition(shown, given, intent.if_revision)
+                after = await self._next(kind, before, given, intent, status=status)
+                if after == before:
+                    return shown
+                operation: Operation = after.put(key)
+                if _may_go(after.document):
+                    operation = Delete(key)
+                if intent.dry_run:
+                    return after.shown()
+                try:
+                    revision = await write_together(
+                        self.store,
+                        [*intent.compares, Compare(key, Revision(shown.metadata.revision)), *sealing],
+                        [operation, *intent.operations],
+                    )
+                except RevisionConflict as err:
+                    if err.key in {compare.key for compare in intent.compares}:
+                        raise asked_twice() from err
+                    continue
+                return after.shown().at(revision)
+            raise _busy(kind, name)
 
     async def apply(self, kind: Kind, namespace: str, name: str, part: Any, intent: Intent) -> tuple[Document, bool]:
         """Apply a manager's part of an object, and say whether it was made by it. See `field_owners`.
@@ -212,20 +216,21 @@ class Writer:
             Conflict: Others say something else, or kept changing it.
             NotFound: There is no such namespace.
         """
-        for _ in range(TRIES):
-            prepared = await self.prepare(kind, namespace, name, part, intent)
-            if prepared.operation is None or intent.dry_run:
-                return prepared.document, prepared.new
-            try:
-                revision = await write_together(
-                    self.store, [*intent.compares, *prepared.compares], [prepared.operation, *intent.operations]
-                )
-            except RevisionConflict as err:
-                if err.key in {compare.key for compare in intent.compares}:
-                    raise asked_twice() from err
-                continue
-            return prepared.document.at(revision), prepared.new
-        raise _busy(kind, name)
+        async with self._turn(object_key(kind, namespace, name), intent):
+            for _ in range(TRIES):
+                prepared = await self.prepare(kind, namespace, name, part, intent)
+                if prepared.operation is None or intent.dry_run:
+                    return prepared.document, prepared.new
+                try:
+                    revision = await write_together(
+                        self.store, [*intent.compares, *prepared.compares], [prepared.operation, *intent.operations]
+                    )
+                except RevisionConflict as err:
+                    if err.key in {compare.key for compare in intent.compares}:
+                        raise asked_twice() from err
+                    continue
+                return prepared.document.at(revision), prepared.new
+            raise _busy(kind, name)
 
     async def prepare(
         self,
@@ -290,35 +295,44 @@ class Writer:
             Conflict: Others kept changing it.
         """
         key = object_key(kind, namespace, name)
-        for _ in range(TRIES):
-            before = await self._stored(kind, namespace, name)
-            document = before.document
-            check_precondition(document, None, intent.if_revision)
-            await self.admit(
-                Review(
-                    change=ChangeKind.DELETE, kind=kind, document=before.shown(), before=before.shown(), intent=intent
+        async with self._turn(key, intent):
+            for _ in range(TRIES):
+                before = await self._stored(kind, namespace, name)
+                document = before.document
+                check_precondition(document, None, intent.if_revision)
+                await self.admit(
+                    Review(
+                        change=ChangeKind.DELETE,
+                        kind=kind,
+                        document=before.shown(),
+                        before=before.shown(),
+                        intent=intent,
+                    )
                 )
-            )
-            if document.metadata.deleting_since is None:
-                claims = with_claims(document.metadata.finalizers, claims_of(kind, intent.cascade))
-                metadata = evolve(document.metadata, deleting_since=self.now(), finalizers=claims)
-                document = evolve(document, metadata=metadata)
-            after = evolve(before, document=document)
-            if intent.dry_run or (after == before and not _may_go(document)):
-                return after.shown()
-            operation: Operation = Delete(key) if _may_go(document) else after.put(key)
-            try:
-                revision = await write_together(
-                    self.store,
-                    [*intent.compares, Compare(key, Revision(before.document.metadata.revision))],
-                    [operation, *intent.operations],
-                )
-            except RevisionConflict as err:
-                if err.key != key:
-                    raise asked_twice() from err
-                continue
-            return after.shown().at(revision)
-        raise _busy(kind, name)
+                if document.metadata.deleting_since is None:
+                    claims = with_claims(document.metadata.finalizers, claims_of(kind, intent.cascade))
+                    metadata = evolve(document.metadata, deleting_since=self.now(), finalizers=claims)
+                    document = evolve(document, metadata=metadata)
+                after = evolve(before, document=document)
+                if intent.dry_run or (after == before and not _may_go(document)):
+                    return after.shown()
+                operation: Operation = Delete(key) if _may_go(document) else after.put(key)
+                try:
+                    revision = await write_together(
+                        self.store,
+                        [*intent.compares, Compare(key, Revision(before.document.metadata.revision))],
+                        [operation, *intent.operations],
+                    )
+                except RevisionConflict as err:
+                    if err.key != key:
+                        raise asked_twice() from err
+                    continue
+                return after.shown().at(revision)
+            raise _busy(kind, name)
+
+    def _turn(self, key: str, intent: Intent) -> AbstractAsyncContextManager[None]:
+        # What is only tried comes in nobody's way.
+        return nullcontext() if intent.dry_run else self.turns.of(key)
 
     async def _next(
         self,
