@@ -99,7 +99,7 @@ def _differences(mine: Any, theirs: Any, keys: _Keys) -> Iterator[tuple[_Keys, A
         for item in mine:
             if item[_NAME] in their_items:
                 yield from _differences(item, their_items[item[_NAME]], (*keys, item[_NAME]))
-    elif not isinstance(mine, dict) and not isinstance(theirs, dict) and not equal(mine, theirs):
+    elif not equal(mine, theirs):
         yield keys, theirs
 
 
