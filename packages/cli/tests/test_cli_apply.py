@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from orchestrion.cli._apply import _lines
 
 from .served_directory import Do
 
@@ -214,3 +215,9 @@ def test_what_was_planned_is_applied_only_if_nobody_has_touched_it_since(what: s
     assert do("apply", "app.yaml", "--if-index", index())[0] == 0
     assert do("apply", "app.yaml", "--if-index=-1")[0] == 2
     assert do("rm", "--yes", name)[0] == 0
+
+
+def test_what_else_there_is_to_know_of_an_object_is_told() -> None:
+    item = {"kind": "Workload", "namespace": "default", "name": "web", "action": "unchanged", "note": "it is stopped"}
+    assert [line.rpartition(" (")[2] for line in _lines([item], dry_run=False)] == ["it is stopped)"]
+    assert "(" not in next(iter(_lines([{**item, "note": ""}], dry_run=False)))

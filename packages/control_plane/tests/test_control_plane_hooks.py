@@ -197,6 +197,27 @@ async def test_a_workload_is_stopped_and_started_only_where_webhooks_let_it() ->
         assert not is_stopped(api)
 
 
+@pytest.mark.parametrize("path", ["/api/v1/apply", "/v1/apply"])
+async def test_what_was_stopped_starts_by_being_applied_only_where_webhooks_let_it(path: str) -> None:
+    containers = [{"name": "main", "command": ["run"]}]
+    body: dict[str, Any] = {"workloads": [{"metadata": {"name": "web"}, "kind": "service", "containers": containers}]}
+    if path.startswith("/api/"):
+        body = {"items": [{"kind": "Workload", "metadata": {"name": "web"}, "spec": {"containers": containers}}]}
+    async with judged() as (api, judge):
+        await api.management.control.apply([definition()])
+        await api.orchestrator.stop("web")
+        await created(api, VALIDATING, judge.hook("policy", rules=[{"kinds": ["Workload"], "operations": ["update"]}]))
+        judge.says = lambda asked: {"allowed": "action" not in asked}
+        refused = await api.client.ask("POST", f"{path}?manager=control", body)
+        assert (refused.status, is_stopped(api)) == (403, True)
+        assert [each.get("action", "") for each in judge.asked] == ["", "start"]
+        judge.says = lambda _: {"allowed": True}
+        tried = await api.client.ask("POST", f"{path}?manager=control&dry_run=true", body)
+        assert (tried.status, judge.asked[-1]["action"], judge.asked[-1]["dry_run"]) == (200, "start", True)
+        assert (await api.client.ask("POST", f"{path}?manager=control", body)).status == 200
+        assert not is_stopped(api)
+
+
 DONE_WITH: list[tuple[str, dict[str, Any], str]] = [
     ("rollout", {"pause": {}}, "pause"),
     ("rollout", {"resume": {}}, "resume"),

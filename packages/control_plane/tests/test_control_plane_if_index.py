@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from orchestrion.control_plane._service.intent import act_freely, everybody
 from orchestrion.control_plane._service.managed import ManagedControl
 from orchestrion.shared_types import ContainerConfig, Metadata, PreconditionFailed, WorkloadDefinition, unstructure
 
@@ -102,6 +103,8 @@ async def test_who_comes_while_a_plan_is_made_is_not_passed_over(api: Api) -> No
     await control.apply([definition])
 
     class Meddling:
+        may, act = staticmethod(everybody), staticmethod(act_freely)
+
         async def workload(self, given: WorkloadDefinition, *_: Any, **__: Any) -> WorkloadDefinition:
             await api.orchestrator.scale("web", 3)
             return given

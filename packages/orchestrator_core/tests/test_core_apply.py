@@ -427,6 +427,22 @@ async def test_stop_keeps_the_workload_and_apply_starts_it_again(stage: Stage) -
     assert len(stage.running()) == 2
 
 
+async def test_only_those_start_that_are_named(stage: Stage) -> None:
+    names = ("a", "b")
+    await stage.apply(*(service(name) for name in names))
+    for name in names:
+        await stage.orchestrator.stop(name)
+    await stage.settle()
+    starts = {WorkloadName("default", "b")}
+    plan = await stage.orchestrator.plan([service(name) for name in names], starts=starts)
+    result = await stage.orchestrator.apply([service(name) for name in names], starts=starts)
+    assert plan.changes == result.changes
+    assert [change.note for change in result.changes] == ["it is stopped, and stays so", ""]
+    assert [placement.instance.partition(".")[0] for placement in plan.placements] == ["b"]
+    await stage.settle()
+    assert [(await stage.view(name)).phase for name in names] == [WorkloadPhase.STOPPED, WorkloadPhase.HEALTHY]
+
+
 async def test_a_stopped_workload_can_be_changed_without_being_started(stage: Stage) -> None:
     await stage.apply(service(replicas=2))
     await stage.orchestrator.stop("web")
@@ -434,6 +450,7 @@ async def test_a_stopped_workload_can_be_changed_without_being_started(stage: St
     result = await stage.orchestrator.apply([service(replicas=3)], starts=False)
     await stage.settle()
     assert (result.changes[0].generation, stage.running()) == (2, [])
+    assert (result.changes[0].note, result.changes[0].restarts) == ("it is stopped, and stays so", False)
     await stage.orchestrator.apply([service(replicas=3)])
     await stage.settle()
     assert len(stage.running()) == 3

@@ -145,4 +145,5 @@ def _lines(items: Iterable[Data], *, dry_run: bool) -> Iterable[str]:
         done, planned, colour = _DONE[item["action"]]
         namespace = item.get("namespace") or DEFAULT_NAMESPACE
         within = "" if namespace == DEFAULT_NAMESPACE else f" in namespace {namespace}"
-        yield f"{_name_of(item)}{within}: {coloured(planned if dry_run else done, colour)}"
+        noted = f" ({item['note']})" if item.get("note") else ""
+        yield f"{_name_of(item)}{within}: {coloured(planned if dry_run else done, colour)}{noted}"

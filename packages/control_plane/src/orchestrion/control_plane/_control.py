@@ -38,9 +38,10 @@ class Control(Protocol):
     ) -> ApplyResult:
         """Want these workloads, all of them or none. What a definition leaves out is its default, not what was there.
 
-        A workload that was stopped runs again; batch work that has ended does not, unless its definition changes. What
-        `scale` has set stays, as long as the file's number does not change. Names are in the definitions; workloads
-        that are not named stay as they are.
+        A workload that was stopped runs again; over a wire only for who may `stop` it, and else it stays stopped, which
+        its change notes. Batch work that has ended does not, unless its definition changes. What `scale` has set stays,
+        as long as the file's number does not change. Names are in the definitions; workloads that are not named stay as
+        they are.
 
         Args:
             workloads: Each (namespace, name) once.
@@ -59,6 +60,7 @@ class Control(Protocol):
             Conflict: Others kept changing them, one is being removed, or, with `only_new`, is there already. Without
                 `force` also: other managers, which it names, say something else.
             PreconditionFailed: One of them was changed, made or removed after `if_index`, or that is no longer known.
+            Denied: With `rerun`: one has ended or was stopped, and who asks may not `stop` it.
         """
         ...
 

@@ -1,7 +1,7 @@
 """Orchestrion's cluster loop and node loop over injected implementations."""
 
 from ._clock import WallClock, system_time, trio_time
-from ._control.admission import MAX_APPLIED
+from ._control.admission import MAX_APPLIED, starts_again
 from ._control.claims import claimed_after, claimed_now
 from ._control.classes import ClassSource, StandardClasses
 from ._control.gate import Beside, Gate, ProposedChange, no_gate
@@ -133,6 +133,7 @@ __all__ = [
     "report_key",
     "reported",
     "start_orchestrator_service",
+    "starts_again",
     "system_time",
     "trio_time",
     "wait_free",

@@ -24,7 +24,7 @@ from orchestrion.control_plane._objects.label_form import check_labels
 from orchestrion.control_plane._objects.proposal import checked_spec
 from orchestrion.control_plane._objects.specs import CustomKindSpec, NamespaceSpec
 from orchestrion.control_plane._objects.workload_form import definition_of, workload_of
-from orchestrion.control_plane._service.intent import Admit, ChangeKind, Review, admit_all
+from orchestrion.control_plane._service.intent import Admit, ChangeKind, May, Review, admit_all, everybody
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     PRIORITY_CLASSES,
@@ -45,14 +45,6 @@ from .hooks import Hooks
 from .resource_names import check_resources
 from .review import AdmissionRequest, Mutator, Operation, Validator
 from .workload_rules import RuleBook, outline_of, stated_priority, with_changes
-
-May = Callable[[Principal, Access], bool]
-"""Says whether somebody may do something."""
-
-
-def everybody(_principal: Principal, _access: Access, /) -> bool:
-    """Let everybody do everything."""
-    return True
 
 
 @define(eq=False)

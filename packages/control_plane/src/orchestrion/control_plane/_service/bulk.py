@@ -92,6 +92,7 @@ class Outcome:
         action: "create", "update" or "unchanged"; "delete" where it went because it is no longer of its set, or, where
             the same was applied before and is not applied again, is gone.
         generation: The generation that it has then; 0 where it is gone.
+        note: What else to know, such as that it is stopped and stays so; may be empty.
     """
 
     kind: str
@@ -99,6 +100,7 @@ class Outcome:
     name: str
     action: str
     generation: int
+    note: str = ""
 
 
 @frozen(kw_only=True)
@@ -278,9 +280,11 @@ class Bulk:
         with _making(parts):
             result = await self._tried(parts, intent)
             workloads, _ = await self._prepared(parts, intent)
-        plan = await self.objects.orchestrator.plan([each.definition for _, each in workloads])
+        definitions = [each.definition for _, each in workloads]
+        starting = await self.objects.workloads.starter.starting(definitions, dry_run=True)
+        plan = await self.objects.orchestrator.plan(definitions, starts=starting.starts)
         # What comes in between is in a part of it alone.
-        return result, evolve(plan, revision=revision)
+        return result, evolve(plan, changes=tuple(map(starting.told, plan.changes)), revision=revision)
 
     async def _prepared(
         self, parts: Sequence[Part], intent: Intent
@@ -321,18 +325,24 @@ class Bulk:
         if workloads:
             beside = _Beside(self.objects, [each for _, each in workloads], compares, operations, intent)
             definitions = [each.definition for _, each in workloads]
+            starting = await self.objects.workloads.starter.starting(definitions, dry_run=intent.dry_run)
             async with self.objects.workloads.turn({each.metadata.namespace for each in definitions}):
                 result = await self.objects.orchestrator.apply(
-                    definitions, dry_run=intent.dry_run, if_index=intent.if_index, gate=beside
+                    definitions,
+                    dry_run=intent.dry_run,
+                    starts=starting.starts,
+                    if_index=intent.if_index,
+                    gate=beside,
                 )
             revision = result.revision
-            for (place, _), change in zip(workloads, result.changes, strict=True):
+            for (place, _), change in zip(workloads, map(starting.told, result.changes), strict=True):
                 outcomes[place] = Outcome(
                     kind=WORKLOAD.name,
                     namespace=change.namespace,
                     name=change.name,
                     action=change.action.value,
                     generation=change.generation,
+                    note=change.note,
                 )
         elif operations and not intent.dry_run:
             revision = await write_together(

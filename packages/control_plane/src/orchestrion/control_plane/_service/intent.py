@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import frozen
 from orchestrion.control_plane._history.projection import ObjectName
+from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._objects.document import Document
@@ -105,6 +106,26 @@ Admit = Callable[[Review], Awaitable[Document]]
 async def admit_all(review: Review) -> Document:
     """Let everything pass as it is."""
     return review.document
+
+
+May = Callable[[Principal, Access], bool]
+"""Says whether somebody may do something."""
+
+
+def everybody(_principal: Principal, _access: Access, /) -> bool:
+    """Let everybody do everything."""
+    return True
+
+
+class Act(Protocol):
+    """Looks at what is done with a workload; raises to refuse."""
+
+    async def __call__(self, action: str, workload: WorkloadDefinition, *, dry_run: bool) -> None:
+        """Look at an action, such as "start"."""
+
+
+async def act_freely(action: str, workload: WorkloadDefinition, *, dry_run: bool) -> None:
+    """Let everything be done."""
 
 
 Edit = Callable[[Any], Any]

@@ -36,6 +36,7 @@ from orchestrion.shared_types import (
 
 from .owned import OwnersGate, owned
 from .requested import with_request
+from .starting import Starter
 from .workload_fields import CONTROL
 from .workloads import TRIES, Overtaken
 
@@ -72,14 +73,22 @@ class ManagedControl:
         for _ in range(TRIES):
             found = await owned(self.orchestrator, workloads, manager, force=force)
             admitted = await self._admitted([each.definition for each in found], dry_run=dry_run)
+            starting = await self._starter.starting([] if only_new else admitted, rerun=rerun, dry_run=dry_run)
             gate = OwnersGate(self.orchestrator, found, self.gate)
             try:
                 async with self.gate.turn(namespaces_of(admitted)):
-                    return await self.orchestrator.apply(
-                        admitted, dry_run=dry_run, rerun=rerun, only_new=only_new, if_index=if_index, gate=gate
+                    result = await self.orchestrator.apply(
+                        admitted,
+                        dry_run=dry_run,
+                        rerun=rerun,
+                        starts=starting.starts,
+                        only_new=only_new,
+                        if_index=if_index,
+                        gate=gate,
                     )
             except Overtaken:
                 continue
+            return evolve(result, changes=tuple(map(starting.told, result.changes)))
         raise Conflict("others kept changing the same workloads", remedy="Look at what they did, and apply again.")
 
     async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
@@ -88,7 +97,13 @@ class ManagedControl:
         revision = (await self.orchestrator.store.get("/")).revision
         found = await owned(self.orchestrator, workloads, CONTROL, force=False)
         admitted = await self._admitted([each.definition for each in found], dry_run=True)
-        return evolve(await self.orchestrator.plan(admitted, rerun=rerun), revision=revision)
+        starting = await self._starter.starting(admitted, rerun=rerun, dry_run=True)
+        plan = await self.orchestrator.plan(admitted, rerun=rerun, starts=starting.starts)
+        return evolve(plan, changes=tuple(map(starting.told, plan.changes)), revision=revision)
+
+    @property
+    def _starter(self) -> Starter:
+        return Starter(self.orchestrator, self.admission.may, self.admission.act)
 
     async def _admitted(self, workloads: Sequence[WorkloadDefinition], *, dry_run: bool) -> list[WorkloadDefinition]:
         admitted = list[WorkloadDefinition]()

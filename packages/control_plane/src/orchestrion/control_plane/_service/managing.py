@@ -6,13 +6,14 @@ from functools import partial
 
 import trio
 from attrs import define
-from orchestrion.control_plane._admission.admission import Admission, May, everybody
+from orchestrion.control_plane._admission.admission import Admission
 from orchestrion.control_plane._admission.hooks import Hooks
 from orchestrion.control_plane._admission.quota import WorkloadGate
 from orchestrion.control_plane._reach import Reach
 from orchestrion.orchestrator_core import Orchestrator
 
 from .collecting import Collector, Recorder
+from .intent import May, everybody
 from .managed import ManagedControl
 from .objects import Objects
 from .quota_status import QuotaStatus
@@ -73,6 +74,7 @@ def managed(
     objects.writer.admit = admission
     objects.workloads.admit = admission
     objects.workloads.act = admission.act
+    objects.workloads.may = may
     objects.workloads.quota = gate
     objects.workloads.turn = gate.turn
     return Management(

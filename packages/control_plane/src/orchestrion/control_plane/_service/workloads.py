@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import define, evolve, field, frozen
 from orchestrion.control_plane._objects.claims import claims_of, kept_claims, with_claims
@@ -31,10 +31,11 @@ from orchestrion.shared_types import (
 )
 from orchestrion.store_interface import Revision, RevisionConflict
 
-from .intent import BESIDE, Admit, ChangeKind, Edit, Intent, Review, admit_all
+from .intent import BESIDE, Act, Admit, ChangeKind, Edit, Intent, May, Review, act_freely, admit_all, everybody
 from .reading import no_such
 from .requested import asked_twice, check_once, with_request
 from .sets import check_set
+from .starting import Starter
 from .turns import Turns
 from .workload_fields import Fields, WorkloadFields
 
@@ -66,17 +67,6 @@ def no_turn(_namespaces: Iterable[str]) -> AbstractAsyncContextManager[None]:
     return nullcontext()
 
 
-class Act(Protocol):
-    """Looks at what is done with a workload; raises to refuse."""
-
-    async def __call__(self, action: str, workload: WorkloadDefinition, *, dry_run: bool) -> None:
-        """Look at an action, such as "start"."""
-
-
-async def act_freely(action: str, workload: WorkloadDefinition, *, dry_run: bool) -> None:
-    """Let everything be done."""
-
-
 @define(eq=False)
 class WorkloadWriter:
     """Writes workloads.
@@ -88,6 +78,7 @@ class WorkloadWriter:
         turn: Waits for one's turn to write into namespaces; it only saves tries.
         act: Looks at what is done with a workload that stays as it was written.
         turns: Whose turn it is to change a workload.
+        may: Says whether somebody may do something that only is known here to be done.
     """
 
     orchestrator: Orchestrator
@@ -96,6 +87,12 @@ class WorkloadWriter:
     turn: Callable[[Iterable[str]], AbstractAsyncContextManager[None]] = no_turn
     act: Act = act_freely
     turns: Turns = field(factory=Turns, kw_only=True)
+    may: May = everybody
+
+    @property
+    def starter(self) -> Starter:
+        """Which workloads start by being applied."""
+        return Starter(self.orchestrator, self.may, self.act)
 
     @property
     def fields(self) -> WorkloadFields:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from attrs import frozen
-from orchestrion.control_plane._admission.admission import May
 from orchestrion.control_plane._dashboard.keeper import SessionKeeper
 from orchestrion.control_plane._dashboard.kept_sessions import KeptInStore
 from orchestrion.control_plane._dashboard.sessions import Sessions
@@ -33,6 +32,7 @@ from orchestrion.control_plane._open_streams import OpenStreams
 from orchestrion.control_plane._peer import is_loopback
 from orchestrion.control_plane._reach import Reach
 from orchestrion.control_plane._rules import AUDIT_FOLDER, has_audit_log
+from orchestrion.control_plane._service.intent import May
 from orchestrion.control_plane._service.managing import Management, managed
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.owning import Owning

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -42,6 +42,9 @@ from orchestrion.store_interface import Compare, Operation, Revision
 MAX_APPLIED: Final = 5_000
 """Workloads that are applied at once, and are all seen or none."""
 
+Starts = bool | Collection[WorkloadName]
+"""Whether what rests starts by being applied: all, none, or those of these names; see `admit`."""
+
 
 @define(eq=False)
 class Admission:
@@ -76,7 +79,7 @@ def admit(
     new_uid: UidFactory,
     *,
     rerun: bool = False,
-    starts: bool = True,
+    starts: Starts = True,
     promoted: bool = False,
 ) -> list[Admission]:
     """Return what an apply of these definitions does.
@@ -88,7 +91,7 @@ def admit(
         new_uid: Makes the ids of new workloads.
         rerun: Whether work that has ended runs again although nothing of its definition has changed.
         starts: Whether what was stopped runs again, and what was rolled back is tried again although nothing of what
-            its instances run from has changed.
+            its instances run from has changed; or the names of those alone for which that, and `rerun`, holds.
         promoted: Whether the updates that it leads to go on beyond their canaries.
 
     Raises:
@@ -97,11 +100,15 @@ def admit(
     """
     _check_count(definitions)
     _check(definitions, world)
-    named = ((definition, world.workloads.get(name_of(definition))) for definition in definitions)
-    return [
-        _admit_one(definition, record, now, new_uid, rerun=rerun, starts=starts, promoted=promoted)
-        for definition, record in named
-    ]
+    admissions = list[Admission]()
+    for definition in definitions:
+        name = name_of(definition)
+        may = starts if isinstance(starts, bool) else name in starts
+        record = world.workloads.get(name)
+        admissions.append(
+            _admit_one(definition, record, now, new_uid, rerun=rerun and may, starts=may, promoted=promoted)
+        )
+    return admissions
 
 
 def _check_count(definitions: Sequence[WorkloadDefinition]) -> None:
@@ -164,6 +171,42 @@ def _admit_one(
     return _compare(definition, before, record, now, rerun=rerun, starts=starts, promoted=promoted)
 
 
+def starts_again(definition: WorkloadDefinition, record: WorkloadRecord, *, rerun: bool = False) -> bool:
+    """Whether applying a definition would let run again what rests for another reason than what it says.
+
+    That is what was stopped; what was rolled back, unless the definition would have its instances run something else;
+    and, with `rerun`, work that has ended.
+
+    Args:
+        definition: What is to be applied.
+        record: The workload as it is.
+        rerun: Whether work that has ended is to run once more.
+    """
+    before = record.spec
+    if before is None:
+        return False
+    if record.control.stopped:
+        return True
+    if ended_as(record) is not None:
+        return rerun
+    if target_generation(record) == before.template_generation:
+        return False
+    return template_of(_kept(definition, before.definition)) == template_of(before.definition)
+
+
+def _kept(definition: WorkloadDefinition, old: WorkloadDefinition) -> WorkloadDefinition:
+    """Return a definition with what the old one keeps of its metadata."""
+    metadata = evolve(
+        definition.metadata,
+        uid=old.metadata.uid,
+        generation=old.metadata.generation,
+        revision=0,
+        created_at=old.metadata.created_at,
+        updated_at=old.metadata.updated_at,
+    )
+    return evolve(definition, metadata=metadata)
+
+
 def _compare(
     definition: WorkloadDefinition,
     before: WorkloadSpec,
@@ -175,15 +218,7 @@ def _compare(
     promoted: bool,
 ) -> Admission:
     old = before.definition
-    identified = evolve(
-        definition.metadata,
-        uid=old.metadata.uid,
-        generation=old.metadata.generation,
-        revision=0,
-        created_at=old.metadata.created_at,
-        updated_at=old.metadata.updated_at,
-    )
-    new = evolve(definition, metadata=identified)
+    new = _kept(definition, old)
     differences = tuple(_differences(unstructure(old), unstructure(new), ""))
     control = record.control
     differences = tuple(_with_note(difference, record, new) for difference in differences)
@@ -204,6 +239,8 @@ def _compare(
         again = True
         if not retemplated:
             differences = (*differences, _noting("it was rolled back, and is tried again"))
+    elif target_generation(record) != before.template_generation:
+        note = "it was rolled back, and stays so"
     next_control = evolve(control, stopped=False) if control.stopped and starts else None
     idle = (control.stopped and not starts) or (outcome is not None and not again)
     if next_control is not None and (outcome is None or again):
@@ -236,6 +273,8 @@ def _compare(
         change = evolve(change, note=note)
     if kept:
         change = evolve(change, note="; ".join(filter(None, (staying_note(record, kept), change.note))))
+    if control.stopped and not starts and outcome is None:
+        change = evolve(change, note="it is stopped, and stays so", restarts=False)
     if not changed and not again:
         return Admission(change, None, next_control, record, idle)
     metadata = evolve(new.metadata, generation=generation, updated_at=now)

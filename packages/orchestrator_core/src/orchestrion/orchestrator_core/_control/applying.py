@@ -10,6 +10,7 @@ from orchestrion.orchestrator_core._cluster.decisions import TimedScheduler
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
 from orchestrion.orchestrator_core._control.admission import (
     Admission,
+    Starts,
     admit,
     check_new,
     proposed,
@@ -60,7 +61,7 @@ class Applying:
         *,
         dry_run: bool,
         rerun: bool,
-        starts: bool,
+        starts: Starts,
         only_new: bool,
         promoted: bool,
     ) -> ApplyResult:
@@ -113,10 +114,10 @@ class Applying:
         msg = "others kept changing the same workloads"
         raise Conflict(msg, remedy="Look at what they did, and apply again.")
 
-    async def plan(self, workloads: Sequence[WorkloadDefinition], *, rerun: bool) -> Plan:
+    async def plan(self, workloads: Sequence[WorkloadDefinition], *, rerun: bool, starts: Starts) -> Plan:
         """Say what applying them would do; see `Orchestrator.plan`."""
         await self.controls.catch_up()
-        admissions = self._admit(await with_classes(workloads, self.classes), rerun=rerun)
+        admissions = self._admit(await with_classes(workloads, self.classes), rerun=rerun, starts=starts)
         revision = self.controls.world.revision
         preview = Preview.of(admissions, self.cluster_loop.facts, self.decider, self.cluster_loop.keeper.view())
         await preview.foresee()
@@ -127,7 +128,7 @@ class Applying:
         workloads: Sequence[WorkloadDefinition],
         *,
         rerun: bool,
-        starts: bool = True,
+        starts: Starts,
         promoted: bool = False,
     ) -> list[Admission]:
         return admit(

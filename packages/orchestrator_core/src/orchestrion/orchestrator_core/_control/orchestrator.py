@@ -10,11 +10,12 @@ from functools import partial
 
 import trio
 from attrs import define, evolve, field
-from orchestrion.cluster_interface import ClusterManager, SupportsCordon
+from orchestrion.cluster_interface import ClusterManager
 from orchestrion.orchestrator_core._clock import Deadlines, WallClock, system_time
 from orchestrion.orchestrator_core._cluster.decisions import TimedScheduler
 from orchestrion.orchestrator_core._cluster.leadership import Campaign
 from orchestrion.orchestrator_core._cluster.loop import ClusterLoop
+from orchestrion.orchestrator_core._control.admission import Starts
 from orchestrion.orchestrator_core._control.applying import Applying
 from orchestrion.orchestrator_core._control.classes import ClassSource, StandardClasses
 from orchestrion.orchestrator_core._control.commands import commands_of, running_container
@@ -30,6 +31,7 @@ from orchestrion.orchestrator_core._control.explaining import Explainer
 from orchestrion.orchestrator_core._control.gate import NOTHING_BESIDE, Beside, Gate, no_gate
 from orchestrion.orchestrator_core._control.logs import LogReader, find_instance
 from orchestrion.orchestrator_core._control.node_loops import NodeLoops
+from orchestrion.orchestrator_core._control.node_orders import cordoning
 from orchestrion.orchestrator_core._control.promoting import hold, promote
 from orchestrion.orchestrator_core._control.reader import instances_of, not_found, read_events, view_of
 from orchestrion.orchestrator_core._control.retrying import Retrying
@@ -68,7 +70,6 @@ from orchestrion.shared_types import (
     NodeId,
     OrchestrationError,
     UidFactory,
-    Unsupported,
     WorkloadDefinition,
     WorkloadInstance,
     new_uid,
@@ -369,7 +370,7 @@ class Orchestrator:
         *,
         dry_run: bool = False,
         rerun: bool = False,
-        starts: bool = True,
+        starts: Starts = True,
         only_new: bool = False,
         promoted: bool = False,
         manager: str = "control",
@@ -389,7 +390,7 @@ class Orchestrator:
             dry_run: True checks and compares, and changes nothing.
             rerun: True runs work that has ended once more, even where it is unchanged. What has not ended goes on.
             starts: False leaves what was stopped as it is, and does not try again what was rolled back unless what its
-                instances run from has changed.
+                instances run from has changed; names do so, and without `rerun`, but for those.
             only_new: True refuses all of it where there is a workload of one of these names.
             promoted: True lets the updates that it leads to, and no others, go on beyond their canaries at once.
             manager: Whose word it is; it matters to those who keep who says what, and not here.
@@ -442,7 +443,9 @@ class Orchestrator:
         with self.observed.step("restart", f"{namespace}/{name}"):
             return await self._applying().restart(WorkloadName(namespace, name), gate, dry_run=dry_run)
 
-    async def plan(self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False) -> Plan:
+    async def plan(
+        self, workloads: Sequence[WorkloadDefinition], /, *, rerun: bool = False, starts: Starts = True
+    ) -> Plan:
         """Say what `apply` would do: what it changes, and where new instances would then go.
 
         The placements are those that the cluster loop would make from how things are now, if all goes well: what starts
@@ -452,12 +455,13 @@ class Orchestrator:
         Args:
             workloads: Each (namespace, name) once.
             rerun: As for `apply`.
+            starts: As for `apply`.
 
         Raises:
             ConfigInvalid: They can't be accepted.
             Conflict: A workload of that name is being removed.
         """
-        return await self._applying().plan(workloads, rerun=rerun)
+        return await self._applying().plan(workloads, rerun=rerun, starts=starts)
 
     async def explain(
         self, name: str, /, *, namespace: str = DEFAULT_NAMESPACE, node: NodeId | None = None
@@ -709,15 +713,15 @@ class Orchestrator:
 
     async def cordon_node(self, node_id: NodeId, /) -> None:
         """Keep new work off a node; see `SupportsCordon`."""
-        await self._cordon().cordon_node(node_id)
+        await cordoning(self.cluster).cordon_node(node_id)
 
     async def drain_node(self, node_id: NodeId, /, *, reason: str, deadline: datetime | None = None) -> None:
         """Move everything off a node; see `SupportsCordon`."""
-        await self._cordon().drain_node(node_id, reason=reason, deadline=deadline)
+        await cordoning(self.cluster).drain_node(node_id, reason=reason, deadline=deadline)
 
     async def uncordon_node(self, node_id: NodeId, /) -> None:
         """Let work on a node again; see `SupportsCordon`."""
-        await self._cordon().uncordon_node(node_id)
+        await cordoning(self.cluster).uncordon_node(node_id)
 
     def check_takes_node_orders(self) -> None:
         """Make sure that nodes can be cordoned and drained here.
@@ -725,7 +729,7 @@ class Orchestrator:
         Raises:
             Unsupported: The cluster manager can't do that.
         """
-        self._cordon()
+        cordoning(self.cluster)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -739,9 +743,3 @@ class Orchestrator:
             self.new_uid,
             self.refuse_impossible,
         )
-
-    def _cordon(self) -> SupportsCordon:
-        if not isinstance(self.cluster, SupportsCordon):
-            msg = "the cluster manager can't keep work off nodes"
-            raise Unsupported(msg)
-        return self.cluster
