@@ -166,6 +166,88 @@ def test_what_has_scrolled_off_is_kept_and_cleared_when_it_is_to_be(page: Page) 
     assert asked(page, script, None) == [[["1"], False], [["2"], False], [[], True], [2000, False]]
 
 
+def test_a_repeated_character_is_what_it_would_be_had_it_been_written_so_often(page: Page) -> None:
+    script = """
+        const told = (screen) => [screen.lines.map((line) => [...line.texts, ...line.styles]),
+            screen.taken().lines.map(String), screen.row, screen.column, screen.pending];
+        return given.flatMap(([before, character, count]) => {
+            const [repeated, written] = [new Screen(4, 8), new Screen(4, 8)];
+            repeated.write(`${before}${character}\x1b[${count}bY`);
+            written.write(`${before}${character.repeat(count + 1)}Y`);
+            const [one, other] = [told(repeated), told(written)].map((each) => JSON.stringify(each));
+            return one === other ? [] : [[before, character, count, one, other]];
+        });
+    """
+    befores = ["", "ab日cd日\r", f"abcdefgh{CSI}3G", f"{CSI}31;44mab", f"{CSI}4habc日de\r", f"{CSI}?7labc", f"{ESC}(0"]
+    cases = [
+        [before, character, count] for before in befores for character in "xq日" for count in (1, 3, 7, 8, 9, 20, 31)
+    ]
+    assert asked(page, script, cases) == []
+
+
+def test_a_whole_region_scrolls_and_what_was_seen_stays_as_it_was(page: Page) -> None:
+    script = """
+        const screen = new Screen(3, 8);
+        screen.write(given);
+        const lines = screen.taken().lines.map((line) => [String(line), line.pieces().map((each) => each.style)]);
+        return [lines, screen.lines.map(String), screen.lines.map((line) => line.texts.length)];
+    """
+    most = 65535
+    text = f"1\r\n\r\n3{CSI}{most}Sx{CSI}44m{CSI}{most}T{CSI}{most}S{CSI}0m{CSI}{most}SY{CSI}H{CSI}{most}MZ"
+    seen, shown, widths = asked(page, script, text)
+    assert seen == [["1", [""]], ["", []], ["3", [""]], *[["", ["t-b4"]]] * 6]
+    assert (shown, widths) == (["Z", "", ""], [8, 8, 8])
+
+
+FLOODS = {
+    "scrolled": f"{CSI}65535S" * 20_000,
+    "repeated": f"x{CSI}65535b" * 20_000,
+    "moved": f"{CSI}65535L{CSI}65535T" * 20_000,
+    "elsewhere": f"{CSI}?1049h" + f"{CSI}65535S" * 20_000 + f"{CSI}?1049l",
+}
+
+LAST = "the last words: " + "🙂" * 40
+
+
+@pytest.mark.parametrize("what", FLOODS)
+def test_a_page_goes_on_while_a_program_writes_what_takes_long(what: str, server: Any, window: Any) -> None:
+    flood, name = FLOODS[what], f"flooding-{what}"
+    server.run(name, "exec sleep 1000")
+    server.wait_for(name, "Healthy")
+    page = window.open(f"/ui/workloads/default/{name}")
+
+    def flooded(socket: Any) -> None:
+        def answer(message: Any) -> None:
+            if "command" in str(message):
+                socket.send('{"started": true}')
+                socket.send(b"\x01" + flood.encode())
+                socket.send(b"\x01" + f"{CSI}H{LAST}".encode())
+                socket.send('{"exit": {"code": 0}}')
+
+        socket.on_message(answer)
+
+    page.route_web_socket("**/ui/terminal/**", flooded)
+    page.reload()
+    expect(page.locator("#live")).to_have_text("live")
+    page.set_viewport_size({"width": 1900, "height": 1200})
+    page.evaluate("""() => {
+        const said = document.getElementById('terminal-said');
+        const shown = document.getElementById('terminal-screen');
+        window.gaps = [];
+        let last = performance.now();
+        const look = (now) => { window.gaps.push(now - last); last = now; requestAnimationFrame(look); };
+        requestAnimationFrame(look);
+        new MutationObserver(() => {
+            if (said.textContent.startsWith('ended')) window.shownThen = shown.textContent;
+        }).observe(said, { childList: true });
+    }""")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator("#terminal-said")).to_have_text("ended with code 0", timeout=60_000)
+    assert LAST in page.evaluate("window.shownThen")
+    assert max(page.evaluate("window.gaps")) < 500
+    server.ask("DELETE", f"/api/v1/namespaces/default/workloads/{name}")
+
+
 def test_keys_are_sent_as_a_terminal_sends_them(page: Page) -> None:
     script = """
         return given.map(([event, text]) => {

@@ -85,6 +85,12 @@ class Line {
     this.changed = true;
   }
 
+  isBlank() {
+    for (const text of this.texts) if (text !== " ") return false;
+    for (const style of this.styles) if (style) return false;
+    return true;
+  }
+
   widen(columns) {
     this.part(columns);
     while (this.texts.length < columns) {
@@ -121,6 +127,9 @@ class Line {
     return this.texts.join("").trimEnd();
   }
 }
+
+// A line with nothing in it that has scrolled off.
+const NOTHING = new Line(0, "");
 
 /**
  * A screen of so many rows and columns, each >= 2. What scrolls off its upper edge can be taken once; of more than
@@ -348,18 +357,21 @@ export class Screen {
     else if (this.row > 0) this.row -= 1;
   }
 
-  /** Scrolls what is from a row to the bottom of the region: up for a positive number of lines, and else down. */
-  scroll(from, lines) {
+  /**
+   * Scrolls what is from a row to the bottom of the region: up for a positive number of lines, and else down. What
+   * leaves the screen at its upper edge is kept where that is wanted.
+   */
+  scroll(from, lines, kept = from === 0 && !this.alternate) {
     const count = Math.min(Math.abs(lines), this.bottom - from + 1);
-    const blank = Array.from({ length: count }, () => new Line(this.columns, this.erased));
-    if (lines > 0) {
-      const gone = this.lines.splice(from, count);
-      this.lines.splice(this.bottom - count + 1, 0, ...blank);
-      if (from === 0 && !this.alternate) this.keep(gone);
-    } else {
-      this.lines.splice(this.bottom - count + 1, count);
-      this.lines.splice(from, 0, ...blank);
-    }
+    const gone = this.lines.splice(lines > 0 ? from : this.bottom - count + 1, count);
+    // New lines are made only in the place of those that are kept: making them takes longer than all the rest.
+    const fresh = gone.map((line) => {
+      if (lines > 0 && kept && !line.isBlank()) return new Line(this.columns, this.erased);
+      line.clear(0, this.columns, this.erased);
+      return line;
+    });
+    if (lines > 0 && kept) this.keep(gone.map((line, index) => (line === fresh[index] ? NOTHING : line)));
+    this.lines.splice(lines > 0 ? this.bottom - count + 1 : from, 0, ...fresh);
   }
 
   save() {
@@ -419,7 +431,8 @@ export class Screen {
       case "@": return line.shift(this.column, this.columns, count, this.erased);
       case "P": return line.shift(this.column, this.columns, -count, this.erased);
       case "L": return inside ? this.scroll(this.row, -count) : undefined;
-      case "M": return inside ? this.deleteLines(count) : undefined;
+      // Unlike what scrolls off, what is deleted has no place among what was.
+      case "M": return inside ? this.scroll(this.row, count, false) : undefined;
       case "S": return this.scroll(this.top, count);
       case "T": return this.scroll(this.top, -count);
       case "b": return this.repeat(count);
@@ -431,18 +444,31 @@ export class Screen {
     }
   }
 
-  deleteLines(count) {
-    // Unlike what scrolls off, what is deleted has no place among what was.
-    const kept = this.scrolled;
-    this.scrolled = [];
-    this.scroll(this.row, count);
-    this.scrolled = kept;
+  repeat(count) {
+    const character = this.previous;
+    let left = character ? Math.min(count, this.rows * this.columns) : 0;
+    while (left > 0) {
+      this.put(character, character.codePointAt(0));
+      left -= 1;
+      // With the last column written, each further one goes onto the same place, or into the next line.
+      if (this.pending && !this.wraps) return;
+      if (!this.pending && this.lines[this.row].texts[this.column - 1] !== "") left -= this.fill(left);
+    }
   }
 
-  repeat(count) {
-    const most = Math.min(count, this.rows * this.columns);
-    const character = this.previous;
-    for (let times = 0; character && times < most; times += 1) this.put(character, character.codePointAt(0));
+  /** Writes what stands before the cursor again, so many times but not beyond the edge; returns how many times. */
+  fill(times) {
+    const { column, columns } = this;
+    const line = this.lines[this.row];
+    const to = Math.min(columns, column + times);
+    if (to === column) return 0;
+    if (this.inserts) line.shift(column, columns, to - column, this.erased);
+    const text = this.drawing ? (LINES[this.previous] ?? this.previous) : this.previous;
+    line.clear(column, to, this.style);
+    line.texts.fill(text, column, to);
+    this.pending = to === columns;
+    this.column = Math.min(to, columns - 1);
+    return to - column;
   }
 
   region(first, last) {

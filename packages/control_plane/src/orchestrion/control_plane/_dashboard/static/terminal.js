@@ -57,6 +57,7 @@ export async function terminal() {
       input.focus();
     },
     write: (text, mark) => write(text, mark === 2 ? "stderr" : ""),
+    afterwards: (then) => then(),
     end() {
       input.disabled = true;
     },
@@ -88,13 +89,16 @@ export async function terminal() {
 
     function over(words) {
       ready = false;
-      if (!told) said.textContent = words;
+      if (told) return;
       told = true;
-      const inside = section.contains(document.activeElement);
-      view.end();
-      end.disabled = true;
-      // What had the focus takes none any longer.
-      if (inside && !section.contains(document.activeElement)) form.querySelector("button").focus();
+      view.afterwards(() => {
+        said.textContent = words;
+        const inside = section.contains(document.activeElement);
+        view.end();
+        end.disabled = true;
+        // What had the focus takes none any longer.
+        if (inside && !section.contains(document.activeElement)) form.querySelector("button").focus();
+      });
     }
 
     mine.addEventListener("open", () => {

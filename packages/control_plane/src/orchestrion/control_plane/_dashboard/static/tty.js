@@ -5,7 +5,15 @@ import { Screen } from "./screen.js";
 
 const MOST_PAST = 2000;
 const MOST_CELLS = 500;
+const MOST_DRAWN = 100;
 const SETTLED_MS = 100;
+// So much of each frame may go into taking what was written, and so much at once where more has come than is to wait:
+// then who writes is slowed down, since messages are taken one after the other.
+const SLICE_MS = 8;
+const LONGEST_MS = 50;
+const MOST_WAITING = 1 << 20;
+// Characters between two looks at the clock.
+const PIECE = 64;
 // So that a touch keyboard has something to delete, which is how it tells of the key.
 const KEPT = "\u200b";
 
@@ -50,6 +58,11 @@ export function tty(reactions) {
   let open = false;
   let waiting = 0;
   let settling = 0;
+  let texts = [];
+  let taken = 0;
+  let left = 0;
+  let scrolled = [];
+  let whenShown = null;
 
   function size() {
     const probe = document.createElement("span");
@@ -81,14 +94,45 @@ export function tty(reactions) {
     line.changed = false;
   }
 
+  /** Takes what was written, in its order, for so long. */
+  function take(milliseconds) {
+    const until = performance.now() + milliseconds;
+    while (texts.length && performance.now() < until) {
+      const [text] = texts;
+      let to = Math.min(text.length, taken + PIECE);
+      // A character of two halves is not parted.
+      if (to < text.length && text.codePointAt(to - 1) > 0xffff) to += 1;
+      screen.write(text.slice(taken, to));
+      left -= to - taken;
+      taken = to;
+      if (taken === text.length) {
+        texts.shift();
+        taken = 0;
+      }
+    }
+  }
+
+  function forget() {
+    texts = [];
+    scrolled = [];
+    taken = left = 0;
+    whenShown = null;
+  }
+
   function draw() {
     waiting = 0;
+    take(SLICE_MS);
     const atEnd = view.scrollHeight - view.scrollTop - view.clientHeight < 20;
     const { lines, forgotten } = screen.taken();
-    if (forgotten) past.replaceChildren();
+    if (forgotten || scrolled.length + lines.length > MOST_PAST) {
+      past.replaceChildren();
+      scrolled = forgotten ? [] : scrolled;
+    }
+    scrolled = scrolled.concat(lines).slice(-MOST_PAST);
     past.hidden = screen.alternate;
+    // Of what was, little is drawn at once, and nothing that may be gone before anybody sees it.
     past.append(
-      ...lines.map((line) => {
+      ...(texts.length ? [] : scrolled.splice(0, MOST_DRAWN)).map((line) => {
         const row = document.createElement("div");
         paint(row, line, -1);
         return row;
@@ -107,6 +151,13 @@ export function tty(reactions) {
     });
     drawn.length = screen.rows;
     if (atEnd) view.scrollTop = view.scrollHeight;
+    if (texts.length || scrolled.length) {
+      soon();
+    } else if (whenShown) {
+      const then = whenShown;
+      whenShown = null;
+      then();
+    }
   }
 
   function soon() {
@@ -186,6 +237,7 @@ export function tty(reactions) {
   return {
     /** Makes room for a new screen; returns how large it is. */
     show() {
+      forget();
       frame.hidden = false;
       past.replaceChildren();
       drawn = [];
@@ -195,6 +247,7 @@ export function tty(reactions) {
       return wanted;
     },
     hide() {
+      forget();
       frame.hidden = true;
     },
     begin() {
@@ -207,7 +260,15 @@ export function tty(reactions) {
       soon();
     },
     write(text) {
-      screen.write(text);
+      if (!text) return;
+      texts.push(text);
+      left += text.length;
+      if (left > MOST_WAITING) take(LONGEST_MS);
+      soon();
+    },
+    /** Calls a function once all that was written is shown; never, where the screen is made anew or hidden before. */
+    afterwards(then) {
+      whenShown = then;
       soon();
     },
     end() {
