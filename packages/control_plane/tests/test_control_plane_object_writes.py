@@ -129,6 +129,28 @@ async def test_what_a_stricter_schema_refuses_can_still_be_let_go(api: Api) -> N
     assert (await api.client.ask("GET", path)).status == 404
 
 
+@pytest.mark.parametrize("manager", ["ci", "other"])
+async def test_metadata_of_what_a_stricter_schema_refuses_can_be_applied(api: Api, manager: str) -> None:
+    keep = {"keep": {"type": "integer", "default": 3}}
+    await backups(api, schema={"type": "object", "properties": keep})
+    path = f"{SPACE}/backups/b"
+    assert (await applied(api, path, {"x": 1})).status == 201
+    stricter = {"spec": {"schema": {"type": "object", "properties": keep, "required": ["y"]}}}
+    assert (await api.client.ask("PATCH", f"{KINDS}/backups", stricter)).status == 200
+    said = {"x": 1} if manager == "ci" else {}
+    told = {"metadata": {"labels": {"team": "a"}}, "spec": said}
+    labelled = await api.client.ask("PATCH", f"{path}?manager={manager}", told, content_type=APPLY)
+    assert labelled.status == 200, labelled.json
+    assert (labelled.json["metadata"]["labels"], labelled.json["metadata"]["generation"]) == ({"team": "a"}, 1)
+    assert labelled.json["spec"] == {"x": 1, "keep": 3}
+    assert await owners(api, path) == {"spec.x": ["ci"]}
+    for other in ({"x": 2}, {"x": 1, "z": 1}):
+        assert (await applied(api, path, other, query="&force=true")).status == 400
+    if manager == "ci":
+        assert (await applied(api, path, {})).status == 400
+    assert (await applied(api, path, {"x": 1, "y": 1})).json["spec"] == {"x": 1, "y": 1, "keep": 3}
+
+
 async def test_only_of_kinds_of_the_servers_own_immutable_is_a_word(api: Api) -> None:
     await backups(api)
     await api.client.ask("POST", f"{SPACE}/backups", {"metadata": {"name": "b"}, "spec": {"immutable": True, "x": 1}})

@@ -79,6 +79,12 @@ def apply(applied: Mapping[str, JsonObject], manager: str, document: JsonObject,
     return _assembled({**others, manager: mine})
 
 
+def said_together(applied: Mapping[str, JsonObject], /) -> JsonObject:
+    """Return what all managers say together of a spec, without what nobody says."""
+    spec: JsonObject = _assembled({manager: _tree(part) for manager, part in applied.items()}).spec
+    return spec
+
+
 def replace(applied: Mapping[str, JsonObject], manager: str, spec: JsonObject, /) -> Applied:
     """Return what the object is made of after a manager has written the whole spec (PUT), or changed it (PATCH).
 

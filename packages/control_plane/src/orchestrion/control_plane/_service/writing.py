@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import define, evolve, field, frozen
 from orchestrion.control_plane._objects.claims import claims_of, with_claims
 from orchestrion.control_plane._objects.document import Document
-from orchestrion.control_plane._objects.field_owners import apply, hand_on, replace, revise
+from orchestrion.control_plane._objects.field_owners import apply, hand_on, replace, revise, said_together
 from orchestrion.control_plane._objects.kinds import (
     CUSTOM_KIND,
     LIMIT_RANGE,
@@ -350,7 +350,7 @@ class Writer:
         if kind is SECRET:
             given = self._masked(before, given, intent)
         # What was accepted once is not asked about again: its kind may have come to want more.
-        wanted = given if given.spec == shown.spec else evolve(given, spec=checked_spec(kind, given.spec))
+        wanted = given if given.spec == shown.spec else evolve(given, spec=_accepted(kind, before, given, applied))
         if kind.custom is None and shown.spec.get("immutable") and wanted.spec != shown.spec:
             problem = Problem("it is immutable, and can only be removed", path="spec")
             raise ConfigInvalid((problem,))
@@ -490,6 +490,21 @@ def _applied(
         wanted = in_words_of_others(parts, intent.manager, wanted, amounts_meant)
     result = apply(parts, intent.manager, wanted, force=intent.force)
     return result.spec, dict(result.applied)
+
+
+def _accepted(kind: Kind, before: StoredObject, given: Document, applied: Owners | None) -> Mapping[str, Any]:
+    """Return the spec that an object is to have, as its kind has it.
+
+    Raises:
+        ConfigInvalid: It does not fit.
+    """
+    try:
+        return checked_spec(kind, given.spec)
+    except ConfigInvalid:
+        # What all say is as it was, and what was filled in when it was accepted nobody says.
+        if applied is None or said_together(owned(before)) != given.spec:
+            raise
+        return before.shown().spec
 
 
 def _replaced(kind: Kind, parts: Mapping[str, dict[str, Any]], manager: str, spec: Mapping[str, Any]) -> dict[str, Any]:
