@@ -16,7 +16,7 @@ from ._interrupts import in_good_order
 from ._output import Form, is_for_people, note
 from ._picture import Key
 from ._places import Place
-from ._rollout_follow import Tell, Teller, followed, has_failed
+from ._rollout_follow import Tell, followed, has_failed, teller_for
 from ._running import run_async
 from ._times import seconds_of
 from ._words import full_name
@@ -70,8 +70,7 @@ def follow_applied(place: Place, workloads: Collection[Key], follow: Follow, for
     sys.stdout.flush()  # what was done is known now, to whoever reads it
     with in_good_order():
         try:
-            tell = Teller().tell if is_for_people(form) else _tell_nobody
-            views = run_async(_all_followed, place, workloads, follow.seconds, tell)
+            views = run_async(_all_followed, place, workloads, follow.seconds, teller_for(form))
         except KeyboardInterrupt:
             note("not following any longer; the rollout goes on: `orchestrion rollout status NAME` follows it")
             return ExitCode.INTERRUPTED
@@ -110,7 +109,3 @@ async def _all_followed(
     if failures:
         raise failures[0]
     return views
-
-
-def _tell_nobody(_view: WorkloadView) -> None:
-    pass

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from orchestrion.shared_types import ConfigInvalid, NotFound, PreconditionFailed, Problem, TaintEffect
 
+from ._get import name_of
 from ._kinds import KindName
 from ._named import node_meant, node_names
 from ._objects import MERGE_PATCH, Data, Objects, reach_objects
-from ._output import note
+from ._output import Form, is_for_people, note, show_one
 from ._places import place_of
 from ._removal import may_remove
 from ._running import run_async
@@ -27,12 +28,12 @@ Change = Callable[[Data], Mapping[str, Any]]
 """From a node to a merge patch of it."""
 
 
-def run_node_label(name: str, changes: Sequence[str], where: Where, *, dry_run: bool) -> int:
+def run_node_label(name: str, changes: Sequence[str], where: Where, form: Form, *, dry_run: bool) -> int:
     """Give a node labels, or take them away."""
     labels = dict(_label(text) for text in changes)
     if len(labels) < len(changes):
         raise ConfigInvalid((Problem("a label is there twice"),))
-    return _patched(name, where, lambda _: {"metadata": {"labels": labels}}, dry_run=dry_run)
+    return _patched(name, where, form, lambda _: {"metadata": {"labels": labels}}, dry_run=dry_run)
 
 
 def _label(text: str) -> tuple[str, str | None]:
@@ -44,10 +45,10 @@ def _label(text: str) -> tuple[str, str | None]:
     raise ConfigInvalid((Problem(f"{text!r:.100} is no KEY=VALUE, and no KEY- to take one away"),))
 
 
-def run_node_taint(name: str, changes: Sequence[str], where: Where, *, dry_run: bool) -> int:
+def run_node_taint(name: str, changes: Sequence[str], where: Where, form: Form, *, dry_run: bool) -> int:
     """Give a node taints, or take them away."""
     steps = [_taint(text) for text in changes]
-    return _patched(name, where, lambda node: {"spec": {"taints": _tainted(node, steps)}}, dry_run=dry_run)
+    return _patched(name, where, form, lambda node: {"spec": {"taints": _tainted(node, steps)}}, dry_run=dry_run)
 
 
 def _taint(text: str) -> tuple[str, str | None, str | None]:
@@ -85,7 +86,7 @@ def _tainted(node: Data, steps: Sequence[tuple[str, str | None, str | None]]) ->
     return list(found.values())
 
 
-def _patched(name: str, where: Where, change: Change, *, dry_run: bool) -> int:
+def _patched(name: str, where: Where, form: Form, change: Change, *, dry_run: bool) -> int:
     place = place_of(where)
 
     async def patched() -> Data:
@@ -103,6 +104,9 @@ def _patched(name: str, where: Where, change: Change, *, dry_run: bool) -> int:
             raise refused
 
     node = run_async(patched)
+    if not is_for_people(form):
+        show_one(node, form, table=lambda _: (), name=name_of)
+        return 0
     labels = ", ".join(f"{key}={value}" for key, value in sorted((at(node, "metadata.labels") or {}).items()))
     taints = ", ".join(_taint_words(taint) for taint in at(node, "spec.taints") or ())
     note(f"{_name_of(node)}: {'would have' if dry_run else 'has'} labels {labels or 'none'}; taints {taints or 'none'}")

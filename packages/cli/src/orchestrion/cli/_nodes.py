@@ -13,9 +13,10 @@ from orchestrion.shared_types import (
     WorkloadDefinition,
 )
 
+from ._get import name_of
 from ._node_names import named_node
-from ._objects import Objects, reach_objects
-from ._output import Form, coloured, columns, note, show
+from ._objects import Data, Objects, reach_objects
+from ._output import Form, coloured, columns, is_for_people, note, show
 from ._places import Place, place_of
 from ._reach import reach_owner
 from ._running import run_async
@@ -130,21 +131,26 @@ def _share(used: int, has: int) -> str:
     return f"{100 * used // has} %" if has else ""
 
 
-def run_node_cordon(names: Sequence[str], where: Where, *, let: bool, dry_run: bool = False) -> int:
+def run_node_cordon(names: Sequence[str], where: Where, form: Form, *, let: bool, dry_run: bool = False) -> int:
     """Keep new work off nodes, or let it on them again; or say that this would be done."""
     place = place_of(where)
 
-    async def order() -> None:
+    async def order() -> list[Data]:
+        nodes = list[Data]()
         async with reach_objects(where, place) as objects:
             kind = await objects.kind("node")
             for node_id, shown in [await _cordoned(objects, name, let=let) for name in names]:
-                await objects.order(kind, node_id, "uncordon" if let else "cordon", dry_run=dry_run)
+                nodes.append(await objects.order(kind, node_id, "uncordon" if let else "cordon", dry_run=dry_run))
+                if not is_for_people(form):
+                    continue
                 if dry_run:
                     note(f"{shown}: would take {'work again' if let else 'no new work'}")
                 else:
                     note(f"{shown}: {'takes work again' if let else 'takes no new work'}")
+        return nodes
 
-    run_async(order)
+    nodes = run_async(order)
+    show(nodes, form, table=lambda _: (), name=name_of)
     return 0
 
 

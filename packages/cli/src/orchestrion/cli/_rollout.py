@@ -7,18 +7,19 @@ from typing import Any
 
 from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
 
+from ._get import name_of
 from ._objects import Data, reach_objects
-from ._output import Form, coloured, columns, note, show
+from ._output import Form, coloured, columns, is_for_people, note, show, show_one
 from ._places import namespace_of, place_of
 from ._reach import reach_owner
 from ._rollout_follow import progress
 from ._running import run_async
 from ._tables import at
 from ._where import Where
-from ._words import full_name, phase_colour
+from ._words import full_name, phase_colour, view_name
 
 
-def run_rollout_pause(name: str, where: Where, *, paused: bool) -> int:
+def run_rollout_pause(name: str, where: Where, form: Form, *, paused: bool) -> int:
     """Hold up a workload's updates, or let them go on."""
     place = place_of(where)
     namespace = namespace_of(where, place)
@@ -30,6 +31,9 @@ def run_rollout_pause(name: str, where: Where, *, paused: bool) -> int:
             return await control.resume(name, namespace=namespace)
 
     view = run_async(change)
+    if not is_for_people(form):
+        show_one(view, form, table=lambda _: (), name=view_name)
+        return 0
     note(f"{full_name(namespace, name)}: updates {'are paused' if paused else 'go on'}")
     note(progress(view))
     return 0
@@ -65,22 +69,22 @@ def _history_rows(items: Any) -> list[tuple[str, ...]]:
     return rows
 
 
-def run_rollout_undo(name: str, generation: int | None, where: Where, *, dry_run: bool) -> int:
+def run_rollout_undo(name: str, generation: int | None, where: Where, form: Form, *, dry_run: bool) -> int:
     """Go back to what a workload ran before."""
-    return _roll(name, {"undo": {} if generation is None else {"generation": generation}}, where, dry_run=dry_run)
+    return _roll(name, {"undo": {} if generation is None else {"generation": generation}}, where, form, dry_run=dry_run)
 
 
-def run_rollout_restart(name: str, where: Where, *, dry_run: bool) -> int:
+def run_rollout_restart(name: str, where: Where, form: Form, *, dry_run: bool) -> int:
     """Replace all instances of a workload by new ones that run the same."""
-    return _roll(name, {"restart": {}}, where, dry_run=dry_run)
+    return _roll(name, {"restart": {}}, where, form, dry_run=dry_run)
 
 
-def run_rollout_promote(name: str, where: Where, *, dry_run: bool) -> int:
+def run_rollout_promote(name: str, where: Where, form: Form, *, dry_run: bool) -> int:
     """Let an update go on beyond its canary."""
-    return _roll(name, {"promote": {}}, where, dry_run=dry_run)
+    return _roll(name, {"promote": {}}, where, form, dry_run=dry_run)
 
 
-def _roll(name: str, body: Mapping[str, Any], where: Where, *, dry_run: bool) -> int:
+def _roll(name: str, body: Mapping[str, Any], where: Where, form: Form, *, dry_run: bool) -> int:
     place = place_of(where)
 
     async def change() -> Data:
@@ -90,6 +94,9 @@ def _roll(name: str, body: Mapping[str, Any], where: Where, *, dry_run: bool) ->
             return data
 
     item = run_async(change)
+    if not is_for_people(form):
+        show_one(item, form, table=lambda _: (), name=name_of)
+        return 0
     if dry_run and "restart" in body:
         note(f"{name}: all of its instances would be replaced")
         return 0

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AsyncExitStack, aclosing
+from typing import Final
 
 import trio
+from attrs import frozen
 from orchestrion.control_plane import HttpControl
 from orchestrion.orchestrator_core import UpdateKind, WorkloadPhase, WorkloadView
 from orchestrion.shared_types import OrchestrationError, WorkloadKind, WorkloadNotFound
 
 from ._exit_codes import ExitCode
-from ._output import note
+from ._output import Form, is_for_people, note, show_one
 from ._patience import OUTAGES, Patience
 from ._picture import Key, Picture
 from ._places import Place, namespace_of, place_of
@@ -23,18 +25,49 @@ from ._watching import followed_updates, stored_if
 from ._where import Where
 from ._words import full_name, ready, why
 
+_ROLLED_BACK: Final = "rolled-back"
+
 Tell = Callable[[WorkloadView], None]
 """Tells how a workload is doing."""
 
 
-def run_rollout_status(name: str, timeout: str | None, where: Where) -> int:
+@frozen(kw_only=True)
+class RolloutOutcome:
+    """What became of following an update.
+
+    Attributes:
+        namespace: The workload's namespace.
+        name: Its name.
+        outcome: `rolled-out`, `failed`, `rolled-back`, or `late` where it has not ended in time.
+        workload: How it was then; None where it is late.
+    """
+
+    namespace: str
+    name: str
+    outcome: str
+    workload: WorkloadView | None
+
+
+def _outcome_of(view: WorkloadView | None) -> str:
+    if view is None:
+        return "late"
+    if view.reason == _ROLLED_BACK:
+        return _ROLLED_BACK
+    return "failed" if has_failed(view) else "rolled-out"
+
+
+def run_rollout_status(name: str, timeout: str | None, where: Where, form: Form) -> int:
     """Follow an update to its end."""
     place = place_of(where)
     seconds = None if timeout is None else seconds_of(timeout)
     namespace = namespace_of(where, place)
-    view = run_async(followed, place, namespace, (name,), seconds, Teller().tell).get(name)
-    if view is None:
+    view = run_async(followed, place, namespace, (name,), seconds, teller_for(form)).get(name)
+    if not is_for_people(form):
+        outcome = RolloutOutcome(namespace=namespace, name=name, outcome=_outcome_of(view), workload=view)
+        show_one(outcome, form, table=lambda _: (), name=lambda one: full_name(one.namespace, one.name))
+    elif view is None:
         note(f"{name}: it has not ended within {timeout}; `orchestrion status {name}` says more")
+    if view is None:
         return ExitCode.TIMEOUT
     return ExitCode.FAILED if has_failed(view) else ExitCode.OK
 
@@ -164,6 +197,11 @@ class Teller:
             note(line)
 
 
+def teller_for(form: Form) -> Tell:
+    """Return what tells people how workloads are doing, and nobody where a program reads what is written."""
+    return Teller().tell if is_for_people(form) else lambda _view: None
+
+
 def progress(view: WorkloadView) -> str:
     """Return how far an update is, in words."""
     cause = why(view.reason, view.message)
@@ -183,4 +221,4 @@ def is_rolled_out(view: WorkloadView) -> bool:
 
 def has_failed(view: WorkloadView) -> bool:
     """Whether an update that has come to its end did so badly."""
-    return view.phase is WorkloadPhase.FAILED or view.reason == "rolled-back"
+    return view.phase is WorkloadPhase.FAILED or view.reason == _ROLLED_BACK

@@ -7,17 +7,38 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from attrs import frozen
 from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem, WorkloadDefinition
 from orchestrion.shared_types.manifest import MAX_BYTES, PlacedDocument
 
 from ._complaints import told
+from ._exit_codes import exit_code_of
 from ._manifests import STDIN_NAME, is_stdin, load
 from ._namespaces import check_namespace, check_within
 from ._object_files import documents_of, files_of, objects_of
-from ._output import note
+from ._output import Form, is_for_people, note, show
 
 
-def run_validate(paths: Collection[Path], namespace: str | None = None) -> int:
+@frozen(kw_only=True)
+class Validated:
+    """What became of checking what was named.
+
+    Attributes:
+        file: What it was named by.
+        objects: How many objects of other kinds than workloads it holds, as far as nothing is wrong.
+        workloads: How many workloads, likewise.
+        problems: What keeps it from being accepted; empty where nothing does.
+        remarks: What only who runs it can tell.
+    """
+
+    file: str
+    objects: int
+    workloads: int
+    problems: tuple[Problem, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def run_validate(paths: Collection[Path], namespace: str | None = None, form: Form = "table") -> int:
     """Check files; the exit code is that of the first error.
 
     Each is checked by itself, but kinds that one of the files defines are known in all of them. What is also in a
@@ -26,9 +47,18 @@ def run_validate(paths: Collection[Path], namespace: str | None = None) -> int:
     Args:
         paths: The files.
         namespace: Where things are that do not say it, and none may say another one; None lets each say its own.
+        form: How what was found is written: for people it is told.
     """
     check_namespace(namespace)
-    code = 0
+    code, results = 0, list[Validated]()
+
+    def refused(path: Path, err: ConfigInvalid) -> None:
+        nonlocal code
+        problems = err.problems or (Problem(err.message),)
+        results.append(Validated(file=_name_of(path), objects=0, workloads=0, problems=problems))
+        this = told(err) if is_for_people(form) else exit_code_of(err)
+        code = code or this
+
     typed: bytes | None = None
     found = dict[Path, Sequence[PlacedDocument] | None]()
     for path in _apart(paths):
@@ -37,20 +67,32 @@ def run_validate(paths: Collection[Path], namespace: str | None = None) -> int:
         try:
             found[path] = objects_of(path, typed if is_stdin(path) else None)
         except ConfigInvalid as err:
-            this = told(err)
-            code = code or this
+            refused(path, err)
     for path, documents in found.items():
         try:
             if documents is None:
-                _check_manifest(path, typed, namespace)
+                result = _check_manifest(path, typed, namespace)
             else:
                 others = (those for other, those in found.items() if other != path)
                 beside = [document for those in others for document in those or ()]
-                _check_objects(path, documents, beside, namespace)
+                result = _check_objects(path, documents, beside, namespace)
         except ConfigInvalid as err:
-            this = told(err)
-            code = code or this
+            refused(path, err)
+            continue
+        results.append(result)
+        if is_for_people(form):
+            _tell(result)
+    wrong = [each for each in results if each.problems]
+    show(wrong if form == "name" else results, form, table=lambda _: (), name=lambda each: each.file)
     return code
+
+
+def _tell(result: Validated) -> None:
+    for remark in result.remarks:
+        note(remark)
+    counts = ((result.objects, "object"), (result.workloads, "workload"))
+    words = ", ".join(_count(number, what) for number, what in counts if number)
+    note(f"{result.file}: {words or 'nothing'}, no problem found")
 
 
 def _apart(paths: Iterable[Path]) -> list[Path]:
@@ -67,7 +109,7 @@ def _real(files: Iterable[Path]) -> frozenset[str]:
     return frozenset(os.path.realpath(file) for file in files)
 
 
-def _check_manifest(path: Path, typed: bytes | None, namespace: str | None) -> None:
+def _check_manifest(path: Path, typed: bytes | None, namespace: str | None) -> Validated:
     text = typed if is_stdin(path) else None
     workloads = load(path, text=text, namespace=namespace or DEFAULT_NAMESPACE)
     if namespace is not None:
@@ -75,11 +117,13 @@ def _check_manifest(path: Path, typed: bytes | None, namespace: str | None) -> N
     if any(workload.metadata.labels for workload in workloads):
         _check_labels(path, typed, workloads)
     name = _name_of(path)
-    for workload in workloads:
-        if workload.priority_class:
-            what = f"priority class {workload.priority_class} of {workload.metadata.name}"
-            note(f"{name}: {what} is none of the standard ones: whoever runs it has to know it")
-    note(f"{name}: {_count(len(workloads), 'workload')}, no problem found")
+    remarks = [
+        f"{name}: priority class {workload.priority_class} of {workload.metadata.name} is none of the standard ones: "
+        "whoever runs it has to know it"
+        for workload in workloads
+        if workload.priority_class
+    ]
+    return Validated(file=name, objects=0, workloads=len(workloads), problems=(), remarks=tuple(remarks))
 
 
 def _check_labels(path: Path, typed: bytes | None, workloads: Collection[WorkloadDefinition]) -> None:
@@ -105,19 +149,21 @@ def _placed(problem: Problem, documents: Collection[PlacedDocument]) -> Problem:
 
 def _check_objects(
     path: Path, documents: Sequence[PlacedDocument], beside: Sequence[PlacedDocument], namespace: str | None
-) -> None:
+) -> Validated:
     from orchestrion.control_plane.checking import check_documents  # of all checks only this one needs a server
 
     checked = check_documents(documents, namespace=namespace or DEFAULT_NAMESPACE, beside=beside)
     if checked.problems:
         raise ConfigInvalid(tuple(checked.problems))
     check_within(documents, namespace)
-    for file, remarks in sorted(checked.remarks.items()):
-        for remark in remarks:
-            note(f"{file}: {remark}")
-    counts = ((sum(checked.objects.values()), "object"), (sum(checked.workloads.values()), "workload"))
-    told = ", ".join(_count(number, what) for number, what in counts if number)
-    note(f"{_name_of(path)}: {told or 'nothing'}, no problem found")
+    remarks = [f"{file}: {remark}" for file, remarks in sorted(checked.remarks.items()) for remark in remarks]
+    return Validated(
+        file=_name_of(path),
+        objects=sum(checked.objects.values()),
+        workloads=sum(checked.workloads.values()),
+        problems=(),
+        remarks=tuple(remarks),
+    )
 
 
 def _name_of(path: Path) -> str:

@@ -37,6 +37,7 @@ def wait(
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
+    output: OutputForm = "table",
 ) -> int:
     """Wait until something holds of an object.
 
@@ -46,7 +47,7 @@ def wait(
     """
     from ._wait import run_wait
 
-    return run_wait(kind, name, for_, timeout, Where(state, context, namespace))
+    return run_wait(kind, name, for_, timeout, Where(state, context, namespace), output)
 
 
 def rollout_status(
@@ -57,6 +58,7 @@ def rollout_status(
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
+    output: OutputForm = "table",
 ) -> int:
     """Follow an update to its end: 0 where it is rolled out, 1 where it failed or was rolled back.
 
@@ -64,7 +66,7 @@ def rollout_status(
     """
     from ._rollout_follow import run_rollout_status
 
-    return run_rollout_status(name, timeout, Where(state, context, namespace))
+    return run_rollout_status(name, timeout, Where(state, context, namespace), output)
 
 
 def rollout_history(
@@ -89,6 +91,7 @@ def rollout_pause(
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
+    output: OutputForm = "table",
 ) -> int:
     """Hold up the updates of a workload, the one that is going on and those to come.
 
@@ -98,7 +101,7 @@ def rollout_pause(
     """
     from ._rollout import run_rollout_pause
 
-    return run_rollout_pause(name, Where(state, context, namespace), paused=True)
+    return run_rollout_pause(name, Where(state, context, namespace), output, paused=True)
 
 
 def rollout_resume(
@@ -108,11 +111,12 @@ def rollout_resume(
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
+    output: OutputForm = "table",
 ) -> int:
     """Let the updates of a workload go on that were paused."""
     from ._rollout import run_rollout_pause
 
-    return run_rollout_pause(name, Where(state, context, namespace), paused=False)
+    return run_rollout_pause(name, Where(state, context, namespace), output, paused=False)
 
 
 def rollout_promote(
@@ -123,6 +127,7 @@ def rollout_promote(
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
+    output: OutputForm = "table",
 ) -> int:
     """Let an update go on that has a canary: the instances that it has left out until now are replaced as well.
 
@@ -133,7 +138,7 @@ def rollout_promote(
     """
     from ._rollout import run_rollout_promote
 
-    return run_rollout_promote(name, Where(state, context, namespace), dry_run=dry_run)
+    return run_rollout_promote(name, Where(state, context, namespace), output, dry_run=dry_run)
 
 
 def rollout_undo(
@@ -145,11 +150,12 @@ def rollout_undo(
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
+    output: OutputForm = "table",
 ) -> int:
     """Go back to what a workload ran before; how many instances there are stays as it is."""
     from ._rollout import run_rollout_undo
 
-    return run_rollout_undo(name, to, Where(state, context, namespace), dry_run=dry_run)
+    return run_rollout_undo(name, to, Where(state, context, namespace), output, dry_run=dry_run)
 
 
 def rollout_restart(
@@ -160,6 +166,7 @@ def rollout_restart(
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
+    output: OutputForm = "table",
 ) -> int:
     """Replace all instances of a workload by new ones that run the same, step by step as an update does.
 
@@ -170,7 +177,7 @@ def rollout_restart(
     """
     from ._rollout import run_rollout_restart
 
-    return run_rollout_restart(name, Where(state, context, namespace), dry_run=dry_run)
+    return run_rollout_restart(name, Where(state, context, namespace), output, dry_run=dry_run)
 
 
 def node_ls(*, state: State = None, context: Context = None, output: OutputForm = "table") -> int:
@@ -202,18 +209,34 @@ def top(
     return run_top(topic, Where(state, context, namespace), output, once=once)
 
 
-def node_cordon(names: Nodes, /, *, dry_run: DryRun = False, state: State = None, context: Context = None) -> int:
+def node_cordon(
+    names: Nodes,
+    /,
+    *,
+    dry_run: DryRun = False,
+    state: State = None,
+    context: Context = None,
+    output: OutputForm = "table",
+) -> int:
     """Keep new work off nodes; what runs there stays."""
     from ._nodes import run_node_cordon
 
-    return run_node_cordon(names, Where(state, context), let=False, dry_run=dry_run)
+    return run_node_cordon(names, Where(state, context), output, let=False, dry_run=dry_run)
 
 
-def node_uncordon(names: Nodes, /, *, dry_run: DryRun = False, state: State = None, context: Context = None) -> int:
+def node_uncordon(
+    names: Nodes,
+    /,
+    *,
+    dry_run: DryRun = False,
+    state: State = None,
+    context: Context = None,
+    output: OutputForm = "table",
+) -> int:
     """Let work on nodes again, and end a drain."""
     from ._nodes import run_node_cordon
 
-    return run_node_cordon(names, Where(state, context), let=True, dry_run=dry_run)
+    return run_node_cordon(names, Where(state, context), output, let=True, dry_run=dry_run)
 
 
 def node_drain(
@@ -249,6 +272,7 @@ def node_label(
     dry_run: DryRun = False,
     state: State = None,
     context: Context = None,
+    output: OutputForm = "table",
 ) -> int:
     """Give a node labels, which manifests select by, or take them away.
 
@@ -258,7 +282,7 @@ def node_label(
     """
     from ._node_marks import run_node_label
 
-    return run_node_label(name, changes, Where(state, context), dry_run=dry_run)
+    return run_node_label(name, changes, Where(state, context), output, dry_run=dry_run)
 
 
 def node_taint(
@@ -271,6 +295,7 @@ def node_taint(
     dry_run: DryRun = False,
     state: State = None,
     context: Context = None,
+    output: OutputForm = "table",
 ) -> int:
     """Give a node taints, which keep off what does not tolerate them, or take them away.
 
@@ -280,7 +305,7 @@ def node_taint(
     """
     from ._node_marks import run_node_taint
 
-    return run_node_taint(name, changes, Where(state, context), dry_run=dry_run)
+    return run_node_taint(name, changes, Where(state, context), output, dry_run=dry_run)
 
 
 def node_rm(

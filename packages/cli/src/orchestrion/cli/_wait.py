@@ -12,8 +12,9 @@ from attrs import frozen
 from orchestrion.shared_types import ConfigInvalid, Problem, WorkloadKind
 
 from ._exit_codes import ExitCode
+from ._kinds import KindName
 from ._objects import Data, reach_objects
-from ._output import note
+from ._output import Form, is_for_people, note, show_one
 from ._places import Place, namespace_of, place_of
 from ._running import run_async
 from ._tables import at
@@ -46,17 +47,46 @@ DELETED: Final = _Goal("deleted", lambda item: item is None)
 """That it is gone."""
 
 
-def run_wait(kind: str, name: str, goal: str, timeout: str | None, where: Where) -> int:
+@frozen(kw_only=True)
+class Waited:
+    """What became of waiting for something.
+
+    Attributes:
+        kind: The object's kind.
+        name: Its name, as it was typed.
+        goal: What was waited for, as it was typed.
+        reached: Whether it holds: False where it can't any longer, None where time has run out before.
+        object: The object as it was then; None where there is none.
+    """
+
+    kind: str
+    name: str
+    goal: str
+    reached: bool | None
+    object: Data | None
+
+
+def run_wait(kind: str, name: str, goal: str, timeout: str | None, where: Where, form: Form) -> int:
     """Wait until something holds of an object."""
     place = place_of(where)
     wanted = _goal(goal)
     seconds = None if timeout is None else seconds_of(timeout)
-    reached = run_async(wait_for, where, place, kind, name, wanted, seconds)
-    if reached is None:
+    last = dict[str, Data | None]()
+
+    def saw(found: KindName, item: Data | None) -> None:
+        last.clear()
+        last[found.kind] = item
+
+    reached = run_async(wait_for, where, place, kind, name, wanted, seconds, saw)
+    if not is_for_people(form):
+        ((found, item),) = last.items() or ((kind, None),)
+        waited = Waited(kind=found, name=name, goal=goal, reached=reached, object=item)
+        show_one(waited, form, table=lambda _: (), name=lambda one: f"{one.kind.lower()}/{one.name}")
+    elif reached is None:
         note(f"{kind} {name}: {wanted.text} was not reached within {timeout}")
-        return ExitCode.TIMEOUT
-    note(f"{kind} {name}: {wanted.text if reached else f'{wanted.text} can not be reached any longer'}")
-    return ExitCode.OK if reached else ExitCode.FAILED
+    else:
+        note(f"{kind} {name}: {wanted.text if reached else f'{wanted.text} can not be reached any longer'}")
+    return ExitCode.TIMEOUT if reached is None else ExitCode.OK if reached else ExitCode.FAILED
 
 
 def _goal(text: str) -> _Goal:
@@ -86,8 +116,25 @@ def _said(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-async def wait_for(where: Where, place: Place, kind: str, name: str, goal: _Goal, seconds: float | None) -> bool | None:
+async def wait_for(
+    where: Where,
+    place: Place,
+    kind: str,
+    name: str,
+    goal: _Goal,
+    seconds: float | None,
+    saw: Callable[[KindName, Data | None], None] = lambda _kind, _item: None,
+) -> bool | None:
     """Return whether the goal was reached, False where it can't be any longer, None where time has run out.
+
+    Args:
+        where: What was typed.
+        place: Where that is.
+        kind: The object's kind, as it was typed.
+        name: Its name, as it was typed.
+        goal: What is waited for.
+        seconds: How long at most; None is for ever.
+        saw: Is told how the object is, or None where there is none, as often as it changes.
 
     Raises:
         NoPlace: It is about a workload for which there is no place, or was none when time had run out.
@@ -99,6 +146,7 @@ async def wait_for(where: Where, place: Place, kind: str, name: str, goal: _Goal
             found = await objects.kind(kind)
 
             def is_settled(item: Data | None) -> bool:
+                saw(found, item)
                 if found.kind == "Workload" and goal.needs_place:
                     _saw(unplaced, item)
                 return goal.holds(item) or goal.lost(item)
