@@ -12,9 +12,10 @@ from orchestrion.control_plane._dashboard.usage import LEAST_SECONDS, MAX_CONTAI
 from orchestrion.control_plane.usage import Used
 from orchestrion.mocks import ContainerWorld, MockRuntime
 from orchestrion.orchestrator_core import RoutingRuntime
-from orchestrion.runtime_interface import CreateOptions, RuntimeCapability
+from orchestrion.runtime_interface import ContainerStats, CreateOptions, RuntimeCapability
 from orchestrion.shared_types import (
     ContainerConfig,
+    ContainerId,
     InstanceKey,
     InstanceState,
     InstanceStatus,
@@ -90,6 +91,32 @@ async def test_where_there_are_too_many_nothing_is_told_rather_than_too_little()
     (one,) = await running(runtime, ("n1", "process"))
     assert await meter(runtime).look([one] * MAX_CONTAINERS) is not None
     assert await meter(runtime).look([one] * (MAX_CONTAINERS + 1)) is None
+
+
+class Asked(MockRuntime):
+    """A runtime that counts of how many containers it was asked what they use."""
+
+    asked = 0
+
+    async def get_container_stats(self, container_id: ContainerId, /) -> ContainerStats:
+        self.asked += 1
+        return await super().get_container_stats(container_id)
+
+
+async def test_what_would_not_be_told_is_not_asked_for() -> None:
+    runtime = Asked(ContainerWorld(set(NODES)))
+    (one,) = await running(runtime, ("n1", "process"))
+    assert await meter(runtime).look([one] * (MAX_CONTAINERS + 1)) is None
+    assert runtime.asked == 0
+
+
+async def test_nothing_is_asked_of_a_node_of_which_not_all_can_be_told_and_it_makes_others_no_too_many() -> None:
+    able = Asked(ContainerWorld(set(NODES)))
+    runtime = routing(process=able, oci=MockRuntime(ContainerWorld(set(NODES)), capabilities=SILENT))
+    first, silent, second = await running(runtime, ("n1", "process"), ("n1", "oci"), ("n2", "process"))
+    usage = await meter(runtime).look([*[first] * MAX_CONTAINERS, silent, second])
+    assert usage is not None
+    assert (usage.nodes, usage.memory_bytes, able.asked) == (frozenset({NodeId("n2")}), 1 << 20, 1)
 
 
 async def test_what_each_instance_and_each_node_use_is_told_apart(autojump_clock: object) -> None:

@@ -9,15 +9,14 @@ from typing import Final
 
 import trio
 from attrs import define, field, frozen
-from orchestrion.control_plane._service.usage import usage_of
+from orchestrion.control_plane._service.usage import tells, usage_of
 from orchestrion.control_plane.usage import ContainerUsage, Used, together
 from orchestrion.orchestrator_core import Orchestrator, RoutingRuntime
 from orchestrion.runtime_interface import ContainerRuntime, RuntimeCapability, SupportsStats
-from orchestrion.shared_types import NodeId, WorkloadInstance
+from orchestrion.shared_types import ContainerState, NodeId, WorkloadInstance
 
 MAX_CONTAINERS: Final = 500
 """How many containers are asked at most; where there are more, nothing is said rather than too little."""
-
 
 LEAST_SECONDS: Final = 5.0
 """How far looks are apart at least, however many ask."""
@@ -74,12 +73,21 @@ class Meter:
         runtime, here = self.orchestrator.runtime, self.orchestrator.node_loops
         if not _tells_at_all(runtime):
             return None
-        report = await usage_of(
-            self.orchestrator, (each for each in instances if each.binding.node_id in here), MAX_CONTAINERS
-        )
-        told = here.keys() - report.untold_nodes
-        if report.left_out or (here and not told):
+        mine = [each for each in instances if each.binding.node_id in here]
+        running = [
+            (each.binding.node_id, status.container_id)
+            for each in mine
+            for status in each.status.containers
+            if status.state is ContainerState.RUNNING
+        ]
+        told = here.keys() - {node_id for node_id, container_id in running if not tells(runtime, container_id)}
+        # Before anybody is asked: each answer costs a few reads of files, also one that is not shown.
+        if (here and not told) or sum(node_id in told for node_id, _ in running) > MAX_CONTAINERS:
             return None
+        report = await usage_of(
+            self.orchestrator, (each for each in mine if each.binding.node_id in told), MAX_CONTAINERS
+        )
+        told -= set(report.untold_nodes)
         by_instance = defaultdict[tuple[str, str], list[Used]](list)
         by_node = {node_id: list[Used]() for node_id in told}
         for item in report.items:
