@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from orchestrion.control_plane import problem_of
 from orchestrion.control_plane._at_request import AtRequest, answering, at_request, trace_id_of
 from orchestrion.control_plane._limits import DEFAULT_LANES, Lane, LaneSize, Limits, Rate, RateLimiter
 from orchestrion.control_plane._limits.limits import LaneLimits
+from orchestrion.control_plane._telemetry import logs
 from orchestrion.control_plane._telemetry.access_log import AccessLog
 from orchestrion.control_plane._web.oversight import Oversight
 from orchestrion.control_plane._web.server import ApiServer
@@ -76,6 +78,57 @@ async def test_the_lines_of_a_request_have_its_trace(api: Api, monkeypatch: pyte
     assert (fault["level"], fault["request"], fault["trace_id"]) == ("error", "r", TRACE)
     assert (access["status"], access["request"], access["trace_id"]) == (500, "r", TRACE)
     assert other.keys() == {"at", "level", "logger", "message"}
+
+
+def test_what_libraries_say_is_in_the_form_of_the_log_too_and_once() -> None:
+    """Every line is JSON, faults with their traces as well; nothing below a warning is of libraries."""
+    written, root = io.StringIO(), logging.getLogger()
+    before = list(root.handlers)
+    with logging_to(written, LogForm.JSON):
+        library = logging.getLogger("opentelemetry.exporter.otlp")
+        library.setLevel(logging.DEBUG)
+        try:
+            library.info("nothing that matters")
+            library.warning("sending failed %d times", 3)
+            try:
+                raise OSError("refused")
+            except OSError:
+                library.exception("sending failed")
+            logging.getLogger("orchestrion.server").info("serving")
+            logging.getLogger("orchestrion.control_plane").warning("late")
+        finally:
+            library.setLevel(logging.NOTSET)
+    library.warning("after that")
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    told = [(line["logger"].partition(".")[0], line["level"], line["message"].partition("\n")[0]) for line in lines]
+    assert told == [
+        ("opentelemetry", "warning", "sending failed 3 times"),
+        ("opentelemetry", "error", "sending failed"),
+        ("orchestrion", "info", "serving"),
+        ("orchestrion", "warning", "late"),
+    ]
+    assert "OSError: refused" in lines[1]["message"]
+    assert root.handlers == before
+
+
+def test_what_the_log_drops_is_counted_once_and_told_in_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody takes the lines: those that find no room are a number in the last line, which is JSON as well."""
+    may_write = threading.Event()
+
+    class Late(io.StringIO):
+        def write(self, text: str) -> int:
+            assert may_write.wait(9)
+            return super().write(text)
+
+    written = Late()
+    monkeypatch.setattr(logs, "MAX_WAITING", 2)
+    with logging_to(written, LogForm.JSON):
+        for name in ("orchestrion.server", "urllib3") * 5:
+            logging.getLogger(name).warning("again")
+        may_write.set()
+    *there, last = [json.loads(line)["message"] for line in written.getvalue().splitlines()]
+    assert there == ["again"] * len(there)
+    assert last == f"{10 - len(there)} lines of the log were dropped: nobody took them"
 
 
 async def test_what_goes_on_after_a_request_is_no_part_of_it(nursery: trio.Nursery) -> None:

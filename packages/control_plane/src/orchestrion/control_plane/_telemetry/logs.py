@@ -79,9 +79,20 @@ class _Queue(QueueHandler):
             self.dropped += 1
 
 
+class _Listener(QueueListener):
+    """Writes what waits, also where there is no room left for the word to end."""
+
+    def __init__(self, waiting: queue.Queue[logging.LogRecord | None], target: logging.Handler) -> None:
+        super().__init__(waiting, target)
+        self._waiting = waiting
+
+    def enqueue_sentinel(self) -> None:
+        self._waiting.put(None)  # which the listener takes for its end
+
+
 @contextmanager
 def logging_to(stream: TextIO | None = None, form: LogForm = LogForm.TEXT) -> Iterator[None]:
-    """Write what Orchestrion logs to a stream while inside; a thread does the writing.
+    """Write what Orchestrion logs, and what libraries warn of, to a stream while inside; a thread does the writing.
 
     Args:
         stream: Where to; None is standard error.
@@ -91,13 +102,17 @@ def logging_to(stream: TextIO | None = None, form: LogForm = LogForm.TEXT) -> It
     target.setFormatter(
         JsonFormatter() if form is LogForm.JSON else logging.Formatter("%(levelname)s %(name)s: %(message)s")
     )
-    waiting = queue.Queue[logging.LogRecord](MAX_WAITING)
-    handler = _Queue(waiting)
-    listener = QueueListener(waiting, target)
-    root, access, server = [logging.getLogger(name) for name in ("orchestrion", ACCESS_LOGGER, SERVER_LOGGER)]
-    before = root.propagate, access.level, server.level
-    root.addHandler(handler)
-    root.propagate = False
+    waiting = queue.Queue[logging.LogRecord | None](MAX_WAITING)
+    own, others = _Queue(waiting), _Queue(waiting)
+    others.setLevel(logging.WARNING)
+    listener = _Listener(waiting, target)
+    ours, access, server = [logging.getLogger(name) for name in ("orchestrion", ACCESS_LOGGER, SERVER_LOGGER)]
+    root = logging.getLogger()
+    before = ours.propagate, access.level, server.level
+    ours.addHandler(own)
+    # What is ours does not go on to the root, where it would be written a second time.
+    ours.propagate = False
+    root.addHandler(others)
     server.setLevel(logging.INFO)
     if form is LogForm.JSON:
         access.setLevel(logging.INFO)
@@ -105,10 +120,17 @@ def logging_to(stream: TextIO | None = None, form: LogForm = LogForm.TEXT) -> It
     try:
         yield
     finally:
-        root.removeHandler(handler)
-        root.propagate = before[0]
+        root.removeHandler(others)
+        ours.removeHandler(own)
+        ours.propagate = before[0]
         access.setLevel(before[1])
         server.setLevel(before[2])
         listener.stop()
-        if handler.dropped:
-            target.stream.write(f"{handler.dropped} lines of the log were dropped: nobody took them\n")
+        dropped = own.dropped + others.dropped
+        if dropped:
+            text = f"{dropped} lines of the log were dropped: nobody took them"
+            target.handle(
+                logging.makeLogRecord(
+                    {"name": SERVER_LOGGER, "levelno": logging.WARNING, "levelname": "WARNING", "msg": text}
+                )
+            )
