@@ -10,6 +10,7 @@ from orchestrion.control_plane import Control, HttpControl
 from ._owner import observing, orchestrating, way_in
 from ._places import Place
 from ._reach import owner_or_lock
+from ._read_only import looked_into
 
 
 @asynccontextmanager
@@ -30,9 +31,9 @@ async def reach_or_own(place: Place) -> AsyncIterator[Control]:
 @asynccontextmanager
 async def reach_or_observe(place: Place) -> AsyncIterator[Control]:
     """Give the owner's Control, or one that can be asked and that neither starts nor writes anything."""
-    async with owner_or_lock(place) as found:
+    async with owner_or_lock(place, only_looks=True) as found:
         if isinstance(found, HttpControl):
             yield found
         else:
-            async with observing(found.place, found.plugins) as orchestrator:
+            async with looked_into(found) as there, observing(there, found.plugins) as orchestrator:
                 yield orchestrator

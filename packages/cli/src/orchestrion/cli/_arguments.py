@@ -24,6 +24,7 @@ class Argument(NamedTuple):
         takes_dashes: Whether its values may begin with a dash.
         dash: What `-` is for it: the standard input, or the standard output; "" where it is nothing.
         is_subject: Whether it names workloads or instances, which may be typed as `workload/web` and `team/web`.
+        is_directory: Whether it names a directory, for which an empty text would be the current one.
     """
 
     names: tuple[str, ...]
@@ -34,6 +35,7 @@ class Argument(NamedTuple):
     takes_dashes: bool = False
     dash: Literal["", "/dev/stdin", "/dev/stdout"] = ""
     is_subject: bool = False
+    is_directory: bool = False
 
     @property
     def goes_by_place(self) -> bool:

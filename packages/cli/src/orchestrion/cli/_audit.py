@@ -19,7 +19,6 @@ def run_verify(state: Path | None, head: str | None, archive: Path | None = None
     if archive is not None and not archive.is_dir():
         raise ConfigInvalid((Problem(f"{archive} is no folder", path="--archive"),))
     place = at(state)
-    place.must_exist()
     directory = place.part("server", "api") / "audit"
     if not directory.is_dir():
         msg = f"there is no audit log in {place.path}: no server has run there"

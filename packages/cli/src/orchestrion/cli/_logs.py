@@ -97,7 +97,7 @@ async def _logs(
     place: Place, subjects: Sequence[str], labels: str | None, query: LogQuery, form: LogForm, wish: Wish
 ) -> None:
     place.must_exist()
-    async with owner_or_lock(place) as found, trio.open_nursery() as nursery:
+    async with owner_or_lock(place, only_looks=True) as found, trio.open_nursery() as nursery:
         source = _Source(place, found, Patience(found) if isinstance(found, HttpControl) else None)
         if labels is not None:
             # Imported here, because `up` imports this module, and has no use for them.

@@ -76,7 +76,7 @@ async def _events(
     types: Collection[str],
 ) -> None:
     place.must_exist()
-    async with owner_or_lock(place) as found:
+    async with owner_or_lock(place, only_looks=True) as found:
         if not isinstance(found, HttpControl):
             async with store_reader(found) as reader:
                 await _print_kept_events(reader, name, namespace, start, limit, form, types)

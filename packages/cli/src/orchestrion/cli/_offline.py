@@ -18,6 +18,7 @@ from ._owner import opened
 from ._picture import Picture, key_of
 from ._places import Place
 from ._reach import owner_or_lock
+from ._read_only import check_output, looked_into
 from ._reader import Reader
 from ._state_directory import Ownership, StateDirectory
 from ._subjects import check_container
@@ -53,8 +54,7 @@ class OfflineReader(StoreReader):
 @asynccontextmanager
 async def store_reader(ownership: Ownership) -> AsyncIterator[OfflineReader]:
     """Give what reads the store of a directory that this process owns."""
-    place = ownership.place
-    async with opened("store", ownership.plugins["store"], place) as store:
+    async with looked_into(ownership) as place, opened("store", ownership.plugins["store"], place) as store:
         yield OfflineReader(store, place=place, cluster=ownership.plugins["cluster"])
 
 
@@ -62,7 +62,7 @@ async def store_reader(ownership: Ownership) -> AsyncIterator[OfflineReader]:
 async def reading(place: Place) -> AsyncIterator[Reader]:
     """Give the owner's Control, a server's, or the store where nobody owns the directory."""
     place.must_exist()
-    async with owner_or_lock(place) as found:
+    async with owner_or_lock(place, only_looks=True) as found:
         if isinstance(found, HttpControl):
             yield found
         else:
@@ -88,7 +88,9 @@ async def offline_logs(ownership: Ownership, query: LogQuery) -> AsyncIterator[A
         InstanceNotFound: The store knows no such instance.
         ContainerNotFound: The workload has no such container.
         Unsupported: The runtime keeps no output.
+        StateFailure: The directory is on a read-only file system.
     """
+    check_output(ownership)
     async with store_reader(ownership) as reader:
         await reader.get_workload(parse_subject(query.subject).workload, namespace=query.namespace)
         if query.container is not None:

@@ -38,7 +38,9 @@ class Expression(str):
 
 State = Annotated[
     Path | None,
-    Argument(("--state", "-s"), "State directory.", variable="ORCHESTRION_STATE", default=".orchestrion"),
+    Argument(
+        ("--state", "-s"), "State directory.", variable="ORCHESTRION_STATE", default=".orchestrion", is_directory=True
+    ),
 ]
 Context = Annotated[
     str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from cyclopts import Parameter, Token
@@ -43,14 +44,26 @@ def parsed_by(function: Callable[..., int], /) -> Callable[..., int]:
 
 def _parameter(taken: Taken) -> Parameter:
     argument = taken.argument
+    converter: Callable[[Any, Sequence[Token]], object] | None = None
+    if Expression in get_args(taken.parameter.annotation):
+        converter = _form
+    elif argument.is_directory:
+        converter = _directory
     return Parameter(
-        converter=_form if Expression in get_args(taken.parameter.annotation) else None,
+        converter=converter,
         name=argument.names,
         help=argument.help,
         negative=None if argument.can_be_denied else "",
         allow_leading_hyphen=argument.takes_dashes,
         show_default=False,
     )
+
+
+def _directory(_type: Any, tokens: Sequence[Token]) -> Path:
+    if not tokens[0].value:
+        msg = "it names no directory: is a variable in it not set?"
+        raise ValueError(msg)
+    return Path(tokens[0].value)
 
 
 def _form(_type: Any, tokens: Sequence[Token]) -> str:

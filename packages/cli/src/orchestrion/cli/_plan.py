@@ -68,7 +68,7 @@ def run_plan(file: Path, where: Where, form: Form, *, of_set: str | None = None,
     check_namespace(where.namespace)
     check_set(of_set, prune=prune)
     place = place_of(where)
-    if isinstance(place, RemoteServer) or place.path.is_dir():
+    if isinstance(place, RemoteServer) or place.is_used():
         planned = run_async(_plan, where, place, file, of_set, prune)
     else:
         # Where nothing was ever run, nothing is left behind either.

@@ -37,8 +37,12 @@ async def owner_of(place: StateDirectory) -> HttpControl | None:
 
 
 @asynccontextmanager
-async def owner_or_lock(place: Place) -> AsyncIterator[HttpControl | Ownership]:
+async def owner_or_lock(place: Place, *, only_looks: bool = False) -> AsyncIterator[HttpControl | Ownership]:
     """Give the owner's Control, or a server's, or else the ownership of a directory that has no owner.
+
+    Args:
+        place: Where.
+        only_looks: Whether nothing is going to be changed, so that a directory on a read-only file system will do.
 
     Raises:
         Unavailable: Somebody holds the lock and does not answer.
@@ -54,7 +58,7 @@ async def owner_or_lock(place: Place) -> AsyncIterator[HttpControl | Ownership]:
         if control is not None:
             yield control
             return
-        with place.owned() as ownership:
+        with place.owned(only_looks=only_looks) as ownership:
             if ownership is not None:
                 yield ownership
                 return
@@ -77,9 +81,9 @@ async def reach_owner(place: Place) -> AsyncIterator[HttpControl]:
     Raises:
         NetworkFailure: Nobody owns the directory, or there is none.
     """
-    if isinstance(place, StateDirectory) and not place.path.is_dir():
+    if isinstance(place, StateDirectory) and not place.is_used():
         raise _nobody(place)
-    async with owner_or_lock(place) as found:
+    async with owner_or_lock(place, only_looks=True) as found:
         if isinstance(found, Ownership):
             raise _nobody(found.place)
         yield found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, StateFailure
 
 from ._output import note
@@ -103,7 +104,7 @@ class StateDirectory:
         return path
 
     def must_exist(self) -> None:
-        """Make sure that the directory is there.
+        """Make sure that the directory is there, and is one of an orchestrator.
 
         Raises:
             NotFound: It is not.
@@ -111,6 +112,28 @@ class StateDirectory:
         if not self.path.is_dir():
             msg = f"nothing was ever run here: there is no state directory {self.path}"
             raise NotFound(msg, remedy="`orchestrion up FILE` makes one; --state names another.")
+        if not self.is_used():
+            msg = f"{self.path} is no state directory: nothing was ever run there"
+            raise NotFound(msg, remedy="`orchestrion up FILE` makes it one; --state names another.")
+
+    def is_used(self) -> bool:
+        """Whether it is what an owner has made of it, or one is there, and not some other folder or none.
+
+        A file `lock` is not enough, which other programs have as well. What can't be looked at counts as used: who
+        wants to use it is told why that is not possible.
+        """
+        if self.socket_path.exists() or any(self.path.glob("store-*")):
+            return True
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        try:
+            return stat.S_ISREG(os.fstat(descriptor).st_mode) and Ownership(descriptor, self).was_begun
+        finally:
+            os.close(descriptor)
 
     def check_safe(self) -> None:
         """Make sure that nobody but root and who runs this can change what is there, where it is there.
@@ -153,17 +176,20 @@ class StateDirectory:
             os.close(descriptor)
 
     @contextmanager
-    def owned(self) -> Iterator[Ownership | None]:
+    def owned(self, *, only_looks: bool = False) -> Iterator[Ownership | None]:
         """Own the directory for as long as the context lasts; None where another process does.
 
         The lock goes with the process, however it ends. What is private in the directory is made so, where it was not.
+
+        Args:
+            only_looks: Whether a directory on a read-only file system will do.
 
         Raises:
             StateFailure: The directory can't be used, or others can change what is in it.
         """
         self.check_safe()
         try:
-            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor, is_read_only = self._open_lock(only_looks=only_looks)
         except OSError as err:
             raise self._failure("can't use the state directory", err) from err
         try:
@@ -172,10 +198,21 @@ class StateDirectory:
             except BlockingIOError:
                 yield None
             else:
-                self._narrow()
-                yield Ownership(descriptor, self)
+                if not is_read_only:
+                    self._narrow()
+                yield Ownership(descriptor, self, is_read_only=is_read_only)
         finally:
             os.close(descriptor)
+
+    def _open_lock(self, *, only_looks: bool) -> tuple[int, bool]:
+        """Return a descriptor of the lock, and whether it can only be read; a lock can be taken on such a one too."""
+        path, flags = self.path / "lock", os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600), False
+        except OSError as err:
+            if not only_looks or err.errno != errno.EROFS:
+                raise
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags), True
 
     def _narrow(self) -> None:
         """Take from others what they may not do; a link leads to what somebody else is answerable for."""
@@ -201,16 +238,24 @@ class Ownership:
     """The lock on a state directory, and the note in it: which plug-ins were at work, and how the last owner ended.
 
     Attributes:
+        descriptor: The lock's file.
         place: The directory.
+        is_read_only: Whether nothing can be written to it.
     """
 
-    _descriptor: int
+    descriptor: int
     place: StateDirectory
+    is_read_only: bool = field(default=False, kw_only=True)
 
     @property
     def was_cut_short(self) -> bool:
         """Whether the last owner ended without a word, as by a crash: what it ran is to be taken up again."""
         return bool(self._note().get("at_work"))
+
+    @property
+    def was_begun(self) -> bool:
+        """Whether an orchestrator was ever at work there."""
+        return isinstance(self._note().get("plugins"), dict)
 
     @property
     def has_ended(self) -> bool:
@@ -233,15 +278,15 @@ class Ownership:
 
     def _note(self) -> dict[str, Any]:
         try:
-            note = json.loads(os.pread(self._descriptor, 4096, 0) or b"{}")
+            note = json.loads(os.pread(self.descriptor, 4096, 0) or b"{}")
         except ValueError:
             return {"at_work": True}
         return note if isinstance(note, dict) else {}
 
     def _write(self, note: dict[str, Any]) -> None:
         data = json.dumps(note).encode()
-        os.pwrite(self._descriptor, data, 0)
-        os.ftruncate(self._descriptor, len(data))
+        os.pwrite(self.descriptor, data, 0)
+        os.ftruncate(self.descriptor, len(data))
 
 
 def _make(path: Path, mode: int) -> None:

@@ -115,7 +115,7 @@ async def _followed(place: Place, wanted: Subject | None, namespace: str | None,
     from ._status_follow import Wish, follow_status
 
     place.must_exist()
-    async with owner_or_lock(place) as found:
+    async with owner_or_lock(place, only_looks=True) as found:
         if not isinstance(found, HttpControl):
             note("no orchestrator runs here: nothing comes after this")
             return False
