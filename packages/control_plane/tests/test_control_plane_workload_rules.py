@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.orchestrator_core import ChangeAction
 from orchestrion.shared_types import (
@@ -12,7 +13,9 @@ from orchestrion.shared_types import (
     ContainerConfig,
     Denied,
     Metadata,
+    OwnerReference,
     Resources,
+    Uid,
     WorkloadDefinition,
     unstructure,
 )
@@ -112,6 +115,15 @@ async def test_a_limit_range_gives_and_refuses_and_leaves_the_rest_as_it_was_wri
     )
     assert refused.status == 400
     assert "spec.containers[0].resources.cpu" in refused.json["message"]
+
+
+async def test_what_comes_over_control_is_owned_by_nothing_that_is_not_there(api: Api) -> None:
+    plain = definition()
+    owner = OwnerReference(kind="ConfigMap", name="nobody", uid=Uid("01890a5d-ac96-774b-bcce-b302099a8057"))
+    owned = evolve(plain, metadata=evolve(plain.metadata, owners=(owner,)))
+    refused = await api.client.ask("POST", "/v1/apply", {"workloads": [unstructure(owned)]})
+    assert (refused.status, "no ConfigMap 'nobody'" in refused.json["message"]) == (400, True)
+    assert (await api.client.ask("GET", f"{WORKLOADS}/web")).status == 404
 
 
 async def test_what_comes_over_control_is_held_to_the_same(api: Api) -> None:

@@ -31,6 +31,7 @@ from orchestrion.shared_types import (
     ConfigInvalid,
     Conflict,
     Denied,
+    Metadata,
     NotFound,
     Problem,
     UidFactory,
@@ -138,6 +139,7 @@ class Admission:
         rules.check(definition)
         known = before.metadata.labels if before is not None else {}
         check_labels(definition.metadata.labels, known)
+        self._check_owners(definition.metadata, before.metadata if before is not None else None)
         if not self.hooks.any:
             return definition
         document = workload_of(definition)
@@ -262,7 +264,7 @@ class Admission:
             Denied: An image policy refuses it.
             Conflict: Its kind is being removed.
         """
-        self._check_owners(document, before)
+        self._check_owners(document.metadata, before.metadata if before is not None else None)
         check_labels(document.labels, before.labels if before is not None else {})
         if kind is WORKLOAD:
             return self._fitting_workload(document)
@@ -304,10 +306,9 @@ class Admission:
             if item.document.spec.get("kind") == custom.kind:
                 raise Conflict(f"kind {custom.kind!r} is being removed", remedy="Wait until it is gone.")
 
-    def _check_owners(self, document: Document, before: Document | None) -> None:
+    def _check_owners(self, metadata: Metadata, before: Metadata | None) -> None:
         """Make sure that those are there which an object is to be removed with."""
-        metadata = document.metadata
-        known = before.metadata.owners if before is not None else ()
+        known = before.owners if before is not None else ()
         problems = list[Problem]()
         for place, owner in enumerate(metadata.owners):
             if owner in known:
