@@ -92,3 +92,18 @@ def test_nodes_are_given_as_they_are_after_an_order(do: Do) -> None:
         f"node/{given['metadata']['name']}\n",
     )
     assert do("node", "taint", node, "team-", "-o", "jsonpath={.kind}")[:2] == (0, "Node\n")
+
+
+@pytest.mark.slow
+def test_what_was_changed_is_given_as_it_is_then(do: Do) -> None:
+    Path("app.yaml").write_text(WEB % "changed")
+    assert do("apply", "app.yaml", "--wait")[0] == 0
+    code, out, said = do("scale", "changed", "3", "-o", "json")
+    assert (code, said, json.loads(out)["replicas"]) == (0, "", 3)
+    assert do("scale", "changed", "2", "--dry-run", "-o", "name") == (0, "changed\n", "")
+    patch = '{"metadata": {"labels": {"tier": "front"}}}'
+    code, out, said = do("patch", "workload", "changed", patch, "-o", "json")
+    assert (code, said, json.loads(out)["metadata"]["labels"]["tier"]) == (0, "", "front")
+    assert do("patch", "workload", "changed", patch, "-o", "name") == (0, "workload/changed\n", "")
+    code, out, said = do("start", "changed", "-o", "json")
+    assert (code, said, json.loads(out)["definition"]["metadata"]["name"]) == (0, "", "changed")

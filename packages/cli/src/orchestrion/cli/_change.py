@@ -21,20 +21,20 @@ from orchestrion.shared_types import (
 from ._acting import reach_or_observe, reach_or_own
 from ._objects import reach_objects
 from ._offline import stored_picture
-from ._output import note
+from ._output import Form, is_for_people, note, show_one
 from ._picture import Picture, wait_until
 from ._places import Place, RemoteServer, namespace_of, place_of
 from ._reach import reach_owner
 from ._removal import may_remove
 from ._running import run_async
 from ._where import Where
-from ._words import ENDED, TERMINAL, full_name, ready
+from ._words import ENDED, TERMINAL, full_name, ready, view_name
 
 _NOT_BEGUN = {WorkloadPhase.WAITING, WorkloadPhase.STOPPED, WorkloadPhase.FAILED}
 """Where a workload is that may still have what it comes after before it."""
 
 
-def run_scale(name: str, replicas: int | None, where: Where, *, reset: bool, dry_run: bool = False) -> int:
+def run_scale(name: str, replicas: int | None, where: Where, form: Form, *, reset: bool, dry_run: bool = False) -> int:
     """Set a number of instances, or go back to the file's; or say what that would do."""
     if reset == (replicas is not None):
         raise ConfigInvalid((Problem("say how many instances, or --reset"),), remedy=f"orchestrion scale {name} 3")
@@ -45,14 +45,17 @@ def run_scale(name: str, replicas: int | None, where: Where, *, reset: bool, dry
     place = place_of(where)
     namespace = namespace_of(where, place)
 
-    async def change() -> str:
+    async def change() -> WorkloadView:
         async with reach_owner(place) as control:
-            view = await control.scale(name, replicas, namespace=namespace, dry_run=dry_run)
-            told = f"{full_name(namespace, name)}: {ready(view)}"
-            wanted = view.definition.replicas if replicas is None else replicas
-            return f"{told}; would have {wanted}" if dry_run else told
+            return await control.scale(name, replicas, namespace=namespace, dry_run=dry_run)
 
-    note(run_async(change))
+    view = run_async(change)
+    if not is_for_people(form):
+        show_one(view, form, table=lambda _: (), name=view_name)
+        return 0
+    told = f"{full_name(namespace, name)}: {ready(view)}"
+    wanted = view.definition.replicas if replicas is None else replicas
+    note(f"{told}; would have {wanted}" if dry_run else told)
     return 0
 
 
@@ -83,7 +86,7 @@ def run_stop(name: str, where: Where, *, wait: bool, dry_run: bool = False) -> i
     return 0
 
 
-def run_start(name: str, where: Where, *, rerun: bool, dry_run: bool = False) -> int:
+def run_start(name: str, where: Where, form: Form, *, rerun: bool, dry_run: bool = False) -> int:
     """Let a workload run again, or say whether it would."""
     place = place_of(where)
 
@@ -93,6 +96,9 @@ def run_start(name: str, where: Where, *, rerun: bool, dry_run: bool = False) ->
             return await objects.control.get_workload(name, namespace=objects.namespace)
 
     view = run_async(change)
+    if not is_for_people(form):
+        show_one(view, form, table=lambda _: (), name=view_name)
+        return 0
     told = f"{full_name(view.definition.metadata.namespace, name)}: {ready(view)}"
     if dry_run:
         again = view.phase is WorkloadPhase.STOPPED or (rerun and view.phase in ENDED)

@@ -157,6 +157,7 @@ def scale(
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
+    output: OutputForm = "table",
 ) -> int:
     """Set the number of instances of a service, or go back to the file's.
 
@@ -166,7 +167,7 @@ def scale(
     """
     from ._change import run_scale
 
-    return run_scale(name, replicas, Where(state, context, namespace), reset=reset, dry_run=dry_run)
+    return run_scale(name, replicas, Where(state, context, namespace), output, reset=reset, dry_run=dry_run)
 
 
 def stop(
@@ -197,6 +198,7 @@ def start(
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
+    output: OutputForm = "table",
 ) -> int:
     """Let a workload run again that was stopped, as it was.
 
@@ -204,7 +206,7 @@ def start(
     """
     from ._change import run_start
 
-    return run_start(name, Where(state, context, namespace), rerun=rerun, dry_run=dry_run)
+    return run_start(name, Where(state, context, namespace), output, rerun=rerun, dry_run=dry_run)
 
 
 def rm(

@@ -123,6 +123,7 @@ def patch(
     state: State = None,
     context: Context = None,
     namespace: Namespace = None,
+    output: OutputForm = "table",
 ) -> int:
     """Change parts of an object.
 
@@ -130,7 +131,7 @@ def patch(
     """
     from ._write import run_patch
 
-    return run_patch(kind, name, change, type_, Where(state, context, namespace), dry_run=dry_run)
+    return run_patch(kind, name, change, type_, Where(state, context, namespace), output, dry_run=dry_run)
 
 
 def delete(

@@ -20,7 +20,7 @@ from ._get import name_of
 from ._interrupts import in_good_order
 from ._kinds import KindName, kind_and_name
 from ._objects import JSON_PATCH, MERGE_PATCH, Data, reach_objects
-from ._output import note, yaml_text
+from ._output import Form, is_for_people, note, show_one, yaml_text
 from ._places import Place, place_of
 from ._removal import may_remove
 from ._running import run_async
@@ -143,7 +143,7 @@ async def _replaced(where: Where, place: Place, kind: KindName, name: str, docum
         return await objects.replace(kind, name, document)
 
 
-def run_patch(kind: str, name: str, patch: str, type_: str, where: Where, *, dry_run: bool) -> int:
+def run_patch(kind: str, name: str, patch: str, type_: str, where: Where, form: Form, *, dry_run: bool) -> int:
     """Change parts of an object."""
     (change,) = parsed(patch, "the patch") or [None]
     try:
@@ -158,6 +158,9 @@ def run_patch(kind: str, name: str, patch: str, type_: str, where: Where, *, dry
             return await objects.patch(found, name, change, _PATCH_TYPES[type_], dry_run=dry_run)
 
     item = run_async(patched)
+    if not is_for_people(form):
+        show_one(item, form, table=lambda _: (), name=name_of)
+        return 0
     done = "would be changed" if dry_run else f"revision {at(item, 'metadata.revision')}"
     note(f"{name_of(item)}: {done}")
     return 0
