@@ -9,7 +9,7 @@ import pytest
 from orchestrion.control_plane import problem_of
 from orchestrion.control_plane._problem_table import MEANINGS, type_of
 from orchestrion.control_plane._problems import status_of_code
-from orchestrion.shared_types import NodeNotFound, OrchestrationError
+from orchestrion.shared_types import NodeNotFound, OrchestrationError, Unauthenticated
 
 from .api_stage import Api
 
@@ -68,3 +68,11 @@ def test_the_status_of_a_code_is_that_of_its_errors() -> None:
         500,
         500,
     ]
+
+
+def test_the_table_of_refusals_has_the_codes_of_who_is_not_let_in() -> None:
+    table = (PACKAGES.parent / "docs" / "http-api.md").read_text().partition("| status | code | |")[2]
+    rows = dict(re.findall(r"^\| (401|403) \| ([^|]+) \|", table, re.MULTILINE))
+    told = {kind.code for kind in (Unauthenticated, *Unauthenticated.__subclasses__()) if kind.code in MEANINGS}
+    assert set(re.findall(r"`([a-z-]+)`", rows["401"])) == told == {"unauthenticated", "not-proved"}
+    assert "`denied`" in table

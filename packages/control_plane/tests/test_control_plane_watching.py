@@ -54,3 +54,13 @@ async def test_no_bookmark_is_ahead_of_an_event(api: Api) -> None:
     changed = [event["type"] for _, event in found].index("MODIFIED")
     assert all(mark < int(ids[changed - 1]) for mark in ids[: changed - 1])
     assert len(ids) > changed
+
+
+async def test_a_watch_goes_on_from_no_page_of_a_list(api: Api) -> None:
+    for name in ("a", "b"):
+        await api.client.ask("POST", MAPS, config(name))
+    token = (await api.client.ask("GET", f"{MAPS}?limit=1")).json["metadata"]["continue"]
+    refused = await api.client.ask("GET", f"{MAPS}?watch=true&continue={token}&timeout_seconds=1")
+    assert (refused.status, refused.json["code"]) == (400, "config-invalid")
+    assert "continue: " in refused.json["detail"]
+    assert "since=REVISION" in refused.json["remedy"]

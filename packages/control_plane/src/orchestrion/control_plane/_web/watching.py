@@ -18,7 +18,7 @@ from orchestrion.control_plane._problems import PROBLEM_MEDIA_TYPE, problem_of, 
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.control_plane._service.reading import Selection
 from orchestrion.control_plane._standing import Standing, always, standing_of
-from orchestrion.shared_types import OrchestrationError, to_json
+from orchestrion.shared_types import ConfigInvalid, OrchestrationError, Problem, to_json
 
 from .queries import AnyRequest, number
 from .watch_forms import CLOUD_LINES, LINES, MESSAGES, SSE, WatchForm
@@ -66,6 +66,9 @@ def watch_stream(
     Raises:
         ConfigInvalid: It does not say from where in a way that can be read.
     """
+    if request.query_params.get("continue"):
+        problem = Problem("a page of a list goes on with it, and a watch from a revision", path="continue")
+        raise ConfigInvalid((problem,), remedy="List to the last page, then watch with since=REVISION of that list.")
     given = request.headers.get("last-event-id") or request.query_params.get("since")
     since = parse_position(given) if given else None
     accept = request.headers.get("accept", "")
