@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from orchestrion.cli import _complete
 from orchestrion.cli._complete import complete
 
+from .attacked_target import Target
 from .running_command import PATIENCE_SECONDS
 
 SETUP = {
@@ -23,10 +25,13 @@ SETUP = {
     "fish": "source {script}",
 }
 START = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"], "fish": ["fish", "-i"]}
+PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
+SHELLS = ["bash", *(pytest.param(shell, marks=pytest.mark.engine) for shell in ("zsh", "fish"))]
+"""bash, which every machine has, and those that `.ci/run` installs."""
 
 ORCHESTRION = """#!/bin/sh
 case "$1" in
-__complete) exec {python} -m orchestrion.cli "$@" ;;
+__complete | completion) exec {python} -m orchestrion.cli "$@" ;;
 *) echo "asked for: $*." ;;
 esac
 """
@@ -35,27 +40,41 @@ esac
 class Typist:
     """Types into a shell of its own, whose `orchestrion` only says what it was asked for."""
 
-    def __init__(self, shell: str, folder: Path) -> None:
+    def __init__(self, shell: str, folder: Path, others: Mapping[str, str]) -> None:
+        self.shell, self.folder = shell, folder
         programs = folder / "bin"
         programs.mkdir()
         (programs / "orchestrion").write_text(ORCHESTRION.format(python=sys.executable))
         (programs / "orchestrion").chmod(0o755)
-        script = folder / "script"
-        script.write_text(_complete.SCRIPTS[shell])
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ORCHESTRION_")}
+        environment |= {"PATH": f"{programs}:{os.environ['PATH']}", "TERM": "dumb", "HOME": str(folder)}
+        self.environment = environment | {"XDG_CONFIG_HOME": str(folder / ".config"), **others}
+        self.seen = b""
+
+    def sit_down(self, *command: str) -> None:
+        """Start a shell."""
         self.ours, theirs = pty.openpty()
-        environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "TERM": "dumb", "HOME": str(folder)}
-        environment |= {"XDG_CONFIG_HOME": str(folder), "ORCHESTRION_STATE": str(folder / "state")}
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", *START[shell]],  # fish wants a terminal that is its own
+            ["setsid", "--ctty", *command],  # fish wants a terminal that is its own
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            cwd=folder,
-            env=environment,
+            cwd=self.folder,
+            env=self.environment,
         )
         os.close(theirs)
-        self.seen = b""
-        self.type(SETUP[shell].format(script=script) + "; echo rea''dy\n")
+
+    def set_up(self) -> None:
+        """Start a shell that reads no file but the script."""
+        script = self.folder / "script"
+        script.write_text(_complete.SCRIPTS[self.shell])
+        self.sit_down(*START[self.shell])
+        self.type(SETUP[self.shell].format(script=script) + "\n")
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the shell does what it is told."""
+        self.type("echo rea''dy\n")
         self.wait_for(b"ready")
 
     def type(self, text: str) -> None:
@@ -69,18 +88,22 @@ class Typist:
             self.seen += os.read(self.ours, 65536)
         self.seen = self.seen.partition(text)[2]
 
+    def check(self, typed: str, asked: str) -> None:
+        """Type something, and make sure that the command is asked for this."""
+        self.type(f"{typed}\n")
+        self.wait_for(f"asked for: {asked}.".encode())
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
         os.close(self.ours)
 
 
-@pytest.fixture(
-    params=["bash", pytest.param("zsh", marks=pytest.mark.engine), pytest.param("fish", marks=pytest.mark.engine)]
-)
+@pytest.fixture(params=SHELLS)
 def typist(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Typist]:
-    """Somebody at each shell: bash, which every machine has, and those that `.ci/run` installs."""
-    made = Typist(request.param, tmp_path)
+    """Somebody at each shell."""
+    made = Typist(request.param, tmp_path, {"ORCHESTRION_STATE": str(tmp_path / "state")})
+    made.set_up()
     yield made
     made.close()
 
@@ -89,13 +112,48 @@ def typist(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Typist]:
 def test_a_shell_completes_commands_options_and_files(typist: Typist, tmp_path: Path) -> None:
     (tmp_path / "my app.yaml").write_text("")
     for typed, asked in [
-        ("orchestrion roll\tund\tweb\n", b"asked for: rollout undo web."),
-        ("orchestrion status --out\tjsonl\n", b"asked for: status --output jsonl."),
-        ("orchestrion apply my\t\n", b"asked for: apply my app.yaml."),
-        ("orchestrion status -C loc\t\n", b"asked for: status -C local."),
+        ("orchestrion roll\tund\tweb", "rollout undo web"),
+        ("orchestrion status --out\tjsonl", "status --output jsonl"),
+        ("orchestrion apply my\t", "apply my app.yaml"),
+        ("orchestrion status -C loc\t", "status -C local"),
     ]:
-        typist.type(typed)
-        typist.wait_for(asked)
+        typist.check(typed, asked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell_name", SHELLS)
+def test_a_shell_completes_the_names_of_what_a_server_has(shell_name: str, target: Target, tmp_path: Path) -> None:
+    spec = {"replicas": 0, "containers": [{"name": "main", "command": ["run"]}]}
+    for space, name in (("default", "planets"), ("team", "comets")):
+        target.ask("POST", "/api/v1/namespaces", {"metadata": {"name": space}})
+        path, metadata = f"/api/v1/namespaces/{space}", {"name": name}
+        assert target.ask("POST", f"{path}/workloads", {"metadata": metadata, "spec": spec})[0] == 201
+        assert target.ask("POST", f"{path}/configmaps", {"metadata": {"name": f"of-{name}"}})[0] == 201
+    server = {"ORCHESTRION_URL": f"http://127.0.0.1:{target.port}", "ORCHESTRION_TOKEN": target.token}
+    (tmp_path / "typist").mkdir()
+    typist = Typist(shell_name, tmp_path / "typist", server)
+    typist.set_up()
+    try:
+        typist.check("orchestrion status pl\t", "status planets")
+        typist.check("orchestrion get configmap of\t", "get configmap of-planets")
+        typist.check("orchestrion -n te\tstatus co\t", "-n team status comets")
+    finally:
+        typist.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell_name", SHELLS)
+def test_completion_is_there_after_what_the_page_says(shell_name: str, tmp_path: Path) -> None:
+    found = re.search(rf"(?m)^\| {shell_name} \| `(.*)` \|", PAGE.read_text())
+    assert found is not None
+    typist = Typist(shell_name, tmp_path, {})
+    subprocess.run([shell_name, "-c", found[1]], env=typist.environment, check=True)
+    typist.sit_down(shell_name, "-i")
+    try:
+        typist.wait_until_ready()
+        typist.check("orchestrion roll\tund\tweb", "rollout undo web")
+    finally:
+        typist.close()
 
 
 @pytest.mark.parametrize("name", ["$(touch here)", "`x`", "a;b", "a b", "-rf /", "a\nb", "*", "~root", ""])
