@@ -9,12 +9,13 @@ from datetime import datetime
 import pytest
 from attrs import evolve
 from orchestrion.cli._logs import record_line
-from orchestrion.cli._look import placement_lines
+from orchestrion.cli._look import placement_lines, row_lines
+from orchestrion.cli._node_marks import marks_words
 from orchestrion.cli._node_names import names_of
 from orchestrion.cli._subjects import check_container, chosen, event_subject, runnable
 from orchestrion.orchestrator_core import LogRecord, SlotPlacement, WorkloadPhase, WorkloadView, parse_subject
 from orchestrion.runtime_interface import LogStream
-from orchestrion.scheduler_interface import ChangeKind, Explanation, PlacementChange
+from orchestrion.scheduler_interface import ChangeKind, Explanation, PlacementChange, Predicate, RefusalGroup
 from orchestrion.shared_types import (
     Binding,
     ConfigInvalid,
@@ -220,3 +221,21 @@ def test_what_fits_one_node_alone_has_nothing_to_be_compared_with() -> None:
     ]
     alone = evolve(placement, explanation=evolve(explanation, nodes_considered=1))
     assert list(placement_lines([alone], names_of([])))[1:] == ["    there is no other node"]
+
+
+def test_nothing_that_a_node_is_tainted_with_reaches_the_terminal_as_an_order() -> None:
+    evil = "x\x1b]0;hi\x07"
+    names = names_of([Node(id=LONG_ID, name=f"a{evil}"), Node(id=OTHER_ID, name="b")])
+    change = PlacementChange(kind=ChangeKind.TOLERATE_TAINT, node_id=LONG_ID, subject=evil)
+    group = RefusalGroup(predicate=Predicate.TAINT, detail=evil, node_count=1, samples=(LONG_ID,))
+    explanation = Explanation(nodes_considered=1, closest=(LONG_ID,), groups=(group,), smallest_change=(change,))
+    refused = SlotPlacement(instance=f"web.0{evil}", node_id=None, explanation=explanation, text=evil)
+    taken = evolve(
+        refused, node_id=LONG_ID, explanation=evolve(explanation, groups=(), scores={LONG_ID: 1, OTHER_ID: 2})
+    )
+    again = evolve(refused, instance=f"web.1{evil}")
+    told = [*placement_lines([refused, again, taken], names), *row_lines([refused, again, taken], "a", names)]
+    assert any("x ]0;hi " in line for line in told)
+    node = {"metadata": {"labels": {"a": evil}}, "spec": {"taints": [{"key": evil, "value": evil}]}}
+    told.append(marks_words(node))
+    assert [line for line in told if not line.isprintable()] == []

@@ -9,7 +9,7 @@ import trio
 from attrs import evolve
 from orchestrion.control_plane._identity.principals import Principal
 from orchestrion.mocks import MemoryState, MockClusterManager
-from orchestrion.shared_types import Node, NodeId, NodeStatus
+from orchestrion.shared_types import Node, NodeId, NodeStatus, Taint
 from trio.testing import MockClock
 
 from .api_stage import Api, api_served
@@ -76,6 +76,14 @@ async def test_a_taint_keeps_work_off_what_does_not_tolerate_it(api: Api) -> Non
     assert "taints" not in (await api.client.ask("GET", FIRST)).json["spec"]
 
 
+async def test_a_taint_that_is_told_may_be_of_any_form_and_hinders_nobody(api: Api) -> None:
+    told = Taint(key="of the maker's", value="own kind")
+    await tell(api, "node-00000", taints=(told,))
+    shown = (await api.client.ask("GET", FIRST)).json["spec"]["taints"]
+    domain = {"key": "example.org/gpu", "value": "A-100_b.2", "effect": "NoSchedule"}
+    assert (await api.client.ask("PATCH", FIRST, {"spec": {"taints": [*shown, domain]}})).status == 200
+
+
 async def test_two_who_label_a_node_at_the_same_time_both_have_their_way(api: Api) -> None:
     async with trio.open_nursery() as nursery:
         for number in range(5):
@@ -114,6 +122,9 @@ async def test_a_dry_run_and_a_precondition_that_does_not_hold_change_nothing(ap
         ({"metadata": {"labels": {"": "x"}}}, "metadata.labels"),
         ({"spec": {"taints": [{"key": "a"}, {"key": "a"}]}}, "spec.taints[1]"),
         ({"spec": {"taints": [{"key": ""}]}}, "spec.taints[0].key"),
+        ({"spec": {"taints": [KEPT, {"key": "a\x1b[31m"}]}}, "spec.taints[1].key"),
+        ({"spec": {"taints": [{"key": "Example.org/a"}]}}, "spec.taints[0].key"),
+        ({"spec": {"taints": [{"key": "a", "value": "v" * 64}]}}, "spec.taints[0].value"),
         ({"spec": {"taints": [{"key": "a", "effect": "Never"}]}}, "spec.taints"),
         ({"spec": {"taints": "all"}}, "spec.taints"),
     ],

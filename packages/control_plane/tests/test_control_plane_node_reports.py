@@ -19,6 +19,7 @@ from .test_control_plane_node_marks import FIRST, SECOND, placed, tell
 STATUS = f"{FIRST}/status"
 SKEWED = {"type": "ClockSkew", "status": "true", "reason": "TooFar", "message": "4 s ahead"}
 FINE = {"type": "ClockSkew", "status": "false"}
+FAULT = {"type": "A", "status": "true"}
 HERE = {"node": "node-00000"}
 BROKEN = {"key": "gpu", "value": "broken", "effect": "NoExecute"}
 
@@ -184,6 +185,10 @@ async def test_a_dry_run_and_a_precondition_that_does_not_hold_change_nothing(ap
         ({"conditions": [{"type": "A", "status": "true"}] * 2}, "status.report.conditions[1]"),
         ({"conditions": [{"type": f"A{n}", "status": "true"} for n in range(65)]}, "status.report"),
         ({"conditions": [{"type": "A", "status": "true", "taint": {"key": ""}}]}, "conditions[0].taint.key"),
+        ({"conditions": [FAULT | {"taint": {"key": "a\x1b[31m"}}]}, "conditions[0].taint.key"),
+        ({"conditions": [FAULT | {"taint": {"key": "k" * 64}}]}, "conditions[0].taint.key"),
+        ({"conditions": [FAULT | {"taint": {"key": "a", "value": "\x1b]0;hi\x07"}}]}, "conditions[0].taint.value"),
+        ({"conditions": [FAULT | {"taint": {"key": "a", "value": "v" * 64}}]}, "conditions[0].taint.value"),
         ({"conditions": [{"type": "DiskPressure", "status": "true"}]}, "status.report.conditions[0].type"),
         ({"heartbeat": {"seconds": 0}}, "status.report.heartbeat"),
         ({"heartbeat": {"seconds": 86_401}}, "status.report.heartbeat"),

@@ -30,6 +30,7 @@ from ._running import run_async
 from ._state_directory import StateDirectory
 from ._status import event_rows
 from ._subjects import event_subject
+from ._tables import harmless
 from ._times import moment
 from ._where import Where
 
@@ -182,16 +183,15 @@ def placement_lines(placements: Iterable[SlotPlacement], names: NodeNames, /) ->
     """
     for _, alike in groupby(placements, key=_what_is_told):
         placement, *others = alike
-        text = names.within(placement.text)
+        text, instance = harmless(names.within(placement.text)), harmless(placement.instance)
         if placement.node_id is not None:
-            yield f"{placement.instance}: {coloured('on', 'green')} {names.of(placement.node_id)}: {text}"
+            yield f"{instance}: {coloured('on', 'green')} {names.of(placement.node_id)}: {text}"
             yield from _score_lines(placement.explanation, placement.node_id, names)
             continue
-        to = f" to {others[-1].instance} ({len(others) + 1} slots)" if others else ""
-        yield f"{placement.instance}{to}: {coloured('nowhere', 'red')}: {text}"
+        yield f"{instance}{_up_to(others)}: {coloured('nowhere', 'red')}: {text}"
         if placement.explanation.closest:
             yield f"    closest: {', '.join(names.of(node_id) for node_id in placement.explanation.closest)}"
-        change = names.within(describe_change(placement.explanation.smallest_change))
+        change = harmless(names.within(describe_change(placement.explanation.smallest_change)))
         if change:
             yield f"    it would fit: {change}"
 
@@ -201,21 +201,27 @@ def row_lines(placements: Iterable[SlotPlacement], node: str, names: NodeNames, 
     for _, alike in groupby(placements, key=lambda placement: placement.explanation.groups):
         placement, *others = alike
         explanation = placement.explanation
-        to = f" to {others[-1].instance} ({len(others) + 1} slots)" if others else ""
         told = coloured("would be taken", "green") if placement.node_id else coloured("would be refused", "red")
-        yield f"{placement.instance}{to}: {told} by {node}"
+        yield f"{harmless(placement.instance)}{_up_to(others)}: {told} by {node}"
         rows: list[tuple[str, ...]] = []
         for predicate in Predicate:
             failing = [group for group in explanation.groups if group.predicate is predicate]
             reasons = [describe(Explanation(groups=(group,))).removeprefix("1 node: ") for group in failing]
             if reasons:
-                rows.append((f"    {predicate.value}", coloured("fails", "red"), names.within("; ".join(reasons))))
+                rows.append(
+                    (f"    {predicate.value}", coloured("fails", "red"), harmless(names.within("; ".join(reasons))))
+                )
             elif predicate not in (Predicate.OTHER_NODE, Predicate.UNSUPPORTED):
                 rows.append((f"    {predicate.value}", coloured("holds", "green"), ""))
         yield from columns(rows)
-        change = names.within(describe_change(explanation.smallest_change))
+        change = harmless(names.within(describe_change(explanation.smallest_change)))
         if change:
             yield f"    it would fit: {change}"
+
+
+def _up_to(others: Sequence[SlotPlacement]) -> str:
+    """Return up to which slot the same holds as for the one before these."""
+    return f" to {harmless(others[-1].instance)} ({len(others) + 1} slots)" if others else ""
 
 
 def _what_is_told(placement: SlotPlacement) -> tuple[object, ...]:
@@ -234,7 +240,7 @@ def _score_lines(explanation: Explanation, chosen: NodeId, names: NodeNames) -> 
     if not others:
         yield "    there is no other node" if explanation.nodes_considered == 1 else "    no other node would do"
         return
-    here, there = describe_score(explanation, chosen), describe_score(explanation, others[0])
+    here, there = (harmless(describe_score(explanation, each)) for each in (chosen, others[0]))
     if scores[others[0]] > scores[chosen]:
         yield f"    score {here}"
         yield f"    better by now {names.of(others[0])} with {there}"

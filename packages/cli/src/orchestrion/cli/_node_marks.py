@@ -15,7 +15,7 @@ from ._output import Form, is_for_people, note, show_one
 from ._places import place_of
 from ._removal import may_remove
 from ._running import run_async
-from ._tables import at
+from ._tables import at, harmless
 from ._where import Where
 
 _TRIES: Final = 5
@@ -107,10 +107,15 @@ def _patched(name: str, where: Where, form: Form, change: Change, *, dry_run: bo
     if not is_for_people(form):
         show_one(node, form, table=lambda _: (), name=name_of)
         return 0
+    note(f"{_name_of(node)}: {'would have' if dry_run else 'has'} {marks_words(node)}")
+    return 0
+
+
+def marks_words(node: Data) -> str:
+    """Return the labels and taints of a node, for people."""
     labels = ", ".join(f"{key}={value}" for key, value in sorted((at(node, "metadata.labels") or {}).items()))
     taints = ", ".join(_taint_words(taint) for taint in at(node, "spec.taints") or ())
-    note(f"{_name_of(node)}: {'would have' if dry_run else 'has'} labels {labels or 'none'}; taints {taints or 'none'}")
-    return 0
+    return harmless(f"labels {labels or 'none'}; taints {taints or 'none'}")
 
 
 def _taint_words(taint: Mapping[str, str]) -> str:
@@ -149,7 +154,8 @@ def _id_of(node: Data) -> str:
 
 
 def _name_of(node: Data) -> str:
-    return str(at(node, "spec.name") or _id_of(node))
+    """Return the name of a node for people."""
+    return harmless(str(at(node, "spec.name") or _id_of(node)))
 
 
 async def _one(objects: Objects, kind: KindName, name: str) -> Data:

@@ -9,6 +9,7 @@ from orchestrion.shared_types import Denied, Node, NodeId, NodeNotFound
 
 from ._named import node_meant
 from ._reader import Reader
+from ._tables import harmless
 
 _ID_CHARACTERS = 8
 _ALONE_CHARACTERS = 12
@@ -24,8 +25,8 @@ class NodeNames:
         """Return a node for people."""
         name = self._names.get(node_id, "")
         if name in ("", node_id):
-            return node_id[:_ALONE_CHARACTERS]
-        return f"{name} ({node_id[:_ID_CHARACTERS]})"
+            return harmless(node_id[:_ALONE_CHARACTERS])
+        return harmless(f"{name} ({node_id[:_ID_CHARACTERS]})")
 
     def within(self, text: str, /) -> str:
         """Return a text in which the ids of nodes that are known are replaced."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Final
 
 from attrs import define, evolve
@@ -10,6 +10,7 @@ from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._history.history import History
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.kinds import NODE
+from orchestrion.control_plane._objects.label_form import check_taint
 from orchestrion.control_plane._objects.proposal import check_precondition
 from orchestrion.control_plane._objects.stored import object_key
 from orchestrion.orchestrator_core import (
@@ -100,7 +101,7 @@ class NodeMarking:
             given = structure(edit(before.plain()), Document)
             check_precondition(before, given, intent.if_revision)
             _check_rest(before, given)
-            labels, taints = dict(given.metadata.labels), _taints_of(given.spec)
+            labels, taints = dict(given.metadata.labels), _taints_of(given.spec, frozenset(_taints_of(before.spec)))
             if labels != dict(before.metadata.labels):
                 permit("label")
             if set(taints) != set(_taints_of(before.spec)):
@@ -226,11 +227,15 @@ def _without_taints(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "taints"}
 
 
-def _taints_of(spec: Mapping[str, Any]) -> tuple[Taint, ...]:
+def _taints_of(spec: Mapping[str, Any], known: Container[Taint] | None = None) -> tuple[Taint, ...]:
     """Return the taints of a node's spec.
 
+    Args:
+        spec: Has them.
+        known: Those that may stay as they are, whatever they are; None is all.
+
     Raises:
-        ConfigInvalid: They are none, or one is there twice.
+        ConfigInvalid: They are none, one is there twice, or can't be.
     """
     try:
         taints = structure(spec.get("taints") or [], tuple[Taint, ...])
@@ -239,8 +244,8 @@ def _taints_of(spec: Mapping[str, Any]) -> tuple[Taint, ...]:
         raise ConfigInvalid(problems, remedy=err.remedy) from err
     seen = set[tuple[str, str]]()
     for place, taint in enumerate(taints):
-        if not taint.key:
-            raise ConfigInvalid((Problem("a taint has a key", path=f"spec.taints[{place}].key"),))
+        if known is not None and taint not in known:
+            check_taint(taint, f"spec.taints[{place}]")
         if (taint.key, taint.effect) in seen:
             text = f"{taint.key!r:.80} with {taint.effect.value} is there twice"
             raise ConfigInvalid((Problem(text, path=f"spec.taints[{place}]"),))

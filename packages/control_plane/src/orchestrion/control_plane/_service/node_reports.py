@@ -13,6 +13,7 @@ from attrs import define, evolve, field
 from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._history.history import History
 from orchestrion.control_plane._objects.kinds import NODE
+from orchestrion.control_plane._objects.label_form import check_taint
 from orchestrion.control_plane._objects.proposal import check_precondition, read_document
 from orchestrion.orchestrator_core import NodeReport, Orchestrator, report_key, reported
 from orchestrion.shared_types import (
@@ -207,8 +208,8 @@ def _report_of(status: Mapping[str, Any], known: NodeReport, now: datetime) -> N
                 raise ConfigInvalid(
                     (Problem("one line without control characters is wanted", path=f"{where}.{field_}"),)
                 )
-        if condition.taint is not None and not condition.taint.key:
-            raise ConfigInvalid((Problem("a taint has a key", path=f"{where}.taint.key"),))
+        if condition.taint is not None:
+            check_taint(condition.taint, f"{where}.taint")
         seen.add(condition.type)
         last = before.get(condition.type)
         if condition.since is None:
