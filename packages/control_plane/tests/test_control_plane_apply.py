@@ -136,7 +136,7 @@ async def test_what_is_no_part_is_refused(api: Api, body: bytes) -> None:
 async def test_who_may_only_change_what_is_there_makes_nothing(
     api: Api, path: str, spec: dict[str, Any], query: str
 ) -> None:
-    await grant(api, "patch")
+    await grant(api, "apply")
     eve = api.as_("eve")
     refused = await eve.ask("PATCH", f"{path}?{query}", {"spec": spec}, content_type=APPLY)
     assert refused.status == 403
@@ -147,14 +147,14 @@ async def test_who_may_only_change_what_is_there_makes_nothing(
 
 
 async def test_who_may_create_and_change_makes_what_is_not_there(api: Api) -> None:
-    await grant(api, "patch", "create")
+    await grant(api, "apply", "create")
     for path, spec in ((f"{MAPS}/a", {"data": {"x": "1"}}), (f"{WORKLOADS}/a", {"containers": CONTAINERS})):
         made = await api.as_("eve").ask("PATCH", f"{path}?manager=eve", {"spec": spec}, content_type=APPLY)
         assert made.status == 201
 
 
 async def test_that_somebody_was_kept_from_making_an_object_is_on_record(api: Api) -> None:
-    await grant(api, "patch")
+    await grant(api, "apply")
     log = api.server.oversight.pipeline.recorder = Records()
     await api.as_("eve").ask("PATCH", f"{MAPS}/a", {"spec": {"data": {}}}, content_type=APPLY)
     (record,) = log.kept

@@ -115,3 +115,59 @@ async def test_who_may_not_start_work_that_has_ended_does_not_run_it_once_more(a
     assert "stop workloads 'job'" in refused.json["detail"]
     again = await api.client.ask("POST", "/v1/apply?rerun=true", {"workloads": [job]})
     assert (again.status, again.json["changes"][0]["generation"]) == (200, 2)
+
+
+NEW: list[dict[str, Any]] = [
+    {**WEB, "metadata": {"name": "new"}},
+    {"kind": "ConfigMap", "metadata": {"name": "new"}, "spec": {"data": {"a": "1"}}},
+    {"kind": "Secret", "metadata": {"name": "new"}, "spec": {"data": {"a": "1"}}},
+]
+KINDS = ("workloads", "configmaps", "secrets")
+
+
+@pytest.mark.parametrize(("document", "plural"), list(zip(NEW, KINDS, strict=True)))
+async def test_who_may_not_create_makes_nothing_by_applying_it(api: Api, document: Any, plural: str) -> None:
+    ann = await somebody(api, "apply", "patch", "update", "stop", resources=KINDS)
+    for path in WAYS if plural == "workloads" else WAYS[:1]:
+        for query in ("", "&dry_run=true"):
+            refused = await applied(ann, path, document, query)
+            assert (refused.status, refused.json["code"]) == (403, "denied")
+            assert f"create {plural} 'new' in namespace 'default'" in refused.json["detail"]
+    assert (await api.client.ask("GET", f"{SPACE}/{plural}/new")).status == 404
+
+
+async def test_one_object_that_may_not_be_made_keeps_all_from_being_applied(api: Api) -> None:
+    map_ = {"kind": "ConfigMap", "metadata": {"name": "old"}, "spec": {"data": {"a": "1"}}}
+    assert (await api.client.ask("POST", "/api/v1/apply", {"items": [map_]})).status == 200
+    ann = await somebody(api, "apply", resources=KINDS)
+    changed = {**map_, "spec": {"data": {"a": "2"}}}
+    assert (await ann.ask("POST", "/api/v1/apply", {"items": [changed, NEW[1]]})).status == 403
+    assert (await api.client.ask("GET", f"{SPACE}/configmaps/old")).json["spec"]["data"] == {"a": "1"}
+    assert (await ann.ask("POST", "/api/v1/apply", {"items": [changed]})).status == 200
+
+
+@pytest.mark.parametrize("path", WAYS)
+async def test_who_may_create_and_apply_makes_by_applying(api: Api, path: str) -> None:
+    ann = await somebody(api, "apply", "create")
+    assert (await applied(ann, path, NEW[0])).status == 200
+    assert (await api.client.ask("GET", f"{WORKLOADS}/new")).status == 200
+
+
+@pytest.mark.parametrize("form", ["application/apply-patch+json", "application/apply-patch+yaml"])
+async def test_applying_one_object_needs_what_applying_many_does(api: Api, form: str) -> None:
+    map_ = {"kind": "ConfigMap", "metadata": {"name": "old"}, "spec": {"data": {"a": "1"}}}
+    assert (await api.client.ask("POST", "/api/v1/apply", {"items": [map_]})).status == 200
+    ann = await somebody(api, "apply", resources=KINDS)
+    one = f"{SPACE}/configmaps/old"
+    assert (await ann.ask("PATCH", one, map_, content_type=form)).status == 200
+    merged = await ann.ask("PATCH", one, map_, content_type="application/merge-patch+json")
+    assert (merged.status, "may not patch configmaps" in merged.json["detail"]) == (403, True)
+
+
+async def test_who_may_only_patch_does_not_apply(api: Api) -> None:
+    map_ = {"kind": "ConfigMap", "metadata": {"name": "old"}, "spec": {"data": {"a": "1"}}}
+    assert (await api.client.ask("POST", "/api/v1/apply", {"items": [map_]})).status == 200
+    ann = await somebody(api, "patch", resources=KINDS)
+    refused = await ann.ask("PATCH", f"{SPACE}/configmaps/old", map_, content_type="application/apply-patch+json")
+    assert (refused.status, "may not apply configmaps" in refused.json["detail"]) == (403, True)
+    assert (await ann.ask("PATCH", f"{SPACE}/configmaps/old", {"spec": {"data": {"a": "2"}}})).status == 200

@@ -154,7 +154,7 @@ async def test_what_makes_no_sense_is_refused(api: Api, query: str) -> None:
 async def test_who_may_not_remove_what_would_go_applies_nothing(api: Api) -> None:
     await apply(api, "set=shop", config("old"))
     api.keeper.principals["dev"] = Principal("dev")
-    allowed = {"rules": [{"verbs": ["apply"], "resources": ["configmaps"]}]}
+    allowed = {"rules": [{"verbs": ["apply", "create"], "resources": ["configmaps"]}]}
     await api.client.ask("POST", "/api/v1/roles", {"metadata": {"name": "writer"}, "spec": allowed})
     given = {"role": "writer", "subjects": [{"kind": "user", "name": "dev"}]}
     await api.client.ask("POST", "/api/v1/rolebindings", {"metadata": {"name": "dev"}, "spec": given})

@@ -41,6 +41,7 @@ class Needs:
         dry_run: Whether a path that has no description can be tried without doing it, as its query says.
         narrowed: Whether the path can leave out what does not belong to who asks: then those come in, too, who may only
             have to do with their own.
+        applied: Whether the path may be sent a part that is applied, which asks for `apply` instead.
     """
 
     verb: str
@@ -50,3 +51,4 @@ class Needs:
     anybody: bool = False
     dry_run: bool = False
     narrowed: bool = False
+    applied: bool = False

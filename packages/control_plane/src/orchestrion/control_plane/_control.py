@@ -60,7 +60,8 @@ class Control(Protocol):
             Conflict: Others kept changing them, one is being removed, or, with `only_new`, is there already. Without
                 `force` also: other managers, which it names, say something else.
             PreconditionFailed: One of them was changed, made or removed after `if_index`, or that is no longer known.
-            Denied: With `rerun`: one has ended or was stopped, and who asks may not `stop` it.
+            Denied: One is not there, and who asks may not `create` it; or, with `rerun`, one has ended or was stopped,
+                and they may not `stop` it.
         """
         ...
 

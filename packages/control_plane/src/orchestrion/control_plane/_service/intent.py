@@ -35,7 +35,8 @@ class Intent:
         if_index: Only if nothing of many objects was written after this revision; None is whatever was.
         principal: Who asks; None is the server itself.
         cascade: What becomes of what an object owns that is removed.
-        creating: Called before an apply makes an object; raises where who asks may only change what is there.
+        creating: Called with what it takes before an apply makes an object; raises where who asks may only change what
+            is there.
         compares: What must hold besides, for the write to be done.
         operations: What is written with it; not for a dry run, nor where nothing changes.
     """
@@ -50,7 +51,7 @@ class Intent:
     if_index: int | None = None
     principal: Principal | None = None
     cascade: Cascade = Cascade.BACKGROUND
-    creating: Callable[[], None] | None = None
+    creating: Callable[[Access], None] | None = None
     compares: tuple[Compare, ...] = ()
     operations: tuple[Operation, ...] = ()
 

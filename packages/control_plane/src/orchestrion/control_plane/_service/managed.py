@@ -10,6 +10,8 @@ from attrs import define, evolve
 from orchestrion.control_plane._admission.admission import Admission
 from orchestrion.control_plane._admission.quota import WorkloadGate, namespaces_of
 from orchestrion.control_plane._admission.review import Operation
+from orchestrion.control_plane._identity.access import Access
+from orchestrion.control_plane._identity.asking import ASKING, SERVER
 from orchestrion.control_plane._objects.claims import kept_claims
 from orchestrion.control_plane._objects.kinds import INSTANCE, WORKLOAD
 from orchestrion.orchestrator_core import (
@@ -27,6 +29,7 @@ from orchestrion.runtime_interface import ExecSession, TerminalSize
 from orchestrion.shared_types import (
     DEFAULT_NAMESPACE,
     Conflict,
+    Denied,
     Event,
     Node,
     NodeId,
@@ -72,9 +75,12 @@ class ManagedControl:
         """See `Control.apply`."""
         for _ in range(TRIES):
             found = await owned(self.orchestrator, workloads, manager, force=force)
+            for each in workloads:
+                if self._definition(each.metadata.namespace, each.metadata.name) is None:
+                    self._check_creating(WorkloadName(each.metadata.namespace, each.metadata.name))
             admitted = await self._admitted([each.definition for each in found], dry_run=dry_run)
             starting = await self._starter.starting([] if only_new else admitted, rerun=rerun, dry_run=dry_run)
-            gate = OwnersGate(self.orchestrator, found, self.gate)
+            gate = OwnersGate(self.orchestrator, found, self.gate, self._check_creating)
             try:
                 async with self.gate.turn(namespaces_of(admitted)):
                     result = await self.orchestrator.apply(
@@ -122,6 +128,12 @@ class ManagedControl:
                 others += [each.spec.definition for each in known.values() if each.spec is not None]
             admitted.append(await self.admission.workload(definition, before, others, dry_run=dry_run))
         return admitted
+
+    def _check_creating(self, name: WorkloadName) -> None:
+        who, access = ASKING.get(), Access("create", WORKLOAD.plural, name.namespace, name.name)
+        if who is not SERVER and not self.admission.may(who, access):
+            msg = f"{who} may not {access}, which applying what is not there needs"
+            raise Denied(msg, remedy="ask an administrator for a role that allows it")
 
     def _definition(self, namespace: str, name: str) -> WorkloadDefinition | None:
         record = self.orchestrator.world.workloads.get(WorkloadName(namespace, name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -88,18 +88,24 @@ class OwnersGate:
         orchestrator: Keeps the workloads.
         owned: What is applied, in order.
         gate: Has its say as well.
+        creating: Called before one is made that is not there; raises where who asks may only change what is.
     """
 
     orchestrator: Orchestrator
     owned: Sequence[Owned]
     gate: Gate
+    creating: Callable[[WorkloadName], None]
 
     async def __call__(self, changes: Sequence[ProposedChange], world: Any, /) -> Beside:
         """Return what is written besides.
 
         Raises:
             Overtaken: Others came before.
+            Denied: Who asks may not make one that is not there.
         """
+        for change in changes:
+            if change.before is None:
+                self.creating(WorkloadName(change.after.metadata.namespace, change.after.metadata.name))
         asked = await self.gate(changes, world)
         kept = WorkloadFields(self.orchestrator.store)
         compares, operations = list(asked.compares), list(asked.operations)

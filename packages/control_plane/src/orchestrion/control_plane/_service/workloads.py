@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from attrs import define, evolve, field, frozen
+from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._objects.claims import claims_of, kept_claims, with_claims
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.field_owners import apply, hand_on, replace, revise
@@ -206,7 +207,7 @@ class WorkloadWriter:
         given = read_document(part, WORKLOAD, namespace, name)
         before = self._found(namespace, given.metadata.name)
         if before is None and intent.creating is not None:
-            intent.creating()
+            intent.creating(Access("create", WORKLOAD.plural, namespace, given.metadata.name))
         if before is not None:
             check_set(before, given, force=intent.force)
         fields = await self.fields.read(namespace, given.metadata.name, before)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
+from orchestrion.control_plane._identity.access import Access
 from orchestrion.control_plane._objects.claims import claims_of, with_claims
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._objects.field_owners import apply, hand_on, replace, revise, said_together
@@ -272,7 +273,7 @@ class Writer:
         if before is None or entry is None:
             check_absent(given, expected=intent.if_there or intent.if_revision is not None)
             if intent.creating is not None:
-                intent.creating()
+                intent.creating(Access("create", kind.plural, namespace, given.metadata.name))
             within = await self._at_home(kind, namespace, made)
             document = created(given, checked_spec(kind, spec), self.now(), self.new_uid)
             stored = await self._reviewed(kind, document, None, intent, applied)

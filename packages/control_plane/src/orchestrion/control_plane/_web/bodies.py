@@ -15,14 +15,12 @@ from orchestrion.control_plane._objects.merge_patch import merge_patch
 from orchestrion.shared_types import ConfigInvalid, Problem
 from orchestrion.shared_types.manifest import MAX_BYTES, MAX_DEPTH, MAX_NODES, plain_documents
 
-from .caller import caller_of
+from .caller import APPLY_JSON, APPLY_YAML, caller_of, media_type_of
 from .off_loop import read_json
 from .queries import AnyRequest
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
-APPLY_JSON: Final = "application/apply-patch+json"
-APPLY_YAML: Final = "application/apply-patch+yaml"
 YAML: Final = "application/yaml"
 
 PATCH_TYPES: Final[Mapping[str, str]] = {
@@ -38,11 +36,6 @@ _AT_ONCE_BYTES: Final = 8_192
 """YAML up to this size is read at once; what takes longer is read in a thread, so that nobody waits for it."""
 
 _READING: Final = Seats(LaneSize(each=1, all=2, queue=8, queue_seconds=30))
-
-
-def media_type_of(request: AnyRequest) -> str:
-    """Return what a request's body is said to be, without parameters."""
-    return str(request.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
 async def body_of(request: AnyRequest) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -79,10 +80,11 @@ def bulk_handlers(objects: Objects, pipeline: Pipeline, once: Once) -> Router:
     async def apply(request: AnyRequest) -> ASGIApp:
         parts = await asked(request, "apply")
         manager = request.query_params.get("manager", _MANAGER)
+        creating = partial(pipeline.refuse, _passage_of(request))
 
         async def act(intent: Intent) -> Raw:
             names = to_go(request, parts)
-            result = await bulk.apply(parts, evolve(intent, manager=manager))
+            result = await bulk.apply(parts, evolve(intent, manager=manager, creating=creating))
             # What goes with the request's key is written by now.
             gone = await pruner.prune(names, evolve(intent, compares=(), operations=()))
             return value_answer(evolve(result, items=(*result.items, *gone)))
@@ -94,7 +96,7 @@ def bulk_handlers(objects: Objects, pipeline: Pipeline, once: Once) -> Router:
 
         return await once.answer(request, act, again)
 
-    creating = Doc(
+    making = Doc(
         summary="Make objects, all of them or none",
         answers={200: Answered(description="All of it is made.", forms={JSON: "BulkResult"})},
         parameters=("namespace", "manager", "dry_run", "Idempotency-Key"),
@@ -105,7 +107,7 @@ def bulk_handlers(objects: Objects, pipeline: Pipeline, once: Once) -> Router:
     @post(
         "/api/v1/create",
         status_code=200,
-        opt=described(Needs(_CREATE, "objects", anybody=True), creating),
+        opt=described(Needs(_CREATE, "objects", anybody=True), making),
         name="create-all-together",
     )
     async def create(request: AnyRequest) -> ASGIApp:

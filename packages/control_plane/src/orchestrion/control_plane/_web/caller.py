@@ -20,6 +20,9 @@ from .off_loop import read_json, value_of
 CALLER: Final = "orchestrion.caller"
 """Where in a request's scope its caller is."""
 
+APPLY_JSON: Final = "application/apply-patch+json"
+APPLY_YAML: Final = "application/apply-patch+yaml"
+
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
@@ -28,8 +31,14 @@ def named_by(needs: Needs, connection: Connection) -> Access:
     path = connection.path_params
     resource = needs.resource.replace("{plural}", str(path.get("plural", "namespaces")))
     watches = needs.verb == "list" and connection.query_params.get("watch") == "true"
+    applies = needs.applied and media_type_of(connection) in (APPLY_JSON, APPLY_YAML)
     namespace, name = str(path.get("namespace", "")), str(path.get("name", ""))
-    return Access("watch" if watches else needs.verb, resource, namespace, name)
+    return Access("watch" if watches else "apply" if applies else needs.verb, resource, namespace, name)
+
+
+def media_type_of(connection: Connection) -> str:
+    """Return what a request's body is said to be, without parameters."""
+    return str(connection.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
 async def accesses_of(needs: Needs, connection: Connection, named: Access) -> tuple[Access, ...]:

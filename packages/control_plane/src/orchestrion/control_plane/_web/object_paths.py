@@ -245,7 +245,7 @@ def _one(
         of=lambda kind: kind.patched,
     )
 
-    @patch(paths, opt=described(Needs("patch", "{plural}"), patching), name=f"patch{suffix}")
+    @patch(paths, opt=described(Needs("patch", "{plural}", applied=True), patching), name=f"patch{suffix}")
     async def patch_one(request: AnyRequest) -> ASGIApp:
         found = find(request, patched=True)
         if found.kind.marked:
@@ -264,11 +264,8 @@ def _one(
         if is_apply(request):
             part = await part_of(request)
 
-            def creating() -> None:
-                check_of(request)(Access("create", found.kind.plural, found.namespace, found.name))
-
             async def apply(intent: Intent) -> Raw:
-                intent = evolve(intent, creating=creating)
+                intent = evolve(intent, creating=check_of(request))
                 item, new = await objects.apply(found.kind, found.namespace, found.name, part, intent)
                 return object_answer(item, status=201 if new else 200)
 
