@@ -7,6 +7,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from orchestrion.runtime_interface import CommandNotExecutable, CommandNotFound
 from orchestrion.shared_types import (
     Closed,
     Compacted,
@@ -48,6 +49,8 @@ _STATUSES: tuple[tuple[type[OrchestrationError], int], ...] = (
     (Compacted, 410),
     (TooManyRequests, 429),
     (SchedulingFailure, 422),
+    (CommandNotFound, 422),
+    (CommandNotExecutable, 422),
     (Unsupported, 501),
     (Unavailable, 503),
     (Closed, 503),

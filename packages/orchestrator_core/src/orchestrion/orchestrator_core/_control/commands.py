@@ -15,7 +15,14 @@ from orchestrion.runtime_interface import (
     SupportsTerminals,
     TerminalSize,
 )
-from orchestrion.shared_types import ContainerId, ContainerState, InstanceNotFound, Unsupported
+from orchestrion.shared_types import (
+    ConfigInvalid,
+    ContainerId,
+    ContainerState,
+    InstanceNotFound,
+    Problem,
+    Unsupported,
+)
 
 from .logs import find_instance
 
@@ -23,7 +30,7 @@ RunCommand = Callable[[ContainerId, Sequence[str]], AbstractAsyncContextManager[
 
 
 def commands_of(runtime: ContainerRuntime, terminal: TerminalSize | None) -> RunCommand:
-    """Return what runs commands in containers: with pipes, or each at a terminal of a size.
+    """Return what runs commands in containers, and refuses what is none: with pipes, or each at a terminal of a size.
 
     Raises:
         Unsupported: The runtime has no such thing.
@@ -32,11 +39,22 @@ def commands_of(runtime: ContainerRuntime, terminal: TerminalSize | None) -> Run
         msg = "the runtime can't run commands in containers"
         raise Unsupported(msg)
     if terminal is None:
-        return runtime.exec_in_container
+        return partial(_run_checked, runtime.exec_in_container)
     if not isinstance(runtime, SupportsTerminals) or RuntimeCapability.TERMINALS not in runtime.capabilities:
         msg = "the runtime can't run commands at terminals"
         raise Unsupported(msg, remedy="Run it without a terminal.")
-    return partial(runtime.exec_at_terminal, size=terminal)
+    return partial(_run_checked, partial(runtime.exec_at_terminal, size=terminal))
+
+
+def _run_checked(
+    run: RunCommand, container: ContainerId, command: Sequence[str]
+) -> AbstractAsyncContextManager[ExecSession]:
+    if not command:
+        raise ConfigInvalid((Problem("a program is wanted, with its arguments", path="command"),))
+    bad = [number for number, word in enumerate(command) if "\0" in word]
+    if bad:
+        raise ConfigInvalid(tuple(Problem("no word can have a NUL in it", path=f"command[{number}]") for number in bad))
+    return run(container, command)
 
 
 def running_container(world: World, namespace: str, instance: str, container: str | None) -> ContainerId:

@@ -347,6 +347,7 @@ class Orchestrator:
         """Run a command in a running container of an instance; at a terminal it is a `TerminalSession`.
 
         Raises:
+            ConfigInvalid: The command names no program, or a word of it has a NUL.
             InstanceNotFound: There is no such instance, or it has no such container that runs.
             Unsupported: The runtime can't run commands in containers, or not at terminals.
         """
