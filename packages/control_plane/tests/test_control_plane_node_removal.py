@@ -109,3 +109,21 @@ async def test_a_node_that_leaves_while_it_is_written_down_anew_is_gone(autojump
         store.goes_on.set()
         await trio.sleep(1)
         assert await names(api) == ["node-00001"]
+
+
+async def test_of_nodes_that_are_removed_at_the_same_time_the_last_one_stays(api: Api) -> None:
+    await trio.sleep(1)
+    for node in (FIRST, SECOND):
+        assert (await api.client.ask("POST", f"{node}/drain", {"reason": "sold"})).status == 200
+    await trio.sleep(30)
+    answers: list[int] = []
+
+    async def remove(node: str) -> None:
+        answers.append((await api.client.ask("DELETE", node)).status)
+
+    async with trio.open_nursery() as nursery:
+        for node in (FIRST, SECOND):
+            nursery.start_soon(remove, node)
+    assert sorted(answers) == [200, 409]
+    await trio.sleep(1)
+    assert len(await names(api)) == 1

@@ -35,7 +35,7 @@ from orchestrion.shared_types import (
     to_json,
     unstructure,
 )
-from orchestrion.store_interface import Delete, Entry, Operation
+from orchestrion.store_interface import ABSENT, Compare, Delete, Entry, Operation
 
 from .intent import ChangeKind, Edit, Intent, Review
 from .node_records import known_node, node_record, write_node_record
@@ -149,15 +149,16 @@ class NodeMarking:
             before = item.document
             check_precondition(before, None, intent.if_revision)
             told = await self.orchestrator.cluster.get_node(node_id)
+            others: tuple[Compare, ...] = ()
             if told is not None:
                 self._check_may_go(told)
-                await self._check_others(told)
+                others = await self._check_others(told)
             review = Review(change=ChangeKind.DELETE, kind=NODE, document=before, before=before, intent=intent)
             await self.writer.admit(review)
             if intent.dry_run:
                 return item
             marks = NodeMarks(removed=told is not None)
-            if await self._written(node_id, entry, marks, (Delete(object_key(NODE, "", name)),), intent):
+            if await self._written(node_id, entry, marks, (Delete(object_key(NODE, "", name)),), intent, others):
                 # It may have been let work again meanwhile: then it stays. Or others may just have written it down.
                 if not await self.show(node_id):
                     await self.mirror.remove(node_id)
@@ -174,14 +175,22 @@ class NodeMarking:
         if told is not None and not may_go(told) and _marks_of(entry).removed:
             await self._written(node_id, entry, evolve(_marks_of(entry), removed=False), (), Intent())
 
-    async def _check_others(self, told: Node) -> None:
-        """Refuse to remove the last node that is there: nothing could run, and nobody would see what to bring back."""
+    async def _check_others(self, told: Node) -> tuple[Compare, ...]:
+        """Refuse to remove the last node that is there: nothing could run, and nobody would see what to bring back.
+
+        Return what has to stay as it is for that: otherwise two that are removed at once would each be spared for the
+        other's sake.
+        """
         if told.status not in SEEN:
-            return
-        others = await self.orchestrator.list_nodes()
-        if not any(node.status in SEEN for node in others if node.id != told.id):
-            msg = f"node {told.name!r} is there, and no other is: without it nothing could run"
-            raise Conflict(msg, remedy=f"Keep work off it: orchestrion node cordon {told.name}")
+            return ()
+        others = [node for node in await self.orchestrator.list_nodes() if node.id != told.id and node.status in SEEN]
+        for node in sorted(others, key=may_go):
+            key = marks_key(node.id)
+            entry = await node_record(self.orchestrator, key)
+            if not _marks_of(entry).removed:
+                return (Compare(key, ABSENT if entry is None else entry.modified),)
+        msg = f"node {told.name!r} is there, and no other is: without it nothing could run"
+        raise Conflict(msg, remedy=f"Keep work off it: orchestrion node cordon {told.name}")
 
     def _check_may_go(self, told: Node) -> None:
         if not may_go(told):
@@ -196,11 +205,17 @@ class NodeMarking:
             raise Conflict(msg, remedy="Wait until its drain has come to its end.")
 
     async def _written(
-        self, node_id: NodeId, entry: Entry | None, marks: NodeMarks, besides: tuple[Operation, ...], intent: Intent
+        self,
+        node_id: NodeId,
+        entry: Entry | None,
+        marks: NodeMarks,
+        besides: tuple[Operation, ...],
+        intent: Intent,
+        looked_at: tuple[Compare, ...] = (),
     ) -> bool:
         value = to_json(marks) if marks != NodeMarks() else None
         key = marks_key(node_id)
-        return await write_node_record(self.orchestrator, self.history, key, entry, value, intent, besides)
+        return await write_node_record(self.orchestrator, self.history, key, entry, value, intent, besides, looked_at)
 
     async def seen(self, node_id: NodeId) -> Item:
         """Return a node as it is now, once everybody sees it so.

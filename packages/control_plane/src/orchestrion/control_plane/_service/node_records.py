@@ -43,6 +43,7 @@ async def write_node_record(
     value: bytes | None,
     intent: Intent,
     besides: Iterable[Operation] = (),
+    looked_at: Iterable[Compare] = (),
 ) -> bool:
     """Write a record that was thought through by an entry, and say whether nobody came before.
 
@@ -56,11 +57,13 @@ async def write_node_record(
         value: What is to be there; None is nothing.
         intent: How it is meant.
         besides: What is written with it.
+        looked_at: What else has to be as it was; where it is not, somebody came before as well.
 
     Raises:
         Conflict: The same request is being carried out already.
     """
     operations = list(besides)
+    own = [Compare(key, ABSENT if entry is None else entry.modified), *looked_at]
     if value is not None:
         operations.append(Put(key, value))
     elif entry is not None:
@@ -68,11 +71,11 @@ async def write_node_record(
     try:
         revision = await write_together(
             orchestrator.store,
-            [*intent.compares, Compare(key, ABSENT if entry is None else entry.modified)],
+            [*intent.compares, *own],
             [*operations, *intent.operations],
         )
     except RevisionConflict as err:
-        if err.key != key:
+        if err.key not in {compare.key for compare in own}:
             raise asked_twice() from err
         return False
     await orchestrator.world.wait_for(revision)
