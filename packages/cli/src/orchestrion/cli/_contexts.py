@@ -17,7 +17,7 @@ from attrs import evolve, field, fields, frozen
 from orchestrion.control_plane import SecretText, ServerPeer, bearer, signed_with
 from orchestrion.shared_types import ConfigInvalid, NotFound, Problem, StateFailure, Unauthenticated
 
-from ._output import warn
+from ._output import note, warn
 from ._where import CONTEXTS_FILE, settings_folder
 
 LOCAL: Final = "local"
@@ -76,7 +76,7 @@ class Context:
             NetworkFailure: The issuer of tokens can't be reached, and a new one is due.
         """
         authority = _read(Path(self.authority), private=False) if self.authority else b""
-        peer = ServerPeer(url=self.url, authority=authority, server_name=self.server_name, warned=warn)
+        peer = ServerPeer(url=self.url, authority=authority, server_name=self.server_name, warned=warn, noted=note)
         if self.key_file and not token:
             return evolve(peer, credentials=signed_with(read_private(Path(self.key_file))))
         if self.certificate_file and not token:

@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -35,7 +36,7 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError
 
-from ._http import query_text
+from ._http import heard, query_text
 from ._peer import Peer, SocketPeer
 from ._problems import error_of, sole_error
 from ._wire import OUTPUT_MARKS, STDIN_CLOSED, ExecRequest, ResizeMessage
@@ -248,7 +249,7 @@ async def open_exec(peer: Peer, request: ExecRequest, /) -> AsyncIterator[Remote
     try:
         async with aclosing(messages.events()) as events:
             try:
-                await _begin(peer, messages, events, request)
+                await heard(peer, partial(_begin, peer, messages, events, request))
             except (trio.BrokenResourceError, ProtocolError, StopAsyncIteration) as err:
                 raise _cut_off() from err
             session = (RemoteExecSession if request.terminal is None else RemoteTerminalSession)(messages)

@@ -7,18 +7,31 @@ commands take to run.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlencode
 
 import h11
 import trio
-from orchestrion.shared_types import ConfigInvalid, Problem
+from orchestrion.shared_types import ConfigInvalid, OrchestrationError, Problem
 
-from ._peer import Peer
+from ._peer import Peer, ServerPeer
+
+T = TypeVar("T")
 
 _MAX_RECEIVE_BYTES = 65536
+
+_ASKED_SECONDS: Final = 2.0
+"""How long a server may be silent before it is asked whether it is there."""
+
+_NOTED_SECONDS: Final = 3.0
+"""How long before people are told of that."""
+
+_SILENT_SECONDS: Final = 30.0
+"""How long before it is given up. What is there may take as long as it likes for what it was asked."""
+
+_PAUSE_SECONDS: Final = 1.0
 _WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 
 
@@ -101,9 +114,80 @@ async def request(
         headers: More headers, by names in lower case.
 
     Raises:
-        NetworkFailure: Nobody listens, or the connection was cut off.
+        NetworkFailure: Nobody listens, or nobody answers, or the connection was cut off.
         ConfigInvalid: A parameter is no text that can be sent.
     """
+    async with _connected(peer, method, target, parameters, body, headers) as (answer, send):
+
+        async def exchange() -> None:
+            await send()
+            await answer.begin()
+
+        await heard(peer, exchange)
+        yield answer
+
+
+async def heard(peer: Peer, exchange: Callable[[], Awaitable[T]], /) -> T:
+    """Return what an exchange with a peer comes to; a server of the network that stays silent is given up.
+
+    Whoever listens at a socket of this machine is known to be there or not.
+
+    Raises:
+        NetworkFailure: For 30 s neither the exchange came to its end nor the server said that it is there.
+    """
+    if not isinstance(peer, ServerPeer):
+        return await exchange()
+    results, errors = list[T](), list[Exception]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_give_up_silent, peer, nursery.cancel_scope)
+        try:
+            results.append(await exchange())
+        except Exception as err:
+            errors.append(err)
+        nursery.cancel_scope.cancel()
+    for error in errors:
+        raise error
+    if not results:
+        raise peer.silent()
+    return results[0]
+
+
+async def _give_up_silent(peer: ServerPeer, scope: trio.CancelScope) -> None:
+    """Cancel what waits for a server, unless that says that it is there."""
+    begun = trio.current_time()
+    await trio.sleep(_ASKED_SECONDS)
+    with trio.move_on_at(begun + _NOTED_SECONDS):
+        await _wait_there(peer)
+        return
+    peer.noted(f"waiting for the server at {peer.url}, which does not answer yet")
+    with trio.move_on_at(begun + _SILENT_SECONDS):
+        await _wait_there(peer)
+        return
+    scope.cancel()
+
+
+async def _wait_there(peer: ServerPeer) -> None:
+    """Wait until a server answers a question of which it has nothing to look up; whatever it says."""
+    while True:
+        try:
+            async with _connected(peer, "GET", "/v1/ping", {}) as (answer, send):
+                await send()
+                await answer.begin()
+                return
+        except OrchestrationError:
+            await trio.sleep(_PAUSE_SECONDS)
+
+
+@asynccontextmanager
+async def _connected(
+    peer: Peer,
+    method: str,
+    target: str,
+    parameters: Mapping[str, Any],
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> AsyncIterator[tuple[Answer, Callable[[], Awaitable[None]]]]:
+    """Give the answer to a request that is not yet begun, and what sends the request. See `request`."""
     query = query_text(parameters)
     sent = {"host": peer.host, "connection": "close", "content-length": str(len(body or b""))}
     if body is not None:
@@ -118,11 +202,12 @@ async def request(
     connection.send(h11.EndOfMessage())
     stream = await peer.connect()
     try:
-        answer = Answer(peer, stream, connection)
-        with _translated(peer, after_refusal=True):
-            await stream.send_all(data)
-        await answer.begin()
-        yield answer
+
+        async def send() -> None:
+            with _translated(peer, after_refusal=True):
+                await stream.send_all(data)
+
+        yield Answer(peer, stream, connection), send
     finally:
         # There is nothing left to say that the other side would wait for.
         await trio.aclose_forcefully(stream)

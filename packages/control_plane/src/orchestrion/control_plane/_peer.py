@@ -181,6 +181,7 @@ class ServerPeer:
         certificate: A certificate and its key, in PEM, by which the client proves who it is; empty is none.
         credentials: What says who asks.
         warned: Takes each warning that comes with an answer.
+        noted: Takes what there is to say while no answer comes, a text for people.
     """
 
     url: str = field(validator=_check_url)
@@ -189,6 +190,7 @@ class ServerPeer:
     certificate: bytes = field(default=b"", repr=False)
     credentials: Credentials = field(default=nobody, repr=False)
     warned: Warned = field(default=unheard, repr=False, eq=False)
+    noted: Warned = field(default=unheard, repr=False, eq=False)
 
     @property
     def host(self) -> str:
@@ -242,6 +244,13 @@ class ServerPeer:
         return NetworkFailure(
             f"no answer from a server at {self.url}",
             remedy="Look whether it runs and is reached from here; `orchestrion context ls` shows what is asked.",
+        )
+
+    def silent(self) -> NetworkFailure:
+        """Return what to say where somebody listens who never answers."""
+        return NetworkFailure(
+            f"what listens at {self.url} takes connections and says nothing",
+            remedy="Look whether that server hangs, or whether it is one of Orchestrion at all.",
         )
 
     def _untrusted(self, error: ssl.SSLCertVerificationError) -> NetworkFailure:
