@@ -256,6 +256,80 @@ async def test_another_template_begins_a_canary_of_its_own(stage: Stage) -> None
     assert await running(stage) == {3: 2, 4: 1}
 
 
+async def overtaken(stage: Stage) -> None:
+    """Bring a promoted update to where most are replaced, and a third template to where it waits for a promotion."""
+    await waiting(stage, replicas=6)
+    await stage.orchestrator.promote("web")
+    while (await running(stage))[2] < 5:
+        await trio.sleep(1)
+    before = {one.name for one in await stage.instances() if one.binding is not None and one.binding.generation == 2}
+    await stage.apply(version("newer", replicas=6))
+    await trio.sleep(60)
+    assert await running(stage) == {2: 5, 3: 1}
+    assert before <= {one.name for one in await stage.instances() if one.status.state is InstanceState.RUNNING}
+
+
+async def test_what_serves_of_a_promoted_update_stays_while_the_next_one_waits(stage: Stage) -> None:
+    await overtaken(stage)
+    assert (await stage.view("web")).reason == "canary"
+    texts = [each.text for each in await stage.orchestrator.explain("web")]
+    assert sum("it runs generation 2: the update to generation 3 begins with 1 instance" in text for text in texts) == 5
+    await stage.orchestrator.promote("web")
+    await trio.sleep(100)
+    assert await running(stage) == {3: 6}
+
+
+async def test_what_starts_of_a_promoted_update_gives_way_to_what_was_rolled_out(stage: Stage) -> None:
+    await waiting(stage)
+    await stage.orchestrator.promote("web")
+    while (await running(stage))[2] < 2:
+        await trio.sleep(0.1)
+    for container in stage.running("web"):
+        if container.config.command[-1] == "new":
+            stage.exit(container)
+    await stage.apply(version("newer"))
+    await trio.sleep(60)
+    assert await running(stage) == {1: 2, 3: 1}
+
+
+async def test_what_comes_after_a_service_counts_what_stays_of_an_update_that_was_overtaken(stage: Stage) -> None:
+    await overtaken(stage)
+    await stage.apply(service("front", after=after("web", DependencyCondition.STARTED)))
+    await stage.settle()
+    assert len(stage.running("front")) == 1
+
+
+async def test_what_fails_of_a_promoted_update_that_was_overtaken_is_replaced_by_what_was_rolled_out(
+    stage: Stage,
+) -> None:
+    await overtaken(stage)
+    second = next(one for one in await stage.instances() if one.binding is not None and one.binding.generation == 2)
+    await stage.orchestrator.stop_instance(second.name)
+    await trio.sleep(60)
+    assert await running(stage) == {1: 1, 2: 4, 3: 1}
+    await stage.orchestrator.scale("web", 4)
+    await trio.sleep(60)
+    assert await running(stage) == {2: 3, 3: 1}
+
+
+async def test_who_goes_back_to_a_promoted_update_that_was_overtaken_goes_on_with_it(stage: Stage) -> None:
+    await overtaken(stage)
+    result = await stage.orchestrator.apply([version("new", replicas=6)])
+    assert "5 instances of generation 2, which run the same, stay" in result.changes[0].note
+    await trio.sleep(60)
+    assert await running(stage) == {2: 6}
+
+
+async def test_a_rollback_of_what_overtook_a_promoted_update_leads_to_what_was_rolled_out(stage: Stage) -> None:
+    await overtaken(stage)
+    await stage.apply(service("web", "exit", "1", replicas=6, update=CAREFUL))
+    await trio.sleep(200)
+    assert await running(stage) == {1: 6}
+    await stage.apply(version("newest", replicas=6))
+    await trio.sleep(60)
+    assert await running(stage) == {1: 5, 5: 1}
+
+
 async def test_what_runs_the_same_as_before_needs_no_canary(stage: Stage) -> None:
     await waiting(stage)
     await stage.apply(version("old"))

@@ -212,11 +212,15 @@ async def _check_service(
 async def _check_canary(
     driver: Driver, leader: Server, record: WorkloadRecord, active: dict[InstanceName, InstanceRecord], most: int
 ) -> None:
-    """Check that as many run the new template as the canary, and all others what was rolled out before."""
+    """Check that as many run the new template as the canary, and all others what was there before."""
     assert record.progress is not None
     wanted, target, stable = _wanted(record), _target(record), record.progress.stable_generation
     running = Counter(i.bound.binding.generation for i in active.values() if i.bound is not None)
     new = min(most, wanted)
+    # What serves of a promoted update that this one overtook stays; what lacks is of what was rolled out.
+    overtaken = record.control.promoted if record.control.promoted > stable else 0
+    if overtaken:
+        running = Counter(stable if each == overtaken else each for each in running.elements())
     if running == Counter({stable: wanted - new, target: new}):
         return
     if running[target] > new:

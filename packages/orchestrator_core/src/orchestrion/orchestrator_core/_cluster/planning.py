@@ -63,7 +63,7 @@ class Planning:
         if instance.bound is None:
             return True
         generation = instance.bound.binding.generation
-        if self.held or (self.canary is not None and generation == self.canary.stable):
+        if self.held or (self.canary is not None and self.canary.is_before(generation)):
             return False
         return generation != self.generation
 
@@ -185,7 +185,10 @@ class Planning:
         outgoing: dict[InstanceName, InstanceRecord],
     ) -> None:
         """Let as many of what there was stay as the canary leaves, and no more of the canary than it has."""
-        rest = [one for one in self.of_generation(canary.stable, outgoing) if not self.is_leaving(one)]
+        serving = self.record.roll.of(Standing.SERVING, canary.overtaken)
+        there = [one for one in self.of_generation(canary.overtaken, outgoing) if one.name in serving]
+        there += self.of_generation(canary.stable, outgoing)
+        rest = [one for one in there if not self.is_leaving(one)]
         surplus = self.of_generation(canary.generation, current)[canary.count :]
         current.update((one.name, outgoing.pop(one.name)) for one in rest[: canary.rest])
         outgoing.update((one.name, current.pop(one.name)) for one in surplus)

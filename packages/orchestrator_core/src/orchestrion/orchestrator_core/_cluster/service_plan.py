@@ -250,7 +250,8 @@ def _grow(
 
 def _grow_shares(planning: Planning, canary: Canary, count: int, current: Instances, failed: Instances) -> None:
     """Place what lacks of what there was, and where nothing of that does, what lacks of the canary."""
-    rest = canary.rest - len(planning.of_generation(canary.stable, current))
+    there = (planning.of_generation(generation, current) for generation in (canary.stable, canary.overtaken))
+    rest = canary.rest - sum(map(len, there))
     if rest > 0:
         if planning.definition.gang is not None:
             # What comes up together is of one template; what is then too many of it makes room for the canary.

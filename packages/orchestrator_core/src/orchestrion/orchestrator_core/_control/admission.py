@@ -248,8 +248,10 @@ def _compare(
     generation = old.metadata.generation + (1 if changed or again else 0)
     kept = generation_kept(new, record) if retemplated and outcome is None else 0
     target = kept or (generation if retemplated or again else before.template_generation)
-    if kept and control.promoted == kept:
-        # Each update has a canary of its own, also one that leads back to what was promoted when it was new.
+    left = canary_of(record)
+    if kept and control.promoted == kept and (left is None or left.overtaken != kept):
+        # Each update has a canary of its own, also one that leads back to what was promoted when it was new; but what
+        # stayed as it was promoted goes on from where it is.
         next_control = evolve(next_control or control, promoted=0)
     updates = (retemplated or again) and outcome is None
     canary = _canary_after(new, record, target, next_control) if updates else None

@@ -69,7 +69,7 @@ def staying_words(instance: InstanceRecord, record: WorkloadRecord) -> str:
     if is_held(record):
         return f"{runs} is paused"
     canary = canary_of(record)
-    if canary is None or instance.bound.binding.generation != canary.stable:
+    if canary is None or not canary.is_before(instance.bound.binding.generation):
         return ""
     first = "1 instance" if canary.count == 1 else f"{canary.count} instances"
     return f"{runs} begins with {first}, and goes on once it is promoted"

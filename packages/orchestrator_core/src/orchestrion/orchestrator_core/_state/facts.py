@@ -162,13 +162,20 @@ class Canary:
         generation: The template generation that it leads to.
         count: How many instances are to run that, >= 0; fewer than its author wants where fewer are wanted in all.
         stable: The template generation that was there before, and is fully known.
-        rest: How many instances are to run that, >= 0.
+        rest: How many instances are to run that, or `overtaken`, >= 0.
+        overtaken: The template generation whose update was promoted, and on its way when this one began, or 0: what
+            serves of it stays, and nothing more of it is placed.
     """
 
     generation: int
     count: int
     stable: int
     rest: int
+    overtaken: int = 0
+
+    def is_before(self, generation: int) -> bool:
+        """Whether instances of a generation are among what was there before."""
+        return generation in (self.stable, self.overtaken)
 
 
 def canary_of(record: WorkloadRecord) -> Canary | None:
@@ -191,7 +198,10 @@ def canary_of(record: WorkloadRecord) -> Canary | None:
         return None
     wanted = wanted_replicas(record)
     count = min(spec.definition.update.canary, wanted)
-    return Canary(generation=target, count=count, stable=stable, rest=wanted - count)
+    promoted = record.control.promoted
+    # What was rolled out after it replaced it, and what was rolled back from is to go.
+    is_overtaken = promoted > stable and promoted != progress.failed_generation and promoted in record.templates
+    return Canary(target, count, stable, rest=wanted - count, overtaken=promoted if is_overtaken else 0)
 
 
 def placed_generation(record: WorkloadRecord) -> int:
@@ -204,6 +214,7 @@ def placed_generation(record: WorkloadRecord) -> int:
     canary = canary_of(record)
     if canary is not None:
         there = sum(len(record.roll.of(standing, canary.stable)) for standing in (Standing.SERVING, Standing.STARTING))
+        there += len(record.roll.of(Standing.SERVING, canary.overtaken))
         if there < canary.rest:
             return canary.stable
     return target_generation(record)
@@ -212,7 +223,9 @@ def placed_generation(record: WorkloadRecord) -> int:
 def placed_generations(record: WorkloadRecord) -> tuple[int, ...]:
     """Return the template generations that instances of a workload are to run: several only where there is a canary."""
     canary = None if is_held(record) else canary_of(record)
-    return (placed_generation(record),) if canary is None else (canary.stable, canary.generation)
+    if canary is None:
+        return (placed_generation(record),)
+    return tuple(filter(None, (canary.stable, canary.overtaken, canary.generation)))
 
 
 def generation_to_hold(record: WorkloadRecord) -> int:
