@@ -12,7 +12,7 @@ import pytest
 import trio
 from jsonschema import Draft202012Validator
 from orchestrion.control_plane._app import make_app
-from orchestrion.control_plane._identity.access import Rule
+from orchestrion.control_plane._identity.access import ANY, Rule, rules_of
 from orchestrion.control_plane._identity.audit_records import AuditRecord
 from orchestrion.control_plane._identity.keys import TrustedKeys
 from orchestrion.control_plane._identity.policy import Policy
@@ -20,12 +20,13 @@ from orchestrion.control_plane._identity.principals import ADMINS, Principal, Pr
 from orchestrion.control_plane._identity.roles import Role, RoleBinding, Subject, SubjectKind
 from orchestrion.control_plane._identity.tokens import Tokens
 from orchestrion.control_plane._standing import Refusal, Standing
+from orchestrion.control_plane._web.granting import Grant, granted
 from orchestrion.control_plane._web.identity_paths import identity_handlers
 from orchestrion.control_plane._web.keeper import Doorkeeper
 from orchestrion.control_plane._web.pipeline import Pipeline
 from orchestrion.control_plane._web.schemas import common_schemas
 from orchestrion.mocks import MemoryState, MemoryStore
-from orchestrion.shared_types import Unauthenticated
+from orchestrion.shared_types import ConfigInvalid, Denied, Unauthenticated
 from orchestrion.store_interface import Delete
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -198,6 +199,75 @@ async def test_what_is_narrow_makes_nothing_that_is_wide() -> None:
             {"verbs": ["create"], "resources": ["tokens"]},
             {"verbs": ["get"], "resources": ["workloads"]},
         ]
+
+
+EVERYTHING = [{"verbs": ["*"], "resources": ["*"]}]
+MAKES = {"verbs": ["create"], "resources": ["keys", "tokens"]}
+
+
+@pytest.mark.parametrize("path", ["tokens", "keys"])
+@pytest.mark.parametrize(
+    ("grant", "status"),
+    [
+        ({}, 201),
+        ({"scope": [MAKES]}, 201),
+        ({"scope": [{"verbs": ["create"], "resources": ["tokens"], "namespaces": ["shop"]}]}, 201),
+        ({"namespaces": ["shop"]}, 201),
+        ({"scope": EVERYTHING}, 403),
+        ({"scope": [MAKES, {"verbs": ["get"], "resources": ["workloads"]}]}, 403),
+        ({"scope": [{"verbs": ["create", "delete"], "resources": ["tokens"]}]}, 403),
+        ({"name": "carl", "scope": EVERYTHING}, 403),
+        ({"name": "carl"}, 403),
+    ],
+)
+async def test_what_is_narrow_makes_nothing_that_is_wide_once_there_is_a_role(
+    path: str, grant: dict[str, Any], status: int
+) -> None:
+    held = may(Rule(["create"], ["tokens", "keys"]), Rule(["impersonate"], ["users"]))
+    async with identity(held, Principal("ann", scope=rules_of([MAKES]))) as (client, _):
+        key = {"public_key": KEY} if path == "keys" else {}
+        made = await client.ask("POST", f"/api/v1/{path}", {**grant, **key})
+        assert made.status == status, made.json
+        if status == 201:
+            assert made.json["scope"] == grant.get("scope", [MAKES])
+
+
+async def test_what_is_restricted_to_namespaces_makes_nothing_that_reaches_others_once_there_is_a_role() -> None:
+    held = may(Rule(["create"], ["tokens"]))
+    narrow = Principal("ann", namespaces=["shop", "depot"])
+    assert granted(held, narrow, Grant()).namespaces == frozenset(("shop", "depot"))
+    assert granted(held, narrow, Grant(namespaces=("shop",))).namespaces == frozenset(("shop",))
+    with pytest.raises(Denied, match="namespaces beyond its own: bank"):
+        granted(held, narrow, Grant(namespaces=("shop", "bank")))
+
+
+async def test_a_scope_of_what_is_ones_own_is_not_given_to_another() -> None:
+    held = may(Rule(["get"], ["nodes"], own=True), Rule(["impersonate"], ["users"]))
+    who = Principal("ann", scope=[Rule(["get"], ["nodes"], own=True), Rule(["impersonate"], ["users"])])
+    assert granted(held, who, Grant()).scope == who.scope
+    with pytest.raises(Denied, match="beyond its own: get nodes"):
+        granted(held, who, Grant(name="carl"))
+
+
+async def test_a_scope_of_too_many_parts_is_refused_to_who_is_narrow_too() -> None:
+    many = tuple(str(number) for number in range(256))
+    with pytest.raises(ConfigInvalid, match="too many things"):
+        granted(
+            Policy(),
+            Principal("ann", scope=[Rule(ANY, ANY)]),
+            Grant(scope=({"verbs": list(many), "resources": list(many), "names": list(many)},)),
+        )
+
+
+@pytest.mark.parametrize("path", ["tokens", "keys"])
+@pytest.mark.parametrize("kind", ["user", "service"])
+async def test_names_of_the_server_are_given_to_nobody(path: str, kind: str) -> None:
+    async with identity(Policy(), ADMIN) as (client, _):
+        key = {"public_key": KEY} if path == "keys" else {}
+        refused = await client.ask("POST", f"/api/v1/{path}", {"name": "system:collector", "kind": kind, **key})
+        assert refused.status == 403
+        assert "'system:collector' is a name of the server's own" in refused.json["detail"]
+        assert (await client.ask("GET", f"/api/v1/{path}")).json["items"][1:] == []
 
 
 async def test_what_is_short_makes_nothing_that_lasts() -> None:

@@ -8,8 +8,8 @@ from math import prod
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
-from orchestrion.control_plane._identity.access import Access, Rule, rules_data, rules_of
-from orchestrion.control_plane._identity.policy import Policy
+from orchestrion.control_plane._identity.access import ANY, Access, Rule, rules_data, rules_of
+from orchestrion.control_plane._identity.policy import Policy, beyond
 from orchestrion.control_plane._identity.principals import (
     RESERVED_PREFIX,
     SYSTEM_GROUPS,
@@ -52,7 +52,8 @@ def granted(policy: Policy, who: Principal, grant: Grant) -> Principal:
     """Return whom somebody wants to be known, if they have all that this one will have.
 
     Raises:
-        Denied: They have not, or it would be good for longer than what they have shown themselves.
+        Denied: They have not, it would be good for longer or reach further than what they have shown themselves, also
+            as far as no role grants that yet, or the name is one of the server's own.
         ConfigInvalid: The scope can't be read, or has too many parts.
     """
     for text in (grant.name, *(grant.groups or ())):
@@ -74,6 +75,7 @@ def granted(policy: Policy, who: Principal, grant: Grant) -> Principal:
         end = who.expires_at.isoformat()
         raise Denied(msg, remedy=f"let it end by {end}, or ask on the server's machine with --state, which has no end")
     _check_names(policy, who, given)
+    _check_reach(who, given)
     rules = [right.rule for right in policy.rights_of(given)]
     if given.subject != who.subject:
         # What is somebody's own is not the other's own.
@@ -86,6 +88,30 @@ def granted(policy: Policy, who: Principal, grant: Grant) -> Principal:
     return given
 
 
+def _check_reach(who: Principal, given: Principal) -> None:
+    """Make sure that nobody rids themselves, or others, of what restricts them: a role may come later.
+
+    Raises:
+        ConfigInvalid: The scope has too many parts.
+        Denied: It would reach further.
+    """
+    remedy = "leave it out, and it is as that of what you have shown; or give less"
+    if who.namespaces is not None and (given.namespaces is None or not given.namespaces <= who.namespaces):
+        more = ", ".join(sorted((given.namespaces or frozenset()) - who.namespaces)) or "all"
+        msg = f"{who} is restricted itself, and can't give namespaces beyond its own: {more:.200}"
+        raise Denied(msg, remedy=remedy)
+    if who.scope is None:
+        return
+    wanted = given.scope if given.scope is not None else (Rule(ANY, ANY),)
+    if given.subject != who.subject:
+        wanted = tuple(evolve(rule, own=False) for rule in wanted)
+    if _parts(wanted) > _MAX_GRANTED:
+        raise ConfigInvalid((Problem("its rules name too many things; use more of *", path="scope"),))
+    lacking = beyond(wanted, who.scope)
+    if lacking:
+        raise Denied(f"{who} is restricted itself, and can't give a scope beyond its own: {lacking}", remedy=remedy)
+
+
 def _check_names(policy: Policy, who: Principal, given: Principal) -> None:
     """Make sure that somebody may speak as others: a name or a group may be given rights later on.
 
@@ -95,6 +121,9 @@ def _check_names(policy: Policy, who: Principal, given: Principal) -> None:
     """
     if given.kind is PrincipalKind.ANONYMOUS:
         raise ConfigInvalid((Problem("nobody is known by a token or a key", path="kind"),))
+    if given.name.startswith(RESERVED_PREFIX):
+        msg = f"{given.name!r:.80} is a name of the server's own, as all that begin with {RESERVED_PREFIX!r}"
+        raise Denied(msg, remedy="choose another name")
     strange = [group for group in given.groups - who.all_groups if group.startswith(RESERVED_PREFIX)]
     if strange:
         raise Denied(f"{who} is not in {strange[0]!r:.80} itself", remedy="groups of the system are given by bindings")
