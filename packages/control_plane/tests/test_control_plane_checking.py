@@ -65,7 +65,7 @@ BAD = {
     "kind: Namespace\nmetadata: {name: a}\nspec: {images: {allow: ['']}}": "0.yaml:3:",
     "kind: Role\nmetadata: {name: a}\nspec: {rules: [{verbs: [get]}]}": "0.yaml:3:16: spec.rules[0]: 'resources'",
     "kind: Role\nmetadata: {name: admin}\nspec: {}": "0.yaml:2:18: metadata.name: a standard role has that name",
-    "kind: RoleBinding\nmetadata: {name: a}\nspec:\n  role: r\n  subjects: [{kind: cat, name: b}]": "0.yaml:5:14: ",
+    "kind: RoleBinding\nmetadata: {name: a}\nspec:\n  role: r\n  subjects: [{kind: cat, name: b}]": "0.yaml:5:21: ",
     "kind: CustomKind\nmetadata: {name: a}\nspec: {kind: Role, plural: rolls}": "0.yaml:3:7: spec: there is a kind",
     "kind: ValidatingWebhook\nmetadata: {name: a}\nspec:\n  url: https://a\n  rules: []\n  timeout: 9h": "0.yaml:6:12",
     "items:\n- kind: ConfigMap\n  metadata: {name: a}\n  spec: {data: 7}": "0.yaml:4:16: items[0].spec.data: ",

@@ -12,6 +12,8 @@ from orchestrion.control_plane._objects.kinds import CONFIG_MAP, KINDS
 from orchestrion.control_plane._objects.proposal import read_document
 from orchestrion.shared_types import ConfigInvalid, structure
 
+from .api_stage import Api
+
 SCALARS: tuple[Any, ...] = (None, "x", 3, 1.5, True)
 VALUES = (*SCALARS, [], {}, [[]], *([each] for each in SCALARS), *({"a": each} for each in (*SCALARS, [], {})))
 FOREIGN = re.compile(r"<class|NoneType|object (has no|is not)|not part of|unhashable|argument|\b(dict|str|int)\b")
@@ -44,3 +46,27 @@ def test_a_key_with_nothing_behind_it_is_not_there() -> None:
     metadata = {"labels": None, "annotations": None, "owners": None, "finalizers": None}
     empty = read_document({"metadata": {"name": "a", **metadata}, "spec": None}, CONFIG_MAP, "default", None)
     assert empty == read_document({"metadata": {"name": "a"}}, CONFIG_MAP, "default", None)
+
+
+@pytest.mark.parametrize(
+    ("plural", "spec", "told"),
+    [
+        ("customkinds", {"kind": "backup", "plural": "backups"}, "spec.kind: 'backup' is not of the form "),
+        (
+            "validatingwebhooks",
+            {"timeout": "31s"},
+            "spec.timeout: more than 0 and at most 30 seconds are wanted, not 31",
+        ),
+        ("validatingwebhooks", {"timeout": 0}, "spec.timeout: more than 0 and at most 30 seconds are wanted, not 0"),
+        ("validatingwebhooks", {"url": "ftp://x"}, "spec.url: "),
+    ],
+)
+async def test_what_is_beyond_its_bounds_is_told_by_the_name_that_it_has_in_a_document(
+    api: Api, plural: str, spec: dict[str, Any], told: str
+) -> None:
+    if plural == "validatingwebhooks":
+        spec = {"url": "https://hooks.example.org/", "rules": [{"kinds": ["ConfigMap"]}], **spec}
+    refused = await api.client.ask("POST", f"/api/v1/{plural}", {"metadata": {"name": "backups"}, "spec": spec})
+    assert (refused.status, refused.json["code"]) == (400, "config-invalid")
+    assert refused.json["detail"].startswith(told)
+    assert not re.search(r"_seconds|regex|must be [<>]", refused.json["detail"])

@@ -249,7 +249,7 @@ async def test_nonsense_is_answered_with_a_problem(
     ("target", "told"),
     [
         (b"GET /v1/events?since=2026-01-01T00:00:00", "since: a time with its time zone is wanted"),
-        (b"GET /v1/events?limit=-1", "'limit' must be >= 1"),
+        (b"GET /v1/events?limit=-1", "limit: at least 1 is wanted, not -1"),
         (b"POST /v1/plan", "the request has no body"),
     ],
 )

@@ -139,7 +139,7 @@ def test_json_that_json_does_not_have_is_refused(data: bytes) -> None:
         ),
         ({"cpu_millicores": "1"}, o.Resources, "cpu_millicores: a whole number is wanted, not a text ('1')"),
         ({"cpu_millicores": True}, o.Resources, "cpu_millicores: a whole number is wanted, not true or false (True)"),
-        ({"cpu_millicores": -1}, o.Resources, "'cpu_millicores' must be >= 0: -1"),
+        ({"cpu_millicores": -1}, o.Resources, "cpu_millicores: at least 0 is wanted, not -1"),
         ({"extended": {"x": 1.5}}, o.Resources, "extended[x]: a whole number is wanted, not a number (1.5)"),
         (
             {"extended": {"memory_bytes": 1}},
@@ -199,3 +199,35 @@ def test_a_time_keeps_its_instant() -> None:
     text = json.dumps({"reason": "r", "deadline": "2030-01-01T13:00:00+01:00"}).encode()
 
     assert o.from_json(text, o.Drain).deadline == datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+@attrs.frozen(kw_only=True)
+class Bounded:
+    """Has one field of each sort that a validator looks at."""
+
+    word: str = attrs.field(default="Aa", validator=attrs.validators.matches_re("[A-Z][a-z]+"))
+    choice: str = attrs.field(default="a", validator=attrs.validators.in_(("a", "b")))
+    low: float | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0.0)))
+    high: int = attrs.field(default=0, validator=attrs.validators.lt(5))
+    seconds: float = attrs.field(default=0.0, validator=attrs.validators.le(30.0))
+    short: str = attrs.field(default="", validator=attrs.validators.max_len(2))
+    long: tuple[str, ...] = attrs.field(default=("a",), validator=attrs.validators.min_len(1))
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"word": "aa"}, "word: 'aa' is not of the form [A-Z][a-z]+"),
+        ({"choice": "c"}, "choice: one of a, b is wanted, not 'c'"),
+        ({"low": 0}, "low: more than 0 is wanted, not 0"),
+        ({"high": 5}, "high: less than 5 is wanted, not 5"),
+        ({"seconds": 31}, "seconds: at most 30 is wanted, not 31"),
+        ({"short": "abc"}, "short: a length of at most 2 is wanted, not 3"),
+        ({"long": []}, "long: a length of at least 1 is wanted, not 0"),
+    ],
+)
+def test_what_a_validator_refuses_is_told_at_its_place_in_plain_words(data: Any, told: str) -> None:
+    for whole, kind, path in ((data, Bounded, ""), ([data], tuple[Bounded, ...], "[0].")):
+        with pytest.raises(o.ConfigInvalid) as caught:
+            o.structure(whole, kind)
+        assert [f"{each.path}: {each.message}" for each in caught.value.problems] == [f"{path}{told}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from enum import EnumType, StrEnum
@@ -262,6 +263,11 @@ def problems_of(error: BaseException, path: str = "") -> Iterator[Problem]:
         for inner in error.exceptions:
             yield from problems_of(inner, _extended(path, inner))
         return
+    refused = _by_validator(error)
+    if refused is not None:
+        name, message = refused
+        yield Problem(message, path=f"{path}.{name}" if path else name)
+        return
     for message in _in_words(error):
         yield Problem(message, path=path)
 
@@ -290,3 +296,27 @@ def _in_words(error: BaseException) -> Iterator[str]:
             yield f"{error.args[0]!r} is missing" if error.args else "a key is missing"
         case _:
             yield str(error.args[0]) if error.args else type(error).__name__
+
+
+_BOUND = re.compile(r"(Length of )?'(\w+)' must be (<=|>=|<|>) (\S+): (.+)", re.DOTALL)
+_BOUNDS = {"<=": "at most", ">=": "at least", "<": "less than", ">": "more than"}
+
+
+def _by_validator(error: BaseException) -> tuple[str, str] | None:
+    """Return which attribute a validator of attrs has refused, and why, in plain words; None for other errors."""
+    if not isinstance(error, ValueError):
+        return None
+    match error.args:
+        case [_, attrs.Attribute(name=name), re.Pattern(pattern=pattern), value]:
+            return name, f"{value!r:.80} is not of the form {pattern}"
+        case [_, attrs.Attribute(name=name), collections.abc.Collection() as choices, value]:
+            return name, _not_among(map(str, choices), value)
+        case [str(text)] if found := _BOUND.fullmatch(text):
+            length, name, sign, bound, value = found.groups()
+            what = "a length of " if length else ""
+            return name, f"{what}{_BOUNDS[sign]} {_whole(bound)} is wanted, not {_whole(value):.80}"
+    return None
+
+
+def _whole(number: str) -> str:
+    return number.removesuffix(".0")

@@ -20,6 +20,7 @@ from orchestrion.shared_types import ConfigInvalid, Problem, parse_duration, str
 from .looking import Looked
 from .review import AdmissionRequest, Mutator, Operation, Validator
 from .webhooks import (
+    MAX_TIMEOUT_SECONDS,
     FailurePolicy,
     MutatingWebhook,
     Post,
@@ -110,6 +111,9 @@ def _webhook(document: Document, spec: ValidatingWebhookSpec, reinvocation: Rein
         timeout = parse_duration(spec.timeout)
     except ConfigInvalid as err:
         raise ConfigInvalid((Problem(err.problems[0].message, path="spec.timeout"),)) from err
+    if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
+        text = f"more than 0 and at most {MAX_TIMEOUT_SECONDS:g} seconds are wanted, not {timeout:g}"
+        raise ConfigInvalid((Problem(text, path="spec.timeout"),))
     policy = _one_of(FailurePolicy, spec.failure_policy, "spec.failure_policy")
     try:
         return Webhook(
@@ -121,8 +125,7 @@ def _webhook(document: Document, spec: ValidatingWebhookSpec, reinvocation: Rein
             reinvocation=reinvocation,
         )
     except ValueError as err:
-        path = "spec.timeout" if "timeout" in str(err) else "spec.url"
-        raise ConfigInvalid((Problem(str(err), path=path),)) from err
+        raise ConfigInvalid((Problem(str(err), path="spec.url"),)) from err
 
 
 def _post(spec: ValidatingWebhookSpec, reach: Reach) -> Post:
