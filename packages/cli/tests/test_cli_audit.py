@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 import trio
 from orchestrion.cli._main import run
+from orchestrion.cli._offline import store_reader
+from orchestrion.cli._reach import owner_or_lock
+from orchestrion.cli._state_directory import Ownership, at
 from orchestrion.control_plane._identity.audit import AuditLog
 from orchestrion.control_plane._identity.audit_head import HEAD_KEY, KeptHead
 from orchestrion.control_plane._identity.audit_records import AuditRecord, Outcome
+from orchestrion.control_plane.audit import verify_audit
 from orchestrion.mocks import MemoryState, MemoryStore
 from orchestrion.orchestrator_core import system_time
 
@@ -120,3 +126,58 @@ def test_what_a_server_missed_when_it_began_is_told(state: Path, capsys: pytest.
     trio.run(begin)
     assert verify() == 1
     assert "record 4: the log had 9 records" in capsys.readouterr().err
+
+
+def keep(state: Path) -> Path:
+    """Have the store beside the log keep its last record, as a server does; return the log's file."""
+    path = state / "server-api" / "audit" / "0001.jsonl"
+    head = verify_audit(path.parent).head
+
+    async def put() -> None:
+        async with owner_or_lock(at(state)) as found:
+            assert isinstance(found, Ownership)
+            async with store_reader(found) as reader:
+                value = {"version": 1, "sequence": head.sequence, "hash": head.hash}
+                await reader.store.put(HEAD_KEY, json.dumps(value).encode())
+
+    trio.run(put)
+    return path
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_what_was_taken_from_the_end_is_missed_by_what_the_store_keeps(
+    state: Path, kept: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = keep(state)
+    assert verify() == 0
+    assert capsys.readouterr().out.startswith("3 records are as they were written\n")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:kept]))
+    assert verify("--state", str(state)) == 1
+    assert capsys.readouterr().err.endswith(f"record {kept + 1}: the log ends here, and had 3 records before\n")
+
+
+def test_a_log_that_is_gone_is_missed_by_what_the_store_keeps(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = keep(state)
+    rmtree(path.parent)
+    assert verify() == 1
+    assert "had 3 records before" in capsys.readouterr().err
+
+
+def test_a_last_line_without_an_end_is_told(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = keep(state)
+    with path.open("ab") as file:
+        file.write(b'{"seq":4,"prev')
+    assert verify() == 0
+    assert "3 records are as they were written; behind them is a line without an end" in capsys.readouterr().out
+
+
+def test_a_store_that_cannot_be_read_is_told_and_the_log_looked_at_all_the_same(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(state)
+    for path in (state / "store-sqlite").iterdir():
+        path.write_bytes(b"no database" * 1000)
+    assert verify() == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("3 records are as they were written\n")
+    assert "was not compared, for it can't be read" in told.err

@@ -28,6 +28,21 @@ LOSS: Final = ("verify", "audit")
 _log = logging.getLogger("orchestrion.control_plane")
 
 
+async def kept_head(store: StateStore, /) -> Head | None:
+    """Return the last record of the audit log that a store keeps; None where it keeps none.
+
+    **Cancellation.** It has no effect.
+
+    Raises:
+        Unavailable: The store does not answer.
+    """
+    entry = (await store.get(HEAD_KEY)).entry
+    if entry is None:
+        return None
+    kept = json.loads(entry.value)
+    return Head(int(kept["sequence"]), str(kept["hash"]))
+
+
 @define(eq=False)
 class KeptHead:
     """Keeps the last record of a log in a store, and holds the log against that when it begins.
@@ -55,11 +70,9 @@ class KeptHead:
             StateFailure: The log can't be read.
             Unavailable: The store does not answer.
         """
-        entry = (await self.store.get(HEAD_KEY)).entry
-        if entry is None:
+        head = await kept_head(self.store)
+        if head is None:
             return
-        kept = json.loads(entry.value)
-        head = Head(int(kept["sequence"]), str(kept["hash"]))
         files = await trio.to_thread.run_sync(audit_files, self.audit.directory)
         found = await trio.to_thread.run_sync(find_record, files, head.sequence)
         if found == head:
