@@ -14,7 +14,7 @@ from orchestrion.shared_types import InstanceState, NodeCondition, NodeId
 from trio.testing import MockClock
 
 from .api_stage import Answer, Api, Records, api_served
-from .test_control_plane_node_marks import FIRST, SECOND, placed, tell
+from .test_control_plane_node_marks import FIRST, JSON_PATCH, KEPT, SECOND, placed, tell
 
 STATUS = f"{FIRST}/status"
 SKEWED = {"type": "ClockSkew", "status": "true", "reason": "TooFar", "message": "4 s ahead"}
@@ -162,6 +162,41 @@ async def test_a_taint_of_a_condition_ends_what_does_not_tolerate_it_while_the_c
     shown = (await api.client.ask("GET", FIRST)).json
     assert "taints" not in shown["spec"], "neither is it kept as if people had said so"
     assert shown["metadata"]["labels"]["disk"] == "fast"
+
+
+@pytest.mark.parametrize("then", [[FINE], []])
+async def test_a_taint_that_was_reported_when_it_was_read_becomes_nobodys_own(then: list[Any], api: Api) -> None:
+    read = (await report(api, SKEWED | {"taint": BROKEN}, seconds=3600)).json
+    await report(api, *then)
+    patch = {"metadata": {"labels": {"disk": "fast"}}, "spec": {"taints": read["spec"]["taints"]}}
+    refused = await api.client.ask("PATCH", FIRST, patch)
+    assert (refused.status, "metadata.revision" in refused.json["detail"]) == (400, True), refused.json
+    assert (await api.client.ask("PATCH", FIRST, patch, if_match=f'"{read["metadata"]["revision"]}"')).status == 412
+    stale = {"metadata": {"revision": read["metadata"]["revision"]}, "spec": patch["spec"]}
+    assert (await api.client.ask("PATCH", FIRST, stale)).status == 412
+    shown = (await api.client.ask("GET", FIRST)).json
+    assert "taints" not in shown["spec"]
+    tests = [
+        {"op": "test", "path": "/metadata/revision", "value": shown["metadata"]["revision"]},
+        {"op": "add", "path": "/spec/taints", "value": [KEPT]},
+    ]
+    assert (await api.client.ask("PATCH", FIRST, tests, content_type=JSON_PATCH)).status == 200
+    fresh = {"metadata": {"revision": (await api.client.ask("GET", FIRST)).json["metadata"]["revision"]}}
+    both = fresh | {"spec": {"taints": [KEPT, KEPT | {"key": "own"}]}}
+    assert (await api.client.ask("PATCH", FIRST, both)).status == 200
+    assert (await api.client.ask("PATCH", FIRST, {"spec": {"taints": [KEPT]}})).status == 200, "one goes"
+    assert (await api.client.ask("PATCH", SECOND, {"spec": {"taints": [KEPT]}})).status == 200, "it does not report"
+
+
+async def test_a_taint_of_the_servers_own_does_not_become_that_of_who_labels_the_node(api: Api) -> None:
+    api.orchestrator.cluster_loop.suspects._suspect.add(NodeId("node-00000"))
+    await tell(api, "node-00000", address="127.0.0.9")
+    shown = (await api.client.ask("GET", FIRST)).json["spec"]["taints"]
+    assert [taint["key"] for taint in shown] == ["orchestrion/failed-starts"]
+    patch = {"metadata": {"labels": {"disk": "fast"}}, "spec": {"taints": [*shown, KEPT]}}
+    assert (await api.client.ask("PATCH", FIRST, patch)).status == 200
+    marks = api.orchestrator.world.marks[NodeId("node-00000")]
+    assert [taint.key for taint in marks.taints] == ["team"]
 
 
 async def test_a_dry_run_and_a_precondition_that_does_not_hold_change_nothing(api: Api) -> None:

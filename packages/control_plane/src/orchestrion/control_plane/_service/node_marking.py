@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from typing import Any, Final
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from orchestrion.control_plane._history.event import Item
 from orchestrion.control_plane._history.history import History
 from orchestrion.control_plane._objects.document import Document
@@ -28,6 +28,7 @@ from orchestrion.shared_types import (
     Conflict,
     Node,
     NodeId,
+    OrchestrationError,
     Problem,
     Taint,
     from_json,
@@ -62,12 +63,15 @@ class NodeMarking:
         writer: Knows who admits changes.
         history: Shows the nodes.
         mirror: Writes the objects of nodes.
+        reporting: Those that report themselves here, or have done so. What is reported comes and goes without anybody
+            saying so, and who sends it back would make it their own for ever.
     """
 
     orchestrator: Orchestrator
     writer: Writer
     history: History
     mirror: NodeMirror
+    reporting: set[NodeId] = field(factory=set, init=False)
 
     async def change(self, name: str, edit: Edit, intent: Intent, permit: Permit = permit_all) -> Item:
         """Change a node's labels and taints, and return it once everybody sees that.
@@ -85,7 +89,8 @@ class NodeMarking:
 
         Raises:
             NotFound: There is none of that id.
-            ConfigInvalid: Something else is to be changed, or a label or a taint is none.
+            ConfigInvalid: Something else is to be changed, a label or a taint is none, or a node that reports itself is
+                given a taint by who does not say at which revision.
             PreconditionFailed: It is not what the caller takes it for.
             Conflict: The node is not there any longer, or others kept changing it.
         """
@@ -111,6 +116,14 @@ class NodeMarking:
             passing = set(_taints_of(before.spec)) - set(kept.taints)
             own = tuple(taint for taint in taints if taint not in passing)
             marks = NodeMarks(labels=_own_labels(told, labels), taints=_own_taints(told, own))
+            is_new = not set(marks.taints) <= set(_marks_of(entry).taints)
+            reports = node_id in self.reporting or node_id in self.orchestrator.world.reports
+            if is_new and reports and intent.if_revision is None and not _names_one(edit, before):
+                text = "who adds taints to a node that reports itself says this: a taint that was read may have ended"
+                raise ConfigInvalid(
+                    (Problem(text, path="metadata.revision"),),
+                    remedy="Read the node, and give the revision that it had, or use orchestrion node taint.",
+                )
             document = evolve(
                 before,
                 metadata=evolve(before.metadata, labels=labels),
@@ -236,6 +249,16 @@ class NodeMarking:
 
 def _marks_of(entry: Entry | None) -> NodeMarks:
     return NodeMarks() if entry is None else from_json(entry.value, NodeMarks)
+
+
+def _names_one(edit: Edit, before: Document) -> bool:
+    """Whether who changes a node says at which revision; what is left as it was is said by nobody."""
+    plain = before.plain()
+    plain["metadata"].pop("revision", None)
+    try:
+        return structure(edit(plain), Document).metadata.revision != 0
+    except OrchestrationError:
+        return True  # a JSON patch tests it
 
 
 def _without_taints(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -115,6 +115,7 @@ class NodeReports:
                 if wanted.heartbeat is not None:
                     # Before it is written: who is cancelled after that leaves no report that is believed for ever.
                     self._hear(node_id, wanted)
+                self.marking.reporting.add(node_id)
                 entry = await node_record(self.orchestrator, report_key(node_id))
                 if _read(entry) == known and await self._written(node_id, entry, wanted, intent):
                     self._hear(node_id, wanted)
@@ -125,6 +126,7 @@ class NodeReports:
         """Let go of what a node that is gone has reported; it is written down only where there is anything."""
         async with self._turns.of(node_id):
             self._until.pop(node_id, None)
+            self.marking.reporting.discard(node_id)
             if node_id in self.orchestrator.world.reports:
                 await self.orchestrator.store.transaction([], [Delete(report_key(node_id))])
 
@@ -132,6 +134,7 @@ class NodeReports:
         """Find the reports that are out of date, until cancelled. It is started once the reports are known."""
         now = trio.current_time()
         for node_id, report in self.orchestrator.world.reports.items():
+            self.marking.reporting.add(node_id)
             if report.heartbeat is not None and report.silent_since is None:
                 self._until.setdefault(node_id, now + report.heartbeat.seconds)
         while True:
