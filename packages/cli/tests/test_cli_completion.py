@@ -48,7 +48,11 @@ class Typist:
         (programs / "orchestrion").chmod(0o755)
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ORCHESTRION_")}
         environment |= {"PATH": f"{programs}:{os.environ['PATH']}", "TERM": "dumb", "HOME": str(folder)}
-        self.environment = environment | {"XDG_CONFIG_HOME": str(folder / ".config"), **others}
+        data = folder / ".data"
+        # Where fish finds no such folder it makes one of all man pages, in a process that outlives the shell.
+        (data / "fish" / "generated_completions").mkdir(parents=True)
+        environment |= {"XDG_CONFIG_HOME": str(folder / ".config"), "XDG_DATA_HOME": str(data)}
+        self.environment = environment | others
         self.seen = b""
 
     def sit_down(self, *command: str) -> None:
