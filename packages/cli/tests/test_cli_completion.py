@@ -52,7 +52,7 @@ class Typist:
         # Where fish finds no such folder it makes one of all man pages, in a process that outlives the shell.
         (data / "fish" / "generated_completions").mkdir(parents=True)
         environment |= {"XDG_CONFIG_HOME": str(folder / ".config"), "XDG_DATA_HOME": str(data)}
-        self.environment = environment | others
+        self.environment = {**environment, **others}
         self.seen = b""
 
     def sit_down(self, *command: str) -> None:
