@@ -11,7 +11,7 @@ import pytest
 import trio
 from orchestrion.control_plane._objects.claims import CONTENTS
 from orchestrion.control_plane._objects.document import Document
-from orchestrion.control_plane._service.collecting import Collector
+from orchestrion.control_plane._service.collecting import TELL_SECONDS, Collector
 from orchestrion.control_plane._service.collection_plan import Step
 from orchestrion.control_plane._service.intent import Review
 from orchestrion.mocks import MemoryStore
@@ -232,12 +232,53 @@ async def test_what_holds_up_a_namespace_or_a_kind_is_in_its_status(api: Api) ->
     for going in ("namespaces/shop", "customkinds/backups"):
         waits_for = (await api.client.ask("GET", f"/api/v1/{going}")).json["status"]["waits_for"]
         assert waits_for[0] == "backup shop/b00: finalizer hold of me"
-        assert waits_for[-1] == "2 more"
+        assert len(waits_for) == 11
+        assert waits_for[-1] == "others"
     for number in range(12):
         await api.client.ask("PATCH", f"/api/v1/namespaces/shop/backups/b{number:02}", {"metadata": {"finalizers": []}})
     await trio.sleep(5)
     assert await gone(api, "/api/v1/namespaces/shop")
     assert await gone(api, "/api/v1/customkinds/backups")
+
+
+async def test_a_namespace_says_that_it_waits_for_workloads_and_not_for_which(api: Api) -> None:
+    shop, stays = "/api/v1/namespaces/shop", [{"name": "backup", "owner": "db-tool"}]
+    await made(api, "/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    for number in range(12):
+        data = workload(f"w{number:02}")
+        data["spec"]["containers"][0]["command"] = ["term-takes", f"{2 + number / 2}s"]
+        await made(api, f"{shop}/workloads", data)
+    await made(api, f"{shop}/configmaps", config("kept", finalizers=stays))
+    await trio.sleep(5)
+    await api.client.ask("DELETE", shop)
+    await api.client.ask("DELETE", f"{shop}/configmaps/kept")
+    await trio.sleep(1)
+    going = (await api.client.ask("GET", shop)).json
+    assert going["status"]["waits_for"] == ["configmap shop/kept: finalizer backup of db-tool", "workloads"]
+    await trio.sleep(5)
+    left = len(await names(api, f"{shop}/workloads"))
+    assert 0 < left < 12, "some have ended"
+    assert (await api.client.ask("GET", shop)).json == going, "nothing is written for each of them"
+    await trio.sleep(60)
+    assert (await api.client.ask("GET", shop)).json["status"]["waits_for"] == going["status"]["waits_for"][:1]
+
+
+async def test_what_holds_up_a_namespace_is_told_every_few_seconds_at_most(api: Api) -> None:
+    shop, claims = "/api/v1/namespaces/shop", [{"name": "hold", "owner": "me"}]
+    await made(api, "/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    for number in range(10):
+        await made(api, f"{shop}/configmaps", config(f"c{number}", finalizers=claims))
+    await api.client.ask("DELETE", shop)
+    await trio.sleep(10)
+    revisions = set[int]()
+    for number in range(8):
+        await api.client.ask("PATCH", f"{shop}/configmaps/c{number}", {"metadata": {"finalizers": []}})
+        await trio.sleep(0.5)
+        revisions.add((await api.client.ask("GET", shop)).json["metadata"]["revision"])
+    assert len(revisions) <= 2
+    await trio.sleep(TELL_SECONDS + 1)
+    waits_for = (await api.client.ask("GET", shop)).json["status"]["waits_for"]
+    assert [each.partition(":")[0] for each in waits_for] == ["configmap shop/c8", "configmap shop/c9"]
 
 
 async def test_the_owner_of_a_finalizer_takes_it_off_a_workload_that_is_being_removed(api: Api) -> None:

@@ -47,6 +47,9 @@ PERIOD_SECONDS: Final = 60.0
 FIRST_RETRY_SECONDS: Final = 1.0
 MAX_RETRY_SECONDS: Final = 30.0
 
+TELL_SECONDS: Final = 5.0
+"""So often at most the status of one object is told anew what holds up its removal."""
+
 KEEP_EVENTS: Final = timedelta(days=7)
 """Older events are forgotten; how many are kept at most is the orchestrator's to say."""
 
@@ -95,6 +98,8 @@ class Collector:
     _writer: Writer = field(init=False)
     _changed: trio.Event = field(init=False, factory=trio.Event)
     _records: list[AuditRecord] = field(init=False, factory=list)
+    _told_at: dict[ObjectName, float] = field(init=False, factory=dict)
+    """By the clock of the loop, of what was told within the last `TELL_SECONDS`."""
 
     def __attrs_post_init__(self) -> None:
         writer = self.objects.writer
@@ -126,8 +131,22 @@ class Collector:
     async def collect(self) -> tuple[CollectionPlan, bool]:
         """Do what is to be done now; return that, and whether any of it failed."""
         objects = self.objects
-        plan = plan_collection(objects.history, objects.kinds, self._writer.now())
+        plan = self._without_chatter(plan_collection(objects.history, objects.kinds, self._writer.now()))
         return plan, await self._done(plan.steps)
+
+    def _without_chatter(self, plan: CollectionPlan) -> CollectionPlan:
+        """Return a plan without what is told too soon after it was told last; a later one has that."""
+        since = trio.current_time() - TELL_SECONDS
+        self._told_at = {name: at for name, at in self._told_at.items() if at > since}
+        early = [step for step in plan.steps if isinstance(step, Tell) and step.name in self._told_at]
+        if not early:
+            return plan
+        seconds = min(self._told_at[step.name] for step in early) - since
+        wake_at = self._writer.now() + timedelta(seconds=seconds)
+        return CollectionPlan(
+            tuple(step for step in plan.steps if step not in early),
+            wake_at if plan.wake_at is None else min(wake_at, plan.wake_at),
+        )
 
     def _note(self, event: ObjectEvent) -> None:
         if event.kind in _NEVER_OWNERS:
@@ -243,6 +262,7 @@ class Collector:
 
     async def _tell(self, step: Tell) -> None:
         plural, namespace, name = step.name
+        self._told_at[step.name] = trio.current_time()
         key = object_key(self.objects.kinds.find(plural), namespace, name)
         entry = (await self._writer.store.get(key)).entry
         if entry is None:

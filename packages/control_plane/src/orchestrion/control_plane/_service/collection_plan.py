@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
+from heapq import nsmallest
 from typing import Final
 
 from attrs import define, field, frozen
@@ -34,6 +35,9 @@ MAX_TOLD: Final = 10
 
 MAX_FORGOTTEN: Final = 100
 """Events that are forgotten in one step."""
+
+
+_NOT_HELD: Final = (INSTANCE.plural, EVENT.plural)
 
 
 @frozen
@@ -89,7 +93,8 @@ class Tell:
 
     Attributes:
         name: Which object.
-        waits_for: What holds it up, for people, at most `MAX_TOLD`, and behind that how many more; empty is nothing.
+        waits_for: What holds it up, for people: what others hold, at most `MAX_TOLD`, behind that "others" where there
+            are more, and "workloads" where there are any; empty is nothing.
     """
 
     name: ObjectName
@@ -171,7 +176,7 @@ class _Planning:
         if claims or not (document.metadata.finalizers or name.kind == WORKLOAD.plural):
             self.steps.append(Settle(name, finalizers=claims, expired=tuple(expired)))
         elif CONTENTS in document.metadata.finalizers:
-            waits_for = told(self._blocking(document))
+            waits_for = self._blocking(name, document)
             if waits_for != tuple(document.status.get("waits_for", ())):
                 self.steps.append(Tell(name, waits_for))
 
@@ -192,28 +197,42 @@ class _Planning:
             return bool(owned)
         return False
 
-    def _blocking(self, document: Document) -> Iterator[str]:
-        """Yield what is left in what goes and does not go of itself at once: workloads, and what others hold."""
-        if document.kind == NAMESPACE.name:
-            space = document.metadata.name
-            left = [*self.history.names(WORKLOAD.plural, space), *self._others_in(space)]
-        else:
-            left = self._of_kind(document)
-        for name in sorted(left):
-            going = self.claimed.get(name)
-            claims = () if going is None else going.metadata.finalizers
-            held = [f"finalizer {claim.name} of {claim.owner}" for claim in claims if claim.owner != SERVER_OWNER]
-            if held or name.kind == WORKLOAD.plural:
-                why = f": {', '.join(held)}" if held else ""
-                yield f"{self.kinds.find(name.kind).name.lower()} {'/'.join(filter(None, name[1:]))}{why}"
+    def _blocking(self, name: ObjectName, document: Document) -> tuple[str, ...]:
+        """Return what is left in what goes and does not go of itself at once: what others hold, and workloads.
 
-    def _of_kind(self, document: Document) -> list[ObjectName]:
-        """Return what is of a custom kind."""
+        Of workloads that nobody holds it is only said whether there are any: they end one after the other, and each
+        time it is written what is told here. Nor is it everybody's, who may see the namespace, what its workloads are.
+        """
+        if document.kind == NAMESPACE.name:
+            held = (each for each in self.claimed if each.namespace == name.name and each.kind not in _NOT_HELD)
+            workloads = bool(self.history.names(WORKLOAD.plural, name.name))
+        else:
+            plural = self._plural_of(document)
+            held = (each for each in self.claimed if each.kind == plural)
+            workloads = False
+        first = nsmallest(MAX_TOLD + 1, (each for each in held if self._holders(each)))
+        told = [self._told(each) for each in first[:MAX_TOLD]]
+        return (*told, *(["others"] if len(first) > MAX_TOLD else []), *(["workloads"] if workloads else []))
+
+    def _holders(self, name: ObjectName) -> list[Finalizer]:
+        return [claim for claim in self.claimed[name].metadata.finalizers if claim.owner != SERVER_OWNER]
+
+    def _told(self, name: ObjectName) -> str:
+        why = ", ".join(f"finalizer {claim.name} of {claim.owner}" for claim in self._holders(name))
+        return f"{self.kinds.find(name.kind).name.lower()} {'/'.join(filter(None, name[1:]))}: {why}"
+
+    def _plural_of(self, document: Document) -> str:
+        """Return what objects of a custom kind are called; empty where there are none."""
         try:
             kind = self.kinds.named(str(document.spec.get("kind")))
         except NotFound:
-            return []
-        return list(self.history.names(kind.plural)) if kind.custom is not None else []
+            return ""
+        return kind.plural if kind.custom is not None else ""
+
+    def _of_kind(self, document: Document) -> list[ObjectName]:
+        """Return what is of a custom kind."""
+        plural = self._plural_of(document)
+        return list(self.history.names(plural)) if plural else []
 
     def _empty(self, document: Document) -> bool:
         """Remove what is in a namespace, or of a custom kind; return whether anything is left."""
@@ -238,7 +257,7 @@ class _Planning:
         return bool(events)
 
     def _others_in(self, namespace: str) -> Iterator[ObjectName]:
-        left_out = (WORKLOAD.plural, INSTANCE.plural, EVENT.plural)
+        left_out = (WORKLOAD.plural, *_NOT_HELD)
         for kind in self.kinds:
             if kind.namespaced and kind.plural not in left_out:
                 yield from self.history.names(kind.plural, namespace)
@@ -272,13 +291,6 @@ class _Planning:
             return None
         item = self.history.find(kind.plural, of.namespace if kind.namespaced else "", owner.name)
         return None if item is None or item.document.metadata.uid != owner.uid else item.document
-
-
-def told(blocking: Iterable[str]) -> tuple[str, ...]:
-    """Return what holds up a removal as its status tells it."""
-    every = tuple(blocking)
-    more = len(every) - MAX_TOLD
-    return (*every[:MAX_TOLD], f"{more} more") if more > 0 else every
 
 
 def _circle_of(waiting: Mapping[ObjectName, Iterable[ObjectName]]) -> frozenset[ObjectName]:
