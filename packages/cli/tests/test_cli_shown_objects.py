@@ -52,6 +52,13 @@ def test_rows_that_come_later_stand_below_the_titles() -> None:
     assert line.index("0") == titles.index("KEYS")
 
 
+@pytest.mark.parametrize(("due", "state"), [(NOW.isoformat(), "Restarting"), (None, "Running")])
+def test_an_instance_of_which_a_container_waits_for_its_next_start_does_not_run(due: str | None, state: str) -> None:
+    status = {"state": "Running", "containers": [{"name": "main", "next_attempt_at": due}]}
+    (row,) = object_rows([shown("Instance", status=status, spec={"node_id": "n1"})], NOW, titles=False)
+    assert row.split()[:2] == ["x", state]
+
+
 def test_an_unknown_kind_is_shown_by_name_and_age() -> None:
     assert [row.split() for row in object_rows([shown("Boat")], NOW, titles=False)] == [["x", "5", "min"]]
 

@@ -451,6 +451,10 @@ async def test_what_ends_again_and_again_says_how_and_when_it_is_tried_again(api
     assert "container main ended" not in row  # it is told once
     assert "1 of its instances ended and is started again." in page
     assert '<span class="badge bad">' in page.partition("</p>")[0]
+    overview = (await browser.get("/")).body.decode()
+    assert "0 of 1 instances run" in overview
+    assert "1 ended and is started again" in overview
+    assert "default/web.0.1: Restarting" in (await browser.get("/ui/topology")).body.decode()
 
 
 async def test_a_page_shows_what_runs(api: Api, browser: Browser) -> None:

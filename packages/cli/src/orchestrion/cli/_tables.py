@@ -25,6 +25,7 @@ _PHASES: Final = {
     "Lost": "red",
     "Down": "red",
     "Degraded": "yellow",
+    "Restarting": "yellow",
     "Pending": "yellow",
     "Unknown": "yellow",
     "NotReady": "yellow",
@@ -57,6 +58,15 @@ def _field(path: str) -> Cell:
 
 def _state(path: str) -> Cell:
     return lambda data: (lambda text: coloured(text, _PHASES.get(text, "")))(str(at(data, path)))
+
+
+def _instance_state(data: Data) -> object:
+    """Return where an instance is in its life, as `state_words` does of one that is no plain data."""
+    state = str(at(data, "status.state"))
+    containers: Sequence[Mapping[str, Any]] = at(data, "status.containers", ())
+    if state == "Running" and any(each.get("next_attempt_at") for each in containers):
+        state = "Restarting"
+    return coloured(state, _PHASES.get(state, ""))
 
 
 def _count(path: str) -> Cell:
@@ -122,7 +132,7 @@ _COLUMNS: Final[Mapping[str, Sequence[tuple[str, Cell]]]] = {
         ),
     ),
     "Instance": (
-        ("STATE", _state("status.state")),
+        ("STATE", _instance_state),
         ("NODE", lambda data: str(at(data, "spec.node_id"))[:12]),
         ("WHAT", lambda data: at(data, "status.message") or at(data, "status.reason")),
     ),

@@ -12,7 +12,7 @@ from orchestrion.control_plane.usage import together
 from orchestrion.orchestrator_core import WorkloadPhase, WorkloadView
 from orchestrion.shared_types import InstanceState, Node, NodeStatus, Resources, WorkloadInstance
 
-from .scene import Scene, is_ended, key_of
+from .scene import RESTARTING, Scene, is_ended, is_restarting, key_of
 from .usage import Usage
 from .words import amount, named, share
 
@@ -42,7 +42,8 @@ def overview(scene: Scene) -> dict[str, Any]:
         "capacity": capacity(scene.nodes, scene),
         "phases": [(phase.value, phases[phase.value]) for phase in WorkloadPhase if phases[phase.value]],
         "workload_count": len(scene.workloads),
-        "running": sum(instance.status.state is InstanceState.RUNNING for instance in live),
+        "running": sum(tone_of(instance) == "good" for instance in live),
+        "restarting": sum(map(is_restarting, live)),
         "live_count": len(live),
         "ready": sum(node.status is NodeStatus.READY for node in scene.nodes),
         "node_count": len(scene.nodes),
@@ -148,7 +149,7 @@ def _cell(instance: WorkloadInstance) -> dict[str, Any]:
         "namespace": instance.namespace,
         "workload": instance.workload,
         "name": instance.name,
-        "state": instance.status.state.value,
+        "state": RESTARTING if is_restarting(instance) else instance.status.state.value,
         "tone": tone_of(instance),
     }
 
@@ -159,8 +160,7 @@ def tone_of(instance: WorkloadInstance) -> str:
     if is_ended(instance):
         return "off" if state is InstanceState.SUCCEEDED else "bad"
     if state is InstanceState.RUNNING:
-        waits = any(container.next_attempt_at is not None for container in instance.status.containers)
-        return "bad" if waits else "good"
+        return "bad" if is_restarting(instance) else "good"
     return "bad" if state is InstanceState.UNKNOWN else "busy"
 
 

@@ -14,12 +14,15 @@ from attrs import define, evolve, field, frozen
 from orchestrion.control_plane._service.objects import Objects
 from orchestrion.orchestrator_core import TERMINAL, Orchestrator, WorkloadName, WorkloadView
 from orchestrion.scheduler_interface import demand_of
-from orchestrion.shared_types import Node, NodeId, Resources, WorkloadInstance
+from orchestrion.shared_types import InstanceState, Node, NodeId, Resources, WorkloadInstance
 
 from .sight import Sight
 from .usage import Usage
 
 Version = tuple[str, str, int]
+
+RESTARTING: Final = "Restarting"
+"""What an instance is called of which a container has ended and is to be started again."""
 
 _ID_CHARACTERS: Final = 8
 """How many of its id are said of a node whose name does not say which it is."""
@@ -78,6 +81,12 @@ def key_of(instance: WorkloadInstance) -> str:
 def is_ended(instance: WorkloadInstance) -> bool:
     """Whether an instance holds no place any longer."""
     return instance.status.state in TERMINAL or instance.binding.lost_at is not None
+
+
+def is_restarting(instance: WorkloadInstance) -> bool:
+    """Whether an instance is at work, and a container of it has ended and waits for being started again."""
+    waits = any(container.next_attempt_at is not None for container in instance.status.containers)
+    return waits and instance.status.state is InstanceState.RUNNING and not is_ended(instance)
 
 
 def restarts_of(instance: WorkloadInstance) -> int:

@@ -11,7 +11,6 @@ from orchestrion.shared_types import (
     ContainerStatus,
     Event,
     EventSeverity,
-    InstanceState,
     Resources,
     WorkloadDefinition,
     WorkloadInstance,
@@ -21,14 +20,11 @@ from orchestrion.shared_types import (
 from orchestrion.shared_types.manifest import to_manifest
 
 from .overview import tone_of
-from .scene import Scene, is_ended, restarts_of
+from .scene import RESTARTING, Scene, is_ended, is_restarting, restarts_of
 from .words import NO_NAMES, cores, named, share, size, stamp
 
 MAX_INSTANCES: Final = 500
 MAX_GROUPS: Final = 60
-
-RESTARTING: Final = "Restarting"
-"""What an instance is called of which a container has ended and is to be started again."""
 
 UNKNOWN: Final = "\u2013"
 """In place of an amount."""
@@ -132,7 +128,7 @@ def _instance_line(instance: WorkloadInstance, names: Mapping[str, str]) -> dict
     due = [each.next_attempt_at for each in status.containers if each.next_attempt_at is not None]
     # Of what waits it is told below how it ended, and the page counts down to when it is due.
     own = "" if due else status.message or status.reason
-    if due and status.state is InstanceState.RUNNING and not is_ended(instance):
+    if is_restarting(instance):
         state = RESTARTING
     reasons = [own, *(_container_reason(each) for each in status.containers)]
     return {
