@@ -457,6 +457,21 @@ async def test_what_ends_again_and_again_says_how_and_when_it_is_tried_again(api
     assert "default/web.0.1: Restarting" in (await browser.get("/ui/topology")).body.decode()
 
 
+@pytest.mark.parametrize(("subject", "found"), [("web", "web"), ("web.0.1", "web.0.1"), ("workload/web", "web")])
+async def test_events_are_found_by_a_plain_name(api: Api, browser: Browser, subject: str, found: str) -> None:
+    fails = [{"name": "main", "command": ["exit", "3"]}]
+    for name in ("web", "other"):
+        await api.client.ask("POST", WORKLOADS, workload(name, containers=fails))
+    await trio.sleep(5)
+    page = (await browser.get(f"/ui/events?subject={quote(subject)}")).body.decode()
+    assert f'value="{subject}"' in page
+    assert "None is like that" not in page
+    cells = re.findall(r'<tr id="e.*?</tr>', page)
+    assert cells
+    assert all(found in cell for cell in cells)
+    assert not any("other" in cell for cell in cells)
+
+
 async def test_a_page_shows_what_runs(api: Api, browser: Browser) -> None:
     await api.client.ask("POST", WORKLOADS, workload(replicas=2))
     await trio.sleep(5)

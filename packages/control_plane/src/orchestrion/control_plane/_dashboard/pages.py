@@ -10,7 +10,7 @@ from orchestrion.control_plane._history.projection import ObjectName
 from orchestrion.control_plane._objects.kinds import RESOURCE_QUOTA
 from orchestrion.control_plane._objects.specs import amount_of
 from orchestrion.control_plane._service.objects import Objects
-from orchestrion.orchestrator_core import WorkloadName, WorkloadView
+from orchestrion.orchestrator_core import WorkloadName, WorkloadView, parse_subject
 from orchestrion.shared_types import Event, EventSeverity, WorkloadInstance, WorkloadNotFound
 
 from . import overview, workload_page
@@ -179,7 +179,8 @@ class Pages:
         revision = self.objects.history.revision
         namespace, subject = query.get("namespace", ""), query.get("subject", "")
         warnings = query.get("severity") == EventSeverity.WARNING.value
-        found = await self._events(sight, subject or None, MAX_EVENTS, namespace=namespace or None, warnings=warnings)
+        about = _full_subject(subject.strip()) or None
+        found = await self._events(sight, about, MAX_EVENTS, namespace=namespace or None, warnings=warnings)
         names = (await self._scenes.seen_by(sight)).node_names()
         return {
             "revision": revision,
@@ -272,6 +273,13 @@ class Pages:
             if sight.sees("events", event.namespace) and (not warnings or event.severity is EventSeverity.WARNING)
         ]
         return seen[-limit:]
+
+
+def _full_subject(text: str) -> str:
+    """Return the subject of events that a text means: a name without a kind is a workload's, or an instance's."""
+    if not text or "/" in text:
+        return text
+    return f"workload/{text}" if parse_subject(text).index is None else f"instance/{text}"
 
 
 def _workload_of(scene: Scene, namespace: str, name: str) -> WorkloadView:
