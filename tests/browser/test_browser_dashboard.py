@@ -170,6 +170,28 @@ def test_a_workload_appears_and_goes_while_one_looks(server: Any, window: Any) -
     expect(row).to_have_count(0)
 
 
+def test_the_page_of_a_workload_that_is_removed_elsewhere_says_so_and_asks_no_more(server: Any, window: Any) -> None:
+    window.expected_complaints.append("404")
+    server.run("leaving", "exec sleep 1000")
+    server.wait_for("leaving", "Healthy")
+    page = live(window.open("/ui/workloads/default/leaving"))
+    server.ask("DELETE", "/api/v1/namespaces/default/workloads/leaving")
+    expect(page.get_by_role("alert")).to_have_text("It was removed.")
+    expect(page.get_by_role("heading", level=1)).to_have_text("leaving")
+    expect(page.locator("#live")).to_have_text("removed")
+    expect(page.locator("#logs")).to_be_hidden()
+    expect(page.locator("#terminal")).to_be_hidden()
+    asked = len(window.requests)
+    # Something else happens, of which a page that follows is told.
+    server.run("staying", "exec sleep 1000")
+    server.wait_for("staying", "Healthy")
+    server.ask("DELETE", "/api/v1/namespaces/default/workloads/staying")
+    page.wait_for_timeout(3000)
+    assert window.requests[asked:] == []
+    page.get_by_role("link", name="To the workloads").click()
+    expect(page.get_by_role("heading", name="Workloads", level=1)).to_be_visible()
+
+
 def test_a_click_path_leads_from_the_overview_to_more_instances_and_back_to_none(server: Any, window: Any) -> None:
     server.run("clicked", "exec sleep 1000")
     server.wait_for("clicked", "Healthy")

@@ -17,6 +17,7 @@ const SAYING = "orchestrion-said";
 
 let since = main.dataset.revision;
 let busy = false;
+let gone = false;
 let again = false;
 let saying = null;
 let refreshed = performance.now();
@@ -67,7 +68,25 @@ export function concerns(tokens, changes) {
   });
 }
 
+/** Says that what the page is about was removed: nothing of it is left to be looked at, or to be asked for. */
+function sayGone() {
+  const title = document.createElement("h1");
+  title.textContent = document.title.split(" · ")[0];
+  const text = document.createElement("p");
+  text.setAttribute("role", "alert");
+  text.textContent = "It was removed.";
+  const link = document.createElement("a");
+  link.href = "/ui/workloads";
+  link.textContent = "To the workloads";
+  const way = document.createElement("p");
+  way.append(link);
+  document.getElementById("content").replaceChildren(title, text, way);
+  for (const still of document.querySelectorAll(".still")) still.hidden = true;
+  show("off", "removed");
+}
+
 async function refresh() {
+  if (gone) return;
   if (busy) {
     again = true;
     return;
@@ -76,7 +95,8 @@ async function refresh() {
   const began = performance.now();
   try {
     await htmx.ajax("GET", location.pathname + location.search, { target: "#content", swap: "innerMorph" });
-    document.dispatchEvent(new CustomEvent("refreshed"));
+    if (gone) sayGone();
+    document.dispatchEvent(new CustomEvent(gone ? "gone" : "refreshed"));
   } finally {
     refreshed = performance.now();
     const took = refreshed - began;
@@ -126,6 +146,7 @@ export function follow() {
   function open() {
     clearTimeout(waiting);
     current.abort();
+    if (gone) return;
     current = new AbortController();
     read(current.signal);
   }
@@ -167,7 +188,13 @@ export function follow() {
   }
 
   document.body.addEventListener("htmx:after:request", (event) => {
-    if (event.detail.ctx?.response?.status === 401) relogin();
+    const status = event.detail.ctx?.response?.status;
+    if (status === 401) relogin();
+    gone ||= status === 404;
+  });
+  document.addEventListener("gone", () => {
+    current.abort();
+    clearTimeout(waiting);
   });
   open();
   return {
