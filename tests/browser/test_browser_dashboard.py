@@ -192,6 +192,16 @@ def test_the_page_of_a_workload_that_is_removed_elsewhere_says_so_and_asks_no_mo
     expect(page.get_by_role("heading", name="Workloads", level=1)).to_be_visible()
 
 
+def test_who_asks_a_server_that_is_away_for_a_change_is_told_what_is_known(window: Any) -> None:
+    window.expected_complaints.append("ERR_")
+    page = live(window.open("/ui/workloads/default/talks"))
+    page.route("**/v1/workload/scale*", lambda route: route.abort())
+    page.get_by_role("button", name="Scale").click()
+    said = page.locator("#said")
+    expect(said).to_contain_text("The server did not answer, so it is not known whether that was done.")
+    expect(said).to_contain_text("look whether it was, and if not, do it again")
+
+
 def test_a_click_path_leads_from_the_overview_to_more_instances_and_back_to_none(server: Any, window: Any) -> None:
     server.run("clicked", "exec sleep 1000")
     server.wait_for("clicked", "Healthy")

@@ -3,10 +3,19 @@
 import { say, sayAt, sayLeft } from "./live.js";
 import { again, forget, proof } from "./proof.js";
 
+const UNANSWERED =
+  "The server did not answer, so it is not known whether that was done. Once this page is live again, look whether it was, and if not, do it again.";
+
 export async function call(method, path, body) {
   const headers = { "X-Session-Proof": proof() };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  let answer;
+  try {
+    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  } catch {
+    // What browsers say of it differs from one to another, and tells nobody what to do.
+    throw new Error(UNANSWERED);
+  }
   if (answer.ok) return;
   if (answer.status === 401) again();
   let problem = {};
