@@ -202,6 +202,26 @@ def test_who_asks_a_server_that_is_away_for_a_change_is_told_what_is_known(windo
     expect(said).to_contain_text("look whether it was, and if not, do it again")
 
 
+def test_long_names_fit_a_small_telephone(server: Any, window: Any) -> None:
+    name, container = "w" * 63, "c" * 63
+    containers = [{"name": container, "command": ["sleep", "1000"]}]
+    server.ask(
+        "POST",
+        "/api/v1/namespaces/default/workloads",
+        {"metadata": {"name": name}, "spec": {"containers": containers}},
+    )
+    server.wait_for(name, "Healthy")
+    page = live(window.open(f"/ui/workloads/default/{name}", viewport={"width": 360, "height": 640}))
+    expect(page.get_by_role("region", name="Instances").get_by_text("Running")).to_have_count(1)
+    too_wide = page.evaluate(
+        "[...document.querySelectorAll('body *')].filter((each) => each.getBoundingClientRect().right > 361)"
+        ".map((each) => each.outerHTML.slice(0, 90))"
+    )
+    width = page.evaluate("document.scrollingElement.scrollWidth")
+    server.ask("DELETE", f"/api/v1/namespaces/default/workloads/{name}")
+    assert width <= 360, too_wide
+
+
 def test_a_click_path_leads_from_the_overview_to_more_instances_and_back_to_none(server: Any, window: Any) -> None:
     server.run("clicked", "exec sleep 1000")
     server.wait_for("clicked", "Healthy")
