@@ -253,6 +253,22 @@ def places_of(events: bytes) -> list[str]:
     return [line[4:].decode() for line in events.splitlines() if line.startswith(b"id: ")]
 
 
+async def test_output_of_what_was_replaced_comes_to_who_wants_it_or_has_seen_it(api: Api) -> None:
+    await written(api, b"old\n")
+    path, text, sse = f"{WORKLOADS}/web/logs", "text/plain", "text/event-stream"
+    seen = places_of((await api.client.ask("GET", path, accept=sse)).body)[-1]
+    for container_id in list(api.containers.containers):
+        api.containers.write(container_id, b"last words\n")
+    assert (await api.client.ask("POST", f"{WORKLOADS}/web/rollout", {"restart": {}})).status == 200
+    await trio.sleep(60)
+    assert (await api.client.ask("GET", path, accept=text)).body == b""
+    assert (await api.client.ask("GET", f"{path}?replaced=true", accept=text)).body == b"old\nlast words\n"
+    named = "/api/v1/namespaces/default/instances/web.0.1/logs"
+    assert (await api.client.ask("GET", named, accept=text)).body == b"old\nlast words\n"
+    more = pieces_of((await api.client.ask("GET", path, accept=sse, last_event_id=seen)).body)
+    assert more == [("web.0.1", 0, b"last words\n")]
+
+
 @pytest.mark.parametrize("asked", ["tail=2", "tail_bytes=4", "since=1s"])
 async def test_what_was_cut_off_at_first_does_not_come_to_a_reader_that_goes_on(api: Api, asked: str) -> None:
     await settled(api, replicas=2)

@@ -392,9 +392,12 @@ class Talkative:
 
     def __init__(self, records: list[LogRecord]) -> None:
         self.records = records
+        self.queries: list[LogQuery] = []
 
     @asynccontextmanager
-    async def logs(self, _query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
+    async def logs(self, query: LogQuery) -> AsyncIterator[AsyncIterator[LogRecord]]:
+        self.queries.append(query)
+
         async def each() -> AsyncIterator[LogRecord]:
             for record in self.records:
                 yield record
@@ -412,6 +415,16 @@ async def read_logs(records: list[LogRecord], **arguments: Any) -> str:
     result = (await session.answer(call("get_logs", name="web", **arguments), desk))["result"]
     assert not result["isError"]
     return str(result["content"][0]["text"])
+
+
+async def test_what_was_replaced_or_restarted_is_read_where_that_is_asked_for() -> None:
+    control = Talkative([])
+    session, desk = Session(), Desk(control)  # type: ignore[arg-type] # as much of a Control as is asked
+    await session.answer(request("initialize", START), desk)
+    for more in ({}, {"replaced": True}, {"previous": True}):
+        assert not (await session.answer(call("get_logs", name="web", **more), desk))["result"]["isError"]
+    wanted = [(False, False), (True, False), (False, True)]
+    assert [(query.replaced, query.previous) for query in control.queries] == wanted
 
 
 async def test_the_last_lines_of_output_are_put_together() -> None:
