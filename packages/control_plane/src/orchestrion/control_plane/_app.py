@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, TypeVar
 
-from litestar import Litestar, Request, Response, WebSocket, delete, get, post, websocket
+from litestar import Litestar, Request, Response, Router, WebSocket, delete, get, post, websocket
 from litestar.connection import ASGIConnection
 from litestar.dto import AbstractDTO, DTOFieldDefinition
 from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import FromQuery, JSONBody
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, ControllerRouterHandler, Guard
@@ -42,6 +42,7 @@ from ._access import ACCESS, CHECK, METHODS, READ, Check, Needs
 from ._cloud_events import CLOUD_EVENTS, batch, is_wanted
 from ._control import Control
 from ._identity.access import Access
+from ._known_parameters import check_known
 from ._open_streams import OpenStreams
 from ._problems import PROBLEM_MEDIA_TYPE, expected, problem_of, status_of
 from ._standing import standing_of
@@ -276,7 +277,7 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
         standing, failed = standing_of(socket.scope), noting_failure(socket.scope)
         await serve_exec(control, socket.receive, socket.send, given, standing=standing, failed=failed)
 
-    return [
+    handlers = [
         ping,
         apply,
         plan,
@@ -295,6 +296,28 @@ def control_handlers(control: Control, streams: OpenStreams, /) -> list[Controll
         logs,
         exec_,
     ]
+    return [Router("/", route_handlers=handlers, guards=[_check_query])]
+
+
+async def _check_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Refuse a query with what the handler does not take: a trial that is misspelt would be done.
+
+    Raises:
+        ConfigInvalid: It has such a parameter.
+    """
+    given = connection.query_params
+    if not given:
+        return
+    try:
+        check_known(given.keys(), handler.parsed_fn_signature.parameters.keys() - _NO_QUERY)
+    except ConfigInvalid as err:
+        # The framework closes a socket for it, and does not say why.
+        noting_failure(connection.scope)(err)
+        raise
+
+
+_NO_QUERY: Final = frozenset((_BODY, "request", "socket"))
+"""What handlers are given that is nothing of a query."""
 
 
 @asynccontextmanager

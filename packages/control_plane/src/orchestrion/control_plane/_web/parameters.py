@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Final
 
 from litestar.handlers import BaseRouteHandler
+from orchestrion.control_plane._known_parameters import check_known
 from orchestrion.control_plane._objects.claims import Cascade
 from orchestrion.control_plane._objects.kinds import NAMESPACE, KindRegistry
 from orchestrion.control_plane._objects.paging import MAX_TOKEN_LENGTH
@@ -171,16 +171,7 @@ def check_query(connection: Connection, handler: BaseRouteHandler, kinds: KindRe
     if not given or not isinstance(doc, Doc) or not _is_there(connection, doc, kinds):
         return
     known = {PARAMETERS[word]["name"] for word in doc.parameters if PARAMETERS[word]["in"] == "query"}
-    unknown = sorted(set(given.keys()) - known)
-    if not unknown:
-        return
-    problems = list[Problem]()
-    for name in unknown[:_SHOWN]:
-        near = get_close_matches(_bare(name), [_bare(each) for each in known], n=1)
-        meant = [each for each in sorted(known) if near and _bare(each) == near[0]]
-        remedy = f"is {meant[0]} meant?" if meant else f"it takes {', '.join(sorted(known)) or 'none'}"
-        problems.append(Problem(f"there is no such parameter here: {remedy}", path=name[:80]))
-    raise ConfigInvalid(tuple(problems))
+    check_known(given.keys(), known)
 
 
 def _is_there(connection: Connection, doc: Doc, kinds: KindRegistry) -> bool:
@@ -214,10 +205,3 @@ _CONDITIONS: Final = ("If-Match", "Idempotency-Key")
 
 _CONDITIONS_OF_CHANGES: Final = ("If-None-Match", "If-Unmodified-Since")
 """What asks for a copy to be renewed may be passed over (RFC 9110, 13.1); a change under a condition is another one."""
-
-_SHOWN: Final = 10
-
-
-def _bare(name: str) -> str:
-    """Return a name without what spellings differ in."""
-    return name.lower().replace("_", "").replace("-", "")[:80]
