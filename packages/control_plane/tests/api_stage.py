@@ -196,7 +196,7 @@ class Records:
         return len(self.kept)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)  # all hangs together with all: what fails shall say so, and not spell that out
 class Api:
     """A server and what it is made of."""
 

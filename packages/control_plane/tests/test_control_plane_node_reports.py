@@ -10,7 +10,7 @@ from orchestrion.control_plane._identity.principals import NODES, Principal, Pri
 from orchestrion.control_plane._service.intent import Intent
 from orchestrion.mocks import MemoryState, MemoryStore, MockClusterManager
 from orchestrion.orchestrator_core import report_key
-from orchestrion.shared_types import InstanceState, NodeCondition, NodeId
+from orchestrion.shared_types import InstanceState, NodeCondition, NodeId, Unavailable
 from trio.testing import MockClock
 
 from .api_stage import Answer, Api, Records, api_served
@@ -312,6 +312,31 @@ async def test_a_report_that_is_cancelled_once_it_is_written_is_not_believed_for
         await trio.sleep(1)
         assert (await conditions_of(api))["ClockSkew"]["active"] is True
         await trio.sleep(30)
+        assert (await conditions_of(api))["ClockSkew"]["unknown"] is True
+
+
+class Away(MemoryStore):
+    """A store that does not answer for what is reported, while it is away."""
+
+    away = False
+
+    async def get(self, key: str, *args: Any, **options: Any) -> Any:
+        """Read, unless it is away."""
+        if self.away and key == report_key(NodeId("node-00000")):
+            raise Unavailable("the store is away")
+        return await super().get(key, *args, **options)
+
+
+async def test_a_silence_that_the_store_does_not_take_is_written_once_it_is_back(autojump_clock: MockClock) -> None:
+    store = Away(MemoryState())
+    async with api_served(store=store) as api:
+        await trio.sleep(1)
+        await report(api, SKEWED, seconds=5)
+        store.away = True
+        await trio.sleep(20)
+        assert (await conditions_of(api))["ClockSkew"]["active"] is True
+        store.away = False
+        await trio.sleep(2)
         assert (await conditions_of(api))["ClockSkew"]["unknown"] is True
 
 

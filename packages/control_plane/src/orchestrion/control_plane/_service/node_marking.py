@@ -54,7 +54,7 @@ def permit_all(_verb: str, /) -> None:
     """Let everything pass."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class NodeMarking:
     """Writes down what people say of nodes.
 

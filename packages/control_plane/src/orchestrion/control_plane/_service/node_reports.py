@@ -47,7 +47,7 @@ _RETRY_SECONDS: Final = 0.5
 _TYPE: Final = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,62}")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class NodeReports:
     """Takes in what nodes report.
 

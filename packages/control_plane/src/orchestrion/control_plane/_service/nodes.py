@@ -16,7 +16,7 @@ from .writing import Writer
 _TRIES = 3
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class NodeMirror:
     """Keeps the objects of nodes as the nodes are. What is as it was is not written.
 

@@ -55,7 +55,7 @@ _NODE_SECONDS: Final = 5.0
 _NODE_POLL_SECONDS: Final = 0.02
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Objects:
     """All objects.
 
