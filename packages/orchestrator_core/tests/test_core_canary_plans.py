@@ -26,6 +26,7 @@ from orchestrion.orchestrator_core._state.world import InstanceRecord, WorkloadR
 from orchestrion.shared_types import (
     Binding,
     DesiredState,
+    Drain,
     Gang,
     InstanceState,
     Node,
@@ -189,6 +190,27 @@ def len_of(model: Model) -> int:
     """Return how many instances the author wants."""
     assert model.record.spec is not None
     return model.record.spec.definition.replicas
+
+
+def test_what_was_there_leaves_a_node_that_is_drained_and_is_replaced_by_the_same() -> None:
+    model = Model.of(4, UpdateStrategy(max_surge=1, max_unavailable=0, canary=1), None)
+    model.come_to_rest()
+    assert (model.live(1), model.live(2)) == (3, 1)
+    drain = Drain(reason="repair")
+    model.facts.nodes = {node_id: evolve(node, cordoned=True, drain=drain) for node_id, node in NODES.items()}
+    plan = plan_workload(model.record, model.facts)
+    assert (len(plan.place), plan.generation) == (1, 1)
+
+
+def test_a_service_that_was_removed_and_made_again_has_no_canary() -> None:
+    model = Model.of(4, UpdateStrategy(canary=1), None)
+    for instance in list(model.record.instances.values()):
+        del model.record.instances[instance.name]
+        model.record.roll.forget(instance.name)
+    assert model.record.progress is not None
+    model.record.progress = evolve(model.record.progress, uid=Uid("of the one before"))
+    plan = plan_workload(model.record, model.facts)
+    assert (len(plan.place), plan.generation) == (4, 2)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from orchestrion.shared_types import (
     InstanceState,
     RestartCondition,
     RestartPolicy,
+    UpdateStrategy,
     WorkloadNotFound,
 )
 
@@ -74,6 +75,20 @@ async def test_a_failed_instance_of_a_service_is_replaced_at_once(stage: Stage) 
     assert starts(stage) == begun + 2
     await trio.sleep(50)
     assert starts(stage) == begun + 2
+
+
+async def test_a_canary_that_has_failed_is_tried_again_at_once(stage: Stage) -> None:
+    update = UpdateStrategy(canary=1)
+    await stage.apply(service("web", "run", restart=NEVER, replicas=2, update=update))
+    await trio.sleep(20)
+    await stage.apply(service("web", "exit", "1", restart=NEVER, replicas=2, update=update))
+    await trio.sleep(1)
+    begun = starts(stage)
+    await trio.sleep(50)
+    assert starts(stage) == begun
+    assert await stage.orchestrator.retry("web") == ["web.2.1"]
+    await trio.sleep(1)
+    assert starts(stage) == begun + 1
 
 
 async def test_an_index_of_batch_work_is_done_again_at_once_and_others_wait(stage: Stage) -> None:
