@@ -12,6 +12,7 @@ import pytest
 import trio
 from orchestrion.control_plane._objects.document import Document
 from orchestrion.control_plane._service.intent import Review
+from orchestrion.control_plane._service.turns import Turns
 from orchestrion.orchestrator_core import Orchestrator
 from orchestrion.shared_types import Denied, ExitStatus
 
@@ -547,6 +548,8 @@ async def test_what_is_applied_right_after_an_undo_is_tried_out_like_any_other(
         result = await apply(*args, **options)
         written.append(result.revision)
         if len(written) == 1:
+            # By another server on the same store, which waits for nobody here.
+            api.objects.workloads.turns = Turns()
             assert (await api.client.ask("PUT", f"{WORKLOADS}/web", versioned("newest"))).status == 200
         return result
 
