@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from orchestrion.cli import run
+from orchestrion.cli import _complete, _contexts, run
 from orchestrion.cli._complete import candidates
+from orchestrion.cli._contexts import Context, Contexts
 from orchestrion.cli._kinds import KINDS
 from orchestrion.mocks import mock_nodes
 from orchestrion.shared_types import NodeId
@@ -65,3 +66,36 @@ def test_nodes_are_completed_by_what_means_one_of_them(owned: Path) -> None:
 
 def test_where_nobody_answers_the_kinds_that_there_always_are_are_completed(nowhere: Path) -> None:
     assert list(candidates(["get"], "")) == [kind.plural for kind in KINDS]
+
+
+@pytest.mark.parametrize(
+    ("typed", "environment", "space"),
+    [
+        ([], {}, "shop"),
+        (["-C", "other"], {}, "default"),
+        (["--context=prod"], {"STATE": "state"}, "shop"),
+        (["-n", "team"], {}, "team"),
+        (["--namespace=team"], {}, "team"),
+        (["--state=here"], {}, "default"),
+        ([], {"URL": "http://127.0.0.1:1"}, "default"),
+        ([], {"STATE": "state"}, "default"),
+        ([], {"CONTEXT": "prod", "STATE": "state"}, "shop"),
+    ],
+)
+def test_names_are_of_the_namespace_that_the_command_will_be_about(
+    typed: list[str], environment: dict[str, str], space: str, nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ORCHESTRION_STATE")
+    for name, value in environment.items():
+        monkeypatch.setenv(f"ORCHESTRION_{name}", value)
+    prod = Context(name="prod", url="http://127.0.0.1:1", namespace="shop")
+    _contexts.save(Contexts({"other": Context(name="other", url="http://127.0.0.1:2")}).with_one(prod))
+    asked = list[str]()
+
+    def asks(target: str, _typed: object) -> list[object]:
+        asked.append(target)
+        return []
+
+    monkeypatch.setattr(_complete, "_asked", asks)
+    assert list(candidates(["status", *typed], "")) == []
+    assert asked == [f"/v1/workloads?namespace={space}"]

@@ -119,6 +119,7 @@ def test_a_shell_completes_commands_options_and_files(typist: Typist, tmp_path: 
         ("orchestrion roll\tund\tweb", "rollout undo web"),
         ("orchestrion status --out\tjsonl", "status --output jsonl"),
         ("orchestrion apply my\t", "apply my app.yaml"),
+        ("orchestrion status --state=my\t", "status --state=my app.yaml"),
         ("orchestrion status -C loc\t", "status -C local"),
     ]:
         typist.check(typed, asked)
@@ -141,6 +142,7 @@ def test_a_shell_completes_the_names_of_what_a_server_has(shell_name: str, targe
         typist.check("orchestrion status pl\t", "status planets")
         typist.check("orchestrion get configmap of\t", "get configmap of-planets")
         typist.check("orchestrion -n te\tstatus co\t", "-n team status comets")
+        typist.check("orchestrion status --namespace=te\tco\t", "status --namespace=team comets")
     finally:
         typist.close()
 

@@ -87,7 +87,7 @@ def candidates(before: Sequence[str], current: str, /) -> Iterable[str]:
     if given and name.startswith("--"):
         option = next((one for one in taken if name in one.argument.names and not one.is_flag), None)
         values = [] if option is None else _values(option, command, typed, taken)
-        return [f"{name}={value}" for value in values if value != FILES]
+        return [value if value == FILES else f"{name}={value}" for value in values]
     if current.startswith("-"):
         return [*(name for one in taken for name in _options_of(one)), NO_COLOR]
     places = [one for one in taken if one.argument.goes_by_place]
@@ -255,11 +255,32 @@ def _named(kind: KindName, typed: Sequence[str]) -> list[str]:
 
 
 def _space(typed: Sequence[str]) -> str:
-    return _option(typed, "--namespace", "-n") or "default"
+    return _option(typed, "--namespace", "-n") or _space_of_context(typed) or "default"
+
+
+def _space_of_context(typed: Sequence[str]) -> str:
+    """Return the namespace of the context that the command line is about, or "" where it has none of its own."""
+    name, environment = _option(typed, "--context", "-C"), os.environ
+    if not name:
+        if _option(typed, "--state", "-s") or environment.get("ORCHESTRION_URL"):
+            return ""
+        name = environment.get("ORCHESTRION_CONTEXT", "")
+    if not name and environment.get("ORCHESTRION_STATE"):
+        return ""
+    written = _written_contexts()
+    context = written.get("contexts", {}).get(name or written.get("current"), {})
+    return str(context.get("namespace", ""))
 
 
 def _option(typed: Sequence[str], *names: str) -> str:
-    return next((value for name, value in pairwise(typed) if name in names), "")
+    """Return the value of an option, which stands behind its name: in the next word, or in the same one after `=`."""
+    for name, value in pairwise((*typed, "")):
+        if name in names:
+            return value
+        front, equals, rest = name.partition("=")
+        if equals and front in names:
+            return rest
+    return ""
 
 
 def _asked(target: str, typed: Sequence[str]) -> Any:
@@ -279,7 +300,7 @@ def _asked_of_server(target: str, context: str) -> Any:
     named = context or environment.get("ORCHESTRION_URL") or environment.get("ORCHESTRION_CONTEXT")
     if not named and environment.get("ORCHESTRION_STATE"):
         return None
-    if not named and not _current_context():
+    if not named and not _written_contexts().get("current"):
         return None
     import trio
     from orchestrion.control_plane import ApiClient
@@ -300,15 +321,16 @@ def _asked_of_server(target: str, context: str) -> Any:
     return trio.run(ask)
 
 
-def _current_context() -> str:
+def _written_contexts() -> dict[str, Any]:
+    """Return what the file of contexts says, unchecked; nothing where it can't be read."""
     import tomllib
 
     from ._where import CONTEXTS_FILE, settings_folder
 
     try:
-        return str(tomllib.loads((settings_folder() / CONTEXTS_FILE).read_text()).get("current", ""))
+        return tomllib.loads((settings_folder() / CONTEXTS_FILE).read_text())
     except (OSError, ValueError):
-        return ""
+        return {}
 
 
 def _asked_at_socket(path: Path, target: str) -> Any:
@@ -329,13 +351,27 @@ def _asked_at_socket(path: Path, target: str) -> Any:
 _BASH: Final = """\
 # Completion of orchestrion for bash.
 _orchestrion() {
-    local IFS=$'\\n' found
-    found=$(orchestrion __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    local IFS=$'\\n' rest=$COMP_LINE current=${COMP_WORDS[COMP_CWORD]} word front found
+    local -a words=()
+    # COMP_WORDS is parted at each of COMP_WORDBREAKS, of which "=" and ":" are within words of ours.
+    for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+        if [[ ${#words[@]} -gt 0 && -n $word && $rest == "$word"* ]]; then
+            words[${#words[@]}-1]+=$word
+        else
+            words+=("$word")
+        fi
+        rest=${rest#*"$word"}
+    done
+    [[ $current == *[!=:]* ]] || current=
+    word=${words[${#words[@]}-1]}
+    front=${word%"$current"}
+    found=$(orchestrion __complete "${words[@]:1}" 2>/dev/null)
     if [[ $found == *":files"* ]]; then
-        COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
+        COMPREPLY=($(compgen -f -- "$current"))
         compopt -o filenames 2>/dev/null
     else
         COMPREPLY=($found)
+        COMPREPLY=("${COMPREPLY[@]#"$front"}")
         [[ ${COMPREPLY[0]-} == *: ]] && compopt -o nospace 2>/dev/null
     fi
 }
@@ -349,6 +385,7 @@ _orchestrion() {
     local -a found
     found=("${(@f)$(orchestrion __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     if (( ${found[(Ie):files]} )); then
+        [[ $PREFIX == --*=* ]] && compset -P '*='
         _files
     else
         compadd -- $found
@@ -363,7 +400,10 @@ function __orchestrion_complete
     set -l words (commandline -opc) (commandline -ct)
     set -l found (orchestrion __complete $words[2..-1] 2>/dev/null)
     if contains -- :files $found
-        __fish_complete_path (commandline -ct)
+        set -l front (string match -r -- '^--[^=]*=' (commandline -ct); or echo)
+        for path in (__fish_complete_path (string replace -r -- '^--[^=]*=' '' (commandline -ct)))
+            printf '%s\\n' "$front$path"
+        end
     else
         printf '%s\\n' $found
     end
