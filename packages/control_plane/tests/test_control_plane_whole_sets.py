@@ -109,7 +109,7 @@ async def test_a_class_that_comes_with_a_workload_may_be_named(api: Api) -> None
 async def test_a_binding_gives_what_a_role_will_allow_and_nobody_gives_more_than_they_have(api: Api) -> None:
     api.keeper.principals["eve"] = Principal("eve")
     reading = {"verbs": ["get"], "resources": ["configmaps"]}
-    giving = {"verbs": ["apply"], "resources": ["roles", "rolebindings"]}
+    giving = {"verbs": ["apply", "create"], "resources": ["roles", "rolebindings"]}
     everything = {"verbs": ["*"], "resources": ["*"]}
     subjects = [{"kind": "user", "name": "eve"}]
     await applied(
