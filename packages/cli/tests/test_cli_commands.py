@@ -6,13 +6,17 @@ import importlib
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from orchestrion.cli import _exec, run
 from orchestrion.cli._commands import COMMANDS, Command
 from orchestrion.cli._main import make_app
+
+PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"]])
@@ -183,6 +187,12 @@ def test_the_version_of_the_scheduler_says_how_its_core_runs(wanted: str | None,
     cores = {part["name"]: part.get("core", "") for part in json.loads(ended.stdout)}
     assert cores.pop("orchestrion-scheduler-packing") in told
     assert not any(cores.values())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_page_of_commands_has_every_command(command: Command) -> None:
+    rows = [line.split("|")[1] for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    assert any(re.search(rf"`{command.name}[` ]", row) for row in rows)
 
 
 def test_the_app_takes_every_command() -> None:
