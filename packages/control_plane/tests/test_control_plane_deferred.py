@@ -50,7 +50,7 @@ async def test_it_is_opened_when_it_is_first_asked_for(fake: Any, socket_path: P
     async with served(fake, socket_path, others) as client:
         await HttpControl(socket_path).ping()
         assert steps == []
-        assert [(await client.ask("GET", path)).data for path in ("/a", "/b")] == ["ok", "ok"]
+        assert [(await client.ask("GET", path, may_be_text=True)).data for path in ("/a", "/b")] == ["ok", "ok"]
         assert steps == ["opened", "/a", "/b"]
 
 

@@ -26,24 +26,27 @@ from ._where import Where
 
 Data = Mapping[str, Any]
 
+WHO: Final[Mapping[str, type]] = {"kind": str, "name": str}
+"""What is told of who asks."""
+
 _READING: Final = frozenset({"get", "list", "watch", "logs", "explain", "plan"})
 """Verbs for which the role of who only looks is enough."""
 
 
-def asked(where: Where, method: str, path: str, data: Any = None) -> Any:
-    """Ask for one thing, and return the answer."""
+def asked(where: Where, method: str, path: str, data: Any = None, *, expects: Mapping[str, type] | None = None) -> Any:
+    """Ask for one thing, and return the answer, which has to have some keys."""
     place = place_of(where)
 
     async def ask() -> Any:
         async with reach_api(place) as api:
-            return (await api.ask(method, path, data)).data
+            return (await api.ask(method, path, data, expects=expects)).data
 
     return run_async(ask)
 
 
 def run_whoami(where: Where, form: Form) -> int:
     """Print as who one is known."""
-    who: Data = asked(where, "GET", "/api/v1/whoami")
+    who: Data = asked(where, "GET", "/api/v1/whoami", expects=WHO)
     show_one(who, form, table=lambda one: columns(_who_rows(one)), name=lambda one: f"{one['kind']}:{one['name']}")
     return 0
 
@@ -71,7 +74,7 @@ def rule_words(rule: Data) -> str:
 def run_can_i(verb: str, resource: str, name: str, where: Where, form: Form, *, all_rights: bool) -> int:
     """Say whether one may do something, or all that one may do."""
     if all_rights:
-        items: Sequence[Data] = asked(where, "GET", "/api/v1/rights")["items"]
+        items: Sequence[Data] = asked(where, "GET", "/api/v1/rights", expects={"items": list})["items"]
         show(items, form, table=lambda given: columns(_right_rows(given)), name=rule_words)
         return 0
     if not (verb and resource):
@@ -92,7 +95,7 @@ async def _verdict(where: Where, verb: str, resource: str, name: str) -> Data:
         if kind not in OTHER_RESOURCES:
             kind = (await objects.kind(kind)).plural
         question = {"verb": verb, "resource": f"{kind}{slash}{part}", "namespace": where.namespace or "", "name": name}
-        verdict: Data = (await objects.api.ask("POST", "/api/v1/can-i", question)).data
+        verdict: Data = (await objects.api.ask("POST", "/api/v1/can-i", question, expects={"allowed": bool})).data
         return verdict
 
 
@@ -195,7 +198,7 @@ def _binding_command(made: Data, role: str) -> str:
 
 def run_token_list(where: Where, form: Form) -> int:
     """Print what is known of tokens."""
-    items: Sequence[Data] = asked(where, "GET", "/api/v1/tokens")["items"]
+    items: Sequence[Data] = asked(where, "GET", "/api/v1/tokens", expects={"items": list})["items"]
     now = datetime.now(UTC)
     show(items, form, table=lambda given: columns(proof_rows(given, "ID", "id", now)), name=lambda one: str(one["id"]))
     return 0

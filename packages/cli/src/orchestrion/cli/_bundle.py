@@ -108,7 +108,7 @@ async def _gathered(where: Where, place: Place, logs: bool) -> dict[str, bytes]:
                     await _add_log(objects, item, files, troubles)
         for path in ("/livez", "/readyz", "/healthz", "/metrics", "/api/v1/whoami"):
             try:
-                data = (await objects.api.ask("GET", path)).data
+                data = (await objects.api.ask("GET", path, may_be_text=True)).data
             except OrchestrationError as err:
                 troubles.append(f"{path}: {err.message}")
                 continue
@@ -149,7 +149,7 @@ async def _add_more(objects: Objects, items: Sequence[Data], files: dict[str, by
 async def _kinds(objects: Objects, troubles: list[str]) -> list[KindName]:
     """Return all kinds that there are: those of webhooks and of users are known to the other side alone."""
     try:
-        told = (await objects.api.ask("GET", "/api/v1")).data["resources"]
+        told = (await objects.api.ask("GET", "/api/v1", expects={"resources": list})).data["resources"]
         return [KindName(one["name"], one["kind"], bool(one["namespaced"])) for one in told]
     except OrchestrationError as err:
         troubles.append(f"kinds of webhooks and of users: {err.message}")

@@ -146,7 +146,7 @@ async def end_with_right(api: ApiClient, namespace: str, instance: str) -> None:
     while True:
         await trio.sleep(_LOOK_SECONDS)
         try:
-            verdict = (await api.ask("POST", "/api/v1/can-i", question)).data
+            verdict = (await api.ask("POST", "/api/v1/can-i", question, expects={"allowed": bool})).data
         except (NetworkFailure, Unavailable, TooManyRequests):
             continue  # a server that can't be asked has refused nothing
         if not verdict["allowed"]:

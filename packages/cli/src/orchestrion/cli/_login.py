@@ -26,6 +26,7 @@ from orchestrion.shared_types import (
 )
 
 from . import _contexts
+from ._access import WHO
 from ._contexts import Context, Contexts
 from ._output import Form, coloured, columns, confirmed, note, show
 from ._running import run_async
@@ -161,7 +162,7 @@ async def _authority(context: Context) -> tuple[bytes, str]:
     """Return a server's own authority, and its fingerprint. Nothing is sent that is nobody else's to know."""
     peer = _Unproved(url=context.url, server_name=context.server_name)
     try:
-        reply = await ApiClient(peer).ask("GET", "/authority.crt")
+        reply = await ApiClient(peer).ask("GET", "/authority.crt", may_be_text=True)
     except NotFound as err:
         msg = f"the server at {context.url} tells no authority of its own"
         remedy = "Where it has a certificate of a public one: --system-trust; of another one: --authority FILE"
@@ -198,7 +199,7 @@ async def _who(context: Context) -> str:
         Unauthenticated: The proof is not good.
     """
     peer = await trio.to_thread.run_sync(context.peer)
-    data: Any = (await ApiClient(peer).ask("GET", "/api/v1/whoami")).data
+    data: Any = (await ApiClient(peer).ask("GET", "/api/v1/whoami", expects=WHO)).data
     return f"{data['kind']} {data['name']}"
 
 

@@ -24,6 +24,8 @@ Data = Mapping[str, Any]
 
 _PAGE: Final = 500
 _RETRY_SECONDS: Final = 1.0
+_OBJECT: Final[Mapping[str, type]] = {"metadata": Mapping}
+_LIST: Final[Mapping[str, type]] = {"items": list, "metadata": Mapping}
 _BUILT_IN: Final = frozenset({"Role", "RoleBinding", "PriorityClass"})
 """The kinds of which something is there from the start."""
 
@@ -102,13 +104,13 @@ class Objects:
         """Ask about one object, and, where there is none of that name, about the one that is meant by it."""
         path = self.path(kind, name)
         try:
-            answer: Data = (await self.api.ask(method, path, data, query=query, headers=headers)).data
+            answer: Data = (await self.api.ask(method, path, data, query=query, headers=headers, expects=_OBJECT)).data
         except NotFound:
             whole = await self._meant(kind, name)
             if whole in ("", name):
                 raise
             path = self.path(kind, whole)
-            answer = (await self.api.ask(method, path, data, query=query, headers=headers)).data
+            answer = (await self.api.ask(method, path, data, query=query, headers=headers, expects=_OBJECT)).data
         return answer
 
     async def _meant(self, kind: KindName, name: str) -> str:
@@ -161,7 +163,7 @@ class Objects:
         if kind.kind not in _BUILT_IN:
             return ()
         try:
-            items = (await self.api.ask("GET", "/api/v1/built-in")).data["items"]
+            items = (await self.api.ask("GET", "/api/v1/built-in", expects={"items": list})).data["items"]
         except NotFound:
             return ()
         return [item for item in items if item["kind"] == kind.kind]
@@ -171,7 +173,7 @@ class Objects:
         query = {"limit": _PAGE, "label_selector": labels, "field_selector": fields}
         items, token = list[Data](), None
         while True:
-            reply = await self.api.ask("GET", self.collection(kind), query={**query, "continue": token})
+            reply = await self.api.ask("GET", self.collection(kind), query={**query, "continue": token}, expects=_LIST)
             items += reply.data["items"]
             metadata = reply.data["metadata"]
             token = metadata.get("continue")
@@ -234,7 +236,9 @@ class Objects:
         """Make an object, and return it."""
         namespace = str(document.get("metadata", {}).get("namespace") or self.namespace)
         path = kind.collection(quote(namespace, safe=""))
-        data: Data = (await self.api.ask("POST", path, dict(document), query={"dry_run": dry_run})).data
+        data: Data = (
+            await self.api.ask("POST", path, dict(document), query={"dry_run": dry_run}, expects=_OBJECT)
+        ).data
         return data
 
     async def replace(self, kind: KindName, name: str, document: Data, /) -> Data:

@@ -74,7 +74,7 @@ def _write_private(path: Path, data: bytes) -> None:
 
 def run_certificate_list(where: Where, form: Form) -> int:
     """Print what is known of certificates."""
-    items: Sequence[Data] = asked(where, "GET", "/api/v1/certificates")["items"]
+    items: Sequence[Data] = asked(where, "GET", "/api/v1/certificates", expects={"items": list})["items"]
     now = datetime.now(UTC)
 
     def until(one: Data) -> str:
@@ -146,7 +146,7 @@ def run_key_add(file: Path, wanted: Wanted, where: Where, form: Form) -> int:
 
 def run_key_list(where: Where, form: Form) -> int:
     """Print which keys are trusted."""
-    items: Sequence[Data] = asked(where, "GET", "/api/v1/keys")["items"]
+    items: Sequence[Data] = asked(where, "GET", "/api/v1/keys", expects={"items": list})["items"]
     now = datetime.now(UTC)
 
     def table(given: Sequence[Data]) -> list[str]:

@@ -46,7 +46,7 @@ class Stray:
 async def strays(objects: Objects, of_set: str, namespaces: Collection[str]) -> list[Stray]:
     """Return the objects in namespaces that are of a set and are no workloads, as far as who asks may see them."""
     try:
-        told = (await objects.api.ask("GET", "/api/v1")).data["resources"]
+        told = (await objects.api.ask("GET", "/api/v1", expects={"resources": list})).data["resources"]
     except Denied:
         note("which kinds there are is not for you to see: only workloads go")
         return []

@@ -14,7 +14,7 @@ import trio
 from attrs import frozen
 from orchestrion.control_plane import ApiClient, HttpControl
 from orchestrion.control_plane.usage import NOTHING, ContainerUsage, Used, together
-from orchestrion.shared_types import Node, NodeId, NotFound, Resources, structure
+from orchestrion.shared_types import Node, NodeId, NotFound, Resources, structure_answer
 
 from ._node_names import NodeNames, names_at
 from ._nodes import node_cells, node_titles, node_uses, promised_of, state_of
@@ -143,13 +143,16 @@ class _Terminal(StringIO):
         return self._terminal.isatty()
 
 
+_USAGE: Final[Mapping[str, type]] = {"items": list, "untold_nodes": list}
+
+
 async def _looks(control: HttpControl, namespace: str | None) -> Looks:
     query = {} if namespace is None else {"namespace": namespace}
     try:
-        told = (await ApiClient(control.peer).ask("GET", "/api/v1/cluster/usage", query=query)).data
+        told = (await ApiClient(control.peer).ask("GET", "/api/v1/cluster/usage", query=query, expects=_USAGE)).data
     except NotFound:
         return Looks({}, frozenset(), knows=False)
-    looks = [structure(item, ContainerUsage) for item in told["items"]]
+    looks = [structure_answer(item, ContainerUsage) for item in told["items"]]
     return Looks({look.key: look for look in looks}, frozenset(NodeId(each) for each in told["untold_nodes"]))
 
 

@@ -18,14 +18,14 @@ from orchestrion.shared_types import (
     Event,
     Node,
     NodeId,
-    OrchestrationError,
     Problem,
     WorkloadDefinition,
     WorkloadInstance,
-    structure,
+    structure_answer,
     to_json,
 )
 
+from ._answers import document_of, foreign, is_json, refusal_of
 from ._http import Answer, request
 from ._peer import Peer, as_peer
 from ._problems import error_of
@@ -186,10 +186,8 @@ class HttpControl:
 
     async def _ask(self, method: str, path: str, kind: type[T], body: object = None, /, **parameters: Any) -> T:
         async with request(self._peer, method, path, parameters, _encoded(body)) as answer:
-            document = _document(await answer.read())
-        if not answer.succeeded:
-            raise _told(document)
-        return structure(document, kind)
+            document = document_of(self._peer, answer, await answer.read())
+        return _structured(self._peer, answer, document, kind)
 
     @asynccontextmanager
     async def _stream(
@@ -197,7 +195,9 @@ class HttpControl:
     ) -> AsyncIterator[AsyncIterator[T]]:
         async with request(self._peer, method, path, parameters, _encoded(body)) as answer:
             if not answer.succeeded:
-                raise _told(_document(await answer.read()))
+                raise refusal_of(self._peer, answer, await answer.read())
+            if not is_json(answer):
+                raise foreign(self._peer, answer)
             yield _Items(self._peer, answer, read)
 
 
@@ -222,17 +222,29 @@ class _Items(Generic[T]):
                 raise self._peer.unreachable()
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             self._lines.extend(lines)
-        message = {} if self._over else _document(self._lines.popleft())
+        message = {} if self._over else self._message(self._lines.popleft())
         if "item" in message:
-            return self._read(message["item"])
+            try:
+                return self._read(message["item"])
+            except ConfigInvalid as err:
+                raise foreign(self._peer, self._answer, str(err)) from err
         self._over = True
         if "error" in message:
             raise error_of(message["error"])
         raise StopAsyncIteration
 
+    def _message(self, line: bytes) -> Mapping[str, Any]:
+        try:
+            message = json.loads(line)
+        except ValueError as err:
+            raise foreign(self._peer, self._answer, "a line is no JSON") from err
+        if not isinstance(message, Mapping):
+            raise foreign(self._peer, self._answer, "a line is no mapping")
+        return message
+
 
 def _update_of(plain: Any) -> Update:
-    return structure(plain, Update)
+    return structure_answer(plain, Update)
 
 
 def _encoded(body: object) -> bytes | None:
@@ -244,12 +256,8 @@ def _encoded(body: object) -> bytes | None:
         raise ConfigInvalid((Problem(f"not a text that can be sent: {err.object!r:.80}"),)) from err
 
 
-def _document(data: bytes) -> Any:
+def _structured(peer: Peer, answer: Answer, document: Any, kind: type[T]) -> T:
     try:
-        return json.loads(data)
-    except ValueError:
-        return {"detail": f"the server's answer is not JSON: {data[:200]!r}"}
-
-
-def _told(document: Any) -> OrchestrationError:
-    return error_of(document if isinstance(document, Mapping) else {})
+        return structure_answer(document, kind)
+    except ConfigInvalid as err:
+        raise foreign(peer, answer, str(err)) from err

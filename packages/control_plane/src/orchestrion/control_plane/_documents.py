@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from attrs import field, frozen
-from orchestrion.shared_types import ConfigInvalid, InternalError, OrchestrationError, Problem
+from orchestrion.shared_types import ConfigInvalid, Problem
 
+from ._answers import check_shape, document_of, foreign, is_json, refusal_of
 from ._http import Answer, request
 from ._peer import Peer
 from ._problems import error_of
@@ -58,6 +59,8 @@ class ApiClient:
         *,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        expects: Mapping[str, type] | None = None,
+        may_be_text: bool = False,
     ) -> Reply:
         """Send a request, and return what it was answered with.
 
@@ -67,13 +70,20 @@ class ApiClient:
             data: The body, as plain data or as bytes; None is none.
             query: Parameters; None is left out.
             headers: More headers, by names in lower case, such as a content type.
+            expects: Keys that the answer has to have, and the types of their values.
+            may_be_text: Whether the answer need not be JSON.
+
+        Raises:
+            NetworkFailure: What answers is no orchestrator, or answers something else than is expected.
         """
         body = None if data is None else _encoded(data)
         async with request(self.peer, method, path, query or {}, body, headers) as answer:
             text = await answer.read()
-        if not answer.succeeded:
-            raise _refusal(answer, text)
-        return Reply(status=answer.status, headers=answer.headers, data=_read(answer, text))
+        if answer.succeeded and may_be_text and not is_json(answer):
+            return Reply(status=answer.status, headers=answer.headers, data=text.decode(errors="replace"))
+        read = document_of(self.peer, answer, text)
+        check_shape(self.peer, answer, read, expects or {})
+        return Reply(status=answer.status, headers=answer.headers, data=read)
 
     @asynccontextmanager
     async def lines(self, path: str, /, *, query: Mapping[str, Any] | None = None) -> AsyncIterator[AsyncIterator[Any]]:
@@ -83,14 +93,17 @@ class ApiClient:
         """
         async with request(self.peer, "GET", path, query or {}, None, {"accept": "application/x-ndjson"}) as answer:
             if not answer.succeeded:
-                raise _refusal(answer, await answer.read())
-            yield _Lines(answer)
+                raise refusal_of(self.peer, answer, await answer.read())
+            if not is_json(answer):
+                raise foreign(self.peer, answer)
+            yield _Lines(self.peer, answer)
 
 
 class _Lines:
     """The lines of an answer. It can be dropped at any place, which a generator can't."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, peer: Peer, answer: Answer) -> None:
+        self._peer = peer
         self._answer = answer
         self._rest = b""
         self._whole: list[bytes] = []
@@ -105,7 +118,10 @@ class _Lines:
                 raise StopAsyncIteration
             *whole, self._rest = (self._rest + chunk).split(b"\n")
             self._whole = [line for line in whole if line][::-1]
-        data = json.loads(self._whole.pop())
+        try:
+            data = json.loads(self._whole.pop())
+        except ValueError as err:
+            raise foreign(self._peer, self._answer, "a line is no JSON") from err
         if isinstance(data, dict) and data.get("type") == "ERROR":
             raise error_of(data.get("object") or {})
         return data
@@ -118,24 +134,3 @@ def _encoded(data: Any) -> bytes:
         return json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError as err:
         raise ConfigInvalid((Problem(f"not a text that can be sent: {err.object!r:.80}"),)) from err
-
-
-def _read(answer: Answer, text: bytes) -> Any:
-    if "json" not in answer.headers.get("content-type", ""):
-        return text.decode(errors="replace")
-    try:
-        return json.loads(text)
-    except ValueError as err:
-        msg = f"the server's answer is not JSON: {text[:200]!r}"
-        raise InternalError(msg, remedy="What answers there may be no server of Orchestrion.") from err
-
-
-def _refusal(answer: Answer, text: bytes) -> OrchestrationError:
-    try:
-        document = json.loads(text)
-    except ValueError:
-        document = {}
-    if isinstance(document, Mapping) and ("code" in document or "message" in document):
-        return error_of(document)
-    msg = f"the server refused the request (HTTP status {answer.status})"
-    return InternalError(msg, remedy="What answers there may be no server of Orchestrion.")

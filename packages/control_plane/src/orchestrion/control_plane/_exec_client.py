@@ -20,7 +20,7 @@ from orchestrion.shared_types import (
     NetworkFailure,
     OrchestrationError,
     Unauthenticated,
-    structure,
+    structure_answer,
     to_json,
 )
 from wsproto import ConnectionType, WSConnection
@@ -209,7 +209,7 @@ class RemoteExecSession:
 
     def _conclude(self, message: Mapping[str, Any]) -> None:
         if "exit" in message:
-            self._exit = structure(message["exit"], ExitStatus)
+            self._exit = structure_answer(message["exit"], ExitStatus)
         elif "error" in message:
             self._error = error_of(message["error"])
 

@@ -26,7 +26,7 @@ from orchestrion.shared_types import (
     Unauthenticated,
     Unavailable,
     Unsupported,
-    structure,
+    structure_answer,
     unstructure,
 )
 from orchestrion.store_interface import InvalidRequest
@@ -122,7 +122,7 @@ def _made(kind: type[OrchestrationError], message: str, remedy: str, fields: Any
         if not isinstance(fields, Mapping) or name not in fields:
             return None
         try:
-            setattr(error, name, structure(fields[name], annotation))
+            setattr(error, name, structure_answer(fields[name], annotation))
         except ConfigInvalid:
             return None
     return error

@@ -21,7 +21,14 @@ from typing import Any, Final
 from attrs import evolve, field, frozen, validators
 from orchestrion.orchestrator_core import LogRecord
 from orchestrion.runtime_interface import LogStream, TerminalSize
-from orchestrion.shared_types import DEFAULT_NAMESPACE, ConfigInvalid, Problem, WorkloadDefinition, structure, to_json
+from orchestrion.shared_types import (
+    DEFAULT_NAMESPACE,
+    ConfigInvalid,
+    Problem,
+    WorkloadDefinition,
+    structure_answer,
+    to_json,
+)
 
 STREAM_MEDIA_TYPE: Final = "application/x-ndjson"
 
@@ -116,4 +123,4 @@ def record_of_plain(plain: Any) -> LogRecord:
         data = b64decode(plain["data"], validate=True)
     except ValueError as err:
         raise ConfigInvalid((Problem("the bytes are no base64", path="data"),)) from err
-    return evolve(structure({**plain, "data": ""}, LogRecord), data=data)
+    return evolve(structure_answer({**plain, "data": ""}, LogRecord), data=data)

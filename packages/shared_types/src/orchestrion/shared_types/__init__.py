@@ -15,7 +15,16 @@ from ._container import (
     TcpProbe,
     VolumeMount,
 )
-from ._converter import from_json, kind_of, make_converter, problems_of, structure, to_json, unstructure
+from ._converter import (
+    from_json,
+    kind_of,
+    make_converter,
+    problems_of,
+    structure,
+    structure_answer,
+    to_json,
+    unstructure,
+)
 from ._errors import (
     Closed,
     ClusterFailure,
@@ -256,6 +265,7 @@ __all__ = [
     "references",
     "secret_variable",
     "structure",
+    "structure_answer",
     "to_json",
     "unknown",
     "unstructure",

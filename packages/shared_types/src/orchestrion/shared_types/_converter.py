@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -47,13 +48,16 @@ _PROBE_NAMES = {kind: name for name, kind in _PROBES.items()}
 _TAG = "type"
 
 
-def make_converter() -> Converter:
+def make_converter(*, passes_over: bool = False) -> Converter:
     """Return a converter for every type of this package and for attrs classes made of them.
 
     It refuses unknown keys, refuses a text where a number is wanted and a text where a list is wanted, refuses times
     without a time zone, leaves out fields that have their default, and tags the union `Probe` with `type`.
+
+    Args:
+        passes_over: Whether unknown keys are passed over instead.
     """
-    converter = make_json_converter(forbid_extra_keys=True, omit_if_default=True)
+    converter = make_json_converter(forbid_extra_keys=not passes_over, omit_if_default=True)
     # By class, because those hooks go before the ones that are chosen by a predicate; they also hold for what inherits
     # from the class, so enums, which inherit from str, arrive there too.
     for scalar in (str, int, float, bool):
@@ -228,6 +232,25 @@ def structure(data: Any, kind: type[T]) -> T:
         return _converter.structure(data, kind)
     except _REFUSALS as err:
         raise ConfigInvalid(tuple(problems_of(err))) from err
+
+
+def structure_answer(data: Any, kind: type[T]) -> T:
+    """Return the value of type `kind` that `data` stands for: an answer of somebody who may be of a later version.
+
+    Keys that are not known here are passed over.
+
+    Raises:
+        ConfigInvalid: It stands for none; each problem has its path.
+    """
+    try:
+        return _lenient_converter().structure(data, kind)
+    except _REFUSALS as err:
+        raise ConfigInvalid(tuple(problems_of(err))) from err
+
+
+@functools.cache
+def _lenient_converter() -> Converter:
+    return make_converter(passes_over=True)
 
 
 def to_json(value: object) -> bytes:
