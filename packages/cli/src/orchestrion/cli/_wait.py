@@ -46,6 +46,8 @@ class _Goal:
 DELETED: Final = _Goal("deleted", lambda item: item is None)
 """That it is gone."""
 
+_EXISTS: Final = _Goal("exists", lambda item: item is not None)
+
 
 @frozen(kw_only=True)
 class Waited:
@@ -72,10 +74,20 @@ def run_wait(kind: str, name: str, goal: str, timeout: str | None, where: Where,
     wanted = _goal(goal)
     seconds = None if timeout is None else seconds_of(timeout)
     last = dict[str, Data | None]()
+    never_seen = ""
 
     def saw(found: KindName, item: Data | None) -> None:
+        nonlocal never_seen
+        is_first = not last
         last.clear()
         last[found.kind] = item
+        if item is not None:
+            never_seen = ""
+        elif is_first and wanted not in (_EXISTS, DELETED):
+            there = f" in namespace {where.namespace or namespace_of(where, place)}" if found.namespaced else ""
+            never_seen = f"there is no such {found.kind.lower()}{there}"
+            if is_for_people(form):
+                note(f"{kind} {name}: {never_seen} yet; it is waited for")
 
     reached = run_async(wait_for, where, place, kind, name, wanted, seconds, saw)
     if not is_for_people(form):
@@ -83,7 +95,8 @@ def run_wait(kind: str, name: str, goal: str, timeout: str | None, where: Where,
         waited = Waited(kind=found, name=name, goal=goal, reached=reached, object=item)
         show_one(waited, form, table=lambda _: (), name=lambda one: f"{one.kind.lower()}/{one.name}")
     elif reached is None:
-        note(f"{kind} {name}: {wanted.text} was not reached within {timeout}")
+        never = f"; {never_seen}, nor was there one" if never_seen else ""
+        note(f"{kind} {name}: {wanted.text} was not reached within {timeout}{never}")
     else:
         note(f"{kind} {name}: {wanted.text if reached else f'{wanted.text} can not be reached any longer'}")
     return ExitCode.TIMEOUT if reached is None else ExitCode.OK if reached else ExitCode.FAILED
@@ -92,8 +105,8 @@ def run_wait(kind: str, name: str, goal: str, timeout: str | None, where: Where,
 def _goal(text: str) -> _Goal:
     if text == DELETED.text:
         return DELETED
-    if text == "exists":
-        return _Goal(text, lambda item: item is not None)
+    if text == _EXISTS.text:
+        return _EXISTS
     if text == "done":
         return _Goal(
             text,
