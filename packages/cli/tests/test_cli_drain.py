@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +37,7 @@ from orchestrion.shared_types import (
 )
 from trio.testing import MockClock
 
+from .running_command import begin
 from .served_directory import Do, served_directory
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -168,3 +171,26 @@ def test_when_time_is_over_what_is_left_is_named_with_its_reason(do: Do) -> None
     code, out, _ = do(*drain, "-o", "json")
     assert (code, json.loads(out)["empty"], json.loads(out)["left"]) == (0, True, [])
     assert run(["node", "uncordon", node]) == 0
+
+
+@pytest.mark.slow
+def test_who_interrupts_it_is_told_that_it_goes_on_and_how_to_call_it_off(do: Do, owned: Path) -> None:
+    Path("app.yaml").write_text("workloads: {web: {replicas: 1, containers: [{name: main, command: [run]}]}}")
+    assert do("apply", "app.yaml", "--wait")[0] == 0
+    (node,) = do("node", "ls", "-o", "name")[1].split()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        environment = {**os.environ, "ORCHESTRION_STATE": str(owned)}
+        drain = begin("node", "drain", node, "--reason", "new disks", folder=Path(), environment=environment)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        drain.wait_for("1 left")
+        drain.interrupt()
+        assert (drain.end(), drain.out) == (130, [])
+    finally:
+        drain.kill()
+    told = f"{node}: not waited for any longer; the drain goes on: `orchestrion node uncordon {node}` calls it off"
+    assert drain.err[-1] == told
+    assert do("node", "uncordon", node)[0] == 0
+    assert do("rm", "web", "--yes")[0] == 0

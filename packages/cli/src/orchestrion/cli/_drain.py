@@ -13,6 +13,7 @@ from orchestrion.orchestrator_core import WorkloadView
 from orchestrion.shared_types import DesiredState, Node, WorkloadInstance, WorkloadKind
 
 from ._exit_codes import ExitCode
+from ._interrupts import in_good_order
 from ._nodes import node_called
 from ._objects import Objects, reach_objects
 from ._output import Form, is_for_people, note, show_one
@@ -94,15 +95,20 @@ def run_node_drain(
     now = datetime.now(UTC)
     until = None if deadline is None else now + timedelta(seconds=seconds_of(deadline))
     seconds = None if timeout is None else seconds_of(timeout)
+    ordered = dict[str, str]()
 
     async def drain() -> Drained | None:
         async with reach_objects(where, place) as objects:
             node = await node_called(objects, name)
             body = {"reason": reason, "deadline": None if until is None else until.isoformat()}
-            await objects.order(await objects.kind("node"), node.id, "drain", body, dry_run=dry_run)
+            kind = await objects.kind("node")
+            if not dry_run:
+                ordered[node.name] = "the drain may have begun"
+            await objects.order(kind, node.id, "drain", body, dry_run=dry_run)
             if dry_run:
                 note(f"{node.name}: would move off {await _moved(objects, node) or 'nothing: nothing runs there'}")
                 return None
+            ordered[node.name] = "the drain goes on"
             watch = DrainWatch(node, until, tells=is_for_people(form))
             empty = None
             if wait:
@@ -115,7 +121,13 @@ def run_node_drain(
                 node_id=node.id, node=node.name, reason=reason, deadline=until, empty=empty, left=tuple(left)
             )
 
-    drained = run_async(drain)
+    with in_good_order():
+        try:
+            drained = run_async(drain)
+        except KeyboardInterrupt:
+            for node, so_far in ordered.items():
+                note(f"{node}: not waited for any longer; {so_far}: `orchestrion node uncordon {node}` calls it off")
+            return ExitCode.INTERRUPTED
     if drained is None:
         return ExitCode.OK
     if not is_for_people(form):
