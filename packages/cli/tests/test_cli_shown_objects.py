@@ -87,7 +87,7 @@ class Judge:
     def __init__(self, *answers: bool | OrchestrationError) -> None:
         self.answers, self.asked = list(answers), list[Any]()
 
-    async def ask(self, _method: str, path: str, question: Any) -> Any:
+    async def ask(self, _method: str, path: str, question: Any, **_: object) -> Any:
         self.asked.append((path, question, trio.current_time()))
         answer = self.answers.pop(0)
         if isinstance(answer, OrchestrationError):
