@@ -55,6 +55,13 @@ def _message(error: OrchestrationError) -> str:
     return NodeNames({step.node_id: "" for step in steps if step.node_id is not None}).within(error.message)
 
 
+def why_unread(error: OSError | UnicodeDecodeError) -> str:
+    """Return why a file can't be read as text, without the name of the file, which the caller tells."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    return error.strerror or str(error)
+
+
 def complain(message: str, remedy: str = "") -> None:
     """Print an error and what to do next."""
     first, *rest = message.splitlines() or [""]

@@ -268,10 +268,22 @@ def checked_token(text: str, where: str, /) -> str:
 def _printed(command: tuple[str, ...]) -> str:
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=COMMAND_SECONDS)
-    except (OSError, subprocess.SubprocessError) as err:
-        problem = Problem(f"the command {command[0]!r}, which is to print a token, failed: {err}")
+    except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired) as err:
+        problem = Problem(f"the command {command[0]!r}, which is to print a token, {_how_it_failed(err)}")
         raise ConfigInvalid((problem,), remedy="Try it by hand, or `orchestrion login` anew.") from err
     return checked_token(done.stdout.decode(errors="replace"), f"the command {command[0]!r}")
+
+
+def _how_it_failed(error: OSError | subprocess.CalledProcessError | subprocess.TimeoutExpired) -> str:
+    match error:
+        case subprocess.TimeoutExpired():
+            return f"did not end within {error.timeout:g} s"
+        case subprocess.CalledProcessError() if error.returncode < 0:
+            return f"was ended by signal {-error.returncode}"
+        case subprocess.CalledProcessError():
+            return f"ended with {error.returncode}"
+        case _:
+            return f"can't be run: {error.strerror or error}"
 
 
 def read_private(path: Path, /) -> bytes:

@@ -19,6 +19,7 @@ from orchestrion.shared_types import (
     Problem,
 )
 
+from ._complaints import why_unread
 from ._kinds import KindName, known_kind
 from ._manifests import STDIN_NAME, is_stdin
 from ._objects import Data, Objects, reach_objects
@@ -93,7 +94,8 @@ def _entry(text: str) -> tuple[str, str]:
     try:
         return key, path.read_text()
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigInvalid((Problem(f"{path} can't be read as text: {err}"),)) from err
+        problem = Problem(f"{path} can't be read: {why_unread(err)}")
+        raise ConfigInvalid((problem,), remedy=f"Name a file of text, as in: -d {key}=@FILE") from err
 
 
 def _read(path: Path) -> Iterator[_Wanted]:
@@ -122,7 +124,8 @@ def _text_of(path: Path) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigInvalid((Problem(f"it can't be read: {err}", file=str(path)),)) from err
+        problem = Problem(f"it can't be read: {why_unread(err)}", file=str(path))
+        raise ConfigInvalid((problem,), remedy="Name another file, or - for stdin.") from err
 
 
 async def _create(where: Where, place: Place, wanted: Sequence[_Wanted], dry_run: bool) -> None:

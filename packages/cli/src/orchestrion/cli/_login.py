@@ -27,6 +27,7 @@ from orchestrion.shared_types import (
 
 from . import _contexts
 from ._access import WHO
+from ._complaints import why_unread
 from ._contexts import Context, Contexts
 from ._output import Form, coloured, columns, confirmed, note, show
 from ._running import run_async
@@ -67,6 +68,7 @@ def run_login(login: Login) -> int:
     if login.certificate is not None and not url.startswith("https:"):
         raise ConfigInvalid((Problem("a certificate is shown where TLS is spoken, at an https:// URL"),))
     ServerPeer(url=url)  # what is no URL is told before anything else
+    command = () if login.token_command is None else _words_of(login.token_command)
     contexts = _contexts.load()
     name = _name_for(url, login, contexts)
     context = Context(name=name, url=url, server_name=login.server_name, namespace=login.namespace)
@@ -79,7 +81,7 @@ def run_login(login: Login) -> int:
             return 2
         path = _contexts.write_private(f"{name}.crt", certificate)
         context = evolve(context, authority=str(path), fingerprint=fingerprint)
-    context = _with_proof(context, login)
+    context = _with_proof(context, login, command)
     who = run_async(_who, context)
     _contexts.save(contexts.with_one(context))
     note(f"known at {url} as {who}; commands are about {name!r} from now on")
@@ -126,15 +128,31 @@ def _is_trusted(url: str, fingerprint: str, login: Login) -> bool:
     )
 
 
-def _with_proof(context: Context, login: Login) -> Context:
+def _words_of(command: str) -> tuple[str, ...]:
+    """Return a command that prints a token as its program and what that is given.
+
+    Raises:
+        ConfigInvalid: It is none.
+    """
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError:
+        words = ()
+    if not words:
+        problem = Problem(f"{command!r:.100} is no command that could print a token")
+        raise ConfigInvalid((problem,), remedy="Close each quote, as in: --token-command 'pass show orchestrion'")
+    return words
+
+
+def _with_proof(context: Context, login: Login, command: tuple[str, ...]) -> Context:
     if login.key_file is not None:
         return evolve(context, key_file=str(login.key_file.absolute()))
     if login.certificate is not None:
         return evolve(context, certificate_file=str(login.certificate.absolute()))
     if login.oidc:
         return evolve(context, oidc_file=str(run_async(_at_issuer, context)))
-    if login.token_command is not None:
-        return evolve(context, token_command=tuple(shlex.split(login.token_command)))
+    if command:
+        return evolve(context, token_command=command)
     token = _contexts.checked_token(_given_token(login), "the input")
     return evolve(context, token_file=str(_contexts.write_private(f"{context.name}.token", token.encode() + b"\n")))
 
@@ -155,7 +173,8 @@ def _given_token(login: Login) -> str:
     try:
         return sys.stdin.read() if login.token_file == Path("/dev/stdin") else login.token_file.read_text()
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigInvalid((Problem(f"{login.token_file} can't be read: {err}"),)) from err
+        problem = Problem(f"{login.token_file} can't be read: {why_unread(err)}")
+        raise ConfigInvalid((problem,), remedy="Name another file with --token-file, or - for stdin.") from err
 
 
 async def _authority(context: Context) -> tuple[bytes, str]:

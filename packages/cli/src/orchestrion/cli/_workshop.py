@@ -11,6 +11,7 @@ from typing import Any, Final
 from orchestrion.shared_types import ConfigInvalid, Conflict, NotFound, Problem
 from orchestrion.shared_types.manifest import SUFFIXES, manifest_schema, parse_manifest
 
+from ._complaints import why_unread
 from ._exit_codes import ExitCode
 from ._output import coloured, columns, note
 from ._where import Where
@@ -78,7 +79,8 @@ def _text(path: Path) -> str:
     try:
         return sys.stdin.read() if path == Path("/dev/stdin") else path.read_text()
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigInvalid((Problem(f"it can't be read: {err}", file=str(path)),)) from err
+        problem = Problem(f"it can't be read: {why_unread(err)}", file=str(path))
+        raise ConfigInvalid((problem,), remedy="Name another file, or - for stdin.") from err
 
 
 def formatted(text: str, path: Path, /) -> str:

@@ -143,13 +143,35 @@ async def _replaced(where: Where, place: Place, kind: KindName, name: str, docum
         return await objects.replace(kind, name, document)
 
 
-def run_patch(kind: str, name: str, patch: str, type_: str, where: Where, form: Form, *, dry_run: bool) -> int:
-    """Change parts of an object."""
-    (change,) = parsed(patch, "the patch") or [None]
+def _understood(patch: str, kind: str, name: str) -> Any:
+    """Return a patch as plain data.
+
+    Raises:
+        ConfigInvalid: It can't be understood.
+    """
+    example = shlex.join(("orchestrion", "patch", kind, name, '{"metadata": {"labels": {"tier": "front"}}}'))
+    try:
+        documents = parsed(patch, "")
+    except ConfigInvalid as err:
+        # No place in front, as of what is in a file: an editor would look for a file of that name.
+        (wrong,) = err.problems
+        place = f"line {wrong.line}, column {wrong.column}: " if wrong.line else ""
+        problem = Problem(f"the patch is neither JSON nor YAML: {place}{wrong.message}")
+        raise ConfigInvalid((problem,), remedy=example) from err
+    if len(documents) > 1:
+        raise ConfigInvalid((Problem(f"the patch is {len(documents)} documents, and not one"),), remedy=example)
+    change = documents[0] if documents else None
     try:
         json.dumps(change)
     except (TypeError, ValueError) as err:
-        raise ConfigInvalid((Problem("the patch is no JSON"),)) from err
+        problem = Problem("the patch holds what JSON has no word for, such as a date: put it in quotes")
+        raise ConfigInvalid((problem,), remedy=example) from err
+    return change
+
+
+def run_patch(kind: str, name: str, patch: str, type_: str, where: Where, form: Form, *, dry_run: bool) -> int:
+    """Change parts of an object."""
+    change = _understood(patch, kind, name)
     place = place_of(where)
 
     async def patched() -> Data:
