@@ -197,3 +197,72 @@ def test_a_link_that_is_copied_out_says_what_it_leads_to(tmp_path: Path) -> None
     with pytest.raises(CopyFailed, match="leads to: there"):
         _unpack(archive, "ok", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def archive_of(*members: tuple[str, bytes, str]) -> io.BytesIO:
+    """Return an archive of members: the name of each, its type, and what it leads to or holds."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as out:
+        for name, kind, more in members:
+            member = tarfile.TarInfo(name)
+            member.type = kind
+            if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+                member.linkname = more
+                out.addfile(member)
+            else:
+                member.mode, member.size = 0o755, len(more)
+                out.addfile(member, io.BytesIO(more.encode()))
+    return stream
+
+
+def test_links_that_lead_elsewhere_are_left_out_and_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = archive_of(
+        ("site", tarfile.DIRTYPE, ""),
+        ("site/words", tarfile.REGTYPE, "hello"),
+        ("site/within", tarfile.SYMTYPE, "words"),
+        ("site/etc\x1b", tarfile.SYMTYPE, "/etc"),
+        ("site/up", tarfile.SYMTYPE, "../../else"),
+        ("site/hard", tarfile.LNKTYPE, "/etc/passwd"),
+        ("site/again", tarfile.LNKTYPE, "site/./up"),
+        ("site/once-more", tarfile.LNKTYPE, "site/again"),
+        ("aside", tarfile.LNKTYPE, "site/within"),
+        ("site/same", tarfile.LNKTYPE, "site/words"),
+    )
+    _unpack(archive, "site", folder / "out")
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["same", "within", "words"]
+    assert (folder / "out" / "within").readlink() == Path("words")
+    assert (folder / "out" / "same").read_text() == "hello"
+    assert capsys.readouterr().err.splitlines() == [
+        "6 links lead elsewhere, and were left out:",
+        "  'site/etc\\x1b' -> '/etc'",
+        "  'site/up' -> '../../else'",
+        "  'site/hard' -> '/etc/passwd'",
+        "  'site/again' -> 'site/./up'",
+        "  'site/once-more' -> 'site/again'",
+        "  and 1 more",
+    ]
+
+
+def test_of_many_links_that_lead_out_a_few_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    links = [(f"site/{number}{'x' * 300}", tarfile.SYMTYPE, f"/{'y' * 300}") for number in range(20)]
+    _unpack(archive_of(("site", tarfile.DIRTYPE, ""), *links), "site", folder / "out")
+    head, *lines, last = capsys.readouterr().err.splitlines()
+    assert head == "20 links lead elsewhere, and were left out:"
+    assert (len(lines), last, max(map(len, lines)) < 250) == (5, "  and 15 more", True)
+
+
+def test_a_named_link_that_leads_out_says_what_it_leads_to(folder: Path) -> None:
+    with pytest.raises(CopyFailed, match="is a link there; name what it leads to: /etc/hosts"):
+        _unpack(archive_of(("hosts", tarfile.SYMTYPE, "/etc/hosts")), "hosts", folder / "out")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "member", [("site/null", tarfile.CHRTYPE, ""), ("site/../../out", tarfile.REGTYPE, "words")], ids=["device", "path"]
+)
+def test_what_is_no_link_and_must_not_be_unpacked_still_fails_the_whole(
+    folder: Path, member: tuple[str, bytes, str]
+) -> None:
+    with pytest.raises(CopyFailed, match="can't be unpacked"):
+        _unpack(archive_of(("site", tarfile.DIRTYPE, ""), member), "site", folder / "out")
+    assert list(folder.iterdir()) == []

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 import trio
-from attrs import frozen
+from attrs import field, frozen
 from orchestrion.control_plane import Control
 from orchestrion.runtime_interface import LogStream, RuntimeFailure
 from orchestrion.shared_types import ConfigInvalid, NotFound, OrchestrationError, Problem
@@ -30,6 +30,9 @@ from ._where import Where
 _CHUNK_BYTES: Final = 65536
 _MAX_WORDS: Final = 4096
 """How much of what the other side complains about is told."""
+
+_SHOWN: Final = 5
+"""How many links that are left out are named."""
 
 STDIN: Final = "/dev/stdin"
 """What `-` as a source is."""
@@ -209,6 +212,54 @@ def _pack(path: Path, archive: IO[bytes], name: str = "") -> None:
     archive.seek(0)
 
 
+@frozen
+class _Links:
+    """Leaves links out that lead elsewhere, as images have many of them: here they would lead to this machine's files.
+
+    Attributes:
+        name: What is copied, which must not be left out itself.
+    """
+
+    name: str
+    _left_out: list[str] = field(factory=list, init=False)
+
+    def filtered(self, member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+        """Return a member as it may be unpacked, or None where it is to be left out.
+
+        Raises:
+            FilterError: It must not be unpacked, and is no link.
+            CopyFailed: What is copied is such a link itself.
+        """
+        try:
+            allowed = tarfile.data_filter(member, folder)
+        except (tarfile.AbsoluteLinkError, tarfile.LinkOutsideDestinationError) as err:
+            if member.issym() and member.name == self.name:
+                raise _is_link(self.name, member.linkname) from err
+            allowed = None
+        # `tarfile` unpacks in place of a hard link what that leads to where it can't be linked, and asks no filter.
+        target = Path(folder) / member.linkname
+        if allowed is None or (member.islnk() and (target.is_symlink() or not target.is_file())):
+            self._left_out.append(f"{member.name!r:.100} -> {member.linkname!r:.100}")
+            return None
+        return allowed
+
+    def tell(self) -> None:
+        """Tell what was left out."""
+        if not self._left_out:
+            return
+        number, more = len(self._left_out), len(self._left_out) - _SHOWN
+        are = "1 link leads elsewhere, and was" if number == 1 else f"{number} links lead elsewhere, and were"
+        note(f"{are} left out:")
+        for line in self._left_out[:_SHOWN]:
+            note(f"  {line}")
+        if more > 0:
+            note(f"  and {more} more")
+
+
+def _is_link(name: str, target: object) -> CopyFailed:
+    return CopyFailed(f"{name!r} is a link there; name what it leads to: {target}")
+
+
 def _unpack(archive: IO[bytes], name: str, to: Path) -> None:
     """Write what an archive holds: below a folder that is there, or else under the name that was said."""
     archive.seek(0)
@@ -217,14 +268,16 @@ def _unpack(archive: IO[bytes], name: str, to: Path) -> None:
         with tempfile.TemporaryDirectory(
             prefix="orchestrion-cp-", dir=to if to.is_dir() else to.absolute().parent
         ) as folder:
+            links = _Links(name)
             with _opened(archive) as packed:
-                packed.extractall(folder, filter="data")
+                packed.extractall(folder, filter=links.filtered)  # noqa: S202 # what it lets in, `data` does
             found = Path(folder) / name
             if found.is_symlink():
-                raise CopyFailed(f"{name!r} is a link there; name what it leads to: {found.readlink()}")
+                raise _is_link(name, found.readlink())
             if not found.exists():
                 raise CopyFailed(f"what came out of the instance is not {name!r}")
             put(found, to / name if to.is_dir() else to)
+            links.tell()
     except OSError as err:
         raise CopyFailed(f"{err.filename or to} can't be written: {err.strerror}") from err
 
@@ -250,4 +303,4 @@ def _opened(archive: IO[bytes]) -> Iterator[tarfile.TarFile]:
             yield packed
     except tarfile.TarError as err:
         msg = f"what came out of the instance can't be unpacked: {err}"
-        raise CopyFailed(msg, remedy="A link that leads elsewhere, or a device, is not copied.") from err
+        raise CopyFailed(msg, remedy="A device, or what is to be outside of the folder, is not copied.") from err
