@@ -12,7 +12,7 @@ from orchestrion.cli._complete import candidates
 from orchestrion.cli._contexts import Context, Contexts
 from orchestrion.cli._kinds import KINDS
 from orchestrion.mocks import mock_nodes
-from orchestrion.shared_types import NodeId
+from orchestrion.shared_types import NodeId, NotFound
 
 from .served_directory import served_directory
 
@@ -62,6 +62,45 @@ def test_kinds_that_users_defined_and_their_objects_are_completed(owned: Path) -
 @pytest.mark.slow
 def test_nodes_are_completed_by_what_means_one_of_them(owned: Path) -> None:
     assert set(candidates(["describe", "node"], "")) == {"vm", "1a2b", "77e4"}
+
+
+@pytest.mark.slow
+def test_what_is_built_in_is_completed_where_it_can_be_looked_at(owned: Path) -> None:
+    (owned / "role.yaml").write_text(
+        "kind: Role\nmetadata: {name: own}\nspec: {rules: [{verbs: [get], resources: [workloads]}]}\n"
+    )
+    assert run(["create", "-f", "role.yaml"]) == 0
+    for verb in ("get", "describe"):
+        assert {"admin", "viewer", "own"} <= set(candidates([verb, "role"], ""))
+        assert {"role/admin", "role/own"} <= set(candidates([verb], "role/"))
+        assert "system:admins" in candidates([verb, "rolebinding"], "system:ad")
+        assert "batch" in candidates([verb, "priorityclass"], "")
+    for verb in ("edit", "delete"):
+        assert list(candidates([verb, "role"], "")) == ["own"]
+
+
+def test_where_a_server_knows_of_nothing_built_in_its_objects_are_completed_all_the_same(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asks(target: str, _typed: object) -> dict[str, list[dict[str, dict[str, str]]]]:
+        if target.endswith("built-in"):
+            raise NotFound("an older server has no such path")
+        return {"items": [{"metadata": {"name": "own"}}]}
+
+    monkeypatch.setattr(_complete, "_asked", asks)
+    assert list(candidates(["get", "role"], "")) == ["own"]
+
+
+@pytest.mark.parametrize(
+    ("word", "found"), [("web.0:/tm", []), ("web:", []), ("./a:b", [":files"]), ("/tmp/a:b", [":files"])]
+)
+def test_of_a_path_in_an_instance_no_files_of_here_are_offered(
+    word: str, found: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_complete, "_asked", lambda *_: [])
+    for before in (["cp"], ["cp", "here"]):
+        assert list(candidates(before, word)) == found
+    assert list(candidates(["cp", "web.0:/tmp"], "")) == [":files"]
 
 
 def test_where_nobody_answers_the_kinds_that_there_always_are_are_completed(nowhere: Path) -> None:

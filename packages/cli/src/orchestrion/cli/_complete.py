@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ._arguments import Taken, taken_by
 from ._commands import COMMANDS, NO_COLOR, Command, command_of, commands_under, leading, name_first
-from ._kinds import KINDS, KindName, known_kind
+from ._kinds import BUILT_IN, KINDS, KindName, known_kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ _VALUE_OPTIONS: Final = {
     "--context": "contexts",
     "--container": "containers",
 }
+_SHOWS_BUILT_IN: Final = ("get", "describe")
+"""The commands to which what is there from the start is an object as any other."""
+
 _LEADING: Final = {"--context": "contexts", "-C": "contexts", "--namespace": "namespaces", "-n": "namespaces"}
 """What the values are of options that may stand before a command's name."""
 
@@ -97,7 +100,9 @@ def candidates(before: Sequence[str], current: str, /) -> Iterable[str]:
     place = places[min(len(placed), len(places) - 1)]
     if place.argument.names[0] == "KIND" and "/" in current:
         kind = current.partition("/")[0]
-        return [f"{kind}/{name}" for name in _objects([*typed, kind], taken)]
+        return [f"{kind}/{name}" for name in _objects_for(command, [*typed, kind], taken)]
+    if place.argument.names[0] in ("FROM", "TO") and _is_inside(current):
+        return []
     return _values(place, command, typed, taken)
 
 
@@ -144,6 +149,8 @@ def _values(one: Taken, command: Command, typed: Sequence[str], taken: Sequence[
     name = one.argument.names[0]
     if name in _VALUE_OPTIONS:
         name = _VALUE_OPTIONS[name]
+    if name == "OBJECT":
+        return _objects_for(command, typed, taken)
     found = _SOURCES.get(name)
     if found is not None:
         return found(typed, taken)
@@ -177,10 +184,22 @@ def _nodes(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
     return [str(one["name"]) for one in _asked("/v1/nodes", typed)]
 
 
-def _objects(typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
+def _objects_for(command: Command, typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
     text = _placed(typed, taken)[0]
     kind = known_kind(text) or known_kind(text, _own_kinds(typed))
-    return [] if kind is None else _named(kind, typed)
+    if kind is None:
+        return []
+    names = _named(kind, typed)
+    return [*names, *_built_in(kind, typed)] if command.name in _SHOWS_BUILT_IN and kind.kind in BUILT_IN else names
+
+
+def _built_in(kind: KindName, typed: Sequence[str]) -> list[str]:
+    """Return the names of what is there of a kind from the start; none where the orchestrator does not tell."""
+    try:
+        items = _asked("/api/v1/built-in", typed)["items"]
+        return [str(one["metadata"]["name"]) for one in items if one["kind"] == kind.kind]
+    except Exception:  # whoever does not know of any: what there is besides can be completed
+        return []
 
 
 def _tokens(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
@@ -191,6 +210,12 @@ def _copied(typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
     """Return where files are: here, or, if neither place was said to be one yet, in an instance."""
     there = any(":" in word for word in _placed(typed, taken))
     return [FILES] if there else [*(f"{name}:" for name in _instances(typed, taken)), FILES]
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path is in an instance, where nobody looks for files at a press of a key."""
+    head, colon, _ = path.partition(":")
+    return bool(colon) and "/" not in head
 
 
 def _parts(typed: Sequence[str], taken: Sequence[Taken], part: str) -> Iterable[Any]:
@@ -222,7 +247,6 @@ def _contexts(_typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
 
 _SOURCES: Final[dict[str, Callable[[Sequence[str], Sequence[Taken]], Iterable[str]]]] = {
     "KIND": _kind_names,
-    "OBJECT": _objects,
     "NAME": _workloads,
     "INSTANCE": _instances,
     "NODE": _nodes,

@@ -57,6 +57,9 @@ KINDS: Final = (
 )
 """The kinds that there always are. Others are asked for."""
 
+BUILT_IN: Final = frozenset({"Role", "RoleBinding", "PriorityClass"})
+"""The kinds of which something is there from the start."""
+
 
 def known_kind(text: str, kinds: Iterable[KindName] = KINDS, /) -> KindName | None:
     """Return the kind that a text means, or None."""

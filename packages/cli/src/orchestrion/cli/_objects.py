@@ -12,7 +12,7 @@ from attrs import Factory, define, field, frozen
 from orchestrion.control_plane import ApiClient, HttpControl
 from orchestrion.shared_types import Compacted, ConfigInvalid, Denied, NotFound, OrchestrationError, Problem
 
-from ._kinds import KindName, known_kind
+from ._kinds import BUILT_IN, KindName, known_kind
 from ._named import instance_meant, node_meant, node_names, workload_of
 from ._patience import OUTAGES, Patience
 from ._places import Place, namespace_of, namespaces_of
@@ -26,9 +26,6 @@ _PAGE: Final = 500
 _RETRY_SECONDS: Final = 1.0
 _OBJECT: Final[Mapping[str, type]] = {"metadata": Mapping}
 _LIST: Final[Mapping[str, type]] = {"items": list, "metadata": Mapping}
-_BUILT_IN: Final = frozenset({"Role", "RoleBinding", "PriorityClass"})
-"""The kinds of which something is there from the start."""
-
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 
@@ -160,7 +157,7 @@ class Objects:
 
     async def built_in(self, kind: KindName, /) -> Sequence[Data]:
         """Return what is there of a kind from the start, and is no object; a server that knows of none has none."""
-        if kind.kind not in _BUILT_IN:
+        if kind.kind not in BUILT_IN:
             return ()
         try:
             items = (await self.api.ask("GET", "/api/v1/built-in", expects={"items": list})).data["items"]
