@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import aclosing
+from types import TracebackType
+from typing import Self, TextIO
 
 import trio
-from attrs import evolve
+from attrs import define, evolve, field
 from orchestrion.control_plane import HttpControl
 from orchestrion.orchestrator_core import LogQuery, LogRecord, parse_subject
 from orchestrion.runtime_interface import LogStream
@@ -16,11 +18,12 @@ from ._exit_codes import ExitCode
 from ._following import followed_logs, unseen
 from ._lines import Source
 from ._offline import reading
-from ._output import note
+from ._output import note, shows_colours
 from ._patience import OUTAGES, Patience
 from ._places import Place, namespace_of, place_of
 from ._reach import reach_owner
 from ._running import run_async
+from ._screen import Screen
 from ._state_directory import StateDirectory
 from ._subjects import chosen, runnable
 from ._tables import harmless
@@ -51,8 +54,9 @@ async def _attach(place: Place, name: str, namespace: str, container: str | None
         beginning = evolve(query, tail_bytes=_BEGINNING_BYTES)
         following = followed_logs(control, place, beginning, Patience(control), ends=ends)
         async with aclosing(following) as records:
-            async for record in records:
-                _show(record)
+            with Shower() as shower:
+                async for record in records:
+                    shower.show(record)
     return await _exit_code(place, instance.name, namespace, main)
 
 
@@ -65,11 +69,41 @@ async def _ends(control: HttpControl, query: LogQuery) -> dict[Source, int]:
     return ends
 
 
-def _show(record: LogRecord) -> None:
-    if record.gap_bytes:
-        note(f"{record.gap_bytes} bytes of output came faster than they are kept, and are not shown")
-    target = sys.stdout if record.stream is LogStream.STDOUT else sys.stderr
-    target.buffer.write(record.data)
+@define
+class Shower:
+    """Shows output as it comes, stdout on stdout and stderr on stderr; leaving its context leaves no colour behind."""
+
+    _screens: dict[LogStream, Screen] = field(factory=dict, init=False)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        """Show what was held back."""
+        for stream, screen in self._screens.items():
+            _write(_target(stream), screen.end())
+
+    def show(self, record: LogRecord) -> None:
+        """Show a piece of output."""
+        if record.gap_bytes:
+            note(f"{record.gap_bytes} bytes of output came faster than they are kept, and are not shown")
+        target, data = _target(record.stream), record.data
+        if target.isatty():
+            if record.stream not in self._screens:
+                self._screens[record.stream] = Screen(shows_colours(target))
+            data = self._screens[record.stream].take(data)
+        _write(target, data)
+
+
+def _target(stream: LogStream) -> TextIO:
+    return sys.stdout if stream is LogStream.STDOUT else sys.stderr
+
+
+def _write(target: TextIO, data: bytes) -> None:
+    target.buffer.write(data)
     target.buffer.flush()
 
 

@@ -16,6 +16,7 @@ from ._lines import print_line
 from ._node_names import names_of
 from ._output import coloured, give_up, note, shows_colours
 from ._picture import Key, Picture
+from ._screen import line_shown
 from ._words import (
     ENDED,
     TERMINAL,
@@ -137,7 +138,7 @@ class LiveDisplay:
             return
         from rich.text import Text
 
-        text = Text.assemble((f"{prefix} | ", "cyan"), Text.from_ansi(line.decode(errors="replace")))
+        text = Text.assemble((f"{prefix} | ", "cyan"), Text.from_ansi(line_shown(line, colours=True).decode()))
         self._live.console.print(text, soft_wrap=True)
 
     def say(self, text: str, /) -> None:

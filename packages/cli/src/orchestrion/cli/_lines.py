@@ -12,6 +12,7 @@ from orchestrion.orchestrator_core import LogRecord
 from orchestrion.runtime_interface import LogStream
 
 from ._output import coloured
+from ._screen import lines_for
 
 _COLOURS: Final = ("cyan", "yellow", "green", "magenta", "blue")
 
@@ -73,15 +74,15 @@ def prefix_of(source: Source, *, with_container: bool) -> str:
 
 
 def print_line(stream: LogStream, prefix: str, line: bytes) -> None:
-    """Print a line where it belongs: stdout to stdout, stderr to stderr, byte for byte."""
+    """Print a line where it belongs: stdout to stdout, stderr to stderr; see `print_lines`."""
     print_lines(stream, prefix, (line,))
 
 
 def print_lines(stream: LogStream, prefix: str, lines: Sequence[bytes]) -> None:
-    """Print lines, one at least, where they belong, in one piece."""
+    """Print lines, one at least, where they belong, in one piece: byte for byte, but harmless to a terminal."""
     target = sys.stdout if stream is LogStream.STDOUT else sys.stderr
     colour = _COLOURS[zlib.crc32(prefix.encode()) % len(_COLOURS)]
     head = coloured(f"{prefix} | ", colour, target).encode()
     target.flush()
-    target.buffer.write(head + (b"\n" + head).join(lines) + b"\n")
+    target.buffer.write(head + (b"\n" + head).join(lines_for(target, lines)) + b"\n")
     target.buffer.flush()
