@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 from orchestrion.cli import _complete, _contexts, run
-from orchestrion.cli._complete import candidates
+from orchestrion.cli._complete import candidates, complete
 from orchestrion.cli._contexts import Context, Contexts
 from orchestrion.cli._kinds import KINDS
+from orchestrion.control_plane._identity.principals import PrincipalKind
 from orchestrion.mocks import mock_nodes
-from orchestrion.shared_types import NodeId, NotFound
+from orchestrion.shared_types import EventSeverity, NodeId, NotFound
 
 from .served_directory import served_directory
 
@@ -101,6 +102,46 @@ def test_of_a_path_in_an_instance_no_files_of_here_are_offered(
     for before in (["cp"], ["cp", "here"]):
         assert list(candidates(before, word)) == found
     assert list(candidates(["cp", "web.0:/tmp"], "")) == [":files"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "word", "found"),
+    [
+        (["wait", "workload", "web", "--for"], "", {"done", "exists", "deleted"}),
+        (["wait", "workload", "web"], "--for=e", {"--for=exists"}),
+        (["events", "--types"], "", {"Normal", "Warning"}),
+        (["events", "--types"], "BackOff,W", {"BackOff,Warning"}),
+        (["events"], "--types=BackOff,W", {"--types=BackOff,Warning"}),
+        (["token", "create", "ci", "--kind"], "", {"user", "service", "node", "workload"}),
+        (["auth", "can-i"], "sc", {"scale"}),
+        (["auth", "can-i", "scale"], "work", {"workloads"}),
+        (["auth", "can-i", "get"], "me", {"metrics"}),
+        (["auth", "can-i", "get"], "tok", {"tokens"}),
+    ],
+)
+def test_words_of_which_there_are_a_few_are_completed_without_an_answer(
+    typed: list[str], word: str, found: set[str], nowhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert complete([*typed, word]) == 0
+    assert set(capsys.readouterr().out.split()) == found
+
+
+def test_what_a_right_is_about_is_completed_by_its_own_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asks(target: str, _typed: object) -> dict[str, list[dict[str, dict[str, str]]]]:
+        return {"items": [{"metadata": {"name": target.rpartition("/")[2]}}]}
+
+    monkeypatch.setattr(_complete, "_asked", asks)
+    assert list(candidates(["auth", "can-i", "get", "configmaps"], "")) == ["configmaps"]
+    assert list(candidates(["auth", "can-i", "get", "tokens"], "")) == []
+
+
+def test_the_severities_that_are_offered_are_all_that_there_are() -> None:
+    assert set(candidates(["events", "--types"], "")) == set(EventSeverity)
+
+
+def test_the_kinds_that_a_token_may_be_for_are_those_that_there_are() -> None:
+    shown = {str(kind) for kind in PrincipalKind if kind is not PrincipalKind.ANONYMOUS}
+    assert set(candidates(["token", "create", "--kind"], "")) == shown
 
 
 def test_where_nobody_answers_the_kinds_that_there_always_are_are_completed(nowhere: Path) -> None:

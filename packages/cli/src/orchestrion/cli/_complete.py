@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ._arguments import Taken, taken_by
 from ._commands import COMMANDS, NO_COLOR, Command, command_of, commands_under, leading, name_first
-from ._kinds import BUILT_IN, KINDS, KindName, known_kind
+from ._kinds import BUILT_IN, KINDS, OTHER_RESOURCES, VERBS, KindName, known_kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ _VALUE_OPTIONS: Final = {
     "--context": "contexts",
     "--container": "containers",
 }
+_FEW: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("wait", "--for"): ("done", "exists", "deleted"),
+    ("events", "--types"): ("Normal", "Warning"),
+    ("token create", "--kind"): ("user", "service", "node", "workload"),
+    ("auth can-i", "VERB"): VERBS,
+}
+"""The words of which there are a few, by command and what takes them; others may be possible besides."""
+
+_WITH_COMMAS: Final = ("--types",)
+"""The options that take several words with commas between."""
+
 _SHOWS_BUILT_IN: Final = ("get", "describe")
 """The commands to which what is there from the start is an object as any other."""
 
@@ -85,11 +96,11 @@ def candidates(before: Sequence[str], current: str, /) -> Iterable[str]:
     taken = list(taken_by(command.load()))
     option = _waiting(typed, taken)
     if option is not None:
-        return _values(option, command, typed, taken)
-    name, given, _ = current.partition("=")
+        return _option_values(option, command, typed, taken, current)
+    name, given, value = current.partition("=")
     if given and name.startswith("--"):
         option = next((one for one in taken if name in one.argument.names and not one.is_flag), None)
-        values = [] if option is None else _values(option, command, typed, taken)
+        values = [] if option is None else _option_values(option, command, typed, taken, value)
         return [value if value == FILES else f"{name}={value}" for value in values]
     if current.startswith("-"):
         return [*(name for one in taken for name in _options_of(one)), NO_COLOR]
@@ -143,10 +154,21 @@ def _placed(typed: Sequence[str], taken: Sequence[Taken]) -> list[str]:
     return given
 
 
+def _option_values(
+    one: Taken, command: Command, typed: Sequence[str], taken: Sequence[Taken], current: str
+) -> Iterable[str]:
+    """Return the values of an option, behind those that were typed already where it takes several."""
+    before, comma, _ = current.rpartition(",")
+    front = before + comma if one.argument.names[0] in _WITH_COMMAS else ""
+    return [f"{front}{value}" for value in _values(one, command, typed, taken)]
+
+
 def _values(one: Taken, command: Command, typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
     if one.choices:
         return one.choices
     name = one.argument.names[0]
+    if (command.name, name) in _FEW:
+        return _FEW[command.name, name]
     if name in _VALUE_OPTIONS:
         name = _VALUE_OPTIONS[name]
     if name == "OBJECT":
@@ -159,6 +181,10 @@ def _values(one: Taken, command: Command, typed: Sequence[str], taken: Sequence[
 
 def _kind_names(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
     return [kind.plural for kind in (*KINDS, *_own_kinds(typed))]
+
+
+def _resources(typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
+    return [*_kind_names(typed, taken), *OTHER_RESOURCES]
 
 
 def _own_kinds(typed: Sequence[str]) -> list[KindName]:
@@ -185,7 +211,7 @@ def _nodes(typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
 
 
 def _objects_for(command: Command, typed: Sequence[str], taken: Sequence[Taken]) -> Iterable[str]:
-    text = _placed(typed, taken)[0]
+    text = _placed(typed, taken)[1 if command.name == "auth can-i" else 0]
     kind = known_kind(text) or known_kind(text, _own_kinds(typed))
     if kind is None:
         return []
@@ -247,6 +273,7 @@ def _contexts(_typed: Sequence[str], _taken: Sequence[Taken]) -> Iterable[str]:
 
 _SOURCES: Final[dict[str, Callable[[Sequence[str], Sequence[Taken]], Iterable[str]]]] = {
     "KIND": _kind_names,
+    "RESOURCE": _resources,
     "NAME": _workloads,
     "INSTANCE": _instances,
     "NODE": _nodes,
