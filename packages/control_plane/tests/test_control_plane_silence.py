@@ -87,3 +87,29 @@ async def test_a_stream_that_has_begun_may_be_silent(autojump_clock: object) -> 
 
     async with server(stream_slowly) as url, ApiClient(ServerPeer(url=url)).lines("/x") as lines:
         assert await anext(lines) == {"type": "BOOKMARK"}
+
+
+def stalling(status: bytes) -> Serve:
+    """Return what sends the half of an answer, in two pieces, and nothing after it."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some(65536)
+        head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n" % status
+        await stream.send_all(head + b'{"ok"')
+        await trio.sleep(29)
+        await stream.send_all(b":")
+        await trio.sleep_forever()
+
+    return serve
+
+
+@pytest.mark.parametrize(("act", "status"), [(ask, b"200 OK"), (ask_control, b"200 OK"), (watch, b"403 Forbidden")])
+async def test_an_answer_of_which_nothing_more_comes_is_given_up_after_30_seconds(
+    act: Callable[[ServerPeer], Awaitable[None]], status: bytes, autojump_clock: object
+) -> None:
+    async with server(stalling(status)) as url:
+        begun = trio.current_time()
+        with trio.fail_after(100), pytest.raises(NetworkFailure, match=f"{url} has stopped within an answer") as caught:
+            await act(ServerPeer(url=url))
+        assert trio.current_time() - begun == pytest.approx(29 + 30)
+    assert caught.value.remedy != ""

@@ -62,8 +62,22 @@ class Answer:
             self._peer.warned(text)
 
     async def read(self) -> bytes:
-        """Return the whole body."""
-        return b"".join([chunk async for chunk in self])
+        """Return the whole body.
+
+        Raises:
+            NetworkFailure: It was cut off, or a server of the network has sent none of it for 30 s.
+        """
+        if not isinstance(self._peer, ServerPeer):
+            return b"".join([chunk async for chunk in self])
+        chunks = list[bytes]()
+        while True:
+            with trio.move_on_after(_SILENT_SECONDS):
+                chunk = await anext(self, None)
+                if chunk is None:
+                    return b"".join(chunks)
+                chunks.append(chunk)
+                continue
+            raise self._peer.stalled()
 
     def __aiter__(self) -> Self:
         """Return itself."""

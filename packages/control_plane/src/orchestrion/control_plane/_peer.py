@@ -253,6 +253,13 @@ class ServerPeer:
             remedy="Look whether that server hangs, or whether it is one of Orchestrion at all.",
         )
 
+    def stalled(self) -> NetworkFailure:
+        """Return what to say where an answer has begun and does not go on."""
+        return NetworkFailure(
+            f"the server at {self.url} has stopped within an answer",
+            remedy="Look whether that server hangs, or the network or a proxy on the way to it.",
+        )
+
     def _untrusted(self, error: ssl.SSLCertVerificationError) -> NetworkFailure:
         remedy = f"Compare fingerprints with who runs it, then: orchestrion login {self.url}"
         if error.verify_code in _OTHER_NAMES:
