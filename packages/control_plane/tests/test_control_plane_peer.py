@@ -26,7 +26,7 @@ async def tls_server(authority: Authority, heard: list[bytes]) -> AsyncIterator[
             heard.append(bytes(await stream.receive_some(65536)))
             await stream.send_all(ANSWER)
         except trio.BrokenResourceError:
-            pass
+            await trio.aclose_forcefully(stream)
 
     async with trio.open_nursery() as nursery:
         sockets = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -34,6 +34,21 @@ async def tls_server(authority: Authority, heard: list[bytes]) -> AsyncIterator[
         listeners = [trio.SSLListener(each, context) for each in sockets]
         nursery.start_soon(partial(trio.serve_listeners, answer, listeners))
         yield port
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def plain_server(answer: bytes) -> AsyncIterator[int]:
+    """Give the port of a server that answers whatever comes with the same bytes."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some(65536)
+        await stream.send_all(answer)
+
+    async with trio.open_nursery() as nursery:
+        sockets = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(partial(trio.serve_listeners, serve, sockets))
+        yield sockets[0].socket.getsockname()[1]
         nursery.cancel_scope.cancel()
 
 
@@ -64,3 +79,30 @@ async def test_where_nobody_listens_nobody_answers() -> None:
         peer = ServerPeer(url=f"http://127.0.0.1:{free.getsockname()[1]}")
         with pytest.raises(NetworkFailure, match="no answer from a server at"):
             await ApiClient(peer).ask("GET", "/x")
+
+
+async def test_a_server_of_tls_that_is_asked_without_is_told_as_such() -> None:
+    authority, _ = Authority.make("orchestrion.test")
+    async with tls_server(authority, []) as port:
+        with pytest.raises(NetworkFailure, match="closed the connection without an answer") as caught:
+            await ApiClient(ServerPeer(url=f"http://127.0.0.1:{port}")).ask("GET", "/x")
+    assert f"https://127.0.0.1:{port}" in caught.value.remedy
+
+
+async def test_who_complains_in_tls_of_plain_http_speaks_tls() -> None:
+    async with plain_server(b"\x15\x03\x01\x00\x02\x02\x46") as port:
+        with pytest.raises(NetworkFailure, match=f"the server at http://127.0.0.1:{port} speaks TLS") as caught:
+            await ApiClient(ServerPeer(url=f"http://127.0.0.1:{port}")).ask("GET", "/x")
+    assert caught.value.remedy == f"Try https://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(("host", "remedy"), [("127.0.0.1", "Try http://"), ("orchestrion.test", "Look at the port")])
+async def test_who_answers_tls_with_plain_http_speaks_no_tls(
+    host: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = trio.open_tcp_stream
+    monkeypatch.setattr(trio, "open_tcp_stream", lambda _host, port: opened("127.0.0.1", port))
+    async with plain_server(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        with pytest.raises(NetworkFailure, match=f"the server at https://{host}:{port} speaks no TLS") as caught:
+            await ApiClient(ServerPeer(url=f"https://{host}:{port}")).ask("GET", "/x")
+    assert caught.value.remedy.startswith(remedy)

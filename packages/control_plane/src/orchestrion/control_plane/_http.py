@@ -32,6 +32,10 @@ _SILENT_SECONDS: Final = 30.0
 """How long before it is given up. What is there may take as long as it likes for what it was asked."""
 
 _PAUSE_SECONDS: Final = 1.0
+
+_TLS_ALERT: Final = b"\x15\x03"
+"""How a server of TLS begins to say that it was not spoken to in TLS."""
+
 _WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 
 
@@ -45,6 +49,7 @@ class Answer:
         self._peer = peer
         self._stream = stream
         self._connection = connection
+        self._is_begun = False
 
     @property
     def succeeded(self) -> bool:
@@ -98,7 +103,18 @@ class Answer:
                 event = self._connection.next_event()
                 if event is not h11.NEED_DATA:
                     return event
-                self._connection.receive_data(bytes(await self._stream.receive_some(_MAX_RECEIVE_BYTES)))
+                data = bytes(await self._stream.receive_some(_MAX_RECEIVE_BYTES))
+                if not self._is_begun and isinstance(self._peer, ServerPeer):
+                    _check_beginning(self._peer, data)
+                self._is_begun = True
+                self._connection.receive_data(data)
+
+
+def _check_beginning(peer: ServerPeer, data: bytes) -> None:
+    if data.startswith(_TLS_ALERT):
+        raise peer.misunderstood()
+    if not data:
+        raise peer.closed()
 
 
 def warnings_in(header: str, /) -> list[str]:

@@ -23,6 +23,9 @@ CONNECT_SECONDS: Final = 10.0
 _OTHER_NAMES: Final = (62, 64)
 """OpenSSL's codes for a certificate that is good, of another host name or address (X509_V_ERR_..._MISMATCH)."""
 
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG")
+"""OpenSSL's reasons, of different versions of it, for an answer that is none in TLS."""
+
 _PORTS: Final = {"http": 80, "https": 443}
 
 Credentials = Callable[[str, str, str, bytes, Mapping[str, str]], Mapping[str, str]]
@@ -233,6 +236,8 @@ class ServerPeer:
             await trio.aclose_forcefully(stream)
             if isinstance(err.__cause__, ssl.SSLCertVerificationError):
                 raise self._untrusted(err.__cause__) from err
+            if isinstance(err.__cause__, ssl.SSLError) and err.__cause__.reason in _NO_TLS:
+                raise self.misunderstood() from err
             raise self.unreachable() from err
         except BaseException:
             await trio.aclose_forcefully(stream)
@@ -251,6 +256,27 @@ class ServerPeer:
         return NetworkFailure(
             f"what listens at {self.url} takes connections and says nothing",
             remedy="Look whether that server hangs, or whether it is one of Orchestrion at all.",
+        )
+
+    def misunderstood(self) -> NetworkFailure:
+        """Return what to say where one side speaks TLS and the other does not."""
+        parts = _url_parts(self.url)
+        if parts.scheme == "http":
+            return NetworkFailure(f"the server at {self.url} speaks TLS", remedy=f"Try https://{parts.netloc}")
+        remedy = "Look at the port, and at proxies between: beyond this machine nothing is sent without TLS."
+        if is_loopback(parts.hostname or ""):
+            remedy = f"Try http://{parts.netloc}"
+        return NetworkFailure(f"the server at {self.url} speaks no TLS", remedy=remedy)
+
+    def closed(self) -> NetworkFailure:
+        """Return what to say where somebody listens, and closes the connection in place of an answer.
+
+        Many servers of TLS do so, ours among them, where they are not spoken to in TLS.
+        """
+        parts, look = _url_parts(self.url), "Look whether it runs; `orchestrion context ls` shows what is asked."
+        return NetworkFailure(
+            f"the server at {self.url} closed the connection without an answer",
+            remedy=f"If it speaks TLS: https://{parts.netloc}. {look}" if parts.scheme == "http" else look,
         )
 
     def stalled(self) -> NetworkFailure:
