@@ -17,6 +17,7 @@ from orchestrion.orchestrator_core import (
     WorkloadPhase,
     wanted_since,
 )
+from orchestrion.orchestrator_core._control.admission import admit
 from orchestrion.orchestrator_core._control.bringing_back import generation_kept
 from orchestrion.orchestrator_core._state.records import SINCE_ANNOTATION
 from orchestrion.orchestrator_core._state.world import WorkloadRecord, World
@@ -195,6 +196,26 @@ async def test_what_was_rolled_back_from_is_tried_again_as_a_new_generation(stag
     await trio.sleep(100)
     assert await running(stage) == {1: 3}
     assert (await stage.view("web")).reason == "rolled-back"
+
+
+async def test_what_runs_the_same_as_what_it_was_rolled_back_to_replaces_none_of_that(stage: Stage) -> None:
+    await stage.apply(version("old"))
+    await trio.sleep(40)
+    await stage.apply(service("web", "exit", "1", replicas=3, update=SLOW))
+    await trio.sleep(100)
+    known = record(stage)
+    assert known.spec is not None
+    # As if nothing of the first generation had been there when the second, of the same, was asked for.
+    metadata = known.spec.definition.metadata
+    same = evolve(version("old"), metadata=evolve(metadata, annotations={}))
+    spec = evolve(known.spec, definition=same)
+    known = evolve(known, spec=spec, templates={**known.templates, 2: same})
+    world = World(workloads={known.name: known})
+    assert metadata.created_at is not None
+    (admission,) = admit([version("old")], world, metadata.created_at, lambda: metadata.uid)
+    assert admission.spec is not None
+    assert admission.spec.template_generation == 1
+    assert not admission.change.restarts
 
 
 async def test_a_generation_that_is_given_up_is_not_gone_on_with_though_it_is_still_there(stage: Stage) -> None:

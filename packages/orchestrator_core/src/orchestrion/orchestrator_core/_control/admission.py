@@ -246,7 +246,7 @@ def _compare(
     if next_control is not None and (outcome is None or again):
         differences = (*differences, _noting("it was stopped, and starts again"))
     generation = old.metadata.generation + (1 if changed or again else 0)
-    kept = generation_kept(new, record) if retemplated and outcome is None else 0
+    kept = generation_kept(new, record) if (retemplated or again) and outcome is None else 0
     target = kept or (generation if retemplated or again else before.template_generation)
     left = canary_of(record)
     if kept and control.promoted == kept and (left is None or left.overtaken != kept):
