@@ -9,7 +9,7 @@ from functools import partial
 
 from attrs import evolve
 from orchestrion import conformance_kit
-from orchestrion.conformance_kit import FailedChecks
+from orchestrion.conformance_kit import EXAMPLES, FailedChecks
 from orchestrion.mocks import ContainerWorld, MockContainer, MockRuntime
 from orchestrion.mocks.conformance import open_runtime_over
 from orchestrion.runtime_interface import (
@@ -55,7 +55,7 @@ async def open_mock(runtime_class: type[MockRuntime]) -> AsyncIterator[RuntimeUn
 Mutants = conformance_kit.Mutants[type[MockRuntime]]
 
 failed_checks = FailedChecks[type[MockRuntime]](
-    lambda runtime_class: checks(partial(open_mock, runtime_class), shrink=False),
+    lambda runtime_class: checks(partial(open_mock, runtime_class), examples=EXAMPLES["ci"], shrink=False),
     errors=(AssertionError, OrchestrationError),
 )
 
