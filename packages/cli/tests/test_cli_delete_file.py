@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
-from orchestrion.cli import run
+from orchestrion.cli import _delete_file, run
+from orchestrion.cli._wait import DELETED, wait_for
 
 from .served_directory import Do
 
@@ -84,6 +86,21 @@ def test_all_of_a_file_goes_in_an_order_in_which_it_can(do: Do) -> None:
     )
     assert do("get", "configmap", "prices", "-n", "tidy")[0] == 3
     assert do("get", "customkind", "tidys")[0] == 3
+
+
+@pytest.mark.slow
+def test_what_goes_with_its_kind_is_gone(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("app.yaml").write_text(APP % {"space": "swift", "kind": "Swift"})
+    assert do("apply", "app.yaml")[0] == 0
+    removed = _delete_file._removed
+
+    async def removed_at_once(where: Any, place: Any, going: Any, dry_run: bool) -> None:
+        await removed(where, place, going, dry_run)
+        await wait_for(where, place, "customkinds", "swifts", DELETED, 60)
+
+    monkeypatch.setattr(_delete_file, "_removed", removed_at_once)
+    code, _, said = do("delete", "-f", "app.yaml", "--yes")
+    assert (code, "swift/own: removed" in said.splitlines()) == (0, True)
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import trio
 from attrs import define, evolve, field
+from litestar.routes import HTTPRoute, WebSocketRoute
+from orchestrion.control_plane._app import make_app
 from orchestrion.control_plane._dashboard.handlers import Dashboard, dashboard_handlers
 from orchestrion.control_plane._dashboard.keeper import SessionKeeper
 from orchestrion.control_plane._dashboard.sessions import Sessions
@@ -266,3 +268,14 @@ async def api_served(
         nursery.start_soon(management.run)
         yield Api(objects, orchestrator, keeper, Client(server.app()), server, sessions, management, containers)
         nursery.cancel_scope.cancel()
+
+
+def paths_of(api: Api) -> set[tuple[str, str]]:
+    """Return the methods and paths that a server has; that of sockets is WEBSOCKET."""
+    found = set[tuple[str, str]]()
+    for route in make_app(api.server.handlers()).routes:
+        if isinstance(route, HTTPRoute):
+            found |= {(str(method), route.path) for method in route.methods - {"OPTIONS"}}
+        elif isinstance(route, WebSocketRoute):
+            found.add(("WEBSOCKET", route.path))
+    return found

@@ -18,7 +18,7 @@ from orchestrion.control_plane._dashboard.assets import FOLDER, assets
 from orchestrion.control_plane._dashboard.handlers import NAV
 from orchestrion.control_plane._identity.principals import Principal
 
-from .api_stage import Answer, Api, Client
+from .api_stage import Answer, Api, Client, paths_of
 
 WORKLOADS = "/api/v1/namespaces/default/workloads"
 EVIL = "<script>alert(1)</script>'\"><img src=x onerror=alert(1)>"
@@ -213,11 +213,7 @@ async def test_no_path_takes_a_change_from_a_browser_without_the_proof(
     document = (await api.client.ask("GET", "/openapi.json")).json
     paths = [(method, path) for path, item in document["paths"].items() for method in item]
     paths += [
-        (method, path)
-        for handler in api.server.handlers()
-        for path in getattr(handler, "paths", ())
-        for method in getattr(handler, "http_methods", ())
-        if path.startswith(("/v1/", "/mcp"))
+        (method, path) for method, path in paths_of(api) if path.startswith(("/v1/", "/mcp")) and method != "WEBSOCKET"
     ]
     paths += [("post", "/mcp"), ("delete", "/mcp"), ("post", "/ui/logout")]
     changing = {(method.upper(), path) for method, path in paths} - {("GET", path) for _, path in paths}
@@ -236,10 +232,7 @@ def reading(api: Api, document: Any) -> list[str]:
     """Return the paths that can be read, for what is in the default namespace, except for what everybody may read."""
     paths = [path for path, item in document["paths"].items() if "get" in item]
     paths += [
-        path
-        for handler in api.server.handlers()
-        for path in getattr(handler, "paths", ())
-        if "GET" in getattr(handler, "http_methods", ())
+        path for method, path in paths_of(api) if method == "GET" and path.startswith(("/v1/", "/mcp", "/metrics"))
     ]
     named = {"{namespace}": "default", "{name}": "web", "{plural}": "workloads", ":str": ""}
     found = set[str]()

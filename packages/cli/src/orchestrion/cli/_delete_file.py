@@ -76,9 +76,9 @@ def run_delete_file(file: Path, where: Where, *, yes: bool, wait: bool, dry_run:
         # An instance that was stopped is known for some time yet.
         awaited = wait and one.kind.plural != "instances"
         if awaited:
-            run_async(
-                wait_for, where._replace(namespace=one.namespace), place, one.kind.plural, one.name, DELETED, None
-            )
+            within = where._replace(namespace=one.namespace)
+            with suppress(NotFound):  # its kind is gone too
+                run_async(wait_for, within, place, one.kind.plural, one.name, DELETED, None)
         note(f"{name_of(one.item)}: {'removed' if awaited else 'going'}")
     return 0
 
